@@ -1,0 +1,132 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+let argumentParser: Target.Dependency = .product(
+  name: "ArgumentParser",
+  package: "swift-argument-parser"
+)
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "trestle",
+  products: [.executable(name: "trestle", targets: ["trestle"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    // The executable: the only target that knows every other.
+    .executableTarget(
+      name: "trestle",
+      dependencies: [
+        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "CPUKernels", "CLinux",
+        argumentParser, logging,
+      ],
+      swiftSettings: strict
+    ),
+
+    // The two roles. Neither imports the other, nor a backend.
+    .target(
+      name: "Coordinator",
+      dependencies: ["Wire", "Gemma", "Compute", "CLinux", logging],
+      swiftSettings: strict
+    ),
+    .target(
+      name: "Worker",
+      dependencies: ["Wire", "Gemma", "Compute", "CLinux", logging],
+      swiftSettings: strict
+    ),
+
+    // What is exchanged, what is modelled, what can be computed.
+    .target(
+      name: "Wire",
+      dependencies: ["WireMessages", "CZeroMQ", "CLinux"],
+      swiftSettings: strict
+    ),
+    .target(name: "Gemma", dependencies: ["Compute"], swiftSettings: strict),
+    .target(name: "Compute", swiftSettings: strict),
+
+    // Backends: each knows Compute and its own silicon.
+    .target(
+      name: "CPUBackend",
+      dependencies: ["Compute", "CPUKernels"],
+      swiftSettings: strict
+    ),
+
+    // C leaves.
+    .target(
+      name: "CPUKernels",
+      path: "kernels/cpu",
+      // SwiftPM compiles C with -O0 in debug builds; the kernels, and so the tests, would run
+      // 14 times slower. Numerics rely on -ffp-contract=off: a fused multiply-add is written
+      // where it is meant, so every instruction set rounds where the source says.
+      cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]
+    ),
+    .target(
+      name: "WireMessages",
+      path: "proto",
+      linkerSettings: [.linkedLibrary("protobuf-c")]
+    ),
+    .systemLibrary(name: "CZeroMQ"),
+    .target(name: "CLinux"),
+
+    // Tests.
+    .target(
+      name: "BackendConformance",
+      dependencies: ["Compute"],
+      path: "Tests/BackendConformance",
+      swiftSettings: strict
+    ),
+    .target(
+      name: "TestSupport",
+      dependencies: ["Compute", "Gemma"],
+      path: "Tests/TestSupport",
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "ComputeTests",
+      dependencies: ["Compute", "BackendConformance", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "GemmaTests",
+      dependencies: ["Gemma", "Compute", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "CPUBackendTests",
+      dependencies: ["CPUBackend", "Gemma", "Compute", "BackendConformance", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "WireTests",
+      dependencies: ["Wire", "CZeroMQ", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "WorkerTests",
+      dependencies: ["Worker", "Wire", "Gemma", "Compute", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "CoordinatorTests",
+      dependencies: ["Coordinator", "Wire", "Gemma", "Compute", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "IntegrationTests",
+      dependencies: ["TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(name: "TidyTests", dependencies: ["TestSupport"], swiftSettings: strict),
+  ],
+  cLanguageStandard: .c17
+)

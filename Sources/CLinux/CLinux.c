@@ -1,0 +1,89 @@
+// Calls of Linux that Swift cannot see; the header says what each does.
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int clinux_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC | O_NONBLOCK); }
+
+int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+
+int clinux_signalfd(const int *signals, int count) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+  int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
+  if (error != 0) {
+    errno = error;
+    return -1;
+  }
+  return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int clinux_next_signal(int fd) {
+  struct signalfd_siginfo info;
+  return read(fd, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}
+
+// Sets up and runs posix_spawn; returns an error number.
+static int spawn(pid_t *pid, const char *path, char *const argv[], int lifeline,
+                 posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions) {
+  sigset_t none;
+  sigemptyset(&none);
+  int error = posix_spawnattr_setsigmask(attributes, &none);
+  if (error == 0) error = posix_spawnattr_setpgroup(attributes, 0);
+  if (error == 0)
+    error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+  if (error == 0) error = posix_spawn_file_actions_adddup2(actions, lifeline, 3);
+  if (error == 0) error = posix_spawn(pid, path, actions, attributes, argv, environ);
+  return error;
+}
+
+pid_t clinux_spawn(const char *path, char *const argv[], int lifeline) {
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_t actions;
+  pid_t pid = -1;
+  int error = posix_spawnattr_init(&attributes);
+  if (error == 0) {
+    error = posix_spawn_file_actions_init(&actions);
+    if (error == 0) {
+      error = spawn(&pid, path, argv, lifeline, &attributes, &actions);
+      posix_spawn_file_actions_destroy(&actions);
+    }
+    posix_spawnattr_destroy(&attributes);
+  }
+  if (error != 0) {
+    errno = error;
+    return -1;
+  }
+  return pid;
+}
+
+int clinux_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB); }
+
+int clinux_open_lock(const char *path) { return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); }
+
+int clinux_allowed_cpus(int *cpus, int capacity) {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return -1;
+  int count = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &set)) continue;
+    if (count < capacity) cpus[count] = cpu;
+    count++;
+  }
+  return count;
+}

@@ -1,0 +1,41 @@
+// What Trestle needs of Linux that Swift's Glibc module does not show: calls that are variadic, need
+// _GNU_SOURCE, or are no more than a system call number. Every function returns -1 (or a negative
+// pid) with errno set on failure.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// Makes a pipe whose ends are closed on exec and do not block; fds[0] reads, fds[1] writes.
+int clinux_pipe(int fds[2]);
+
+// Makes an event counter: close-on-exec, non-blocking. Readable while the counter is not zero.
+int clinux_eventfd(void);
+
+// Blocks the signals for the calling thread, and so for all it starts later, and returns a
+// descriptor that is readable when one of them has arrived.
+int clinux_signalfd(const int *signals, int count);
+
+// Returns the next signal of a descriptor from clinux_signalfd, or 0 if none waits.
+int clinux_next_signal(int fd);
+
+// Starts a program in a process group of its own, with no signal blocked. `lifeline` becomes the
+// child's descriptor 3; nothing else that is close-on-exec is inherited. Returns the pid.
+pid_t clinux_spawn(const char *path, char *const argv[], int lifeline);
+
+// Returns a descriptor that becomes readable when the process ends.
+int clinux_pidfd_open(pid_t pid);
+
+// Takes an exclusive lock on an open file without waiting; 0 if taken, -1 with EWOULDBLOCK if held.
+int clinux_try_lock(int fd);
+
+// Opens (creating if absent, mode 0600) for a lock; close-on-exec.
+int clinux_open_lock(const char *path);
+
+// Returns the CPUs this process may run on: fills `cpus` with at most `capacity` numbers, returns
+// how many there are.
+int clinux_allowed_cpus(int *cpus, int capacity);
+
+#endif

@@ -1,0 +1,322 @@
+// From a model and a range of its layers to the program of one stage.
+//
+// What the stages of a pipeline share is decided here alone: what crosses each cut, which rows are
+// still alive there, and which keys and values travel along.
+
+package import Compute
+
+/// Looks weights up by name; the checkpoint does, and so do tests.
+package protocol WeightDirectory {
+  /// Returns the weight, or some of its rows, as the model file holds it.
+  func weight(_ name: WeightName, rows: Range<Int>?) throws(GemmaError) -> WeightRef
+}
+
+extension Checkpoint: WeightDirectory {}
+
+extension ModelConfig {
+  /// Returns the KV-owning layers whose keys and values must cross the cut before `layer`: their
+  /// own layer lies before it, and a layer that shares them behind.
+  package func sourcesCrossing(_ layer: Int) -> [Int] {
+    let shared = (layer..<layers.count).map { layers[$0].kvSource }.filter { $0 < layer }
+    return Set(shared).sorted()
+  }
+
+  /// Returns which rows are still computed at the cut before `layer`.
+  ///
+  /// A layer that owns no keys and values serves only its own rows' output. So rows whose output
+  /// nobody wants end at the first layer from which on none owns any.
+  package func rowsAlive(at layer: Int) -> RowSet {
+    layer < firstSharedLayer ? .all : .wanted
+  }
+
+  /// Lowers some of the layers to the program of one stage.
+  ///
+  /// The first stage also embeds the tokens, the last one computes the logits. Per-layer inputs are
+  /// looked up by every stage for its own layers, from the tokens alone.
+  ///
+  /// - Precondition: `stage` is a non-empty range of this model's layers.
+  package func lower(
+    _ stage: Range<Int>,
+    weights: any WeightDirectory
+  ) throws(GemmaError) -> Program {
+    precondition(
+      !stage.isEmpty && stage.lowerBound >= 0 && stage.upperBound <= layers.count,
+      "layers \(stage) outside 0..<\(layers.count)"
+    )
+    var lowering = StageLowering(config: self, stage: stage, weights: weights)
+    try lowering.begin()
+    for layer in stage {
+      switch gemma3n {
+      case .some(let gemma3n): try lowering.gemma3nLayer(layer, gemma3n)
+      case nil: try lowering.gemma3Layer(layer)
+      }
+      if layer + 1 == firstSharedLayer { lowering.keepWanted() }
+    }
+    try lowering.end()
+    return lowering.program
+  }
+}
+
+/// The state of lowering one stage.
+struct StageLowering {
+  let config: ModelConfig
+  let stage: Range<Int>
+  let weights: any WeightDirectory
+  var program: Program
+  /// The residual stream `[streams, rows, d]` at the current layer.
+  var streams: BufferID
+  /// Which rows are computed at the current layer.
+  var rows: RowSet
+  /// By KV source: its rows of this step, where a later stage or layer needs them.
+  private var sharedRows: [Int: (keys: BufferID, values: BufferID)] = [:]
+  private var caches: [Int: CacheID] = [:]
+  private var scratchBuffers: [Buffer: BufferID] = [:]
+
+  init(config: ModelConfig, stage: Range<Int>, weights: any WeightDirectory) {
+    self.config = config
+    self.stage = stage
+    self.weights = weights
+    program = Program(layers: stage)
+    rows = config.rowsAlive(at: stage.lowerBound)
+    streams = program.add(
+      Buffer(
+        name: "streams",
+        planes: config.gemma3n?.streamCount ?? 1,
+        width: config.hiddenSize,
+        rows: rows
+      )
+    )
+  }
+
+  // MARK: Weights and buffers
+
+  func weight(_ name: LayerWeight, _ layer: Int) throws(GemmaError) -> WeightRef {
+    try weights.weight(.layer(layer, name), rows: nil)
+  }
+
+  func weight(_ name: ModelWeight, rows: Range<Int>? = nil) throws(GemmaError) -> WeightRef {
+    try weights.weight(.model(name), rows: rows)
+  }
+
+  func norm(_ weight: WeightRef?) -> NormParameters {
+    NormParameters(
+      weight: weight,
+      gainOffset: weight == nil ? 0 : config.normGainOffset,
+      epsilon: config.normEpsilon
+    )
+  }
+
+  func norm(_ name: LayerWeight, _ layer: Int) throws(GemmaError) -> NormParameters {
+    norm(try weight(name, layer))
+  }
+
+  /// Returns a buffer that layers use in turn: one for each name, shape and row set.
+  mutating func scratch(_ name: String, planes: Int = 1, width: Int? = nil) -> BufferID {
+    let buffer = Buffer(
+      name: rows == .all ? name : "\(name).wanted",
+      planes: planes,
+      width: width ?? config.hiddenSize,
+      rows: rows
+    )
+    if let known = scratchBuffers[buffer] { return known }
+    let id = program.add(buffer)
+    scratchBuffers[buffer] = id
+    return id
+  }
+
+  /// Adds the op that norms a plane, and returns its output.
+  mutating func normed(_ input: Plane, _ norm: NormParameters) -> BufferID {
+    let output = scratch("normed")
+    program.ops.append(.norm(Norm(input: input, norm: norm, output: output)))
+    return output
+  }
+}
+
+// MARK: - Both ends of a stage
+
+extension StageLowering {
+  /// What comes before the stage's first layer: the hand-off's inputs, or the embedding.
+  mutating func begin() throws(GemmaError) {
+    if stage.lowerBound == 0 {
+      try embedStreams()
+    } else {
+      program.inputs.append(streams)
+    }
+    for source in config.sourcesCrossing(stage.lowerBound) {
+      let shared = addSharedRows(source)
+      program.inputs += [shared.keys, shared.values]
+      guard stage.contains(where: { config.layers[$0].kvSource == source }) else { continue }
+      program.ops.append(
+        .appendKV(AppendKV(keys: shared.keys, values: shared.values, cache: cache(of: source)))
+      )
+    }
+  }
+
+  /// What comes behind the stage's last layer: the hand-off's outputs, or the logits.
+  mutating func end() throws(GemmaError) {
+    guard stage.upperBound == config.layers.count else {
+      program.outputs.append(streams)
+      for source in config.sourcesCrossing(stage.upperBound) {
+        guard let shared = sharedRows[source] else {
+          preconditionFailure("layer \(source) leaves no rows to hand on from \(stage)")
+        }
+        program.outputs += [shared.keys, shared.values]
+      }
+      return
+    }
+    var projections: [WeightRef] = []
+    for index in 0..<((config.gemma3n?.streamCount ?? 1) - 1) {
+      projections.append(try weight(.altupUnembedProjection(index)))
+    }
+    let merged = scratch("merged")
+    program.ops.append(
+      .mergeStreams(
+        MergeStreams(
+          streams: streams,
+          projections: projections,
+          norm: norm(try weight(.norm)),
+          output: merged
+        )
+      )
+    )
+    let head = try weight(.embedTokens)
+    let logits = scratch("logits", width: head.rows.count)
+    program.ops.append(
+      .logits(Logits(input: merged, weight: head, softcap: config.finalSoftcap, output: logits))
+    )
+    program.outputs = [logits]
+  }
+
+  /// Drops the rows whose output nobody wants.
+  mutating func keepWanted() {
+    rows = .wanted
+    var buffer = program[streams]
+    buffer.name = "streams.wanted"
+    buffer.rows = .wanted
+    let kept = program.add(buffer)
+    program.ops.append(.keepWanted(KeepWanted(input: streams, output: kept)))
+    streams = kept
+  }
+
+  /// Adds the scaled embedding of the current rows' tokens.
+  mutating func embedded() throws(GemmaError) -> BufferID {
+    let output = scratch("embedding")
+    program.ops.append(
+      .embed(
+        Embed(
+          table: try weight(.embedTokens),
+          scale: Float(config.hiddenSize).squareRoot(),
+          output: output
+        )
+      )
+    )
+    return output
+  }
+
+  private mutating func embedStreams() throws(GemmaError) {
+    let embedding = try embedded()
+    var projections: [WeightRef] = []
+    for index in 0..<((config.gemma3n?.streamCount ?? 1) - 1) {
+      projections.append(try weight(.altupProjection(index)))
+    }
+    program.ops.append(
+      .expandStreams(
+        ExpandStreams(input: embedding, projections: projections, output: streams)
+      )
+    )
+  }
+}
+
+// MARK: - Keys and values
+
+extension StageLowering {
+  private var kvWidth: Int { config.kvHeadCount * config.headDim }
+
+  /// Returns the cache of a layer that owns keys and values.
+  mutating func cache(of source: Int) -> CacheID {
+    if let known = caches[source] { return known }
+    let id = program.add(
+      Cache(
+        layer: source,
+        kvHeadCount: config.kvHeadCount,
+        headDim: config.headDim,
+        window: config.layers[source].attention.window
+      )
+    )
+    caches[source] = id
+    return id
+  }
+
+  private mutating func addSharedRows(_ source: Int) -> (keys: BufferID, values: BufferID) {
+    let shared = (
+      keys: program.add(Buffer(name: "keys.\(source)", width: kvWidth, rows: .all)),
+      values: program.add(Buffer(name: "values.\(source)", width: kvWidth, rows: .all))
+    )
+    sharedRows[source] = shared
+    return shared
+  }
+
+  /// Adds a layer's attention, from its normed input to the output projection.
+  mutating func attention(_ layer: Int, input: BufferID) throws(GemmaError) -> BufferID {
+    let record = config.layers[layer]
+    let queryWidth = config.headCount * config.headDim
+    let queries = scratch("queries", width: queryWidth)
+    let ownsCache = record.kvSource == layer
+    let keyValue = ownsCache ? try keyValueProjection(layer) : nil
+    program.ops.append(
+      .projectQKV(
+        ProjectQKV(
+          input: input,
+          headDim: config.headDim,
+          rope: Rope(theta: record.rope.theta, positionScale: record.rope.positionScale),
+          queryWeight: try weight(.query, layer),
+          queryNorm: try norm(.queryNorm, layer),
+          queries: queries,
+          keyValue: keyValue
+        )
+      )
+    )
+    let cache = cache(of: record.kvSource)
+    if let keyValue {
+      program.ops.append(
+        .appendKV(AppendKV(keys: keyValue.keys, values: keyValue.values, cache: cache))
+      )
+    }
+    let attended = scratch("attended", width: queryWidth)
+    program.ops.append(
+      .attend(
+        Attend(
+          queries: queries,
+          cache: cache,
+          headCount: config.headCount,
+          scale: config.attentionScale,
+          output: attended
+        )
+      )
+    )
+    let output = scratch("attention")
+    program.ops.append(
+      .matmul(Matmul(input: attended, weight: try weight(.output, layer), output: output))
+    )
+    return output
+  }
+
+  private mutating func keyValueProjection(
+    _ layer: Int
+  ) throws(GemmaError) -> ProjectQKV.KeyValue {
+    // Rows that leave the stage need buffers of their own; others share one pair.
+    let leaves = config.sourcesCrossing(stage.upperBound).contains(layer)
+    let rows =
+      leaves
+      ? addSharedRows(layer)
+      : (keys: scratch("keys", width: kvWidth), values: scratch("values", width: kvWidth))
+    return ProjectQKV.KeyValue(
+      keyWeight: try weight(.key, layer),
+      valueWeight: try weight(.value, layer),
+      keyNorm: try norm(.keyNorm, layer),
+      valueNorm: config.normsValues ? norm(nil) : nil,
+      keys: rows.keys,
+      values: rows.values
+    )
+  }
+}
