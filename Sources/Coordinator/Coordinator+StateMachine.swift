@@ -1,0 +1,281 @@
+// The coordinator as a value: events in, actions out, no socket and no clock. It gathers the workers
+// of a placement, has each prepare its layers, then serves sessions through them; when a worker is
+// lost it goes back to gathering and replays the live sessions from their tokens.
+//
+//   gathering ──all workers here──► preparing ──all prepared──► serving
+//       ▲                               │                          │
+//       └──────── a worker lost ────────┴──────────────────────────┘
+//
+// CoordinatorMachine+Workers.swift has the worker's side, +Clients.swift the clients', +Steps.swift
+// the micro-batches.
+
+package import Gemma
+package import Wire
+
+/// What happens to the coordinator.
+package enum CoordinatorEvent: Sendable {
+  /// A well-formed message came in at the public socket.
+  case message(Message, from: PeerID, payloads: [[Float]])
+  /// A malformed message came in and was dropped.
+  case malformed(from: PeerID?, WireError)
+  /// A peer could not be reached.
+  case unreachable(PeerID)
+  /// The first stage could not take a step.
+  case stepNotSent(sequence: UInt64)
+  /// A supervised worker process ended.
+  case workerExited(name: String, how: String, willRestart: Bool)
+  /// Time passed.
+  case tick
+  /// The user asked to stop.
+  case stop
+}
+
+/// What the coordinator's shell shall do.
+package enum CoordinatorAction: Sendable {
+  case send(Message, to: PeerID, payloads: [[Float]] = [])
+  /// Connect the data plane to the first stage, in place of any connection before.
+  case connectFirstStage(endpoint: String)
+  case sendStep(Step)
+  /// End a supervised worker's process; an unsupervised one is just forgotten.
+  case kill(worker: String)
+  case note(CoordinatorNote)
+  /// How much of the weights is prepared, 0 to 1.
+  case progress(Double)
+  /// Prompts are accepted from now on (said once an epoch).
+  case ready
+  /// Give up: nothing can be served any more.
+  case fail(CoordinatorError)
+}
+
+/// Something worth a line in the log.
+package struct CoordinatorNote: Sendable, Hashable {
+  package var isWarning: Bool
+  package var message: String
+  package var metadata: [String: String]
+}
+
+/// What the coordinator must know of the model.
+package struct ServedModel: Sendable {
+  package var name: String
+  package var fingerprint: UInt64
+  package var config: ModelConfig
+  /// Nil for a model directory without one: then prompts must be tokens.
+  package var tokenizer: Tokenizer?
+  /// The chat template, or why there is none.
+  package var template: Result<ChatTemplate, GemmaError>
+
+  package init(
+    name: String,
+    fingerprint: UInt64,
+    config: ModelConfig,
+    tokenizer: Tokenizer?,
+    template: Result<ChatTemplate, GemmaError>
+  ) {
+    self.name = name
+    self.fingerprint = fingerprint
+    self.config = config
+    self.tokenizer = tokenizer
+    self.template = template
+  }
+}
+
+/// A place in the pipeline.
+package struct PlannedWorker: Sendable, Hashable {
+  package var name: String
+  package var device: String
+  package var layers: Range<Int>
+
+  package init(name: String, device: String, layers: Range<Int>) {
+    self.name = name
+    self.device = device
+    self.layers = layers
+  }
+}
+
+/// Bounds of what is held at once.
+package struct CoordinatorLimits: Sendable, Hashable {
+  /// Tokens a session may have, prompt and answer together.
+  package var contextTokens: Int
+  /// Sessions served at once: each has a slot in every KV cache.
+  package var slots: Int
+  /// Sessions that may wait for a slot; beyond, requests are refused.
+  package var queuedSessions = 64
+  /// Rows a micro-batch may have.
+  ///
+  /// 128 rows keep three stages of a 512-token prompt busy, and the
+  /// matrix kernels are at their full rate from about 64 rows on.
+  package var maxRows = 128
+  /// Logits a micro-batch may give back: 16 MiB, a quarter of the largest frame.
+  package var maxLogits = 4 << 20
+  /// How long a worker may be silent.
+  ///
+  /// Heartbeats come four times a second.
+  package var silence: Duration = .seconds(10)
+
+  package init(contextTokens: Int, slots: Int) {
+    self.contextTokens = contextTokens
+    self.slots = slots
+  }
+}
+
+/// The coordinator's state.
+package struct CoordinatorMachine {
+  enum Phase: String, Sendable { case gathering, preparing, serving, stopping }
+
+  let model: ServedModel
+  let plan: [PlannedWorker]
+  let limits: CoordinatorLimits
+  let scheduler: Scheduler
+  var phase = Phase.gathering
+  var epoch: UInt32 = 0
+  /// By name.
+  var workers: [String: WorkerRecord] = [:]
+  var peers: [PeerID: String] = [:]
+  var sessions: [UInt64: Session] = [:]
+  /// Sessions that hold a slot, in the order of their turns.
+  var turns: [UInt64] = []
+  /// Sessions that wait for a slot, oldest first.
+  var queue: [UInt64] = []
+  var freeSlots: [Int]
+  /// Slots to be cleared by the next step.
+  var slotsToClear: [Int] = []
+  var inFlight: [UInt64: [ScheduledRows]] = [:]
+  /// How long each stage has computed in this epoch, as the steps tell.
+  var stageMicroseconds: [UInt64]
+  /// Whether any epoch has served.
+  var hasServed = false
+  var nextSequence: UInt64 = 1
+  var nextSession: UInt64 = 1
+  var throughput = Throughput()
+  var protocolErrors: UInt64 = 0
+  let began: ContinuousClock.Instant
+  var now: ContinuousClock.Instant
+  private var actions: [CoordinatorAction] = []
+
+  package init(
+    model: ServedModel,
+    plan: [PlannedWorker],
+    limits: CoordinatorLimits,
+    now: ContinuousClock.Instant
+  ) {
+    self.model = model
+    self.plan = plan
+    self.limits = limits
+    self.now = now
+    began = now
+    stageMicroseconds = Array(repeating: 0, count: plan.count)
+    freeSlots = Array((0..<limits.slots).reversed())
+    scheduler = Scheduler(
+      maxRows: limits.maxRows,
+      maxLogitsRows: min(
+        limits.maxRows,
+        max(1, limits.maxLogits / model.config.vocabularySize)
+      ),
+      stageCount: plan.count
+    )
+  }
+
+  /// Takes an event and returns what to do about it, in order.
+  package mutating func handle(
+    _ event: CoordinatorEvent,
+    at now: ContinuousClock.Instant
+  ) -> [CoordinatorAction] {
+    self.now = now
+    switch event {
+    case .message(let message, let peer, let payloads): receive(message, peer, payloads)
+    case .malformed(let peer, let error):
+      protocolErrors += 1
+      note(
+        "malformed message dropped",
+        ["peer": peer?.description ?? "none", "reason": "\(error)"],
+        isWarning: true
+      )
+    case .unreachable(let peer): clientGone(peer)
+    case .stepNotSent(let sequence): stepNotSent(sequence)
+    case .workerExited(let name, let how, let willRestart):
+      workerExited(name, how, willRestart: willRestart)
+    case .tick: tick()
+    case .stop: stop()
+    }
+    dispatch()
+    defer { actions = [] }
+    return actions
+  }
+
+  mutating func act(_ action: CoordinatorAction) { actions.append(action) }
+
+  mutating func send(_ message: Message, to peer: PeerID, payloads: [[Float]] = []) {
+    actions.append(.send(message, to: peer, payloads: payloads))
+  }
+
+  mutating func note(
+    _ message: String,
+    _ metadata: [String: String] = [:],
+    isWarning: Bool = false
+  ) {
+    actions.append(
+      .note(CoordinatorNote(isWarning: isWarning, message: message, metadata: metadata))
+    )
+  }
+
+  private mutating func receive(_ message: Message, _ peer: PeerID, _ payloads: [[Float]]) {
+    switch message {
+    case .hello(let hello): greet(hello, peer)
+    case .heartbeat(let heartbeat): heard(heartbeat, peer)
+    case .prepared(let prepared): self.prepared(prepared.epoch, peer)
+    case .prepareFailed(let failure): prepareFailed(failure, peer)
+    case .goodbye(let goodbye): farewell(goodbye, peer)
+    case .stepDone(let done): stepDone(done, payloads)
+    case .stepFailed(let failure): stepFailed(failure)
+    case .generate(let generate): self.generate(generate, peer)
+    case .evaluate(let evaluate): self.evaluate(evaluate, peer)
+    case .cancel(let cancel): self.cancel(cancel.request, peer)
+    case .statusRequest(let request): send(.statusReply(status(request.request)), to: peer)
+    case .healthRequest(let request): send(.healthReply(health(request.request)), to: peer)
+    case .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted, .delta,
+      .finished, .evaluated, .requestFailed, .statusReply, .healthReply:
+      protocolErrors += 1
+      note(
+        "message out of place dropped",
+        ["peer": peer.description, "message": message.name],
+        isWarning: true
+      )
+    }
+  }
+
+  private mutating func tick() {
+    for (name, worker) in workers where now - worker.lastHeard > limits.silence {
+      act(.kill(worker: name))
+      lose(name, "no heartbeat for \(limits.silence)")
+    }
+  }
+
+  private mutating func stop() {
+    phase = .stopping
+    for session in sessions.values {
+      fail(session.id, .shuttingDown, "the coordinator is stopping")
+    }
+    for worker in workers.values {
+      send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
+    }
+  }
+}
+
+/// Tokens a second over the last seconds.
+struct Throughput: Sendable {
+  private static let window = Duration.seconds(5)
+  private var samples: [(at: ContinuousClock.Instant, tokens: Int)] = []
+
+  mutating func add(_ tokens: Int, at now: ContinuousClock.Instant) {
+    guard tokens > 0 else { return }
+    samples.append((now, tokens))
+    if let fresh = samples.firstIndex(where: { now - $0.at <= Self.window }), fresh > 0 {
+      samples.removeFirst(fresh)
+    }
+  }
+
+  func tokensPerSecond(at now: ContinuousClock.Instant) -> Double {
+    let tokens = samples.filter { now - $0.at <= Self.window }.reduce(0) { $0 + $1.tokens }
+    return Double(tokens) / (Self.window / .seconds(1))
+  }
+}

@@ -1,0 +1,156 @@
+// The coordinator's shell: one thread that owns the sockets and the worker processes, feeds what
+// happens to the machine and does what the machine says.
+
+internal import CLinux
+internal import Glibc
+package import Logging
+package import Wire
+
+/// Serves an endpoint with a pipeline of workers.
+package final class CoordinatorLoop {
+  private var machine: CoordinatorMachine
+  private let claim: EndpointClaim
+  private let context: ZeroMQContext
+  private let front: Socket
+  private var firstStage: Socket?
+  private let supervisor: Supervisor?
+  private let logger: Logger
+  private let onProgress: (Double) -> Void
+  private let onReady: () -> Void
+  private var failure: CoordinatorError?
+  private var hasBeenReady = false
+
+  /// How long workers may take to stop.
+  private static let grace = Duration.seconds(3)
+
+  /// Claims and binds the endpoint, and starts the workers.
+  ///
+  /// - Parameters:
+  ///   - machine: The state to begin with.
+  ///   - endpoint: Where clients and workers connect.
+  ///   - supervisor: The workers to start here; nil if they are started elsewhere.
+  ///   - logger: Where to log.
+  ///   - onProgress: Called with the fraction of the weights prepared, while workers load.
+  ///   - onReady: Called when prompts are accepted for the first time.
+  /// - Throws: `WireError` if the endpoint is taken or cannot be bound, `CoordinatorError` if a
+  ///   worker cannot be started.
+  package init(
+    machine: CoordinatorMachine,
+    endpoint: Endpoint,
+    supervisor: Supervisor?,
+    logger: Logger,
+    onProgress: @escaping (Double) -> Void,
+    onReady: @escaping () -> Void
+  ) throws {
+    self.machine = machine
+    self.supervisor = supervisor
+    self.logger = logger
+    self.onProgress = onProgress
+    self.onReady = onReady
+    claim = try EndpointClaim(endpoint)
+    context = try ZeroMQContext()
+    front = try Socket(context, role: .router)
+    try front.bind(endpoint)
+    try supervisor?.startAll()
+  }
+
+  /// Serves until the descriptor is readable, or nothing can be served any more.
+  ///
+  /// - Throws: `CoordinatorError` if the machine gives up.
+  package func run(untilReadable stop: CInt) throws {
+    defer { shutDown() }
+    while failure == nil {
+      let descriptors = [stop] + (supervisor?.descriptors ?? [])
+      let ready = try poll(
+        sockets: [front],
+        descriptors: descriptors,
+        timeout: .milliseconds(50)
+      )
+      if ready.descriptors.contains(stop) { return }
+      for exit in supervisor?.update() ?? [] {
+        handle(.workerExited(name: exit.name, how: exit.how, willRestart: exit.willRestart))
+      }
+      try receiveAll()
+      handle(.tick)
+    }
+    if let failure { throw failure }
+  }
+
+  private func receiveAll() throws {
+    // Bounded, so that ticks and child exits are seen under any load.
+    for _ in 0..<1024 {
+      guard let received = try front.receive() else { return }
+      switch received.content {
+      case .success(let (message, payloads)):
+        guard let peer = received.peer else { continue }
+        handle(.message(message, from: peer, payloads: payloads))
+      case .failure(let error): handle(.malformed(from: received.peer, error))
+      }
+    }
+  }
+
+  private func handle(_ event: CoordinatorEvent) {
+    var events = [event]
+    while !events.isEmpty {
+      for action in machine.handle(events.removeFirst(), at: .now) {
+        if let consequence = perform(action) { events.append(consequence) }
+      }
+    }
+  }
+
+  /// Does what the machine says, and returns what came of it where that matters.
+  private func perform(_ action: CoordinatorAction) -> CoordinatorEvent? {
+    switch action {
+    case .send(let message, let peer, let payloads):
+      let outcome = try? front.send(message, payloads: payloads, to: peer)
+      return outcome == .sent ? nil : .unreachable(peer)
+    case .connectFirstStage(let endpoint): connectFirstStage(endpoint)
+    case .sendStep(let step):
+      let outcome = try? firstStage?.send(.step(step))
+      return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
+    case .kill(let worker): supervisor?.kill(worker)
+    case .note(let note): log(note)
+    case .progress(let fraction): onProgress(fraction)
+    case .ready:
+      supervisor?.restarts = true
+      if !hasBeenReady { onReady() }
+      hasBeenReady = true
+    case .fail(let error): failure = error
+    }
+    return nil
+  }
+
+  private func connectFirstStage(_ endpoint: String) {
+    firstStage?.close()
+    firstStage = nil
+    do {
+      let socket = try Socket(context, role: .dealer, options: .data)
+      try socket.connect(Endpoint(endpoint))
+      firstStage = socket
+    } catch {
+      failure = CoordinatorError(
+        .endpoint,
+        "cannot connect to the first stage",
+        context: endpoint,
+        underlying: error
+      )
+    }
+  }
+
+  private func log(_ note: CoordinatorNote) {
+    logger.log(
+      level: note.isWarning ? .warning : .info,
+      "\(note.message)",
+      metadata: note.metadata.mapValues { "\($0)" }
+    )
+  }
+
+  private func shutDown() {
+    handle(.stop)
+    supervisor?.stopAll(grace: Self.grace)
+    firstStage?.close()
+    front.close()
+    context.close()
+    claim.release()
+  }
+}

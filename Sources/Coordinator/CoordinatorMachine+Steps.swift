@@ -1,0 +1,181 @@
+// The micro-batches of the coordinator: sent while there is work, and what comes back.
+
+internal import Gemma
+internal import Wire
+
+extension CoordinatorMachine {
+  /// Starts micro-batches until the pipeline is full or nothing is ready.
+  mutating func dispatch() {
+    guard phase == .serving else { return }
+    admit()
+    while true {
+      let scheduled = scheduler.next(
+        turns.compactMap { sessions[$0] },
+        inFlight: inFlight.count
+      )
+      guard !scheduled.isEmpty else { break }
+      start(scheduled)
+    }
+    // Nothing to run, but caches to give back.
+    if inFlight.isEmpty, !slotsToClear.isEmpty { start([]) }
+  }
+
+  /// Gives free slots to the sessions that wait longest.
+  private mutating func admit() {
+    while let slot = freeSlots.last, let id = queue.first {
+      freeSlots.removeLast()
+      queue.removeFirst()
+      turns.append(id)
+      sessions[id]?.slot = slot
+      sessions[id]?.timing.started = now
+    }
+  }
+
+  private mutating func start(_ scheduled: [ScheduledRows]) {
+    var rows: [StepRow] = []
+    for part in scheduled {
+      guard var session = sessions[part.session], let slot = session.slot else { continue }
+      for position in part.positions {
+        rows.append(
+          StepRow(
+            slot: slot,
+            position: position,
+            token: session.tokens[position],
+            output: session.output(at: position)
+          )
+        )
+      }
+      session.submitted = part.positions.upperBound
+      sessions[part.session] = session
+      // To the end of the line.
+      turns.removeAll { $0 == part.session }
+      turns.append(part.session)
+    }
+    let sequence = nextSequence
+    nextSequence += 1
+    inFlight[sequence] = scheduled
+    let step = Step(
+      epoch: epoch,
+      sequence: sequence,
+      cleared: slotsToClear,
+      rows: rows,
+      stageMicroseconds: []
+    )
+    slotsToClear = []
+    act(.sendStep(step))
+  }
+
+  mutating func stepDone(_ done: StepDone, _ payloads: [[Float]]) {
+    guard done.epoch == epoch, let parts = inFlight.removeValue(forKey: done.sequence) else {
+      // A step of an epoch that is over: its sessions have been replayed.
+      return
+    }
+    for (stage, time) in zip(stageMicroseconds.indices, done.stageMicroseconds) {
+      stageMicroseconds[stage] &+= time
+    }
+    var results: [Int: [RowResult]] = [:]  // by slot
+    for result in done.results { results[result.slot, default: []].append(result) }
+    for part in parts {
+      guard let session = sessions[part.session], let slot = session.slot else { continue }
+      let own = results[slot] ?? []
+      switch session.goal {
+      case .generate:
+        guard let result = own.first else { continue }
+        generated(result.token, session.id)
+      case .logits:
+        deliver(part, session, scores: [], payloads: payloads)
+      case .scores:
+        deliver(part, session, scores: own.map(\.logProbability), payloads: [])
+      }
+    }
+  }
+
+  mutating func stepFailed(_ failure: StepFailed) {
+    guard failure.epoch == epoch, let parts = inFlight.removeValue(forKey: failure.sequence) else {
+      return
+    }
+    note(
+      "step failed",
+      ["worker": failure.worker, "step": "\(failure.sequence)", "reason": failure.message],
+      isWarning: true
+    )
+    for part in parts {
+      fail(
+        part.session,
+        .internal,
+        "worker \(failure.worker) could not run it: \(failure.message)"
+      )
+    }
+  }
+
+  /// The first stage's queue is full or gone: the step's rows are sent again later.
+  mutating func stepNotSent(_ sequence: UInt64) {
+    guard inFlight[sequence] != nil, let first = plan.first else { return }
+    act(.kill(worker: first.name))
+    lose(first.name, "its data socket takes no steps")
+  }
+
+  /// Takes a new token of a session and decides whether it goes on.
+  private mutating func generated(_ token: Int32, _ id: UInt64) {
+    guard var session = sessions[id],
+      case .generate(_, let maxTokens, let ignoresEndOfTurn) = session.goal
+    else { return }
+    throughput.add(1, at: now)
+    session.completed = session.tokens.count
+    if session.timing.firstToken == nil { session.timing.firstToken = now }
+    session.timing.lastToken = now
+    let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
+    var text = ""
+    if !endsTurn {
+      session.tokens.append(token)
+      if let piece = session.detokenizer?.append(token) { text = session.stops.feed(piece) }
+    }
+    let isFull =
+      session.generatedCount >= maxTokens || session.tokens.count >= limits.contextTokens
+    let ends = endsTurn || session.stops.hasMatched || isFull
+    if ends, !session.stops.hasMatched {
+      if let rest = session.detokenizer?.flush() { text += session.stops.feed(rest) }
+      text += session.stops.flush()
+    }
+    sessions[id] = session
+    if !endsTurn || !text.isEmpty {
+      send(
+        .delta(
+          Delta(request: session.request, text: text, tokens: endsTurn ? [] : [token])
+        ),
+        to: session.peer
+      )
+    }
+    guard ends else { return }
+    finish(id, endsTurn || session.stops.hasMatched ? .stop : .length)
+  }
+
+  /// Sends what an evaluation's micro-batch brought.
+  private mutating func deliver(
+    _ part: ScheduledRows,
+    _ session: Session,
+    scores: [Double],
+    payloads: [[Float]]
+  ) {
+    var session = session
+    let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
+    session.completed = fresh.upperBound
+    throughput.add(fresh.count, at: now)
+    let isLast = session.completed == session.tokens.count
+    sessions[session.id] = session
+    send(
+      .evaluated(
+        Evaluated(
+          request: session.request,
+          firstPosition: fresh.lowerBound,
+          rowCount: fresh.count,
+          isLast: isLast,
+          scores: scores
+        )
+      ),
+      to: session.peer,
+      payloads: payloads
+    )
+    if isLast { end(session.id) }
+  }
+}

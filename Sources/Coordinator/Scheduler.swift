@@ -1,0 +1,66 @@
+// Chooses the rows of the next micro-batch.
+//
+// Every session that can go on contributes: one row while it decodes, a chunk of its prompt before.
+// The sessions are taken in turn, the one that waited longest first, and shared out over as many
+// micro-batches as there are stages, so that every stage has one to work on.
+
+internal import Wire
+
+/// The rows of one session in a micro-batch.
+package struct ScheduledRows: Sendable, Hashable {
+  package var session: UInt64
+  package var positions: Range<Int>
+}
+
+/// Chooses micro-batches; a value with its own small memory of whose turn it is.
+package struct Scheduler: Sendable {
+  /// The most rows a micro-batch may have.
+  package let maxRows: Int
+  /// The most rows a micro-batch may have when it gives logits back: they are large.
+  package let maxLogitsRows: Int
+  package let stageCount: Int
+
+  package init(maxRows: Int, maxLogitsRows: Int, stageCount: Int) {
+    self.maxRows = maxRows
+    self.maxLogitsRows = maxLogitsRows
+    self.stageCount = stageCount
+  }
+
+  /// Returns the next micro-batch, empty if nothing can go on.
+  ///
+  /// - Parameters:
+  ///   - sessions: Those that hold a slot, in the order of their turns.
+  ///   - inFlight: How many micro-batches are under way.
+  /// - Returns: Rows of different sessions, at most `maxRows` together.
+  package func next(_ sessions: [Session], inFlight: Int) -> [ScheduledRows] {
+    guard inFlight < stageCount else { return [] }
+    let ready = sessions.filter { $0.pendingCount > 0 }
+    guard !ready.isEmpty else { return [] }
+    // What is ready now is shared with the micro-batches that may still be started.
+    let groups = stageCount - inFlight
+    let share = (ready.count + groups - 1) / groups
+    var budget = maxRows
+    var scheduled: [ScheduledRows] = []
+    for session in ready.prefix(share) {
+      let count = min(session.pendingCount, budget, limit(session.goal))
+      guard count > 0 else { break }
+      budget -= count
+      scheduled.append(
+        ScheduledRows(
+          session: session.id,
+          positions: session.submitted..<(session.submitted + count)
+        )
+      )
+      // Logits of several sessions in one message would be told apart only by counting rows.
+      if case .logits = session.goal { break }
+    }
+    return scheduled
+  }
+
+  private func limit(_ goal: SessionGoal) -> Int {
+    switch goal {
+    case .generate: maxRows
+    case .logits, .scores: maxLogitsRows
+    }
+  }
+}

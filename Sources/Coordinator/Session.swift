@@ -1,0 +1,93 @@
+// One request while it is served: its tokens, how far they are computed, what it asked for, and the
+// text on its way out.
+
+package import Gemma
+package import Wire
+
+/// What a request wants of its tokens.
+package enum SessionGoal: Sendable {
+  /// New tokens, drawn with `sampling`, until `maxTokens`, a stop string or the end of the turn.
+  case generate(sampling: Sampling, maxTokens: Int, ignoresEndOfTurn: Bool)
+  /// The logits of every token.
+  case logits
+  /// The log probability of each token from `first` on, given those before it.
+  case scores(first: Int)
+}
+
+/// A request that is waiting or being served.
+package struct Session: Sendable {
+  package let id: UInt64
+  /// The client, and its own number for the request.
+  package let peer: PeerID
+  package let request: UInt64
+  package let goal: SessionGoal
+  package let promptCount: Int
+  /// The prompt's tokens and those generated.
+  package var tokens: [Int32]
+  /// How many of `tokens` have been sent through the pipeline, or are on their way.
+  package var submitted = 0
+  /// How many have come back; results before this position have been delivered.
+  package var completed = 0
+  /// The session's place in the KV caches; nil while it waits for one.
+  package var slot: Int?
+  /// Nil where the model has no tokenizer: then tokens leave without text.
+  package var detokenizer: Detokenizer?
+  package var stops: StopMatcher
+  package var timing: SessionTiming
+
+  package init(
+    id: UInt64,
+    peer: PeerID,
+    request: UInt64,
+    goal: SessionGoal,
+    tokens: [Int32],
+    detokenizer: Detokenizer?,
+    stops: [String],
+    now: ContinuousClock.Instant
+  ) {
+    self.id = id
+    self.peer = peer
+    self.request = request
+    self.goal = goal
+    self.tokens = tokens
+    self.detokenizer = detokenizer
+    promptCount = tokens.count
+    self.stops = StopMatcher(stops: stops)
+    timing = SessionTiming(arrived: now)
+  }
+
+  package var generatedCount: Int { tokens.count - promptCount }
+
+  /// Tokens that can be sent now.
+  package var pendingCount: Int { tokens.count - submitted }
+
+  /// Returns what the pipeline shall give back for a position.
+  package func output(at position: Int) -> RowOutput {
+    // Delivered before a recovery: only the keys and values are wanted again.
+    guard position >= completed else { return .none }
+    switch goal {
+    case .generate(let sampling, _, _):
+      return position == tokens.count - 1 ? .sample(sampling) : .none
+    case .logits: return .logits
+    case .scores(let first):
+      let target = position + 1
+      guard target >= first, target < tokens.count else { return .none }
+      return .score(target: tokens[target])
+    }
+  }
+
+  /// Forgets what is in flight or computed, so that the session is replayed from its tokens.
+  package mutating func rewind() {
+    submitted = 0
+  }
+}
+
+/// When what happened to a session.
+package struct SessionTiming: Sendable {
+  package let arrived: ContinuousClock.Instant
+  package var started: ContinuousClock.Instant?
+  package var firstToken: ContinuousClock.Instant?
+  package var lastToken: ContinuousClock.Instant?
+
+  package init(arrived: ContinuousClock.Instant) { self.arrived = arrived }
+}

@@ -1,0 +1,58 @@
+// Finds stop strings in text that arrives piece by piece, and holds back what may be the beginning
+// of one.
+
+/// Watches a stream of text for stop strings.
+package struct StopMatcher: Sendable {
+  private let stops: [[UInt8]]
+  /// Text not yet released, because it may be the beginning of a stop string.
+  private var held: [UInt8] = []
+  package private(set) var hasMatched = false
+
+  package init(stops: [String]) {
+    self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }
+  }
+
+  /// Takes more text and returns what may be shown now.
+  ///
+  /// Once a stop string has matched, the text before it is returned and nothing after.
+  package mutating func feed(_ text: String) -> String {
+    guard !hasMatched else { return "" }
+    guard !stops.isEmpty else { return text }
+    held += Array(text.utf8)
+    if let first = stops.compactMap({ firstIndex(of: $0) }).min() {
+      hasMatched = true
+      return release(first)
+    }
+    return release(held.count - longestBeginning())
+  }
+
+  /// Returns what is still held when the stream ends without a match.
+  package mutating func flush() -> String {
+    hasMatched ? "" : release(held.count)
+  }
+
+  private mutating func release(_ count: Int) -> String {
+    defer { held.removeFirst(count) }
+    return String(decoding: held[..<count], as: UTF8.self)
+  }
+
+  private func firstIndex(of stop: [UInt8]) -> Int? {
+    guard held.count >= stop.count else { return nil }
+    return (0...(held.count - stop.count)).first {
+      held[$0..<($0 + stop.count)].elementsEqual(stop)
+    }
+  }
+
+  /// The length of the longest end of `held` that begins a stop string.
+  ///
+  /// A stop string is whole
+  /// characters, so the cut before its first byte never splits one.
+  private func longestBeginning() -> Int {
+    let most = min(held.count, (stops.map(\.count).max() ?? 1) - 1)
+    guard most > 0 else { return 0 }
+    let lengths = (1...most).reversed()
+    return lengths.first { length in
+      stops.contains { $0.count > length && held.suffix(length).elementsEqual($0[..<length]) }
+    } ?? 0
+  }
+}

@@ -1,0 +1,180 @@
+// The worker processes that `up` starts: spawned, watched through pidfds, restarted with growing
+// pauses, given up when they keep dying.
+
+internal import CLinux
+internal import Glibc
+package import Logging
+
+/// How to start one worker.
+package struct WorkerCommand: Sendable, Hashable {
+  package var name: String
+  /// The executable and its arguments.
+  package var arguments: [String]
+
+  package init(name: String, arguments: [String]) {
+    self.name = name
+    self.arguments = arguments
+  }
+}
+
+/// Starts and watches worker processes.
+///
+/// Each worker inherits the reading end of a pipe as descriptor 3, its lifeline: it reaches its end
+/// when this process ends, however it ends. Used by one thread.
+package final class Supervisor {
+  /// What became of a child.
+  struct Exit {
+    var name: String
+    var how: String
+    var willRestart: Bool
+  }
+
+  private struct Child {
+    let command: WorkerCommand
+    var pid: pid_t = 0
+    var descriptor: CInt = -1
+    var failures = 0
+    var started: ContinuousClock.Instant
+    var restartAt: ContinuousClock.Instant?
+  }
+
+  /// A worker that died this often, each time within `quickDeath`, is given up.
+  private static let maxFailures = 5
+  private static let quickDeath = Duration.seconds(10)
+
+  private var children: [Child]
+  private var lifeline: [CInt] = [-1, -1]
+  private let logger: Logger
+  /// Whether a child that ends is started again; not before all have been ready once, since a
+  /// worker that cannot even start would only fail again.
+  package var restarts = false
+
+  package init(_ commands: [WorkerCommand], logger: Logger) throws(CoordinatorError) {
+    self.logger = logger
+    children = commands.map { Child(command: $0, started: .now) }
+    guard unsafe clinux_pipe(&lifeline) == 0 else {
+      throw CoordinatorError(.system, "pipe failed: \(Self.reason())")
+    }
+  }
+
+  deinit {
+    for child in children where child.descriptor >= 0 { close(child.descriptor) }
+    for descriptor in lifeline where descriptor >= 0 { close(descriptor) }
+  }
+
+  /// Starts all workers.
+  func startAll() throws(CoordinatorError) {
+    for index in children.indices { try start(index) }
+  }
+
+  /// Readable when a child ended.
+  var descriptors: [CInt] { children.filter { $0.pid > 0 }.map(\.descriptor) }
+
+  var livingCount: Int { children.count { $0.pid > 0 } }
+
+  private static func reason() -> String { unsafe String(cString: strerror(errno)) }
+
+  private func start(_ index: Int) throws(CoordinatorError) {
+    let command = children[index].command
+    var arguments = unsafe command.arguments.map { unsafe strdup($0) } + [nil]
+    defer { for unsafeargument in unsafe arguments { unsafe free(argument) } }
+    let pid = unsafe clinux_spawn(command.arguments[0], &arguments, lifeline[0])
+    guard pid > 0 else {
+      throw CoordinatorError(
+        .worker,
+        "cannot start worker \(command.name): \(Self.reason())",
+        context: command.arguments[0]
+      )
+    }
+    children[index].pid = pid
+    children[index].descriptor = clinux_pidfd_open(pid)
+    children[index].started = .now
+    children[index].restartAt = nil
+    guard children[index].descriptor >= 0 else {
+      throw CoordinatorError(.system, "pidfd_open failed: \(Self.reason())")
+    }
+    logger.debug("worker started", metadata: ["worker": "\(command.name)", "pid": "\(pid)"])
+  }
+
+  /// Collects children that have ended, and starts those whose pause is over.
+  func update() -> [Exit] {
+    var exits: [Exit] = []
+    for index in children.indices {
+      if let restartAt = children[index].restartAt, .now >= restartAt { exits += restart(index) }
+      if let exit = collect(index) { exits.append(exit) }
+    }
+    return exits
+  }
+
+  private func restart(_ index: Int) -> [Exit] {
+    do {
+      try start(index)
+      return []
+    } catch {
+      children[index].restartAt = nil
+      return [
+        Exit(name: children[index].command.name, how: error.message, willRestart: false)
+      ]
+    }
+  }
+
+  private func collect(_ index: Int) -> Exit? {
+    let pid = children[index].pid
+    var status: CInt = 0
+    guard pid > 0, unsafe waitpid(pid, &status, WNOHANG) == pid else { return nil }
+    close(children[index].descriptor)
+    children[index].pid = 0
+    children[index].descriptor = -1
+    let wasQuick = .now - children[index].started < Self.quickDeath
+    children[index].failures = wasQuick ? children[index].failures + 1 : 1
+    let willRestart = restarts && children[index].failures < Self.maxFailures
+    if willRestart {
+      // 50, 100, 200, 400 ms.
+      let pause = Duration.milliseconds(25 << children[index].failures)
+      children[index].restartAt = .now + pause
+    }
+    return Exit(
+      name: children[index].command.name,
+      how: Self.describe(status, pid: pid),
+      willRestart: willRestart
+    )
+  }
+
+  private static func describe(_ status: CInt, pid: pid_t) -> String {
+    let signal = status & 0x7F
+    return signal == 0
+      ? "(pid \(pid)) exited with status \((status >> 8) & 0xFF)"
+      : "(pid \(pid)) was ended by signal \(signal)"
+  }
+
+  /// Ends a worker at once.
+  func kill(_ name: String) {
+    for child in children where child.command.name == name && child.pid > 0 {
+      Glibc.kill(child.pid, SIGKILL)
+    }
+  }
+
+  /// Waits for all workers to end, and ends those that have not within `grace`.
+  func stopAll(grace: Duration) {
+    restarts = false
+    for index in children.indices { children[index].restartAt = nil }
+    for descriptor in lifeline where descriptor >= 0 { close(descriptor) }
+    lifeline = [-1, -1]
+    let deadline = ContinuousClock.now + grace
+    while livingCount > 0, ContinuousClock.now < deadline {
+      _ = update()
+      if livingCount > 0 { usleep(2000) }
+    }
+    for child in children where child.pid > 0 {
+      logger.warning(
+        "worker did not stop in time and is ended",
+        metadata: ["worker": "\(child.command.name)", "pid": "\(child.pid)"]
+      )
+      Glibc.kill(child.pid, SIGKILL)
+    }
+    while livingCount > 0 {
+      _ = update()
+      if livingCount > 0 { usleep(2000) }
+    }
+  }
+}

@@ -1,0 +1,18 @@
+// What a stage's compute thread has done, for the heartbeats that another thread sends.
+
+internal import Wire
+
+/// Counts of one worker process, readable from any thread.
+package struct StageCounters: Sendable {
+  package var steps: UInt64 = 0
+  package var rows: UInt64 = 0
+  package var busyMicroseconds: UInt64 = 0
+  package var lastStepMicroseconds: UInt64 = 0
+  /// When the step that is running began; nil between steps.
+  package var stepBegan: ContinuousClock.Instant?
+  package var kvBytes: UInt64 = 0
+  /// Messages refused as malformed or out of place.
+  package var rejectedMessages: UInt64 = 0
+
+  package init() {}
+}

@@ -1,0 +1,40 @@
+// A thread that is started once and joined once.
+
+internal import Glibc
+
+/// A POSIX thread running a closure.
+final class Thread {
+  private var handle = pthread_t()
+
+  private final class Body: Sendable {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+
+  init(_ body: @escaping @Sendable () -> Void) throws(WorkerError) {
+    let box = unsafe Unmanaged.passRetained(Body(body))
+    let status = unsafe pthread_create(
+      &handle,
+      nil,
+      { argument in
+        if let argument = unsafe argument {
+          unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+        }
+        return nil
+      },
+      box.toOpaque()
+    )
+    guard status == 0 else {
+      unsafe box.release()
+      throw WorkerError(
+        .system,
+        "cannot start a thread: \(unsafe String(cString: strerror(status)))"
+      )
+    }
+  }
+
+  /// Waits until the closure has returned.
+  func join() {
+    pthread_join(handle, nil)
+  }
+}

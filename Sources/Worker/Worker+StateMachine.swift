@@ -1,0 +1,176 @@
+// A worker's control side as a value: it introduces itself, prepares the layers it is given, tells
+// how it is, and ends when its coordinator does.
+
+package import Wire
+
+/// What happens to a worker.
+package enum WorkerEvent: Sendable {
+  case message(Message)
+  /// Time passed; with what the compute thread has counted and the process's resident bytes.
+  case tick(StageCounters, residentBytes: UInt64)
+  /// Some of the weights are prepared.
+  case loadProgress(epoch: UInt32, fraction: Double)
+  /// The stage is in place and takes steps.
+  case prepared(epoch: UInt32)
+  case prepareFailed(epoch: UInt32, reason: String)
+  /// The coordinator's process has ended.
+  case lifelineCut
+  /// The user or the supervisor asks to stop.
+  case stop
+}
+
+/// What a worker's shell shall do.
+package enum WorkerAction: Sendable {
+  case send(Message)
+  /// Compile the stage and put it in place, then say `prepared`.
+  case prepare(Assign)
+  /// End the process: in good order, or with a reason.
+  case exit(WorkerError?)
+}
+
+/// A worker's state.
+package struct WorkerMachine {
+  enum Phase: Hashable {
+    case greeting(since: ContinuousClock.Instant, lastHello: ContinuousClock.Instant)
+    case serving
+    case ended
+  }
+
+  /// How long a coordinator may take to answer the first hello.
+  static let patience = Duration.seconds(30)
+  /// How often the hello is repeated until it is answered.
+  static let helloInterval = Duration.seconds(1)
+  /// How long a coordinator may be silent: it answers each heartbeat.
+  static let silence = Duration.seconds(10)
+
+  private let hello: Hello
+  private var phase: Phase
+  private var lastHeard: ContinuousClock.Instant
+  private var lastHeartbeat: ContinuousClock.Instant
+  private var heartbeatInterval = Duration.milliseconds(250)
+  private var assigned: Assign?
+  private var preparedEpoch: UInt32?
+  private var loadFraction = 0.0
+  private var actions: [WorkerAction] = []
+
+  /// Begins with a hello; `actions` holds it.
+  package init(hello: Hello, now: ContinuousClock.Instant) {
+    self.hello = hello
+    phase = .greeting(since: now, lastHello: now)
+    lastHeard = now
+    lastHeartbeat = now
+    actions = [.send(.hello(hello))]
+  }
+
+  /// Returns what is to be done without any event: the first hello.
+  package mutating func begin() -> [WorkerAction] {
+    defer { actions = [] }
+    return actions
+  }
+
+  /// Takes an event and returns what to do about it, in order.
+  package mutating func handle(
+    _ event: WorkerEvent,
+    at now: ContinuousClock.Instant
+  ) -> [WorkerAction] {
+    guard phase != .ended else { return [] }
+    switch event {
+    case .message(let message): receive(message, now)
+    case .tick(let counters, let residentBytes): tick(counters, residentBytes, now)
+    case .loadProgress(let epoch, let fraction):
+      if epoch == assigned?.epoch { loadFraction = fraction }
+    case .prepared(let epoch):
+      guard epoch == assigned?.epoch else { break }
+      preparedEpoch = epoch
+      loadFraction = 1
+      actions.append(.send(.prepared(Prepared(epoch: epoch))))
+    case .prepareFailed(let epoch, let reason):
+      guard epoch == assigned?.epoch else { break }
+      actions.append(
+        .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
+      )
+    case .lifelineCut: exit(nil)
+    case .stop:
+      actions.append(.send(.goodbye(Goodbye(reason: "was asked to stop"))))
+      exit(nil)
+    }
+    defer { actions = [] }
+    return actions
+  }
+
+  private mutating func exit(_ error: WorkerError?) {
+    phase = .ended
+    actions.append(.exit(error))
+  }
+
+  private mutating func receive(_ message: Message, _ now: ContinuousClock.Instant) {
+    lastHeard = now
+    switch message {
+    case .welcome(let welcome):
+      heartbeatInterval = .milliseconds(Int64(max(1, welcome.heartbeatMilliseconds)))
+      phase = .serving
+    case .refused(let refused):
+      exit(WorkerError(.refused, "the coordinator refused this worker: \(refused.message)"))
+    case .assign(let assign):
+      assigned = assign
+      preparedEpoch = nil
+      loadFraction = 0
+      actions.append(.prepare(assign))
+    case .shutdown: exit(nil)
+    default: break  // Heartbeat answers; anything else is not for a worker's control socket.
+    }
+  }
+
+  private mutating func tick(
+    _ counters: StageCounters,
+    _ residentBytes: UInt64,
+    _ now: ContinuousClock.Instant
+  ) {
+    switch phase {
+    case .greeting(let since, let lastHello):
+      if now - since > Self.patience {
+        exit(
+          WorkerError(
+            .unreachable,
+            "no answer from the coordinator in \(Self.patience); is one running there?"
+          )
+        )
+      } else if now - lastHello > Self.helloInterval {
+        phase = .greeting(since: since, lastHello: now)
+        actions.append(.send(.hello(hello)))
+      }
+    case .serving:
+      if now - lastHeard > Self.silence {
+        exit(WorkerError(.unreachable, "the coordinator has been silent for \(Self.silence)"))
+      } else if now - lastHeartbeat >= heartbeatInterval {
+        lastHeartbeat = now
+        actions.append(.send(.heartbeat(heartbeat(counters, residentBytes, now))))
+      }
+    case .ended: break
+    }
+  }
+
+  private func heartbeat(
+    _ counters: StageCounters,
+    _ residentBytes: UInt64,
+    _ now: ContinuousClock.Instant
+  ) -> Heartbeat {
+    let state: WorkerState =
+      if assigned == nil { .waiting } else if preparedEpoch == nil { .loading } else { .ready }
+    let running = counters.stepBegan.map { max(0, (now - $0) / .microseconds(1)) } ?? 0
+    return Heartbeat(
+      state: state,
+      epoch: assigned?.epoch ?? 0,
+      loadFraction: loadFraction,
+      steps: counters.steps,
+      rows: counters.rows,
+      busyMicroseconds: counters.busyMicroseconds,
+      lastStepMicroseconds: counters.lastStepMicroseconds,
+      stepInProgressMicroseconds: UInt64(running),
+      residentBytes: residentBytes,
+      kvBytes: counters.kvBytes,
+      rejectedMessages: counters.rejectedMessages,
+      detail: ""
+    )
+  }
+}

@@ -1,0 +1,236 @@
+// The worker's shell: the control thread with its socket, the compute thread, and a loader thread
+// while layers are prepared.
+
+package import Compute
+package import Gemma
+internal import Glibc
+package import Logging
+package import Wire
+
+/// How a worker is set up.
+package struct WorkerOptions: Sendable {
+  /// What the worker wants to be called; empty to take the first free place.
+  package var name: String
+  package var coordinator: Endpoint
+  /// Where steps come in.
+  package var listen: Endpoint
+  package var threads: Int
+  package var isEmulated: Bool
+  /// A descriptor that reaches its end when the coordinator's process ends; nil if it runs apart.
+  package var lifeline: CInt?
+  package var programVersion: String
+
+  package init(
+    name: String,
+    coordinator: Endpoint,
+    listen: Endpoint,
+    threads: Int,
+    isEmulated: Bool,
+    lifeline: CInt?,
+    programVersion: String
+  ) {
+    self.name = name
+    self.coordinator = coordinator
+    self.listen = listen
+    self.threads = threads
+    self.isEmulated = isEmulated
+    self.lifeline = lifeline
+    self.programVersion = programVersion
+  }
+}
+
+/// A worker process's life.
+package final class WorkerLoop {
+  private let options: WorkerOptions
+  private let checkpoint: Checkpoint
+  private let backend: any Backend
+  private let logger: Logger
+  private let context: ZeroMQContext
+  private let control: Socket
+  private let compute: ComputeLoop
+  private let loads: Mailbox<WorkerEvent>
+  private var computeThread: Thread?
+  private var loader: Thread?
+
+  package init(
+    _ options: WorkerOptions,
+    checkpoint: Checkpoint,
+    backend: any Backend,
+    logger: Logger
+  ) throws {
+    self.options = options
+    self.checkpoint = checkpoint
+    self.backend = backend
+    self.logger = logger
+    context = try ZeroMQContext()
+    control = try Socket(context, role: .dealer)
+    compute = try ComputeLoop(
+      context: context,
+      name: options.name,
+      listen: options.listen,
+      coordinator: options.coordinator,
+      logger: logger
+    )
+    loads = try Mailbox()
+  }
+
+  /// Serves until the coordinator ends, or `stop` is readable.
+  ///
+  /// - Throws: `WorkerError` or `WireError` if the worker had to give up.
+  package func run(untilReadable stop: CInt) throws {
+    let compute = compute
+    computeThread = try Thread { compute.run() }
+    defer { shutDown() }
+    let listening = try waitForDataSocket()
+    try control.connect(options.coordinator)
+    var machine = WorkerMachine(hello: hello(dataEndpoint: listening), now: .now)
+    if let end = try perform(machine.begin()) { return try end.get() }
+    while true {
+      for event in try nextEvents(stop) {
+        if let end = try perform(machine.handle(event, at: .now)) { return try end.get() }
+      }
+    }
+  }
+
+  private func hello(dataEndpoint: Endpoint) -> Hello {
+    Hello(
+      protocolVersion: protocolVersion,
+      programVersion: options.programVersion,
+      name: options.name,
+      device: backend.device,
+      isEmulated: options.isEmulated,
+      pid: Int(getpid()),
+      threads: options.threads,
+      fingerprint: checkpoint.fingerprint,
+      modelName: checkpoint.name,
+      layerCount: checkpoint.config.layers.count,
+      dataEndpoint: dataEndpoint.description,
+      memoryBytes: ProcessMemory.total
+    )
+  }
+
+  /// Waits for the compute thread to bind: the hello must name where.
+  private func waitForDataSocket() throws -> Endpoint {
+    _ = try poll(
+      sockets: [],
+      descriptors: [compute.reports.descriptor],
+      timeout: .seconds(10)
+    )
+    for report in compute.reports.takeAll() {
+      switch report {
+      case .listening(let endpoint): return endpoint
+      case .failed(let error): throw error
+      case .installed: break
+      }
+    }
+    throw WorkerError(.system, "the data socket could not be bound", context: "\(options.listen)")
+  }
+
+  private func nextEvents(_ stop: CInt) throws -> [WorkerEvent] {
+    var descriptors = [stop, compute.reports.descriptor, loads.descriptor]
+    if let lifeline = options.lifeline { descriptors.append(lifeline) }
+    let ready = try poll(
+      sockets: [control],
+      descriptors: descriptors,
+      timeout: .milliseconds(100)
+    )
+    var events: [WorkerEvent] = []
+    if ready.descriptors.contains(stop) { events.append(.stop) }
+    if let lifeline = options.lifeline, ready.descriptors.contains(lifeline) {
+      // Nothing is ever written to it: readable means its end.
+      EndpointClaim.removeIfAbandoned(options.coordinator)
+      events.append(.lifelineCut)
+    }
+    for _ in 0..<64 {
+      guard let received = try control.receive() else { break }
+      switch received.content {
+      case .success(let (message, _)): events.append(.message(message))
+      case .failure(let error):
+        logger.warning("malformed message dropped", metadata: ["reason": "\(error)"])
+      }
+    }
+    for report in compute.reports.takeAll() {
+      switch report {
+      case .installed(let epoch): events.append(.prepared(epoch: epoch))
+      case .failed(let error): throw error
+      case .listening: break
+      }
+    }
+    events += loads.takeAll()
+    events.append(
+      .tick(compute.counters.withLock { $0 }, residentBytes: ProcessMemory.resident)
+    )
+    return events
+  }
+
+  /// Does what the machine says; returns how the worker ends if it does.
+  private func perform(_ actions: [WorkerAction]) throws -> Result<Void, WorkerError>? {
+    for action in actions {
+      switch action {
+      case .send(let message): _ = try control.send(message)
+      case .prepare(let assign): try prepare(assign)
+      case .exit(let error): return error.map { .failure($0) } ?? .success(())
+      }
+    }
+    return nil
+  }
+
+  /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
+  private func prepare(_ assign: Assign) throws {
+    loader?.join()
+    let (checkpoint, backend, compute, loads) = (checkpoint, backend, compute, loads)
+    loader = try Thread {
+      do {
+        let next = assign.nextEndpoint.isEmpty ? nil : try Endpoint(assign.nextEndpoint)
+        let stage = try Self.makeStage(assign, checkpoint, backend) { fraction in
+          loads.post(.loadProgress(epoch: assign.epoch, fraction: fraction))
+        }
+        compute.commands.post(.install(StageTransfer(stage), next: next))
+      } catch {
+        loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
+      }
+    }
+  }
+
+  private static func makeStage(
+    _ assign: Assign,
+    _ checkpoint: Checkpoint,
+    _ backend: any Backend,
+    progress: (Double) -> Void
+  ) throws -> Stage {
+    let layers = assign.firstLayer..<max(assign.firstLayer, assign.endLayer)
+    let layerCount = checkpoint.config.layers.count
+    guard !layers.isEmpty, layers.lowerBound >= 0, layers.upperBound <= layerCount else {
+      throw WorkerError(
+        .prepare,
+        "assigned layers \(assign.firstLayer)..<\(assign.endLayer), the model has \(layerCount)"
+      )
+    }
+    let program = try checkpoint.config.lower(layers, weights: checkpoint)
+    let limits = ExecutableLimits(
+      maxRows: assign.maxRows,
+      slots: assign.slots,
+      contextTokens: assign.contextTokens
+    )
+    let executable = try backend.compile(
+      program,
+      weights: checkpoint,
+      limits: limits,
+      progress: progress
+    )
+    return Stage(
+      epoch: assign.epoch,
+      executable: executable,
+      vocabularySize: checkpoint.config.vocabularySize,
+      isLast: layers.upperBound == layerCount
+    )
+  }
+
+  private func shutDown() {
+    loader?.join()
+    compute.commands.post(.stop)
+    computeThread?.join()
+    control.close()
+    context.close()
+  }
+}

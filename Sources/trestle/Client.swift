@@ -1,0 +1,148 @@
+// A client of a coordinator: sends requests, takes answers, notices when nobody is there.
+
+import CLinux
+import Foundation
+import Glibc
+import Wire
+
+/// A connection to a coordinator.
+final class Client {
+  private let endpoint: Endpoint
+  private let context: ZeroMQContext
+  private let socket: Socket
+  private var nextRequest: UInt64 = 1
+
+  /// How long the coordinator may be silent before the client gives up.
+  ///
+  /// It is never busy for long: it computes nothing.
+  private static let silence = Duration.seconds(10)
+  /// How often a silent coordinator is asked whether it is there.
+  private static let askInterval = Duration.seconds(2)
+
+  /// - Throws: `CommandError` if nothing can be listening there.
+  init(_ endpoint: Endpoint) throws {
+    self.endpoint = endpoint
+    if let path = endpoint.socketPath, unsafe access(path, F_OK) != 0 {
+      throw CommandError(
+        "nothing serves \(endpoint); start a pipeline with `trestle up --model PATH`"
+          + ", or name its --endpoint"
+      )
+    }
+    context = try ZeroMQContext()
+    socket = try Socket(context, role: .dealer)
+    try socket.connect(endpoint)
+  }
+
+  deinit {
+    socket.close()
+    context.close()
+  }
+
+  /// Returns a number for a new request.
+  func newRequest() -> UInt64 {
+    defer { nextRequest += 1 }
+    return nextRequest
+  }
+
+  func send(_ message: Message) throws {
+    guard try socket.send(message) == .sent else {
+      throw CommandError("\(endpoint) takes no messages; is the coordinator running?")
+    }
+  }
+
+  /// An answer with its payloads.
+  typealias Answer = (message: Message, payloads: [[Float]])
+
+  /// Waits for the next answer.
+  ///
+  /// - Parameter interrupt: A descriptor that ends the wait when it is readable.
+  /// - Returns: The answer, or nil if interrupted.
+  /// - Throws: `CommandError` if the coordinator is silent for too long.
+  func receive(interruptedBy interrupt: CInt? = nil) throws -> Answer? {
+    var heard = ContinuousClock.now
+    var asked = heard
+    while true {
+      while let received = try socket.receive() {
+        let answer = try received.content.get()
+        heard = .now
+        // Answers to our own asking whether it is there.
+        if case .healthReply(let health) = answer.message, health.request == 0 { continue }
+        return (answer.message, answer.payloads)
+      }
+      if .now - heard > Self.silence {
+        throw CommandError("no answer from \(endpoint) in \(Self.silence)")
+      }
+      if .now - asked > Self.askInterval {
+        asked = .now
+        _ = try socket.send(.healthRequest(HealthRequest(request: 0)))
+      }
+      let ready = try poll(
+        sockets: [socket],
+        descriptors: interrupt.map { [$0] } ?? [],
+        timeout: .milliseconds(500)
+      )
+      if let interrupt, ready.descriptors.contains(interrupt) { return nil }
+    }
+  }
+
+  /// Asks for the pipeline's status.
+  func status() throws -> StatusReply {
+    let request = newRequest()
+    try send(.statusRequest(StatusRequest(request: request)))
+    while let answer = try receive() {
+      if case .statusReply(let status) = answer.message, status.request == request {
+        return status
+      }
+    }
+    throw CommandError("interrupted")
+  }
+
+  /// Asks whether the workers are well.
+  func health() throws -> HealthReply {
+    let request = newRequest()
+    try send(.healthRequest(HealthRequest(request: request)))
+    while let answer = try receive() {
+      if case .healthReply(let health) = answer.message, health.request == request {
+        return health
+      }
+    }
+    throw CommandError("interrupted")
+  }
+
+  /// Evaluates tokens and calls `body` with each part of the result, in order.
+  func evaluate(
+    _ tokens: [Int32],
+    _ kind: EvaluationKind,
+    firstScored: Int = 0,
+    _ body: (Evaluated, [[Float]]) throws -> Void
+  ) throws {
+    let request = newRequest()
+    try send(
+      .evaluate(
+        Evaluate(request: request, tokens: tokens, kind: kind, firstScored: firstScored)
+      )
+    )
+    while let answer = try receive() {
+      switch answer.message {
+      case .evaluated(let part) where part.request == request:
+        try body(part, answer.payloads)
+        if part.isLast { return }
+      case .requestFailed(let failure) where failure.request == request:
+        throw CommandError(failure.message)
+      default: continue
+      }
+    }
+  }
+}
+
+/// Takes SIGINT and SIGTERM from now on and returns a descriptor that shows their arrival.
+///
+/// Call it before any other thread starts, so that none of them takes the signals.
+func signalDescriptor() throws -> CInt {
+  let signals = [SIGINT, SIGTERM, SIGHUP]
+  let descriptor = unsafe clinux_signalfd(signals, CInt(signals.count))
+  guard descriptor >= 0 else {
+    throw CommandError("signalfd failed: \(unsafe String(cString: strerror(errno)))")
+  }
+  return descriptor
+}

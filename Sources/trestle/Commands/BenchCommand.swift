@@ -1,0 +1,125 @@
+// `trestle bench`: prefill and decode rates of a pipeline, and how busy its stages are.
+
+import ArgumentParser
+import Coordinator
+import Gemma
+import Logging
+import Wire
+
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure a pipeline's prefill and decode rates.",
+    discussion: """
+      For each stream count: that many prompts at once, for the prefill rate; then as many streams
+      decoding side by side, measured while all of them run. Rates are sums over the streams,
+      medians over the repeats. A stage is busy while it computes; the rest is bubble.
+      """
+  )
+
+  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var model: String
+
+  @Option(help: ArgumentHelp("Tokens of each prompt.", valueName: "tokens"))
+  var promptTokens = 512
+
+  @Option(help: ArgumentHelp("Tokens each stream decodes.", valueName: "tokens"))
+  var decodeTokens = 64
+
+  @Option(help: ArgumentHelp("Stream counts, for example 1,4.", valueName: "counts"))
+  var streams: NumberList = NumberList([1, 4])
+
+  @Option(help: ArgumentHelp("How often each is measured.", valueName: "times"))
+  var `repeat` = 3
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var log: LogOptions
+
+  func validate() throws {
+    guard promptTokens > 0, decodeTokens > 1, `repeat` > 0 else {
+      throw ValidationError(
+        "--prompt-tokens and --repeat need at least 1, --decode-tokens at least 2."
+      )
+    }
+    guard streams.values.allSatisfy({ (1...256).contains($0) }) else {
+      throw ValidationError("--streams: give counts from 1 to 256.")
+    }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      var options = pipeline
+      options.slots = max(options.slots, streams.values.max() ?? 1)
+      let pipeline = try Pipeline(model: model, options)
+      let needed = promptTokens + decodeTokens
+      guard needed <= pipeline.limits.contextTokens else {
+        throw CommandError(
+          "\(needed) tokens a stream do not fit the context of \(pipeline.limits.contextTokens); "
+            + "raise --context"
+        )
+      }
+      let own = try PrivatePipeline(
+        pipeline,
+        logger: log.logger("trestle.coordinator", default: .warning)
+      )
+      defer { own.stop() }
+      let bench = Bench(
+        client: try Client(own.endpoint),
+        vocabularySize: pipeline.checkpoint.config.vocabularySize,
+        promptTokens: promptTokens,
+        decodeTokens: decodeTokens
+      )
+      _ = try bench.prefill(streams: 1)  // Warms the page cache and the workers.
+      let results = try streams.values.map { try measure($0, bench) }
+      let document = BenchDocument(
+        model: pipeline.checkpoint.name,
+        placement: try bench.placement(),
+        results: results
+      )
+      printOut(json ? try trestle.json(document) : document.description)
+    }
+  }
+
+  private func measure(_ count: Int, _ bench: Bench) throws -> BenchDocument.Result {
+    let prefills = try (0..<`repeat`).map { _ in try bench.prefill(streams: count) }.sorted()
+    let decodes = try (0..<`repeat`).map { _ in try bench.decode(streams: count) }
+      .sorted { $0.rate < $1.rate }
+    let median = decodes[decodes.count / 2]
+    return BenchDocument.Result(
+      streams: count,
+      prefillTokensPerSecond: prefills[prefills.count / 2],
+      decodeTokensPerSecond: median.rate,
+      stages: median.stages
+    )
+  }
+}
+
+/// What `bench --json` prints.
+struct BenchDocument: Encodable, CustomStringConvertible {
+  struct Result: Encodable {
+    var streams: Int
+    var prefillTokensPerSecond: Double
+    var decodeTokensPerSecond: Double
+    var stages: [StageShare]
+  }
+
+  var model: String
+  var placement: [PlacementRow]
+  var results: [Result]
+
+  var description: String {
+    let stages = placement.map { "\($0.worker) \($0.layers[0])..<\($0.layers[1])" }
+    let rows = results.map { result in
+      [
+        "\(result.streams)", decimal(result.prefillTokensPerSecond, 1),
+        decimal(result.decodeTokensPerSecond, 1),
+        result.stages.map { "\(Int($0.busy * 100)) %" }.joined(separator: " "),
+      ]
+    }
+    return "\(model): \(stages.joined(separator: ", "))\n"
+      + table(["streams", "prefill tokens/s", "decode tokens/s", "busy by stage"], rows)
+  }
+}

@@ -1,0 +1,49 @@
+// `trestle coordinate`: the coordinator alone, for workers that are started elsewhere.
+
+import ArgumentParser
+import Coordinator
+import Logging
+import Wire
+
+struct CoordinateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "coordinate",
+    abstract: "Run a coordinator alone; its workers are started with `trestle work`.",
+    discussion: """
+      Waits for one worker for each of --devices, gives each its layers, and prints `ready` on
+      stdout when prompts are accepted.
+      """
+  )
+
+  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var model: String
+
+  @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var log: LogOptions
+
+  @Flag(help: "Allow a tcp endpoint without encryption and authentication.")
+  var insecure = false
+
+  func run() throws {
+    try reportingFailures {
+      let stop = try signalDescriptor()
+      let endpoint = try endpoint.resolve()
+      try requireLocal(endpoint, insecure: insecure)
+      let planned = try Pipeline(model: model, pipeline)
+      let progress = ProgressLine(label: "loading")
+      let coordinator = try CoordinatorLoop(
+        machine: planned.machine(),
+        endpoint: endpoint,
+        supervisor: nil,
+        logger: log.logger("trestle.coordinator", default: .info),
+        onProgress: { progress.show($0) },
+        onReady: {
+          progress.clear()
+          printOut("ready")
+        }
+      )
+      try coordinator.run(untilReadable: stop)
+    }
+  }
+}

@@ -1,0 +1,93 @@
+// `trestle doctor`: what this machine has for Trestle, what is missing, and how to mend it.
+
+import ArgumentParser
+import CPUBackend
+import Foundation
+import Glibc
+
+struct DoctorCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "doctor",
+    abstract: "Show what this machine has, what is missing, and how to mend it."
+  )
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func run() throws {
+    try reportingFailures {
+      let diagnosis = Diagnosis()
+      if json {
+        printOut(try trestle.json(diagnosis))
+        return
+      }
+      for device in diagnosis.devices {
+        printOut("\(device.available ? "yes" : "no ")  \(device.device): \(device.detail)")
+        if let remedy = device.remedy { printOut("     \(remedy)") }
+      }
+      printOut(
+        "default: trestle up --devices \(diagnosis.defaultDevices.joined(separator: ","))"
+      )
+    }
+  }
+}
+
+/// What `doctor` found out.
+struct Diagnosis: Encodable {
+  struct Device: Encodable {
+    var device: String
+    /// Whether this program can use it here.
+    var available: Bool
+    var detail: String
+    var remedy: String?
+  }
+
+  var devices: [Device]
+  var defaultDevices: [String]
+
+  init() {
+    devices = [Self.cpu(), Self.vulkan(), Self.npu()]
+    defaultDevices = DeviceKind.found.map(\.rawValue)
+  }
+
+  private static func cpu() -> Device {
+    let memory = UInt64(sysconf(CInt(_SC_PHYS_PAGES))) * UInt64(sysconf(CInt(_SC_PAGESIZE)))
+    let best = CPUBackend.InstructionSet.best
+    return Device(
+      device: "cpu",
+      available: true,
+      detail:
+        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: memory)) of memory",
+      remedy: best == .scalar
+        ? "this CPU has neither AVX2 nor AVX512-VNNI: expect a tenth of the speed" : nil
+    )
+  }
+
+  private static func vulkan() -> Device {
+    let nodes = entries("/dev/dri").filter { $0.hasPrefix("renderD") }
+    return Device(
+      device: "vulkan",
+      available: false,
+      detail: nodes.isEmpty
+        ? "no GPU: /dev/dri has no render node" : "GPU at /dev/dri/\(nodes[0])",
+      remedy: "this version has no Vulkan backend"
+    )
+  }
+
+  private static func npu() -> Device {
+    let nodes = entries("/dev/accel")
+    let hasDriver = unsafe access("/sys/module/amdxdna", F_OK) == 0
+    return Device(
+      device: "npu",
+      available: false,
+      detail: nodes.isEmpty
+        ? "no NPU: /dev/accel is absent" + (hasDriver ? ", though amdxdna is loaded" : "")
+        : "NPU at /dev/accel/\(nodes[0])",
+      remedy: "this version has no NPU backend"
+    )
+  }
+
+  private static func entries(_ directory: String) -> [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
+  }
+}

@@ -1,0 +1,164 @@
+// `trestle inspect`: what a model file holds, or the program of some of its layers.
+
+import ArgumentParser
+import Compute
+import Gemma
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Show what a model file holds, or the program of some of its layers."
+  )
+
+  @Argument(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var path: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Show the program that a stage with these layers runs, for example 0..<10.",
+      valueName: "layers"
+    )
+  )
+  var program: LayerRange?
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func run() throws {
+    try reportingFailures {
+      let checkpoint = try Checkpoint.open(path)
+      if let layers = program?.range {
+        try show(layers, of: checkpoint)
+      } else {
+        let document = ModelDocument(checkpoint)
+        printOut(json ? try trestle.json(document) : document.description)
+      }
+    }
+  }
+
+  private func show(_ layers: Range<Int>, of checkpoint: Checkpoint) throws {
+    let count = checkpoint.config.layers.count
+    guard layers.upperBound <= count else {
+      throw CommandError(
+        "--program \(layers.lowerBound)..<\(layers.upperBound): the model has \(count) layers"
+      )
+    }
+    let program = try checkpoint.config.lower(layers, weights: checkpoint)
+    try program.validate()
+    printOut(json ? try trestle.json(ProgramDocument(program)) : program.description)
+  }
+}
+
+/// What `inspect --json` prints.
+struct ModelDocument: Encodable, CustomStringConvertible {
+  struct Layer: Encodable {
+    var attention: String
+    var window: Int?
+    var kvSource: Int
+    var feedForwardSize: Int
+    var sparsityDeviations: Float?
+  }
+
+  struct Tensor: Encodable {
+    var name: String
+    var shape: [Int]
+    var type: String
+    var bytes: Int
+  }
+
+  var path: String
+  var name: String
+  var format: String
+  var architecture: String
+  var fingerprint: String
+  var vocabularySize: Int
+  var hiddenSize: Int
+  var heads: Int
+  var kvHeads: Int
+  var headDim: Int
+  var contextTokens: Int
+  var layers: [Layer]
+  var tensors: [Tensor]
+  var ignoredTensors: Int
+  var bytes: Int
+
+  init(_ checkpoint: Checkpoint) {
+    let config = checkpoint.config
+    path = checkpoint.path
+    name = checkpoint.name
+    format = checkpoint.format.rawValue
+    architecture = config.architecture.rawValue
+    fingerprint = String(checkpoint.fingerprint, radix: 16)
+    vocabularySize = config.vocabularySize
+    hiddenSize = config.hiddenSize
+    heads = config.headCount
+    kvHeads = config.kvHeadCount
+    headDim = config.headDim
+    contextTokens = config.contextTokens
+    layers = config.layers.map { layer in
+      Layer(
+        attention: layer.attention.window == nil ? "full" : "sliding",
+        window: layer.attention.window,
+        kvSource: layer.kvSource,
+        feedForwardSize: layer.feedForwardSize,
+        sparsityDeviations: layer.sparsityDeviations
+      )
+    }
+    tensors = checkpoint.weights.map { weight in
+      Tensor(
+        name: weight.name.canonical,
+        shape: weight.tensor.shape,
+        type: weight.type.rawValue,
+        bytes: weight.tensor.byteCount
+      )
+    }
+    ignoredTensors = checkpoint.ignoredTensors.count
+    bytes = checkpoint.totalByteCount
+  }
+
+  var description: String {
+    let owners = layers.indices.count { layers[$0].kvSource == $0 }
+    let sliding = layers.count { $0.window != nil }
+    let windows = Set(layers.compactMap(\.window)).sorted().map(String.init)
+    let types = Dictionary(grouping: tensors, by: \.type)
+      .map { type, tensors in (type, tensors.count, tensors.reduce(0) { $0 + $1.bytes }) }
+      .sorted { $0.2 > $1.2 }
+    return """
+      \(name) (\(architecture), \(format))
+        fingerprint  \(fingerprint)
+        layers       \(layers.count): \(layers.count - sliding) full, \(sliding) sliding (window \(windows.joined(separator: ", "))), \(owners) own keys and values
+        width        \(hiddenSize), \(heads) heads (\(kvHeads) for keys and values) of \(headDim)
+        vocabulary   \(vocabularySize)
+        context      \(contextTokens) tokens
+        weights      \(tensors.count) tensors, \(describe(bytes: UInt64(bytes))); \(ignoredTensors) others not used
+      """ + "\n"
+        + types.map { "    \($0.0): \($0.1) tensors, \(describe(bytes: UInt64($0.2)))" }
+        .joined(separator: "\n")
+  }
+}
+
+/// What `inspect --program --json` prints.
+struct ProgramDocument: Encodable {
+  struct Buffer: Encodable {
+    var name: String
+    var planes: Int
+    var width: Int
+    var rows: String
+  }
+
+  var layers: [Int]
+  var buffers: [Buffer]
+  var inputs: [String]
+  var outputs: [String]
+  var ops: [String]
+
+  init(_ program: Program) {
+    layers = [program.layers.lowerBound, program.layers.upperBound]
+    buffers = program.buffers.map {
+      Buffer(name: $0.name, planes: $0.planes, width: $0.width, rows: $0.rows.rawValue)
+    }
+    inputs = program.inputs.map { program[$0].name }
+    outputs = program.outputs.map { program[$0].name }
+    ops = program.ops.map { program.describe($0) }
+  }
+}

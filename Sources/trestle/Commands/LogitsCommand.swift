@@ -1,0 +1,67 @@
+// `trestle logits`: the model's logits for given tokens, through a real pipeline of workers.
+
+import ArgumentParser
+import Gemma
+import Logging
+import Wire
+
+struct LogitsCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "logits",
+    abstract: "Write the logits of given tokens to an .npy file.",
+    discussion: """
+      Runs the tokens through a pipeline of worker processes and writes [tokens, vocabulary] f32
+      in NumPy's format. Needs no tokenizer.
+      """
+  )
+
+  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var model: String
+
+  @Option(help: ArgumentHelp("Token ids, for example 2,106,1645.", valueName: "ids"))
+  var tokens: String
+
+  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "file"))
+  var output: String
+
+  @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var log: LogOptions
+
+  func run() throws {
+    try reportingFailures {
+      let ids = try parseTokens(tokens)
+      let pipeline = try Pipeline(model: model, pipeline)
+      let vocabularySize = pipeline.checkpoint.config.vocabularySize
+      var file = try NPYWriter(path: output, rows: ids.count, columns: vocabularySize)
+      let own = try PrivatePipeline(
+        pipeline,
+        logger: log.logger("trestle.coordinator", default: .warning)
+      )
+      defer { own.stop() }
+      do {
+        try Client(own.endpoint).evaluate(ids, .logits) { part, payloads in
+          guard payloads.count == 1, payloads[0].count == part.rowCount * vocabularySize else {
+            throw CommandError(
+              "positions from \(part.firstPosition): \(part.rowCount) rows of logits expected"
+            )
+          }
+          try file.append(payloads[0])
+        }
+        try file.close()
+      } catch {
+        file.discard()
+        throw error
+      }
+    }
+  }
+}
+
+/// Reads a list of token ids as `2,106,1645`.
+func parseTokens(_ text: String) throws -> [Int32] {
+  try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+    guard let token = Int32(part.filter { !$0.isWhitespace }), token >= 0 else {
+      throw CommandError("--tokens: \"\(part)\" is not a token id; give ids as 2,106,1645")
+    }
+    return token
+  }
+}

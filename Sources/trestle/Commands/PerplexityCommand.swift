@@ -1,0 +1,117 @@
+// `trestle perplexity`: how well the model predicts a text.
+
+import ArgumentParser
+import Foundation
+import Gemma
+import Logging
+import Wire
+
+struct PerplexityCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "perplexity",
+    abstract: "Measure a model's perplexity on a text file.",
+    discussion: """
+      Takes non-overlapping windows of --context tokens, puts the beginning-of-sequence token in
+      place of each window's first, and scores the second half, as llama-perplexity does. Tokens
+      behind the last whole window are left out.
+      """
+  )
+
+  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var model: String
+
+  @Option(help: ArgumentHelp("The text, UTF-8.", valueName: "text"))
+  var file: String
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var log: LogOptions
+
+  func run() throws {
+    try reportingFailures {
+      let window = pipeline.context ?? 512
+      let text = try readText(file)
+      var options = pipeline
+      options.context = window
+      let pipeline = try Pipeline(model: model, options)
+      let tokenizer = try Tokenizer.load(for: model)
+      let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
+      guard window >= 4, tokens.count >= window else {
+        throw CommandError(
+          "\(file) has \(tokens.count) tokens, a window needs \(window) (at least 4); "
+            + "give a longer text or a smaller --context"
+        )
+      }
+      let own = try PrivatePipeline(
+        pipeline,
+        logger: log.logger("trestle.coordinator", default: .warning)
+      )
+      defer { own.stop() }
+      let result = try measure(
+        tokens,
+        window: window,
+        bos: pipeline.checkpoint.config.bosToken,
+        Client(own.endpoint)
+      )
+      printOut(
+        json
+          ? try trestle.json(result)
+          : "perplexity \(decimal(result.perplexity, 4)) over \(result.scoredTokens) tokens "
+            + "in \(result.windows) windows of \(window)"
+      )
+    }
+  }
+
+  private func measure(
+    _ tokens: [Int32],
+    window: Int,
+    bos: Int32,
+    _ client: Client
+  ) throws -> PerplexityDocument {
+    let windows = tokens.count / window
+    let progress = ProgressLine(label: "windows")
+    defer { progress.clear() }
+    var sum = 0.0
+    var count = 0
+    for index in 0..<windows {
+      var part = Array(tokens[(index * window)..<((index + 1) * window)])
+      part[0] = bos
+      // The logits at `window / 2` and behind predict the tokens one further on.
+      try client.evaluate(part, .scores, firstScored: window / 2 + 1) { evaluated, _ in
+        sum -= evaluated.scores.reduce(0, +)
+        count += evaluated.scores.count
+      }
+      progress.show(Double(index + 1) / Double(windows))
+    }
+    return PerplexityDocument(
+      perplexity: exp(sum / Double(count)),
+      negativeLogLikelihood: sum / Double(count),
+      scoredTokens: count,
+      windows: windows,
+      context: window
+    )
+  }
+}
+
+/// What `perplexity --json` prints.
+struct PerplexityDocument: Encodable {
+  var perplexity: Double
+  /// The mean over the scored tokens, in nats.
+  var negativeLogLikelihood: Double
+  var scoredTokens: Int
+  var windows: Int
+  var context: Int
+}
+
+/// Reads a UTF-8 text file.
+func readText(_ path: String) throws -> String {
+  guard let data = FileManager.default.contents(atPath: path) else {
+    throw CommandError("cannot read \(path)")
+  }
+  guard let text = String(bytes: data, encoding: .utf8) else {
+    throw CommandError("\(path) is not valid UTF-8")
+  }
+  return text
+}

@@ -1,0 +1,164 @@
+// `trestle run`: submits a prompt and streams the text.
+
+import ArgumentParser
+import Logging
+import Wire
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Submit a prompt and stream the text.",
+    discussion: """
+      The prompt is a turn of a chat; with --raw it is continued as it is. Without a running
+      pipeline give --model to start one for this prompt. Ctrl-C cancels this request alone.
+      """
+  )
+
+  @Argument(help: ArgumentHelp("The prompt; - reads it from stdin.", valueName: "prompt"))
+  var prompt: String
+
+  @Flag(help: "Apply no chat template.")
+  var raw = false
+
+  @Flag(help: "Parse special tokens such as <start_of_turn> in the prompt (with --raw).")
+  var special = false
+
+  @Option(help: ArgumentHelp("Tokens to generate at most.", valueName: "tokens"))
+  var maxTokens = 256
+
+  @OptionGroup var sampling: SamplingOptions
+
+  @Option(help: ArgumentHelp("End before this text; may be repeated.", valueName: "text"))
+  var stop: [String] = []
+
+  @Flag(help: "Print one JSON document at the end, instead of streaming.")
+  var json = false
+
+  @Option(help: ArgumentHelp("Start a private pipeline with this model.", valueName: "path"))
+  var model: String?
+
+  @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var log: LogOptions
+
+  func validate() throws {
+    guard maxTokens > 0 else {
+      throw ValidationError("--max-tokens \(maxTokens): give 1 or more.")
+    }
+    if stop.contains("") { throw ValidationError("--stop: the text is empty.") }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let interrupt = try signalDescriptor()
+      let text = prompt == "-" ? try readStandardInput() : prompt
+      let own = try model.map { model in
+        try PrivatePipeline(
+          Pipeline(model: model, pipeline),
+          logger: log.logger("trestle.coordinator", default: .warning)
+        )
+      }
+      defer { own?.stop() }
+      let client = try Client(own?.endpoint ?? endpoint.resolve())
+      let generate = Generate(
+        request: client.newRequest(),
+        prompt: .text(text),
+        appliesChatTemplate: !raw,
+        parsesSpecial: special,
+        maxTokens: maxTokens,
+        sampling: sampling.sampling,
+        stops: stop,
+        ignoresEndOfTurn: false
+      )
+      let wasCancelled = try serve(generate, client, interrupt)
+      if wasCancelled { throw ExitCode(130) }  // As a shell reports a program ended by Ctrl-C.
+    }
+  }
+
+  /// Submits the request and shows what comes; returns whether the user cancelled it.
+  private func serve(_ generate: Generate, _ client: Client, _ interrupt: CInt) throws -> Bool {
+    var result = RunResult()
+    var isCancelling = false
+    try client.send(.generate(generate))
+    while true {
+      guard let answer = try client.receive(interruptedBy: isCancelling ? nil : interrupt)
+      else {
+        isCancelling = true
+        try client.send(.cancel(Cancel(request: generate.request)))
+        continue
+      }
+      switch answer.message {
+      case .delta(let delta) where delta.request == generate.request:
+        result.text += delta.text
+        result.tokens += delta.tokens
+        if !json { printOut(delta.text, terminator: "") }
+      case .finished(let finished) where finished.request == generate.request:
+        result.finish(finished)
+        printOut(json ? try trestle.json(result) : "")
+        return isCancelling
+      case .requestFailed(let failure) where failure.request == generate.request:
+        throw CommandError(failure.message)
+      default: continue
+      }
+    }
+  }
+}
+
+/// What `run --json` prints.
+struct RunResult: Encodable {
+  struct Timing: Encodable {
+    var ttftMs = 0.0
+    var prefillTokensPerSecond = 0.0
+    var decodeTokensPerSecond = 0.0
+    var totalMs = 0.0
+  }
+
+  var text = ""
+  var tokens: [Int32] = []
+  var promptTokens = 0
+  var finishReason = ""
+  var timing = Timing()
+  var placement: [PlacementRow] = []
+
+  mutating func finish(_ finished: Finished) {
+    promptTokens = finished.promptTokens
+    finishReason = finished.reason.name
+    placement = finished.placement.map { entry in
+      PlacementRow(
+        worker: entry.worker,
+        device: entry.device,
+        layers: [entry.firstLayer, entry.endLayer]
+      )
+    }
+    let timing = finished.timing
+    self.timing.ttftMs = Double(timing.firstTokenMicroseconds) / 1000
+    self.timing.totalMs = Double(timing.totalMicroseconds) / 1000
+    self.timing.prefillTokensPerSecond = Self.rate(promptTokens, timing.prefillMicroseconds)
+    // The first token belongs to the prompt's time.
+    self.timing.decodeTokensPerSecond = Self.rate(
+      finished.generatedTokens - 1,
+      timing.decodeMicroseconds
+    )
+  }
+
+  static func rate(_ count: Int, _ microseconds: UInt64) -> Double {
+    microseconds > 0 ? Double(max(0, count)) * 1e6 / Double(microseconds) : 0
+  }
+}
+
+/// A stage as the JSON documents show it.
+struct PlacementRow: Encodable {
+  var worker: String
+  var device: String
+  var layers: [Int]
+}
+
+extension FinishReason {
+  var name: String {
+    switch self {
+    case .stop: "stop"
+    case .length: "length"
+    case .cancelled: "cancelled"
+    }
+  }
+}

@@ -1,0 +1,48 @@
+// `trestle up`: the coordinator and its workers, in the foreground.
+
+import ArgumentParser
+import Coordinator
+import Logging
+import Wire
+
+struct UpCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "up",
+    abstract: "Start a coordinator and one worker process per device, until Ctrl-C.",
+    discussion: """
+      Prints `ready` on stdout when prompts are accepted. The workers end with this process,
+      however it ends.
+      """
+  )
+
+  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var model: String
+
+  @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var log: LogOptions
+
+  @Flag(help: "Allow a tcp endpoint without encryption and authentication.")
+  var insecure = false
+
+  func run() throws {
+    try reportingFailures {
+      let stop = try signalDescriptor()
+      let endpoint = try endpoint.resolve()
+      try requireLocal(endpoint, insecure: insecure)
+      let planned = try Pipeline(model: model, pipeline)
+      let logger = log.logger("trestle.coordinator", default: .info)
+      let progress = ProgressLine(label: "loading")
+      let coordinator = try planned.start(
+        at: endpoint,
+        logger: logger,
+        onProgress: { progress.show($0) },
+        onReady: {
+          progress.clear()
+          printOut("ready")
+        }
+      )
+      try coordinator.run(untilReadable: stop)
+    }
+  }
+}

@@ -1,0 +1,105 @@
+// `trestle work`: one worker process.
+
+import ArgumentParser
+import Compute
+import Gemma
+import Glibc
+import Logging
+import Wire
+import Worker
+
+struct WorkCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "work",
+    abstract: "Run one worker: it owns a device and holds some of the layers.",
+    discussion: """
+      `trestle up` starts its workers itself. Start them by hand for other supervisors, beside
+      `trestle coordinate`.
+      """
+  )
+
+  @Option(help: ArgumentHelp("The same model as the coordinator's.", valueName: "path"))
+  var model: String
+
+  @Option(help: ArgumentHelp("cpu or reference.", valueName: "device"))
+  var device: String
+
+  @Option(help: ArgumentHelp("The coordinator's endpoint.", valueName: "endpoint"))
+  var coordinator: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The place to take in the pipeline, as `status` shows it. Default: the first free one.",
+      valueName: "name"
+    )
+  )
+  var name = ""
+
+  @Option(
+    help: ArgumentHelp(
+      "Where to take steps in. Default: a socket beside the coordinator's.",
+      valueName: "endpoint"
+    )
+  )
+  var listen: String?
+
+  @Option(help: ArgumentHelp("Threads to compute with. Default: all CPUs.", valueName: "threads"))
+  var threads: Int?
+
+  @Option(help: ArgumentHelp("CPUs the threads stay on, for example 0,1.", valueName: "cpus"))
+  var pin: NumberList?
+
+  @Flag(help: "Allow tcp endpoints without encryption and authentication.")
+  var insecure = false
+
+  @Flag(help: ArgumentHelp("End when descriptor 3 reaches its end.", visibility: .private))
+  var lifeline = false
+
+  @OptionGroup var log: LogOptions
+
+  func validate() throws {
+    if let threads, !(1...1024).contains(threads) {
+      throw ValidationError("--threads \(threads) is outside 1...1024.")
+    }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let stop = try signalDescriptor()
+      umask(0o077)  // The data socket is this user's alone.
+      let coordinator = try Endpoint(coordinator ?? EndpointOptions.standard)
+      let listen = try listenEndpoint(coordinator)
+      try requireLocal(coordinator, insecure: insecure)
+      try requireLocal(listen, insecure: insecure)
+      let kind = try DeviceKind(named: device)
+      let threads = threads ?? allowedCPUs().count
+      let options = WorkerOptions(
+        name: name,
+        coordinator: coordinator,
+        listen: listen,
+        threads: threads,
+        isEmulated: false,
+        lifeline: lifeline ? 3 : nil,
+        programVersion: programVersion
+      )
+      let worker = try WorkerLoop(
+        options,
+        checkpoint: Checkpoint.open(model),
+        backend: kind.makeBackend(threads: threads, pinnedTo: pin?.values),
+        logger: log.logger("trestle.worker", default: .info)
+      )
+      try worker.run(untilReadable: stop)
+    }
+  }
+
+  /// The worker's own socket, in the directory the coordinator made for them.
+  private func listenEndpoint(_ coordinator: Endpoint) throws -> Endpoint {
+    if let listen { return try Endpoint(listen) }
+    guard let directory = EndpointClaim.workersDirectory(of: coordinator) else {
+      throw CommandError(
+        "--coordinator \(coordinator): name where to --listen, for example tcp://ADDRESS:*"
+      )
+    }
+    return try Endpoint("ipc://\(directory)/\(getpid())")
+  }
+}

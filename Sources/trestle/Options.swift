@@ -1,0 +1,226 @@
+// Options that several commands share.
+
+import ArgumentParser
+import Compute
+import Coordinator
+import Glibc
+import Logging
+import Wire
+
+/// `--endpoint`.
+struct EndpointOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where the coordinator is: ipc:///path, or tcp://host:port.",
+      valueName: "endpoint"
+    )
+  )
+  var endpoint: String?
+
+  func resolve() throws -> Endpoint {
+    guard let endpoint else { return try Endpoint(Self.standard) }
+    return try Endpoint(endpoint)
+  }
+
+  /// The endpoint of a user's own pipeline, the same for `up` and every client.
+  static var standard: String {
+    if let directory = unsafe getenv("XDG_RUNTIME_DIR") {
+      return unsafe "ipc://\(String(cString: directory))/trestle/front"
+    }
+    return "ipc:///tmp/trestle-\(getuid())/front"
+  }
+}
+
+/// A list of numbers as `10,10,10`.
+struct NumberList: ExpressibleByArgument {
+  var values: [Int]
+
+  init(_ values: [Int]) { self.values = values }
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    let numbers = parts.compactMap { Int($0) }
+    guard numbers.count == parts.count, !numbers.isEmpty, numbers.allSatisfy({ $0 >= 0 })
+    else { return nil }
+    values = numbers
+  }
+}
+
+/// A range of layers as `0..<10`.
+struct LayerRange: ExpressibleByArgument {
+  var range: Range<Int>
+
+  init?(argument: String) {
+    let parts = argument.components(separatedBy: "..<")
+    guard parts.count == 2, let first = Int(parts[0]), let end = Int(parts[1]), first >= 0,
+      first < end
+    else { return nil }
+    range = first..<end
+  }
+}
+
+extension String {
+  /// Splits at each occurrence of a separator.
+  fileprivate func components(separatedBy separator: String) -> [String] {
+    split(separator: separator, omittingEmptySubsequences: false).map(String.init)
+  }
+}
+
+/// How a pipeline is made up.
+struct PipelineOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "One worker for each, in pipeline order: cpu, or reference (slow, for comparison). Default: what this machine has.",
+      valueName: "devices"
+    )
+  )
+  var devices: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Layers a worker, for example 10,10,10. Default: in proportion to the threads.",
+      valueName: "layers"
+    )
+  )
+  var split: NumberList?
+
+  @Option(
+    help: ArgumentHelp(
+      "Threads a worker, for example 1,1,1. Default: the CPUs, shared out.",
+      valueName: "threads"
+    )
+  )
+  var threads: NumberList?
+
+  @Option(
+    help: ArgumentHelp(
+      "Tokens a session may have, prompt and answer. Default: the model's, at most 4096.",
+      valueName: "tokens"
+    )
+  )
+  var context: Int?
+
+  @Option(
+    help: ArgumentHelp("Sessions served at once; others wait.", valueName: "sessions")
+  )
+  var slots = 8
+
+  func validate() throws {
+    if let context, context < 2 {
+      throw ValidationError("--context \(context): a context has at least 2 tokens.")
+    }
+    guard (1...1024).contains(slots) else {
+      throw ValidationError("--slots \(slots) is outside 1...1024.")
+    }
+    if let threads, let bad = threads.values.first(where: { !(1...1024).contains($0) }) {
+      throw ValidationError("--threads: \(bad) is outside 1...1024.")
+    }
+  }
+}
+
+/// `--log-level`.
+struct LogOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "What goes to the log on stderr: trace, debug, info, notice, warning, error, critical.",
+      valueName: "level"
+    )
+  )
+  var logLevel: LogLevel?
+
+  /// Returns a logger to stderr.
+  func logger(_ label: String, default level: Logger.Level) -> Logger {
+    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = logLevel?.level ?? level
+    return logger
+  }
+}
+
+/// A log level by its name.
+struct LogLevel: ExpressibleByArgument {
+  var level: Logger.Level
+
+  init?(argument: String) {
+    guard let level = Logger.Level(rawValue: argument) else { return nil }
+    self.level = level
+  }
+
+  static var allValueStrings: [String] { Logger.Level.allCases.map(\.rawValue) }
+}
+
+/// How tokens are drawn.
+struct SamplingOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("0 always takes the likeliest token.", valueName: "temperature"))
+  var temperature: Float = 1
+
+  @Option(help: ArgumentHelp("Draw from the K likeliest tokens; 0 for all.", valueName: "k"))
+  var topK = 64
+
+  @Option(
+    help: ArgumentHelp(
+      "Draw from the likeliest tokens that together reach this probability.",
+      valueName: "p"
+    )
+  )
+  var topP: Float = 0.95
+
+  @Option(
+    help: ArgumentHelp(
+      "Drop tokens less likely than this share of the likeliest.",
+      valueName: "share"
+    )
+  )
+  var minP: Float = 0
+
+  @Option(
+    help: ArgumentHelp("Make recent tokens less likely; 1 is off.", valueName: "factor")
+  )
+  var repeatPenalty: Float = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Seed of the random draws; the same seed gives the same text.",
+      valueName: "seed"
+    )
+  )
+  var seed: UInt64?
+
+  func validate() throws {
+    guard temperature >= 0, temperature.isFinite else {
+      throw ValidationError("--temperature \(temperature): give 0 or more.")
+    }
+    guard topK >= 0 else { throw ValidationError("--top-k \(topK): give 0 or more.") }
+    guard topP > 0, topP <= 1 else {
+      throw ValidationError("--top-p \(topP): give more than 0 and at most 1.")
+    }
+    guard minP >= 0, minP <= 1 else {
+      throw ValidationError("--min-p \(minP): give 0 to 1.")
+    }
+    guard repeatPenalty > 0, repeatPenalty.isFinite else {
+      throw ValidationError("--repeat-penalty \(repeatPenalty): give more than 0.")
+    }
+  }
+
+  var sampling: Sampling {
+    Sampling(
+      temperature: temperature,
+      topK: topK,
+      topP: topP,
+      minP: minP,
+      repeatPenalty: repeatPenalty,
+      repeatWindow: 64,
+      seed: seed ?? UInt64.random(in: .min ... .max)
+    )
+  }
+
+  /// Always the likeliest token.
+  static let greedy = Sampling(
+    temperature: 0,
+    topK: 0,
+    topP: 1,
+    minP: 0,
+    repeatPenalty: 1,
+    repeatWindow: 0,
+    seed: 0
+  )
+}

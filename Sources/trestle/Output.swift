@@ -1,0 +1,48 @@
+// JSON and tables on stdout.
+
+import Foundation
+
+/// Encodes a value as one line of JSON with snake_case keys.
+func json(_ value: some Encodable) throws -> String {
+  let encoder = JSONEncoder()
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  return String(decoding: try encoder.encode(value), as: UTF8.self)
+}
+
+/// Lays rows out in columns; cells that are numbers stand to the right.
+func table(_ header: [String], _ rows: [[String]]) -> String {
+  let widths = header.indices.map { column in
+    ([header] + rows).map { $0[column].count }.max() ?? 0
+  }
+  let isNumeric = header.indices.map { column in
+    rows.allSatisfy { $0[column].first?.isNumber ?? false }
+  }
+  return ([header] + rows).map { cells in
+    zip(cells.indices, cells).map { column, cell in
+      let padding = String(repeating: " ", count: widths[column] - cell.count)
+      return isNumeric[column] ? padding + cell : cell + padding
+    }
+    .joined(separator: "  ")
+    .replacingOccurrences(of: "\\s+$", with: "", options: .regularExpression)
+  }
+  .joined(separator: "\n")
+}
+
+/// Bytes for people: 1.2 GiB, 340 MiB, 12 KiB.
+func describe(bytes: UInt64) -> String {
+  let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+  var value = Double(bytes)
+  var unit = 0
+  while value >= 1024, unit + 1 < units.count {
+    value /= 1024
+    unit += 1
+  }
+  return unit == 0 || value >= 100
+    ? "\(Int(value)) \(units[unit])" : String(format: "%.1f %@", value, units[unit])
+}
+
+/// A number with a fixed count of decimals.
+func decimal(_ value: Double, _ places: Int) -> String {
+  String(format: "%.\(places)f", value)
+}

@@ -1,0 +1,119 @@
+// Puts a pipeline together: opens the model, plans the workers, starts the coordinator with them.
+
+import CLinux
+import Compute
+import Coordinator
+import Foundation
+import Gemma
+import Logging
+import Wire
+
+/// A pipeline that is planned but not started.
+struct Pipeline {
+  let checkpoint: Checkpoint
+  let workers: [WorkerPlan]
+  let placement: Placement
+  let limits: CoordinatorLimits
+
+  /// Opens the model and resolves the options against it.
+  init(model path: String, _ options: PipelineOptions) throws {
+    checkpoint = try Checkpoint.open(path)
+    workers = try WorkerPlan.resolve(options)
+    let layerCount = checkpoint.config.layers.count
+    placement =
+      if let split = options.split {
+        try Placement(
+          split: split.values,
+          layerCount: layerCount,
+          workerCount: workers.count
+        )
+      } else {
+        try Placement(threads: workers.map(\.threads), layerCount: layerCount)
+      }
+    let most = checkpoint.config.contextTokens
+    if let context = options.context, context > most {
+      throw CommandError("--context \(context): the model was made for at most \(most) tokens")
+    }
+    limits = CoordinatorLimits(
+      contextTokens: options.context ?? min(most, 4096),
+      slots: options.slots
+    )
+  }
+
+  /// The coordinator's first state.
+  func machine() throws -> CoordinatorMachine {
+    let plan = zip(workers, placement.stages).map { worker, layers in
+      PlannedWorker(name: worker.name, device: worker.device.rawValue, layers: layers)
+    }
+    return CoordinatorMachine(
+      model: try ServedModel(checkpoint),
+      plan: plan,
+      limits: limits,
+      now: .now
+    )
+  }
+
+  /// Returns the commands that start the workers as children of this process.
+  func workerCommands(endpoint: Endpoint, logLevel: Logger.Level) -> [WorkerCommand] {
+    workers.map { worker in
+      var arguments = [
+        "/proc/self/exe", "work", "--model", checkpoint.path, "--device",
+        worker.device.rawValue, "--coordinator", endpoint.description, "--name", worker.name,
+        "--threads", "\(worker.threads)", "--lifeline", "--log-level", logLevel.rawValue,
+      ]
+      if let cpus = worker.cpus {
+        arguments += ["--pin", cpus.map(String.init).joined(separator: ",")]
+      }
+      return WorkerCommand(name: worker.name, arguments: arguments)
+    }
+  }
+
+  /// Claims the endpoint, starts the workers, and returns the coordinator that serves them.
+  func start(
+    at endpoint: Endpoint,
+    logger: Logger,
+    onProgress: @escaping (Double) -> Void,
+    onReady: @escaping () -> Void
+  ) throws -> CoordinatorLoop {
+    let supervisor = try Supervisor(
+      workerCommands(endpoint: endpoint, logLevel: logger.logLevel),
+      logger: logger
+    )
+    return try CoordinatorLoop(
+      machine: machine(),
+      endpoint: endpoint,
+      supervisor: supervisor,
+      logger: logger,
+      onProgress: onProgress,
+      onReady: onReady
+    )
+  }
+}
+
+extension ServedModel {
+  /// Gathers what the coordinator needs of a checkpoint.
+  ///
+  /// A model without tokenizer is served all the same: requests may bring tokens. A broken tokenizer
+  /// is an error.
+  init(_ checkpoint: Checkpoint) throws {
+    let tokenizer =
+      Tokenizer.isPresent(for: checkpoint.path) ? try Tokenizer.load(for: checkpoint.path) : nil
+    let template = Result { () throws(GemmaError) in try ChatTemplate.load(for: checkpoint.path) }
+    self.init(
+      name: checkpoint.name,
+      fingerprint: checkpoint.fingerprint,
+      config: checkpoint.config,
+      tokenizer: tokenizer,
+      template: template
+    )
+  }
+}
+
+/// Refuses endpoints that other machines could reach, unless the user said so.
+func requireLocal(_ endpoint: Endpoint, insecure: Bool) throws {
+  guard endpoint.socketPath == nil, !insecure else { return }
+  throw CommandError(
+    "\(endpoint): tcp endpoints are neither encrypted nor authenticated yet; "
+      + "say --insecure to open one all the same"
+  )
+}

@@ -1,0 +1,121 @@
+// A pipeline for one command: a coordinator on a thread of this process, its workers as children, an
+// endpoint nobody else knows.
+
+import CLinux
+import Coordinator
+import Foundation
+import Glibc
+import Logging
+import Wire
+
+/// A pipeline that lives as long as a command.
+final class PrivatePipeline {
+  let endpoint: Endpoint
+  private let directory: String
+  private let stopSignal: Mailbox<Void>
+  private let state: Lock<State>
+  private let changed: Mailbox<Void>
+
+  private struct State {
+    var isReady = false
+    var failure: String?
+    var hasEnded = false
+  }
+
+  /// Starts the pipeline and waits until it accepts prompts.
+  ///
+  /// - Throws: What kept it from starting, in one line.
+  init(_ pipeline: Pipeline, logger: Logger) throws {
+    var template = Array("/tmp/trestle-XXXXXX".utf8CString)
+    guard let made = unsafe mkdtemp(&template) else {
+      throw CommandError(
+        "cannot make a directory in /tmp: \(unsafe String(cString: strerror(errno)))"
+      )
+    }
+    directory = unsafe String(cString: made)
+    endpoint = try Endpoint("ipc://\(directory)/front")
+    stopSignal = try Mailbox()
+    changed = try Mailbox()
+    state = Lock(State())
+    try start(pipeline, logger)
+    try waitUntilReady()
+  }
+
+  private func start(_ pipeline: Pipeline, _ logger: Logger) throws {
+    let (endpoint, stopSignal, state, changed) = (endpoint, stopSignal, state, changed)
+    let progress = ProgressLine(label: "loading")
+    // The coordinator is made on the thread that runs it: its sockets belong to one thread.
+    Foundation.Thread.detachNewThread {
+      do {
+        let coordinator = try pipeline.start(
+          at: endpoint,
+          logger: logger,
+          onProgress: { progress.show($0) },
+          onReady: {
+            progress.clear()
+            state.withLock { $0.isReady = true }
+            changed.post(())
+          }
+        )
+        try coordinator.run(untilReadable: stopSignal.descriptor)
+      } catch {
+        progress.clear()
+        state.withLock { $0.failure = "\(error)" }
+      }
+      state.withLock { $0.hasEnded = true }
+      changed.post(())
+    }
+  }
+
+  /// The reason the pipeline ended by itself; nil while it runs.
+  var failure: String? { state.withLock { $0.failure } }
+
+  private func waitUntilReady() throws {
+    while true {
+      let now = state.withLock { $0 }
+      if let failure = now.failure {
+        unsafe rmdir(directory)
+        throw CommandError(failure)
+      }
+      if now.isReady { return }
+      _ = try poll(sockets: [], descriptors: [changed.descriptor], timeout: nil)
+      _ = changed.takeAll()
+    }
+  }
+
+  /// Stops workers and coordinator and removes the endpoint.
+  func stop() {
+    stopSignal.post(())
+    while !state.withLock({ $0.hasEnded }) {
+      _ = try? poll(sockets: [], descriptors: [changed.descriptor], timeout: .milliseconds(100))
+      _ = changed.takeAll()
+    }
+    unsafe rmdir(directory)
+  }
+}
+
+/// A line on the terminal that shows how far something is; nothing where stderr is no terminal.
+final class ProgressLine: Sendable {
+  private let label: String
+  private let shown = Lock(-1)
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+
+  init(label: String) { self.label = label }
+
+  func show(_ fraction: Double) {
+    let percent = Int(fraction * 100)
+    let isNew = shown.withLock { last in
+      defer { last = percent }
+      return last != percent
+    }
+    if isTerminal, isNew { write("\r\(label) \(percent) %") }
+  }
+
+  func clear() {
+    if isTerminal, shown.withLock({ $0 >= 0 }) { write("\r\u{1B}[K") }
+  }
+
+  private func write(_ text: String) {
+    _ = unsafe text.withCString { unsafe Glibc.write(STDERR_FILENO, $0, strlen($0)) }
+  }
+}
