@@ -1,0 +1,2 @@
+// ZeroMQ's C interface, as the Wire module sees it.
+#include <zmq.h>

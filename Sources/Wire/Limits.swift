@@ -1,0 +1,62 @@
+// Every limit of the wire, with its reason. The sender keeps to them and the receiver checks them, so
+// no peer makes a process take more memory or do more work than is said here.
+
+/// The largest things that are sent and read.
+package enum Limits {
+  // Frames
+
+  /// A header frame: a million prompt tokens at five bytes each, twice over.
+  package static let headerBytes = 16 << 20
+  /// What unpacking one header may allocate in all.
+  ///
+  /// protobuf-c turns two bytes into an 80-byte struct
+  /// if a hostile header asks for it; the largest honest one (`rows` of a step) takes 2 MiB.
+  package static let unpackedBytes = 64 << 20
+  /// One payload frame: 256 rows of logits over 262,144 tokens, or activations of 8,192 rows.
+  package static let payloadBytes = 256 << 20
+  /// All payload frames of one message.
+  package static let totalPayloadBytes = 512 << 20
+  /// Payload frames of one message: activations, and keys and values of shared layers.
+  package static let payloads = 64
+
+  // Texts, in bytes of UTF-8
+
+  /// Names of workers, devices, models and versions.
+  package static let nameBytes = 256
+  /// An endpoint: a socket's path or a host name, and the scheme.
+  package static let endpointBytes = 512
+  /// Sentences for people.
+  ///
+  /// The sender cuts longer ones.
+  package static let proseBytes = 16 << 10
+  /// A prompt, or a generated text: a million tokens of eight bytes.
+  package static let textBytes = 8 << 20
+  /// One stop string.
+  package static let stopBytes = 4 << 10
+  /// The path of an ipc socket: `sun_path` of unix(7) is 108 bytes with the final NUL.
+  package static let socketPathBytes = 107
+
+  // Counts and indices, all inclusive
+
+  /// Tokens of one prompt or evaluation.
+  package static let tokens = 1 << 20
+  /// Rows of one step.
+  package static let rows = 8192
+  package static let stops = 64
+  package static let workers = 256
+  package static let stages = 256
+  /// Layers of a model; Gemma's largest has 62.
+  package static let layers = 4096
+  /// Slots of a KV cache, and their numbers.
+  package static let slots = 1 << 16
+  /// Positions of a session, and how many tokens a context holds.
+  package static let positions = 1 << 24
+  package static let vocabulary = 1 << 24
+  package static let threads = 1 << 16
+  /// Sessions, and requests that wait.
+  package static let queue = 1 << 24
+  /// Process ids: `PID_MAX_LIMIT` of Linux is 4 Mi; other systems go to the largest `pid_t`.
+  package static let pids = Int(Int32.max)
+  /// Intervals and ages: 24 days.
+  package static let milliseconds = Int(Int32.max)
+}

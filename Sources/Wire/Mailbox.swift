@@ -1,0 +1,40 @@
+// A queue from one event loop to another: what is posted waits until the receiver, which polls the
+// mailbox's descriptor beside its sockets, takes it.
+
+internal import CLinux
+internal import Glibc
+
+/// A queue whose descriptor is readable while something waits.
+///
+/// The number of waiting items is bounded by its users: each posts a fixed number of items an event.
+package final class Mailbox<Item: Sendable>: Sendable {
+  package let descriptor: CInt
+  private let items = Lock<[Item]>([])
+
+  /// - Throws: `WireError` if the process has no descriptor left.
+  package init() throws(WireError) {
+    descriptor = clinux_eventfd()
+    guard descriptor >= 0 else {
+      throw WireError(.system, "eventfd failed: \(unsafe String(cString: strerror(errno)))")
+    }
+  }
+
+  deinit { close(descriptor) }
+
+  package func post(_ item: Item) {
+    items.withLock { $0.append(item) }
+    var one: UInt64 = 1
+    // Fails only when the counter is full, and then the descriptor is readable already.
+    _ = unsafe write(descriptor, &one, 8)
+  }
+
+  /// Returns what waits, oldest first, and empties the queue.
+  package func takeAll() -> [Item] {
+    var count: UInt64 = 0
+    _ = unsafe read(descriptor, &count, 8)
+    return items.withLock { items in
+      defer { items = [] }
+      return items
+    }
+  }
+}

@@ -1,0 +1,332 @@
+// What the coordinator answers to clients; the requests are in Messages+Client.swift.
+
+/// Why a generation ended; the raw values are the wire's.
+package enum FinishReason: UInt32, Sendable, Hashable, CaseIterable {
+  /// A stop string or the end of the turn.
+  case stop = 1
+  /// MaxTokens, or the context is full.
+  case length = 2
+  /// The client asked.
+  case cancelled = 3
+}
+
+/// Why a request was not served; the raw values are the wire's.
+package enum RequestFailureCode: UInt32, Sendable, Hashable, CaseIterable {
+  /// More tokens than the context holds.
+  case tooLong = 1
+  /// Too many requests wait.
+  case busy = 2
+  /// The request is absurd.
+  case invalid = 3
+  /// The model has no usable chat template.
+  case template = 4
+  /// A worker died and its layers found no place.
+  case lost = 5
+  /// The client asked.
+  case cancelled = 6
+  /// The coordinator is ending.
+  case shuttingDown = 7
+  /// A fault of the program.
+  case `internal` = 8
+}
+
+/// What the coordinator says of the whole; the raw values are the wire's.
+package enum ServiceState: UInt32, Sendable, Hashable, CaseIterable {
+  /// Workers are missing.
+  case waiting = 1
+  /// A placement is being prepared.
+  case loading = 2
+  /// Prompts are served.
+  case ready = 3
+  /// A worker is lost; requests wait.
+  case degraded = 4
+  /// No new requests are taken.
+  case stopping = 5
+}
+
+/// How the coordinator sees a worker; the raw values are the wire's.
+package enum HealthState: UInt32, Sendable, Hashable, CaseIterable {
+  /// Well.
+  case ready = 1
+  /// Preparing its layers.
+  case loading = 2
+  /// Late, failing or idle without reason.
+  case degraded = 3
+  /// Dead or silent.
+  case lost = 4
+}
+
+/// Coordinator → client: the request is well-formed and waits or runs.
+package struct Accepted: Sendable, Hashable {
+  package var request: UInt64
+  package var promptTokens: Int
+  /// 0 if it runs.
+  package var queuePosition: Int
+
+  package init(request: UInt64, promptTokens: Int, queuePosition: Int) {
+    self.request = request
+    self.promptTokens = promptTokens
+    self.queuePosition = queuePosition
+  }
+}
+
+/// Coordinator → client: what was generated since the last Delta.
+package struct Delta: Sendable, Hashable {
+  package var request: UInt64
+  /// Whole characters; may be empty.
+  package var text: String
+  package var tokens: [Int32]
+
+  package init(request: UInt64, text: String, tokens: [Int32]) {
+    self.request = request
+    self.text = text
+    self.tokens = tokens
+  }
+}
+
+/// Where the time of a request went.
+package struct RequestTiming: Sendable, Hashable {
+  /// Waiting for a slot.
+  package var queuedMicroseconds: UInt64
+  /// From arrival to the first token.
+  package var firstTokenMicroseconds: UInt64
+  package var prefillMicroseconds: UInt64
+  package var decodeMicroseconds: UInt64
+  package var totalMicroseconds: UInt64
+
+  package init(
+    queuedMicroseconds: UInt64,
+    firstTokenMicroseconds: UInt64,
+    prefillMicroseconds: UInt64,
+    decodeMicroseconds: UInt64,
+    totalMicroseconds: UInt64
+  ) {
+    self.queuedMicroseconds = queuedMicroseconds
+    self.firstTokenMicroseconds = firstTokenMicroseconds
+    self.prefillMicroseconds = prefillMicroseconds
+    self.decodeMicroseconds = decodeMicroseconds
+    self.totalMicroseconds = totalMicroseconds
+  }
+}
+
+/// The layers of one worker.
+package struct PlacementEntry: Sendable, Hashable {
+  package var worker: String
+  package var device: String
+  package var isEmulated: Bool
+  package var firstLayer: Int
+  /// Exclusive.
+  package var endLayer: Int
+
+  package init(worker: String, device: String, isEmulated: Bool, firstLayer: Int, endLayer: Int) {
+    self.worker = worker
+    self.device = device
+    self.isEmulated = isEmulated
+    self.firstLayer = firstLayer
+    self.endLayer = endLayer
+  }
+}
+
+/// Coordinator → client: a generation has ended; nothing follows.
+package struct Finished: Sendable, Hashable {
+  package var request: UInt64
+  package var reason: FinishReason
+  package var promptTokens: Int
+  package var generatedTokens: Int
+  package var timing: RequestTiming
+  /// At the end.
+  package var placement: [PlacementEntry]
+
+  package init(
+    request: UInt64,
+    reason: FinishReason,
+    promptTokens: Int,
+    generatedTokens: Int,
+    timing: RequestTiming,
+    placement: [PlacementEntry]
+  ) {
+    self.request = request
+    self.reason = reason
+    self.promptTokens = promptTokens
+    self.generatedTokens = generatedTokens
+    self.timing = timing
+    self.placement = placement
+  }
+}
+
+/// Coordinator → client: numbers of an evaluation, in order of position.
+///
+/// Payload: for logits one frame, [rowCount, vocabulary].
+package struct Evaluated: Sendable, Hashable {
+  package var request: UInt64
+  package var firstPosition: Int
+  package var rowCount: Int
+  /// Nothing follows.
+  package var isLast: Bool
+  /// Of rowCount tokens; empty for logits.
+  package var scores: [Double]
+
+  package init(request: UInt64, firstPosition: Int, rowCount: Int, isLast: Bool, scores: [Double]) {
+    self.request = request
+    self.firstPosition = firstPosition
+    self.rowCount = rowCount
+    self.isLast = isLast
+    self.scores = scores
+  }
+}
+
+/// Coordinator → client: a request was refused or could not be finished; nothing follows.
+package struct RequestFailed: Sendable, Hashable {
+  package var request: UInt64
+  package var code: RequestFailureCode
+  /// The value at fault and what to do.
+  package var message: String
+
+  package init(request: UInt64, code: RequestFailureCode, message: String) {
+    self.request = request
+    self.code = code
+    self.message = message
+  }
+}
+
+/// What one worker holds and does.
+package struct WorkerStatus: Sendable, Hashable {
+  package var name: String
+  package var pid: Int
+  package var device: String
+  package var isEmulated: Bool
+  package var firstLayer: Int
+  /// Exclusive; equal to firstLayer if it holds none.
+  package var endLayer: Int
+  package var state: HealthState
+  package var residentBytes: UInt64
+  package var kvBytes: UInt64
+  /// Share of the last seconds spent computing, 0 to 1.
+  package var busy: Double
+  /// Spent computing since the epoch began.
+  package var busyMicroseconds: UInt64
+  /// Of its last step.
+  package var stepMilliseconds: Double
+  package var heartbeatAgeMilliseconds: Int
+  package var threads: Int
+  package var loadFraction: Double
+  package var detail: String
+
+  package init(
+    name: String,
+    pid: Int,
+    device: String,
+    isEmulated: Bool,
+    firstLayer: Int,
+    endLayer: Int,
+    state: HealthState,
+    residentBytes: UInt64,
+    kvBytes: UInt64,
+    busy: Double,
+    busyMicroseconds: UInt64,
+    stepMilliseconds: Double,
+    heartbeatAgeMilliseconds: Int,
+    threads: Int,
+    loadFraction: Double,
+    detail: String
+  ) {
+    self.name = name
+    self.pid = pid
+    self.device = device
+    self.isEmulated = isEmulated
+    self.firstLayer = firstLayer
+    self.endLayer = endLayer
+    self.state = state
+    self.residentBytes = residentBytes
+    self.kvBytes = kvBytes
+    self.busy = busy
+    self.busyMicroseconds = busyMicroseconds
+    self.stepMilliseconds = stepMilliseconds
+    self.heartbeatAgeMilliseconds = heartbeatAgeMilliseconds
+    self.threads = threads
+    self.loadFraction = loadFraction
+    self.detail = detail
+  }
+}
+
+/// Coordinator → client: answers StatusRequest.
+package struct StatusReply: Sendable, Hashable {
+  package var request: UInt64
+  package var model: String
+  package var epoch: UInt32
+  package var fingerprint: UInt64
+  package var state: ServiceState
+  /// Being served.
+  package var sessions: Int
+  /// Waiting.
+  package var queued: Int
+  /// Over the last seconds.
+  package var tokensPerSecond: Double
+  package var uptimeMilliseconds: UInt64
+  /// Messages refused since the start.
+  package var protocolErrors: UInt64
+  package var workers: [WorkerStatus]
+
+  package init(
+    request: UInt64,
+    model: String,
+    epoch: UInt32,
+    fingerprint: UInt64,
+    state: ServiceState,
+    sessions: Int,
+    queued: Int,
+    tokensPerSecond: Double,
+    uptimeMilliseconds: UInt64,
+    protocolErrors: UInt64,
+    workers: [WorkerStatus]
+  ) {
+    self.request = request
+    self.model = model
+    self.epoch = epoch
+    self.fingerprint = fingerprint
+    self.state = state
+    self.sessions = sessions
+    self.queued = queued
+    self.tokensPerSecond = tokensPerSecond
+    self.uptimeMilliseconds = uptimeMilliseconds
+    self.protocolErrors = protocolErrors
+    self.workers = workers
+  }
+}
+
+/// How one worker is.
+package struct WorkerHealth: Sendable, Hashable {
+  package var name: String
+  package var pid: Int
+  package var state: HealthState
+  package var heartbeatAgeMilliseconds: Int
+  package var detail: String
+
+  package init(
+    name: String,
+    pid: Int,
+    state: HealthState,
+    heartbeatAgeMilliseconds: Int,
+    detail: String
+  ) {
+    self.name = name
+    self.pid = pid
+    self.state = state
+    self.heartbeatAgeMilliseconds = heartbeatAgeMilliseconds
+    self.detail = detail
+  }
+}
+
+/// Coordinator → client: answers HealthRequest.
+package struct HealthReply: Sendable, Hashable {
+  package var request: UInt64
+  /// Every worker is ready.
+  package var isHealthy: Bool
+  package var workers: [WorkerHealth]
+
+  package init(request: UInt64, isHealthy: Bool, workers: [WorkerHealth]) {
+    self.request = request
+    self.isHealthy = isHealthy
+    self.workers = workers
+  }
+}

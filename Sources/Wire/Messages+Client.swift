@@ -1,0 +1,100 @@
+// What clients and the coordinator tell each other: requests here, answers in Messages+Answers.swift.
+
+/// What an evaluation returns of each token; the raw values are the wire's.
+package enum EvaluationKind: UInt32, Sendable, Hashable, CaseIterable {
+  /// The logits after it.
+  case logits = 1
+  /// Its log probability, given those before it.
+  case scores = 2
+}
+
+/// What a generation continues.
+package enum Prompt: Sendable, Hashable {
+  case text(String)
+  case tokens([Int32])
+}
+
+/// Client → coordinator: continue a prompt.
+///
+/// Answered by Accepted, then Delta as tokens come, then Finished; or by RequestFailed.
+package struct Generate: Sendable, Hashable {
+  /// The client's number, repeated in every answer.
+  package var request: UInt64
+  package var prompt: Prompt
+  /// The text is what a user says.
+  package var appliesChatTemplate: Bool
+  /// Special tokens are recognised in the text.
+  package var parsesSpecial: Bool
+  package var maxTokens: Int
+  package var sampling: Sampling
+  /// Strings that end the generation; not part of its text.
+  package var stops: [String]
+  package var ignoresEndOfTurn: Bool
+
+  package init(
+    request: UInt64,
+    prompt: Prompt,
+    appliesChatTemplate: Bool,
+    parsesSpecial: Bool,
+    maxTokens: Int,
+    sampling: Sampling,
+    stops: [String],
+    ignoresEndOfTurn: Bool
+  ) {
+    self.request = request
+    self.prompt = prompt
+    self.appliesChatTemplate = appliesChatTemplate
+    self.parsesSpecial = parsesSpecial
+    self.maxTokens = maxTokens
+    self.sampling = sampling
+    self.stops = stops
+    self.ignoresEndOfTurn = ignoresEndOfTurn
+  }
+}
+
+/// Client → coordinator: run tokens and return numbers.
+///
+/// Answered by Accepted, then Evaluated, once or in parts; or by RequestFailed.
+package struct Evaluate: Sendable, Hashable {
+  package var request: UInt64
+  package var tokens: [Int32]
+  package var kind: EvaluationKind
+  /// Of scores: the first position whose token is scored.
+  package var firstScored: Int
+
+  package init(request: UInt64, tokens: [Int32], kind: EvaluationKind, firstScored: Int) {
+    self.request = request
+    self.tokens = tokens
+    self.kind = kind
+    self.firstScored = firstScored
+  }
+}
+
+/// Client → coordinator: end a request.
+///
+/// Answered by its Finished or RequestFailed; by nothing if it is not known.
+package struct Cancel: Sendable, Hashable {
+  package var request: UInt64
+
+  package init(request: UInt64) {
+    self.request = request
+  }
+}
+
+/// Client → coordinator: answered by StatusReply.
+package struct StatusRequest: Sendable, Hashable {
+  package var request: UInt64
+
+  package init(request: UInt64) {
+    self.request = request
+  }
+}
+
+/// Client → coordinator: answered by HealthReply.
+package struct HealthRequest: Sendable, Hashable {
+  package var request: UInt64
+
+  package init(request: UInt64) {
+    self.request = request
+  }
+}

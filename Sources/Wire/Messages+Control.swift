@@ -1,0 +1,346 @@
+// The control plane: what workers and the coordinator tell each other. proto/trestle.proto says what
+// answers what; Control+Coding.swift turns these into protobuf and back.
+
+/// What a worker says of itself; the raw values are the wire's.
+package enum WorkerState: UInt32, Sendable, Hashable, CaseIterable {
+  /// No layers assigned.
+  case waiting = 1
+  /// Preparing an assignment.
+  case loading = 2
+  /// Runs steps.
+  case ready = 3
+  /// Cannot run steps; the detail says why.
+  case failed = 4
+}
+
+/// Why a worker may not join; the raw values are the wire's.
+package enum RefusalCode: UInt32, Sendable, Hashable, CaseIterable {
+  /// Another protocol version.
+  case version = 1
+  /// Other weights than the coordinator's.
+  case fingerprint = 2
+  /// A live worker has this name.
+  case name = 3
+  /// The placement is complete.
+  case busy = 4
+  /// No layers can be placed on it.
+  case placement = 5
+  /// Its hello contradicts itself.
+  case invalid = 6
+  /// The coordinator is ending.
+  case shuttingDown = 7
+  /// Not a worker of this coordinator: lost before, or of an earlier one.
+  case unknown = 8
+}
+
+/// Why a worker could not prepare a stage or run a step; the raw values are the wire's.
+package enum FailureCode: UInt32, Sendable, Hashable, CaseIterable {
+  /// The model file cannot be read or lacks a tensor.
+  case model = 1
+  /// The device has no kernel for it.
+  case unsupported = 2
+  /// The device has too little memory.
+  case memory = 3
+  /// The device failed.
+  case device = 4
+  /// The step does not fit the stage.
+  case step = 5
+  /// The next stage does not take it.
+  case handOff = 6
+  /// A fault of the program.
+  case `internal` = 7
+}
+
+/// Worker → coordinator: the first message of a connection.
+///
+/// Answered by Welcome or Refused.
+package struct Hello: Sendable, Hashable {
+  /// Again, for the answer to name; the envelope's decides.
+  package var protocolVersion: UInt32
+  package var programVersion: String
+  /// Unique among the workers.
+  package var name: String
+  /// What it computes on: cpu, vulkan, npu.
+  package var device: String
+  /// The device is simulated; its speed says nothing.
+  package var isEmulated: Bool
+  package var pid: Int
+  package var threads: Int
+  /// Of the weights; must equal the coordinator's.
+  package var fingerprint: UInt64
+  package var modelName: String
+  /// Of the model.
+  package var layerCount: Int
+  /// Where the stage before hands off to.
+  package var dataEndpoint: String
+  /// The most the device can hold.
+  package var memoryBytes: UInt64
+
+  package init(
+    protocolVersion: UInt32,
+    programVersion: String,
+    name: String,
+    device: String,
+    isEmulated: Bool,
+    pid: Int,
+    threads: Int,
+    fingerprint: UInt64,
+    modelName: String,
+    layerCount: Int,
+    dataEndpoint: String,
+    memoryBytes: UInt64
+  ) {
+    self.protocolVersion = protocolVersion
+    self.programVersion = programVersion
+    self.name = name
+    self.device = device
+    self.isEmulated = isEmulated
+    self.pid = pid
+    self.threads = threads
+    self.fingerprint = fingerprint
+    self.modelName = modelName
+    self.layerCount = layerCount
+    self.dataEndpoint = dataEndpoint
+    self.memoryBytes = memoryBytes
+  }
+}
+
+/// Worker → coordinator: at the interval of Welcome, and at once when the state changes.
+///
+/// Answered by HeartbeatAck, or Refused if the worker is not known; one that falls silent is lost.
+package struct Heartbeat: Sendable, Hashable {
+  package var state: WorkerState
+  /// Of the stage that runs; 0 if none.
+  package var epoch: UInt32
+  /// Of the assignment being prepared, 0 to 1.
+  package var loadFraction: Double
+  /// Run since the start.
+  package var steps: UInt64
+  /// Run since the start.
+  package var rows: UInt64
+  /// Spent computing since the start.
+  package var busyMicroseconds: UInt64
+  package var lastStepMicroseconds: UInt64
+  /// How long the running step has taken; 0 between steps.
+  package var stepInProgressMicroseconds: UInt64
+  package var residentBytes: UInt64
+  package var kvBytes: UInt64
+  /// Malformed or out of place.
+  package var rejectedMessages: UInt64
+  /// For people; empty if there is nothing to say.
+  package var detail: String
+
+  package init(
+    state: WorkerState,
+    epoch: UInt32,
+    loadFraction: Double,
+    steps: UInt64,
+    rows: UInt64,
+    busyMicroseconds: UInt64,
+    lastStepMicroseconds: UInt64,
+    stepInProgressMicroseconds: UInt64,
+    residentBytes: UInt64,
+    kvBytes: UInt64,
+    rejectedMessages: UInt64,
+    detail: String
+  ) {
+    self.state = state
+    self.epoch = epoch
+    self.loadFraction = loadFraction
+    self.steps = steps
+    self.rows = rows
+    self.busyMicroseconds = busyMicroseconds
+    self.lastStepMicroseconds = lastStepMicroseconds
+    self.stepInProgressMicroseconds = stepInProgressMicroseconds
+    self.residentBytes = residentBytes
+    self.kvBytes = kvBytes
+    self.rejectedMessages = rejectedMessages
+    self.detail = detail
+  }
+}
+
+/// Worker → coordinator: the stage of an Assign is mapped and compiled.
+///
+/// Not answered; steps of the epoch may follow.
+package struct Prepared: Sendable, Hashable {
+  package var epoch: UInt32
+
+  package init(epoch: UInt32) {
+    self.epoch = epoch
+  }
+}
+
+/// Worker → coordinator: the stage of an Assign could not be prepared.
+///
+/// Not answered; the stage before it, if any, goes on running.
+package struct PrepareFailed: Sendable, Hashable {
+  package var epoch: UInt32
+  package var code: FailureCode
+  package var message: String
+
+  package init(epoch: UInt32, code: FailureCode, message: String) {
+    self.epoch = epoch
+    self.code = code
+    self.message = message
+  }
+}
+
+/// What became of one row of a step.
+package struct RowResult: Sendable, Hashable {
+  package var slot: Int
+  package var position: Int
+  /// Sampled or scored; -1 if neither.
+  package var token: Int32
+  /// Of a scored token.
+  package var logProbability: Double
+
+  package init(slot: Int, position: Int, token: Int32, logProbability: Double) {
+    self.slot = slot
+    self.position = position
+    self.token = token
+    self.logProbability = logProbability
+  }
+}
+
+/// Last worker → coordinator: a step has passed all stages.
+///
+/// Payload: one frame with the logits of the rows that asked for them, [rows, vocabulary], if
+/// any did.
+/// Not answered.
+package struct StepDone: Sendable, Hashable {
+  package var epoch: UInt32
+  /// Of the step.
+  package var sequence: UInt64
+  /// Of the rows with an output, in their order.
+  package var results: [RowResult]
+  /// How long each stage computed.
+  package var stageMicroseconds: [UInt64]
+
+  package init(epoch: UInt32, sequence: UInt64, results: [RowResult], stageMicroseconds: [UInt64]) {
+    self.epoch = epoch
+    self.sequence = sequence
+    self.results = results
+    self.stageMicroseconds = stageMicroseconds
+  }
+}
+
+/// Any worker → coordinator: a step ended here.
+///
+/// Not answered; the coordinator replays the sessions in it.
+package struct StepFailed: Sendable, Hashable {
+  package var epoch: UInt32
+  /// Of the step.
+  package var sequence: UInt64
+  package var worker: String
+  package var code: FailureCode
+  package var message: String
+
+  package init(
+    epoch: UInt32,
+    sequence: UInt64,
+    worker: String,
+    code: FailureCode,
+    message: String
+  ) {
+    self.epoch = epoch
+    self.sequence = sequence
+    self.worker = worker
+    self.code = code
+    self.message = message
+  }
+}
+
+/// Worker → coordinator: the worker leaves of its own will.
+///
+/// Not answered.
+package struct Goodbye: Sendable, Hashable {
+  package var reason: String
+
+  package init(reason: String) {
+    self.reason = reason
+  }
+}
+
+/// Coordinator → worker: answers Hello.
+package struct Welcome: Sendable, Hashable {
+  /// The coordinator's name for the worker.
+  package var name: String
+  /// How often to send Heartbeat.
+  package var heartbeatMilliseconds: Int
+
+  package init(name: String, heartbeatMilliseconds: Int) {
+    self.name = name
+    self.heartbeatMilliseconds = heartbeatMilliseconds
+  }
+}
+
+/// Coordinator → worker: answers Hello; the worker ends.
+package struct Refused: Sendable, Hashable {
+  package var code: RefusalCode
+  /// What differs and what to do.
+  package var message: String
+
+  package init(code: RefusalCode, message: String) {
+    self.code = code
+    self.message = message
+  }
+}
+
+/// Coordinator → worker: prepare these layers beside those that run.
+///
+/// Answered by Prepared or PrepareFailed.
+package struct Assign: Sendable, Hashable {
+  /// Of the placement.
+  package var epoch: UInt32
+  package var firstLayer: Int
+  /// Exclusive.
+  package var endLayer: Int
+  /// From 0.
+  package var stage: Int
+  package var stageCount: Int
+  /// Where to hand off to; empty for the last stage.
+  package var nextEndpoint: String
+  /// Of a step.
+  package var maxRows: Int
+  package var slots: Int
+  /// Of each slot.
+  package var contextTokens: Int
+
+  package init(
+    epoch: UInt32,
+    firstLayer: Int,
+    endLayer: Int,
+    stage: Int,
+    stageCount: Int,
+    nextEndpoint: String,
+    maxRows: Int,
+    slots: Int,
+    contextTokens: Int
+  ) {
+    self.epoch = epoch
+    self.firstLayer = firstLayer
+    self.endLayer = endLayer
+    self.stage = stage
+    self.stageCount = stageCount
+    self.nextEndpoint = nextEndpoint
+    self.maxRows = maxRows
+    self.slots = slots
+    self.contextTokens = contextTokens
+  }
+}
+
+/// Coordinator → worker: finish the step, say Goodbye and end.
+///
+/// Answered by Goodbye.
+package struct Shutdown: Sendable, Hashable {
+  package var reason: String
+
+  package init(reason: String) {
+    self.reason = reason
+  }
+}
+
+/// Coordinator → worker: answers Heartbeat, so that a worker knows when its coordinator is gone.
+package struct HeartbeatAck: Sendable, Hashable {
+  package init() {}
+}

@@ -1,0 +1,93 @@
+// The data plane: the step that runs through all stages. Its activations are the message's payloads.
+
+/// How to draw a token; the same numbers and position draw the same token.
+package struct Sampling: Sendable, Hashable {
+  /// 0 is greedy.
+  package var temperature: Float
+  /// 0 keeps all.
+  package var topK: Int
+  package var topP: Float
+  package var minP: Float
+  /// 1 is off.
+  package var repeatPenalty: Float
+  package var repeatWindow: Int
+  package var seed: UInt64
+
+  package init(
+    temperature: Float,
+    topK: Int,
+    topP: Float,
+    minP: Float,
+    repeatPenalty: Float,
+    repeatWindow: Int,
+    seed: UInt64
+  ) {
+    self.temperature = temperature
+    self.topK = topK
+    self.topP = topP
+    self.minP = minP
+    self.repeatPenalty = repeatPenalty
+    self.repeatWindow = repeatWindow
+    self.seed = seed
+  }
+}
+
+/// What the last stage returns for a row.
+package enum RowOutput: Sendable, Hashable {
+  /// Nothing: the row only leaves its keys and values.
+  case none
+  /// A token drawn.
+  case sample(Sampling)
+  /// The row's logits, in the payload of `StepDone`.
+  case logits
+  /// The log probability of this token coming next.
+  case score(target: Int32)
+}
+
+/// One token of one session in a step.
+package struct StepRow: Sendable, Hashable {
+  /// Its place in the KV caches.
+  package var slot: Int
+  package var position: Int
+  package var token: Int32
+  /// What the last stage returns for the row.
+  package var output: RowOutput
+
+  package init(slot: Int, position: Int, token: Int32, output: RowOutput) {
+    self.slot = slot
+    self.position = position
+    self.token = token
+    self.output = output
+  }
+}
+
+/// Coordinator → first worker → each next worker: one pass of a micro-batch.
+///
+/// Payloads: the tensors that the stage's program takes, in its order; none for the first
+/// stage.
+/// Answered, at the end of the pipeline, by StepDone; from where it broke, by StepFailed.
+package struct Step: Sendable, Hashable {
+  /// Of the placement; a step of another epoch is dropped.
+  package var epoch: UInt32
+  /// Counts up within an epoch.
+  package var sequence: UInt64
+  /// Slots to forget before running.
+  package var cleared: [Int]
+  package var rows: [StepRow]
+  /// Each stage appends how long it computed.
+  package var stageMicroseconds: [UInt64]
+
+  package init(
+    epoch: UInt32,
+    sequence: UInt64,
+    cleared: [Int],
+    rows: [StepRow],
+    stageMicroseconds: [UInt64]
+  ) {
+    self.epoch = epoch
+    self.sequence = sequence
+    self.cleared = cleared
+    self.rows = rows
+    self.stageMicroseconds = stageMicroseconds
+  }
+}

@@ -1,0 +1,222 @@
+// Messages through a socket: one header frame and the tensors.
+//
+//   ROUTER only   always          any number
+//   ┌──────────┬────────────────┬──────────────┬─ …
+//   │ identity │ header         │ payload 0    │
+//   │ ≤ 255 B  │ Envelope       │ f32, little- │
+//   │          │ ≤ headerBytes  │ endian       │
+//   └──────────┴────────────────┴──────────────┴─ …
+
+internal import CZeroMQ
+internal import Glibc
+
+#if !_endian(little)
+#error("payload frames are little-endian and copied as they are")
+#endif
+
+/// What became of a message that was to be sent.
+package enum SendOutcome: Sendable, Hashable {
+  /// ZeroMQ has taken it. It may still be lost with the connection: what must arrive is answered.
+  case sent
+  /// The queue is full, or a DEALER that queues only when connected is not. Nothing was sent.
+  case full
+  /// A ROUTER has no connection to the peer. Nothing was sent.
+  case unreachable
+}
+
+/// A message that has arrived.
+package struct Received: Sendable {
+  /// Who sent it; nil on a DEALER, which has one peer.
+  package var peer: PeerID?
+  /// The message with its tensors, or what is wrong with it.
+  package var content: Result<(message: Message, payloads: [[Float]]), WireError>
+}
+
+extension Socket {
+  /// Sends a message, or leaves it if it cannot be taken now; does not wait.
+  ///
+  /// - Parameters:
+  ///   - message: The header.
+  ///   - payloads: Its tensors, a frame each.
+  ///   - peer: For a ROUTER, and only for it.
+  /// - Returns: Whether ZeroMQ has taken it.
+  /// - Throws: `WireError` if the message is outside the limits, or the socket is closed.
+  package func send(
+    _ message: Message,
+    payloads: [[Float]] = [],
+    to peer: PeerID? = nil
+  ) throws(WireError) -> SendOutcome {
+    precondition((role == .router) == (peer != nil), "a ROUTER, and only it, sends to a peer")
+    let handle = try unsafe handle()
+    let header = try message.encoded()
+    try checkPayloads(payloads, of: message)
+    var frames = unsafe FrameSender(handle: handle)
+    if let peer {
+      unsafe peer.bytes.withUnsafeBytes { unsafe frames.send($0, isLast: false) }
+    }
+    unsafe header.withUnsafeBytes { unsafe frames.send($0, isLast: payloads.isEmpty) }
+    for (index, payload) in payloads.enumerated() {
+      unsafe payload.withUnsafeBytes {
+        unsafe frames.send($0, isLast: index == payloads.count - 1)
+      }
+    }
+    switch frames.failure {
+    case 0: return .sent
+    case EAGAIN: return .full
+    case EHOSTUNREACH: return .unreachable
+    case let code:
+      errno = code
+      throw ZeroMQ.error("zmq_send", context: place)
+    }
+  }
+
+  private func checkPayloads(_ payloads: [[Float]], of message: Message) throws(WireError) {
+    guard payloads.count <= Limits.payloads else {
+      throw WireError(
+        .oversized,
+        "\(payloads.count) payloads, at most \(Limits.payloads) are sent",
+        context: message.name
+      )
+    }
+    var total = 0
+    for (index, payload) in payloads.enumerated() {
+      let size = payload.count * 4
+      total += size
+      guard size <= Limits.payloadBytes, total <= Limits.totalPayloadBytes else {
+        throw WireError(
+          .oversized,
+          "payload \(index) has \(size) bytes, \(total) with those before; at most \(Limits.payloadBytes) and \(Limits.totalPayloadBytes) are sent",
+          context: message.name
+        )
+      }
+    }
+  }
+
+  /// Takes the next message that has arrived, whatever it holds; nil if there is none.
+  ///
+  /// - Throws: `WireError` if the socket is closed. A bad message is not thrown but returned.
+  package func receive() throws(WireError) -> Received? {
+    let frame = Frame()
+    guard try receive(frame) else { return nil }
+    var peer: PeerID?
+    if role == .router {
+      peer = unsafe PeerID(Array(frame.bytes))
+      guard frame.hasMore, try receive(frame) else {
+        return Received(
+          peer: peer,
+          content: .failure(WireError(.truncated, "a message without a header"))
+        )
+      }
+    }
+    var message: Message?
+    var failure: WireError?
+    do throws(WireError) { message = try unsafe Message(decoding: frame.bytes) } catch {
+      failure = error
+    }
+    var payloads: [[Float]] = []
+    var reader = PayloadReader()
+    // ZeroMQ delivers a message when it has all of it, so the other frames are here.
+    while frame.hasMore, try receive(frame) {
+      guard failure == nil else { continue }
+      do throws(WireError) { payloads.append(try reader.read(frame)) } catch { failure = error }
+    }
+    guard let message, failure == nil else {
+      var error = failure ?? WireError(.malformed, "no message")
+      if let message, error.context.isEmpty { error.context = message.name }
+      return Received(peer: peer, content: .failure(error))
+    }
+    return Received(peer: peer, content: .success((message, payloads)))
+  }
+
+  /// Receives one frame; false if none waits.
+  private func receive(_ frame: Frame) throws(WireError) -> Bool {
+    let handle = try unsafe handle()
+    while unsafe zmq_msg_recv(frame.pointer, handle, ZMQ_DONTWAIT) < 0 {
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: return false
+      default: throw ZeroMQ.error("zmq_msg_recv", context: place)
+      }
+    }
+    return true
+  }
+}
+
+/// Sends the frames of one message.
+///
+/// A message is taken or refused with its first frame. If the connection dies between frames, ZeroMQ
+/// drops what was sent and goes on swallowing frames until the last one: so the rest is sent, into
+/// the void, and the next message begins cleanly.
+@safe private struct FrameSender {
+  let handle: UnsafeMutableRawPointer
+  /// The errno of the first frame that failed; 0 if none did.
+  private(set) var failure: CInt = 0
+  private var isRefused = false
+  private var isFirst = true
+
+  init(handle: UnsafeMutableRawPointer) { unsafe self.handle = unsafe handle }
+
+  mutating func send(_ bytes: UnsafeRawBufferPointer, isLast: Bool) {
+    defer { isFirst = false }
+    guard !isRefused else { return }
+    let flags = isLast ? ZMQ_DONTWAIT : ZMQ_DONTWAIT | ZMQ_SNDMORE
+    while unsafe zmq_send(handle, bytes.baseAddress, bytes.count, flags) < 0 {
+      if errno == EINTR { continue }
+      if failure == 0 { failure = errno }
+      isRefused = isFirst
+      return
+    }
+  }
+}
+
+/// A received frame: ZeroMQ's memory, until the next one is received into it.
+@safe private final class Frame {
+  let pointer: UnsafeMutablePointer<zmq_msg_t>
+
+  init() {
+    unsafe pointer = .allocate(capacity: 1)
+    // Never fails (zmq_msg_init(3)).
+    _ = unsafe zmq_msg_init(pointer)
+  }
+
+  deinit {
+    unsafe zmq_msg_close(pointer)
+    unsafe pointer.deallocate()
+  }
+
+  var bytes: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(start: zmq_msg_data(pointer), count: zmq_msg_size(pointer))
+  }
+
+  var hasMore: Bool { unsafe zmq_msg_more(pointer) != 0 }
+}
+
+/// Turns payload frames into numbers, within the limits.
+private struct PayloadReader {
+  private var count = 0
+  private var total = 0
+
+  mutating func read(_ frame: Frame) throws(WireError) -> [Float] {
+    let bytes = unsafe frame.bytes
+    let size = bytes.count
+    guard count < Limits.payloads else {
+      throw WireError(.oversized, "more than \(Limits.payloads) payloads")
+    }
+    guard size % 4 == 0 else {
+      throw WireError(.truncated, "payload \(count) has \(size) bytes, which is no whole f32 count")
+    }
+    total += size
+    guard size <= Limits.payloadBytes, total <= Limits.totalPayloadBytes else {
+      throw WireError(
+        .oversized,
+        "payload \(count) has \(size) bytes, \(total) with those before; at most \(Limits.payloadBytes) and \(Limits.totalPayloadBytes) are read"
+      )
+    }
+    count += 1
+    // The frame need not be aligned for f32: copied as bytes.
+    return unsafe [Float](unsafeUninitializedCapacity: size / 4) { buffer, initialized in
+      unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
+      initialized = size / 4
+    }
+  }
+}

@@ -1,0 +1,225 @@
+// A ZeroMQ socket: opening, binding, connecting, closing. Socket+Messages.swift sends and receives.
+//
+// The one place where ZeroMQ's socket calls are made, with what zmq_setsockopt(3), zmq_bind(3) and
+// zmq_connect(3) say about them.
+
+internal import CZeroMQ
+internal import Glibc
+
+/// A ROUTER or DEALER socket.
+///
+/// For one thread at a time; handing it to another thread takes a full fence, such as starting that
+/// thread. No call blocks, but for `close()` of the context.
+@safe package final class Socket {
+  package enum Role: Sendable, Hashable {
+    /// Talks to many peers, each by its `PeerID`.
+    case router
+    /// Talks to the one peer it is connected to.
+    case dealer
+  }
+
+  package let role: Role
+  /// What the socket is bound or connected to, for messages of errors.
+  private(set) package var endpoint: Endpoint?
+  private let context: ZeroMQContext
+  private var storedHandle: UnsafeMutableRawPointer?
+
+  /// - Throws: `WireError` if the context is closed or the process has no descriptors left.
+  package init(
+    _ context: ZeroMQContext,
+    role: Role,
+    options: SocketOptions = .control
+  ) throws(WireError) {
+    self.role = role
+    self.context = context
+    try context.socketOpened()
+    let type = role == .router ? ZMQ_ROUTER : ZMQ_DEALER
+    guard let handle = unsafe zmq_socket(context.handle, type) else {
+      let error = ZeroMQ.error("zmq_socket")
+      context.socketClosed()
+      throw error
+    }
+    unsafe storedHandle = unsafe handle
+    try apply(options)
+  }
+
+  deinit { close() }
+
+  /// Closes the socket; what is still to be sent goes on for the time of `SocketOptions.linger`.
+  ///
+  /// An endpoint it was bound to is free a moment later, when ZeroMQ's threads get to it.
+  package func close() {
+    guard let handle = unsafe storedHandle else { return }
+    unsafe storedHandle = nil
+    unsafe zmq_close(handle)
+    context.socketClosed()
+  }
+
+  /// - Throws: `WireError` with code `closed` after `close()`.
+  func handle() throws(WireError) -> UnsafeMutableRawPointer {
+    guard let handle = unsafe storedHandle else {
+      throw WireError(.closed, "the socket is closed", context: place)
+    }
+    return unsafe handle
+  }
+
+  /// The endpoint, for errors.
+  var place: String { endpoint.map { "\($0)" } ?? "" }
+}
+
+@available(*, unavailable)
+extension Socket: Sendable {}
+
+// MARK: Endpoints
+
+extension Socket {
+  /// Listens at an endpoint.
+  ///
+  /// ZeroMQ takes an ipc path whatever is there; here a live socket and a file that is none are
+  /// refused, and only a socket that a dead process left is replaced.
+  ///
+  /// - Throws: `WireError` with code `addressInUse` or `endpoint`, naming it.
+  package func bind(_ endpoint: Endpoint) throws(WireError) {
+    let handle = try unsafe handle()
+    if let path = endpoint.socketPath { try Self.refuseTakenPath(path) }
+    guard unsafe zmq_bind(handle, endpoint.description) == 0 else {
+      let code = errno
+      let isTaken = code == EADDRINUSE
+      throw WireError(
+        isTaken ? .addressInUse : .endpoint,
+        isTaken
+          ? "another process listens at \(endpoint); stop it or choose another endpoint"
+          : "cannot listen at \(endpoint): \(ZeroMQ.reason(code))"
+      )
+    }
+    self.endpoint = endpoint
+  }
+
+  /// Connects to an endpoint, now or as soon as somebody listens there, and again after a loss.
+  ///
+  /// - Throws: `WireError` with code `endpoint` if it cannot be one to connect to.
+  package func connect(_ endpoint: Endpoint) throws(WireError) {
+    let handle = try unsafe handle()
+    if case .tcp(let host, let port) = endpoint.kind, port == nil || host == "*" {
+      throw WireError(.endpoint, "cannot connect to \(endpoint): a host and a port are needed")
+    }
+    guard unsafe zmq_connect(handle, endpoint.description) == 0 else {
+      throw WireError(.endpoint, "cannot connect to \(endpoint): \(ZeroMQ.reason(errno))")
+    }
+    self.endpoint = endpoint
+  }
+
+  /// Ends the connection to an endpoint; what is queued for it is sent within the linger time.
+  ///
+  /// - Throws: `WireError` with code `endpoint` if there is no such connection.
+  package func disconnect(_ endpoint: Endpoint) throws(WireError) {
+    let handle = try unsafe handle()
+    guard unsafe zmq_disconnect(handle, endpoint.description) == 0 else {
+      throw WireError(.endpoint, "cannot disconnect from \(endpoint): \(ZeroMQ.reason(errno))")
+    }
+  }
+
+  /// The endpoint that was bound last, with the port that the system chose.
+  ///
+  /// - Throws: `WireError` if none was bound.
+  package var boundEndpoint: Endpoint {
+    get throws(WireError) {
+      let handle = try unsafe handle()
+      var text = [CChar](repeating: 0, count: Limits.endpointBytes)
+      var size = text.count
+      guard unsafe zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, &text, &size) == 0 else {
+        throw ZeroMQ.error("zmq_getsockopt(ZMQ_LAST_ENDPOINT)", context: place)
+      }
+      // The size counts the final NUL.
+      let bytes = text.prefix(max(0, size - 1)).map { UInt8(bitPattern: $0) }
+      return try Endpoint(String(decoding: bytes, as: UTF8.self))
+    }
+  }
+
+  /// Throws if an ipc path is served, or is a file that binding would remove.
+  private static func refuseTakenPath(_ path: String) throws(WireError) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else { return }
+    guard status.st_mode & S_IFMT == S_IFSOCK else {
+      throw WireError(.endpoint, "\(path) is there and not a socket; choose another endpoint")
+    }
+    guard unixSocketAnswers(path) else { return }
+    throw WireError(
+      .addressInUse,
+      "another process listens at ipc://\(path); stop it or choose another endpoint"
+    )
+  }
+
+  /// Returns whether somebody listens at a path, without waiting.
+  ///
+  /// Connecting to a socket that a dead process left is refused at once.
+  private static func unixSocketAnswers(_ path: String) -> Bool {
+    let type = CInt(SOCK_STREAM.rawValue) | O_NONBLOCK | O_CLOEXEC  // SOCK_ flags have O_'s values
+    let descriptor = Glibc.socket(AF_UNIX, type, 0)
+    guard descriptor >= 0 else { return false }
+    defer { Glibc.close(descriptor) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { field in
+      unsafe field.copyBytes(from: path.utf8.prefix(field.count - 1))
+    }
+    let status = unsafe withUnsafePointer(to: address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+        unsafe Glibc.connect(descriptor, generic, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    // EAGAIN: somebody listens, and has more callers than it takes.
+    return status == 0 || errno == EAGAIN
+  }
+}
+
+// MARK: Options
+
+extension Socket {
+  private func apply(_ options: SocketOptions) throws(WireError) {
+    try set(ZMQ_LINGER, milliseconds(options.linger))
+    try set(ZMQ_SNDHWM, CInt(clamping: max(1, options.sendQueue)))
+    try set(ZMQ_RCVHWM, CInt(clamping: max(1, options.receiveQueue)))
+    try set(ZMQ_HANDSHAKE_IVL, milliseconds(options.handshake))
+    // "Limits the size of the inbound message. If a peer sends a message larger than
+    // ZMQ_MAXMSGSIZE it is disconnected." It holds for each frame.
+    try set(ZMQ_MAXMSGSIZE, Int64(options.maxFrameBytes))
+    // 20 ms at first, since a restarted worker is back soon; doubling up to 1 s for a long absence.
+    try set(ZMQ_RECONNECT_IVL, CInt(20))
+    try set(ZMQ_RECONNECT_IVL_MAX, CInt(1000))
+    if let heartbeat = options.heartbeat {
+      try set(ZMQ_HEARTBEAT_IVL, milliseconds(heartbeat.interval))
+      try set(ZMQ_HEARTBEAT_TIMEOUT, milliseconds(heartbeat.timeout))
+    }
+    switch role {
+    case .router:
+      // "Sets the ROUTER socket behaviour when an unroutable message is encountered. [...] 1 returns
+      // an EHOSTUNREACH error code if the message cannot be routed." By default it vanishes.
+      try set(ZMQ_ROUTER_MANDATORY, CInt(1))
+    case .dealer:
+      try set(ZMQ_IMMEDIATE, CInt(options.queuesOnlyWhenConnected ? 1 : 0))
+    }
+  }
+
+  private func set<Value: FixedWidthInteger>(_ option: CInt, _ value: Value) throws(WireError) {
+    let handle = try unsafe handle()
+    let status = unsafe withUnsafePointer(to: value) { pointer in
+      unsafe zmq_setsockopt(handle, option, pointer, MemoryLayout<Value>.size)
+    }
+    guard status == 0 else { throw ZeroMQ.error("zmq_setsockopt(\(option), \(value))") }
+  }
+
+  private func milliseconds(_ duration: Duration) -> CInt {
+    CInt(clamping: duration.wholeMilliseconds)
+  }
+}
+
+extension Duration {
+  /// The milliseconds that cover the duration, from 0 to the largest `CInt`.
+  var wholeMilliseconds: Int {
+    guard self > .zero else { return 0 }
+    guard self < .milliseconds(Int(CInt.max)) else { return Int(CInt.max) }
+    let (seconds, attoseconds) = components
+    return Int(seconds) * 1000 + Int((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+  }
+}

@@ -1,0 +1,51 @@
+// The error of the Wire module: endpoints, sockets and what arrives through them.
+
+/// Why bytes could not be exchanged or understood.
+package struct WireError: Error, Sendable, CustomStringConvertible {
+  package enum Code: String, Sendable {
+    /// The socket or its context is closed.
+    case closed
+    /// Fewer bytes than the format needs.
+    case truncated
+    /// More bytes or elements than `Limits` allows.
+    case oversized
+    /// Bytes that are not a message, or a field whose value makes no sense.
+    case malformed
+    /// A message of another version of the protocol.
+    case version
+    /// Nobody answers at the endpoint.
+    case unreachable
+    /// An endpoint that is misspelled or cannot be used.
+    case endpoint
+    /// An endpoint that another process serves.
+    case addressInUse
+    /// The operating system refused a resource.
+    case system
+    /// A ZeroMQ call failed for a reason of its own.
+    case zeromq
+  }
+
+  package var code: Code
+  package var message: String
+  /// The endpoint, the message or its field.
+  package var context: String
+  package var underlying: (any Error)?
+
+  package init(
+    _ code: Code,
+    _ message: String,
+    context: String = "",
+    underlying: (any Error)? = nil
+  ) {
+    self.code = code
+    self.message = message
+    self.context = context
+    self.underlying = underlying
+  }
+
+  package var description: String {
+    let place = context.isEmpty ? "" : " (\(context))"
+    let cause = underlying.map { ": \($0)" } ?? ""
+    return "wire.\(code.rawValue): \(message)\(place)\(cause)"
+  }
+}

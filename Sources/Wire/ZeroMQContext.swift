@@ -1,0 +1,76 @@
+// ZeroMQ's context: its I/O threads, and the sockets made with it.
+
+internal import CZeroMQ
+internal import Glibc
+
+/// The I/O threads that a process's sockets share.
+///
+/// The order of the end: each socket is closed on its own thread, those threads are joined, then the
+/// context is closed. A socket keeps its context alive, so whoever only lets go of everything gets
+/// this order by itself.
+// @unchecked Sendable: "A ØMQ context is thread safe" (zmq_ctx_new(3)); `state` is behind a lock.
+@safe package final class ZeroMQContext: @unchecked Sendable {
+  private struct State {
+    var isClosed = false
+    var openSockets = 0
+  }
+
+  let handle: UnsafeMutableRawPointer
+  private let state = Lock(State())
+
+  /// - Parameter ioThreads: One is enough below about a gigabyte a second (zmq_ctx_set(3)).
+  /// - Throws: `WireError` if the process has no memory or descriptors left.
+  package init(ioThreads: Int = 1) throws(WireError) {
+    precondition((1...64).contains(ioThreads), "\(ioThreads) I/O threads")
+    guard let handle = unsafe zmq_ctx_new() else {
+      throw WireError(.zeromq, "zmq_ctx_new failed: \(ZeroMQ.reason(errno))")
+    }
+    unsafe self.handle = unsafe handle
+    _ = unsafe zmq_ctx_set(handle, ZMQ_IO_THREADS, CInt(ioThreads))
+  }
+
+  deinit { close() }
+
+  /// Ends the I/O threads, after what lingers has been sent or its time is up.
+  ///
+  /// - Precondition: All its sockets are closed; ZeroMQ would wait for them for ever.
+  package func close() {
+    let isFirst = state.withLock { state in
+      precondition(state.openSockets == 0, "\(state.openSockets) sockets are open at close()")
+      defer { state.isClosed = true }
+      return !state.isClosed
+    }
+    guard isFirst else { return }
+    // "EINTR: Termination was interrupted by a signal. It can be restarted if needed."
+    while unsafe zmq_ctx_term(handle) != 0, errno == EINTR {}
+  }
+
+  func socketOpened() throws(WireError) {
+    let isOpen = state.withLock { state in
+      if !state.isClosed { state.openSockets += 1 }
+      return !state.isClosed
+    }
+    guard isOpen else { throw WireError(.closed, "the ZeroMQ context is closed") }
+  }
+
+  func socketClosed() {
+    state.withLock { $0.openSockets -= 1 }
+  }
+}
+
+/// What ZeroMQ's calls say.
+enum ZeroMQ {
+  static func reason(_ code: CInt) -> String { unsafe String(cString: zmq_strerror(code)) }
+
+  /// Returns the error of a failed call, from `errno`.
+  static func error(_ call: String, context: String = "") -> WireError {
+    let code = errno
+    // "ETERM: The ØMQ context associated with the specified socket was terminated."
+    let isClosed = code == ZMQ_HAUSNUMERO + 53 || code == ENOTSOCK
+    return WireError(
+      isClosed ? .closed : .zeromq,
+      "\(call) failed: \(reason(code))",
+      context: context
+    )
+  }
+}
