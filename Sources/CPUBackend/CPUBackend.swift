@@ -1,0 +1,97 @@
+// The backend for CPU cores: a program becomes a list of kernel calls, which a pool of threads walks
+// in one go per step. Weights are used where they lie in the model file.
+
+internal import CPUKernels
+package import Compute
+
+/// Runs programs on some of the machine's CPU cores.
+@safe package struct CPUBackend: Backend {
+  package let device = "cpu"
+  /// The instruction set in use.
+  package let instructionSet: InstructionSet
+  private let pool: ThreadPool
+  // The tables are constants of the kernels' library.
+  private nonisolated(unsafe) let kernels: UnsafePointer<cpu_kernels>
+
+  /// - Parameters:
+  ///   - threads: How many threads compute, the caller of `run` included. No more than the cores
+  ///     it may use: more is slower.
+  ///   - cpus: The CPU each thread stays on, the caller's first; nil to let the system choose.
+  ///   - instructionSet: nil for the best this machine has.
+  /// - Throws: `ComputeError` with code `device` if the machine lacks the instruction set, or
+  ///   threads cannot be started as asked.
+  package init(
+    threads: Int,
+    pinnedTo cpus: [Int]?,
+    instructionSet: InstructionSet? = nil
+  ) throws(ComputeError) {
+    let chosen = instructionSet ?? .best
+    guard let kernels = unsafe cpu_kernels_for(chosen.identifier) else {
+      throw ComputeError(.device, "this machine has no \(chosen.rawValue) instructions")
+    }
+    self.instructionSet = chosen
+    unsafe self.kernels = unsafe kernels
+    pool = try ThreadPool(threadCount: threads, cpus: cpus)
+  }
+
+  package func support(for op: Op) -> Support {
+    switch op {
+    case .perLayerInputs(let op):
+      let block = op.table.type.blockLength
+      guard op.tableColumns.lowerBound.isMultiple(of: block),
+        op.tableColumns.count.isMultiple(of: block)
+      else {
+        return .unsupported(
+          reason: "columns \(op.tableColumns) cut blocks of \(block) of \(op.table.name)"
+        )
+      }
+      return .supported
+    case .expandStreams(let op): return support(streams: op.projections.count + 1)
+    case .mergeStreams(let op): return support(streams: op.projections.count + 1)
+    case .altupPredict(let op): return support(streams: op.router.weight.rows.count)
+    case .altupCorrect(let op): return support(streams: op.router.weight.rows.count)
+    case .embed, .norm, .laurel, .projectQKV, .appendKV, .attend, .matmul, .addNormed,
+      .feedForward, .injectPerLayerInput, .keepWanted, .logits:
+      return .supported
+    }
+  }
+
+  private func support(streams: Int) -> Support {
+    guard streams > CPU_MAX_STREAMS else { return .supported }
+    return .unsupported(reason: "\(streams) streams, at most \(CPU_MAX_STREAMS) are possible")
+  }
+
+  package func compile(
+    _ program: Program,
+    weights: any WeightSource,
+    limits: ExecutableLimits,
+    progress: (Double) -> Void
+  ) throws -> any Executable {
+    try program.validate()
+    try check(limits)
+    let loaded = unsafe CPUWeights(kernels: kernels)
+    for (index, op) in program.ops.enumerated() {
+      if case .unsupported(let reason) = support(for: op) {
+        throw ComputeError(.unsupported, reason, context: "op \(index), \(op.name)")
+      }
+      for weight in op.weights { try loaded.load(weight, from: weights) }
+      progress(Double(index + 1) / Double(program.ops.count))
+    }
+    var lowering = unsafe try CallLowering(
+      program: program,
+      kernels: kernels,
+      weights: loaded,
+      limits: limits
+    )
+    try lowering.lower()
+    return try CPUExecutable(lowering, pool: pool)
+  }
+
+  private func check(_ limits: ExecutableLimits) throws(ComputeError) {
+    for (name, value) in [
+      ("rows", limits.maxRows), ("slots", limits.slots), ("context tokens", limits.contextTokens),
+    ] where !(1...Int(Int32.max)).contains(value) {
+      throw ComputeError(.unsupported, "an executable for \(value) \(name)")
+    }
+  }
+}

@@ -1,0 +1,127 @@
+// A compiled program at work.
+
+internal import CPUKernels
+internal import Compute
+
+/// A program's calls with their memory.
+///
+/// Used by one thread at a time.
+@safe final class CPUExecutable: Executable {
+  let program: Program
+  let limits: ExecutableLimits
+  private let pool: ThreadPool
+  private let weights: CPUWeights
+  private let memory: ExecutableMemory
+  private let caches: CPUCaches
+  private let calls: [cpu_call]
+  private let scratch: MappedMemory
+  private let scratchByteCount: Int
+  /// [maxRows] each.
+  private var rows: [cpu_row]
+  private var wantedRows: [cpu_row]
+  private var wantedIndices: [Int32]
+  /// The largest token + 1 that every embedding of the program knows; nil without one.
+  private let vocabularySize: Int?
+
+  init(_ lowering: CallLowering, pool: ThreadPool) throws(ComputeError) {
+    program = lowering.program
+    limits = lowering.limits
+    weights = lowering.weights
+    memory = lowering.memory
+    caches = lowering.caches
+    unsafe calls = unsafe lowering.calls
+    self.pool = pool
+    // Each thread's scratch starts on a page of its own.
+    let page = MappedMemory.pageByteCount
+    scratchByteCount = (lowering.scratchByteCount / page + 1) * page
+    scratch = try MappedMemory(
+      byteCount: try product(scratchByteCount, pool.threadCount, purpose: "scratch"),
+      purpose: "scratch"
+    )
+    rows = []
+    wantedRows = []
+    wantedIndices = []
+    vocabularySize = lowering.program.ops.compactMap { op in
+      if case .embed(let op) = op { op.table.rows.count } else { nil }
+    }.min()
+  }
+
+  var footprint: Footprint {
+    Footprint(
+      mappedWeightBytes: weights.mappedByteCount,
+      ownedWeightBytes: weights.ownedByteCount,
+      kvBytes: caches.liveByteCount
+    )
+  }
+
+  func clear(slot: Int) {
+    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
+    caches.clear(slot: slot)
+  }
+
+  func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
+    try validate(batch, inputs: inputs)
+    try caches.validate(batch)
+    if let vocabularySize {
+      for (index, row) in batch.rows.enumerated() where Int(row.token) >= vocabularySize {
+        throw ComputeError(
+          .batch,
+          "row \(index): token \(row.token) outside a vocabulary of \(vocabularySize)"
+        )
+      }
+    }
+    for (id, input) in zip(program.inputs, inputs) {
+      let buffer = try memory.buffer(id)
+      unsafe input.withUnsafeBytes { bytes in
+        if let source = bytes.baseAddress { unsafe buffer.base.copyMemory(from: source, byteCount: bytes.count) }
+      }
+    }
+    fillRows(batch)
+    runCalls()
+    caches.advance(by: batch)
+    var outputs: [[Float]] = []
+    for id in program.outputs {
+      outputs.append(try take(id, count: program[id].elementCount(in: batch)))
+    }
+    return outputs
+  }
+
+  private func fillRows(_ batch: Batch) {
+    rows.removeAll(keepingCapacity: true)
+    wantedRows.removeAll(keepingCapacity: true)
+    wantedIndices.removeAll(keepingCapacity: true)
+    for row in batch.rows {
+      rows.append(
+        cpu_row(slot: Int32(row.slot), position: Int32(row.position), token: row.token)
+      )
+    }
+    for index in batch.wantedRows {
+      wantedRows.append(rows[index])
+      wantedIndices.append(Int32(index))
+    }
+  }
+
+  private func runCalls() {
+    unsafe rows.withUnsafeBufferPointer { all in
+      unsafe wantedRows.withUnsafeBufferPointer { wanted in
+        unsafe wantedIndices.withUnsafeBufferPointer { indices in
+          var step = unsafe cpu_step(
+            rows: (all.baseAddress, wanted.baseAddress),
+            counts: (Int32(all.count), Int32(wanted.count)),
+            wanted: indices.baseAddress,
+            scratch: scratch.base.assumingMemoryBound(to: UInt8.self),
+            scratch_bytes: Int64(scratchByteCount)
+          )
+          unsafe calls.withUnsafeBufferPointer { unsafe pool.run($0, &step) }
+        }
+      }
+    }
+  }
+
+  /// Copies an output out of its buffer.
+  private func take(_ id: BufferID, count: Int) throws(ComputeError) -> [Float] {
+    let buffer = try memory.buffer(id)
+    let values = unsafe buffer.base.assumingMemoryBound(to: Float.self)
+    return unsafe Array(UnsafeBufferPointer(start: values, count: count))
+  }
+}

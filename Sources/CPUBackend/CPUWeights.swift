@@ -1,0 +1,112 @@
+// Weights as the kernels see them: in place in the model file, or small ones as f32 copies.
+
+internal import CPUKernels
+internal import Compute
+
+/// The weights of one program. Keeps whatever owns their bytes alive.
+@safe final class CPUWeights {
+  private let kernels: UnsafePointer<cpu_kernels>
+  private var mapped: [WeightRef: WeightBytes] = [:]
+  private var copies: [CopyKey: UnsafeMutableBufferPointer<Float>] = unsafe [:]
+
+  private struct CopyKey: Hashable {
+    var weight: WeightRef
+    var offset: Float
+  }
+
+  init(kernels: UnsafePointer<cpu_kernels>) { unsafe self.kernels = unsafe kernels }
+
+  deinit {
+    for unsafe copy in unsafe copies.values { unsafe copy.deallocate() }
+  }
+
+  /// Bytes used in place.
+  var mappedByteCount: Int { mapped.values.reduce(0) { unsafe $0 + $1.bytes.count } }
+
+  /// Bytes of the f32 copies.
+  var ownedByteCount: Int {
+    unsafe copies.values.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride }
+  }
+
+  /// Fetches a weight's bytes, once.
+  ///
+  /// - Throws: The source's own error; `ComputeError` with code `weight` if the bytes are not as
+  ///   many as the shape says.
+  func load(_ weight: WeightRef, from source: any WeightSource) throws {
+    guard mapped[weight] == nil else { return }
+    let bytes = try source.bytes(of: weight)
+    guard let rowByteCount = weight.type.byteCount(columns: weight.columns),
+      weight.rows.lowerBound >= 0, weight.rows.count <= Int(Int32.max), weight.columns > 0,
+      weight.columns <= Int(Int32.max)
+    else {
+      throw ComputeError(
+        .weight,
+        "\(weight.name): rows \(weight.rows) of \(weight.columns) \(weight.type) are no matrix"
+      )
+    }
+    let expected = rowByteCount.multipliedReportingOverflow(by: weight.rows.count)
+    guard !expected.overflow, unsafe bytes.bytes.count == expected.partialValue else {
+      throw ComputeError(
+        .weight,
+        "\(weight.name): \(unsafe bytes.bytes.count) bytes for "
+          + "[\(weight.rows.count), \(weight.columns)] \(weight.type)"
+      )
+    }
+    mapped[weight] = bytes
+  }
+
+  /// Returns a loaded weight as a kernel operand.
+  func matrix(_ weight: WeightRef) -> cpu_matrix {
+    guard let bytes = mapped[weight], let rowByteCount = weight.type.byteCount(columns: weight.columns)
+    else { preconditionFailure("\(weight.name) was not loaded") }
+    return unsafe cpu_matrix(
+      bytes: bytes.bytes.baseAddress?.assumingMemoryBound(to: UInt8.self),
+      rows: Int64(weight.rows.count),
+      columns: Int64(weight.columns),
+      row_bytes: Int64(rowByteCount),
+      type: weight.type.identifier
+    )
+  }
+
+  /// Returns a loaded weight decoded to f32, each value plus `offset`. For vectors and matrices of a
+  /// few rows only: it is a copy.
+  func values(_ weight: WeightRef, plus offset: Float = 0) -> UnsafePointer<Float> {
+    let key = CopyKey(weight: weight, offset: offset)
+    if let known = unsafe copies[key], let base = known.baseAddress {
+      return unsafe UnsafePointer(base)
+    }
+    let matrix = unsafe matrix(weight)
+    let count = weight.rows.count * weight.columns
+    let copy = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(count, 1))
+    unsafe copy.initialize(repeating: 0)
+    unsafe kernels.pointee.dequantise(matrix.type, matrix.bytes, Int64(count), copy.baseAddress)
+    for index in 0..<count { unsafe copy[index] += offset }
+    unsafe copies[key] = unsafe copy
+    guard let base = copy.baseAddress else { preconditionFailure("an empty allocation") }
+    return unsafe UnsafePointer(base)
+  }
+
+  /// Returns a norm's parameters as a kernel operand.
+  func norm(_ norm: NormParameters) -> cpu_norm {
+    let gain = unsafe norm.weight.map { unsafe values($0, plus: norm.gainOffset) }
+    return unsafe cpu_norm(gain: gain, epsilon: norm.epsilon)
+  }
+}
+
+extension TensorType {
+  var identifier: cpu_type {
+    switch self {
+    case .f32: CPU_F32
+    case .f16: CPU_F16
+    case .bf16: CPU_BF16
+    case .q4_0: CPU_Q4_0
+    case .q4_1: CPU_Q4_1
+    case .q5_0: CPU_Q5_0
+    case .q5_1: CPU_Q5_1
+    case .q8_0: CPU_Q8_0
+    case .q4_K: CPU_Q4_K
+    case .q5_K: CPU_Q5_K
+    case .q6_K: CPU_Q6_K
+    }
+  }
+}

@@ -1,0 +1,134 @@
+// Calls of attention: projections, rotation, the KV cache.
+
+internal import CPUKernels
+internal import Compute
+internal import Glibc
+
+extension CallLowering {
+  mutating func lower(_ op: ProjectQKV) throws(ComputeError) {
+    let input = try memory.plane(Plane(op.input))
+    let queries = try memory.plane(Plane(op.queries))
+    let rotations = try emitRotations(op.rope, headDim: op.headDim, rows: input.rows)
+    // All products first: no thread need wait between them.
+    try emitProduct(op.queryWeight, input, into: queries)
+    var keyValue: (keys: RowPlane, values: RowPlane)?
+    if let own = op.keyValue {
+      let keys = try memory.plane(Plane(own.keys))
+      let values = try memory.plane(Plane(own.values))
+      try emitProduct(own.keyWeight, input, into: keys)
+      try emitProduct(own.valueWeight, input, into: values)
+      keyValue = (keys, values)
+    }
+    emitHeads(queries, op.headDim, op.queryNorm, rotations)
+    guard let own = op.keyValue, let keyValue else { return }
+    emitHeads(keyValue.keys, op.headDim, own.keyNorm, rotations)
+    guard let norm = own.valueNorm else { return }
+    emitHeads(keyValue.values, op.headDim, norm, nil)
+  }
+
+  /// Where a row set's rotations lie: [rows, headDim / 2] each.
+  @safe struct Rotations {
+    var region: Region
+    var cosines: UnsafePointer<Float>
+    var sines: UnsafePointer<Float>
+  }
+
+  /// Returns the rotations of each row, with the call that fills them the first time.
+  private mutating func emitRotations(
+    _ rope: Rope,
+    headDim: Int,
+    rows: RowSet
+  ) throws(ComputeError) -> Rotations {
+    let key = ExecutableMemory.RotationKey(rope: rope, headDim: headDim, rows: rows)
+    let rotations = unsafe try memory.rotations(key)
+    if unsafe rotations.isNew {
+      let half = headDim / 2
+      let frequencies = (0..<half).map {
+        Glibc.pow(Double(rope.theta), -2 * Double($0) / Double(headDim))
+      }
+      let arguments = unsafe cpu_rope_args(
+        frequencies: memory.keep(frequencies),
+        half: Int64(half),
+        scale: Double(rope.positionScale),
+        cosines: rotations.cosines,
+        sines: rotations.sines,
+        row_set: rows.identifier
+      )
+      unsafe emit(
+        kernels.pointee.rope,
+        arguments,
+        reads: [],
+        writes: [rotations.region],
+        split: .rows(rows)
+      )
+    }
+    return unsafe Rotations(
+      region: rotations.region,
+      cosines: UnsafePointer(rotations.cosines),
+      sines: UnsafePointer(rotations.sines)
+    )
+  }
+
+  private mutating func emitHeads(
+    _ plane: RowPlane,
+    _ headDim: Int,
+    _ norm: NormParameters,
+    _ rotations: Rotations?
+  ) {
+    var arguments = unsafe cpu_heads_args()
+    unsafe arguments.heads = unsafe plane.operand
+    unsafe arguments.head_dim = Int64(headDim)
+    unsafe arguments.norm = unsafe weights.norm(norm)
+    var reads = [plane.region]
+    if let rotations = rotations {
+      unsafe arguments.cosines = unsafe rotations.cosines
+      unsafe arguments.sines = unsafe rotations.sines
+      reads.append(rotations.region)
+    }
+    unsafe emit(
+      kernels.pointee.heads,
+      arguments,
+      reads: reads,
+      writes: [plane.region],
+      split: .rows(plane.rows)
+    )
+  }
+
+  mutating func lower(_ op: AppendKV) throws(ComputeError) {
+    let keys = try memory.plane(Plane(op.keys))
+    let values = try memory.plane(Plane(op.values))
+    let arguments = unsafe cpu_append_args(
+      keys: keys.operand,
+      values: values.operand,
+      cache: caches.caches[op.cache.index]
+    )
+    unsafe emit(
+      kernels.pointee.append,
+      arguments,
+      reads: [keys.region, values.region],
+      writes: [Region(space: .cache, index: op.cache.index)],
+      split: .rows(.all)
+    )
+  }
+
+  mutating func lower(_ op: Attend) throws(ComputeError) {
+    let queries = try memory.plane(Plane(op.queries))
+    let output = try memory.plane(Plane(op.output))
+    let cache = unsafe caches.caches[op.cache.index]
+    scratchByteCount = max(scratchByteCount, unsafe Int(cpu_attend_scratch(cache.window)))
+    let arguments = unsafe cpu_attend_args(
+      queries: queries.operand,
+      cache: cache,
+      heads: Int64(op.headCount),
+      scale: op.scale,
+      output: output.operand
+    )
+    unsafe emit(
+      kernels.pointee.attend,
+      arguments,
+      reads: [queries.region, Region(space: .cache, index: op.cache.index)],
+      writes: [output.region],
+      split: .other
+    )
+  }
+}

@@ -1,0 +1,178 @@
+// Calls of the ops that are matrix products and norms: lookups, feed-forward, logits.
+
+internal import CPUKernels
+internal import Compute
+
+extension CallLowering {
+  mutating func lower(_ op: Embed) throws(ComputeError) {
+    let output = try memory.plane(Plane(op.output))
+    let arguments = unsafe cpu_embed_args(
+      table: weights.matrix(op.table),
+      first: 0,
+      scale: op.scale,
+      output: output.operand
+    )
+    unsafe emit(
+      kernels.pointee.embed,
+      arguments,
+      reads: [],
+      writes: [output.region],
+      split: .rows(output.rows)
+    )
+  }
+
+  mutating func lower(_ op: PerLayerInputs) throws(ComputeError) {
+    let input = try memory.plane(Plane(op.input))
+    let output = try memory.plane(Plane(op.output))
+    let projected = try memory.scratch("projected", width: output.width, rows: output.rows)
+    try emitProduct(op.projection, input, into: projected)
+    let arguments = unsafe cpu_per_layer_args(
+      projected: projected.operand,
+      projection_scale: op.projectionScale,
+      norm: weights.norm(op.norm),
+      width: Int64(op.width),
+      table: weights.matrix(op.table),
+      first_column: Int64(op.tableColumns.lowerBound),
+      table_scale: op.tableScale,
+      output_scale: op.outputScale,
+      output: output.operand
+    )
+    unsafe emit(
+      kernels.pointee.per_layer,
+      arguments,
+      reads: [projected.region],
+      writes: [projected.region, output.region],
+      split: .rows(output.rows)
+    )
+  }
+
+  mutating func lower(_ op: Norm) throws(ComputeError) {
+    try emitNorm(op.norm, memory.plane(op.input), into: memory.plane(Plane(op.output)))
+  }
+
+  mutating func emitNorm(
+    _ norm: NormParameters,
+    _ input: RowPlane,
+    into output: RowPlane
+  ) throws(ComputeError) {
+    let arguments = unsafe cpu_norm_args(
+      input: input.operand,
+      norm: weights.norm(norm),
+      output: output.operand
+    )
+    unsafe emit(
+      kernels.pointee.norm,
+      arguments,
+      reads: [input.region],
+      writes: [output.region],
+      split: .rows(output.rows)
+    )
+  }
+
+  mutating func lower(_ op: Matmul) throws(ComputeError) {
+    try emitProduct(
+      op.weight,
+      memory.plane(Plane(op.input)),
+      into: memory.plane(Plane(op.output))
+    )
+  }
+
+  mutating func lower(_ op: Logits) throws(ComputeError) {
+    try emitProduct(
+      op.weight,
+      memory.plane(Plane(op.input)),
+      into: memory.plane(Plane(op.output)),
+      softcap: op.softcap ?? 0
+    )
+  }
+
+  mutating func lower(_ op: AddNormed) throws(ComputeError) {
+    var residuals: [RowPlane] = []
+    for plane in op.residuals { residuals.append(try memory.plane(plane)) }
+    var next: (norm: NormParameters, output: RowPlane)?
+    if let wanted = op.next { next = (wanted.norm, try memory.plane(Plane(wanted.output))) }
+    try emitAddNormed(
+      memory.plane(Plane(op.input)),
+      op.norm,
+      residuals: residuals,
+      scale: op.scale,
+      into: memory.plane(Plane(op.output)),
+      next: next
+    )
+  }
+
+  mutating func emitAddNormed(
+    _ input: RowPlane,
+    _ norm: NormParameters,
+    residuals: [RowPlane],
+    scale: Float,
+    into output: RowPlane,
+    next: (norm: NormParameters, output: RowPlane)?
+  ) throws(ComputeError) {
+    var arguments = unsafe cpu_add_normed_args()
+    unsafe arguments.input = unsafe input.operand
+    unsafe arguments.norm = unsafe weights.norm(norm)
+    unsafe arguments.residuals = unsafe memory.keep(residuals.map { unsafe $0.operand })
+    unsafe arguments.residual_count = Int64(residuals.count)
+    unsafe arguments.scale = scale
+    unsafe arguments.output = unsafe output.operand
+    var writes = [output.region]
+    if let next {
+      unsafe arguments.next_norm = unsafe weights.norm(next.norm)
+      unsafe arguments.next_output = unsafe next.output.operand
+      writes.append(next.output.region)
+    }
+    unsafe emit(
+      kernels.pointee.add_normed,
+      arguments,
+      reads: [input.region] + residuals.map(\.region),
+      writes: writes,
+      split: .rows(output.rows)
+    )
+  }
+
+  mutating func lower(_ op: FeedForward) throws(ComputeError) {
+    let input = try memory.plane(Plane(op.input))
+    let width = op.gate.rows.count
+    let gate = try memory.scratch("gate", width: width, rows: input.rows)
+    let up = try memory.scratch("up", width: width, rows: input.rows)
+    try emitProduct(op.gate, input, into: gate)
+    try emitProduct(op.up, input, into: up)
+    emitGate(gate, up, first: 0, deviations: op.sparsityDeviations)
+    try emitProduct(op.down, gate, into: memory.plane(Plane(op.output)))
+  }
+
+  /// Adds the call that activates a gate in place and multiplies it with columns of another plane.
+  mutating func emitGate(_ gate: RowPlane, _ other: RowPlane, first: Int, deviations: Float?) {
+    let arguments = unsafe cpu_gate_args(
+      gate: gate.operand,
+      other: other.operand,
+      first: Int64(first),
+      cuts: deviations != nil,
+      deviations: deviations ?? 0
+    )
+    unsafe emit(
+      kernels.pointee.gate,
+      arguments,
+      reads: [gate.region, other.region],
+      writes: [gate.region],
+      split: .rows(gate.rows)
+    )
+  }
+
+  mutating func lower(_ op: Laurel) throws(ComputeError) {
+    let input = try memory.plane(Plane(op.input))
+    let low = try memory.scratch("laurelLow", width: op.left.rows.count, rows: input.rows)
+    let high = try memory.scratch("laurelHigh", width: input.width, rows: input.rows)
+    try emitProduct(op.left, input, into: low)
+    try emitProduct(op.right, low, into: high)
+    try emitAddNormed(
+      high,
+      op.norm,
+      residuals: [input],
+      scale: 1,
+      into: memory.plane(Plane(op.output)),
+      next: nil
+    )
+  }
+}

@@ -1,0 +1,128 @@
+// From a program's ops to a list of kernel calls. What each op becomes stands in
+// CallLowering+Attention.swift, CallLowering+Dense.swift and CallLowering+Streams.swift.
+
+internal import CPUKernels
+internal import Compute
+
+/// The state of lowering one program.
+@safe struct CallLowering {
+  let program: Program
+  let kernels: UnsafePointer<cpu_kernels>
+  let weights: CPUWeights
+  let memory: ExecutableMemory
+  let caches: CPUCaches
+  let limits: ExecutableLimits
+  private(set) var calls: [cpu_call] = unsafe []
+  /// What a thread needs as scratch for any of the calls.
+  var scratchByteCount = 0
+  private var hazards = HazardTracker()
+  /// Planes whose int8 copy is up to date.
+  private var quantised: Set<Region> = []
+
+  init(
+    program: Program,
+    kernels: UnsafePointer<cpu_kernels>,
+    weights: CPUWeights,
+    limits: ExecutableLimits
+  ) throws(ComputeError) {
+    self.program = program
+    unsafe self.kernels = unsafe kernels
+    self.weights = weights
+    self.limits = limits
+    memory = ExecutableMemory(program: program, limits: limits)
+    caches = try CPUCaches(program.caches, limits: limits)
+  }
+
+  mutating func lower() throws(ComputeError) {
+    for op in program.ops { try lower(op) }
+  }
+
+  private mutating func lower(_ op: Op) throws(ComputeError) {
+    switch op {
+    case .embed(let op): try lower(op)
+    case .expandStreams(let op): try lower(op)
+    case .perLayerInputs(let op): try lower(op)
+    case .altupPredict(let op): try lower(op)
+    case .norm(let op): try lower(op)
+    case .laurel(let op): try lower(op)
+    case .projectQKV(let op): try lower(op)
+    case .appendKV(let op): try lower(op)
+    case .attend(let op): try lower(op)
+    case .matmul(let op): try lower(op)
+    case .addNormed(let op): try lower(op)
+    case .feedForward(let op): try lower(op)
+    case .altupCorrect(let op): try lower(op)
+    case .injectPerLayerInput(let op): try lower(op)
+    case .keepWanted(let op): try lower(op)
+    case .mergeStreams(let op): try lower(op)
+    case .logits(let op): try lower(op)
+    }
+  }
+
+  // MARK: Emitting calls
+
+  /// Adds a call.
+  mutating func emit<Arguments: BitwiseCopyable>(
+    _ kernel: cpu_kernel?,
+    _ arguments: Arguments,
+    reads: [Region],
+    writes: [Region],
+    split: Split
+  ) {
+    let waits = hazards.note(reads: reads, writes: writes, split: split)
+    for region in writes where !region.isQuantised { quantised.remove(region) }
+    unsafe calls.append(cpu_call(run: kernel, args: memory.keep(arguments), waits: waits))
+  }
+
+  /// Adds a product of a weight and a plane, with the plane's int8 copy before it where the weight
+  /// needs one and none is up to date.
+  mutating func emitProduct(
+    _ weight: WeightRef,
+    _ input: RowPlane,
+    into output: RowPlane,
+    softcap: Float = 0
+  ) throws(ComputeError) {
+    var source = input.region
+    var copy = unsafe cpu_quantised()
+    if weight.type.isQuantised {
+      unsafe copy = unsafe try emitQuantise(input)
+      source = input.region.quantised
+      scratchByteCount = max(scratchByteCount, Int(cpu_matmul_scratch(Int64(weight.columns))))
+    }
+    let arguments = unsafe cpu_matmul_args(
+      weight: weights.matrix(weight),
+      input: input.operand,
+      quantised: copy,
+      output: output.operand,
+      softcap: softcap
+    )
+    unsafe emit(
+      cpu_matmul(kernels, weight.type.identifier),
+      arguments,
+      reads: [source],
+      writes: [output.region],
+      split: .other
+    )
+  }
+
+  private mutating func emitQuantise(_ input: RowPlane) throws(ComputeError) -> cpu_quantised {
+    let copy = unsafe try memory.quantised(input)
+    if quantised.insert(input.region).inserted {
+      unsafe emit(
+        kernels.pointee.quantise,
+        cpu_quantise_args(input: input.operand, output: copy),
+        reads: [input.region],
+        writes: [input.region.quantised],
+        split: .rows(input.rows)
+      )
+    }
+    return unsafe copy
+  }
+
+  /// Returns all planes of a buffer.
+  func planes(_ id: BufferID) throws(ComputeError) -> [RowPlane] {
+    var planes: [RowPlane] = []
+    for index in 0..<program[id].planes { planes.append(try memory.plane(Plane(id, index))) }
+    return planes
+  }
+}

@@ -1,0 +1,180 @@
+// The memory of one executable: row buffers, scratch, and the arguments of its calls.
+
+internal import CPUKernels
+internal import Compute
+
+/// Everything the calls of an executable point to, except weights and caches.
+@safe final class ExecutableMemory {
+  private let program: Program
+  private let limits: ExecutableLimits
+  private var buffers: [Int: MappedMemory] = [:]
+  private var scratch: [ScratchKey: (index: Int, memory: MappedMemory)] = [:]
+  private var quantised: [Region: MappedMemory] = [:]
+  private var rotations: [RotationKey: (index: Int, memory: MappedMemory)] = [:]
+  private var arguments: [UnsafeMutableRawPointer] = unsafe []
+
+  struct ScratchKey: Hashable {
+    var name: String
+    var planes: Int
+    var width: Int
+    var rows: RowSet
+  }
+
+  struct RotationKey: Hashable {
+    var rope: Rope
+    var headDim: Int
+    var rows: RowSet
+  }
+
+  init(program: Program, limits: ExecutableLimits) {
+    self.program = program
+    self.limits = limits
+  }
+
+  deinit {
+    for unsafe argument in unsafe arguments { unsafe argument.deallocate() }
+  }
+
+  /// Keeps a value at a fixed address as long as this object lives.
+  func keep<Value: BitwiseCopyable>(_ value: Value) -> UnsafeRawPointer {
+    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: 1)
+    unsafe pointer.initialize(to: value)
+    unsafe arguments.append(UnsafeMutableRawPointer(pointer))
+    return UnsafeRawPointer(pointer)
+  }
+
+  /// Keeps values at a fixed address as long as this object lives.
+  func keep<Value: BitwiseCopyable>(_ values: [Value]) -> UnsafePointer<Value> {
+    let pointer = UnsafeMutablePointer<Value>.allocate(capacity: max(values.count, 1))
+    for (index, value) in values.enumerated() {
+      unsafe (pointer + index).initialize(to: value)
+    }
+    unsafe arguments.append(UnsafeMutableRawPointer(pointer))
+    return unsafe UnsafePointer(pointer)
+  }
+
+  private func rowMemory(planes: Int, width: Int, name: String) throws(ComputeError)
+    -> MappedMemory
+  {
+    let size = try product(
+      planes,
+      limits.maxRows,
+      width,
+      MemoryLayout<Float>.stride,
+      purpose: "buffer \(name)"
+    )
+    return try MappedMemory(byteCount: size, purpose: "buffer \(name)")
+  }
+
+  /// Returns a row buffer of the program: [planes, rows, width] f32.
+  func buffer(_ id: BufferID) throws(ComputeError) -> MappedMemory {
+    if let known = buffers[id.index] { return known }
+    let buffer = program[id]
+    let memory = try rowMemory(planes: buffer.planes, width: buffer.width, name: buffer.name)
+    buffers[id.index] = memory
+    return memory
+  }
+
+  /// Returns a plane of a row buffer of the program.
+  func plane(_ plane: Plane) throws(ComputeError) -> RowPlane {
+    let buffer = program[plane.buffer]
+    let memory = try self.buffer(plane.buffer)
+    return unsafe RowPlane(
+      region: Region(space: .buffer, index: plane.buffer.index, part: plane.index),
+      operand: operand(memory, width: buffer.width, plane: plane.index, rows: buffer.rows),
+      rows: buffer.rows
+    )
+  }
+
+  /// Returns a plane of a buffer that ops use in turn, one for each name and shape.
+  func scratch(
+    _ name: String,
+    planes: Int = 1,
+    plane: Int = 0,
+    width: Int,
+    rows: RowSet
+  ) throws(ComputeError) -> RowPlane {
+    let key = ScratchKey(name: name, planes: planes, width: width, rows: rows)
+    if scratch[key] == nil {
+      let memory = try rowMemory(planes: planes, width: width, name: name)
+      scratch[key] = (scratch.count, memory)
+    }
+    guard let (index, memory) = scratch[key] else { preconditionFailure("\(key) was just added") }
+    return unsafe RowPlane(
+      region: Region(space: .scratch, index: index, part: plane),
+      operand: operand(memory, width: width, plane: plane, rows: rows),
+      rows: rows
+    )
+  }
+
+  private func operand(
+    _ memory: MappedMemory,
+    width: Int,
+    plane: Int,
+    rows: RowSet
+  ) -> cpu_plane {
+    unsafe cpu_plane(
+      base: memory.base.assumingMemoryBound(to: Float.self),
+      width: Int64(width),
+      plane: Int32(plane),
+      row_set: rows.identifier
+    )
+  }
+
+  /// Returns the memory of a plane's int8 copy.
+  func quantised(_ plane: RowPlane) throws(ComputeError) -> cpu_quantised {
+    let width = plane.width
+    let blocks = width / 32
+    // Per row: quants, then scales, sums and pairs of half sums of 4 bytes for each block.
+    let purpose = "int8 activations"
+    let perRow = try product(blocks, 32 + 4 * 4, purpose: purpose)
+    let memory: MappedMemory
+    if let known = quantised[plane.region] {
+      memory = known
+    } else {
+      let size = try product(perRow, limits.maxRows, purpose: purpose)
+      memory = try MappedMemory(byteCount: size, purpose: purpose)
+      quantised[plane.region] = memory
+    }
+    let scales = unsafe memory.base + limits.maxRows * width
+    let sums = unsafe scales + limits.maxRows * blocks * 4
+    let halfSums = unsafe sums + limits.maxRows * blocks * 4
+    return unsafe cpu_quantised(
+      quants: memory.base.assumingMemoryBound(to: Int8.self),
+      scales: scales.assumingMemoryBound(to: Float.self),
+      sums: sums.assumingMemoryBound(to: Float.self),
+      half_sums: halfSums.assumingMemoryBound(to: Int32.self),
+      width: Int64(width)
+    )
+  }
+
+  /// Returns the memory of the rotations of each row, [2, rows, headDim / 2] f32, and whether it is
+  /// new, so that somebody must fill it.
+  func rotations(_ key: RotationKey) throws(ComputeError) -> (
+    region: Region, cosines: UnsafeMutablePointer<Float>, sines: UnsafeMutablePointer<Float>,
+    isNew: Bool
+  ) {
+    let isNew = rotations[key] == nil
+    if isNew {
+      let memory = try rowMemory(planes: 2, width: key.headDim / 2, name: "rotations")
+      rotations[key] = (rotations.count, memory)
+    }
+    guard let (index, memory) = rotations[key] else {
+      preconditionFailure("\(key) was just added")
+    }
+    let cosines = unsafe memory.base.assumingMemoryBound(to: Float.self)
+    return unsafe (
+      Region(space: .rotations, index: index), cosines,
+      cosines + limits.maxRows * (key.headDim / 2), isNew
+    )
+  }
+}
+
+extension RowSet {
+  var identifier: Int32 {
+    switch self {
+    case .all: Int32(CPU_ROWS_ALL)
+    case .wanted: Int32(CPU_ROWS_WANTED)
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// Memory taken from the system page by page, as it is touched.
+
+internal import Compute
+internal import Glibc
+
+/// An anonymous mapping: zero at first, and holding pages only where it has been written.
+@safe final class MappedMemory {
+  let base: UnsafeMutableRawPointer
+  let byteCount: Int
+
+  static let pageByteCount = 4096
+
+  /// - Throws: `ComputeError` with code `device`, naming `purpose`, if the address space or the
+  ///   system's limits do not allow it.
+  init(byteCount: Int, purpose: String) throws(ComputeError) {
+    let size = max(byteCount, 1)
+    let address = unsafe mmap(
+      nil,
+      size,
+      PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+      -1,
+      0
+    )
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw ComputeError(
+        .device,
+        "no \(size) bytes for \(purpose): \(unsafe String(cString: strerror(errno)))"
+      )
+    }
+    unsafe base = unsafe address
+    self.byteCount = size
+  }
+
+  deinit { unsafe munmap(base, byteCount) }
+
+  /// Gives the pages of a range back; they read as zero again.
+  ///
+  /// - Precondition: `offset` and `count` are multiples of the page size.
+  func discard(offset: Int, count: Int) {
+    _ = unsafe madvise(base + offset, count, MADV_DONTNEED)
+  }
+}
+
+/// Returns the product of sizes that come from outside.
+///
+/// - Throws: `ComputeError` with code `device`, naming `purpose`, if it does not fit.
+func product(_ factors: Int..., purpose: String) throws(ComputeError) -> Int {
+  var result = 1
+  for factor in factors {
+    let (next, overflow) = result.multipliedReportingOverflow(by: factor)
+    guard !overflow, next >= 0 else {
+      throw ComputeError(.device, "the size of \(purpose) overflows: \(factors)")
+    }
+    result = next
+  }
+  return result
+}

@@ -1,0 +1,57 @@
+// The thread pool of kernels/cpu/pool.c, owned.
+
+internal import CPUKernels
+internal import Compute
+internal import Glibc
+
+/// Threads that run lists of kernel calls together; the caller of `run` is one of them.
+// Sendable: the pool is never changed after init, and cpu_pool_run lets callers take turns.
+@safe final class ThreadPool: @unchecked Sendable {
+  let threadCount: Int
+  private let pool: OpaquePointer
+
+  /// The most threads a pool may have: more than any machine has cores, few enough to start.
+  static let maxThreadCount = 1024
+
+  /// - Parameter cpus: The CPU each thread stays on, the caller's first; nil to let them roam.
+  /// - Throws: `ComputeError` with code `device` if the numbers make no sense or threads cannot be
+  ///   started.
+  init(threadCount: Int, cpus: [Int]?) throws(ComputeError) {
+    guard (1...Self.maxThreadCount).contains(threadCount) else {
+      throw ComputeError(
+        .device,
+        "\(threadCount) threads asked for, 1 to \(Self.maxThreadCount) are possible"
+      )
+    }
+    if let cpus {
+      guard cpus.count == threadCount else {
+        throw ComputeError(.device, "\(cpus.count) CPUs given for \(threadCount) threads")
+      }
+      // A cpu_set_t holds 1024 CPUs.
+      for cpu in cpus where !(0..<1024).contains(cpu) {
+        throw ComputeError(.device, "no CPU \(cpu)")
+      }
+    }
+    let pool =
+      if let cpus {
+        unsafe cpu_pool_create(Int32(threadCount), cpus.map { Int32($0) })
+      } else {
+        unsafe cpu_pool_create(Int32(threadCount), nil)
+      }
+    guard let pool = unsafe pool else {
+      throw ComputeError(
+        .device,
+        "\(threadCount) threads cannot be started: \(unsafe String(cString: strerror(errno)))"
+      )
+    }
+    self.threadCount = threadCount
+    unsafe self.pool = unsafe pool
+  }
+
+  deinit { unsafe cpu_pool_destroy(pool) }
+
+  /// Runs the calls in order on all threads, and returns when all are done.
+  func run(_ calls: UnsafeBufferPointer<cpu_call>, _ step: inout cpu_step) {
+    unsafe cpu_pool_run(pool, calls.baseAddress, Int64(calls.count), &step)
+  }
+}

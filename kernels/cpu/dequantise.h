@@ -1,0 +1,130 @@
+// Stored weights to f32, for the few rows a lookup needs. Block layouts are drawn in the
+// matmul_*_i8.h files.
+
+static INLINE float half_value(const uint8_t *p) {
+  uint16_t bits;
+  memcpy(&bits, p, sizeof bits);
+  return half_to_float(bits);
+}
+
+static INLINE void dequantise_float(cpu_type type, const uint8_t *p, int64_t count,
+                                    float *values) {
+  for (int64_t i = 0; i < count; i++) {
+    uint16_t bits;
+    switch (type) {
+      case CPU_F32:
+        memcpy(&values[i], p + 4 * i, sizeof values[i]);
+        break;
+      case CPU_F16:
+        values[i] = half_value(p + 2 * i);
+        break;
+      default:
+        memcpy(&bits, p + 2 * i, sizeof bits);
+        uint32_t wide = (uint32_t)bits << 16;
+        memcpy(&values[i], &wide, sizeof wide);
+    }
+  }
+}
+
+// q4_0, q4_1, q5_0, q5_1: scale, perhaps a minimum, perhaps 32 high bits, 16 bytes of nibbles.
+static INLINE void dequantise_nibbles(const uint8_t *block, bool has_minimum, bool has_high_bits,
+                                      float *values) {
+  float scale = half_value(block);
+  float minimum = has_minimum ? half_value(block + 2) : (has_high_bits ? -16 : -8) * scale;
+  const uint8_t *p = block + (has_minimum ? 4 : 2);
+  uint32_t high = 0;
+  if (has_high_bits) memcpy(&high, p, sizeof high);
+  const uint8_t *nibbles = p + (has_high_bits ? 4 : 0);
+  for (int i = 0; i < 16; i++) {
+    uint32_t low = (nibbles[i] & 15u) | ((high >> i) & 1) << 4;
+    uint32_t top = (uint32_t)nibbles[i] >> 4 | ((high >> (i + 16)) & 1) << 4;
+    values[i] = (float)low * scale + minimum;
+    values[i + 16] = (float)top * scale + minimum;
+  }
+}
+
+static INLINE void dequantise_q8_0(const uint8_t *block, float *values) {
+  float scale = half_value(block);
+  for (int i = 0; i < 32; i++) values[i] = (float)(int8_t)block[2 + i] * scale;
+}
+
+// q4_K, q5_K: 256 weights in eight sub-blocks with 6-bit scales and minima.
+static INLINE void dequantise_six_bit(const uint8_t *block, bool has_high_bits, float *values) {
+  float scale = half_value(block);
+  float minimum = half_value(block + 2);
+  const uint8_t *packed = block + 4;
+  const uint8_t *high = block + 16;
+  const uint8_t *nibbles = block + (has_high_bits ? 48 : 16);
+  for (int sub = 0; sub < 8; sub++) {
+    int s = sub < 4 ? packed[sub] & 63 : (packed[sub + 4] & 15) | (packed[sub - 4] >> 6) << 4;
+    int m = sub < 4 ? packed[sub + 4] & 63 : packed[sub + 4] >> 4 | (packed[sub] >> 6) << 4;
+    float step = scale * (float)s;
+    float offset = minimum * (float)m;
+    for (int i = 0; i < 32; i++) {
+      int byte = nibbles[sub / 2 * 32 + i];
+      int quant = sub % 2 == 0 ? byte & 15 : byte >> 4;
+      if (has_high_bits) quant |= ((high[i] >> sub) & 1) << 4;
+      values[sub * 32 + i] = (float)quant * step - offset;
+    }
+  }
+}
+
+static INLINE void dequantise_q6_K(const uint8_t *block, float *values) {
+  float scale = half_value(block + 208);
+  for (int i = 0; i < 256; i++) {
+    int part = i / 128, group = i % 128 / 32, lane = i % 32;
+    int low = block[part * 64 + group % 2 * 32 + lane];
+    int high = block[128 + part * 32 + lane] >> (2 * group) & 3;
+    int quant = (group < 2 ? low & 15 : low >> 4) | high << 4;
+    float step = scale * (float)(int8_t)block[192 + i / 16];
+    values[i] = step * (float)(quant - 32);
+  }
+}
+
+static void dequantise(cpu_type type, const uint8_t *p, int64_t count, float *values) {
+  switch (type) {
+    case CPU_F32:
+    case CPU_F16:
+    case CPU_BF16:
+      dequantise_float(type, p, count, values);
+      return;
+    case CPU_Q4_0:
+      for (; count > 0; count -= 32, p += 18, values += 32) {
+        dequantise_nibbles(p, false, false, values);
+      }
+      return;
+    case CPU_Q4_1:
+      for (; count > 0; count -= 32, p += 20, values += 32) {
+        dequantise_nibbles(p, true, false, values);
+      }
+      return;
+    case CPU_Q5_0:
+      for (; count > 0; count -= 32, p += 22, values += 32) {
+        dequantise_nibbles(p, false, true, values);
+      }
+      return;
+    case CPU_Q5_1:
+      for (; count > 0; count -= 32, p += 24, values += 32) {
+        dequantise_nibbles(p, true, true, values);
+      }
+      return;
+    case CPU_Q8_0:
+      for (; count > 0; count -= 32, p += 34, values += 32) dequantise_q8_0(p, values);
+      return;
+    case CPU_Q4_K:
+      for (; count > 0; count -= 256, p += 144, values += 256) {
+        dequantise_six_bit(p, false, values);
+      }
+      return;
+    case CPU_Q5_K:
+      for (; count > 0; count -= 256, p += 176, values += 256) {
+        dequantise_six_bit(p, true, values);
+      }
+      return;
+    case CPU_Q6_K:
+      for (; count > 0; count -= 256, p += 210, values += 256) dequantise_q6_K(p, values);
+      return;
+    case CPU_TYPE_COUNT:
+      return;
+  }
+}

@@ -1,0 +1,66 @@
+// Every kernel family, and their table. Included once for each instruction set, by the file that
+// names it in CPU_THIS_ISA.
+
+// Vectors wider than the registers are passed only between functions that are inlined, so no
+// calling convention is at stake.
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#include "vector.h"
+
+#include "tile.h"
+
+#include "altup.h"
+#include "attend.h"
+#include "dequantise.h"
+#include "embed.h"
+#include "gate.h"
+#include "norm.h"
+#include "quantise.h"
+#include "rope.h"
+
+#include "matmul_float_f32.h"
+#include "matmul_tile.h"
+// After matmul_tile.h; the later ones use what the earlier ones define.
+#include "matmul_q4_0_i8.h"
+#include "matmul_q4_1_i8.h"
+#include "matmul_q5_0_i8.h"
+#include "matmul_q5_1_i8.h"
+#include "matmul_q8_0_i8.h"
+#include "matmul_q4_K_i8.h"
+#include "matmul_q5_K_i8.h"
+#include "matmul_q6_K_i8.h"
+
+#define KERNEL_TABLE                                   \
+  {                                                    \
+    .matmul =                                          \
+        {                                              \
+            [CPU_F32] = matmul_f32_f32,                \
+            [CPU_F16] = matmul_f16_f32,                \
+            [CPU_BF16] = matmul_bf16_f32,              \
+            [CPU_Q4_0] = matmul_q4_0_i8,               \
+            [CPU_Q4_1] = matmul_q4_1_i8,               \
+            [CPU_Q5_0] = matmul_q5_0_i8,               \
+            [CPU_Q5_1] = matmul_q5_1_i8,               \
+            [CPU_Q8_0] = matmul_q8_0_i8,               \
+            [CPU_Q4_K] = matmul_q4_K_i8,               \
+            [CPU_Q5_K] = matmul_q5_K_i8,               \
+            [CPU_Q6_K] = matmul_q6_K_i8,               \
+        },                                             \
+    .attend = attend,                                  \
+    .embed = embed,                                    \
+    .quantise = quantise,                              \
+    .norm = norm,                                      \
+    .rope = rope,                                      \
+    .heads = heads,                                    \
+    .append = append,                                  \
+    .add_normed = add_normed,                          \
+    .gate = gate,                                      \
+    .altup_predict = altup_predict,                    \
+    .altup_correct = altup_correct,                    \
+    .inject = inject,                                  \
+    .per_layer = per_layer,                            \
+    .expand = expand,                                  \
+    .merge = merge,                                    \
+    .keep = keep,                                      \
+    .dequantise = dequantise,                          \
+  }

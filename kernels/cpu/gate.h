@@ -1,0 +1,42 @@
+// The middle of a gated feed-forward: activation of the gate, times what it lets through.
+
+// The value under which a gate is cut: mean + deviations · std, the standard deviation biased.
+static INLINE float gate_cutoff(const float *gate, int64_t width, float deviations) {
+  f32x16 sum = splat(0);
+  for (int64_t i = 0; i < width; i += LANES) sum = sum + load_part(gate + i, width - i);
+  float mean = sum_lanes(sum) / (float)width;
+  f32x16 squares = splat(0);
+  int64_t whole = width - width % LANES;
+  for (int64_t i = 0; i < whole; i += LANES) {
+    f32x16 distance = load(gate + i) - mean;
+    squares = squares + distance * distance;
+  }
+  float rest = 0;
+  for (int64_t i = whole; i < width; i++) rest += (gate[i] - mean) * (gate[i] - mean);
+  float variance = (sum_lanes(squares) + rest) / (float)width;
+  return mean + deviations * square_root(variance);
+}
+
+static INLINE void gate_row(float *gate, const float *other, int64_t width, bool cuts,
+                            float deviations) {
+  float cutoff = cuts ? gate_cutoff(gate, width, deviations) : 0;
+  for (int64_t i = 0; i < width; i += LANES) {
+    int64_t left = width - i;
+    f32x16 g = load_part(gate + i, left);
+    if (cuts) {
+      g = g - cutoff;
+      g = select(g < 0.0f, splat(0), g);
+    }
+    store_part(gate + i, gelu(g) * load_part(other + i, left), left);
+  }
+}
+
+static void gate(const void *arguments, const cpu_step *step, int thread, int threads) {
+  const cpu_gate_args *args = arguments;
+  range rows = share(step->counts[args->gate.row_set], thread, threads);
+  for (int64_t row = rows.first; row < rows.end; row++) {
+    gate_row(plane_row(&args->gate, step, row),
+             plane_row(&args->other, step, row) + args->first, args->gate.width, args->cuts,
+             args->deviations);
+  }
+}

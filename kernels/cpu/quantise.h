@@ -1,0 +1,49 @@
+// Activations to int8: blocks of 32 with scale = max|x| / 127, rounded half to even.
+//
+//   row of f32   [x0 ... x31][x32 ... x63] ...
+//   quants       [32 int8   ][32 int8    ] ...
+//   scales, sums [f32       ][f32        ] ...   sum = scale · Σ quants, for weights with a minimum
+//   half_sums    [i32][i32  ][i32][i32   ] ...   Σ of 16 quants, for weights with an offset
+
+// The largest magnitude as bits: a NaN beats every number, so it reaches the scale and is not lost.
+static INLINE uint32_t largest_magnitude(f32x16 a, f32x16 b) {
+  i32x16 x = (i32x16)a & 0x7FFFFFFF;
+  i32x16 y = (i32x16)b & 0x7FFFFFFF;
+  return (uint32_t)__builtin_reduce_max(__builtin_elementwise_max(x, y));
+}
+
+static INLINE int32_t quantise_half(f32x16 x, float inverse, int8_t *quants) {
+  i32x16 q = (i32x16)(x * inverse + ROUNDING) - 0x4B400000;
+  i8x16 bytes = __builtin_convertvector(q, i8x16);
+  memcpy(quants, &bytes, sizeof bytes);
+  return __builtin_reduce_add(__builtin_convertvector(bytes, i32x16));
+}
+
+static INLINE void quantise_row(const float *x, const cpu_quantised *out, int64_t row) {
+  int8_t *quants = out->quants + row * out->width;
+  float *scales = out->scales + row * (out->width / 32);
+  float *sums = out->sums + row * (out->width / 32);
+  int32_t *half_sums = out->half_sums + row * (out->width / 16);
+  for (int64_t block = 0; block < out->width / 32; block++) {
+    f32x16 low = load(x + block * 32);
+    f32x16 high = load(x + block * 32 + 16);
+    uint32_t bits = largest_magnitude(low, high);
+    float largest;
+    memcpy(&largest, &bits, sizeof largest);
+    // Below 1e-30 the inverse would overflow; such a block is zero.
+    bool vanishes = largest < 1e-30f;
+    float inverse = vanishes ? 0.0f : 127.0f / largest;
+    scales[block] = vanishes ? 0.0f : largest / 127.0f;
+    half_sums[2 * block] = quantise_half(low, inverse, quants + block * 32);
+    half_sums[2 * block + 1] = quantise_half(high, inverse, quants + block * 32 + 16);
+    sums[block] = scales[block] * (float)(half_sums[2 * block] + half_sums[2 * block + 1]);
+  }
+}
+
+static void quantise(const void *arguments, const cpu_step *step, int thread, int threads) {
+  const cpu_quantise_args *args = arguments;
+  range rows = share(step->counts[args->input.row_set], thread, threads);
+  for (int64_t row = rows.first; row < rows.end; row++) {
+    quantise_row(plane_row(&args->input, step, row), &args->output, row);
+  }
+}

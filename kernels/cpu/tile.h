@@ -1,0 +1,207 @@
+// One lane for each of TILE weight rows: what a product with quantised weights needs of an
+// instruction set. Weights are turned around as they are read, so that lane r of vector j holds four
+// consecutive weights of row r; an activation's four bytes are then the same for all lanes, and no
+// sum ever crosses lanes.
+//
+//   memory, 16 bytes of each row           registers, one 4-byte word of each row
+//   row 0   w0 w1 w2 w3                    out[0] = row 0 w0, row 1 w0, row 2 w0, ...
+//   row 1   w0 w1 w2 w3          ->        out[1] = row 0 w1, row 1 w1, row 2 w1, ...
+//   ...                                    ...
+//
+// dot_step adds a product of four weights and four activations to each lane's sum; dot_end makes
+// int32 sums of it. DOT_STEPS(bits) says how many steps fit before dot_end must be called.
+#ifndef CPU_TILE_H
+#define CPU_TILE_H
+
+#if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
+enum { TILE = 16 };
+#elif CPU_THIS_ISA == CPU_ISA_AVX2
+enum { TILE = 8 };
+#else
+enum { TILE = 4 };
+#endif
+
+typedef uint32_t tile_u32 __attribute__((vector_size(4 * TILE)));
+typedef int32_t tile_i32 __attribute__((vector_size(4 * TILE)));
+typedef float tile_f32 __attribute__((vector_size(4 * TILE)));
+
+#if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
+
+static INLINE __m512i rows_of_four(const uint8_t *p, int64_t stride) {
+  __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+  v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
+  v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 8 * stride)), 2);
+  return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 12 * stride)), 3);
+}
+
+static INLINE void load_turned(const uint8_t *p, int64_t stride, tile_u32 out[4]) {
+  __m512i a = rows_of_four(p, stride);
+  __m512i b = rows_of_four(p + stride, stride);
+  __m512i c = rows_of_four(p + 2 * stride, stride);
+  __m512i d = rows_of_four(p + 3 * stride, stride);
+  __m512i ab_low = _mm512_unpacklo_epi32(a, b);
+  __m512i ab_high = _mm512_unpackhi_epi32(a, b);
+  __m512i cd_low = _mm512_unpacklo_epi32(c, d);
+  __m512i cd_high = _mm512_unpackhi_epi32(c, d);
+  out[0] = (tile_u32)_mm512_unpacklo_epi64(ab_low, cd_low);
+  out[1] = (tile_u32)_mm512_unpackhi_epi64(ab_low, cd_low);
+  out[2] = (tile_u32)_mm512_unpacklo_epi64(ab_high, cd_high);
+  out[3] = (tile_u32)_mm512_unpackhi_epi64(ab_high, cd_high);
+}
+
+// The f16 in the low half of each lane.
+static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
+  return (tile_f32)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)bits));
+}
+
+// An f16 at the same place of each row.
+static INLINE tile_f32 load_halves(const uint8_t *p, int64_t stride) {
+  uint16_t bits[TILE];
+  for (int row = 0; row < TILE; row++) memcpy(&bits[row], p + row * stride, 2);
+  return (tile_f32)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)bits));
+}
+
+// Bits 4j ..< 4j + 4 of each lane as bit 4 of its four bytes.
+static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
+  __m512i bytes = _mm512_shuffle_epi8(
+      (__m512i)bits,
+      _mm512_add_epi8(_mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0),
+                      _mm512_set1_epi8((char)(j / 2))));
+  __m512i place = _mm512_set1_epi32(j % 2 == 0 ? 0x08040201 : (int)0x80402010);
+  __mmask64 set = _mm512_test_epi8_mask(bytes, place);
+  return (tile_u32)_mm512_maskz_set1_epi8(set, 16);
+}
+
+// dpbusd multiplies unsigned weights: q8_0 weights come with 128 added.
+#define Q8_OFFSET 128
+#define DOT_STEPS(bits) 4
+
+static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x, int bits) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  return (tile_i32)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)weights, _mm512_set1_epi32(four));
+}
+
+static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) { return total + sum; }
+
+#elif CPU_THIS_ISA == CPU_ISA_AVX2
+
+static INLINE __m256i rows_of_four(const uint8_t *p, int64_t stride) {
+  __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
+  return _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
+}
+
+static INLINE void load_turned(const uint8_t *p, int64_t stride, tile_u32 out[4]) {
+  __m256i a = rows_of_four(p, stride);
+  __m256i b = rows_of_four(p + stride, stride);
+  __m256i c = rows_of_four(p + 2 * stride, stride);
+  __m256i d = rows_of_four(p + 3 * stride, stride);
+  __m256i ab_low = _mm256_unpacklo_epi32(a, b);
+  __m256i ab_high = _mm256_unpackhi_epi32(a, b);
+  __m256i cd_low = _mm256_unpacklo_epi32(c, d);
+  __m256i cd_high = _mm256_unpackhi_epi32(c, d);
+  out[0] = (tile_u32)_mm256_unpacklo_epi64(ab_low, cd_low);
+  out[1] = (tile_u32)_mm256_unpackhi_epi64(ab_low, cd_low);
+  out[2] = (tile_u32)_mm256_unpacklo_epi64(ab_high, cd_high);
+  out[3] = (tile_u32)_mm256_unpackhi_epi64(ab_high, cd_high);
+}
+
+static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
+  __m256i low = (__m256i)(bits & 0xFFFFu);
+  __m256i packed = _mm256_packus_epi32(low, low);
+  packed = _mm256_permute4x64_epi64(packed, 0x08);
+  return (tile_f32)_mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+}
+
+static INLINE tile_f32 load_halves(const uint8_t *p, int64_t stride) {
+  uint16_t bits[TILE];
+  for (int row = 0; row < TILE; row++) memcpy(&bits[row], p + row * stride, 2);
+  return (tile_f32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)bits));
+}
+
+static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
+  __m256i bytes = _mm256_shuffle_epi8(
+      (__m256i)bits, _mm256_add_epi8(_mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0C0C0C0C, 0,
+                                                       0x04040404, 0x08080808, 0x0C0C0C0C),
+                                     _mm256_set1_epi8((char)(j / 2))));
+  __m256i place = _mm256_set1_epi32(j % 2 == 0 ? 0x08040201 : (int)0x80402010);
+  __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, place), place);
+  return (tile_u32)_mm256_and_si256(set, _mm256_set1_epi8(16));
+}
+
+// maddubs adds two products in 16 bits, and steps add up there: 8 · 2 · 15 · 128, 4 · 2 · 31 · 128
+// and 2 · 2 · 63 · 128 are all below 2¹⁵. q8_0 weights stay signed: |w| · (x with w's sign) is
+// at most 2 · 128 · 127.
+#define Q8_OFFSET 0
+#define DOT_STEPS(bits) ((bits) == 4 || (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+
+static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x, int bits) {
+  int32_t four;
+  memcpy(&four, x, sizeof four);
+  __m256i w = (__m256i)weights;
+  __m256i activations = _mm256_set1_epi32(four);
+  if (bits == 8) {
+    activations = _mm256_sign_epi8(activations, w);
+    w = _mm256_abs_epi8(w);
+  }
+  return (tile_i32)_mm256_add_epi16((__m256i)sum, _mm256_maddubs_epi16(w, activations));
+}
+
+static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) {
+  return total + (tile_i32)_mm256_madd_epi16((__m256i)sum, _mm256_set1_epi16(1));
+}
+
+#else
+
+static INLINE void load_turned(const uint8_t *p, int64_t stride, tile_u32 out[4]) {
+  tile_u32 rows[TILE];
+  for (int row = 0; row < TILE; row++) memcpy(&rows[row], p + row * stride, 16);
+  tile_u32 ab_low = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
+  tile_u32 ab_high = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+  tile_u32 cd_low = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
+  tile_u32 cd_high = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+  out[0] = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+  out[1] = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+  out[2] = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  out[3] = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
+  tile_u32 magnitude = (bits & 0x7FFFu) << 13;
+  tile_u32 special = (tile_u32)((bits & 0x7C00u) == 0x7C00u) & 0x7F800000u;
+  tile_f32 value = (tile_f32)magnitude * 0x1p112f;
+  return (tile_f32)((tile_u32)value | special | (bits & 0x8000u) << 16);
+}
+
+static INLINE tile_f32 load_halves(const uint8_t *p, int64_t stride) {
+  tile_u32 bits;
+  for (int row = 0; row < TILE; row++) {
+    uint16_t half;
+    memcpy(&half, p + row * stride, sizeof half);
+    bits[row] = half;
+  }
+  return halves_to_floats(bits);
+}
+
+static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
+  tile_u32 four = (bits >> (4 * j)) & 15u;
+  four = four | four << 7;
+  four = four | four << 14;
+  return (four & 0x01010101u) << 4;
+}
+
+#define Q8_OFFSET 128
+#define DOT_STEPS(bits) 4
+
+static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x, int bits) {
+  for (int i = 0; i < 4; i++) {
+    sum = sum + (tile_i32)((weights >> (8 * i)) & 255u) * (int32_t)x[i];
+  }
+  return sum;
+}
+
+static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) { return total + sum; }
+
+#endif
+
+#endif

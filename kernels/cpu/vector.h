@@ -1,0 +1,184 @@
+// Sixteen f32 lanes, for everything that is not a matrix product of quantised weights: loads with
+// tails, sums in a fixed order, exp and tanh. One source for every instruction set: the compiler
+// splits the lanes into the registers it has, and the rounding stays the same.
+#ifndef CPU_VECTOR_H
+#define CPU_VECTOR_H
+
+#include <math.h>
+#include <string.h>
+
+#include "CPUKernels.h"
+
+#define INLINE inline __attribute__((always_inline))
+
+enum { LANES = 16 };
+
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef float f32x4 __attribute__((vector_size(16)));
+
+static INLINE f32x16 splat(float x) {
+  return (f32x16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
+static INLINE f32x16 load(const float *p) {
+  f32x16 v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+static INLINE void store(float *p, f32x16 v) { memcpy(p, &v, sizeof v); }
+
+// The first `count` lanes from memory, the others 0.
+static INLINE f32x16 load_part(const float *p, int64_t count) {
+  if (count >= LANES) return load(p);
+  f32x16 v = splat(0);
+  memcpy(&v, p, (size_t)count * sizeof(float));
+  return v;
+}
+
+static INLINE void store_part(float *p, f32x16 v, int64_t count) {
+  if (count >= LANES) {
+    store(p, v);
+  } else {
+    memcpy(p, &v, (size_t)count * sizeof(float));
+  }
+}
+
+// The sum of the lanes, halves onto halves.
+static INLINE float sum_lanes(f32x16 v) {
+  f32x8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+            __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  f32x4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
+
+// Where `mask` is -1 the lanes of `yes`, where it is 0 those of `no`.
+static INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
+  return (f32x16)((mask & (i32x16)yes) | (~mask & (i32x16)no));
+}
+
+static INLINE f32x16 smaller(f32x16 a, f32x16 b) { return select(a < b, a, b); }
+static INLINE f32x16 larger(f32x16 a, f32x16 b) { return select(a > b, a, b); }
+
+// 1.5 · 2²³: adding it rounds to an integer (half to even) and leaves that in the low bits.
+#define ROUNDING 12582912.0f
+
+// e^x for x in [-87, 88], clamped beyond; NaN stays.
+// e^x = 2^n · e^r with n = round(x / ln 2); e^r by its series to r⁷, since |r| <= ln 2 / 2 makes
+// the next term 5e-9.
+static INLINE f32x16 exponential(f32x16 x) {
+  x = select(x < -87.0f, splat(-87.0f), x);
+  x = select(x > 88.0f, splat(88.0f), x);
+  f32x16 shifted = x * 1.44269504f + ROUNDING;
+  f32x16 n = shifted - ROUNDING;
+  // ln 2 in two parts, the first with few enough bits that n · part is exact.
+  f32x16 r = x - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  f32x16 sum = splat(1.0f / 5040);
+  sum = sum * r + 1.0f / 720;
+  sum = sum * r + 1.0f / 120;
+  sum = sum * r + 1.0f / 24;
+  sum = sum * r + 1.0f / 6;
+  sum = sum * r + 0.5f;
+  sum = sum * (r * r) + r;
+  sum = sum + 1.0f;
+  i32x16 power = (i32x16)(((u32x16)shifted << 23) + 0x3F800000u);
+  return sum * (f32x16)power;
+}
+
+// By its series to x¹¹ for |x| < 0.35, where the next term is 1e-8 of the result; beyond as
+// 1 - 2 / (e^2x + 1).
+static INLINE f32x16 hyperbolic_tangent(f32x16 x) {
+  f32x16 square = x * x;
+  f32x16 series = splat(-1382.0f / 155925);
+  series = series * square + 62.0f / 2835;
+  series = series * square - 17.0f / 315;
+  series = series * square + 2.0f / 15;
+  series = series * square - 1.0f / 3;
+  series = series * square * x + x;
+  f32x16 whole = 1.0f - 2.0f / (exponential(x + x) + 1.0f);
+  return select(square < 0.1225f, series, whole);
+}
+
+// 0.5x(1 + tanh(u)) with u = √(2/π)(x + 0.044715x³), as x / (1 + e^-2u): no cancellation.
+static INLINE f32x16 gelu(f32x16 x) {
+  f32x16 cube = x * x * x;
+  f32x16 doubled = (x + cube * 0.044715f) * 1.59576912f;
+  return x / (exponential(-doubled) + 1.0f);
+}
+
+// IEEE 754 binary16 bits, exactly. Shifted into place the exponent is 112 too small, for normal and
+// subnormal numbers alike; only infinities and NaN need their exponent filled.
+static INLINE float half_to_float(uint16_t bits) {
+  uint32_t wide = (uint32_t)(bits & 0x7FFF) << 13;
+  float value;
+  memcpy(&value, &wide, sizeof value);
+  value *= 0x1p112f;
+  memcpy(&wide, &value, sizeof wide);
+  if ((bits & 0x7C00) == 0x7C00) wide |= 0x7F800000u;
+  wide |= (uint32_t)(bits & 0x8000) << 16;
+  memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
+static INLINE float square_root(float x) { return __builtin_elementwise_sqrt(x); }
+
+// --- Rows ----------------------------------------------------------------------------------------
+
+static INLINE float *plane_row(const cpu_plane *plane, const cpu_step *step, int64_t row) {
+  return plane->base + ((int64_t)plane->plane * step->counts[plane->row_set] + row) * plane->width;
+}
+
+// The same row of another plane of the buffer.
+static INLINE float *other_plane_row(const cpu_plane *plane, const cpu_step *step, int64_t offset,
+                                     int64_t row) {
+  return plane_row(plane, step, row) + offset * step->counts[plane->row_set] * plane->width;
+}
+
+typedef struct {
+  int64_t first, end;
+} range;
+
+// The share of `thread` of `count` things.
+static INLINE range share(int64_t count, int thread, int threads) {
+  return (range){count * thread / threads, count * (thread + 1) / threads};
+}
+
+static INLINE float dot(const float *a, const float *b, int64_t width) {
+  f32x16 sum = splat(0);
+  for (int64_t i = 0; i < width; i += LANES) {
+    sum = sum + load_part(a + i, width - i) * load_part(b + i, width - i);
+  }
+  return sum_lanes(sum);
+}
+
+static INLINE float mean_square(const float *x, int64_t width) {
+  return dot(x, x, width) / (float)width;
+}
+
+// output = input · factor · gain; may be in place.
+static INLINE void scale_row(const float *input, float factor, const float *gain, int64_t width,
+                             float *output) {
+  for (int64_t i = 0; i < width; i += LANES) {
+    f32x16 v = load_part(input + i, width - i) * factor;
+    if (gain) v = v * load_part(gain + i, width - i);
+    store_part(output + i, v, width - i);
+  }
+}
+
+static INLINE float norm_factor(const float *input, const cpu_norm *norm, int64_t width) {
+  return 1.0f / square_root(mean_square(input, width) + norm->epsilon);
+}
+
+// output = rms(input); may be in place.
+static INLINE void norm_row(const float *input, const cpu_norm *norm, int64_t width,
+                            float *output) {
+  scale_row(input, norm_factor(input, norm, width), norm->gain, width, output);
+}
+
+#endif
