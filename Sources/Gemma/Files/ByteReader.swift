@@ -1,0 +1,79 @@
+// A cursor over the header of a model file. Every read is checked against the bytes left, so a
+// claimed length or count never makes us read or allocate what is not there.
+
+/// Reads little-endian values from a mapped file, front to back.
+struct ByteReader {
+  let region: MappedRegion
+  let path: String
+  private(set) var offset: Int
+
+  init(_ region: MappedRegion, offset: Int = 0, path: String) {
+    self.region = region
+    self.offset = offset
+    self.path = path
+  }
+
+  /// Bytes that have not been read.
+  var left: Int { unsafe region.bytes.count - offset }
+
+  /// Returns the next integer; `what` names it in the error.
+  mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
+    _ what: @autoclosure () -> String,
+    as: T.Type = T.self
+  ) throws(GemmaError) -> T {
+    try need(MemoryLayout<T>.size, what())
+    let value = unsafe region.bytes.loadUnaligned(fromByteOffset: offset, as: T.self)
+    offset += MemoryLayout<T>.size
+    return T(littleEndian: value)
+  }
+
+  /// Returns a length or count that the format stores in 64 bits.
+  ///
+  /// A value above `limit`, the largest that can be right, is refused.
+  mutating func count(
+    _ what: @autoclosure () -> String,
+    limit: Int
+  ) throws(GemmaError) -> Int {
+    let start = offset
+    let value: UInt64 = try integer(what())
+    guard value <= UInt64(max(0, limit)) else {
+      throw GemmaError(
+        .format,
+        "\(what()) is \(value), at most \(limit) is possible here",
+        context: "\(path), byte \(start)"
+      )
+    }
+    return Int(value)
+  }
+
+  /// Returns where the next length-prefixed string lies, and steps over it.
+  mutating func string(
+    _ what: @autoclosure () -> String,
+    limit: Int = .max
+  ) throws(GemmaError) -> Range<Int> {
+    let length = try count("length of \(what())", limit: min(limit, max(0, left - 8)))
+    defer { offset += length }
+    return offset..<(offset + length)
+  }
+
+  /// Steps over bytes.
+  mutating func skip(_ count: Int, _ what: @autoclosure () -> String) throws(GemmaError) {
+    try need(count, what())
+    offset += count
+  }
+
+  /// Returns the text of a range; bytes that are no UTF-8 become U+FFFD.
+  func text(_ range: Range<Int>) -> String {
+    unsafe String(decoding: region.bytes[range], as: UTF8.self)
+  }
+
+  private func need(_ count: Int, _ what: @autoclosure () -> String) throws(GemmaError) {
+    guard count <= left else {
+      throw GemmaError(
+        .format,
+        "truncated: \(what()) needs \(count) bytes, \(left) are left",
+        context: "\(path), byte \(offset)"
+      )
+    }
+  }
+}

@@ -1,0 +1,112 @@
+// A model directory in Hugging Face layout: config.json, generation_config.json if there is one,
+// and safetensors, in one file or in shards with an index.
+
+import Foundation
+
+/// The files of a model directory.
+struct HuggingFaceDirectory: Sendable {
+  let path: String
+  let config: JSONObject
+  let generationConfig: JSONObject?
+  let tensors: [StoredTensor]
+
+  private static let shardCountLimit = 1024
+
+  /// Opens a directory and reads the headers of its files.
+  ///
+  /// - Throws: `GemmaError` that names the missing or malformed file.
+  static func open(_ path: String) throws(GemmaError) -> HuggingFaceDirectory {
+    let config = try JSONObject.read("\(path)/config.json")
+    let generation = "\(path)/generation_config.json"
+    let generationConfig = exists(generation) ? try JSONObject.read(generation) : nil
+    return HuggingFaceDirectory(
+      path: path,
+      config: config,
+      generationConfig: generationConfig,
+      tensors: try tensors(in: path)
+    )
+  }
+
+  private static func tensors(in path: String) throws(GemmaError) -> [StoredTensor] {
+    let single = "\(path)/model.safetensors"
+    if exists(single) { return try SafetensorsFile.open(single).tensors }
+    let index = "\(path)/model.safetensors.index.json"
+    if exists(index) { return try shards(index, in: path) }
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    let candidates = names.filter { $0.hasSuffix(".safetensors") }.sorted()
+    guard candidates.count == 1 else {
+      let found = candidates.isEmpty ? "" : "; of \(candidates.count) others none says which to use"
+      throw GemmaError(
+        .file,
+        "no model.safetensors and no model.safetensors.index.json\(found)",
+        context: path
+      )
+    }
+    return try SafetensorsFile.open("\(path)/\(candidates[0])").tensors
+  }
+
+  /// Returns the tensors of all shards that an index names.
+  private static func shards(
+    _ index: String,
+    in path: String
+  ) throws(GemmaError) -> [StoredTensor] {
+    guard let map = try JSONObject.read(index).object("weight_map"), !map.fields.isEmpty else {
+      throw GemmaError(.format, "weight_map is missing or empty", context: index)
+    }
+    var shardOfTensor: [String: String] = [:]
+    for name in map.fields.keys.sorted() {
+      shardOfTensor[name] = try plainFileName(map, name)
+    }
+    let shards = Set(shardOfTensor.values).sorted()
+    guard shards.count <= shardCountLimit else {
+      throw GemmaError(
+        .format,
+        "\(shards.count) shards; at most \(shardCountLimit) are read",
+        context: index
+      )
+    }
+    var tensors: [StoredTensor] = []
+    var home: [String: String] = [:]
+    for shard in shards {
+      guard exists("\(path)/\(shard)") else {
+        throw GemmaError(.file, "shard \(shard) is missing", context: index)
+      }
+      for tensor in try SafetensorsFile.open("\(path)/\(shard)").tensors {
+        if let other = home.updateValue(shard, forKey: tensor.name) {
+          throw GemmaError(
+            .format,
+            "tensor \(tensor.name) stands in \(other) and in \(shard)",
+            context: index
+          )
+        }
+        tensors.append(tensor)
+      }
+    }
+    for (name, shard) in shardOfTensor where home[name] != shard {
+      throw GemmaError(.tensor, "tensor \(name) is not in shard \(shard)", context: index)
+    }
+    return tensors
+  }
+
+  /// Returns the file of a tensor; a path that could lead out of the directory is refused.
+  private static func plainFileName(
+    _ map: JSONObject,
+    _ name: String
+  ) throws(GemmaError) -> String {
+    guard let file = try map.string(name), file.hasSuffix(".safetensors"),
+      !file.utf8.contains(UInt8(ascii: "/")), !file.utf8.contains(0)
+    else {
+      throw GemmaError(
+        .format,
+        "\(name) is said to be in \(map.value(name)?.kind ?? "null"), which names no"
+          + " .safetensors file of the directory",
+        context: map.place
+      )
+    }
+    return file
+  }
+
+  private static func exists(_ path: String) -> Bool {
+    FileManager.default.fileExists(atPath: path)
+  }
+}

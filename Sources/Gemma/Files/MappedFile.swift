@@ -1,0 +1,146 @@
+// Model files as read-only memory: a file is opened once, and each user maps the range it needs.
+// What the bytes mean is GGUFFile's and SafetensorsFile's business.
+
+import Glibc
+
+/// A regular file opened for reading, whose ranges are mapped on demand.
+///
+/// Mapped pages are shared with the page cache: two processes that map one model hold one copy. A
+/// file that is cut short while it is mapped raises SIGBUS in its readers, as every mapped file
+/// does; model files are replaced by renaming, not by rewriting.
+package final class MappedFile: Sendable {
+  package let path: String
+  /// The size in bytes when the file was opened; never 0.
+  package let size: Int
+  private let descriptor: Int32
+
+  /// Opens a file.
+  ///
+  /// - Throws: `GemmaError.file` if it cannot be opened, is no regular file, or is empty.
+  package static func open(_ path: String) throws(GemmaError) -> MappedFile {
+    // O_NONBLOCK: a named pipe without a writer would block here, before it can be refused.
+    let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else {
+      throw GemmaError(.file, "cannot open: \(systemMessage(errno))", context: path)
+    }
+    var status = stat()
+    guard unsafe fstat(descriptor, &status) == 0 else {
+      let code = errno
+      _ = close(descriptor)
+      throw GemmaError(.file, "cannot stat: \(systemMessage(code))", context: path)
+    }
+    let kind = status.st_mode & S_IFMT
+    guard kind == S_IFREG, status.st_size > 0 else {
+      _ = close(descriptor)
+      let fault = kind == S_IFDIR ? "a directory" : kind == S_IFREG ? "empty" : "no regular file"
+      throw GemmaError(.file, "is \(fault), a model file is expected", context: path)
+    }
+    return MappedFile(path: path, size: Int(status.st_size), descriptor: descriptor)
+  }
+
+  private init(path: String, size: Int, descriptor: Int32) {
+    self.path = path
+    self.size = size
+    self.descriptor = descriptor
+  }
+
+  deinit { _ = close(descriptor) }
+
+  /// Maps a range of the file.
+  ///
+  /// - Throws: `GemmaError.format` if the range is not in the file, `.file` if it cannot be mapped.
+  package func region(offset: Int, count: Int) throws(GemmaError) -> MappedRegion {
+    guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
+      throw GemmaError(
+        .format,
+        "\(count) bytes at \(offset) are beyond the file's \(size)",
+        context: path
+      )
+    }
+    guard count > 0 else { return MappedRegion.empty }
+    // mmap takes page-aligned offsets only: map from the page that holds the first byte.
+    let lead = offset % MappedFile.pageSize
+    let address = unsafe mmap(
+      nil,
+      lead + count,
+      PROT_READ,
+      MAP_SHARED,
+      descriptor,
+      off_t(offset - lead)
+    )
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw GemmaError(
+        .file,
+        "cannot map \(count) bytes at \(offset): \(systemMessage(errno))",
+        context: path
+      )
+    }
+    return unsafe MappedRegion(
+      mapping: UnsafeRawBufferPointer(start: address, count: lead + count),
+      lead: lead
+    )
+  }
+
+  /// Reads a short range into memory, without mapping it.
+  package func read(offset: Int, count: Int) throws(GemmaError) -> [UInt8] {
+    guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
+      throw GemmaError(
+        .format,
+        "\(count) bytes at \(offset) are beyond the file's \(size)",
+        context: path
+      )
+    }
+    var bytes = [UInt8](repeating: 0, count: count)
+    var done = 0
+    while done < count {
+      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
+        unsafe pread(
+          descriptor,
+          buffer.baseAddress.map { unsafe $0 + done },
+          count - done,
+          off_t(offset + done)
+        )
+      }
+      if got < 0, errno == EINTR { continue }
+      guard got > 0 else {
+        let fault = got < 0 ? systemMessage(errno) : "the file has become shorter"
+        throw GemmaError(.file, "cannot read at \(offset + done): \(fault)", context: path)
+      }
+      done += got
+    }
+    return bytes
+  }
+
+  private static let pageSize = sysconf(Int32(_SC_PAGESIZE))
+}
+
+/// A mapped range of a file, unmapped when the last user lets go of it.
+// Sendable: the mapping is read-only and never changes after init.
+@safe package final class MappedRegion: @unchecked Sendable {
+  /// The range asked for; valid as long as this object lives.
+  package let bytes: UnsafeRawBufferPointer
+  /// The whole pages around it.
+  private let mapping: UnsafeRawBufferPointer
+
+  static let empty = unsafe MappedRegion(
+    mapping: UnsafeRawBufferPointer(start: nil, count: 0),
+    lead: 0
+  )
+
+  fileprivate init(mapping: UnsafeRawBufferPointer, lead: Int) {
+    unsafe self.mapping = unsafe mapping
+    unsafe self.bytes = unsafe UnsafeRawBufferPointer(rebasing: mapping[lead...])
+  }
+
+  deinit {
+    if let base = unsafe mapping.baseAddress {
+      _ = unsafe munmap(UnsafeMutableRawPointer(mutating: base), mapping.count)
+    }
+  }
+}
+
+/// Returns what the system says about an `errno`.
+private func systemMessage(_ code: Int32) -> String {
+  // glibc's strerror is thread-safe since 2.32, and never returns null.
+  unsafe String(cString: strerror(code))
+}

@@ -1,0 +1,173 @@
+// Tokens that are cut out of the text before it is merged: structure such as <start_of_turn>, and
+// text that must stay whole such as runs of line ends.
+
+/// Finds added tokens in a text.
+struct AddedTokens: Sendable {
+  /// Which of several overlapping matches counts.
+  enum Order: Sendable {
+    /// The leftmost; of those the longest (Hugging Face's tokenizers).
+    case leftmost
+    /// The longest anywhere in the text; of those the one with the least id, then the leftmost.
+    /// Where llama.cpp's order between equally long tokens is unspecified, ours is by id.
+    case longest
+  }
+
+  /// A part of a text.
+  enum Fragment: Sendable, Equatable {
+    case text(Range<Int>)
+    case token(Int32)
+  }
+
+  /// The longest text of an added token, in bytes; it bounds the time that a text can take.
+  static let lengthLimit = 1 << 10
+
+  private let order: Order
+  /// A trie: the first node is the root, the children of a node form a list.
+  private var nodes = [Node()]
+  /// The root's child for each first byte, or -1: most bytes of a text begin no token.
+  private var roots = [Int32](repeating: -1, count: 256)
+
+  private struct Node {
+    var byte: UInt8 = 0
+    /// The token that ends here, or -1; and whether it is matched only on request.
+    var token: Int32 = -1
+    var isSpecial = false
+    var firstChild: Int32 = -1
+    var nextSibling: Int32 = -1
+  }
+
+  private struct Match {
+    var start: Int
+    var length: Int
+    var token: Int32
+  }
+
+  init(order: Order) { self.order = order }
+
+  /// Adds a token; a special one is matched only if special tokens are asked for.
+  ///
+  /// - Throws: `GemmaError.tokenizer` if the text is empty or longer than `lengthLimit`.
+  mutating func add(
+    _ text: ArraySlice<UInt8>,
+    token: Int32,
+    isSpecial: Bool
+  ) throws(GemmaError) {
+    guard (1...AddedTokens.lengthLimit).contains(text.count) else {
+      throw GemmaError(
+        .tokenizer,
+        "added token \(token) has \(text.count) bytes, 1 to \(AddedTokens.lengthLimit) are allowed",
+        context: Vocabulary.name(text)
+      )
+    }
+    var node = 0
+    for byte in text {
+      var child = self.child(of: node, byte)
+      if child < 0 {
+        child = Int32(nodes.count)
+        nodes.append(Node(byte: byte, nextSibling: nodes[node].firstChild))
+        nodes[node].firstChild = child
+        if node == 0 { roots[Int(byte)] = child }
+      }
+      node = Int(child)
+    }
+    nodes[node].token = token
+    nodes[node].isSpecial = isSpecial
+  }
+
+  /// Cuts a text into tokens and what is between them; no part is empty.
+  ///
+  /// - Complexity: O(n · l), where l is the length of the longest token that the text begins.
+  func split(_ text: [UInt8], special: Bool) -> [Fragment] {
+    var fragments: [Fragment] = []
+    var end = 0
+    for match in matches(in: text, special: special) {
+      if match.start > end { fragments.append(.text(end..<match.start)) }
+      fragments.append(.token(match.token))
+      end = match.start + match.length
+    }
+    if end < text.count { fragments.append(.text(end..<text.count)) }
+    return fragments
+  }
+
+  private func matches(in text: [UInt8], special: Bool) -> [Match] {
+    switch order {
+    case .leftmost: leftmostMatches(in: text, special: special)
+    case .longest: longestMatches(in: text, special: special)
+    }
+  }
+
+  private func leftmostMatches(in text: [UInt8], special: Bool) -> [Match] {
+    var matches: [Match] = []
+    var start = 0
+    while start < text.count {
+      if let match = longestMatch(in: text, at: start, shorterThan: .max, special: special) {
+        matches.append(match)
+        start += match.length
+      } else {
+        start += 1
+      }
+    }
+    return matches
+  }
+
+  // Each place's longest match waits in the bucket of its length. Buckets are emptied from the
+  // longest on: a match whose place is free counts, one whose place is partly taken gives way to
+  // the next shorter match there. What is taken is never shorter than the match at hand, so that
+  // it covers the match's first byte or its last.
+  private func longestMatches(in text: [UInt8], special: Bool) -> [Match] {
+    var buckets: [Int: [Match]] = [:]
+    for start in text.indices {
+      if let match = longestMatch(in: text, at: start, shorterThan: .max, special: special) {
+        buckets[match.length, default: []].append(match)
+      }
+    }
+    var taken = [Bool](repeating: false, count: buckets.isEmpty ? 0 : text.count)
+    var matches: [Match] = []
+    while let length = buckets.keys.max(), let bucket = buckets.removeValue(forKey: length) {
+      for match in bucket.sorted(by: { ($0.token, $0.start) < ($1.token, $1.start) }) {
+        let end = match.start + length
+        if taken[match.start] { continue }
+        if taken[end - 1] {
+          let shorter = longestMatch(
+            in: text,
+            at: match.start,
+            shorterThan: length,
+            special: special
+          )
+          if let shorter { buckets[shorter.length, default: []].append(shorter) }
+        } else {
+          for index in match.start..<end { taken[index] = true }
+          matches.append(match)
+        }
+      }
+    }
+    return matches.sorted { $0.start < $1.start }
+  }
+
+  private func longestMatch(
+    in text: [UInt8],
+    at start: Int,
+    shorterThan limit: Int,
+    special: Bool
+  ) -> Match? {
+    var best: Match?
+    var node = roots[Int(text[start])]
+    var end = start + 1
+    while node >= 0, end - start < limit {
+      let found = nodes[Int(node)]
+      if found.token >= 0, special || !found.isSpecial {
+        best = Match(start: start, length: end - start, token: found.token)
+      }
+      guard end < text.count else { break }
+      node = child(of: Int(node), text[end])
+      end += 1
+    }
+    return best
+  }
+
+  private func child(of node: Int, _ byte: UInt8) -> Int32 {
+    var child = node == 0 ? roots[Int(byte)] : nodes[node].firstChild
+    while child >= 0, nodes[Int(child)].byte != byte { child = nodes[Int(child)].nextSibling }
+    return child
+  }
+}

@@ -1,0 +1,169 @@
+// The tokenizer inside a GGUF file: pieces with scores, as SentencePiece makes them. The keys are
+// those of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, section "Tokenizer".
+
+extension Tokenizer {
+  /// Reads the tokenizer of a GGUF file.
+  ///
+  /// - Throws: `GemmaError.tokenizer` if the file has none or it contradicts itself, `.unsupported`
+  ///   if it is of another kind, `.config` if a key has another type than expected.
+  package init(gguf file: GGUFFile) throws(GemmaError) {
+    guard let model = try file.string("tokenizer.ggml.model") else {
+      throw GemmaError(
+        .tokenizer,
+        "the file holds no tokenizer (key tokenizer.ggml.model)",
+        context: file.path
+      )
+    }
+    guard model == "llama" else {
+      throw GemmaError(
+        .unsupported,
+        "tokenizer.ggml.model is \(model.excerpt), only \"llama\" (SentencePiece) is read",
+        context: file.path
+      )
+    }
+    let vocabulary = try Tokenizer.vocabulary(of: file)
+    let ranks = try Tokenizer.ranks(of: file, vocabulary)
+    var added = AddedTokens(order: .longest)
+    for (id, kind) in vocabulary.kinds.enumerated() {
+      switch kind {
+      case .normal, .byte, .absent: continue
+      case .userDefined, .control, .unknown:
+        // SentencePiece gives padding tokens an empty text at times: nothing to match.
+        let text = vocabulary.bytes(of: id)
+        if text.isEmpty { continue }
+        try added.add(text, token: Int32(id), isSpecial: kind != .userDefined)
+      }
+    }
+    merger = PieceMerger(
+      vocabulary: vocabulary,
+      rules: .scored(ranks),
+      unknown: try Tokenizer.token(file, "unknown_token_id", vocabulary),
+      fusesUnknown: false,
+      usesByteTokens: true
+    )
+    self.added = added
+    normalizedAdded = nil
+    // Absent means true: what the format's first models, without the key, expect.
+    spaces = SpaceRules(arePrefixed: try file.bool("tokenizer.ggml.add_space_prefix") ?? true)
+    bosToken = try Tokenizer.token(file, "bos_token_id", vocabulary)
+    addsBOS = try file.bool("tokenizer.ggml.add_bos_token") ?? true
+    var ends: [Int32] = []
+    for key in ["eos_token_id", "eot_token_id"] {
+      if let token = try Tokenizer.token(file, key, vocabulary) { ends.append(token) }
+    }
+    eosTokens = Tokenizer.withTurnEnd(ends, vocabulary)
+  }
+
+  /// Returns the end tokens a file names, with Gemma's end of turn: converted files often name
+  /// only the end of the text.
+  static func withTurnEnd(_ ends: [Int32], _ vocabulary: Vocabulary) -> [Int32] {
+    var result: [Int32] = []
+    let turnEnd = vocabulary.id(of: "<end_of_turn>").filter {
+      vocabulary.kinds[Int($0)] == .control
+    }
+    for token in ends + turnEnd where !result.contains(token) { result.append(token) }
+    return result
+  }
+
+  private static func vocabulary(of file: GGUFFile) throws(GemmaError) -> Vocabulary {
+    guard let tokens = try file.bytes("tokenizer.ggml.tokens"), !tokens.isEmpty else {
+      throw GemmaError(
+        .tokenizer,
+        "the file holds no tokens (key tokenizer.ggml.tokens)",
+        context: file.path
+      )
+    }
+    let types = try file.integers("tokenizer.ggml.token_type")
+    guard types.map({ $0.count == tokens.count }) ?? true else {
+      throw GemmaError(
+        .tokenizer,
+        "tokenizer.ggml.token_type has \(types?.count ?? 0) entries for \(tokens.count) tokens",
+        context: file.path
+      )
+    }
+    var vocabulary = Vocabulary(expectedCount: tokens.count)
+    for (id, token) in tokens.enumerated() {
+      let kind: TokenKind
+      switch types?[id] {
+      case nil: kind = Vocabulary.byteValue(token[...]) == nil ? .normal : .byte
+      case 1, 5: kind = .normal  // 5, unused: text may become it, as in SentencePiece
+      case 2: kind = .unknown
+      case 3: kind = .control
+      case 4: kind = .userDefined
+      case 6: kind = .byte
+      case let type?:
+        throw GemmaError(
+          .tokenizer,
+          "tokenizer.ggml.token_type[\(id)] is \(type), 1 to 6 are known",
+          context: file.path
+        )
+      }
+      try vocabulary.add(token[...], id: id, kind: kind)
+    }
+    if types == nil {
+      for key in ["bos", "eos", "eot", "unknown", "padding"] {
+        guard let token = try token(file, "\(key)_token_id", vocabulary) else { continue }
+        vocabulary.setKind(key == "unknown" ? .unknown : .control, of: Int(token))
+      }
+    }
+    return vocabulary
+  }
+
+  // The place of each token among the scores. Equal scores share a place.
+  private static func ranks(
+    of file: GGUFFile,
+    _ vocabulary: Vocabulary
+  ) throws(GemmaError) -> [UInt32] {
+    guard let scores = try file.doubles("tokenizer.ggml.scores"), scores.count == vocabulary.count
+    else {
+      throw GemmaError(
+        .tokenizer,
+        "tokenizer.ggml.scores is absent or has not \(vocabulary.count) entries",
+        context: file.path
+      )
+    }
+    if let index = scores.firstIndex(where: \.isNaN) {
+      throw GemmaError(
+        .tokenizer,
+        "tokenizer.ggml.scores[\(index)] is no number",
+        context: file.path
+      )
+    }
+    var ranks = [UInt32](repeating: MergeRules.unmergeable, count: scores.count)
+    var rank: UInt32 = 0
+    var previous: Double?
+    for id in scores.indices.sorted(by: { scores[$0] > scores[$1] }) {
+      if let previous, scores[id] < previous { rank += 1 }
+      previous = scores[id]
+      switch vocabulary.kinds[id] {
+      case .normal, .userDefined: ranks[id] = rank
+      case .control, .unknown, .byte, .absent: continue
+      }
+    }
+    return ranks
+  }
+
+  private static func token(
+    _ file: GGUFFile,
+    _ key: String,
+    _ vocabulary: Vocabulary
+  ) throws(GemmaError) -> Int32? {
+    let key = "tokenizer.ggml.\(key)"
+    guard let id = try file.integer(key) else { return nil }
+    guard (0..<vocabulary.count).contains(id) else {
+      throw GemmaError(
+        .tokenizer,
+        "\(key) is \(id), outside the vocabulary of \(vocabulary.count)",
+        context: file.path
+      )
+    }
+    return Int32(id)
+  }
+}
+
+extension Optional {
+  // Nil unless the value passes, as an array of none or one.
+  fileprivate func filter(_ isIncluded: (Wrapped) -> Bool) -> [Wrapped] {
+    map { isIncluded($0) ? [$0] : [] } ?? []
+  }
+}

@@ -1,0 +1,188 @@
+// The pieces of a vocabulary: their text, their kind, and the table that finds a piece by its text.
+// Which pieces are joined into which stands in MergeRules.swift.
+
+/// What a token is for.
+enum TokenKind: UInt8, Sendable {
+  /// Text that merging produces.
+  case normal
+  /// Text that is cut out before merging (type 4 in a GGUF; an added token that is not special).
+  case userDefined
+  /// Structure: never produced by plain text, and shown only on request.
+  case control
+  /// What stands for text the vocabulary cannot express; shown as a control token is.
+  case unknown
+  /// One byte of a character that has no token of its own.
+  case byte
+  /// An id that no token uses.
+  case absent
+}
+
+/// The tokens of a model, by id and by text.
+struct Vocabulary: Sendable {
+  /// Ids at or beyond this are refused: no model has them, and tables grow with the largest id.
+  static let countLimit = 1 << 22
+  /// The text of all tokens together; 262,144 tokens of Gemma take 2 MB.
+  static let byteLimit = 1 << 28
+
+  private(set) var kinds: [TokenKind] = []
+  /// The text of all tokens, in the order they were added.
+  private var bytes: [UInt8] = []
+  private var ranges: [Range<UInt32>] = []  // [count], into `bytes`
+  /// Open addressing, linear probing, at most half full: ids, or -1.
+  private var slots: [Int32] = []
+  /// Odd and different in each process, so that no file can be made to collide.
+  private let secret = UInt64.random(in: .min ... .max) | 1
+  /// The bytes of the longest token.
+  private(set) var longestPiece = 0
+  /// The byte tokens `<0x00>` to `<0xFF>`, or -1.
+  private(set) var byteTokens = [Int32](repeating: -1, count: 256)
+
+  var count: Int { kinds.count }
+
+  init(expectedCount: Int = 0) {
+    kinds.reserveCapacity(expectedCount)
+    ranges.reserveCapacity(expectedCount)
+    slots = [Int32](repeating: -1, count: Vocabulary.slotCount(for: expectedCount))
+  }
+
+  /// Adds a token; ids may come in any order and leave gaps.
+  ///
+  /// - Throws: `GemmaError.tokenizer` if the id is taken or absurd, or the text is taken.
+  mutating func add(
+    _ text: ArraySlice<UInt8>,
+    id: Int,
+    kind: TokenKind
+  ) throws(GemmaError) {
+    guard (0..<Vocabulary.countLimit).contains(id) else {
+      throw GemmaError(
+        .tokenizer,
+        "token id \(id) is outside 0..<\(Vocabulary.countLimit)",
+        context: Vocabulary.name(text)
+      )
+    }
+    guard text.count <= Vocabulary.byteLimit - bytes.count else {
+      throw GemmaError(.tokenizer, "the tokens hold more than \(Vocabulary.byteLimit) bytes")
+    }
+    if id >= count {
+      kinds.append(contentsOf: repeatElement(.absent, count: id + 1 - count))
+      ranges.append(contentsOf: repeatElement(0..<0, count: id + 1 - ranges.count))
+    }
+    guard kinds[id] == .absent else {
+      throw GemmaError(
+        .tokenizer,
+        "token id \(id) is used twice, by \(Vocabulary.name(self.bytes(of: id)))",
+        context: Vocabulary.name(text)
+      )
+    }
+    let start = UInt32(bytes.count)
+    bytes.append(contentsOf: text)
+    kinds[id] = kind
+    ranges[id] = start..<UInt32(bytes.count)
+    longestPiece = max(longestPiece, text.count)
+    guard insert(id) else {
+      throw GemmaError(
+        .tokenizer,
+        "token \(id) has the text of another",
+        context: Vocabulary.name(text)
+      )
+    }
+    if let value = Vocabulary.byteValue(text) {
+      byteTokens[Int(value)] = Int32(id)
+    }
+  }
+
+  /// Changes what a token is for.
+  mutating func setKind(_ kind: TokenKind, of id: Int) { kinds[id] = kind }
+
+  /// The text of a token, as the file has it: `▁` for a space, `<0x0A>` for a byte.
+  func bytes(of id: Int) -> ArraySlice<UInt8> {
+    bytes[Int(ranges[id].lowerBound)..<Int(ranges[id].upperBound)]
+  }
+
+  /// Returns the token whose text is `text[range]`.
+  func id(of text: [UInt8], in range: Range<Int>) -> Int32? {
+    guard range.count <= longestPiece else { return nil }
+    var slot = hash(text, range) & (slots.count - 1)
+    while slots[slot] >= 0 {
+      let id = slots[slot]
+      let candidate = ranges[Int(id)]
+      if candidate.count == range.count, equal(Int(candidate.lowerBound), text, range) {
+        return id
+      }
+      slot = (slot + 1) & (slots.count - 1)
+    }
+    return nil
+  }
+
+  /// Returns the token with this text.
+  func id(of text: String) -> Int32? {
+    let bytes = Array(text.utf8)
+    return id(of: bytes, in: bytes.indices)
+  }
+
+  /// The byte that a token spelled `<0xNN>` stands for.
+  static func byteValue(_ text: ArraySlice<UInt8>) -> UInt8? {
+    guard text.count == 6, text.starts(with: Array("<0x".utf8)), text.last == UInt8(ascii: ">")
+    else { return nil }
+    let digits = text.dropFirst(3).dropLast()
+    return UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
+  }
+
+  /// A token's text, fit for an error.
+  static func name(_ text: ArraySlice<UInt8>) -> String {
+    "token \(String(decoding: text.prefix(160), as: UTF8.self).excerpt)"
+  }
+
+  private static func slotCount(for count: Int) -> Int {
+    var slots = 16
+    while slots < 2 * min(count, countLimit) { slots *= 2 }
+    return slots
+  }
+
+  // Returns false if a token with this text is there.
+  private mutating func insert(_ id: Int) -> Bool {
+    if 2 * count > slots.count {
+      slots = [Int32](repeating: -1, count: Vocabulary.slotCount(for: 2 * count))
+      for other in 0..<count where kinds[other] != .absent && other != id {
+        _ = place(other)
+      }
+    }
+    return place(id)
+  }
+
+  private mutating func place(_ id: Int) -> Bool {
+    let range = Int(ranges[id].lowerBound)..<Int(ranges[id].upperBound)
+    var slot = hash(bytes, range) & (slots.count - 1)
+    while slots[slot] >= 0 {
+      let candidate = ranges[Int(slots[slot])]
+      if candidate.count == range.count, equal(Int(candidate.lowerBound), bytes, range) {
+        return false
+      }
+      slot = (slot + 1) & (slots.count - 1)
+    }
+    slots[slot] = Int32(id)
+    return true
+  }
+
+  private func hash(_ text: [UInt8], _ range: Range<Int>) -> Int {
+    var state = secret
+    for index in range {
+      // The shift brings the product's well mixed half back to where the next byte is added.
+      state = (state ^ UInt64(text[index])) &* 0x9E37_79B9_7F4A_7C15
+      state ^= state >> 29
+    }
+    return Int(truncatingIfNeeded: (state &* secret) >> 20)
+  }
+
+  private func equal(_ start: Int, _ text: [UInt8], _ range: Range<Int>) -> Bool {
+    for index in 0..<range.count where bytes[start + index] != text[range.lowerBound + index] {
+      return false
+    }
+    return true
+  }
+}
+
+extension String {
+  /// The beginning of a text from a file, in quotes and on one line: fit for an error.
+  var excerpt: String { String(prefix(40)).debugDescription }
+}
