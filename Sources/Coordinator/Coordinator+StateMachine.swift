@@ -142,6 +142,9 @@ package struct CoordinatorMachine {
   var inFlight: [UInt64: [ScheduledRows]] = [:]
   /// How long each stage has computed in this epoch, as the steps tell.
   var stageMicroseconds: [UInt64]
+  /// Epochs since a step last came back.
+  var fruitlessEpochs = 0
+  static let maxFruitlessEpochs = 8
   /// Whether any epoch has served.
   var hasServed = false
   var nextSequence: UInt64 = 1

@@ -70,6 +70,7 @@ extension CoordinatorMachine {
       // A step of an epoch that is over: its sessions have been replayed.
       return
     }
+    fruitlessEpochs = 0
     for (stage, time) in zip(stageMicroseconds.indices, done.stageMicroseconds) {
       stageMicroseconds[stage] &+= time
     }
@@ -90,29 +91,33 @@ extension CoordinatorMachine {
     }
   }
 
+  /// A step that does not fit its stage ends its sessions; one that could not be handed on is
+  /// replayed, with all others, in a new epoch.
   mutating func stepFailed(_ failure: StepFailed) {
     guard failure.epoch == epoch, let parts = inFlight.removeValue(forKey: failure.sequence) else {
       return
     }
     note(
       "step failed",
-      ["worker": failure.worker, "step": "\(failure.sequence)", "reason": failure.message],
+      [
+        "worker": failure.worker, "step": "\(failure.sequence)", "reason": failure.message,
+      ],
       isWarning: true
     )
+    if failure.code == .handOff {
+      restartEpoch()
+      return
+    }
     for part in parts {
-      fail(
-        part.session,
-        .internal,
-        "worker \(failure.worker) could not run it: \(failure.message)"
-      )
+      fail(part.session, .internal, "worker \(failure.worker) could not run it: \(failure.message)")
     }
   }
 
-  /// The first stage's queue is full or gone: the step's rows are sent again later.
+  /// The first stage's queue is full or its socket gone.
   mutating func stepNotSent(_ sequence: UInt64) {
-    guard inFlight[sequence] != nil, let first = plan.first else { return }
-    act(.kill(worker: first.name))
-    lose(first.name, "its data socket takes no steps")
+    guard inFlight[sequence] != nil else { return }
+    note("step not sent", ["step": "\(sequence)"], isWarning: true)
+    restartEpoch()
   }
 
   /// Takes a new token of a session and decides whether it goes on.

@@ -177,6 +177,30 @@ extension CoordinatorMachine {
     peers[worker.peer] = nil
     note("worker lost", ["worker": name, "reason": reason], isWarning: true)
     guard phase != .stopping else { return }
+    pause()
+  }
+
+  /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is
+  /// known to be lost (yet).
+  mutating func restartEpoch() {
+    pause()
+    fruitlessEpochs += 1
+    guard fruitlessEpochs < Self.maxFruitlessEpochs else {
+      act(
+        .fail(
+          CoordinatorError(
+            .worker,
+            "\(fruitlessEpochs) epochs in a row brought no step to its end; see the log for why"
+          )
+        )
+      )
+      return
+    }
+    if workers.count == plan.count { assign() }
+  }
+
+  /// Stops sending steps; the live sessions are replayed when all workers are prepared again.
+  private mutating func pause() {
     phase = .gathering
     inFlight = [:]
     slotsToClear = []

@@ -77,7 +77,7 @@ package final class Supervisor {
   private func start(_ index: Int) throws(CoordinatorError) {
     let command = children[index].command
     var arguments = unsafe command.arguments.map { unsafe strdup($0) } + [nil]
-    defer { for unsafeargument in unsafe arguments { unsafe free(argument) } }
+    defer { unsafe arguments.forEach { unsafe free($0) } }
     let pid = unsafe clinux_spawn(command.arguments[0], &arguments, lifeline[0])
     guard pid > 0 else {
       throw CoordinatorError(

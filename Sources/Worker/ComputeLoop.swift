@@ -119,31 +119,32 @@ final class ComputeLoop: Sendable {
   ) {
     let began = ContinuousClock.now
     counters.withLock { $0.stepBegan = began }
-    var sent = SendOutcome.unreachable
-    var failure: String?
     do {
       switch try stage.run(step, payloads: payloads) {
       case .handOff(let next, let activations):
-        sent = try sockets.next?.send(.step(next), payloads: activations) ?? .unreachable
-        if sent != .sent { failure = "the next stage takes no steps (\(sent))" }
+        let outcome = try sockets.next?.send(.step(next), payloads: activations)
+        if outcome != .sent { fail(step, .handOff, "the next stage takes no steps", sockets) }
       case .done(let done, let logits):
-        sent = try sockets.results.send(.stepDone(done), payloads: logits)
+        // Not sent only if the coordinator is gone, and then this process ends too.
+        _ = try sockets.results.send(.stepDone(done), payloads: logits)
       }
     } catch {
-      failure = "\(error)"
-    }
-    if let failure {
-      reject("step failed", failure)
-      let message = StepFailed(
-        epoch: step.epoch,
-        sequence: step.sequence,
-        worker: name,
-        code: .step,
-        message: failure
-      )
-      _ = try? sockets.results.send(.stepFailed(message))
+      fail(step, .step, "\(error)", sockets)
     }
     count(began, rows: step.rows.count, stage)
+  }
+
+  /// Tells the coordinator that a step ended here.
+  private func fail(_ step: Step, _ code: FailureCode, _ reason: String, _ sockets: DataSockets) {
+    reject("step failed", reason)
+    let failure = StepFailed(
+      epoch: step.epoch,
+      sequence: step.sequence,
+      worker: name,
+      code: code,
+      message: reason
+    )
+    _ = try? sockets.results.send(.stepFailed(failure))
   }
 
   private func count(_ began: ContinuousClock.Instant, rows: Int, _ stage: Stage) {

@@ -13,8 +13,6 @@ package enum WorkerEvent: Sendable {
   /// The stage is in place and takes steps.
   case prepared(epoch: UInt32)
   case prepareFailed(epoch: UInt32, reason: String)
-  /// The coordinator's process has ended.
-  case lifelineCut
   /// The user or the supervisor asks to stop.
   case stop
 }
@@ -89,7 +87,6 @@ package struct WorkerMachine {
       actions.append(
         .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
       )
-    case .lifelineCut: exit(nil)
     case .stop:
       actions.append(.send(.goodbye(Goodbye(reason: "was asked to stop"))))
       exit(nil)

@@ -139,7 +139,8 @@ package final class WorkerLoop {
     if let lifeline = options.lifeline, ready.descriptors.contains(lifeline) {
       // Nothing is ever written to it: readable means its end.
       EndpointClaim.removeIfAbandoned(options.coordinator)
-      events.append(.lifelineCut)
+      // A step may run for seconds yet, and nobody waits for its result any more.
+      _exit(EXIT_FAILURE)
     }
     for _ in 0..<64 {
       guard let received = try control.receive() else { break }

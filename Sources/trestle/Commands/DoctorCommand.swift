@@ -52,7 +52,7 @@ struct Diagnosis: Encodable {
 
   private static func cpu() -> Device {
     let memory = UInt64(sysconf(CInt(_SC_PHYS_PAGES))) * UInt64(sysconf(CInt(_SC_PAGESIZE)))
-    let best = CPUBackend.InstructionSet.best
+    let best = InstructionSet.best
     return Device(
       device: "cpu",
       available: true,
