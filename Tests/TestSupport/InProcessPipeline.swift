@@ -1,0 +1,75 @@
+// A pipeline without processes: the stages of a split, run one after the other in the test's own
+// thread. What leaves one is what enters the next, as on the wire.
+
+package import Compute
+package import Gemma
+
+/// The stages of a model over one kind of backend.
+package final class InProcessPipeline {
+  package let config: ModelConfig
+  package let stages: [any Executable]
+
+  /// - Throws: What lowering or compiling throws.
+  package init(
+    _ checkpoint: Checkpoint,
+    backend: any Backend,
+    split: [Int],
+    limits: ExecutableLimits = ExecutableLimits(maxRows: 128, slots: 4, contextTokens: 256)
+  ) throws {
+    config = checkpoint.config
+    var first = 0
+    stages = try split.map { count in
+      defer { first += count }
+      let program = try checkpoint.config.lower(first..<(first + count), weights: checkpoint)
+      return try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
+    }
+  }
+
+  /// Runs one step through all stages and returns what leaves each: the hand-off's tensors, and the
+  /// logits of the wanted rows at the end.
+  package func trace(_ batch: Batch) throws -> [[[Float]]] {
+    var activations: [[Float]] = []
+    return try stages.map { stage in
+      activations = try stage.run(batch, inputs: activations)
+      return activations
+    }
+  }
+
+  /// Runs one step and returns the logits of its wanted rows.
+  package func logits(_ batch: Batch) throws -> [Float] {
+    try trace(batch).last?.first ?? []
+  }
+
+  /// Returns the logits of all tokens, run in chunks.
+  package func logits(tokens: [Int32], chunk: Int = .max, slot: Int = 0) throws -> [Float] {
+    var logits: [Float] = []
+    var position = 0
+    while position < tokens.count {
+      let end = min(tokens.count, position + min(chunk, tokens.count))
+      let rows = (position..<end).map {
+        Row(slot: slot, position: $0, token: tokens[$0], isWanted: true)
+      }
+      logits += try self.logits(Batch(rows: rows))
+      position = end
+    }
+    return logits
+  }
+
+  /// Returns the tokens that follow a prompt when the likeliest is always taken.
+  package func greedy(prompt: [Int32], count: Int, slot: Int = 0) throws -> [Int32] {
+    var tokens = prompt
+    var computed = 0
+    while tokens.count < prompt.count + count {
+      let rows = (computed..<tokens.count).map {
+        Row(slot: slot, position: $0, token: tokens[$0], isWanted: $0 == tokens.count - 1)
+      }
+      computed = tokens.count
+      tokens.append(Sampler.argmax(try logits(Batch(rows: rows))))
+    }
+    return Array(tokens[prompt.count...])
+  }
+
+  package func clear(slot: Int) {
+    for stage in stages { stage.clear(slot: slot) }
+  }
+}
