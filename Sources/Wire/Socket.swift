@@ -82,6 +82,9 @@ extension Socket {
   package func bind(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
     if let path = endpoint.socketPath { try Self.refuseTakenPath(path) }
+    // An ipc socket is for its owner alone, also in a directory that others may enter.
+    let mask = umask(0o077)
+    defer { umask(mask) }
     guard unsafe zmq_bind(handle, endpoint.description) == 0 else {
       let code = errno
       let isTaken = code == EADDRINUSE

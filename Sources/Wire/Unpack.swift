@@ -174,8 +174,8 @@ extension Unpack {
 
 /// Returns an allocator for protobuf-c that hands out at most `remaining` bytes in all.
 ///
-/// What is given back meanwhile does not count: so neither many structs nor the quadratic merging of
-/// repeated fields can cost more than the budget.
+/// What is given back meanwhile counts all the same: the budget bounds work as well as memory, also
+/// for a body that is sent again and again.
 ///
 /// - Parameter remaining: The budget in bytes, which must outlive the allocator.
 /// - Returns: The allocator; it gives NULL when the budget is spent.

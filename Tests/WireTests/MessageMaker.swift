@@ -1,0 +1,405 @@
+// Messages with random content, for round trips and as the raw material of corrupted ones.
+
+import TestSupport
+import Wire
+
+/// Makes values of every kind that a message holds: often an extreme, else anything in the range.
+struct MessageMaker {
+  var random: SeededRandom
+
+  mutating func coin() -> Bool { Bool.random(using: &random) }
+
+  mutating func pick<Value>(_ extremes: [Value], else other: (inout SeededRandom) -> Value) -> Value
+  {
+    let index = Int.random(in: 0..<(extremes.count * 2), using: &random)
+    return index < extremes.count ? extremes[index] : other(&random)
+  }
+
+  mutating func integer(_ limit: Int) -> Int {
+    pick([0, 1, limit]) { Int.random(in: 0...limit, using: &$0) }
+  }
+
+  mutating func number<Number: FixedWidthInteger>(_ range: ClosedRange<Number>) -> Number {
+    pick([range.lowerBound, range.upperBound]) { Number.random(in: range, using: &$0) }
+  }
+
+  mutating func double(infinite: Bool = false) -> Double {
+    let last = infinite ? -Double.infinity : -Double.greatestFiniteMagnitude
+    return pick([0, 1, .leastNonzeroMagnitude, .greatestFiniteMagnitude, last]) {
+      Double.random(in: -1e9...1e9, using: &$0)
+    }
+  }
+
+  mutating func float() -> Float {
+    pick([0, 1, .leastNonzeroMagnitude, .greatestFiniteMagnitude]) {
+      Float.random(in: -10...10, using: &$0)
+    }
+  }
+
+  /// Zeros inside, characters of one to four bytes and of several code points, and now and then a
+  /// text of exactly the limit.
+  mutating func text(_ limit: Int) -> String {
+    let pieces = ["a", "\u{0}", "é", "你", "🧗🏽‍♀️", "\n", "\r\n", "\u{10FFFF}", "<start_of_turn>"]
+    if limit <= 512, Int.random(in: 0..<16, using: &random) == 0 {
+      return String(repeating: "x", count: limit)
+    }
+    var text = ""
+    for _ in 0..<Int.random(in: 0...12, using: &random) {
+      let piece = pieces[Int.random(in: pieces.indices, using: &random)]
+      if text.utf8.count + piece.utf8.count <= limit { text += piece }
+    }
+    return text
+  }
+
+  mutating func value<Value: CaseIterable>(of type: Value.Type) -> Value {
+    let cases = Array(Value.allCases)
+    return cases[Int.random(in: cases.indices, using: &random)]
+  }
+
+  mutating func list<Element>(
+    _ limit: Int = 12,
+    _ make: (inout MessageMaker) -> Element
+  ) -> [Element] {
+    let count = pick([0, 1]) { Int.random(in: 0...min(12, limit), using: &$0) }
+    return (0..<count).map { _ in make(&self) }
+  }
+}
+
+// MARK: Messages
+
+extension MessageMaker {
+  /// A message of each kind, in the order of the protocol.
+  mutating func everyMessage() -> [Message] {
+    [
+      .hello(hello()),
+      .heartbeat(heartbeat()),
+      .prepared(prepared()),
+      .prepareFailed(prepareFailed()),
+      .stepDone(stepDone()),
+      .stepFailed(stepFailed()),
+      .goodbye(goodbye()),
+      .welcome(welcome()),
+      .refused(refused()),
+      .assign(assign()),
+      .shutdown(shutdown()),
+      .heartbeatAck(heartbeatAck()),
+      .step(step()),
+      .generate(generate()),
+      .evaluate(evaluate()),
+      .cancel(cancel()),
+      .statusRequest(statusRequest()),
+      .healthRequest(healthRequest()),
+      .accepted(accepted()),
+      .delta(delta()),
+      .finished(finished()),
+      .evaluated(evaluated()),
+      .requestFailed(requestFailed()),
+      .statusReply(statusReply()),
+      .healthReply(healthReply()),
+    ]
+  }
+}
+
+extension MessageMaker {
+  mutating func hello() -> Hello {
+    Hello(
+      protocolVersion: number(0 ... .max),
+      programVersion: text(Limits.nameBytes),
+      name: text(Limits.nameBytes),
+      device: text(Limits.nameBytes),
+      isEmulated: coin(),
+      pid: integer(Limits.pids),
+      threads: integer(Limits.threads),
+      fingerprint: number(0 ... .max),
+      modelName: text(Limits.nameBytes),
+      layerCount: integer(Limits.layers),
+      dataEndpoint: text(Limits.endpointBytes),
+      memoryBytes: number(0 ... .max)
+    )
+  }
+
+  mutating func heartbeatAck() -> HeartbeatAck {
+    HeartbeatAck()
+  }
+
+  mutating func heartbeat() -> Heartbeat {
+    Heartbeat(
+      state: value(of: WorkerState.self),
+      epoch: number(0 ... .max),
+      loadFraction: double(),
+      steps: number(0 ... .max),
+      rows: number(0 ... .max),
+      busyMicroseconds: number(0 ... .max),
+      lastStepMicroseconds: number(0 ... .max),
+      stepInProgressMicroseconds: number(0 ... .max),
+      residentBytes: number(0 ... .max),
+      kvBytes: number(0 ... .max),
+      rejectedMessages: number(0 ... .max),
+      detail: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func prepared() -> Prepared {
+    Prepared(epoch: number(0 ... .max))
+  }
+
+  mutating func prepareFailed() -> PrepareFailed {
+    PrepareFailed(
+      epoch: number(0 ... .max),
+      code: value(of: FailureCode.self),
+      message: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func rowResult() -> RowResult {
+    RowResult(
+      slot: integer(Limits.slots),
+      position: integer(Limits.positions),
+      token: number(.min ... .max),
+      logProbability: double(infinite: true)
+    )
+  }
+
+  mutating func stepDone() -> StepDone {
+    StepDone(
+      epoch: number(0 ... .max),
+      sequence: number(0 ... .max),
+      results: list { $0.rowResult() },
+      stageMicroseconds: list { $0.number(0 ... .max) }
+    )
+  }
+
+  mutating func stepFailed() -> StepFailed {
+    StepFailed(
+      epoch: number(0 ... .max),
+      sequence: number(0 ... .max),
+      worker: text(Limits.nameBytes),
+      code: value(of: FailureCode.self),
+      message: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func goodbye() -> Goodbye {
+    Goodbye(reason: text(Limits.proseBytes))
+  }
+
+  mutating func welcome() -> Welcome {
+    Welcome(name: text(Limits.nameBytes), heartbeatMilliseconds: integer(Limits.milliseconds))
+  }
+
+  mutating func refused() -> Refused {
+    Refused(code: value(of: RefusalCode.self), message: text(Limits.proseBytes))
+  }
+
+  mutating func assign() -> Assign {
+    Assign(
+      epoch: number(0 ... .max),
+      firstLayer: integer(Limits.layers),
+      endLayer: integer(Limits.layers),
+      stage: integer(Limits.stages),
+      stageCount: integer(Limits.stages),
+      nextEndpoint: text(Limits.endpointBytes),
+      maxRows: integer(Limits.rows),
+      slots: integer(Limits.slots),
+      contextTokens: integer(Limits.positions)
+    )
+  }
+
+  mutating func shutdown() -> Shutdown {
+    Shutdown(reason: text(Limits.proseBytes))
+  }
+
+  mutating func sampling() -> Sampling {
+    Sampling(
+      temperature: float(),
+      topK: integer(Limits.vocabulary),
+      topP: float(),
+      minP: float(),
+      repeatPenalty: float(),
+      repeatWindow: integer(Limits.positions),
+      seed: number(0 ... .max)
+    )
+  }
+
+  mutating func output() -> RowOutput {
+    switch Int.random(in: 0..<4, using: &random) {
+    case 0: .none
+    case 1: .sample(sampling())
+    case 2: .logits
+    default: .score(target: number(0 ... .max))
+    }
+  }
+
+  mutating func stepRow() -> StepRow {
+    StepRow(
+      slot: integer(Limits.slots),
+      position: integer(Limits.positions),
+      token: number(0 ... .max),
+      output: output()
+    )
+  }
+
+  mutating func step() -> Step {
+    Step(
+      epoch: number(0 ... .max),
+      sequence: number(0 ... .max),
+      cleared: list { $0.integer(Limits.slots) },
+      rows: list { $0.stepRow() },
+      stageMicroseconds: list { $0.number(0 ... .max) }
+    )
+  }
+
+  mutating func prompt() -> Prompt {
+    coin() ? .text(text(Limits.textBytes)) : .tokens(list { $0.number(0 ... .max) })
+  }
+
+  mutating func generate() -> Generate {
+    Generate(
+      request: number(0 ... .max),
+      prompt: prompt(),
+      appliesChatTemplate: coin(),
+      parsesSpecial: coin(),
+      maxTokens: integer(Limits.positions),
+      sampling: sampling(),
+      stops: list { $0.text(Limits.stopBytes) },
+      ignoresEndOfTurn: coin()
+    )
+  }
+
+  mutating func evaluate() -> Evaluate {
+    Evaluate(
+      request: number(0 ... .max),
+      tokens: list { $0.number(0 ... .max) },
+      kind: value(of: EvaluationKind.self),
+      firstScored: integer(Limits.tokens)
+    )
+  }
+
+  mutating func cancel() -> Cancel {
+    Cancel(request: number(0 ... .max))
+  }
+
+  mutating func statusRequest() -> StatusRequest {
+    StatusRequest(request: number(0 ... .max))
+  }
+
+  mutating func healthRequest() -> HealthRequest {
+    HealthRequest(request: number(0 ... .max))
+  }
+
+  mutating func accepted() -> Accepted {
+    Accepted(
+      request: number(0 ... .max),
+      promptTokens: integer(Limits.tokens),
+      queuePosition: integer(Limits.queue)
+    )
+  }
+
+  mutating func delta() -> Delta {
+    Delta(
+      request: number(0 ... .max),
+      text: text(Limits.textBytes),
+      tokens: list { $0.number(0 ... .max) }
+    )
+  }
+
+  mutating func requestTiming() -> RequestTiming {
+    RequestTiming(
+      queuedMicroseconds: number(0 ... .max),
+      firstTokenMicroseconds: number(0 ... .max),
+      prefillMicroseconds: number(0 ... .max),
+      decodeMicroseconds: number(0 ... .max),
+      totalMicroseconds: number(0 ... .max)
+    )
+  }
+
+  mutating func placementEntry() -> PlacementEntry {
+    PlacementEntry(
+      worker: text(Limits.nameBytes),
+      device: text(Limits.nameBytes),
+      isEmulated: coin(),
+      firstLayer: integer(Limits.layers),
+      endLayer: integer(Limits.layers)
+    )
+  }
+
+  mutating func finished() -> Finished {
+    Finished(
+      request: number(0 ... .max),
+      reason: value(of: FinishReason.self),
+      promptTokens: integer(Limits.tokens),
+      generatedTokens: integer(Limits.positions),
+      timing: requestTiming(),
+      placement: list { $0.placementEntry() }
+    )
+  }
+
+  mutating func evaluated() -> Evaluated {
+    Evaluated(
+      request: number(0 ... .max),
+      firstPosition: integer(Limits.positions),
+      rowCount: integer(Limits.tokens),
+      isLast: coin(),
+      scores: list { $0.double(infinite: true) }
+    )
+  }
+
+  mutating func requestFailed() -> RequestFailed {
+    RequestFailed(
+      request: number(0 ... .max),
+      code: value(of: RequestFailureCode.self),
+      message: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func workerStatus() -> WorkerStatus {
+    WorkerStatus(
+      name: text(Limits.nameBytes),
+      pid: integer(Limits.pids),
+      device: text(Limits.nameBytes),
+      isEmulated: coin(),
+      firstLayer: integer(Limits.layers),
+      endLayer: integer(Limits.layers),
+      state: value(of: HealthState.self),
+      residentBytes: number(0 ... .max),
+      kvBytes: number(0 ... .max),
+      busy: double(),
+      busyMicroseconds: number(0 ... .max),
+      stepMilliseconds: double(),
+      heartbeatAgeMilliseconds: integer(Limits.milliseconds),
+      threads: integer(Limits.threads),
+      loadFraction: double(),
+      detail: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func statusReply() -> StatusReply {
+    StatusReply(
+      request: number(0 ... .max),
+      model: text(Limits.nameBytes),
+      epoch: number(0 ... .max),
+      fingerprint: number(0 ... .max),
+      state: value(of: ServiceState.self),
+      sessions: integer(Limits.queue),
+      queued: integer(Limits.queue),
+      tokensPerSecond: double(),
+      uptimeMilliseconds: number(0 ... .max),
+      protocolErrors: number(0 ... .max),
+      workers: list { $0.workerStatus() }
+    )
+  }
+
+  mutating func workerHealth() -> WorkerHealth {
+    WorkerHealth(
+      name: text(Limits.nameBytes),
+      pid: integer(Limits.pids),
+      state: value(of: HealthState.self),
+      heartbeatAgeMilliseconds: integer(Limits.milliseconds),
+      detail: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func healthReply() -> HealthReply {
+    HealthReply(request: number(0 ... .max), isHealthy: coin(), workers: list { $0.workerHealth() })
+  }
+}
