@@ -1,0 +1,117 @@
+// Cases of attention: projections, rotation, caches, rings.
+
+internal import Compute
+
+extension CaseMaker {
+  func projectQKV() -> [ConformanceCase] {
+    var cases: [ConformanceCase] = []
+    for type in [TensorType.f32, .bf16, .q4_0, .q5_0, .q8_0, .q4_K, .q6_K] {
+      for headDim in [2, 20, 64] {
+        for part in QKVPart.allCases {
+          cases.append(projectQKV(type, headDim: headDim, part))
+        }
+      }
+    }
+    return cases
+  }
+
+  private enum QKVPart: CaseIterable {
+    case queriesOnly, plainValues, normedValues
+  }
+
+  private func projectQKV(_ type: TensorType, headDim: Int, _ part: QKVPart) -> ConformanceCase {
+    let width = type.isQuantised ? 256 : 40
+    var builder = CaseBuilder(self, "projectQKV \(type) head \(headDim) \(part)")
+    let input = builder.input("input", width: width)
+    let queries = builder.output("queries", width: 4 * headDim)
+    var keyValue: ProjectQKV.KeyValue?
+    if part != .queriesOnly {
+      let plain = NormParameters(weight: nil, gainOffset: 0, epsilon: 1e-6)
+      keyValue = ProjectQKV.KeyValue(
+        keyWeight: builder.weight("key", 2 * headDim, width, type),
+        valueWeight: builder.weight("value", 2 * headDim, width, type),
+        keyNorm: builder.norm("keyGain", headDim, offset: 1),
+        valueNorm: part == .normedValues ? plain : nil,
+        keys: builder.output("keys", width: 2 * headDim),
+        values: builder.output("values", width: 2 * headDim)
+      )
+    }
+    builder.program.ops = [
+      .projectQKV(
+        ProjectQKV(
+          input: input,
+          headDim: headDim,
+          rope: Rope(theta: 10_000, positionScale: part == .plainValues ? 0.125 : 1),
+          queryWeight: builder.weight("query", 4 * headDim, width, type),
+          queryNorm: builder.norm("queryGain", headDim),
+          queries: queries,
+          keyValue: keyValue
+        )
+      )
+    ]
+    return builder.finish(
+      lengths: [4, 30],
+      tolerance: Tolerance.float,
+      inputs: .exactInt8
+    )
+  }
+
+  func attend() -> [ConformanceCase] {
+    struct Shape {
+      var heads: Int
+      var kvHeads: Int
+      var headDim: Int
+      var window: Int?
+      var lengths: [Int]
+    }
+    let shapes = [
+      Shape(heads: 1, kvHeads: 1, headDim: 2, window: nil, lengths: [1]),
+      Shape(heads: 4, kvHeads: 1, headDim: 256, window: nil, lengths: [40, 3]),
+      Shape(heads: 8, kvHeads: 2, headDim: 64, window: nil, lengths: [17, 0, 33]),
+      Shape(heads: 6, kvHeads: 2, headDim: 20, window: nil, lengths: [16]),
+      Shape(heads: 3, kvHeads: 3, headDim: 34, window: 5, lengths: [31, 7]),
+      Shape(heads: 7, kvHeads: 1, headDim: 16, window: 16, lengths: [90, 12, 45]),
+      // The ring wraps several times: window + maxRows - 1 = 24 positions.
+      Shape(heads: 2, kvHeads: 1, headDim: 18, window: 1, lengths: [100]),
+      Shape(heads: 4, kvHeads: 2, headDim: 64, window: 15, lengths: [130, 5]),
+      // A window as long as the context, and a longer one.
+      Shape(heads: 2, kvHeads: 2, headDim: 32, window: 40, lengths: [40]),
+      Shape(heads: 2, kvHeads: 2, headDim: 32, window: 4000, lengths: [40]),
+    ]
+    return shapes.flatMap { shape in
+      [RowSet.all, .wanted].map { rows in
+        let window = shape.window.map { "window \($0)" } ?? "full"
+        var builder = CaseBuilder(
+          self,
+          "attend \(shape.heads)/\(shape.kvHeads) × \(shape.headDim) \(window), \(rows) rows"
+        )
+        let width = shape.kvHeads * shape.headDim
+        let queries = builder.input("queries", width: shape.heads * shape.headDim, rows: rows)
+        let keys = builder.input("keys", width: width)
+        let values = builder.input("values", width: width)
+        let output = builder.output("output", width: shape.heads * shape.headDim, rows: rows)
+        let cache = builder.program.add(
+          Cache(
+            layer: 0,
+            kvHeadCount: shape.kvHeads,
+            headDim: shape.headDim,
+            window: shape.window
+          )
+        )
+        builder.program.ops = [
+          .appendKV(AppendKV(keys: keys, values: values, cache: cache)),
+          .attend(
+            Attend(
+              queries: queries,
+              cache: cache,
+              headCount: shape.heads,
+              scale: 0.6,
+              output: output
+            )
+          ),
+        ]
+        return builder.finish(lengths: shape.lengths, tolerance: Tolerance.float)
+      }
+    }
+  }
+}

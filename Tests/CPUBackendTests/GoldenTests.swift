@@ -1,0 +1,26 @@
+// The CPU backend against the reference implementation's values.
+
+import CPUBackend
+import TestSupport
+import Testing
+
+@Suite struct `Goldens on the CPU backend` {
+  private func checks(_ name: String) throws -> GoldenChecks {
+    try GoldenChecks(name, backend: CPUBackend(threads: 2, pinnedTo: nil))
+  }
+
+  @Test(arguments: Goldens.gemma3n + Goldens.gemma3)
+  func `hidden states agree layer by layer`(_ name: String) throws {
+    try checks(name).layers()
+  }
+
+  @Test(arguments: Goldens.gemma3n + Goldens.gemma3 + ["demo-model"])
+  func `logits agree`(_ name: String) throws {
+    try checks(name).logits()
+  }
+
+  @Test(arguments: Goldens.gemma3n + Goldens.gemma3 + ["demo-model"])
+  func `greedy continuations are the same`(_ name: String) throws {
+    try checks(name).greedy()
+  }
+}

@@ -1,0 +1,124 @@
+// What always holds, on whole models: a result does not depend on where the layers are cut, on what
+// else is in the batch, or on how a session was cut into steps. Bit for bit.
+
+import CPUBackend
+import Compute
+import Foundation
+import Gemma
+import TestSupport
+import Testing
+
+@Suite struct `Invariance of whole models` {
+  private let backend: CPUBackend
+
+  init() throws { backend = try CPUBackend(threads: 1, pinnedTo: nil) }
+
+  /// The checkpoint, and its longest case: far beyond the sliding window.
+  private func model(_ name: String) throws -> (checkpoint: Checkpoint, tokens: [Int32]) {
+    let cases = try Goldens.load(name).cases
+    let longest = cases.map(\.ids).max { $0.count < $1.count } ?? []
+    let checkpoint = try Checkpoint.open(Goldens.checkpoint(name).path)
+    #expect(
+      longest.count > 2 * (checkpoint.config.layers.compactMap(\.attention.window).max() ?? 0)
+    )
+    return (checkpoint, longest.map(Int32.init))
+  }
+
+  private func pipeline(
+    _ checkpoint: Checkpoint,
+    _ split: [Int]? = nil,
+    slots: Int = 4
+  ) throws -> InProcessPipeline {
+    try InProcessPipeline(
+      checkpoint,
+      backend: backend,
+      split: split ?? [checkpoint.config.layers.count],
+      limits: ExecutableLimits(maxRows: 128, slots: slots, contextTokens: 160)
+    )
+  }
+
+  private func bits(_ values: [Float]) -> [UInt32] { values.map(\.bitPattern) }
+
+  @Test(arguments: Goldens.gemma3n)
+  func `every cut into two stages gives the same logits`(_ name: String) throws {
+    let (checkpoint, tokens) = try model(name)
+    let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
+    for cut in 1..<checkpoint.config.layers.count {
+      let split = [cut, checkpoint.config.layers.count - cut]
+      let logits = try pipeline(checkpoint, split).logits(tokens: tokens, chunk: 37)
+      #expect(bits(logits) == whole, "cut before layer \(cut)")
+    }
+  }
+
+  @Test(.seeded(default: 11), arguments: Goldens.gemma3n)
+  func `random splits into three and four stages give the same logits`(_ name: String) throws {
+    let (checkpoint, tokens) = try model(name)
+    let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
+    var random = SeededRandom(testSeed(default: 11))
+    for round in 0..<10 {
+      var cuts: Set<Int> = []
+      while cuts.count < 2 + round % 2 {
+        cuts.insert(Int.random(in: 1..<checkpoint.config.layers.count, using: &random))
+      }
+      let ends = cuts.sorted() + [checkpoint.config.layers.count]
+      let split = zip(ends, [0] + ends).map { $0 - $1 }
+      let logits = try pipeline(checkpoint, split).logits(tokens: tokens)
+      #expect(bits(logits) == whole, "split \(split)")
+    }
+  }
+
+  @Test(arguments: Goldens.gemma3n + Goldens.gemma3)
+  func `a session gives the same logits in any chunks and beside any others`(
+    _ name: String
+  ) throws {
+    let (checkpoint, tokens) = try model(name)
+    let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
+    for chunk in [1, 3, 32] {
+      let logits = try pipeline(checkpoint).logits(tokens: tokens, chunk: chunk)
+      #expect(bits(logits) == whole, "chunks of \(chunk)")
+    }
+    // Beside two others: the same tokens shifted, step by step.
+    let shared = try pipeline(checkpoint)
+    let vocabulary = checkpoint.config.vocabularySize
+    var logits: [Float] = []
+    for position in tokens.indices {
+      let rows = [1, 0, 2].map { slot in
+        Row(
+          slot: slot,
+          position: position,
+          token: (tokens[position] + Int32(slot)) % 256,
+          isWanted: true
+        )
+      }
+      let all = try shared.logits(Batch(rows: rows))
+      logits += all[vocabulary..<(2 * vocabulary)]
+    }
+    // Slot 0 ran `tokens` modulo 256; so must the run alone.
+    let alone = try pipeline(checkpoint).logits(tokens: tokens.map { $0 % 256 })
+    #expect(bits(logits) == bits(alone))
+  }
+
+  @Test(arguments: Goldens.gemma3n)
+  func `rows nobody wants change nothing for those somebody does`(_ name: String) throws {
+    let (checkpoint, tokens) = try model(name)
+    let vocabulary = checkpoint.config.vocabularySize
+    let whole = try pipeline(checkpoint).logits(tokens: tokens)
+    let last = Batch(
+      rows: tokens.indices.map {
+        Row(slot: 0, position: $0, token: tokens[$0], isWanted: $0 == tokens.count - 1)
+      }
+    )
+    for split in [[30], [12, 18], [20, 10], [25, 5]] {
+      let logits = try pipeline(checkpoint, split).logits(last)
+      #expect(bits(logits) == bits(Array(whole.suffix(vocabulary))), "split \(split)")
+    }
+  }
+
+  @Test func `a cleared slot is as new`() throws {
+    let (checkpoint, tokens) = try model("gemma3n-random-a")
+    let pipeline = try pipeline(checkpoint)
+    let first = try pipeline.logits(tokens: tokens)
+    pipeline.clear(slot: 0)
+    #expect(bits(try pipeline.logits(tokens: tokens)) == bits(first))
+  }
+}
