@@ -103,7 +103,9 @@ let package = Package(
     ),
     .testTarget(
       name: "CPUBackendTests",
-      dependencies: ["CPUBackend", "Gemma", "Compute", "BackendConformance", "TestSupport"],
+      dependencies: [
+        "CPUBackend", "CPUKernels", "Gemma", "Compute", "BackendConformance", "TestSupport",
+      ],
       swiftSettings: strict
     ),
     .testTarget(

@@ -73,7 +73,9 @@ internal import Compute
     for (id, input) in zip(program.inputs, inputs) {
       let buffer = try memory.buffer(id)
       unsafe input.withUnsafeBytes { bytes in
-        if let source = bytes.baseAddress { unsafe buffer.base.copyMemory(from: source, byteCount: bytes.count) }
+        if let source = bytes.baseAddress {
+          unsafe buffer.base.copyMemory(from: source, byteCount: bytes.count)
+        }
       }
     }
     fillRows(batch)

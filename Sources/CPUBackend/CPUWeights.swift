@@ -3,7 +3,9 @@
 internal import CPUKernels
 internal import Compute
 
-/// The weights of one program. Keeps whatever owns their bytes alive.
+/// The weights of one program.
+///
+/// Keeps whatever owns their bytes alive.
 @safe final class CPUWeights {
   private let kernels: UnsafePointer<cpu_kernels>
   private var mapped: [WeightRef: WeightBytes] = [:]
@@ -17,7 +19,7 @@ internal import Compute
   init(kernels: UnsafePointer<cpu_kernels>) { unsafe self.kernels = unsafe kernels }
 
   deinit {
-    for unsafe copy in unsafe copies.values { unsafe copy.deallocate() }
+    unsafe copies.values.forEach { unsafe $0.deallocate() }
   }
 
   /// Bytes used in place.
@@ -57,7 +59,8 @@ internal import Compute
 
   /// Returns a loaded weight as a kernel operand.
   func matrix(_ weight: WeightRef) -> cpu_matrix {
-    guard let bytes = mapped[weight], let rowByteCount = weight.type.byteCount(columns: weight.columns)
+    guard let bytes = mapped[weight],
+      let rowByteCount = weight.type.byteCount(columns: weight.columns)
     else { preconditionFailure("\(weight.name) was not loaded") }
     return unsafe cpu_matrix(
       bytes: bytes.bytes.baseAddress?.assumingMemoryBound(to: UInt8.self),
@@ -68,8 +71,9 @@ internal import Compute
     )
   }
 
-  /// Returns a loaded weight decoded to f32, each value plus `offset`. For vectors and matrices of a
-  /// few rows only: it is a copy.
+  /// Returns a loaded weight decoded to f32, with `offset` added to each value.
+  ///
+  /// For vectors and matrices of a few rows only: it is a copy.
   func values(_ weight: WeightRef, plus offset: Float = 0) -> UnsafePointer<Float> {
     let key = CopyKey(weight: weight, offset: offset)
     if let known = unsafe copies[key], let base = known.baseAddress {

@@ -32,7 +32,7 @@ internal import Compute
   }
 
   deinit {
-    for unsafe argument in unsafe arguments { unsafe argument.deallocate() }
+    unsafe arguments.forEach { unsafe $0.deallocate() }
   }
 
   /// Keeps a value at a fixed address as long as this object lives.
@@ -53,7 +53,11 @@ internal import Compute
     return unsafe UnsafePointer(pointer)
   }
 
-  private func rowMemory(planes: Int, width: Int, name: String) throws(ComputeError)
+  private func rowMemory(
+    planes: Int,
+    width: Int,
+    name: String
+  ) throws(ComputeError)
     -> MappedMemory
   {
     let size = try product(
@@ -150,7 +154,9 @@ internal import Compute
 
   /// Returns the memory of the rotations of each row, [2, rows, headDim / 2] f32, and whether it is
   /// new, so that somebody must fill it.
-  func rotations(_ key: RotationKey) throws(ComputeError) -> (
+  func rotations(
+    _ key: RotationKey
+  ) throws(ComputeError) -> (
     region: Region, cosines: UnsafeMutablePointer<Float>, sines: UnsafeMutablePointer<Float>,
     isNew: Bool
   ) {

@@ -13,7 +13,9 @@ internal import Glibc
   /// The most threads a pool may have: more than any machine has cores, few enough to start.
   static let maxThreadCount = 1024
 
-  /// - Parameter cpus: The CPU each thread stays on, the caller's first; nil to let them roam.
+  /// - Parameters:
+  ///   - threadCount: How many, the caller of `run` included.
+  ///   - cpus: The CPU each thread stays on, the caller's first; nil to let them roam.
   /// - Throws: `ComputeError` with code `device` if the numbers make no sense or threads cannot be
   ///   started.
   init(threadCount: Int, cpus: [Int]?) throws(ComputeError) {

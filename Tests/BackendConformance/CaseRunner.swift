@@ -98,7 +98,8 @@ extension ConformanceCase {
           switch inputKind {
           case .real: values.append(generator.uniform())
           case .exactInt8:
-            let quant = column.isMultiple(of: 32) ? 127 : Int.random(in: -127...127, using: &generator)
+            let quant =
+              column.isMultiple(of: 32) ? 127 : Int.random(in: -127...127, using: &generator)
             values.append(Float(generator.next() & 1 == 0 ? quant : -quant) / 32)
           }
         }

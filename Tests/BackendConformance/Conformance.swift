@@ -9,11 +9,9 @@ package import Compute
 /// What the suite found.
 package struct ConformanceReport: Sendable, CustomStringConvertible {
   package var caseCount = 0
-  /// Cases with an op the backend says it does not support.
+  /// Cases with an op the backend says it does not support, and what it says.
   package var skipped: [String] = []
   package var failures: [String] = []
-  /// By case: the difference from the reference, as a share of the tolerance.
-  package var closeness: [String: Float] = [:]
 
   package var description: String {
     "\(caseCount) cases, \(skipped.count) skipped, \(failures.count) failures"
@@ -21,107 +19,112 @@ package struct ConformanceReport: Sendable, CustomStringConvertible {
   }
 }
 
+/// A backend that must give the same bits as the one under test: with another number of threads,
+/// with another instruction set.
+package struct Peer: Sendable {
+  package var name: String
+  package var backend: any Backend
+
+  package init(name: String, backend: any Backend) {
+    self.name = name
+    self.backend = backend
+  }
+}
+
 /// Tries a backend with every op over edge shapes and types.
 ///
-/// - Parameter kinds: The ops to try; all by default.
+/// - Parameters:
+///   - backend: The backend to try.
+///   - peers: Backends that must agree with it bit for bit.
+///   - kinds: The ops to try; all by default.
+///   - seed: What weights and inputs follow from.
+/// - Returns: What was tried and what is wrong.
 package func checkConformance(
   of backend: any Backend,
+  peers: [Peer] = [],
   kinds: [OpKind] = OpKind.allCases,
   seed: UInt64
 ) -> ConformanceReport {
-  var report = ConformanceReport()
+  var checker = ConformanceChecker(backend: backend, peers: peers, seed: seed)
   for kind in kinds {
     let cases = kind.cases(seed: seed)
     if !cases.contains(where: { $0.program.ops.contains { $0.kind == kind } }) {
-      report.failures.append("no case tries \(kind)")
+      checker.report.failures.append("no case tries \(kind)")
     }
-    for testCase in cases { check(testCase, on: backend, seed: seed, &report) }
+    for testCase in cases { checker.check(testCase) }
   }
-  return report
+  return checker.report
 }
 
-private func check(
-  _ testCase: ConformanceCase,
-  on backend: any Backend,
-  seed: UInt64,
-  _ report: inout ConformanceReport
-) {
-  for op in testCase.program.ops {
-    if case .unsupported(let reason) = backend.support(for: op) {
-      report.skipped.append("\(testCase.name): \(reason)")
-      return
-    }
-  }
-  report.caseCount += 1
-  let failures: [String]
-  do {
-    let want = try testCase.run(on: ReferenceBackend(), .together, seed: seed)
-    let got = try testCase.run(on: backend, .together, seed: seed)
-    let limit = testCase.tolerance * largestMagnitude(want)
-    var closest = Float(0)
-    var found = compare(got, want, limit: limit, "\(testCase.name), against the reference") {
-      closest = max(closest, $0)
-    }
-    if limit > 0 { report.closeness[testCase.name] = closest / limit }
-    for schedule in [Schedule.alone, .mixed] {
-      let other = try testCase.run(on: backend, schedule, seed: seed)
-      found += compare(other, got, limit: 0, "\(testCase.name), \(schedule) against together")
-    }
-    failures = found
-  } catch {
-    failures = ["\(testCase.name): \(error)"]
-  }
-  report.failures += failures.map { "\($0) (seed \(seed))" }
-}
-
-/// Expects the same bits from several backends: other thread counts, other instruction sets.
-package func checkAgreement(
-  of backends: [(name: String, backend: any Backend)],
-  kinds: [OpKind] = OpKind.allCases,
-  seed: UInt64
-) -> ConformanceReport {
+private struct ConformanceChecker {
+  let backend: any Backend
+  let peers: [Peer]
+  let seed: UInt64
   var report = ConformanceReport()
-  guard let first = backends.first else { return report }
-  for testCase in kinds.flatMap({ $0.cases(seed: seed) }) {
+
+  mutating func check(_ testCase: ConformanceCase) {
+    for op in testCase.program.ops {
+      if case .unsupported(let reason) = backend.support(for: op) {
+        report.skipped.append("\(testCase.name): \(reason)")
+        return
+      }
+    }
     report.caseCount += 1
     do {
-      let want = try testCase.run(on: first.backend, .together, seed: seed)
-      for other in backends.dropFirst() {
-        let got = try testCase.run(on: other.backend, .together, seed: seed)
-        let name = "\(testCase.name), \(other.name) against \(first.name) (seed \(seed))"
-        report.failures += compare(got, want, limit: 0, name)
+      let got = try testCase.run(on: backend, .together, seed: seed)
+      try compareWithReference(testCase, got)
+      for schedule in [Schedule.alone, .mixed] {
+        let other = try testCase.run(on: backend, schedule, seed: seed)
+        compare(other, got, limit: 0, "\(testCase.name), \(schedule) against together")
+      }
+      for peer in peers {
+        // The backend under test goes through all schedules; for peers the one that reaches most
+        // code will do.
+        let other = try testCase.run(on: peer.backend, .together, seed: seed)
+        compare(other, got, limit: 0, "\(testCase.name), \(peer.name)")
       }
     } catch {
-      report.failures.append("\(testCase.name): \(error)")
+      report.failures.append("\(testCase.name): \(error) (seed \(seed))")
     }
   }
-  return report
-}
 
-private func largestMagnitude(_ outputs: RowOutputs) -> Float {
-  outputs.values.reduce(0) { $1.reduce($0) { max($0, abs($1)) } }
-}
+  private mutating func compareWithReference(
+    _ testCase: ConformanceCase,
+    _ got: RowOutputs
+  ) throws {
+    let want = try testCase.run(on: ReferenceBackend(), .together, seed: seed)
+    let largest = want.values.joined().reduce(Float(0)) { max($0, abs($1)) }
+    // Outputs that are all zero, or none, would agree with anything.
+    if largest == 0 {
+      report.failures.append("\(testCase.name): the reference puts out only zeros")
+    }
+    let limit = testCase.tolerance * largest
+    compare(got, want, limit: limit, "\(testCase.name), against the reference")
+  }
 
-/// Returns what differs, at most one line for a comparison: the first row, and how many.
-private func compare(
-  _ got: RowOutputs,
-  _ want: RowOutputs,
-  limit: Float,
-  _ name: String,
-  note: (Float) -> Void = { _ in }
-) -> [String] {
-  guard got.keys.sorted() == want.keys.sorted() else {
-    return ["\(name): \(got.count) rows of output, \(want.count) expected"]
+  /// Adds what differs, at most one line for a comparison: the first row, and how many.
+  private mutating func compare(
+    _ got: RowOutputs,
+    _ want: RowOutputs,
+    limit: Float,
+    _ name: String
+  ) {
+    guard got.keys.sorted() == want.keys.sorted() else {
+      report.failures.append("\(name): \(got.count) rows of output, \(want.count) expected")
+      return
+    }
+    var first: String?
+    var count = 0
+    for key in want.keys.sorted() {
+      guard let gotRow = got[key], let wantRow = want[key] else { continue }
+      let difference = Difference(gotRow, wantRow, limit: limit)
+      guard !difference.passes else { continue }
+      count += 1
+      first = first ?? "slot \(key.slot), position \(key.position): \(difference)"
+    }
+    guard let first else { return }
+    report.failures.append(
+      "\(name): \(count) of \(want.count) rows differ; \(first) (seed \(seed))"
+    )
   }
-  var first: String?
-  var count = 0
-  for key in want.keys.sorted() {
-    guard let gotRow = got[key], let wantRow = want[key] else { continue }
-    let difference = Difference(gotRow, wantRow, limit: limit)
-    note(difference.maxAbs)
-    guard !difference.passes else { continue }
-    count += 1
-    first = first ?? "slot \(key.slot), position \(key.position): \(difference)"
-  }
-  return first.map { ["\(name): \(count) of \(want.count) rows differ; \($0)"] } ?? []
 }

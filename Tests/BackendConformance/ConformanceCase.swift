@@ -9,8 +9,9 @@ package struct ConformanceCase: Sendable {
   package var weights: RandomWeights
   /// By slot: how many positions its session has.
   package var lengths: [Int]
-  /// The largest difference from the reference that passes, as a share of the largest magnitude
-  /// expected. 0 asks for the same bits.
+  /// The largest difference from the reference that passes.
+  ///
+  /// As a share of the largest magnitude expected; 0 asks for the same bits.
   package var tolerance: Float
   package var inputKind = InputKind.real
   package var vocabularySize = 40

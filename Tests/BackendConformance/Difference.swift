@@ -10,7 +10,8 @@ package struct Difference: Sendable, CustomStringConvertible {
   package var count: Int
   package var limit: Float
 
-  /// - Parameter limit: The largest absolute difference that passes; 0 asks for the same bits.
+  /// Compares; a `limit` of 0 asks for the same bits, any other is the largest absolute difference
+  /// that passes.
   package init(_ got: [Float], _ want: [Float], limit: Float) {
     count = want.count
     self.limit = limit

@@ -3,11 +3,8 @@
 import BackendConformance
 import CPUBackend
 import Compute
-import Foundation
+import TestSupport
 import Testing
-
-/// The seed of this run: `TRESTLE_SEED`, or the same as always.
-let seed = ProcessInfo.processInfo.environment["TRESTLE_SEED"].flatMap(UInt64.init) ?? 20_240_817
 
 /// The instruction sets this machine has; says which it lacks.
 let instructionSets: [InstructionSet] = InstructionSet.allCases.filter { set in
@@ -15,26 +12,35 @@ let instructionSets: [InstructionSet] = InstructionSet.allCases.filter { set in
   return set.isSupported
 }
 
+private let seed = testSeed(default: 20_240_817)
+
 @Suite struct `CPU backend conformance` {
-  @Test(arguments: instructionSets, OpKind.allCases)
-  func `every op agrees with the reference, whatever the batch`(
-    _ set: InstructionSet,
+  @Test(arguments: OpKind.allCases)
+  func `every op agrees with the reference, whatever batch, threads and instructions`(
     _ kind: OpKind
   ) throws {
-    let backend = try CPUBackend(threads: 2, pinnedTo: nil, instructionSet: set)
-    let report = checkConformance(of: backend, kinds: [kind], seed: seed)
-    #expect(report.failures.isEmpty, "\(set): \(report)")
+    var peers: [Peer] = []
+    for set in instructionSets {
+      for threads in [1, 3] {
+        let backend = try CPUBackend(threads: threads, pinnedTo: nil, instructionSet: set)
+        peers.append(Peer(name: "\(set) on \(threads) threads", backend: backend))
+      }
+    }
+    let report = checkConformance(
+      of: try CPUBackend(threads: 2, pinnedTo: nil),
+      peers: peers,
+      kinds: [kind],
+      seed: seed
+    )
+    #expect(report.failures.isEmpty, "\(report)")
     #expect(report.skipped.isEmpty, "\(report.skipped)")
     #expect(report.caseCount > 0)
   }
 
-  @Test func `thread counts and instruction sets change no bit`() throws {
-    var backends: [(name: String, backend: any Backend)] = []
-    for (set, threads) in instructionSets.flatMap({ set in [1, 3].map { (set, $0) } }) {
-      let backend = try CPUBackend(threads: threads, pinnedTo: nil, instructionSet: set)
-      backends.append((name: "\(set) on \(threads) threads", backend: backend))
-    }
-    let report = checkAgreement(of: backends, seed: seed)
-    #expect(report.failures.isEmpty, "\(report)")
+  @Test(arguments: instructionSets)
+  func `slots are forgotten, misfit batches refused`(_ set: InstructionSet) throws {
+    let backend = try CPUBackend(threads: 2, pinnedTo: nil, instructionSet: set)
+    let wrong = try checkLifecycle(of: backend, seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
   }
 }

@@ -51,30 +51,49 @@ static INLINE f32x16 widen_f16(const uint8_t *row, int64_t column, int64_t left)
 #endif
 }
 
+// A tile of products: `weight_rows` rows of weights by `input_rows` rows of activations.
+typedef struct {
+  const uint8_t *weights;
+  int64_t stride;  // bytes from weight row to weight row
+  const float *inputs;
+  int64_t width;
+} float_tile;
+
+// Adds the products of the columns from `column` on, at most LANES of them.
+static INLINE void multiply_lanes(const float_tile *tile, int64_t column, int64_t left,
+                                  int weight_rows, int input_rows, widener widen,
+                                  f32x16 sums[WEIGHT_ROWS][INPUT_ROWS]) {
+  f32x16 input[INPUT_ROWS];
+#pragma clang loop unroll(full)
+  for (int x = 0; x < input_rows; x++) {
+    input[x] = load_part(tile->inputs + x * tile->width + column, left);
+  }
+#pragma clang loop unroll(full)
+  for (int w = 0; w < weight_rows; w++) {
+    f32x16 weight = widen(tile->weights + w * tile->stride, column, left);
+#pragma clang loop unroll(full)
+    for (int x = 0; x < input_rows; x++) sums[w][x] = sums[w][x] + weight * input[x];
+  }
+}
+
 static INLINE void multiply_float_tile(const cpu_matmul_args *args, const cpu_step *step,
                                        int64_t column, int weight_rows, int64_t row,
                                        int input_rows, widener widen) {
-  const uint8_t *weights = args->weight.bytes + column * args->weight.row_bytes;
-  const float *inputs = plane_row(&args->input, step, row);
-  int64_t width = args->weight.columns;
+  const float_tile tile = {args->weight.bytes + column * args->weight.row_bytes,
+                           args->weight.row_bytes, plane_row(&args->input, step, row),
+                           args->weight.columns};
   f32x16 sums[WEIGHT_ROWS][INPUT_ROWS];
 #pragma clang loop unroll(full)
   for (int w = 0; w < weight_rows; w++) {
 #pragma clang loop unroll(full)
     for (int x = 0; x < input_rows; x++) sums[w][x] = splat(0);
   }
-  for (int64_t i = 0; i < width; i += LANES) {
-    f32x16 input[INPUT_ROWS];
-#pragma clang loop unroll(full)
-    for (int x = 0; x < input_rows; x++) {
-      input[x] = load_part(inputs + x * width + i, width - i);
-    }
-#pragma clang loop unroll(full)
-    for (int w = 0; w < weight_rows; w++) {
-      f32x16 weight = widen(weights + w * args->weight.row_bytes, i, width - i);
-#pragma clang loop unroll(full)
-      for (int x = 0; x < input_rows; x++) sums[w][x] = sums[w][x] + weight * input[x];
-    }
+  int64_t whole = tile.width - tile.width % LANES;
+  for (int64_t i = 0; i < whole; i += LANES) {
+    multiply_lanes(&tile, i, LANES, weight_rows, input_rows, widen, sums);
+  }
+  if (whole < tile.width) {
+    multiply_lanes(&tile, whole, tile.width - whole, weight_rows, input_rows, widen, sums);
   }
 #pragma clang loop unroll(full)
   for (int w = 0; w < weight_rows; w++) {

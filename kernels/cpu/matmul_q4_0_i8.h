@@ -21,4 +21,4 @@ static INLINE void unpack_q4_0(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q4_0, 4, 8, false, false)
+DEFINE_MATMUL(q4_0, 4, 8, false, false, 1)

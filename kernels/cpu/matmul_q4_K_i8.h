@@ -62,4 +62,4 @@ static INLINE void unpack_q4_K(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q4_K, 4, 0, true, false)
+DEFINE_MATMUL(q4_K, 4, 0, true, false, 8)

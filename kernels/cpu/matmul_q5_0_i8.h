@@ -28,4 +28,4 @@ static INLINE void unpack_q5_0(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q5_0, 5, 16, false, false)
+DEFINE_MATMUL(q5_0, 5, 16, false, false, 1)

@@ -14,4 +14,4 @@ static INLINE void unpack_q5_1(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q5_1, 5, 0, true, false)
+DEFINE_MATMUL(q5_1, 5, 0, true, false, 1)

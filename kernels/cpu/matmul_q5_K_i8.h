@@ -23,4 +23,4 @@ static INLINE void unpack_q5_K(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q5_K, 5, 0, true, false)
+DEFINE_MATMUL(q5_K, 5, 0, true, false, 8)

@@ -43,4 +43,4 @@ static INLINE void unpack_q6_K(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q6_K, 6, 32, false, true)
+DEFINE_MATMUL(q6_K, 6, 32, false, true, 8)

@@ -16,4 +16,4 @@ static INLINE void unpack_q8_0(const uint8_t *rows, int64_t stride, int64_t firs
   }
 }
 
-DEFINE_MATMUL(q8_0, 8, Q8_OFFSET, false, false)
+DEFINE_MATMUL(q8_0, 8, Q8_OFFSET, false, false, 1)

@@ -15,6 +15,7 @@ typedef struct {
   int offset;       // subtracted from each stored weight
   bool has_minimum;
   bool has_halves;  // two integer scales in a block
+  int unit;         // blocks of 32 that are decoded together
 } weight_format;
 
 // 32 columns of TILE rows.
@@ -27,13 +28,10 @@ typedef struct {
   };
 } tile_block;
 
-// Decodes `count` blocks from block `first` on of TILE rows; for types in blocks of 256, `first` and
-// `count` are multiples of 8.
+// Decodes `count` blocks from block `first` on of TILE rows; both are multiples of the
+// type's unit.
 typedef void (*unpacker)(const uint8_t *rows, int64_t stride, int64_t first, int64_t count,
                          tile_block *blocks);
-
-// Blocks decoded at a time when they are used but once: 256 columns.
-enum { BLOCKS_TOGETHER = 8 };
 
 // Rows of activations that are multiplied together; their sums live in registers.
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
@@ -135,25 +133,33 @@ static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
   }
 }
 
-// Few rows of activations: decode a few blocks, use them, go on. The next tile follows in memory;
-// its bytes are asked for while this one's are used.
+// How far ahead memory is asked for, in the order it lies in. Far enough that a row's next blocks
+// have arrived when the tile comes to them; to the second cache, since the first is too small.
+enum { BYTES_AHEAD = 32768, CACHE_LINE = 64 };
+
+// Few rows of activations: decode a unit of blocks, use it, go on. Tiles follow each other in memory,
+// so while one is used, as many bytes are asked for further on.
 static INLINE void multiply_streaming(const cpu_matmul_args *args, const cpu_step *step,
                                       const weight_tile *tile, weight_format format,
                                       unpacker unpack, int rows) {
-  tile_block blocks[BLOCKS_TOGETHER];
+  tile_block blocks[8];
   tile_f32 sums[ROWS_TOGETHER];
   activation_rows x = activations_from(&args->quantised, 0);
   int64_t count = args->weight.columns / 32;
-  const uint8_t *end = args->weight.bytes + args->weight.rows * args->weight.row_bytes;
-  const uint8_t *ahead = tile->rows + TILE * tile->stride;
+  int64_t bytes_per_block = TILE * tile->stride / count;
+  const uint8_t *ahead = tile->rows + BYTES_AHEAD;
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) sums[m] = (tile_f32){0};
-  for (int64_t first = 0; first < count; first += BLOCKS_TOGETHER) {
-    int64_t some = count - first < BLOCKS_TOGETHER ? count - first : BLOCKS_TOGETHER;
-    const uint8_t *until = ahead + TILE * tile->stride * some / count;
-    for (; ahead < until && ahead < end; ahead += 64) __builtin_prefetch(ahead);
-    unpack(tile->rows, tile->stride, first, some, blocks);
-    dot_blocks(blocks, first, some, format, &x, rows, sums);
+  for (int64_t first = 0; first < count; first += format.unit) {
+    unpack(tile->rows, tile->stride, first, format.unit, blocks);
+#pragma clang loop unroll(full)
+    for (int64_t i = 0; i < format.unit; i++) {
+      for (int64_t line = 0; line < bytes_per_block; line += CACHE_LINE) {
+        __builtin_prefetch(ahead + line, 0, 2);
+      }
+      ahead += bytes_per_block;
+      dot_block(&blocks[i], format, &x, first + i, rows, sums);
+    }
   }
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) store_tile(args, step, tile, m, sums[m]);
@@ -228,9 +234,9 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
   }
 }
 
-#define DEFINE_MATMUL(type, bits, offset, has_minimum, has_halves)                             \
+#define DEFINE_MATMUL(type, bits, offset, has_minimum, has_halves, unit)                       \
   static void matmul_##type##_i8(const void *args, const cpu_step *step, int thread,           \
                                  int threads) {                                                \
-    const weight_format format = {bits, offset, has_minimum, has_halves};                      \
+    const weight_format format = {bits, offset, has_minimum, has_halves, unit};                \
     multiply(args, step, thread, threads, format, unpack_##type);                              \
   }

@@ -1,0 +1,149 @@
+// Kernels called by themselves: decoding blocks, rounding activations.
+
+import BackendConformance
+import CPUBackend
+import CPUKernels
+import Compute
+import TestSupport
+import Testing
+
+private let seed = testSeed(default: 31)
+
+@Suite(.seeded(default: 31)) struct `CPU kernels` {
+  private func kernels(_ set: InstructionSet) throws -> cpu_kernels {
+    let identifier =
+      switch set {
+      case .scalar: CPU_SCALAR
+      case .avx2: CPU_AVX2
+      case .avx512vnni: CPU_AVX512VNNI
+      }
+    return unsafe try #require(cpu_kernels_for(identifier)).pointee
+  }
+
+  private static let types: [(TensorType, cpu_type)] = [
+    (.f32, CPU_F32), (.f16, CPU_F16), (.bf16, CPU_BF16), (.q4_0, CPU_Q4_0), (.q4_1, CPU_Q4_1),
+    (.q5_0, CPU_Q5_0), (.q5_1, CPU_Q5_1), (.q8_0, CPU_Q8_0), (.q4_K, CPU_Q4_K),
+    (.q5_K, CPU_Q5_K), (.q6_K, CPU_Q6_K),
+  ]
+
+  @Test(arguments: instructionSets)
+  func `random blocks of every type decode as the reference decodes them`(
+    _ set: InstructionSet
+  ) throws {
+    let kernels = try kernels(set)
+    #expect(Self.types.map(\.0) == TensorType.allCases)
+    var generator = Generator(seed: seed, name: "blocks")
+    for (type, identifier) in Self.types {
+      for _ in 0..<200 {
+        let block = generator.block(of: type)
+        let want = unsafe block.withUnsafeBytes {
+          unsafe Dequantize.values($0, type: type, start: 0, count: type.blockLength)
+        }
+        var got = Array(repeating: Float(0), count: type.blockLength)
+        unsafe kernels.dequantise(identifier, block, Int64(type.blockLength), &got)
+        #expect(got.map(\.bitPattern) == want.map(\.bitPattern), "\(type)")
+      }
+    }
+  }
+
+  @Test(arguments: instructionSets)
+  func `every f16 decodes exactly`(_ set: InstructionSet) throws {
+    let kernels = try kernels(set)
+    let halves = (0...UInt16.max).filter { $0 & 0x7C00 != 0x7C00 || $0 & 0x3FF == 0 }
+    var got = Array(repeating: Float(0), count: halves.count)
+    unsafe halves.withUnsafeBytes { bytes in
+      unsafe kernels.dequantise(
+        CPU_F16,
+        bytes.bindMemory(to: UInt8.self).baseAddress,
+        Int64(halves.count),
+        &got
+      )
+    }
+    #expect(got.map(\.bitPattern) == halves.map { halfToFloat($0).bitPattern })
+  }
+
+  private struct Quantised {
+    var quants: [Int8]
+    var scales: [Float]
+    var sums: [Float]
+    var halfSums: [Int32]
+  }
+
+  private func quantise(_ values: [Float], _ set: InstructionSet) throws -> Quantised {
+    let kernels = try kernels(set)
+    let blocks = values.count / 32
+    var values = values
+    var result = Quantised(
+      quants: Array(repeating: 0, count: values.count),
+      scales: Array(repeating: 0, count: blocks),
+      sums: Array(repeating: 0, count: blocks),
+      halfSums: Array(repeating: 0, count: blocks * 2)
+    )
+    unsafe values.withUnsafeMutableBufferPointer { input in
+      unsafe result.quants.withUnsafeMutableBufferPointer { quants in
+        unsafe result.scales.withUnsafeMutableBufferPointer { scales in
+          unsafe result.sums.withUnsafeMutableBufferPointer { sums in
+            unsafe result.halfSums.withUnsafeMutableBufferPointer { halfSums in
+              let width = Int64(input.count)
+              var args = unsafe cpu_quantise_args(
+                input: cpu_plane(base: input.baseAddress, width: width, plane: 0, row_set: 0),
+                output: cpu_quantised(
+                  quants: quants.baseAddress,
+                  scales: scales.baseAddress,
+                  sums: sums.baseAddress,
+                  half_sums: halfSums.baseAddress,
+                  width: width
+                )
+              )
+              var step = unsafe cpu_step()
+              unsafe step.counts = (1, 1)
+              unsafe kernels.quantise(&args, &step, 0, 1)
+            }
+          }
+        }
+      }
+    }
+    return result
+  }
+
+  @Test(arguments: instructionSets)
+  func `activations round to the nearest step, and their sums are exact`(
+    _ set: InstructionSet
+  ) throws {
+    var generator = Generator(seed: seed, name: "activations")
+    for round in 0..<100 {
+      let magnitude = Float.random(in: 1e-6...1e6, using: &generator)
+      let values = (0..<32).map { _ in generator.uniform() * magnitude }
+      let result = try quantise(values, set)
+      let largest = values.reduce(Float(0)) { max($0, abs($1)) }
+      #expect(result.scales[0] == largest / 127)
+      for (value, quant) in zip(values, result.quants) {
+        let off = abs(Float(quant) * result.scales[0] - value)
+        #expect(off <= result.scales[0] * 0.50001, "round \(round): \(value)")
+        #expect(quant > -128)
+      }
+      let halves = [result.quants[..<16], result.quants[16...]].map {
+        $0.reduce(0) { $0 + Int32($1) }
+      }
+      #expect(result.halfSums == halves)
+      #expect(result.sums[0] == result.scales[0] * Float(halves[0] + halves[1]))
+    }
+  }
+
+  @Test(arguments: instructionSets)
+  func `zeros and vanishing numbers become zero, and what is no number stays so`(
+    _ set: InstructionSet
+  ) throws {
+    for value in [Float(0), 1e-38, .leastNonzeroMagnitude] {
+      let result = try quantise(Array(repeating: value, count: 32), set)
+      #expect(result.scales == [0] && result.sums == [0])
+    }
+    for poison in [Float.nan, .infinity, -.infinity] {
+      var values = Array(repeating: Float(1), count: 64)
+      values[37] = poison
+      let result = try quantise(values, set)
+      #expect(result.scales[0] == Float(1) / 127)
+      #expect(!result.scales[1].isFinite, "\(poison) is lost")
+    }
+  }
+}
