@@ -68,6 +68,7 @@ package enum Sampler {
       }
     }
     guard parameters.temperature > 0, parameters.topK != 1 else { return argmax(logits) }
+    for index in logits.indices where logits[index].isNaN { logits[index] = -.infinity }
     var candidates = candidates(logits, topK: parameters.topK)
     keep(&candidates, topP: parameters.topP, minP: parameters.minP)
     let weights = probabilities(candidates, temperature: parameters.temperature)
@@ -157,7 +158,11 @@ extension Sampler {
     temperature: Float
   ) -> [Double] {
     let highest = Double(candidates.first?.logit ?? 0)
-    let powers = candidates.map { Glibc.exp((Double($0.logit) - highest) / Double(temperature)) }
+    let powers = candidates.map { candidate in
+      let logit = Double(candidate.logit)
+      // Asked first, because the difference of two infinities is no number.
+      return logit == highest ? 1 : Glibc.exp((logit - highest) / Double(temperature))
+    }
     let sum = powers.reduce(0, +)
     return powers.map { $0 / sum }
   }

@@ -67,15 +67,34 @@ final class ReferenceExecutable: Executable {
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
     try validate(batch, inputs: inputs)
+    try checkPositions(batch)
     for (index, buffer) in program.buffers.enumerated() {
       values[index] = Array(repeating: 0, count: buffer.elementCount(in: batch))
     }
     for (id, input) in zip(program.inputs, inputs) { values[id.index] = input }
-    for op in program.ops { try run(op, batch) }
+    for op in program.ops { run(op, batch) }
     return program.outputs.map { values[$0.index] }
   }
 
-  private func run(_ op: Op, _ batch: Batch) throws(ComputeError) {
+  /// Checks that each slot's rows continue where its last step ended, before any op has run.
+  private func checkPositions(_ batch: Batch) throws(ComputeError) {
+    var previousSlot: Int?
+    for (index, row) in batch.rows.enumerated() {
+      defer { previousSlot = row.slot }
+      guard row.slot != previousSlot else { continue }
+      for cache in caches {
+        let count = cache[row.slot]?.keys.count ?? 0
+        guard count == row.position else {
+          throw ComputeError(
+            .batch,
+            "row \(index): slot \(row.slot) holds \(count) positions, the row is at \(row.position)"
+          )
+        }
+      }
+    }
+  }
+
+  private func run(_ op: Op, _ batch: Batch) {
     switch op {
     case .embed(let op): embed(op, batch)
     case .expandStreams(let op): expandStreams(op)
@@ -84,7 +103,7 @@ final class ReferenceExecutable: Executable {
     case .norm(let op): mapRows(op.input, op.output) { self.normed($0, op.norm) }
     case .laurel(let op): laurel(op)
     case .projectQKV(let op): projectQKV(op, batch)
-    case .appendKV(let op): try appendKV(op, batch)
+    case .appendKV(let op): appendKV(op, batch)
     case .attend(let op): attend(op, batch)
     case .matmul(let op): mapRows(Plane(op.input), op.output) { self.product(op.weight, $0) }
     case .addNormed(let op): addNormed(op)

@@ -121,15 +121,9 @@ extension ReferenceExecutable {
     }
   }
 
-  func appendKV(_ op: AppendKV, _ batch: Batch) throws(ComputeError) {
+  func appendKV(_ op: AppendKV, _ batch: Batch) {
     for (index, source) in batch.rows.enumerated() {
       var slot = cache(op.cache, slot: source.slot)
-      guard slot.keys.count == source.position else {
-        throw ComputeError(
-          .batch,
-          "slot \(source.slot) holds \(slot.keys.count) positions, row is at \(source.position)"
-        )
-      }
       slot.keys.append(row(Plane(op.keys), index))
       slot.values.append(row(Plane(op.values), index))
       setCache(op.cache, slot: source.slot, slot)
