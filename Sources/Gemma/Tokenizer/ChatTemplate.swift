@@ -19,27 +19,38 @@ package struct ChatMessage: Sendable, Hashable {
   }
 }
 
-/// The template of a chat model.
-package enum ChatTemplate: Sendable, Hashable {
-  /// The turns of Gemma 1 to 3n: `<start_of_turn>user`, a line end, the message, `<end_of_turn>`.
-  /// The assistant is called model; system text goes before the first user's.
-  case gemmaTurns
+/// The template of a chat model: the turns of Gemma 1 to 3n.
+///
+/// A turn is `<start_of_turn>user`, a line end, the message and `<end_of_turn>`. The assistant is
+/// called model; a system message goes before the first user's, into the same turn.
+package struct ChatTemplate: Sendable, Hashable {
+  /// What stands between the system message and the user's: one line end or two, as the template
+  /// has it.
+  package var systemSeparator: String
+
+  /// Gemma's turns as its newest templates have them.
+  package static let gemmaTurns = ChatTemplate(systemSeparator: "\n\n")
+
+  private init(systemSeparator: String) { self.systemSeparator = systemSeparator }
 
   /// Recognises a model's template.
   ///
   /// - Throws: `GemmaError.template` if it is none we know.
   package init(recognising source: String, context: String = "") throws(GemmaError) {
-    // What the templates of Gemma 1 to 3n have in common, and other models' have not.
-    let marks = ["<start_of_turn>", "<end_of_turn>\\n", "raise_exception", "'model'", "| trim"]
-    let compact = source.replacing("\n'", with: "\\n'").replacing("\"", with: "'")
-    guard marks.allSatisfy({ compact.contains($0) }) else {
+    // A line end in a literal is written as such or as \n; quotes are single or double.
+    let compact = source.replacing("\"", with: "'").replacing("\n'", with: "\\n'")
+      .replacing("\n\\n'", with: "\\n\\n'")
+    let marks = ["<start_of_turn>", "<end_of_turn>\\n'", "model", "trim"]
+    let foreign = ["<|", "[INST]", "<start_function_call>"]
+    guard marks.allSatisfy({ compact.contains($0) }), !foreign.contains(where: compact.contains)
+    else {
       throw GemmaError(
         .template,
         "the model's chat template is not one we know (Gemma's turns); use --raw to send the prompt without one",
         context: context
       )
     }
-    self = .gemmaTurns
+    systemSeparator = compact.contains("messages[0]['content'] + '\\n'") ? "\n" : "\n\n"
   }
 
   /// Returns the prompt that a conversation makes.
@@ -56,7 +67,7 @@ package enum ChatTemplate: Sendable, Hashable {
     var turns = messages[...]
     var prefix = ""
     if let first = turns.first, first.role == .system {
-      prefix = first.content + "\n\n"
+      prefix = first.content + systemSeparator
       turns = turns.dropFirst()
     }
     guard !turns.isEmpty else {
