@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -87,3 +88,5 @@ int clinux_allowed_cpus(int *cpus, int capacity) {
   }
   return count;
 }
+
+void clinux_set_name(const char *name) { pthread_setname_np(pthread_self(), name); }

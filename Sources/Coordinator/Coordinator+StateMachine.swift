@@ -118,6 +118,13 @@ package struct CoordinatorLimits: Sendable, Hashable {
   }
 }
 
+/// What a step under way holds.
+struct MicroBatch: Sendable {
+  var parts: [ScheduledRows]
+  /// The slots it clears before its rows run.
+  var cleared: [Int]
+}
+
 /// The coordinator's state.
 package struct CoordinatorMachine {
   enum Phase: String, Sendable { case gathering, preparing, serving, stopping }
@@ -139,7 +146,8 @@ package struct CoordinatorMachine {
   var freeSlots: [Int]
   /// Slots to be cleared by the next step.
   var slotsToClear: [Int] = []
-  var inFlight: [UInt64: [ScheduledRows]] = [:]
+  /// By the step's sequence number.
+  var inFlight: [UInt64: MicroBatch] = [:]
   /// How long each stage has computed in this epoch, as the steps tell.
   var stageMicroseconds: [UInt64]
   /// Epochs since a step last came back.

@@ -53,7 +53,7 @@ extension CoordinatorMachine {
     }
     let sequence = nextSequence
     nextSequence += 1
-    inFlight[sequence] = scheduled
+    inFlight[sequence] = MicroBatch(parts: scheduled, cleared: slotsToClear)
     let step = Step(
       epoch: epoch,
       sequence: sequence,
@@ -66,8 +66,8 @@ extension CoordinatorMachine {
   }
 
   mutating func stepDone(_ done: StepDone, _ payloads: [[Float]]) {
-    guard done.epoch == epoch, let parts = inFlight.removeValue(forKey: done.sequence) else {
-      // A step of an epoch that is over: its sessions have been replayed.
+    guard done.epoch == epoch, let batch = inFlight.removeValue(forKey: done.sequence) else {
+      // A step that has been given up: its sessions have been replayed.
       return
     }
     fruitlessEpochs = 0
@@ -76,7 +76,7 @@ extension CoordinatorMachine {
     }
     var results: [Int: [RowResult]] = [:]  // by slot
     for result in done.results { results[result.slot, default: []].append(result) }
-    for part in parts {
+    for part in batch.parts {
       guard let session = sessions[part.session], let slot = session.slot else { continue }
       let own = results[slot] ?? []
       switch session.goal {
@@ -94,9 +94,8 @@ extension CoordinatorMachine {
   /// A step that does not fit its stage ends its sessions; one that could not be handed on is
   /// replayed, with all others, in a new epoch.
   mutating func stepFailed(_ failure: StepFailed) {
-    guard failure.epoch == epoch, let parts = inFlight.removeValue(forKey: failure.sequence) else {
-      return
-    }
+    guard failure.epoch == epoch, let batch = inFlight.removeValue(forKey: failure.sequence)
+    else { return }
     note(
       "step failed",
       [
@@ -108,8 +107,27 @@ extension CoordinatorMachine {
       restartEpoch()
       return
     }
-    for part in parts {
+    for part in batch.parts {
       fail(part.session, .internal, "worker \(failure.worker) could not run it: \(failure.message)")
+    }
+    giveUpMicroBatches(and: batch)
+  }
+
+  /// Replays the sessions of all micro-batches under way.
+  ///
+  /// The stages behind the one that failed have not seen the failed step: not its rows, which later
+  /// steps may continue, nor the slots it cleared. So later steps may fail as well, through no fault
+  /// of theirs.
+  private mutating func giveUpMicroBatches(and failed: MicroBatch) {
+    var slots = Set(slotsToClear)
+    for batch in inFlight.values + [failed] {
+      slots.formUnion(batch.cleared)
+      slots.formUnion(batch.parts.compactMap { sessions[$0.session]?.slot })
+    }
+    inFlight = [:]
+    slotsToClear = slots.sorted()
+    for id in turns {
+      if let slot = sessions[id]?.slot, slots.contains(slot) { sessions[id]?.rewind() }
     }
   }
 
@@ -162,6 +180,8 @@ extension CoordinatorMachine {
     scores: [Double],
     payloads: [[Float]]
   ) {
+    // Replayed, and delivered before.
+    guard part.positions.upperBound > session.completed else { return }
     var session = session
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     session.completed = fresh.upperBound

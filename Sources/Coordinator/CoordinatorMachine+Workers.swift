@@ -15,6 +15,9 @@ struct WorkerRecord: Sendable {
 }
 
 extension CoordinatorMachine {
+  /// How often workers tell how they are.
+  private static let heartbeatMilliseconds = 250
+
   mutating func greet(_ hello: Hello, _ peer: PeerID) {
     if let reason = refusal(of: hello) {
       note(
@@ -23,6 +26,11 @@ extension CoordinatorMachine {
         isWarning: true
       )
       send(.refused(reason), to: peer)
+      return
+    }
+    if let name = peers[peer] {
+      // Repeated before the answer came: the worker must not be told that its place is taken.
+      send(.welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)), to: peer)
       return
     }
     guard let place = freePlace(for: hello) else {
@@ -49,7 +57,12 @@ extension CoordinatorMachine {
         "layers": "\(place.layers.lowerBound)..<\(place.layers.upperBound)",
       ]
     )
-    send(.welcome(Welcome(name: place.name, heartbeatMilliseconds: 250)), to: peer)
+    send(
+      .welcome(
+        Welcome(name: place.name, heartbeatMilliseconds: Self.heartbeatMilliseconds)
+      ),
+      to: peer
+    )
     if phase == .gathering, workers.count == plan.count { assign() }
   }
 

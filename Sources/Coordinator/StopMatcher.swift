@@ -14,14 +14,18 @@ package struct StopMatcher: Sendable {
 
   /// Takes more text and returns what may be shown now.
   ///
-  /// Once a stop string has matched, the text before it is returned and nothing after.
+  /// Once a stop string has matched, the text before it is returned and nothing after. The one that
+  /// is complete first matches, so it does not matter how the text was cut into pieces.
   package mutating func feed(_ text: String) -> String {
     guard !hasMatched else { return "" }
     guard !stops.isEmpty else { return text }
     held += Array(text.utf8)
-    if let first = stops.compactMap({ firstIndex(of: $0) }).min() {
+    let matches = stops.compactMap { firstRange(of: $0) }
+    if let first = matches.min(by: {
+      ($0.upperBound, $0.lowerBound) < ($1.upperBound, $1.lowerBound)
+    }) {
       hasMatched = true
-      return release(first)
+      return release(first.lowerBound)
     }
     return release(held.count - longestBeginning())
   }
@@ -36,17 +40,17 @@ package struct StopMatcher: Sendable {
     return String(decoding: held[..<count], as: UTF8.self)
   }
 
-  private func firstIndex(of stop: [UInt8]) -> Int? {
+  private func firstRange(of stop: [UInt8]) -> Range<Int>? {
     guard held.count >= stop.count else { return nil }
-    return (0...(held.count - stop.count)).first {
+    let start = (0...(held.count - stop.count)).first {
       held[$0..<($0 + stop.count)].elementsEqual(stop)
     }
+    return start.map { $0..<($0 + stop.count) }
   }
 
   /// The length of the longest end of `held` that begins a stop string.
   ///
-  /// A stop string is whole
-  /// characters, so the cut before its first byte never splits one.
+  /// A stop string is whole characters, so the cut before its first byte never splits one.
   private func longestBeginning() -> Int {
     let most = min(held.count, (stops.map(\.count).max() ?? 1) - 1)
     guard most > 0 else { return 0 }

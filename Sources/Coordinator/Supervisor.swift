@@ -8,8 +8,11 @@ package import Logging
 /// How to start one worker.
 package struct WorkerCommand: Sendable, Hashable {
   package var name: String
-  /// The executable and its arguments.
+  /// Its arguments, from the name of the program on.
   package var arguments: [String]
+
+  /// This very program, also after its file has been replaced.
+  static let executable = "/proc/self/exe"
 
   package init(name: String, arguments: [String]) {
     self.name = name
@@ -78,12 +81,12 @@ package final class Supervisor {
     let command = children[index].command
     var arguments = unsafe command.arguments.map { unsafe strdup($0) } + [nil]
     defer { unsafe arguments.forEach { unsafe free($0) } }
-    let pid = unsafe clinux_spawn(command.arguments[0], &arguments, lifeline[0])
+    let pid = unsafe clinux_spawn(WorkerCommand.executable, &arguments, lifeline[0])
     guard pid > 0 else {
       throw CoordinatorError(
         .worker,
         "cannot start worker \(command.name): \(Self.reason())",
-        context: command.arguments[0]
+        context: WorkerCommand.executable
       )
     }
     children[index].pid = pid

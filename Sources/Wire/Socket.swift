@@ -146,33 +146,11 @@ extension Socket {
     guard status.st_mode & S_IFMT == S_IFSOCK else {
       throw WireError(.endpoint, "\(path) is there and not a socket; choose another endpoint")
     }
-    guard unixSocketAnswers(path) else { return }
+    guard Endpoint.connectionError(path) == 0 else { return }
     throw WireError(
       .addressInUse,
       "another process listens at ipc://\(path); stop it or choose another endpoint"
     )
-  }
-
-  /// Returns whether somebody listens at a path, without waiting.
-  ///
-  /// Connecting to a socket that a dead process left is refused at once.
-  private static func unixSocketAnswers(_ path: String) -> Bool {
-    let type = CInt(SOCK_STREAM.rawValue) | O_NONBLOCK | O_CLOEXEC  // SOCK_ flags have O_'s values
-    let descriptor = Glibc.socket(AF_UNIX, type, 0)
-    guard descriptor >= 0 else { return false }
-    defer { Glibc.close(descriptor) }
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    unsafe withUnsafeMutableBytes(of: &address.sun_path) { field in
-      unsafe field.copyBytes(from: path.utf8.prefix(field.count - 1))
-    }
-    let status = unsafe withUnsafePointer(to: address) { pointer in
-      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-        unsafe Glibc.connect(descriptor, generic, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
-    }
-    // EAGAIN: somebody listens, and has more callers than it takes.
-    return status == 0 || errno == EAGAIN
   }
 }
 

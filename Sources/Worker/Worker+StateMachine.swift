@@ -45,6 +45,8 @@ package struct WorkerMachine {
   private var phase: Phase
   private var lastHeard: ContinuousClock.Instant
   private var lastHeartbeat: ContinuousClock.Instant
+  /// Something changed that the coordinator should see at once.
+  private var hasNews = false
   private var heartbeatInterval = Duration.milliseconds(250)
   private var assigned: Assign?
   private var preparedEpoch: UInt32?
@@ -80,6 +82,7 @@ package struct WorkerMachine {
     case .prepared(let epoch):
       guard epoch == assigned?.epoch else { break }
       preparedEpoch = epoch
+      hasNews = true
       loadFraction = 1
       actions.append(.send(.prepared(Prepared(epoch: epoch))))
     case .prepareFailed(let epoch, let reason):
@@ -106,6 +109,7 @@ package struct WorkerMachine {
     case .welcome(let welcome):
       heartbeatInterval = .milliseconds(Int64(max(1, welcome.heartbeatMilliseconds)))
       phase = .serving
+      hasNews = true
     case .refused(let refused):
       exit(WorkerError(.refused, "the coordinator refused this worker: \(refused.message)"))
     case .assign(let assign):
@@ -139,8 +143,9 @@ package struct WorkerMachine {
     case .serving:
       if now - lastHeard > Self.silence {
         exit(WorkerError(.unreachable, "the coordinator has been silent for \(Self.silence)"))
-      } else if now - lastHeartbeat >= heartbeatInterval {
+      } else if hasNews || now - lastHeartbeat >= heartbeatInterval {
         lastHeartbeat = now
+        hasNews = false
         actions.append(.send(.heartbeat(heartbeat(counters, residentBytes, now))))
       }
     case .ended: break

@@ -10,6 +10,8 @@ final class Client {
   private let endpoint: Endpoint
   private let context: ZeroMQContext
   private let socket: Socket
+  /// A descriptor that ends every wait when it is readable; nil for none.
+  private let interrupt: CInt?
   private var nextRequest: UInt64 = 1
 
   /// How long the coordinator may be silent before the client gives up.
@@ -19,10 +21,11 @@ final class Client {
   /// How often a silent coordinator is asked whether it is there.
   private static let askInterval = Duration.seconds(2)
 
-  /// - Throws: `CommandError` if nothing can be listening there.
-  init(_ endpoint: Endpoint) throws {
+  /// - Throws: `CommandError` if nothing listens there.
+  init(_ endpoint: Endpoint, interruptedBy interrupt: CInt? = nil) throws {
     self.endpoint = endpoint
-    if let path = endpoint.socketPath, unsafe access(path, F_OK) != 0 {
+    self.interrupt = interrupt
+    guard try endpoint.isListening() else {
       throw CommandError(
         "nothing serves \(endpoint); start a pipeline with `trestle up --model PATH`"
           + ", or name its --endpoint"
@@ -59,6 +62,7 @@ final class Client {
   /// - Returns: The answer, or nil if interrupted.
   /// - Throws: `CommandError` if the coordinator is silent for too long.
   func receive(interruptedBy interrupt: CInt? = nil) throws -> Answer? {
+    let interrupt = interrupt ?? self.interrupt
     var heard = ContinuousClock.now
     var asked = heard
     while true {
@@ -132,6 +136,7 @@ final class Client {
       default: continue
       }
     }
+    throw CommandError("interrupted")
   }
 }
 

@@ -57,7 +57,7 @@ struct Pipeline {
   func workerCommands(endpoint: Endpoint, logLevel: Logger.Level) -> [WorkerCommand] {
     workers.map { worker in
       var arguments = [
-        "/proc/self/exe", "work", "--model", checkpoint.path, "--device",
+        "trestle", "work", "--model", checkpoint.path, "--device",
         worker.device.rawValue, "--coordinator", endpoint.description, "--name", worker.name,
         "--threads", "\(worker.threads)", "--lifeline", "--log-level", logLevel.rawValue,
       ]

@@ -24,8 +24,12 @@ final class PrivatePipeline {
 
   /// Starts the pipeline and waits until it accepts prompts.
   ///
+  /// - Parameters:
+  ///   - pipeline: What to start.
+  ///   - logger: Where to log.
+  ///   - interrupt: A descriptor that ends the wait when it is readable.
   /// - Throws: What kept it from starting, in one line.
-  init(_ pipeline: Pipeline, logger: Logger) throws {
+  init(_ pipeline: Pipeline, logger: Logger, interruptedBy interrupt: CInt) throws {
     var template = Array("/tmp/trestle-XXXXXX".utf8CString)
     guard let made = unsafe mkdtemp(&template) else {
       throw CommandError(
@@ -38,7 +42,7 @@ final class PrivatePipeline {
     changed = try Mailbox()
     state = Lock(State())
     try start(pipeline, logger)
-    try waitUntilReady()
+    try waitUntilReady(interrupt)
   }
 
   private func start(_ pipeline: Pipeline, _ logger: Logger) throws {
@@ -70,7 +74,7 @@ final class PrivatePipeline {
   /// The reason the pipeline ended by itself; nil while it runs.
   var failure: String? { state.withLock { $0.failure } }
 
-  private func waitUntilReady() throws {
+  private func waitUntilReady(_ interrupt: CInt) throws {
     while true {
       let now = state.withLock { $0 }
       if let failure = now.failure {
@@ -78,8 +82,13 @@ final class PrivatePipeline {
         throw CommandError(failure)
       }
       if now.isReady { return }
-      _ = try poll(sockets: [], descriptors: [changed.descriptor], timeout: nil)
+      let descriptors = [changed.descriptor, interrupt]
+      let ready = try poll(sockets: [], descriptors: descriptors, timeout: nil)
       _ = changed.takeAll()
+      if ready.contains(descriptor: interrupt) {
+        stop()
+        throw CommandError("interrupted")
+      }
     }
   }
 

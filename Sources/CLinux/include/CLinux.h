@@ -38,4 +38,7 @@ int clinux_open_lock(const char *path);
 // how many there are.
 int clinux_allowed_cpus(int *cpus, int capacity);
 
+// Names the calling thread, and on the main thread the process, in ps and top: 15 characters.
+void clinux_set_name(const char *name);
+
 #endif

@@ -51,6 +51,7 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let interrupt = try signalDescriptor()
       var options = pipeline
       options.slots = max(options.slots, streams.values.max() ?? 1)
       let pipeline = try Pipeline(model: model, options)
@@ -63,11 +64,12 @@ struct BenchCommand: ParsableCommand {
       }
       let own = try PrivatePipeline(
         pipeline,
-        logger: log.logger("trestle.coordinator", default: .warning)
+        logger: log.logger("trestle.coordinator", default: .warning),
+        interruptedBy: interrupt
       )
       defer { own.stop() }
       let bench = Bench(
-        client: try Client(own.endpoint),
+        client: try Client(own.endpoint, interruptedBy: interrupt),
         vocabularySize: pipeline.checkpoint.config.vocabularySize,
         promptTokens: promptTokens,
         decodeTokens: decodeTokens

@@ -29,17 +29,20 @@ struct LogitsCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let interrupt = try signalDescriptor()
       let ids = try parseTokens(tokens)
       let pipeline = try Pipeline(model: model, pipeline)
       let vocabularySize = pipeline.checkpoint.config.vocabularySize
       var file = try NPYWriter(path: output, rows: ids.count, columns: vocabularySize)
-      let own = try PrivatePipeline(
-        pipeline,
-        logger: log.logger("trestle.coordinator", default: .warning)
-      )
-      defer { own.stop() }
       do {
-        try Client(own.endpoint).evaluate(ids, .logits) { part, payloads in
+        let own = try PrivatePipeline(
+          pipeline,
+          logger: log.logger("trestle.coordinator", default: .warning),
+          interruptedBy: interrupt
+        )
+        defer { own.stop() }
+        let client = try Client(own.endpoint, interruptedBy: interrupt)
+        try client.evaluate(ids, .logits) { part, payloads in
           guard payloads.count == 1, payloads[0].count == part.rowCount * vocabularySize else {
             throw CommandError(
               "positions from \(part.firstPosition): \(part.rowCount) rows of logits expected"

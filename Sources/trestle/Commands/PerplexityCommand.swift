@@ -31,6 +31,7 @@ struct PerplexityCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let interrupt = try signalDescriptor()
       let window = pipeline.context ?? 512
       let text = try readText(file)
       var options = pipeline
@@ -46,14 +47,15 @@ struct PerplexityCommand: ParsableCommand {
       }
       let own = try PrivatePipeline(
         pipeline,
-        logger: log.logger("trestle.coordinator", default: .warning)
+        logger: log.logger("trestle.coordinator", default: .warning),
+        interruptedBy: interrupt
       )
       defer { own.stop() }
       let result = try measure(
         tokens,
         window: window,
         bos: pipeline.checkpoint.config.bosToken,
-        Client(own.endpoint)
+        Client(own.endpoint, interruptedBy: interrupt)
       )
       printOut(
         json

@@ -55,7 +55,8 @@ struct RunCommand: ParsableCommand {
       let own = try model.map { model in
         try PrivatePipeline(
           Pipeline(model: model, pipeline),
-          logger: log.logger("trestle.coordinator", default: .warning)
+          logger: log.logger("trestle.coordinator", default: .warning),
+          interruptedBy: interrupt
         )
       }
       defer { own?.stop() }

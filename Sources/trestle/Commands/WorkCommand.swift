@@ -1,6 +1,7 @@
 // `trestle work`: one worker process.
 
 import ArgumentParser
+import CLinux
 import Compute
 import Gemma
 import Glibc
@@ -66,7 +67,8 @@ struct WorkCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let stop = try signalDescriptor()
-      umask(0o077)  // The data socket is this user's alone.
+      // `up` starts us as /proc/self/exe: without this, ps and top would call us "exe".
+      unsafe clinux_set_name("trestle")
       let coordinator = try Endpoint(coordinator ?? EndpointOptions.standard)
       let listen = try listenEndpoint(coordinator)
       try requireLocal(coordinator, insecure: insecure)
@@ -88,9 +90,31 @@ struct WorkCommand: ParsableCommand {
         backend: kind.makeBackend(threads: threads, pinnedTo: pin?.values),
         logger: log.logger("trestle.worker", default: .info)
       )
-      try worker.run(untilReadable: stop)
+      if try awaitCoordinator(coordinator, stop) { try worker.run(untilReadable: stop) }
     }
   }
+
+  /// Waits until the coordinator listens: only then is there a directory for the worker's own socket.
+  ///
+  /// - Returns: False if the worker was asked to stop before.
+  private func awaitCoordinator(_ coordinator: Endpoint, _ stop: CInt) throws -> Bool {
+    let patience = Duration.seconds(30)
+    let deadline = ContinuousClock.now + patience
+    while try !coordinator.isListening() {
+      guard ContinuousClock.now < deadline else {
+        throw CommandError(
+          "nothing serves \(coordinator) within \(patience); start a coordinator there"
+        )
+      }
+      let wait = Duration.milliseconds(50)
+      let ready = try poll(sockets: [], descriptors: [stop] + lifelines, timeout: wait)
+      if !ready.isEmpty { return false }
+    }
+    return true
+  }
+
+  /// Descriptors whose end is this worker's.
+  private var lifelines: [CInt] { lifeline ? [3] : [] }
 
   /// The worker's own socket, in the directory the coordinator made for them.
   private func listenEndpoint(_ coordinator: Endpoint) throws -> Endpoint {

@@ -1,0 +1,175 @@
+// Workers without sockets and without arithmetic: they keep each slot's tokens as a real stage keeps
+// keys and values, refuse what a real stage refuses, and answer with numbers that follow from all
+// the tokens before, so that a lost or repeated token shows.
+
+import Wire
+
+/// What stands in for a model: every answer follows from the tokens so far.
+struct FakeModel: Sendable {
+  var vocabularySize: Int
+  /// A text to continue with, by position; beyond it, and without one, tokens are hashes.
+  var script: [Int: Int32] = [:]
+
+  private func hash(_ tokens: some Sequence<Int32>, _ salt: UInt64) -> UInt64 {
+    // FNV-1a's step, over whole tokens, and a last mix.
+    var state: UInt64 = 0xCBF2_9CE4_8422_2325 ^ salt
+    for token in tokens {
+      state = (state ^ UInt64(UInt32(bitPattern: token))) &* 0x100_0000_01B3
+    }
+    return (state ^ (state >> 29)) &* 0xBF58_476D_1CE4_E5B9 >> 16
+  }
+
+  /// The token that follows.
+  func next(_ tokens: [Int32], _ sampling: Sampling) -> Int32 {
+    if let scripted = script[tokens.count] { return scripted }
+    // 0 to 2 are the structure tokens of a small vocabulary: they would end every other answer.
+    return Int32(3 + hash(tokens, sampling.seed) % UInt64(vocabularySize - 3))
+  }
+
+  func score(_ tokens: [Int32], target: Int32) -> Double {
+    -Double(hash(tokens + [target], 1) % 10_000) / 1000
+  }
+
+  /// One row of logits; enough of it differs from row to row.
+  func logits(_ tokens: [Int32]) -> [Float] {
+    let value = Float(hash(tokens, 2) % 100_000)
+    return (0..<vocabularySize).map { value + Float($0) }
+  }
+
+  /// What a session must get: the tokens that follow a prompt, until one of `ends`, or so many.
+  func continuation(
+    of prompt: [Int32],
+    _ sampling: Sampling,
+    count: Int,
+    ends: Set<Int32> = []
+  ) -> [Int32] {
+    var tokens = prompt
+    while tokens.count < prompt.count + count {
+      let token = next(tokens, sampling)
+      if ends.contains(token) { break }
+      tokens.append(token)
+    }
+    return Array(tokens[prompt.count...])
+  }
+}
+
+/// One life of one worker process.
+final class FakeWorker {
+  enum Outcome {
+    case handOff(Step, to: String)
+    case done(StepDone, [[Float]])
+    case failed(StepFailed)
+  }
+
+  let hello: Hello
+  /// Its control socket, and the socket that its results come from.
+  let control: PeerID
+  let results: PeerID
+  let model: FakeModel
+  /// The place the coordinator gave it.
+  var place: String?
+  /// What it is asked to prepare, until it is done.
+  var preparing: Assign?
+  var prepared: Assign?
+  /// Each slot's tokens.
+  private var slots: [Int: [Int32]] = [:]
+  /// Why the next step fails; nil if it does not.
+  var nextFailure: FailureCode?
+
+  init(_ hello: Hello, life: Int, model: FakeModel) {
+    self.hello = hello
+    self.model = model
+    control = PeerID([0xC0, UInt8(life >> 8), UInt8(life & 255)])
+    results = PeerID([0xD0, UInt8(life >> 8), UInt8(life & 255)])
+  }
+
+  /// Puts the stage that is being prepared in place, and says so.
+  func finishPreparing() -> Message? {
+    guard let assign = preparing else { return nil }
+    preparing = nil
+    prepared = assign
+    slots = [:]
+    return .prepared(Prepared(epoch: assign.epoch))
+  }
+
+  func run(_ step: Step) -> Outcome {
+    guard let prepared, step.epoch == prepared.epoch else {
+      return fail(step, .step, "step of epoch \(step.epoch)")
+    }
+    if let failure = nextFailure {
+      nextFailure = nil
+      // A stage that cannot hand on has computed its part.
+      if failure == .handOff { _ = advance(step, prepared) }
+      return fail(step, failure, "as the test wants")
+    }
+    if let reason = advance(step, prepared) { return fail(step, .step, reason) }
+    var next = step
+    next.stageMicroseconds.append(UInt64(10 + prepared.stage))
+    guard prepared.stage == prepared.stageCount - 1 else {
+      return .handOff(next, to: prepared.nextEndpoint)
+    }
+    let (results, logits) = answers(to: step)
+    let done = StepDone(
+      epoch: step.epoch,
+      sequence: step.sequence,
+      results: results,
+      stageMicroseconds: next.stageMicroseconds
+    )
+    return .done(done, logits.isEmpty ? [] : [logits])
+  }
+
+  private func fail(_ step: Step, _ code: FailureCode, _ reason: String) -> Outcome {
+    .failed(
+      StepFailed(
+        epoch: step.epoch,
+        sequence: step.sequence,
+        worker: place ?? hello.name,
+        code: code,
+        message: reason
+      )
+    )
+  }
+
+  /// Clears and fills the slots; returns why the step does not fit, and then has filled none.
+  private func advance(_ step: Step, _ assign: Assign) -> String? {
+    guard step.rows.count <= assign.maxRows else { return "\(step.rows.count) rows" }
+    for slot in step.cleared { slots[slot] = nil }
+    var filled = slots
+    for row in step.rows {
+      guard (0..<assign.slots).contains(row.slot), row.position < assign.contextTokens else {
+        return "slot \(row.slot), position \(row.position) out of bounds"
+      }
+      let count = filled[row.slot]?.count ?? 0
+      guard count == row.position else {
+        return "slot \(row.slot) holds \(count) positions, the row is at \(row.position)"
+      }
+      filled[row.slot, default: []].append(row.token)
+    }
+    slots = filled
+    return nil
+  }
+
+  private func answers(to step: Step) -> (results: [RowResult], logits: [Float]) {
+    var results: [RowResult] = []
+    var logits: [Float] = []
+    for row in step.rows {
+      let tokens = Array((slots[row.slot] ?? []).prefix(row.position + 1))
+      var result = RowResult(
+        slot: row.slot,
+        position: row.position,
+        token: 0,
+        logProbability: 0
+      )
+      switch row.output {
+      case .none: continue
+      case .sample(let sampling): result.token = model.next(tokens, sampling)
+      case .logits: logits += model.logits(tokens)
+      case .score(let target):
+        result.token = target
+        result.logProbability = model.score(tokens, target: target)
+      }
+      results.append(result)
+    }
+    return (results, logits)
+  }
+}

@@ -1,0 +1,288 @@
+// A coordinator's machine among fake workers and clients. Messages wait in one queue a connection,
+// in order, as ZeroMQ keeps them; which queue moves next is the test's choice.
+
+import Gemma
+import TestSupport
+import Wire
+
+@testable import Coordinator
+
+/// What a client has been told about one request.
+struct Outcome {
+  var accepted: Accepted?
+  var tokens: [Int32] = []
+  var text = ""
+  var finished: Finished?
+  var failed: RequestFailed?
+  var evaluated: [Evaluated] = []
+  var logits: [[Float]] = []
+  /// Nothing may follow this.
+  var isOver = false
+}
+
+final class Harness {
+  struct Request: Hashable {
+    var client: Int
+    var request: UInt64
+  }
+
+  let model: FakeModel
+  var machine: CoordinatorMachine
+  var now = ContinuousClock.now
+  /// Those alive.
+  var workers: [FakeWorker] = []
+  private var lives = 0
+  /// Messages on their way, by the connection they come through.
+  private(set) var toCoordinator: [PeerID: [(message: Message, payloads: [[Float]])]] = [:]
+  private(set) var toWorker: [PeerID: [Message]] = [:]
+  /// Steps on their way, by the endpoint they go to.
+  private(set) var steps: [String: [Step]] = [:]
+  private var firstStage: String?
+  /// What clients have got, and in what order the answers came.
+  private(set) var outcomes: [Request: Outcome] = [:]
+  private(set) var replies: [Message] = []
+  /// The next steps that the first stage does not take.
+  var stepsToRefuse = 0
+
+  // What the machine has asked of its shell.
+  private(set) var notes: [CoordinatorNote] = []
+  private(set) var readyCount = 0
+  private(set) var failures: [CoordinatorError] = []
+  private(set) var killed: [String] = []
+  private(set) var progress: [Double] = []
+  private(set) var sentSteps: [Step] = []
+  private(set) var connected: [String] = []
+  private(set) var sentToPeers: [PeerID: [Message]] = [:]
+
+  init(
+    plan: [PlannedWorker] = Harness.plan(2),
+    limits: CoordinatorLimits = Harness.limits(),
+    model: FakeModel = FakeModel(vocabularySize: 64),
+    served: ServedModel? = nil
+  ) {
+    self.model = model
+    machine = CoordinatorMachine(
+      model: served ?? Harness.served(vocabularySize: model.vocabularySize),
+      plan: plan,
+      limits: limits,
+      now: now
+    )
+  }
+
+  // MARK: The shell
+
+  func handle(_ event: CoordinatorEvent) {
+    var events = [event]
+    while !events.isEmpty {
+      for action in machine.handle(events.removeFirst(), at: now) {
+        if let consequence = perform(action) { events.append(consequence) }
+      }
+    }
+  }
+
+  private func perform(_ action: CoordinatorAction) -> CoordinatorEvent? {
+    switch action {
+    case .send(let message, let peer, let payloads): return send(message, to: peer, payloads)
+    case .connectFirstStage(let endpoint):
+      firstStage = endpoint
+      connected.append(endpoint)
+    case .sendStep(let step):
+      guard stepsToRefuse == 0 else {
+        stepsToRefuse -= 1
+        return .stepNotSent(sequence: step.sequence)
+      }
+      sentSteps.append(step)
+      steps[firstStage ?? "nowhere", default: []].append(step)
+    case .kill(let name):
+      killed.append(name)
+      workers.removeAll { $0.place == name }
+    case .note(let note): notes.append(note)
+    case .progress(let fraction): progress.append(fraction)
+    case .ready: readyCount += 1
+    case .fail(let error): failures.append(error)
+    }
+    return nil
+  }
+
+  private func send(
+    _ message: Message,
+    to peer: PeerID,
+    _ payloads: [[Float]]
+  ) -> CoordinatorEvent? {
+    sentToPeers[peer, default: []].append(message)
+    guard peer.bytes[0] == 0xA0 else {
+      toWorker[peer, default: []].append(message)
+      return nil
+    }
+    guard !goneClients.contains(peer) else { return .unreachable(peer) }
+    record(message, payloads, Int(peer.bytes[1]))
+    return nil
+  }
+
+  // MARK: Workers
+
+  /// Starts a worker; its hello is on the way.
+  @discardableResult
+  func start(_ hello: Hello) -> FakeWorker {
+    lives += 1
+    var hello = hello
+    hello.dataEndpoint += ".\(lives)"
+    let worker = FakeWorker(hello, life: lives, model: model)
+    workers.append(worker)
+    post(.hello(hello), from: worker.control)
+    return worker
+  }
+
+  /// Starts one worker for each place, in an order of choice.
+  func startAll(_ order: [Int]? = nil) {
+    for index in order ?? Array(machine.plan.indices) {
+      start(Harness.hello(machine.plan[index].name))
+    }
+  }
+
+  /// The worker that holds a place.
+  func worker(_ place: String) -> FakeWorker? { workers.first { $0.place == place } }
+
+  /// Ends a worker's process at once.
+  func crash(_ worker: FakeWorker) { workers.removeAll { $0 === worker } }
+
+  func post(_ message: Message, from peer: PeerID, payloads: [[Float]] = []) {
+    toCoordinator[peer, default: []].append((message, payloads))
+  }
+
+  /// Lets the next message of a connection reach the coordinator.
+  func deliver(from peer: PeerID) {
+    guard var queue = toCoordinator[peer], !queue.isEmpty else { return }
+    let (message, payloads) = queue.removeFirst()
+    toCoordinator[peer] = queue.isEmpty ? nil : queue
+    handle(.message(message, from: peer, payloads: payloads))
+  }
+
+  /// Lets the coordinator's next message reach a worker.
+  func deliver(toWorker peer: PeerID) {
+    guard var queue = toWorker[peer], !queue.isEmpty else { return }
+    let message = queue.removeFirst()
+    toWorker[peer] = queue.isEmpty ? nil : queue
+    guard let worker = workers.first(where: { $0.control == peer }) else { return }
+    switch message {
+    case .welcome(let welcome): worker.place = welcome.name
+    case .assign(let assign): worker.preparing = assign
+    case .refused, .shutdown: crash(worker)
+    default: break
+    }
+  }
+
+  /// Lets a worker say that its layers are prepared.
+  func finishPreparing(_ worker: FakeWorker) {
+    guard let message = worker.finishPreparing() else { return }
+    post(message, from: worker.control)
+  }
+
+  /// Lets the worker behind an endpoint run its next step.
+  func compute(_ endpoint: String) {
+    guard var queue = steps[endpoint], !queue.isEmpty else { return }
+    let step = queue.removeFirst()
+    steps[endpoint] = queue.isEmpty ? nil : queue
+    // Steps to a dead worker are lost without a word.
+    guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
+    switch worker.run(step) {
+    case .handOff(let next, let endpoint): steps[endpoint, default: []].append(next)
+    case .done(let done, let payloads):
+      post(.stepDone(done), from: worker.results, payloads: payloads)
+    case .failed(let failure): post(.stepFailed(failure), from: worker.results)
+    }
+  }
+
+  // MARK: Running
+
+  /// Moves everything until nothing moves any more; without `computing`, steps stay where they are.
+  func settle(computing: Bool = true) {
+    for _ in 0..<100_000 {
+      // Always the first by name, so that every run is the same.
+      if let peer = toCoordinator.keys.min(by: { $0.description < $1.description }) {
+        deliver(from: peer)
+      } else if let peer = toWorker.keys.min(by: { $0.description < $1.description }) {
+        deliver(toWorker: peer)
+      } else if let worker = workers.first(where: { $0.preparing != nil }) {
+        finishPreparing(worker)
+      } else if computing, let endpoint = steps.keys.min() {
+        compute(endpoint)
+      } else {
+        return
+      }
+    }
+    preconditionFailure("the messages never come to rest")
+  }
+
+  /// Starts all workers and lets them prepare.
+  func serve() {
+    startAll()
+    settle()
+  }
+
+  /// Lets time pass, with heartbeats of all workers but some; `times` ticks.
+  func pass(_ time: Duration, times: Int = 1, silent: Set<String> = []) {
+    for _ in 0..<times {
+      now += time / times
+      for worker in workers where worker.place.map({ !silent.contains($0) }) ?? false {
+        handle(.message(.heartbeat(Harness.heartbeat()), from: worker.control, payloads: []))
+      }
+      handle(.tick)
+    }
+  }
+
+  // MARK: Clients
+
+  private var goneClients: Set<PeerID> = []
+
+  static func peer(_ client: Int) -> PeerID { PeerID([0xA0, UInt8(client)]) }
+
+  func ask(_ message: Message, client: Int = 1) {
+    handle(.message(message, from: Harness.peer(client), payloads: []))
+  }
+
+  /// Closes a client's socket; the coordinator learns it when it next sends there.
+  func disconnect(client: Int) { goneClients.insert(Harness.peer(client)) }
+
+  func outcome(_ request: UInt64 = 1, client: Int = 1) -> Outcome {
+    outcomes[Request(client: client, request: request)] ?? Outcome()
+  }
+
+  private func record(_ message: Message, _ payloads: [[Float]], _ client: Int) {
+    replies.append(message)
+    switch message {
+    case .accepted(let answer): note(answer.request, client) { $0.accepted = answer }
+    case .delta(let delta):
+      note(delta.request, client) {
+        $0.tokens += delta.tokens
+        $0.text += delta.text
+      }
+    case .evaluated(let part):
+      note(part.request, client) {
+        $0.evaluated.append(part)
+        $0.logits += payloads
+        $0.isOver = part.isLast
+      }
+    case .finished(let finished):
+      note(finished.request, client) {
+        $0.finished = finished
+        $0.isOver = true
+      }
+    case .requestFailed(let failure):
+      note(failure.request, client) {
+        $0.failed = failure
+        $0.isOver = true
+      }
+    default: break
+    }
+  }
+
+  private func note(_ request: UInt64, _ client: Int, _ edit: (inout Outcome) -> Void) {
+    let key = Request(client: client, request: request)
+    var outcome = outcomes[key] ?? Outcome()
+    // A number may be used again when its request is over.
+    if outcome.isOver { outcome = Outcome() }
+    edit(&outcome)
+    outcomes[key] = outcome
+  }
+}

@@ -1,0 +1,126 @@
+// What status and health say in each phase.
+
+import Testing
+import Wire
+
+@testable import Coordinator
+
+@Suite struct `Status and health` {
+  private func status(_ harness: Harness) -> StatusReply? {
+    harness.ask(.statusRequest(StatusRequest(request: 77)), client: 9)
+    guard case .statusReply(let reply) = harness.replies.last else { return nil }
+    #expect(reply.request == 77)
+    return reply
+  }
+
+  private func health(_ harness: Harness) -> HealthReply? {
+    harness.ask(.healthRequest(HealthRequest(request: 78)), client: 9)
+    guard case .healthReply(let reply) = harness.replies.last else { return nil }
+    #expect(reply.request == 78)
+    return reply
+  }
+
+  @Test func `before all workers have joined it waits, and those missing are lost`() {
+    let harness = Harness()
+    harness.start(Harness.hello("cpu0"))
+    harness.settle()
+    let reply = status(harness)
+    #expect(reply?.state == .waiting)
+    #expect(reply?.epoch == 0)
+    #expect(reply?.workers.map(\.state) == [.loading, .lost])
+    #expect(reply?.workers.map(\.pid) == [100, 0])
+    #expect(health(harness)?.isHealthy == false)
+    #expect(health(harness)?.workers.last?.detail.contains("has not joined") == true)
+  }
+
+  @Test func `while layers are prepared it loads, and tells how far`() {
+    let harness = Harness()
+    harness.startAll()
+    for worker in harness.workers { harness.deliver(from: worker.control) }
+    let worker = harness.workers[0]
+    let heartbeat = Harness.heartbeat(loadFraction: 0.25)
+    harness.handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
+    #expect(status(harness)?.state == .loading)
+    #expect(status(harness)?.workers.map(\.loadFraction) == [0.25, 0])
+    #expect(health(harness)?.workers.map(\.detail) == ["25 %", "0 %"])
+    #expect(health(harness)?.isHealthy == false)
+  }
+
+  @Test func `serving, it tells what each worker holds and does`() {
+    let harness = Harness()
+    harness.serve()
+    harness.pass(.milliseconds(250))
+    // Of the 250 ms since, 100 ms computing.
+    harness.now += .milliseconds(250)
+    for worker in harness.workers {
+      let heartbeat = Harness.heartbeat(busyMicroseconds: 100_000)
+      harness.handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
+    }
+    harness.ask(Harness.generate(.tokens([5, 6]), count: 3))
+    harness.settle()
+    harness.now += .milliseconds(120)
+    let reply = status(harness)
+    #expect(reply?.state == .ready)
+    #expect(reply?.model == "tiny")
+    #expect(reply?.fingerprint == Harness.fingerprint)
+    #expect(reply?.epoch == 1)
+    #expect(reply?.uptimeMilliseconds == 620)
+    #expect(reply?.sessions == 0 && reply?.queued == 0)
+    // Three tokens in the window of five seconds.
+    #expect(reply?.tokensPerSecond == 0.6)
+    let first = reply?.workers.first
+    #expect(first?.name == "cpu0")
+    #expect(first?.device == "cpu")
+    #expect(first?.firstLayer == 0 && first?.endLayer == 2)
+    #expect(first?.state == .ready)
+    #expect(first?.residentBytes == 4096 && first?.kvBytes == 512)
+    #expect(first.map { abs($0.busy - 0.4) < 1e-9 } == true)
+    #expect(first?.stepMilliseconds == 1.5)
+    #expect(first?.heartbeatAgeMilliseconds == 120)
+    #expect(first?.threads == 2)
+    // Three steps with rows and one that clears; 10 µs each on stage 0, 11 on stage 1.
+    #expect(reply?.workers.map(\.busyMicroseconds) == [40, 44])
+    #expect(health(harness)?.isHealthy == true)
+  }
+
+  @Test func `tokens a second are forgotten after some seconds`() {
+    let harness = Harness()
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6]), count: 10))
+    harness.settle()
+    #expect(status(harness)?.tokensPerSecond == 2)
+    harness.pass(.seconds(6), times: 12)
+    #expect(status(harness)?.tokensPerSecond == 0)
+  }
+
+  @Test func `a late heartbeat makes a worker degraded, its loss the service`() {
+    let harness = Harness()
+    harness.serve()
+    harness.pass(.seconds(3), times: 6, silent: ["cpu1"])
+    #expect(health(harness)?.workers.map(\.state) == [.ready, .degraded])
+    #expect(health(harness)?.workers.last?.detail.contains("no heartbeat for 3000") == true)
+    #expect(health(harness)?.workers.last?.heartbeatAgeMilliseconds == 3000)
+    #expect(health(harness)?.isHealthy == false)
+    #expect(status(harness)?.state == .ready)
+    harness.pass(.seconds(8), times: 16, silent: ["cpu1"])
+    #expect(status(harness)?.state == .degraded)
+    #expect(health(harness)?.workers.map(\.state) == [.loading, .lost])
+  }
+
+  @Test func `malformed messages a worker has refused are shown`() {
+    let harness = Harness()
+    harness.serve()
+    let heartbeat = Harness.heartbeat(rejected: 4)
+    let worker = harness.workers[1]
+    harness.handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
+    #expect(health(harness)?.workers.last?.detail == "4 malformed messages refused")
+    #expect(health(harness)?.isHealthy == true)
+  }
+
+  @Test func `stopping is said too`() {
+    let harness = Harness()
+    harness.serve()
+    harness.handle(.stop)
+    #expect(status(harness)?.state == .stopping)
+  }
+}

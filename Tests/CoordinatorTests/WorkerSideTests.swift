@@ -1,0 +1,316 @@
+// The workers' side of the coordinator: who may join, what they are told, and what is done about
+// those that fail.
+
+import Testing
+import Wire
+
+@testable import Coordinator
+
+@Suite struct `Gathering workers` {
+  /// Returns what the coordinator told a worker last.
+  private func lastWord(_ harness: Harness, to worker: FakeWorker) -> Message? {
+    harness.sentToPeers[worker.control]?.last
+  }
+
+  private func refusal(_ harness: Harness, _ worker: FakeWorker) -> Refused? {
+    guard case .refused(let refused) = lastWord(harness, to: worker) else { return nil }
+    return refused
+  }
+
+  private func assigns(_ harness: Harness, _ worker: FakeWorker?) -> [Assign] {
+    (worker.flatMap { harness.sentToPeers[$0.control] } ?? []).compactMap {
+      if case .assign(let assign) = $0 { assign } else { nil }
+    }
+  }
+
+  // MARK: Joining
+
+  @Test func `when all have joined, each is assigned its layers and where to hand on`() throws {
+    let harness = Harness(plan: Harness.plan(3), limits: Harness.limits(context: 99, slots: 5))
+    harness.startAll([2, 0])
+    harness.settle()
+    #expect(harness.workers.allSatisfy { assigns(harness, $0).isEmpty })
+    harness.start(Harness.hello("cpu1"))
+    harness.settle()
+    let endpoints = (0..<3).map { harness.worker("cpu\($0)")?.hello.dataEndpoint ?? "none" }
+    for stage in 0..<3 {
+      let want = Assign(
+        epoch: 1,
+        firstLayer: 2 * stage,
+        endLayer: 2 * stage + 2,
+        stage: stage,
+        stageCount: 3,
+        nextEndpoint: stage < 2 ? endpoints[stage + 1] : "",
+        maxRows: 16,
+        slots: 5,
+        contextTokens: 99
+      )
+      #expect(assigns(harness, harness.worker("cpu\(stage)")) == [want])
+    }
+    #expect(harness.connected == [endpoints[0]])
+  }
+
+  @Test func `it is ready once all are prepared, once an epoch`() throws {
+    let harness = Harness()
+    harness.startAll()
+    for worker in harness.workers {
+      harness.deliver(from: worker.control)
+      harness.deliver(toWorker: worker.control)
+    }
+    for worker in harness.workers { harness.deliver(toWorker: worker.control) }
+    let (first, second) = (harness.workers[0], harness.workers[1])
+    harness.finishPreparing(first)
+    harness.settle(computing: false)
+    #expect(harness.readyCount == 1)
+    // Said again, it changes nothing.
+    harness.post(.prepared(Prepared(epoch: 1)), from: second.control)
+    harness.settle()
+    #expect(harness.readyCount == 1)
+    #expect(harness.connected.count == 1)
+  }
+
+  @Test func `one prepared worker of two is not enough`() throws {
+    let harness = Harness()
+    harness.startAll()
+    let first = harness.workers[0]
+    for worker in harness.workers { harness.deliver(from: worker.control) }
+    // Its own word, twice, does not count for the other's.
+    for _ in 0..<2 {
+      harness.handle(.message(.prepared(Prepared(epoch: 1)), from: first.control, payloads: []))
+    }
+    #expect(harness.readyCount == 0)
+    #expect(harness.machine.phase == .preparing)
+  }
+
+  @Test func `workers without a name take the free places of their device in order`() {
+    var plan = Harness.plan(3)
+    plan[1].device = "npu"
+    let harness = Harness(plan: plan)
+    let workers = ["cpu", "npu", "cpu"].map { harness.start(Harness.hello("", device: $0)) }
+    harness.settle()
+    #expect(workers.map(\.place) == ["cpu0", "cpu1", "cpu2"])
+    #expect(harness.readyCount == 1)
+  }
+
+  // MARK: Refusals
+
+  @Test func `another protocol version is refused, with both versions named`() {
+    let harness = Harness()
+    var hello = Harness.hello("cpu0")
+    hello.protocolVersion = protocolVersion + 1
+    let worker = harness.start(hello)
+    harness.settle()
+    let refused = refusal(harness, worker)
+    #expect(refused?.code == .version)
+    #expect(
+      refused?.message.contains("protocol \(protocolVersion + 1), coordinator \(protocolVersion)")
+        == true
+    )
+    #expect(harness.machine.workers.isEmpty)
+  }
+
+  @Test func `other weights are refused, with both fingerprints named`() {
+    let harness = Harness()
+    var hello = Harness.hello("cpu0")
+    hello.fingerprint = 0xBEEF
+    hello.modelName = "other"
+    let worker = harness.start(hello)
+    harness.settle()
+    let refused = refusal(harness, worker)
+    #expect(refused?.code == .fingerprint)
+    #expect(refused?.message.contains("(other, beef)") == true)
+    #expect(refused?.message.contains("(tiny, feed)") == true)
+  }
+
+  @Test func `a place is given once, and only to its name and device`() {
+    let harness = Harness()
+    harness.start(Harness.hello("cpu0"))
+    harness.settle()
+    let late = [
+      harness.start(Harness.hello("cpu0")), harness.start(Harness.hello("gpu7")),
+      harness.start(Harness.hello("", device: "npu")),
+    ]
+    harness.settle()
+    #expect(late.map { refusal(harness, $0)?.code } == [.busy, .busy, .busy])
+    #expect(refusal(harness, late[1])?.message.contains("none is called gpu7") == true)
+    #expect(refusal(harness, late[2])?.message.contains("npu") == true)
+    #expect(harness.machine.workers.count == 1)
+  }
+
+  @Test func `a hello that is repeated before its answer came is welcomed again`() {
+    let harness = Harness()
+    let worker = harness.start(Harness.hello("cpu0"))
+    harness.post(.hello(worker.hello), from: worker.control)
+    harness.startAll([1])
+    harness.settle()
+    #expect(refusal(harness, worker) == nil)
+    #expect(harness.readyCount == 1)
+    #expect(assigns(harness, worker).count == 1)
+    // Also when it comes late.
+    harness.post(.hello(worker.hello), from: worker.control)
+    harness.settle()
+    #expect(harness.workers.count == 2)
+    #expect(harness.machine.phase == .serving)
+  }
+
+  @Test func `a heartbeat of a worker that never said hello is refused`() {
+    let harness = Harness()
+    harness.serve()
+    let stranger = PeerID([0xC0, 9, 9])
+    harness.handle(.message(.heartbeat(Harness.heartbeat()), from: stranger, payloads: []))
+    guard case .refused(let refused) = harness.sentToPeers[stranger]?.last else {
+      Issue.record("it was not refused")
+      return
+    }
+    #expect(refused.code == .unknown)
+    // And one that did is answered.
+    let worker = harness.workers[0]
+    harness.handle(.message(.heartbeat(Harness.heartbeat()), from: worker.control, payloads: []))
+    #expect(lastWord(harness, to: worker) == .heartbeatAck(HeartbeatAck()))
+  }
+
+  @Test func `messages that nobody may send to a coordinator are counted and dropped`() {
+    let harness = Harness()
+    harness.serve()
+    let strays: [Message] = [
+      .welcome(Welcome(name: "cpu0", heartbeatMilliseconds: 1)), .heartbeatAck(HeartbeatAck()),
+      .shutdown(Shutdown(reason: "no")), .delta(Delta(request: 1, text: "x", tokens: [])),
+    ]
+    for stray in strays { harness.ask(stray) }
+    harness.handle(.malformed(from: nil, WireError(.truncated, "cut off")))
+    #expect(harness.machine.status(1).protocolErrors == 5)
+    #expect(harness.notes.filter(\.isWarning).count == 5)
+    #expect(harness.machine.phase == .serving)
+  }
+
+  // MARK: Preparing
+
+  @Test func `progress is the mean over all workers`() {
+    let harness = Harness()
+    harness.startAll()
+    for worker in harness.workers { harness.deliver(from: worker.control) }
+    for (worker, fraction) in zip(harness.workers, [0.5, 0.25]) {
+      let heartbeat = Harness.heartbeat(loadFraction: fraction)
+      harness.handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
+    }
+    #expect(harness.progress == [0.25, 0.375])
+  }
+
+  @Test func `a worker that cannot prepare its layers ends everything, with its reason`() {
+    let harness = Harness()
+    harness.startAll()
+    for worker in harness.workers { harness.deliver(from: worker.control) }
+    let worker = harness.workers[1]
+    let failure = PrepareFailed(epoch: 1, code: .memory, message: "needs 9 GB, has 8")
+    harness.post(.prepareFailed(failure), from: worker.control)
+    harness.deliver(from: worker.control)
+    #expect(harness.failures.map(\.code) == [.worker])
+    #expect(harness.failures.first?.message.contains("cpu1") == true)
+    #expect(harness.failures.first?.message.contains("needs 9 GB, has 8") == true)
+  }
+
+  @Test func `a failure to prepare an epoch that is over is ignored`() {
+    let harness = Harness()
+    harness.serve()
+    let failure = PrepareFailed(epoch: 0, code: .memory, message: "late")
+    harness.post(.prepareFailed(failure), from: harness.workers[0].control)
+    harness.settle()
+    #expect(harness.failures.isEmpty)
+  }
+
+  // MARK: Loss
+
+  @Test func `a silent worker is ended and awaited; the others are not`() {
+    let harness = Harness()
+    harness.serve()
+    harness.pass(.seconds(10), times: 20, silent: ["cpu1"])
+    #expect(harness.killed.isEmpty)
+    harness.pass(.seconds(1), silent: ["cpu1"])
+    #expect(harness.killed == ["cpu1"])
+    #expect(harness.machine.phase == .gathering)
+    harness.start(Harness.hello("cpu1"))
+    harness.settle()
+    #expect(harness.readyCount == 2)
+    #expect(harness.machine.epoch == 2)
+    #expect(harness.worker("cpu0")?.prepared?.epoch == 2)
+    // The place of the new one is where the first hands on to now.
+    let endpoint = harness.worker("cpu1")?.hello.dataEndpoint
+    #expect(harness.worker("cpu0")?.prepared?.nextEndpoint == endpoint)
+  }
+
+  @Test func `a process that ended and will be restarted is awaited`() throws {
+    let harness = Harness()
+    harness.serve()
+    harness.crash(try #require(harness.worker("cpu0")))
+    harness.handle(.workerExited(name: "cpu0", how: "was ended by signal 9", willRestart: true))
+    #expect(harness.machine.phase == .gathering)
+    #expect(harness.failures.isEmpty)
+    harness.start(Harness.hello("cpu0"))
+    harness.settle()
+    #expect(harness.readyCount == 2)
+    #expect(harness.connected.count == 2)
+    #expect(harness.connected[0] != harness.connected[1])
+  }
+
+  @Test func `a process that will not be restarted ends everything, with its reason`() {
+    let harness = Harness()
+    harness.serve()
+    harness.handle(.workerExited(name: "cpu0", how: "exited with status 1", willRestart: false))
+    #expect(harness.failures.count == 1)
+    #expect(harness.failures.first?.message == "worker cpu0 exited with status 1")
+  }
+
+  @Test func `a worker that says goodbye is awaited`() {
+    let harness = Harness()
+    harness.serve()
+    harness.post(
+      .goodbye(Goodbye(reason: "was asked to stop")),
+      from: harness.workers[1].control
+    )
+    harness.settle()
+    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.workers.keys.sorted() == ["cpu0"])
+    let note = harness.notes.last { $0.isWarning }
+    #expect(note?.metadata == ["worker": "cpu1", "reason": "was asked to stop"])
+  }
+
+  @Test func `a worker lost while layers are prepared begins another epoch`() throws {
+    let harness = Harness()
+    harness.startAll()
+    for worker in harness.workers { harness.deliver(from: worker.control) }
+    #expect(harness.machine.phase == .preparing)
+    harness.crash(harness.workers[1])
+    harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
+    // The first still prepares the epoch that is over.
+    harness.settle()
+    #expect(harness.readyCount == 0)
+    harness.start(Harness.hello("cpu1"))
+    harness.settle()
+    #expect(harness.readyCount == 1)
+    #expect(harness.machine.epoch == 2)
+  }
+
+  // MARK: The end
+
+  @Test func `stopping tells workers and clients, and takes nobody on`() {
+    let harness = Harness()
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    harness.handle(.stop)
+    #expect(harness.outcome().failed?.code == .shuttingDown)
+    for worker in harness.workers {
+      guard case .shutdown = lastWord(harness, to: worker) else {
+        Issue.record("\(worker.hello.name) was not told")
+        continue
+      }
+    }
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 2))
+    #expect(harness.outcome(2).failed?.code == .shuttingDown)
+    let late = harness.start(Harness.hello("cpu0"))
+    harness.deliver(from: late.control)
+    #expect(refusal(harness, late)?.code == .shuttingDown)
+    // A worker that ends now does as it was told.
+    harness.handle(.workerExited(name: "cpu1", how: "exited", willRestart: false))
+    #expect(harness.failures.isEmpty)
+  }
+}
