@@ -1,0 +1,157 @@
+// The commands beside `up` and `run`: what they print, and that they agree with one another.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension Integration {
+  @Suite struct `Commands` {
+    private let model = Goldens.demoModel.path
+
+    private static let names = [
+      "up", "coordinate", "work", "run", "status", "health", "logits", "perplexity", "tokenize",
+      "detokenize", "bench", "inspect", "doctor",
+    ]
+
+    @Test func `every command explains itself`() async throws {
+      let overview = try await TrestleProcess.run(["--help"])
+      #expect(overview.status == 0, "\(overview)")
+      for name in Self.names {
+        #expect(overview.output.contains("  \(name) "), "\(name)")
+        let help = try await TrestleProcess.run([name, "--help"])
+        #expect(help.status == 0 && help.errors.isEmpty, "\(help)")
+        #expect(help.output.contains("USAGE: trestle \(name)"), "\(help)")
+      }
+      let version = try await TrestleProcess.run(["--version"])
+      #expect(version.output.wholeMatch(of: #/\d+\.\d+\.\d+\n/#) != nil, "\(version)")
+    }
+
+    @Test func `perplexity is finite, repeatable, and the same for every split`() async throws {
+      try await withTemporaryDirectory { directory in
+        let play = Goldens.demoModel.appending(path: "training/shakespeare.txt")
+        let text = try String(contentsOf: play, encoding: .utf8).prefix(2000)
+        let file = "\(directory)/text"
+        try String(text).write(toFile: file, atomically: true, encoding: .utf8)
+        func perplexity(_ options: [String]) async throws -> PerplexityDocument {
+          try await TrestleProcess.run(
+            ["perplexity", "--model", model, "--file", file, "--context", "128", "--json"] + options
+          ).document()
+        }
+        let whole = try await perplexity(["--devices", "cpu", "--threads", "1"])
+        // The text is of those it was trained on: a loss of about 2 nats a token.
+        #expect(whole.perplexity > 2 && whole.perplexity < 50)
+        #expect(whole.windows > 3 && whole.scoredTokens == whole.windows * (128 - 65))
+        #expect(try await perplexity(["--devices", "cpu", "--threads", "1"]) == whole)
+        #expect(try await perplexity(Cluster.threeWorkers) == whole)
+        let odd = ["--devices", "cpu,cpu", "--split", "7,23", "--threads", "1,1"]
+        #expect(try await perplexity(odd) == whole)
+
+        let long = try await TrestleProcess.run(
+          ["perplexity", "--model", model, "--file", file, "--context", "4000"]
+        )
+        #expect(long.status == 1 && long.errors.contains("4000"), "\(long)")
+      }
+    }
+
+    @Test func `bench measures every stream count and every stage`() async throws {
+      let outcome = try await TrestleProcess.run(
+        ["bench", "--model", model, "--devices", "cpu,cpu", "--split", "15,15", "--threads", "1,1"]
+          + ["--prompt-tokens", "32", "--decode-tokens", "16", "--streams", "1,3", "--repeat", "1"]
+          + ["--json"]
+      )
+      #expect(outcome.status == 0 && outcome.errors.isEmpty, "\(outcome)")
+      let bench: BenchDocument = try outcome.document()
+      #expect(bench.model == "demo-model")
+      #expect(bench.placement.map(\.layers) == [[0, 15], [15, 30]])
+      #expect(bench.results.map(\.streams) == [1, 3])
+      for result in bench.results {
+        #expect(result.prefillTokensPerSecond > 0 && result.decodeTokensPerSecond > 0)
+        #expect(result.stages.map(\.worker) == ["cpu-0", "cpu-1"])
+        for stage in result.stages {
+          #expect((0...1).contains(stage.busy) && (0...1).contains(stage.bubble))
+        }
+      }
+    }
+
+    @Test func `inspect shows a model and the program of its layers`() async throws {
+      let text = try await TrestleProcess.run(["inspect", model])
+      #expect(text.status == 0 && text.output.contains("gemma3n"), "\(text)")
+      let json = try await TrestleProcess.run(["inspect", model, "--json"])
+      let document = try json.document(Inspection.self)
+      #expect(document.layers.count == 30 && document.vocabularySize == 1024)
+      #expect(text.output.contains(document.fingerprint))
+      // The last ten layers own no keys and values.
+      #expect(Set(document.layers.suffix(10).map(\.kvSource)).isSubset(of: 0..<20))
+
+      let program = ["inspect", model, "--program"]
+      let stage = try await TrestleProcess.run(program + ["0..<10"])
+      #expect(stage.status == 0 && stage.output.count > 1000, "\(stage)")
+      let again = try await TrestleProcess.run(program + ["0..<10", "--json"])
+      #expect(try again.document(StageProgram.self).layers == [0, 10])
+      let beyond = try await TrestleProcess.run(program + ["0..<31"])
+      #expect(beyond.status == 1, "\(beyond)")
+      #expect(beyond.errors.contains("0..<31") && beyond.errors.contains("30 layers"), "\(beyond)")
+    }
+
+    private struct Inspection: Decodable {
+      struct Layer: Decodable { var kvSource: Int }
+      var fingerprint: String
+      var vocabularySize: Int
+      var layers: [Layer]
+    }
+
+    private struct StageProgram: Decodable { var layers: [Int] }
+
+    @Test func `doctor lists every device, and what up uses by default`() async throws {
+      let text = try await TrestleProcess.run(["doctor"])
+      #expect(text.status == 0 && text.errors.isEmpty, "\(text)")
+      let json = try await TrestleProcess.run(["doctor", "--json"])
+      let diagnosis = try json.document(Diagnosis.self)
+      #expect(diagnosis.devices.map(\.device) == ["cpu", "vulkan", "npu"])
+      #expect(diagnosis.devices[0].available)
+      for device in diagnosis.devices {
+        #expect(text.output.contains(device.detail))
+        #expect(device.available || device.remedy != nil, "\(device)")
+      }
+      let usable = diagnosis.devices.filter(\.available).map(\.device)
+      #expect(Set(diagnosis.defaultDevices).isSubset(of: usable))
+    }
+
+    private struct Diagnosis: Decodable {
+      struct Device: Decodable {
+        var device: String
+        var available: Bool
+        var detail: String
+        var remedy: String?
+      }
+      var devices: [Device]
+      var defaultDevices: [String]
+    }
+
+    @Test func `tokenize and detokenize undo one another`() async throws {
+      struct Tokens: Decodable { var tokens: [Int] }
+      struct Text: Decodable { var text: String }
+      for item in try Goldens.load("demo-model").cases where item.kind == "plain" {
+        let text = item.text ?? ""
+        let plain = try await TrestleProcess.run(["tokenize", "--model", model, "--", text])
+        let ids = item.ids.map(String.init).joined(separator: ",")
+        #expect(plain.output == ids + "\n", "\(plain)")
+        let json = try await TrestleProcess.run(
+          ["tokenize", "--model", model, "--json", "-"],
+          input: Array(text.utf8)
+        )
+        #expect(try json.document(Tokens.self).tokens == item.ids)
+        let back = try await TrestleProcess.run(
+          ["detokenize", "--model", model, "--tokens", ids, "--json"]
+        )
+        #expect(try back.document(Text.self).text == text)
+      }
+      let chat = try #require(try Goldens.load("demo-model").cases.first { $0.kind == "chat" })
+      let special = try await TrestleProcess.run(
+        ["detokenize", "--model", model, "--special", "--json"]
+          + ["--tokens", chat.ids.map(String.init).joined(separator: ",")]
+      )
+      #expect(try special.document(Text.self).text == chat.rendered)
+    }
+  }
+}

@@ -1,0 +1,98 @@
+// The JSON documents of the command line, with every field that scripts may rely on: one that is
+// missing fails the decoding.
+
+import Foundation
+
+struct RunDocument: Decodable, Sendable {
+  struct Timing: Decodable, Sendable {
+    var ttftMs: Double
+    var prefillTokensPerSecond: Double
+    var decodeTokensPerSecond: Double
+    var totalMs: Double
+  }
+
+  var text: String
+  var tokens: [Int]
+  var promptTokens: Int
+  var finishReason: String
+  var timing: Timing
+  var placement: [PlacementRow]
+}
+
+struct PlacementRow: Decodable, Sendable, Equatable {
+  var worker: String
+  var device: String
+  var layers: [Int]
+}
+
+struct StatusDocument: Decodable, Sendable {
+  struct Worker: Decodable, Sendable {
+    var name: String
+    var pid: Int
+    var device: String
+    var emulated: Bool
+    var layers: [Int]
+    var state: String
+    var residentBytes: Int
+    var kvBytes: Int
+    var busy: Double
+    var stepMs: Double
+  }
+
+  var model: String
+  var epoch: Int
+  var workers: [Worker]
+  var sessions: Int
+  var tokensPerSecond: Double
+}
+
+struct HealthDocument: Decodable, Sendable {
+  struct Worker: Decodable, Sendable {
+    var name: String
+    var pid: Int
+    var state: String
+    var heartbeatAgeMs: Int
+    var detail: String
+  }
+
+  var healthy: Bool
+  var workers: [Worker]
+}
+
+struct BenchDocument: Decodable, Sendable {
+  struct Stage: Decodable, Sendable {
+    var worker: String
+    var busy: Double
+    var bubble: Double
+  }
+
+  struct Result: Decodable, Sendable {
+    var streams: Int
+    var prefillTokensPerSecond: Double
+    var decodeTokensPerSecond: Double
+    var stages: [Stage]
+  }
+
+  var model: String
+  var placement: [PlacementRow]
+  var results: [Result]
+}
+
+struct PerplexityDocument: Decodable, Sendable, Equatable {
+  var perplexity: Double
+  var scoredTokens: Int
+  var windows: Int
+}
+
+extension Outcome {
+  /// Reads stdout as exactly one JSON document.
+  func document<Document: Decodable>(_ type: Document.Type = Document.self) throws -> Document {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do {
+      return try decoder.decode(type, from: Data(output.utf8))
+    } catch {
+      throw ProcessError(description: "no \(type) (\(error)):\n\(self)")
+    }
+  }
+}
