@@ -73,31 +73,16 @@ extension Integration {
     )
       async throws
     {
-      let before = try privateDirectories()
       let model = ["--model", Goldens.demoModel.path] + Cluster.threeWorkers
       let command = try TrestleProcess([arguments[0]] + model + arguments.dropFirst())
-      var workers: [Int] = []
-      let isUp = try await eventually(within: .seconds(10)) {
-        workers = ProcessTable.children(of: Int(command.pid))
-        return workers.count == 3
-      }
-      try #require(isUp, "\(command.errors)")
+      let pipeline = try await PrivatePipeline(of: command, workerCount: 3)
       try await Task.sleep(for: .milliseconds(300))
       #expect(command.isRunning, "it was to be interrupted before its end")
+      #expect(FileManager.default.fileExists(atPath: pipeline.directory))
       command.signal(SIGINT)
       let outcome = try await command.wait(atMost: .seconds(5))
       #expect(outcome.status == (arguments[0] == "run" ? 130 : 1), "\(outcome)")
-      for pid in workers { #expect(!ProcessTable.isRunning(pid), "worker \(pid) still runs") }
-      #expect(try privateDirectories().isSubset(of: before), "a directory is left behind")
-    }
-
-    /// What private pipelines have made in /tmp.
-    private func privateDirectories() throws -> Set<String> {
-      Set(
-        try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter {
-          $0.wholeMatch(of: #/trestle-[A-Za-z0-9]{6}/#) != nil
-        }
-      )
+      pipeline.expectGone()
     }
   }
 }

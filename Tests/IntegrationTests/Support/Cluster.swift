@@ -86,6 +86,35 @@ func withCluster(
   }
 }
 
+/// The workers and the directory of a command that starts a pipeline of its own.
+struct PrivatePipeline {
+  let workers: [Int]
+  let directory: String
+
+  /// Waits until a command has started its workers.
+  init(of command: TrestleProcess, workerCount: Int) async throws {
+    var workers: [Int] = []
+    let areThere = try await eventually(within: .seconds(10)) {
+      workers = ProcessTable.children(of: Int(command.pid)).filter {
+        ProcessTable.arguments($0).contains("--coordinator")
+      }
+      return workers.count == workerCount
+    }
+    try #require(areThere, "workers \(workers): \(command.errors)")
+    self.workers = workers
+    let arguments = ProcessTable.arguments(workers[0])
+    let at = try #require(arguments.firstIndex(of: "--coordinator"))
+    let path = try #require(URL(string: arguments[at + 1])).path
+    directory = URL(filePath: path).deletingLastPathComponent().path
+  }
+
+  /// Expects that neither workers nor directory are left.
+  func expectGone(sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(!workers.contains(where: ProcessTable.isRunning), sourceLocation: sourceLocation)
+    #expect(!FileManager.default.fileExists(atPath: directory), sourceLocation: sourceLocation)
+  }
+}
+
 extension Golden.Case {
   /// The command line that submits this case's text; greedy, like the golden.
   func runOptions(tokens: Int) -> [String] {

@@ -16,6 +16,11 @@ enum ProcessTable {
     return names.compactMap { Int($0) }.filter { fields($0).dropFirst().first == "\(parent)" }
   }
 
+  /// The arguments a process was started with, its name first.
+  static func arguments(_ pid: Int) -> [String] {
+    (text("/proc/\(pid)/cmdline") ?? "").split(separator: "\0").map(String.init)
+  }
+
   /// The memory a process has in use (VmRSS); 0 if there is none.
   static func residentBytes(_ pid: Int) -> Int {
     guard let status = text("/proc/\(pid)/status") else { return 0 }
