@@ -123,6 +123,8 @@ struct MicroBatch: Sendable {
   var parts: [ScheduledRows]
   /// The slots it clears before its rows run.
   var cleared: [Int]
+  /// That a worker could not run it, while it waits for earlier ones.
+  var failure: StepFailed?
 }
 
 /// The coordinator's state.

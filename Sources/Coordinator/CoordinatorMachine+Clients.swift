@@ -1,4 +1,4 @@
-// The clients' side of the coordinator: requests in, text and results out, status and health.
+// The clients' side of the coordinator: requests in, text and results out.
 
 internal import Gemma
 internal import Wire
@@ -59,7 +59,7 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Admits a request, or refuses it by name.
+  /// Admits a request, or refuses it by name; `room` is how many tokens must fit behind the prompt.
   private mutating func open(
     _ tokens: [Int32],
     _ request: UInt64,
@@ -68,40 +68,8 @@ extension CoordinatorMachine {
     stops: [String],
     room: Int
   ) {
-    guard phase != .stopping else {
-      refuse(request, peer, .shuttingDown, "the coordinator is stopping")
-      return
-    }
-    guard !tokens.isEmpty else {
-      refuse(request, peer, .invalid, "the prompt is empty")
-      return
-    }
-    if let bad = tokens.first(where: { !(0..<model.config.vocabularySize).contains(Int($0)) }) {
-      refuse(
-        request,
-        peer,
-        .invalid,
-        "token \(bad) is outside the vocabulary of \(model.config.vocabularySize)"
-      )
-      return
-    }
-    guard tokens.count + room <= limits.contextTokens else {
-      refuse(
-        request,
-        peer,
-        .tooLong,
-        "the prompt has \(tokens.count) tokens, the context holds \(limits.contextTokens); "
-          + "shorten it or start with a larger --context"
-      )
-      return
-    }
-    guard queue.count < limits.queuedSessions else {
-      refuse(
-        request,
-        peer,
-        .busy,
-        "\(queue.count) requests wait already; try again later"
-      )
+    if let (code, message) = refusal(of: tokens, room: room) {
+      refuse(request, peer, code, message)
       return
     }
     guard !sessions.values.contains(where: { $0.peer == peer && $0.request == request }) else {
@@ -131,6 +99,30 @@ extension CoordinatorMachine {
       ),
       to: peer
     )
+  }
+
+  /// Returns why a prompt cannot be served; nil if it can.
+  private func refusal(
+    of tokens: [Int32],
+    room: Int
+  ) -> (code: RequestFailureCode, message: String)? {
+    if phase == .stopping { return (.shuttingDown, "the coordinator is stopping") }
+    if tokens.isEmpty { return (.invalid, "the prompt is empty") }
+    let vocabulary = model.config.vocabularySize
+    if let bad = tokens.first(where: { !(0..<vocabulary).contains(Int($0)) }) {
+      return (.invalid, "token \(bad) is outside the vocabulary of \(vocabulary)")
+    }
+    if tokens.count + room > limits.contextTokens {
+      return (
+        .tooLong,
+        "the prompt has \(tokens.count) tokens, the context holds \(limits.contextTokens); "
+          + "shorten it or start with a larger --context"
+      )
+    }
+    if queue.count >= limits.queuedSessions {
+      return (.busy, "\(queue.count) requests wait already; try again later")
+    }
+    return nil
   }
 
   private mutating func refuse(
@@ -217,96 +209,5 @@ extension CoordinatorMachine {
         endLayer: place.layers.upperBound
       )
     }
-  }
-}
-
-// MARK: - Status and health
-
-extension CoordinatorMachine {
-  private func milliseconds(since instant: ContinuousClock.Instant) -> Int {
-    Int(max(0, (now - instant) / .milliseconds(1)))
-  }
-
-  /// Returns a worker's state in one word, with the reason where it is not well.
-  private func state(of place: PlannedWorker) -> (state: HealthState, detail: String) {
-    guard let worker = workers[place.name] else {
-      return (.lost, "has not joined, or was lost and is awaited")
-    }
-    let age = now - worker.lastHeard
-    if age > .seconds(2) { return (.degraded, "no heartbeat for \(age / .milliseconds(1)) ms") }
-    let heartbeat = worker.heartbeat
-    if worker.preparedEpoch != epoch || phase == .gathering {
-      let percent = Int((heartbeat?.loadFraction ?? 0) * 100)
-      return (.loading, phase == .gathering ? "waiting for other workers" : "\(percent) %")
-    }
-    if let rejected = heartbeat?.rejectedMessages, rejected > 0 {
-      return (.ready, "\(rejected) malformed messages refused")
-    }
-    return (.ready, heartbeat?.detail ?? "")
-  }
-
-  private var serviceState: ServiceState {
-    switch phase {
-    case .gathering: hasServed ? .degraded : .waiting
-    case .preparing: .loading
-    case .serving: .ready
-    case .stopping: .stopping
-    }
-  }
-
-  func status(_ request: UInt64) -> StatusReply {
-    StatusReply(
-      request: request,
-      model: model.name,
-      epoch: epoch,
-      fingerprint: model.fingerprint,
-      state: serviceState,
-      sessions: sessions.count - queue.count,
-      queued: queue.count,
-      tokensPerSecond: throughput.tokensPerSecond(at: now),
-      uptimeMilliseconds: UInt64(milliseconds(since: began)),
-      protocolErrors: protocolErrors,
-      workers: zip(plan, stageMicroseconds).map { place, microseconds in
-        let worker = workers[place.name]
-        let (state, detail) = state(of: place)
-        return WorkerStatus(
-          name: place.name,
-          pid: worker?.hello.pid ?? 0,
-          device: place.device,
-          isEmulated: worker?.hello.isEmulated ?? false,
-          firstLayer: place.layers.lowerBound,
-          endLayer: place.layers.upperBound,
-          state: state,
-          residentBytes: worker?.heartbeat?.residentBytes ?? 0,
-          kvBytes: worker?.heartbeat?.kvBytes ?? 0,
-          busy: worker?.busyShare ?? 0,
-          busyMicroseconds: microseconds,
-          stepMilliseconds: Double(worker?.heartbeat?.lastStepMicroseconds ?? 0) / 1000,
-          heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
-          threads: worker?.hello.threads ?? 0,
-          loadFraction: worker?.heartbeat?.loadFraction ?? 0,
-          detail: detail
-        )
-      }
-    )
-  }
-
-  func health(_ request: UInt64) -> HealthReply {
-    let workers = plan.map { place in
-      let (state, detail) = state(of: place)
-      let worker = self.workers[place.name]
-      return WorkerHealth(
-        name: place.name,
-        pid: worker?.hello.pid ?? 0,
-        state: state,
-        heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
-        detail: detail
-      )
-    }
-    return HealthReply(
-      request: request,
-      isHealthy: workers.allSatisfy { $0.state == .ready },
-      workers: workers
-    )
   }
 }

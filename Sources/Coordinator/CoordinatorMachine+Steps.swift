@@ -89,13 +89,13 @@ extension CoordinatorMachine {
         deliver(part, session, scores: own.map(\.logProbability), payloads: [])
       }
     }
+    judgeFailure()
   }
 
   /// A step that does not fit its stage ends its sessions; one that could not be handed on is
   /// replayed, with all others, in a new epoch.
   mutating func stepFailed(_ failure: StepFailed) {
-    guard failure.epoch == epoch, let batch = inFlight.removeValue(forKey: failure.sequence)
-    else { return }
+    guard failure.epoch == epoch, inFlight[failure.sequence] != nil else { return }
     note(
       "step failed",
       [
@@ -107,6 +107,20 @@ extension CoordinatorMachine {
       restartEpoch()
       return
     }
+    inFlight[failure.sequence]?.failure = failure
+    judgeFailure()
+  }
+
+  /// Ends the sessions of the oldest micro-batch under way if it has failed.
+  ///
+  /// A failed one behind others waits for them. Each worker has a connection of its own, so the word
+  /// of an earlier step's failure may come later; and behind a step that was lost, the next ones find
+  /// gaps through no fault of theirs.
+  private mutating func judgeFailure() {
+    guard let oldest = inFlight.keys.min(), let batch = inFlight[oldest],
+      let failure = batch.failure
+    else { return }
+    inFlight[oldest] = nil
     for part in batch.parts {
       fail(part.session, .internal, "worker \(failure.worker) could not run it: \(failure.message)")
     }

@@ -30,7 +30,10 @@ extension CoordinatorMachine {
     }
     if let name = peers[peer] {
       // Repeated before the answer came: the worker must not be told that its place is taken.
-      send(.welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)), to: peer)
+      send(
+        .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
+        to: peer
+      )
       return
     }
     guard let place = freePlace(for: hello) else {

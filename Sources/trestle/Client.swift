@@ -78,6 +78,9 @@ final class Client {
       }
       if .now - asked > Self.askInterval {
         asked = .now
+        guard try endpoint.isListening() else {
+          throw CommandError("the coordinator at \(endpoint) has ended")
+        }
         _ = try socket.send(.healthRequest(HealthRequest(request: 0)))
       }
       let ready = try poll(

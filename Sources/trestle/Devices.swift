@@ -30,7 +30,7 @@ enum DeviceKind: String, CaseIterable {
 
   func makeBackend(threads: Int, pinnedTo cpus: [Int]?) throws -> any Backend {
     switch self {
-    case .cpu: try CPUBackend(threads: threads, pinnedTo: cpus)
+    case .cpu: try CPU(threads: threads, pinnedTo: cpus)
     case .reference: ReferenceBackend()
     }
   }

@@ -49,7 +49,7 @@ extension CaseMaker {
         }
       }
     }
-    return cases + roundedMatmul()
+    return cases + roundedMatmul() + [rewrittenInput(.q8_0), rewrittenInput(.q4_K)]
   }
 
   /// Products of inputs that int8 does not hold exactly, and one input for two products.
@@ -67,6 +67,29 @@ extension CaseMaker {
       ]
       return builder.finish(lengths: [4, 7], tolerance: type.roundedTolerance)
     }
+  }
+
+  /// A buffer is multiplied, changed in place, and multiplied again.
+  private func rewrittenInput(_ type: TensorType) -> ConformanceCase {
+    var builder = CaseBuilder(self, "matmul \(type), input changed between")
+    let input = builder.input("input", width: 256)
+    let stream = builder.input("stream", width: 256)
+    let outputs = [builder.output("before", width: 20), builder.output("after", width: 20)]
+    let weight = builder.weight("weight", 20, 256, type)
+    let change = AddNormed(
+      input: input,
+      norm: builder.norm("gain", 256),
+      residuals: [Plane(stream)],
+      scale: 1,
+      output: stream,
+      next: nil
+    )
+    builder.program.ops = [
+      .matmul(Matmul(input: stream, weight: weight, output: outputs[0])),
+      .addNormed(change),
+      .matmul(Matmul(input: stream, weight: weight, output: outputs[1])),
+    ]
+    return builder.finish(lengths: [3, 6], tolerance: Tolerance.int8)
   }
 
   func logits() -> [ConformanceCase] {

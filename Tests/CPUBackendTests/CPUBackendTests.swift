@@ -35,15 +35,15 @@ import Testing
 
   @Test(arguments: [0, -1, 5000])
   func `a senseless number of threads is refused`(_ threads: Int) {
-    let error = error { _ = try CPUBackend(threads: threads, pinnedTo: nil) }
+    let error = error { _ = try CPU(threads: threads, pinnedTo: nil) }
     #expect(error?.code == .device)
     #expect(error?.message.contains("\(threads)") == true)
   }
 
   @Test func `pinning needs one CPU that exists for each thread`() {
-    #expect(error { _ = try CPUBackend(threads: 2, pinnedTo: [0]) }?.code == .device)
-    #expect(error { _ = try CPUBackend(threads: 1, pinnedTo: [-1]) }?.code == .device)
-    #expect(error { _ = try CPUBackend(threads: 1, pinnedTo: [1 << 40]) }?.code == .device)
+    #expect(error { _ = try CPU(threads: 2, pinnedTo: [0]) }?.code == .device)
+    #expect(error { _ = try CPU(threads: 1, pinnedTo: [-1]) }?.code == .device)
+    #expect(error { _ = try CPU(threads: 1, pinnedTo: [1 << 40]) }?.code == .device)
   }
 
   @Test func `a pinned backend computes the same`() async throws {
@@ -56,7 +56,7 @@ import Testing
       Thread.detachNewThread { [limits] in
         let result = Result { () throws -> [[Float]] in
           let (program, weights) = Self.matmul()
-          let backend = try CPUBackend(threads: 2, pinnedTo: cpus)
+          let backend = try CPU(threads: 2, pinnedTo: cpus)
           let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
           let batch = Batch(rows: [Row(slot: 0, position: 0, token: 0, isWanted: true)])
           return try executable.run(batch, inputs: [(0..<64).map { Float($0) - 31 }])
@@ -68,14 +68,14 @@ import Testing
 
   @Test func `an empty step gives empty outputs`() throws {
     let (program, weights) = Self.matmul()
-    let backend = try CPUBackend(threads: 2, pinnedTo: nil)
+    let backend = try CPU(threads: 2, pinnedTo: nil)
     let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
     #expect(try executable.run(Batch(rows: []), inputs: [[]]) == [[]])
   }
 
   @Test func `inputs of another size are refused with both sizes`() throws {
     let (program, weights) = Self.matmul()
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
     let batch = Batch(rows: [Row(slot: 0, position: 0, token: 0, isWanted: true)])
     let error = error { _ = try executable.run(batch, inputs: [[1, 2, 3]]) }
@@ -85,7 +85,7 @@ import Testing
 
   @Test func `a token outside the vocabulary is refused before anything runs`() throws {
     let testCase = ConformanceCase.lifecycle(seed: 1)
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     let executable = try backend.compile(
       testCase.program,
       weights: testCase.weights,
@@ -106,7 +106,7 @@ import Testing
       }
     }
     let (program, weights) = Self.matmul()
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     let error = error {
       _ = try backend.compile(program, weights: Truncated(source: weights), limits: limits) { _ in }
     }
@@ -130,7 +130,7 @@ import Testing
         output: BufferID(index: 1)
       )
     )
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     guard case .unsupported(let reason) = backend.support(for: op) else {
       Issue.record("columns 128..<384 of blocks of 256 are said to be supported")
       return
@@ -154,7 +154,7 @@ import Testing
   ])
   func `senseless limits are refused`(_ limits: ExecutableLimits) throws {
     let (program, weights) = Self.matmul()
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     let error = error {
       _ = try backend.compile(program, weights: weights, limits: limits) { _ in }
     }
@@ -163,7 +163,7 @@ import Testing
 
   @Test func `caches beyond the address space are refused, not trapped on`() throws {
     let testCase = ConformanceCase.lifecycle(seed: 1)
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     let most = Int(Int32.max)
     let error = error {
       _ = try backend.compile(
@@ -177,7 +177,7 @@ import Testing
 
   @Test func `weights are used in place, and progress reaches its end`() throws {
     let (program, weights) = Self.matmul()
-    let backend = try CPUBackend(threads: 1, pinnedTo: nil)
+    let backend = try CPU(threads: 1, pinnedTo: nil)
     var fractions: [Double] = []
     let executable = try backend.compile(program, weights: weights, limits: limits) {
       fractions.append($0)

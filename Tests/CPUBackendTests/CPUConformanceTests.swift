@@ -22,12 +22,12 @@ private let seed = testSeed(default: 20_240_817)
     var peers: [Peer] = []
     for set in instructionSets {
       for threads in [1, 3] {
-        let backend = try CPUBackend(threads: threads, pinnedTo: nil, instructionSet: set)
+        let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: set)
         peers.append(Peer(name: "\(set) on \(threads) threads", backend: backend))
       }
     }
     let report = checkConformance(
-      of: try CPUBackend(threads: 2, pinnedTo: nil),
+      of: try CPU(threads: 2, pinnedTo: nil),
       peers: peers,
       kinds: [kind],
       seed: seed
@@ -39,7 +39,7 @@ private let seed = testSeed(default: 20_240_817)
 
   @Test(arguments: instructionSets)
   func `slots are forgotten, misfit batches refused`(_ set: InstructionSet) throws {
-    let backend = try CPUBackend(threads: 2, pinnedTo: nil, instructionSet: set)
+    let backend = try CPU(threads: 2, pinnedTo: nil, instructionSet: set)
     let wrong = try checkLifecycle(of: backend, seed: seed)
     #expect(wrong.isEmpty, "\(wrong)")
   }

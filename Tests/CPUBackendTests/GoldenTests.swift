@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct `Goldens on the CPU backend` {
   private func checks(_ name: String) throws -> GoldenChecks {
-    try GoldenChecks(name, backend: CPUBackend(threads: 2, pinnedTo: nil))
+    try GoldenChecks(name, backend: CPU(threads: 2, pinnedTo: nil))
   }
 
   @Test(arguments: Goldens.gemma3n + Goldens.gemma3)

@@ -9,9 +9,9 @@ import TestSupport
 import Testing
 
 @Suite struct `Invariance of whole models` {
-  private let backend: CPUBackend
+  private let backend: CPU
 
-  init() throws { backend = try CPUBackend(threads: 1, pinnedTo: nil) }
+  init() throws { backend = try CPU(threads: 1, pinnedTo: nil) }
 
   /// The checkpoint, and its longest case: far beyond the sliding window.
   private func model(_ name: String) throws -> (checkpoint: Checkpoint, tokens: [Int32]) {

@@ -4,6 +4,7 @@ import BackendConformance
 import CPUBackend
 import CPUKernels
 import Compute
+import Foundation
 import TestSupport
 import Testing
 
@@ -60,6 +61,73 @@ private let seed = testSeed(default: 31)
       )
     }
     #expect(got.map(\.bitPattern) == halves.map { halfToFloat($0).bitPattern })
+  }
+
+  /// Calls a kernel with one row of `width`, given as the pointer and the width.
+  private func onOneRow(
+    _ values: inout [Float],
+    _ body: (cpu_plane, UnsafePointer<cpu_step>) -> Void
+  ) {
+    let width = Int64(values.count)
+    unsafe values.withUnsafeMutableBufferPointer { row in
+      let plane = unsafe cpu_plane(base: row.baseAddress, width: width, plane: 0, row_set: 0)
+      var step = unsafe cpu_step()
+      unsafe step.counts = (1, 1)
+      unsafe withUnsafePointer(to: &step) { unsafe body(plane, $0) }
+    }
+  }
+
+  @Test(arguments: instructionSets)
+  func `gelu is within 1e-6 of itself in f64`(_ set: InstructionSet) throws {
+    let kernels = try kernels(set)
+    let inputs = stride(from: Float(-12), through: 12, by: 1 / 64).map { $0 }
+    var got = inputs
+    var ones = Array(repeating: Float(1), count: inputs.count)
+    unsafe onOneRow(&got) { gate, step in
+      unsafe onOneRow(&ones) { other, _ in
+        var args = unsafe cpu_gate_args()
+        unsafe args.gate = unsafe gate
+        unsafe args.other = unsafe other
+        unsafe kernels.gate(&args, step, 0, 1)
+      }
+    }
+    for (input, value) in zip(inputs, got) {
+      let x = Double(input)
+      let want = 0.5 * x * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
+      // Relative where gelu is near x; where it vanishes, f64's own 1 + tanh cancels.
+      #expect(abs(Double(value) - want) <= 1e-6 * max(abs(want), 1e-3), "gelu(\(input))")
+    }
+  }
+
+  @Test(arguments: instructionSets)
+  func `tanh is within six roundings of itself in f64`(_ set: InstructionSet) throws {
+    let kernels = try kernels(set)
+    let inputs = stride(from: Float(-10), through: 10, by: 1 / 128).map { $0 }
+    // A softcap of 1 over the identity: one column of weights, an input of 1.
+    var got = inputs
+    var one: [Float] = [1]
+    unsafe onOneRow(&got) { output, step in
+      unsafe onOneRow(&one) { input, _ in
+        unsafe inputs.withUnsafeBytes { weights in
+          var args = unsafe cpu_matmul_args()
+          unsafe args.weight = unsafe cpu_matrix(
+            bytes: weights.bindMemory(to: UInt8.self).baseAddress,
+            rows: Int64(inputs.count),
+            columns: 1,
+            row_bytes: 4,
+            type: CPU_F32
+          )
+          unsafe args.input = unsafe input
+          unsafe args.output = unsafe output
+          unsafe args.softcap = 1
+          unsafe kernels.matmul.0?(&args, step, 0, 1)
+        }
+      }
+    }
+    for (input, value) in zip(inputs, got) {
+      let want = tanh(Double(input))
+      #expect(abs(Double(value) - want) <= 6 * 0x1p-24 * abs(want), "tanh(\(input))")
+    }
   }
 
   private struct Quantised {

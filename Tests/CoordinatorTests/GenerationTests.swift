@@ -232,28 +232,119 @@ import Wire
     )
   }
 
-  @Test func `clears that went down with a failed step are not forgotten`() throws {
-    // A's slot is cleared by the step that fails; C has that slot by then and is under way.
-    let harness = Harness(limits: Harness.limits(slots: 2))
+  @Test func `a session behind a failed step is replayed, and a slot it cleared is cleared again`()
+    throws
+  {
+    let harness = Harness(limits: Harness.limits(slots: 2, maxRows: 4))
     harness.serve()
-    harness.ask(Harness.generate(.tokens([5, 6]), request: 1, count: 30))
-    harness.settle(computing: false)
-    for endpoint in ["ipc://cpu0.1", "ipc://cpu1.2"] { harness.compute(endpoint) }
-    harness.settle(computing: false)
-    harness.ask(Harness.generate(.tokens([7]), request: 2))
-    harness.ask(.cancel(Cancel(request: 1)))
+    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    /// Lets one step through both stages.
+    func computeOne() {
+      for stage in stages { harness.compute(stage.hello.dataEndpoint) }
+      harness.settle(computing: false)
+    }
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 1, count: 1))
+    harness.ask(Harness.generate(.tokens(Array(20..<32)), request: 2))
     harness.ask(Harness.generate(.tokens([8, 9]), request: 3))
+    // The first has its only token; the third gets its slot.
+    computeOne()
+    computeOne()
+    try #require(harness.sentSteps.count == 4)
+    let (failing, behind) = (harness.sentSteps[2], harness.sentSteps[3])
+    try #require(failing.cleared.count == 1)
+    try #require(Set(behind.rows.map(\.slot)) == [0, 1])
+    stages[0].nextFailure = .step
+    harness.settle()
+    #expect(harness.outcome(2).failed?.code == .internal)
+    let want = harness.model.continuation(of: [8, 9], Harness.sampling(), count: 8)
+    #expect(harness.outcome(3).failed == nil)
+    #expect(harness.outcome(3).tokens == want)
+    #expect(harness.machine.epoch == 1)
+    #expect(harness.machine.freeSlots.sorted() == [0, 1])
+  }
+
+  @Test func `a slot that only the failed step cleared is cleared again`() throws {
+    let harness = Harness(limits: Harness.limits(slots: 2, maxRows: 4))
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 1, count: 1))
+    harness.ask(Harness.generate(.tokens(Array(20..<32)), request: 2))
+    for worker in harness.workers { harness.compute(worker.hello.dataEndpoint) }
+    harness.settle(computing: false)
+    try #require(harness.outcome(1).isOver)
+    try #require(harness.sentSteps.last?.cleared == [0])
+    // The step before goes through, the one that clears does not.
+    for worker in harness.workers { harness.compute(worker.hello.dataEndpoint) }
     try #require(harness.worker("cpu0")).nextFailure = .step
     harness.settle()
-    harness.ask(Harness.generate(.tokens([10]), request: 4))
+    #expect(harness.outcome(2).failed != nil)
+    for request in UInt64(3)...4 {
+      harness.ask(Harness.generate(.tokens([8, 9]), request: request))
+    }
     harness.settle()
-    let outcomes = (2...4).map { harness.outcome($0) }
-    // One step failed: at most the sessions in it.
-    #expect(outcomes.count { $0.failed != nil } <= 1)
-    for (outcome, prompt) in zip(outcomes, [[7], [8, 9], [10]]) where outcome.failed == nil {
-      let prompt = prompt.map(Int32.init)
-      let want = harness.model.continuation(of: prompt, Harness.sampling(), count: 8)
-      #expect(outcome.tokens == want, "\(prompt)")
+    let want = harness.model.continuation(of: [8, 9], Harness.sampling(), count: 8)
+    #expect(harness.outcome(3).tokens == want)
+    #expect(harness.outcome(4).tokens == want)
+  }
+
+  @Test func `a failed step is judged when those before it have come back`() throws {
+    let harness = Harness(limits: Harness.limits(slots: 1, maxRows: 4))
+    harness.serve()
+    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    harness.ask(Harness.generate(.tokens(Array(20..<32))))
+    harness.compute(stages[0].hello.dataEndpoint)
+    stages[0].nextFailure = .step
+    harness.compute(stages[0].hello.dataEndpoint)
+    harness.deliver(from: stages[0].results)
+    #expect(harness.outcome().failed == nil)
+    harness.compute(stages[1].hello.dataEndpoint)
+    harness.deliver(from: stages[1].results)
+    #expect(harness.outcome().failed?.code == .internal)
+    harness.settle()
+    #expect(harness.machine.freeSlots == [0])
+  }
+
+  @Test func `a step that finds a gap behind a lost one is replayed with it`() throws {
+    let harness = Harness(limits: Harness.limits(slots: 1, maxRows: 4))
+    harness.serve()
+    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    let prompt: [Int32] = Array(20..<32)
+    harness.ask(Harness.generate(.tokens(prompt)))
+    try #require(harness.sentSteps.count == 2)
+    // The first chunk is not handed on; the second is, and does not fit.
+    stages[0].nextFailure = .handOff
+    harness.compute(stages[0].hello.dataEndpoint)
+    harness.compute(stages[0].hello.dataEndpoint)
+    harness.compute(stages[1].hello.dataEndpoint)
+    // The second one's failure comes first.
+    harness.deliver(from: stages[1].results)
+    #expect(harness.outcome().failed == nil)
+    harness.settle()
+    #expect(harness.machine.epoch == 2)
+    #expect(
+      harness.outcome().tokens
+        == harness.model.continuation(of: prompt, Harness.sampling(), count: 8)
+    )
+  }
+
+  @Test func `an evaluation that is replayed says nothing twice`() throws {
+    var limits = Harness.limits()
+    limits.maxLogits = 2 * 64
+    for kind in EvaluationKind.allCases {
+      let harness = Harness(limits: limits)
+      harness.serve()
+      harness.ask(Harness.evaluate([5, 9, 13, 4, 8, 12, 3, 7], kind))
+      for _ in 0..<2 {
+        for worker in harness.workers { harness.compute(worker.hello.dataEndpoint) }
+        harness.settle(computing: false)
+      }
+      #expect(harness.outcome().evaluated.count == 2)
+      harness.crash(try #require(harness.worker("cpu1")))
+      harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
+      harness.start(Harness.hello("cpu1"))
+      harness.settle()
+      let parts = harness.outcome().evaluated
+      #expect(parts.map(\.firstPosition) == [0, 2, 4, 6])
+      #expect(parts.map(\.isLast) == [false, false, false, true])
     }
   }
 

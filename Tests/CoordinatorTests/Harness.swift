@@ -39,7 +39,7 @@ final class Harness {
   private(set) var steps: [String: [Step]] = [:]
   private var firstStage: String?
   /// What clients have got, and in what order the answers came.
-  private(set) var outcomes: [Request: Outcome] = [:]
+  private var outcomes: [Request: Outcome] = [:]
   private(set) var replies: [Message] = []
   /// The next steps that the first stage does not take.
   var stepsToRefuse = 0
@@ -53,6 +53,10 @@ final class Harness {
   private(set) var sentSteps: [Step] = []
   private(set) var connected: [String] = []
   private(set) var sentToPeers: [PeerID: [Message]] = [:]
+  /// Results that have come in, for a test to send once more.
+  private(set) var arrivedResults: [(message: Message, payloads: [[Float]])] = []
+  /// Requests that were in a step which failed as a test wanted: they may fail.
+  private(set) var mayFail: Set<Request> = []
 
   init(
     plan: [PlannedWorker] = Harness.plan(2),
@@ -155,6 +159,7 @@ final class Harness {
     guard var queue = toCoordinator[peer], !queue.isEmpty else { return }
     let (message, payloads) = queue.removeFirst()
     toCoordinator[peer] = queue.isEmpty ? nil : queue
+    if case .stepDone = message { arrivedResults.append((message, payloads)) }
     handle(.message(message, from: peer, payloads: payloads))
   }
 
@@ -185,6 +190,12 @@ final class Harness {
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
     guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
+    if worker.nextFailure == .step, step.epoch == machine.epoch {
+      for part in machine.inFlight[step.sequence]?.parts ?? [] {
+        guard let session = machine.sessions[part.session] else { continue }
+        mayFail.insert(Request(client: Int(session.peer.bytes[1]), request: session.request))
+      }
+    }
     switch worker.run(step) {
     case .handOff(let next, let endpoint): steps[endpoint, default: []].append(next)
     case .done(let done, let payloads):
@@ -251,25 +262,25 @@ final class Harness {
   private func record(_ message: Message, _ payloads: [[Float]], _ client: Int) {
     replies.append(message)
     switch message {
-    case .accepted(let answer): note(answer.request, client) { $0.accepted = answer }
+    case .accepted(let answer): change(answer.request, client) { $0.accepted = answer }
     case .delta(let delta):
-      note(delta.request, client) {
+      change(delta.request, client) {
         $0.tokens += delta.tokens
         $0.text += delta.text
       }
     case .evaluated(let part):
-      note(part.request, client) {
+      change(part.request, client) {
         $0.evaluated.append(part)
         $0.logits += payloads
         $0.isOver = part.isLast
       }
     case .finished(let finished):
-      note(finished.request, client) {
+      change(finished.request, client) {
         $0.finished = finished
         $0.isOver = true
       }
     case .requestFailed(let failure):
-      note(failure.request, client) {
+      change(failure.request, client) {
         $0.failed = failure
         $0.isOver = true
       }
@@ -277,7 +288,7 @@ final class Harness {
     }
   }
 
-  private func note(_ request: UInt64, _ client: Int, _ edit: (inout Outcome) -> Void) {
+  private func change(_ request: UInt64, _ client: Int, _ edit: (inout Outcome) -> Void) {
     let key = Request(client: client, request: request)
     var outcome = outcomes[key] ?? Outcome()
     // A number may be used again when its request is over.

@@ -7,7 +7,9 @@ private let functionLineLimit = 70
 private let fileLineLimit = 600
 
 /// Functions over the limit: `path: name` and why it is one function.
-private let longFunctions: [String: String] = [:]
+private let longFunctions: [String: String] = [
+  "Sources/Wire/Message+Envelope.swift: init": "one switch with a case for each message"
+]
 
 /// Files over the limit, and why each is one subject.
 private let longFiles: [String: String] = [:]

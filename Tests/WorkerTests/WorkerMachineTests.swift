@@ -155,6 +155,16 @@ extension [WorkerAction] {
     #expect((want - 1...want + 1).contains(counts))
   }
 
+  @Test func `what is new is told at the next tick, not at the next interval`() {
+    var bench = Bench.serving()
+    #expect(bench.tick(after: .milliseconds(1)).heartbeats.map(\.state) == [.waiting])
+    #expect(bench.tick(after: .milliseconds(1)).heartbeats.isEmpty)
+    _ = bench.receive(.assign(Bench.assign(epoch: 3)))
+    _ = bench.handle(.prepared(epoch: 3))
+    #expect(bench.tick(after: .milliseconds(1)).heartbeats.map(\.state) == [.ready])
+    #expect(bench.tick(after: .milliseconds(1)).heartbeats.isEmpty)
+  }
+
   @Test func `an absurd interval does not stop the heartbeats`() {
     var bench = Bench.serving(heartbeatMilliseconds: 0)
     #expect(bench.tick(after: .milliseconds(1)).heartbeats.count == 1)

@@ -1,7 +1,7 @@
 // Products of float weights (f32, f16, bf16) and f32 activations.
 //
-// One arithmetic, whatever the tile: sixteen sums, column c in lane c mod 16, ascending; product and
-// sum rounded apart; the lanes added at the end as in sum_lanes.
+// One arithmetic, whatever the tile: sixteen sums, column c in lane c mod 16, ascending; product
+// and sum rounded apart; the lanes added at the end as in sum_lanes.
 
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
 enum { WEIGHT_ROWS = 4, INPUT_ROWS = 4 };  // 16 sums and 4 inputs of 32 registers

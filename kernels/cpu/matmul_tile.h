@@ -137,8 +137,8 @@ static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
 // have arrived when the tile comes to them; to the second cache, since the first is too small.
 enum { BYTES_AHEAD = 32768, CACHE_LINE = 64 };
 
-// Few rows of activations: decode a unit of blocks, use it, go on. Tiles follow each other in memory,
-// so while one is used, as many bytes are asked for further on.
+// Few rows of activations: decode a unit of blocks, use it, go on. Tiles follow each other in
+// memory, so while one is used, as many bytes are asked for further on.
 static INLINE void multiply_streaming(const cpu_matmul_args *args, const cpu_step *step,
                                       const weight_tile *tile, weight_format format,
                                       unpacker unpack, int rows) {

@@ -1,7 +1,7 @@
 // One lane for each of TILE weight rows: what a product with quantised weights needs of an
-// instruction set. Weights are turned around as they are read, so that lane r of vector j holds four
-// consecutive weights of row r; an activation's four bytes are then the same for all lanes, and no
-// sum ever crosses lanes.
+// instruction set. Weights are turned around as they are read, so that lane r of vector j holds
+// four consecutive weights of row r; an activation's four bytes are then the same for all lanes,
+// and no sum ever crosses lanes.
 //
 //   memory, 16 bytes of each row           registers, one 4-byte word of each row
 //   row 0   w0 w1 w2 w3                    out[0] = row 0 w0, row 1 w0, row 2 w0, ...

@@ -1,3 +1,5 @@
+// Opening models of both formats: names, shapes, bytes, and what is refused.
+
 import Compute
 import Foundation
 import Gemma

@@ -1,3 +1,5 @@
+// Reading GGUF files as they should be; GGUFAttackTests.swift has those that should not.
+
 import Compute
 import Gemma
 import TestSupport

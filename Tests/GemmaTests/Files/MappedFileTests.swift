@@ -1,3 +1,5 @@
+// Mapping and reading parts of files, and files that are none.
+
 import Foundation
 import Gemma
 import TestSupport

@@ -1,3 +1,5 @@
+// From GGUF metadata to a config: every key, its default, and what is refused.
+
 import Gemma
 import TestSupport
 import Testing

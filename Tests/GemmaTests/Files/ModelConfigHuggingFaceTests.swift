@@ -1,3 +1,5 @@
+// From config.json to a config: old and new spellings, defaults, and what is refused.
+
 import Foundation
 import Gemma
 import TestSupport

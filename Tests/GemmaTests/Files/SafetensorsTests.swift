@@ -1,3 +1,5 @@
+// Safetensors headers: sound ones, and every way to break one.
+
 import Foundation
 import Gemma
 import TestSupport

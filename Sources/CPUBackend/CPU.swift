@@ -5,7 +5,7 @@ internal import CPUKernels
 package import Compute
 
 /// Runs programs on some of the machine's CPU cores.
-@safe package struct CPUBackend: Backend {
+@safe package struct CPU: Backend {
   package let device = "cpu"
   /// The instruction set in use.
   package let instructionSet: InstructionSet

@@ -1,0 +1,92 @@
+// How the pipeline and each worker are, for whoever asks.
+
+internal import Wire
+
+extension CoordinatorMachine {
+  private func milliseconds(since instant: ContinuousClock.Instant) -> Int {
+    Int(max(0, (now - instant) / .milliseconds(1)))
+  }
+
+  /// Returns a worker's state in one word, with the reason where it is not well.
+  private func state(of place: PlannedWorker) -> (state: HealthState, detail: String) {
+    guard let worker = workers[place.name] else {
+      return (.lost, "has not joined, or was lost and is awaited")
+    }
+    let age = now - worker.lastHeard
+    if age > .seconds(2) { return (.degraded, "no heartbeat for \(age / .milliseconds(1)) ms") }
+    let heartbeat = worker.heartbeat
+    if worker.preparedEpoch != epoch || phase == .gathering {
+      let percent = Int((heartbeat?.loadFraction ?? 0) * 100)
+      return (.loading, phase == .gathering ? "waiting for other workers" : "\(percent) %")
+    }
+    if let rejected = heartbeat?.rejectedMessages, rejected > 0 {
+      return (.ready, "\(rejected) malformed messages refused")
+    }
+    return (.ready, heartbeat?.detail ?? "")
+  }
+
+  private var serviceState: ServiceState {
+    switch phase {
+    case .gathering: hasServed ? .degraded : .waiting
+    case .preparing: .loading
+    case .serving: .ready
+    case .stopping: .stopping
+    }
+  }
+
+  func status(_ request: UInt64) -> StatusReply {
+    StatusReply(
+      request: request,
+      model: model.name,
+      epoch: epoch,
+      fingerprint: model.fingerprint,
+      state: serviceState,
+      sessions: sessions.count - queue.count,
+      queued: queue.count,
+      tokensPerSecond: throughput.tokensPerSecond(at: now),
+      uptimeMilliseconds: UInt64(milliseconds(since: began)),
+      protocolErrors: protocolErrors,
+      workers: zip(plan, stageMicroseconds).map { place, microseconds in
+        let worker = workers[place.name]
+        let (state, detail) = state(of: place)
+        return WorkerStatus(
+          name: place.name,
+          pid: worker?.hello.pid ?? 0,
+          device: place.device,
+          isEmulated: worker?.hello.isEmulated ?? false,
+          firstLayer: place.layers.lowerBound,
+          endLayer: place.layers.upperBound,
+          state: state,
+          residentBytes: worker?.heartbeat?.residentBytes ?? 0,
+          kvBytes: worker?.heartbeat?.kvBytes ?? 0,
+          busy: worker?.busyShare ?? 0,
+          busyMicroseconds: microseconds,
+          stepMilliseconds: Double(worker?.heartbeat?.lastStepMicroseconds ?? 0) / 1000,
+          heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
+          threads: worker?.hello.threads ?? 0,
+          loadFraction: worker?.heartbeat?.loadFraction ?? 0,
+          detail: detail
+        )
+      }
+    )
+  }
+
+  func health(_ request: UInt64) -> HealthReply {
+    let workers = plan.map { place in
+      let (state, detail) = state(of: place)
+      let worker = self.workers[place.name]
+      return WorkerHealth(
+        name: place.name,
+        pid: worker?.hello.pid ?? 0,
+        state: state,
+        heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
+        detail: detail
+      )
+    }
+    return HealthReply(
+      request: request,
+      isHealthy: workers.allSatisfy { $0.state == .ready },
+      workers: workers
+    )
+  }
+}

@@ -1,0 +1,27 @@
+// The reference backend under the suite for all backends. What it computes is compared with itself
+// there (its values are tested with the goldens); what is shown here is that batches do not matter.
+
+import BackendConformance
+import Compute
+import TestSupport
+import Testing
+
+private let seed = testSeed(default: 20_240_817)
+
+@Suite struct `Reference backend conformance` {
+  // Those that know of positions and row sets; the others see one row at a time.
+  @Test(arguments: [OpKind.appendKV, .attend, .keepWanted])
+  func `a row's result depends neither on its batch nor on how its session was cut`(
+    _ kind: OpKind
+  ) {
+    let report = checkConformance(of: ReferenceBackend(), kinds: [kind], seed: seed)
+    #expect(report.failures.isEmpty, "\(report)")
+    #expect(report.skipped.isEmpty, "\(report.skipped)")
+    #expect(report.caseCount > 0)
+  }
+
+  @Test func `slots are forgotten, misfit batches refused`() throws {
+    let wrong = try checkLifecycle(of: ReferenceBackend(), seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
+}

@@ -1,0 +1,59 @@
+// What a session asks of the pipeline, position by position.
+
+import Coordinator
+import Testing
+import Wire
+
+@Suite struct `A session` {
+  private func session(_ goal: SessionGoal) -> Session {
+    Session(
+      id: 1,
+      peer: PeerID([1]),
+      request: 1,
+      goal: goal,
+      tokens: [10, 11, 12, 13],
+      detokenizer: nil,
+      stops: [],
+      now: .now
+    )
+  }
+
+  private func outputs(_ session: Session) -> [RowOutput] {
+    session.tokens.indices.map { session.output(at: $0) }
+  }
+
+  @Test func `a generation asks for a token behind its last one alone`() {
+    let sampling = Harness.sampling()
+    var session = session(
+      .generate(sampling: sampling, maxTokens: 9, ignoresEndOfTurn: false)
+    )
+    #expect(outputs(session) == [.none, .none, .none, .sample(sampling)])
+    session.tokens.append(14)
+    #expect(outputs(session) == [.none, .none, .none, .none, .sample(sampling)])
+    #expect(session.generatedCount == 1)
+  }
+
+  @Test func `an evaluation asks for logits everywhere, or for the next token's score`() {
+    #expect(outputs(session(.logits)) == Array(repeating: .logits, count: 4))
+    #expect(
+      outputs(session(.scores(first: 0)))
+        == [.score(target: 11), .score(target: 12), .score(target: 13), .none]
+    )
+    #expect(outputs(session(.scores(first: 3))) == [.none, .none, .score(target: 13), .none])
+    #expect(outputs(session(.scores(first: 4))) == Array(repeating: .none, count: 4))
+  }
+
+  @Test func `replayed, it asks for nothing that has been delivered`() {
+    for goal in [SessionGoal.logits, .scores(first: 0)] {
+      var session = session(goal)
+      session.submitted = 3
+      session.completed = 2
+      let before = outputs(session)
+      session.rewind()
+      #expect(session.pendingCount == 4)
+      #expect(before[..<2].allSatisfy { $0 == .none })
+      #expect(outputs(session) == before)
+      #expect(before[2] != .none)
+    }
+  }
+}
