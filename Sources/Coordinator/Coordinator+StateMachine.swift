@@ -151,7 +151,7 @@ package struct CoordinatorMachine {
   /// By the step's sequence number.
   var inFlight: [UInt64: MicroBatch] = [:]
   /// How long each stage has computed in this epoch, as the steps tell.
-  var stageMicroseconds: [UInt64]
+  var stageClocks: [StageClock]
   /// Epochs since a step last came back.
   var fruitlessEpochs = 0
   static let maxFruitlessEpochs = 8
@@ -159,7 +159,8 @@ package struct CoordinatorMachine {
   var hasServed = false
   var nextSequence: UInt64 = 1
   var nextSession: UInt64 = 1
-  var throughput = Throughput()
+  /// Tokens generated or evaluated.
+  var tokensServed = RecentSum()
   var protocolErrors: UInt64 = 0
   let began: ContinuousClock.Instant
   var now: ContinuousClock.Instant
@@ -176,7 +177,7 @@ package struct CoordinatorMachine {
     self.limits = limits
     self.now = now
     began = now
-    stageMicroseconds = Array(repeating: 0, count: plan.count)
+    stageClocks = Array(repeating: StageClock(), count: plan.count)
     freeSlots = Array((0..<limits.slots).reversed())
     scheduler = Scheduler(
       maxRows: limits.maxRows,
@@ -271,24 +272,5 @@ package struct CoordinatorMachine {
     for worker in workers.values {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
     }
-  }
-}
-
-/// Tokens a second over the last seconds.
-struct Throughput: Sendable {
-  private static let window = Duration.seconds(5)
-  private var samples: [(at: ContinuousClock.Instant, tokens: Int)] = []
-
-  mutating func add(_ tokens: Int, at now: ContinuousClock.Instant) {
-    guard tokens > 0 else { return }
-    samples.append((now, tokens))
-    if let fresh = samples.firstIndex(where: { now - $0.at <= Self.window }), fresh > 0 {
-      samples.removeFirst(fresh)
-    }
-  }
-
-  func tokensPerSecond(at now: ContinuousClock.Instant) -> Double {
-    let tokens = samples.filter { now - $0.at <= Self.window }.reduce(0) { $0 + $1.tokens }
-    return Double(tokens) / (Self.window / .seconds(1))
   }
 }

@@ -43,10 +43,10 @@ extension CoordinatorMachine {
       state: serviceState,
       sessions: sessions.count - queue.count,
       queued: queue.count,
-      tokensPerSecond: throughput.tokensPerSecond(at: now),
+      tokensPerSecond: tokensServed.perSecond(at: now),
       uptimeMilliseconds: UInt64(milliseconds(since: began)),
       protocolErrors: protocolErrors,
-      workers: zip(plan, stageMicroseconds).map { place, microseconds in
+      workers: zip(plan, stageClocks).map { place, clock in
         let worker = workers[place.name]
         let (state, detail) = state(of: place)
         return WorkerStatus(
@@ -59,9 +59,9 @@ extension CoordinatorMachine {
           state: state,
           residentBytes: worker?.heartbeat?.residentBytes ?? 0,
           kvBytes: worker?.heartbeat?.kvBytes ?? 0,
-          busy: worker?.busyShare ?? 0,
-          busyMicroseconds: microseconds,
-          stepMilliseconds: Double(worker?.heartbeat?.lastStepMicroseconds ?? 0) / 1000,
+          busy: clock.busyShare(at: now),
+          busyMicroseconds: UInt64(clock.total / .microseconds(1)),
+          stepMilliseconds: clock.lastStep / .milliseconds(1),
           heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
           threads: worker?.hello.threads ?? 0,
           loadFraction: worker?.heartbeat?.loadFraction ?? 0,

@@ -71,8 +71,8 @@ extension CoordinatorMachine {
       return
     }
     fruitlessEpochs = 0
-    for (stage, time) in zip(stageMicroseconds.indices, done.stageMicroseconds) {
-      stageMicroseconds[stage] &+= time
+    for (stage, time) in zip(stageClocks.indices, done.stageMicroseconds) {
+      stageClocks[stage].add(.microseconds(Int64(clamping: time)), at: now)
     }
     var results: [Int: [RowResult]] = [:]  // by slot
     for result in done.results { results[result.slot, default: []].append(result) }
@@ -157,7 +157,7 @@ extension CoordinatorMachine {
     guard var session = sessions[id],
       case .generate(_, let maxTokens, let ignoresEndOfTurn) = session.goal
     else { return }
-    throughput.add(1, at: now)
+    tokensServed.add(1, at: now)
     session.completed = session.tokens.count
     if session.timing.firstToken == nil { session.timing.firstToken = now }
     session.timing.lastToken = now
@@ -199,7 +199,7 @@ extension CoordinatorMachine {
     var session = session
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     session.completed = fresh.upperBound
-    throughput.add(fresh.count, at: now)
+    tokensServed.add(Double(fresh.count), at: now)
     let isLast = session.completed == session.tokens.count
     sessions[session.id] = session
     send(

@@ -10,8 +10,6 @@ struct WorkerRecord: Sendable {
   var preparedEpoch: UInt32?
   var lastHeard: ContinuousClock.Instant
   var heartbeat: Heartbeat?
-  /// The share of the time between the last two heartbeats that it computed.
-  var busyShare = 0.0
 }
 
 extension CoordinatorMachine {
@@ -103,7 +101,7 @@ extension CoordinatorMachine {
   private mutating func assign() {
     epoch += 1
     phase = .preparing
-    stageMicroseconds = Array(repeating: 0, count: plan.count)
+    stageClocks = Array(repeating: StageClock(), count: plan.count)
     for (stage, place) in plan.enumerated() {
       guard let worker = workers[place.name] else { continue }
       let next = stage + 1 < plan.count ? workers[plan[stage + 1].name] : nil
@@ -159,13 +157,6 @@ extension CoordinatorMachine {
       return
     }
     var worker = record
-    if let last = worker.heartbeat, heartbeat.busyMicroseconds >= last.busyMicroseconds {
-      let busy = Duration.microseconds(
-        Int64(clamping: heartbeat.busyMicroseconds - last.busyMicroseconds)
-      )
-      let elapsed = now - worker.lastHeard
-      worker.busyShare = elapsed > .zero ? min(1, max(0, busy / elapsed)) : 0
-    }
     worker.lastHeard = now
     worker.heartbeat = heartbeat
     workers[name] = worker

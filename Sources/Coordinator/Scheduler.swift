@@ -16,7 +16,9 @@ package struct ScheduledRows: Sendable, Hashable {
 package struct Scheduler: Sendable {
   /// The most rows a micro-batch may have.
   package let maxRows: Int
-  /// The most rows a micro-batch may have when it gives logits back: they are large.
+  /// The most rows of a micro-batch that evaluations want logits of: they are large.
+  ///
+  /// Generating sessions want one row each, and there are only so many.
   package let maxLogitsRows: Int
   package let stageCount: Int
 
@@ -39,28 +41,30 @@ package struct Scheduler: Sendable {
     // What is ready now is shared with the micro-batches that may still be started.
     let groups = stageCount - inFlight
     let share = (ready.count + groups - 1) / groups
-    var budget = maxRows
+    var rows = maxRows
+    var logitsRows = maxLogitsRows
     var scheduled: [ScheduledRows] = []
     for session in ready.prefix(share) {
-      let count = min(session.pendingCount, budget, limit(session.goal))
-      guard count > 0 else { break }
-      budget -= count
-      scheduled.append(
-        ScheduledRows(
-          session: session.id,
-          positions: session.submitted..<(session.submitted + count)
-        )
-      )
+      let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
+      guard !positions.isEmpty else { break }
+      scheduled.append(ScheduledRows(session: session.id, positions: positions))
       // Logits of several sessions in one message would be told apart only by counting rows.
       if case .logits = session.goal { break }
     }
     return scheduled
   }
 
-  private func limit(_ goal: SessionGoal) -> Int {
-    switch goal {
-    case .generate: maxRows
-    case .logits, .scores: maxLogitsRows
+  /// Returns the session's next positions that fit what is left of a micro-batch.
+  private func chunk(of session: Session, rows: inout Int, logitsRows: inout Int) -> Range<Int> {
+    var end = session.submitted
+    while end < session.tokens.count, rows > 0 {
+      if session.goal.isEvaluation, session.output(at: end) != .none {
+        guard logitsRows > 0 else { break }
+        logitsRows -= 1
+      }
+      rows -= 1
+      end += 1
     }
+    return session.submitted..<end
   }
 }

@@ -12,6 +12,14 @@ package enum SessionGoal: Sendable {
   case logits
   /// The log probability of each token from `first` on, given those before it.
   case scores(first: Int)
+
+  /// Whether the request asks for numbers instead of new tokens.
+  package var isEvaluation: Bool {
+    switch self {
+    case .generate: false
+    case .logits, .scores: true
+    }
+  }
 }
 
 /// A request that is waiting or being served.

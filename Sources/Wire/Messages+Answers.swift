@@ -163,7 +163,7 @@ package struct Evaluated: Sendable, Hashable {
   package var rowCount: Int
   /// Nothing follows.
   package var isLast: Bool
-  /// Of rowCount tokens; empty for logits.
+  /// One for each of the rows whose next token is scored; empty for logits.
   package var scores: [Double]
 
   package init(request: UInt64, firstPosition: Int, rowCount: Int, isLast: Bool, scores: [Double]) {

@@ -82,6 +82,8 @@ final class ComputeLoop: Sendable {
       for command in commands.takeAll() {
         switch command {
         case .install(let transfer, let next):
+          // A loader may be overtaken by that of a later epoch.
+          guard transfer.stage.epoch > stage?.epoch ?? 0 else { continue }
           try sockets.connectNext(next)
           stage = transfer.stage
           reports.post(.installed(epoch: transfer.stage.epoch))

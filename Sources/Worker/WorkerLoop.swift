@@ -50,7 +50,8 @@ package final class WorkerLoop {
   private let compute: ComputeLoop
   private let loads: Mailbox<WorkerEvent>
   private var computeThread: Thread?
-  private var loader: Thread?
+  /// One an assignment; an earlier one may still run when the next begins.
+  private var loaders: [Thread] = []
 
   package init(
     _ options: WorkerOptions,
@@ -178,9 +179,8 @@ package final class WorkerLoop {
 
   /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
   private func prepare(_ assign: Assign) throws {
-    loader?.join()
     let (checkpoint, backend, compute, loads) = (checkpoint, backend, compute, loads)
-    loader = try Thread {
+    let loader = try Thread {
       do {
         let next = assign.nextEndpoint.isEmpty ? nil : try Endpoint(assign.nextEndpoint)
         let stage = try Self.makeStage(assign, checkpoint, backend) { fraction in
@@ -191,6 +191,7 @@ package final class WorkerLoop {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
       }
     }
+    loaders.append(loader)
   }
 
   private static func makeStage(
@@ -228,7 +229,7 @@ package final class WorkerLoop {
   }
 
   private func shutDown() {
-    loader?.join()
+    for loader in loaders { loader.join() }
     compute.commands.post(.stop)
     computeThread?.join()
     control.close()

@@ -9,8 +9,9 @@ import Testing
 private let seed = testSeed(default: 20_240_817)
 
 @Suite struct `Reference backend conformance` {
-  // Those that know of positions and row sets; the others see one row at a time.
-  @Test(arguments: [OpKind.appendKV, .attend, .keepWanted])
+  // Those that know of positions and row sets: the cases of appendKV attend as well. The other ops
+  // see one row at a time.
+  @Test(arguments: [OpKind.appendKV, .keepWanted])
   func `a row's result depends neither on its batch nor on how its session was cut`(
     _ kind: OpKind
   ) {

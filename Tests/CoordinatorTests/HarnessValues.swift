@@ -89,7 +89,6 @@ extension Harness {
 
   static func heartbeat(
     loadFraction: Double = 1,
-    busyMicroseconds: UInt64 = 0,
     rejected: UInt64 = 0
   ) -> Heartbeat {
     Heartbeat(
@@ -98,7 +97,7 @@ extension Harness {
       loadFraction: loadFraction,
       steps: 3,
       rows: 9,
-      busyMicroseconds: busyMicroseconds,
+      busyMicroseconds: 100_000,
       lastStepMicroseconds: 1500,
       stepInProgressMicroseconds: 0,
       residentBytes: 4096,

@@ -50,10 +50,9 @@ import Wire
     let harness = Harness()
     harness.serve()
     harness.pass(.milliseconds(250))
-    // Of the 250 ms since, 100 ms computing.
     harness.now += .milliseconds(250)
     for worker in harness.workers {
-      let heartbeat = Harness.heartbeat(busyMicroseconds: 100_000)
+      let heartbeat = Harness.heartbeat()
       harness.handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
     }
     harness.ask(Harness.generate(.tokens([5, 6]), count: 3))
@@ -74,8 +73,9 @@ import Wire
     #expect(first?.firstLayer == 0 && first?.endLayer == 2)
     #expect(first?.state == .ready)
     #expect(first?.residentBytes == 4096 && first?.kvBytes == 512)
-    #expect(first.map { abs($0.busy - 0.4) < 1e-9 } == true)
-    #expect(first?.stepMilliseconds == 1.5)
+    // 40 µs of the last five seconds; 10 µs in the last step.
+    #expect(first.map { abs($0.busy - 8e-6) < 1e-12 } == true)
+    #expect(first?.stepMilliseconds == 0.01)
     #expect(first?.heartbeatAgeMilliseconds == 120)
     #expect(first?.threads == 2)
     // Three steps with rows and one that clears; 10 µs each on stage 0, 11 on stage 1.

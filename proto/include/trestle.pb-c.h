@@ -1045,7 +1045,7 @@ struct  Trestle__Evaluated
    */
   protobuf_c_boolean is_last;
   /*
-   * of rowCount tokens; empty for logits
+   * one for each of the rows whose next token is scored; empty for logits
    */
   size_t n_scores;
   double *scores;
