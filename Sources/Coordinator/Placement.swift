@@ -1,5 +1,7 @@
 // Which worker holds which layers.
 
+package import Gemma
+
 /// The layers of each stage, in pipeline order.
 package struct Placement: Sendable, Hashable {
   /// Contiguous, non-empty, from layer 0 to the model's last.
@@ -48,31 +50,56 @@ package struct Placement: Sendable, Hashable {
     }
   }
 
-  /// Cuts the layers evenly in proportion to each worker's threads, every stage at least one.
+  /// Cuts the layers so that the slowest stage is as fast as can be.
+  ///
+  /// A stage costs what its layers read, and the last one what the logits read besides, divided by
+  /// its threads: decoding is bound by memory. Exact, by dynamic programming over the stages.
   ///
   /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers.
-  package init(threads: [Int], layerCount: Int) throws(CoordinatorError) {
+  package init(cost: DecodeCost, threads: [Int]) throws(CoordinatorError) {
+    let layerCount = cost.layers.count
     guard threads.count <= layerCount, !threads.isEmpty else {
       throw CoordinatorError(
         .placement,
         "\(threads.count) devices for \(layerCount) layers; each needs at least one layer"
       )
     }
-    // Largest remainders: floors first, then one more layer where most is missing.
-    let total = threads.reduce(0) { $0 + max(1, $1) }
-    let shares = threads.map { Double(layerCount * max(1, $0)) / Double(total) }
-    var split = shares.map { max(1, Int($0)) }
-    while split.reduce(0, +) != layerCount {
-      let missing = split.reduce(0, +) < layerCount
-      let candidates = split.indices.filter { missing || split[$0] > 1 }
-      let order = { (left: Int, right: Int) in
-        shares[left] - Double(split[left]) < shares[right] - Double(split[right])
+    // best[end]: the first stages hold layers 0..<end.
+    var best: [Cut?] = Array(repeating: nil, count: layerCount + 1)
+    best[0] = Cut(slowest: 0, squares: 0, ends: [])
+    for (stage, threadCount) in threads.enumerated() {
+      var next: [Cut?] = Array(repeating: nil, count: layerCount + 1)
+      let isLast = stage == threads.count - 1
+      for first in 0..<layerCount {
+        guard let before = best[first] else { continue }
+        var bytes = isLast ? cost.head : 0
+        for end in (first + 1)...layerCount {
+          bytes += cost.layers[end - 1]
+          let cut = before.adding(bytes / Double(max(1, threadCount)), end: end)
+          if next[end].map({ cut < $0 }) ?? true { next[end] = cut }
+        }
       }
-      guard let index = missing ? candidates.max(by: order) : candidates.min(by: order) else {
-        break
-      }
-      split[index] += missing ? 1 : -1
+      best = next
     }
+    let ends = best[layerCount]?.ends ?? []
+    let split = zip(ends, [0] + ends).map { $0 - $1 }
     try self.init(split: split, layerCount: layerCount, workerCount: threads.count)
+  }
+
+  /// The first stages of a placement being searched.
+  private struct Cut: Comparable {
+    /// The costliest stage.
+    var slowest: Double
+    /// Among equals, the more even one wins.
+    var squares: Double
+    var ends: [Int]
+
+    func adding(_ cost: Double, end: Int) -> Cut {
+      Cut(slowest: max(slowest, cost), squares: squares + cost * cost, ends: ends + [end])
+    }
+
+    static func < (left: Cut, right: Cut) -> Bool {
+      (left.slowest, left.squares) < (right.slowest, right.squares)
+    }
   }
 }

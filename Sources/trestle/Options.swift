@@ -78,7 +78,7 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Layers a worker, for example 10,10,10. Default: in proportion to the threads.",
+      "Layers a worker, for example 10,10,10. Default: such that no stage is slower than need be.",
       valueName: "layers"
     )
   )

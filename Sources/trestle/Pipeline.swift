@@ -28,7 +28,7 @@ struct Pipeline {
           workerCount: workers.count
         )
       } else {
-        try Placement(threads: workers.map(\.threads), layerCount: layerCount)
+        try Placement(cost: checkpoint.decodeCost, threads: workers.map(\.threads))
       }
     let most = checkpoint.config.contextTokens
     if let context = options.context, context > most {

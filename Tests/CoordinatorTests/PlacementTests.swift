@@ -1,6 +1,7 @@
-// Which worker holds which layers: splits as asked for, and splits by threads.
+// Which worker holds which layers: splits as asked for, and splits by cost.
 
 import Coordinator
+import Gemma
 import TestSupport
 import Testing
 
@@ -42,46 +43,66 @@ import Testing
     }
   }
 
+  /// Layers that all read the same, and logits that read nothing.
+  private func even(_ layerCount: Int) -> DecodeCost {
+    DecodeCost(layers: Array(repeating: 1, count: layerCount), head: 0)
+  }
+
   @Test func `more devices than layers, or none, are refused`() {
     for threads in [[], [1, 1, 1, 1]] {
       let message = refusal { () throws(CoordinatorError) in
-        try Placement(threads: threads, layerCount: 3)
+        try Placement(cost: even(3), threads: threads)
       }
       #expect(message?.contains("\(threads.count) devices for 3 layers") == true)
     }
   }
 
-  @Test func `equal threads share evenly, unequal ones in proportion`() throws {
-    #expect(counts(try Placement(threads: [1, 1, 1], layerCount: 30)) == [10, 10, 10])
-    #expect(counts(try Placement(threads: [2, 1], layerCount: 30)) == [20, 10])
-    #expect(counts(try Placement(threads: [1, 1, 4], layerCount: 35)) == [6, 6, 23])
-    #expect(counts(try Placement(threads: [100, 1, 1], layerCount: 4)) == [2, 1, 1])
-    #expect(counts(try Placement(threads: [0, 0], layerCount: 2)) == [1, 1])
+  @Test func `equal threads share equal layers evenly, unequal ones in proportion`() throws {
+    #expect(counts(try Placement(cost: even(30), threads: [1, 1, 1])) == [10, 10, 10])
+    #expect(counts(try Placement(cost: even(30), threads: [2, 1])) == [20, 10])
+    #expect(counts(try Placement(cost: even(4), threads: [100, 1, 1])) == [2, 1, 1])
+    #expect(counts(try Placement(cost: even(2), threads: [0, 0])) == [1, 1])
   }
 
-  @Test(.seeded(default: 61)) func `a split by threads is whole, fair and leaves nobody empty`()
-    throws
-  {
+  @Test func `large logits leave fewer layers to the last stage`() throws {
+    let cost = DecodeCost(layers: Array(repeating: 1, count: 18), head: 4)
+    #expect(counts(try Placement(cost: cost, threads: [1, 1])) == [11, 7])
+    let huge = DecodeCost(layers: Array(repeating: 1, count: 18), head: 48)
+    #expect(counts(try Placement(cost: huge, threads: [1, 1, 1])).sorted() == [1, 8, 9])
+    #expect(counts(try Placement(cost: huge, threads: [1, 1, 1])).last == 1)
+  }
+
+  @Test(.seeded(default: 61)) func `no other split has a faster slowest stage`() throws {
     var random = SeededRandom(testSeed(default: 61))
-    for _ in 0..<fuzzIterations(default: 2000) {
-      let layerCount = Int.random(in: 1...62, using: &random)
-      let workers = Int.random(in: 1...min(layerCount, 9), using: &random)
-      let threads = (0..<workers).map { _ in Int.random(in: 1...24, using: &random) }
-      let split = counts(try Placement(threads: threads, layerCount: layerCount))
-      let total = threads.reduce(0, +)
-      #expect(split.count == workers)
-      #expect(split.reduce(0, +) == layerCount)
-      #expect(split.allSatisfy { $0 >= 1 })
-      let shares = threads.map { Double(layerCount * $0) / Double(total) }
-      for (count, share) in zip(split, shares) where shares.allSatisfy({ $0 >= 1 }) {
-        // Nobody is a whole layer away from its share.
-        #expect(abs(Double(count) - share) < 1, "\(threads) → \(split) of \(layerCount)")
+    for _ in 0..<fuzzIterations(default: 300) {
+      let layerCount = Int.random(in: 1...9, using: &random)
+      let threads = (0..<Int.random(in: 1...min(layerCount, 4), using: &random)).map { _ in
+        Int.random(in: 1...8, using: &random)
       }
-      for (one, other) in zip(threads, split).flatMap({ pair in
-        zip(threads, split).map { (pair, $0) }
-      }) where one.0 > other.0 {
-        #expect(one.1 >= other.1, "\(threads) → \(split) of \(layerCount)")
-      }
+      let cost = DecodeCost(
+        layers: (0..<layerCount).map { _ in Double.random(in: 0...4, using: &random) },
+        head: Double.random(in: 0...20, using: &random)
+      )
+      let split = counts(try Placement(cost: cost, threads: threads))
+      let best = everySplit(of: layerCount, into: threads.count)
+        .map { slowest($0, cost, threads) }.min()
+      #expect(slowest(split, cost, threads) == best, "\(threads) → \(split) of \(cost)")
+    }
+  }
+
+  private func slowest(_ split: [Int], _ cost: DecodeCost, _ threads: [Int]) -> Double {
+    var layers = cost.layers[...]
+    return zip(split.indices, split).map { stage, count in
+      let head = stage == split.count - 1 ? cost.head : 0
+      defer { layers = layers.dropFirst(count) }
+      return layers.prefix(count).reduce(head, +) / Double(threads[stage])
+    }.max() ?? 0
+  }
+
+  private func everySplit(of layerCount: Int, into stageCount: Int) -> [[Int]] {
+    if stageCount == 1 { return [[layerCount]] }
+    return (1...(layerCount - stageCount + 1)).flatMap { first in
+      everySplit(of: layerCount - first, into: stageCount - 1).map { [first] + $0 }
     }
   }
 }

@@ -1,0 +1,35 @@
+// What one decoded token costs a stage, in the currency that bounds it: bytes of weights read.
+
+/// Bytes of weights that one token reads.
+package struct DecodeCost: Sendable, Hashable {
+  /// Of each layer.
+  package var layers: [Double]
+  /// Of the logits, and what else only the last stage computes.
+  package var head: Double
+
+  package init(layers: [Double], head: Double) {
+    self.layers = layers
+    self.head = head
+  }
+}
+
+extension Checkpoint {
+  /// The bytes one token reads, layer by layer.
+  ///
+  /// Rows looked up in a table are not counted: they are some kilobytes.
+  package var decodeCost: DecodeCost {
+    var cost = DecodeCost(layers: Array(repeating: 0, count: config.layers.count), head: 0)
+    for weight in weights {
+      let bytes = Double(weight.tensor.byteCount)
+      switch weight.name {
+      case .layer(let layer, _): cost.layers[layer] += bytes
+      case .model(.perLayerModelProjection):
+        for layer in cost.layers.indices { cost.layers[layer] += bytes / Double(cost.layers.count) }
+      case .model(.altupProjection): cost.layers[0] += bytes
+      case .model(.embedTokens), .model(.altupUnembedProjection): cost.head += bytes
+      case .model(.norm), .model(.embedTokensPerLayer), .model(.perLayerProjectionNorm): break
+      }
+    }
+    return cost
+  }
+}
