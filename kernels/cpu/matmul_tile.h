@@ -141,10 +141,10 @@ enum { BYTES_AHEAD = 32768, CACHE_LINE = 64 };
 // memory, so while one is used, as many bytes are asked for further on.
 static INLINE void multiply_streaming(const cpu_matmul_args *args, const cpu_step *step,
                                       const weight_tile *tile, weight_format format,
-                                      unpacker unpack, int rows) {
+                                      unpacker unpack, int64_t row, int rows) {
   tile_block blocks[8];
   tile_f32 sums[ROWS_TOGETHER];
-  activation_rows x = activations_from(&args->quantised, 0);
+  activation_rows x = activations_from(&args->quantised, row);
   int64_t count = args->weight.columns / 32;
   int64_t bytes_per_block = TILE * tile->stride / count;
   const uint8_t *ahead = tile->rows + BYTES_AHEAD;
@@ -162,7 +162,31 @@ static INLINE void multiply_streaming(const cpu_matmul_args *args, const cpu_ste
     }
   }
 #pragma clang loop unroll(full)
-  for (int m = 0; m < rows; m++) store_tile(args, step, tile, m, sums[m]);
+  for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);
+}
+
+// Up to how many rows of activations a tile is streamed for instead of decoded into the scratch:
+// writing a decoded tile and reading it back costs more than decoding it four times (SPEED.md,
+// entry 1).
+enum { STREAMED_ROWS = 32 };
+
+// The first group reads the tile from memory, the others find it in the cache.
+static INLINE void multiply_few(const cpu_matmul_args *args, const cpu_step *step,
+                                const weight_tile *tile, weight_format format, unpacker unpack,
+                                int64_t rows) {
+  int64_t row = 0;
+  for (; row + ROWS_TOGETHER <= rows; row += ROWS_TOGETHER) {
+    multiply_streaming(args, step, tile, format, unpack, row, ROWS_TOGETHER);
+  }
+  if (ROWS_TOGETHER > 4 && row + 4 <= rows) {
+    multiply_streaming(args, step, tile, format, unpack, row, 4);
+    row += 4;
+  }
+  if (row + 2 <= rows) {
+    multiply_streaming(args, step, tile, format, unpack, row, 2);
+    row += 2;
+  }
+  if (row < rows) multiply_streaming(args, step, tile, format, unpack, row, 1);
 }
 
 static INLINE void multiply_group(const cpu_matmul_args *args, const cpu_step *step,
@@ -222,12 +246,8 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
   int64_t decoded = args->weight.columns / 32 * (int64_t)sizeof(tile_block);
   for (int64_t column = units.first * 16; column < end; column += TILE) {
     weight_tile tile = tile_at(&args->weight, column, scratch + decoded);
-    if (rows == 1) {
-      multiply_streaming(args, step, &tile, format, unpack, 1);
-    } else if (rows == 2) {
-      multiply_streaming(args, step, &tile, format, unpack, 2);
-    } else if (rows == 4) {
-      multiply_streaming(args, step, &tile, format, unpack, 4);
+    if (rows <= STREAMED_ROWS) {
+      multiply_few(args, step, &tile, format, unpack, rows);
     } else {
       multiply_decoded(args, step, &tile, format, unpack, (tile_block *)scratch, rows);
     }
