@@ -72,7 +72,9 @@ extension EndpointClaim {
 
   private static func reason() -> String { unsafe String(cString: strerror(errno)) }
 
-  /// Makes the socket's directory if it is absent; an existing one must be a directory.
+  /// Makes the socket's directory if it is absent.
+  ///
+  /// An existing one must be ours or root's: who owns it can put a socket of their own in our place.
   private static func prepareDirectory(of path: String) throws(WireError) {
     guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return }
     let directory = String(path[..<slash])
@@ -83,6 +85,12 @@ extension EndpointClaim {
     var status = stat()
     guard unsafe stat(directory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
       throw WireError(.endpoint, "\(directory) is not a directory")
+    }
+    guard status.st_uid == geteuid() || status.st_uid == 0 else {
+      throw WireError(
+        .endpoint,
+        "\(directory) belongs to user \(status.st_uid); choose an --endpoint in a directory of yours"
+      )
     }
   }
 

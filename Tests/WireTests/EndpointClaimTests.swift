@@ -23,6 +23,24 @@ import Wire
     }
   }
 
+  @Test(
+    .enabled(
+      if: geteuid() == 0,
+      "only root can make another user's directory"
+    )
+  )
+  func `another user's directory is refused by name`() throws {
+    try withTemporaryDirectory { directory in
+      let foreign = directory + "/foreign"
+      try #require(unsafe mkdir(foreign, 0o777) == 0 && chown(foreign, 12_345, 12_345) == 0)
+      let error = #expect(throws: WireError.self) {
+        try EndpointClaim(Endpoint("ipc://\(foreign)/front"))
+      }
+      #expect(error?.code == .endpoint)
+      #expect(error?.message.contains("\(foreign) belongs to user 12345") == true)
+    }
+  }
+
   @Test func `its directories are for this user alone, and are removed at the end`() throws {
     try withTemporaryDirectory { directory in
       let endpoint = try Endpoint("ipc://\(directory)/new/front")
