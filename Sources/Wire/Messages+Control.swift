@@ -329,9 +329,9 @@ package struct Assign: Sendable, Hashable {
   }
 }
 
-/// Coordinator → worker: finish the step, say Goodbye and end.
+/// Coordinator → worker: finish the step and end.
 ///
-/// Answered by Goodbye.
+/// Not answered; the end of the process is the answer.
 package struct Shutdown: Sendable, Hashable {
   package var reason: String
 

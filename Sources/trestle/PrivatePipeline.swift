@@ -64,15 +64,17 @@ final class PrivatePipeline {
         try coordinator.run(untilReadable: stopSignal.descriptor)
       } catch {
         progress.clear()
-        state.withLock { $0.failure = "\(error)" }
+        let wasReady = state.withLock { state in
+          state.failure = "\(error)"
+          return state.isReady
+        }
+        // Before that, `waitUntilReady` tells; later the client only learns that it has ended.
+        if wasReady { logger.error("pipeline ended", metadata: ["reason": "\(error)"]) }
       }
       state.withLock { $0.hasEnded = true }
       changed.post(())
     }
   }
-
-  /// The reason the pipeline ended by itself; nil while it runs.
-  var failure: String? { state.withLock { $0.failure } }
 
   private func waitUntilReady(_ interrupt: CInt) throws {
     while true {

@@ -692,8 +692,8 @@ struct  Trestle__Assign
 
 
 /*
- * Coordinator → worker: finish the step, say Goodbye and end.
- * Answered by Goodbye.
+ * Coordinator → worker: finish the step and end.
+ * Not answered; the end of the process is the answer.
  */
 struct  Trestle__Shutdown
 {
