@@ -1,5 +1,5 @@
 // The backend for CPU cores: a program becomes a list of kernel calls, which a pool of threads walks
-// in one go per step. Weights are used where they lie in the model file.
+// in one go per step.
 
 internal import CPUKernels
 package import Compute
@@ -69,13 +69,12 @@ package import Compute
   ) throws -> any Executable {
     try program.validate()
     try check(limits)
-    let loaded = unsafe CPUWeights(kernels: kernels)
+    let loaded = unsafe CPUWeights(kernels: kernels, pool: pool)
     for (index, op) in program.ops.enumerated() {
       if case .unsupported(let reason) = support(for: op) {
         throw ComputeError(.unsupported, reason, context: "op \(index), \(op.name)")
       }
       for weight in op.weights { try loaded.load(weight, from: weights) }
-      progress(Double(index + 1) / Double(program.ops.count))
     }
     var lowering = unsafe try CallLowering(
       program: program,
@@ -83,7 +82,7 @@ package import Compute
       weights: loaded,
       limits: limits
     )
-    try lowering.lower()
+    try lowering.lower(progress: progress)
     return try CPUExecutable(lowering, pool: pool)
   }
 

@@ -1,4 +1,5 @@
-// Weights as the kernels see them: in place in the model file, or small ones as f32 copies.
+// Weights as the kernels see them: in place in the model file, packed for products, or small ones as
+// f32 copies.
 
 internal import CPUKernels
 internal import Compute
@@ -8,7 +9,11 @@ internal import Compute
 /// Keeps whatever owns their bytes alive.
 @safe final class CPUWeights {
   private let kernels: UnsafePointer<cpu_kernels>
+  private let pool: ThreadPool
   private var mapped: [WeightRef: WeightBytes] = [:]
+  private var usedInPlace: Set<WeightRef> = []
+  private let arena = PackedArena()
+  private var packed: [WeightRef: UnsafeMutablePointer<UInt8>] = unsafe [:]
   private var copies: [CopyKey: UnsafeMutableBufferPointer<Float>] = unsafe [:]
 
   private struct CopyKey: Hashable {
@@ -16,18 +21,24 @@ internal import Compute
     var offset: Float
   }
 
-  init(kernels: UnsafePointer<cpu_kernels>) { unsafe self.kernels = unsafe kernels }
+  /// The threads of `pool` pack.
+  init(kernels: UnsafePointer<cpu_kernels>, pool: ThreadPool) {
+    unsafe self.kernels = unsafe kernels
+    self.pool = pool
+  }
 
   deinit {
     unsafe copies.values.forEach { unsafe $0.deallocate() }
   }
 
   /// Bytes used in place.
-  var mappedByteCount: Int { mapped.values.reduce(0) { unsafe $0 + $1.bytes.count } }
+  var mappedByteCount: Int {
+    usedInPlace.reduce(0) { unsafe $0 + (mapped[$1]?.bytes.count ?? 0) }
+  }
 
-  /// Bytes of the f32 copies.
+  /// Bytes of packed weights and of the f32 copies.
   var ownedByteCount: Int {
-    unsafe copies.values.reduce(0) { $0 + $1.count * MemoryLayout<Float>.stride }
+    unsafe copies.values.reduce(arena.byteCount) { $0 + $1.count * MemoryLayout<Float>.stride }
   }
 
   /// Fetches a weight's bytes, once.
@@ -57,8 +68,43 @@ internal import Compute
     mapped[weight] = bytes
   }
 
-  /// Returns a loaded weight as a kernel operand.
+  /// Returns a loaded weight as a kernel operand, in place.
   func matrix(_ weight: WeightRef) -> cpu_matrix {
+    usedInPlace.insert(weight)
+    return unsafe stored(weight)
+  }
+
+  /// Returns a loaded quantised weight packed for products.
+  ///
+  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  func packed(_ weight: WeightRef) throws(ComputeError) -> cpu_matrix {
+    var matrix = unsafe stored(weight)
+    if let known = unsafe packed[weight] {
+      unsafe matrix.bytes = unsafe UnsafePointer(known)
+      return unsafe matrix
+    }
+    let rows = unsafe Int(cpu_packed_rows(matrix.rows))
+    let size = try product(rows, unsafe Int(matrix.row_bytes), purpose: weight.name)
+    let target = unsafe try arena.allocate(size, purpose: "packed \(weight.name)")
+    unsafe run(kernels.pointee.pack, cpu_pack_args(source: matrix, packed: target))
+    unsafe packed[weight] = unsafe target
+    mapped[weight]?.letGo()
+    unsafe matrix.bytes = unsafe UnsafePointer(target)
+    return unsafe matrix
+  }
+
+  /// Runs a kernel that needs no rows on all threads.
+  private func run<Arguments>(_ kernel: cpu_kernel?, _ arguments: Arguments) {
+    unsafe withUnsafePointer(to: arguments) { pointer in
+      let call = unsafe cpu_call(run: kernel, args: pointer, waits: false)
+      var step = unsafe cpu_step()
+      unsafe withUnsafePointer(to: call) {
+        unsafe pool.run(UnsafeBufferPointer(start: $0, count: 1), &step)
+      }
+    }
+  }
+
+  private func stored(_ weight: WeightRef) -> cpu_matrix {
     guard let bytes = mapped[weight],
       let rowByteCount = weight.type.byteCount(columns: weight.columns)
     else { preconditionFailure("\(weight.name) was not loaded") }
@@ -79,7 +125,7 @@ internal import Compute
     if let known = unsafe copies[key], let base = known.baseAddress {
       return unsafe UnsafePointer(base)
     }
-    let matrix = unsafe matrix(weight)
+    let matrix = unsafe stored(weight)
     let count = weight.rows.count * weight.columns
     let copy = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(count, 1))
     unsafe copy.initialize(repeating: 0)

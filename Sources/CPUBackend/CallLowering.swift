@@ -33,8 +33,12 @@ internal import Compute
     caches = try CPUCaches(program.caches, limits: limits)
   }
 
-  mutating func lower() throws(ComputeError) {
-    for op in program.ops { try lower(op) }
+  /// Lowers all ops, and packs their weights on the way.
+  mutating func lower(progress: (Double) -> Void) throws(ComputeError) {
+    for (index, op) in program.ops.enumerated() {
+      try lower(op)
+      progress(Double(index + 1) / Double(program.ops.count))
+    }
   }
 
   private mutating func lower(_ op: Op) throws(ComputeError) {
@@ -84,13 +88,16 @@ internal import Compute
   ) throws(ComputeError) {
     var source = input.region
     var copy = unsafe cpu_quantised()
+    var matrix = unsafe cpu_matrix()
     if weight.type.isQuantised {
+      unsafe matrix = unsafe try weights.packed(weight)
       unsafe copy = unsafe try emitQuantise(input)
       source = input.region.quantised
-      scratchByteCount = max(scratchByteCount, Int(cpu_matmul_scratch(Int64(weight.columns))))
+    } else {
+      unsafe matrix = unsafe weights.matrix(weight)
     }
     let arguments = unsafe cpu_matmul_args(
-      weight: weights.matrix(weight),
+      weight: matrix,
       input: input.operand,
       quantised: copy,
       output: output.operand,

@@ -129,9 +129,9 @@ internal import Compute
   func quantised(_ plane: RowPlane) throws(ComputeError) -> cpu_quantised {
     let width = plane.width
     let blocks = width / 32
-    // Per row: quants, then scales, sums and pairs of half sums of 4 bytes for each block.
+    // Per row: quants, then a scale, a sum, eight sums and two half sums, 4 bytes each, a block.
     let purpose = "int8 activations"
-    let perRow = try product(blocks, 32 + 4 * 4, purpose: purpose)
+    let perRow = try product(blocks, 32 + 5 * 4, purpose: purpose)
     let memory: MappedMemory
     if let known = quantised[plane.region] {
       memory = known
@@ -142,11 +142,13 @@ internal import Compute
     }
     let scales = unsafe memory.base + limits.maxRows * width
     let sums = unsafe scales + limits.maxRows * blocks * 4
-    let halfSums = unsafe sums + limits.maxRows * blocks * 4
+    let eights = unsafe sums + limits.maxRows * blocks * 4
+    let halfSums = unsafe eights + limits.maxRows * blocks * 4
     return unsafe cpu_quantised(
       quants: memory.base.assumingMemoryBound(to: Int8.self),
       scales: scales.assumingMemoryBound(to: Float.self),
       sums: sums.assumingMemoryBound(to: Float.self),
+      eights: eights.assumingMemoryBound(to: Int32.self),
       half_sums: halfSums.assumingMemoryBound(to: Int32.self),
       width: Int64(width)
     )

@@ -7,12 +7,25 @@
 @safe package final class WeightBytes: @unchecked Sendable {
   package let bytes: UnsafeRawBufferPointer
   private let owner: (any Sendable)?
+  private let whenLetGo: (@Sendable () -> Void)?
 
   /// Holds `owner`, which must keep `bytes` valid, as long as this object lives.
-  package init(bytes: UnsafeRawBufferPointer, owner: (any Sendable)?) {
+  ///
+  /// `whenLetGo` takes the bytes out of memory until they are read again; nil if the source cannot.
+  package init(
+    bytes: UnsafeRawBufferPointer,
+    owner: (any Sendable)?,
+    whenLetGo: (@Sendable () -> Void)? = nil
+  ) {
     unsafe self.bytes = unsafe bytes
     self.owner = owner
+    self.whenLetGo = whenLetGo
   }
+
+  /// Says that the bytes are not needed for now, so that they need not stay in memory.
+  ///
+  /// They remain valid.
+  package func letGo() { whenLetGo?() }
 }
 
 /// A source of weights by canonical name.

@@ -4,6 +4,7 @@ import BackendConformance
 import CPUBackend
 import Compute
 import Foundation
+import Synchronization
 import Testing
 
 @Suite struct `CPU backend` {
@@ -175,15 +176,33 @@ import Testing
     #expect(error?.code == .device)
   }
 
-  @Test func `weights are used in place, and progress reaches its end`() throws {
+  /// Counts how often weights are let go.
+  private final class Counted: WeightSource, Sendable {
+    let weights: any WeightSource
+    let letGoes = Atomic(0)
+
+    init(_ weights: any WeightSource) { self.weights = weights }
+
+    func bytes(of weight: WeightRef) throws -> WeightBytes {
+      let bytes = try weights.bytes(of: weight)
+      return unsafe WeightBytes(bytes: bytes.bytes, owner: bytes) { [self] in
+        letGoes.add(1, ordering: .relaxed)
+      }
+    }
+  }
+
+  @Test func `weights of products are packed and let go, and progress reaches its end`() throws {
     let (program, weights) = Self.matmul()
     let backend = try CPU(threads: 1, pinnedTo: nil)
+    let counted = Counted(weights)
     var fractions: [Double] = []
-    let executable = try backend.compile(program, weights: weights, limits: limits) {
+    let executable = try backend.compile(program, weights: counted, limits: limits) {
       fractions.append($0)
     }
-    #expect(executable.footprint.mappedWeightBytes == 8 * 2 * 18)
-    #expect(executable.footprint.ownedWeightBytes == 0)
+    #expect(counted.letGoes.load(ordering: .relaxed) == 1)
+    #expect(executable.footprint.mappedWeightBytes == 0)
+    // Eight rows take a tile of sixteen: two blocks of 18 bytes each.
+    #expect(executable.footprint.ownedWeightBytes == 16 * 2 * 18)
     #expect(fractions.last == 1)
   }
 }

@@ -134,6 +134,7 @@ private let seed = testSeed(default: 31)
     var quants: [Int8]
     var scales: [Float]
     var sums: [Float]
+    var eights: [Int32]
     var halfSums: [Int32]
   }
 
@@ -145,27 +146,31 @@ private let seed = testSeed(default: 31)
       quants: Array(repeating: 0, count: values.count),
       scales: Array(repeating: 0, count: blocks),
       sums: Array(repeating: 0, count: blocks),
+      eights: Array(repeating: 0, count: blocks),
       halfSums: Array(repeating: 0, count: blocks * 2)
     )
     unsafe values.withUnsafeMutableBufferPointer { input in
       unsafe result.quants.withUnsafeMutableBufferPointer { quants in
         unsafe result.scales.withUnsafeMutableBufferPointer { scales in
           unsafe result.sums.withUnsafeMutableBufferPointer { sums in
-            unsafe result.halfSums.withUnsafeMutableBufferPointer { halfSums in
-              let width = Int64(input.count)
-              var args = unsafe cpu_quantise_args(
-                input: cpu_plane(base: input.baseAddress, width: width, plane: 0, row_set: 0),
-                output: cpu_quantised(
-                  quants: quants.baseAddress,
-                  scales: scales.baseAddress,
-                  sums: sums.baseAddress,
-                  half_sums: halfSums.baseAddress,
-                  width: width
+            unsafe result.eights.withUnsafeMutableBufferPointer { eights in
+              unsafe result.halfSums.withUnsafeMutableBufferPointer { halfSums in
+                let width = Int64(input.count)
+                var args = unsafe cpu_quantise_args(
+                  input: cpu_plane(base: input.baseAddress, width: width, plane: 0, row_set: 0),
+                  output: cpu_quantised(
+                    quants: quants.baseAddress,
+                    scales: scales.baseAddress,
+                    sums: sums.baseAddress,
+                    eights: eights.baseAddress,
+                    half_sums: halfSums.baseAddress,
+                    width: width
+                  )
                 )
-              )
-              var step = unsafe cpu_step()
-              unsafe step.counts = (1, 1)
-              unsafe kernels.quantise(&args, &step, 0, 1)
+                var step = unsafe cpu_step()
+                unsafe step.counts = (1, 1)
+                unsafe kernels.quantise(&args, &step, 0, 1)
+              }
             }
           }
         }
@@ -194,6 +199,7 @@ private let seed = testSeed(default: 31)
         $0.reduce(0) { $0 + Int32($1) }
       }
       #expect(result.halfSums == halves)
+      #expect(result.eights == [-8 * (halves[0] + halves[1])])
       #expect(result.sums[0] == result.scales[0] * Float(halves[0] + halves[1]))
     }
   }

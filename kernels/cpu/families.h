@@ -8,6 +8,8 @@
 #include "vector.h"
 
 #include "tile.h"
+// After tile.h.
+#include "packed.h"
 
 #include "altup.h"
 #include "attend.h"
@@ -62,5 +64,6 @@
     .expand = expand,                                  \
     .merge = merge,                                    \
     .keep = keep,                                      \
+    .pack = pack,                                      \
     .dequantise = dequantise,                          \
   }

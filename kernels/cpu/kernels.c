@@ -25,9 +25,7 @@ const cpu_kernels *cpu_kernels_for(cpu_isa isa) {
 
 cpu_kernel cpu_matmul(const cpu_kernels *kernels, cpu_type type) { return kernels->matmul[type]; }
 
-// A decoded tile of 16 rows takes at most 11 vectors of 64 bytes for 32 columns, and a matrix of
-// fewer rows than a tile is copied: 16 rows of at most 34 bytes for 32 columns.
-int64_t cpu_matmul_scratch(int64_t columns) { return (columns + 31) / 32 * (11 * 64 + 16 * 34); }
+int64_t cpu_packed_rows(int64_t rows) { return (rows + 15) / 16 * 16; }
 
 // Scores of four heads.
 int64_t cpu_attend_scratch(int64_t positions) { return 4 * ((positions + 15) / 16 * 16) * 4; }

@@ -15,9 +15,9 @@ typedef struct {
   tile_u32 minima[2];
 } six_bit_header;
 
-static INLINE six_bit_header read_six_bit_header(const uint8_t *p, int64_t stride) {
+static INLINE six_bit_header read_six_bit_header(packed_block packed) {
   tile_u32 words[4];
-  load_turned(p, stride, words);
+  packed_words(packed, 0, 4, words);
   six_bit_header header;
   header.scale = halves_to_floats(words[0]);
   header.minimum = halves_to_floats(words[0] >> 16);
@@ -32,34 +32,18 @@ static INLINE tile_f32 byte_of(tile_u32 word, int index) {
   return __builtin_convertvector((tile_i32)((word >> (8 * index)) & 255u), tile_f32);
 }
 
-static INLINE void set_six_bit_scales(const six_bit_header *header, int sub, tile_block *block) {
-  block->scale = header->scale * byte_of(header->scales[sub / 4], sub % 4);
-  block->minimum = -(header->minimum * byte_of(header->minima[sub / 4], sub % 4));
+static INLINE void set_six_bit_scales(packed_block packed, int index, tile_block *block) {
+  six_bit_header header = read_six_bit_header(packed);
+  block->scale = header.scale * byte_of(header.scales[index / 4], index % 4);
+  block->minimum = -(header.minimum * byte_of(header.minima[index / 4], index % 4));
 }
 
-// Two sub-blocks' nibbles: 32 bytes.
-static INLINE void load_nibble_pair(const uint8_t *p, int64_t stride, tile_u32 low[8],
-                                    tile_u32 high[8]) {
-  tile_u32 nibbles[8];
-  load_turned(p, stride, nibbles);
-  load_turned(p + 16, stride, nibbles + 4);
-  for (int j = 0; j < 8; j++) {
-    low[j] = nibbles[j] & 0x0F0F0F0Fu;
-    high[j] = (nibbles[j] >> 4) & 0x0F0F0F0Fu;
-  }
+static INLINE void unpack_q4_K(const uint8_t *bytes, int lane, int index, tile_block *block) {
+  packed_block packed = packed_block_at(bytes, 0, lane);
+  tile_u32 nibbles[4];
+  packed_words(packed, 4 + 4 * index, 4, nibbles);
+  split_nibbles(nibbles, block->weights);
+  set_six_bit_scales(packed, index, block);
 }
 
-static INLINE void unpack_q4_K(const uint8_t *rows, int64_t stride, int64_t first, int64_t count,
-                               tile_block *blocks) {
-  for (int64_t i = 0; i < count; i += 8) {
-    const uint8_t *p = rows + (first + i) / 8 * 144;
-    six_bit_header header = read_six_bit_header(p, stride);
-    for (int pair = 0; pair < 4; pair++) {
-      tile_block *low = &blocks[i + 2 * pair];
-      load_nibble_pair(p + 16 + 32 * pair, stride, low[0].weights, low[1].weights);
-    }
-    for (int sub = 0; sub < 8; sub++) set_six_bit_scales(&header, sub, &blocks[i + sub]);
-  }
-}
-
-DEFINE_MATMUL(q4_K, 4, 0, true, false, 8)
+DEFINE_MATMUL(q4_K, CPU_Q4_K, 4, 0, true, false)

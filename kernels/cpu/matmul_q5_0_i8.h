@@ -2,30 +2,19 @@
 //
 //   [scale f16][32 bits: bit i is weight i's high bit][16 bytes: nibbles as in q4_0]
 
-// A 4-byte word at the same place of each row.
-static INLINE tile_u32 load_words(const uint8_t *p, int64_t stride) {
-  uint32_t words[TILE];
-  for (int row = 0; row < TILE; row++) memcpy(&words[row], p + row * stride, 4);
-  tile_u32 v;
-  memcpy(&v, words, sizeof v);
-  return v;
-}
-
-// A block of 32 weights from turned nibbles and a word of high bits.
-static INLINE void join_high_bits(const tile_u32 nibbles[4], tile_u32 high, tile_u32 weights[8]) {
+// 32 weights from a word of high bits, the first, and the four words of nibbles behind it.
+static INLINE void join_high_bits(packed_block packed, int first, tile_u32 weights[8]) {
+  tile_u32 nibbles[4];
+  tile_u32 high = packed_word(packed, first);
+  packed_words(packed, first + 1, 4, nibbles);
   split_nibbles(nibbles, weights);
   for (int j = 0; j < 8; j++) weights[j] |= spread_bits(high, j);
 }
 
-static INLINE void unpack_q5_0(const uint8_t *rows, int64_t stride, int64_t first, int64_t count,
-                               tile_block *blocks) {
-  for (int64_t i = 0; i < count; i++) {
-    const uint8_t *p = rows + (first + i) * 22;
-    tile_u32 nibbles[4];
-    load_turned(p + 6, stride, nibbles);
-    join_high_bits(nibbles, load_words(p + 2, stride), blocks[i].weights);
-    blocks[i].scale = load_halves(p, stride);
-  }
+static INLINE void unpack_q5_0(const uint8_t *bytes, int lane, int index, tile_block *block) {
+  packed_block packed = packed_block_at(bytes, 1, lane);
+  join_high_bits(packed, 0, block->weights);
+  block->scale = packed_half(packed, 0);
 }
 
-DEFINE_MATMUL(q5_0, 5, 16, false, false, 1)
+DEFINE_MATMUL(q5_0, CPU_Q5_0, 5, 16, false, false)

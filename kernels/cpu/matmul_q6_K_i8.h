@@ -5,42 +5,27 @@
 // Two parts of 128 weights. Weight 32g + l of part h (g < 4, l < 32) has its nibble in byte
 // 64h + 32(g mod 2) + l, low for g < 2, and its high pair in bits 2g of pair byte 32h + l.
 
-static INLINE void unpack_q6_K_part(const uint8_t *nibble_bytes, const uint8_t *pair_bytes,
-                                    int64_t stride, tile_block *blocks) {
-  tile_u32 pairs[8];
-  load_turned(pair_bytes, stride, pairs);
-  load_turned(pair_bytes + 16, stride, pairs + 4);
-  for (int side = 0; side < 2; side++) {
-    load_nibble_pair(nibble_bytes + 32 * side, stride, blocks[side].weights,
-                     blocks[side + 2].weights);
+// Packed: 4 words of scales, then for each 32 columns 4 words of nibbles and 2 of high pairs.
+
+static INLINE void unpack_q6_K(const uint8_t *bytes, int lane, int index, tile_block *block) {
+  packed_block packed = packed_block_at(bytes, 1, lane);
+  tile_u32 nibbles[4];
+  packed_words(packed, 4 + 6 * index, 4, nibbles);
+  split_nibbles(nibbles, block->weights);
+  for (int k = 0; k < 2; k++) {
+    tile_u32 pairs = packed_word(packed, 8 + 6 * index + k);
+    block->weights[4 * k] |= (pairs << 4) & 0x30303030u;
+    block->weights[4 * k + 1] |= (pairs << 2) & 0x30303030u;
+    block->weights[4 * k + 2] |= pairs & 0x30303030u;
+    block->weights[4 * k + 3] |= (pairs >> 2) & 0x30303030u;
   }
-  for (int group = 0; group < 4; group++) {
-    for (int j = 0; j < 8; j++) {
-      blocks[group].weights[j] |= ((pairs[j] >> (2 * group)) & 0x03030303u) << 4;
-    }
+  block->scale = packed_half(packed, 0);
+  tile_u32 scales = packed_word(packed, index / 2);
+  for (int half = 0; half < 2; half++) {
+    // Byte 2 · index + half of the scales, with its sign.
+    int byte = 2 * (index % 2) + half;
+    block->half_scales[half] = (tile_i32)(scales << (24 - 8 * byte)) >> 24;
   }
 }
 
-static INLINE void unpack_q6_K(const uint8_t *rows, int64_t stride, int64_t first, int64_t count,
-                               tile_block *blocks) {
-  for (int64_t i = 0; i < count; i += 8) {
-    const uint8_t *p = rows + (first + i) / 8 * 210;
-    tile_u32 scales[4];
-    load_turned(p + 192, stride, scales);
-    tile_f32 scale = load_halves(p + 208, stride);
-    for (int part = 0; part < 2; part++) {
-      unpack_q6_K_part(p + 64 * part, p + 128 + 32 * part, stride, &blocks[i + 4 * part]);
-    }
-    for (int block = 0; block < 8; block++) {
-      blocks[i + block].scale = scale;
-      for (int half = 0; half < 2; half++) {
-        int index = 2 * block + half;
-        // Byte index % 4 of the word, with its sign.
-        blocks[i + block].half_scales[half] =
-            (tile_i32)(scales[index / 4] << (24 - 8 * (index % 4))) >> 24;
-      }
-    }
-  }
-}
-
-DEFINE_MATMUL(q6_K, 6, 32, false, true, 8)
+DEFINE_MATMUL(q6_K, CPU_Q6_K, 6, 32, false, true)

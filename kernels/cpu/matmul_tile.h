@@ -7,15 +7,17 @@
 //     sum = sum + minimum · x_sum                          types with a minimum
 // where types with two scales in a block (q6_K) take total = s₀ · total₀ + s₁ · total₁, exact too.
 //
-// A tile of TILE weight rows is decoded block by block into `tile_block`s: a few at a time when few
-// rows of activations share them, else the tile's whole rows, once, for all rows of activations.
+// Weights are packed (packed.h). TILE of a tile's sixteen rows are decoded block by block into
+// registers, and used by up to ROWS_TOGETHER rows of activations there. Decoding again for the next
+// rows, from a tile that is in the cache by then, costs less than to write what was decoded and read
+// it back (SPEED.md, entries 1 and 3).
 
 typedef struct {
   int bits;         // of a stored weight: how large products may get
   int offset;       // subtracted from each stored weight
   bool has_minimum;
   bool has_halves;  // two integer scales in a block
-  int unit;         // blocks of 32 that are decoded together
+  block_layout layout;
 } weight_format;
 
 // 32 columns of TILE rows.
@@ -28,46 +30,44 @@ typedef struct {
   };
 } tile_block;
 
-// Decodes `count` blocks from block `first` on of TILE rows; both are multiples of the
-// type's unit.
-typedef void (*unpacker)(const uint8_t *rows, int64_t stride, int64_t first, int64_t count,
-                         tile_block *blocks);
+// Decodes columns 32 · index ..< 32 · index + 32 of a packed block for lanes `lane` ..< `lane` + TILE.
+typedef void (*unpacker)(const uint8_t *packed, int lane, int index, tile_block *block);
 
 // Rows of activations that are multiplied together; their sums live in registers.
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
-enum { ROWS_TOGETHER = 8 };
+enum { ROWS_TOGETHER = ROW_GROUP };
 #else
-enum { ROWS_TOGETHER = 4 };
+enum { ROWS_TOGETHER = ROW_GROUP / 2 };
 #endif
 
-// Some rows of activations.
+static INLINE tile_i32 splat_i32(int32_t x) { return (tile_i32){0} + x; }
+
+// Some rows of activations, from block `first` on of all: block b of the m-th row is block
+// first + b · step + m · apart.
 typedef struct {
-  const int8_t *quants;
-  const float *scales;
-  const float *sums;
-  const int32_t *half_sums;
-  int64_t width;
+  const cpu_quantised *all;
+  int64_t first, step, apart;
 } activation_rows;
 
-static INLINE activation_rows activations_from(const cpu_quantised *x, int64_t row) {
-  return (activation_rows){
-      x->quants + row * x->width, x->scales + row * (x->width / 32),
-      x->sums + row * (x->width / 32), x->half_sums + row * (x->width / 16), x->width};
+// The rows from `row` on of `rows`, all in one group or all left over.
+static INLINE activation_rows activations_from(const cpu_quantised *x, int64_t row, int64_t rows) {
+  row_blocks place = blocks_of_row(x->width, row, rows);
+  return (activation_rows){x, place.first, place.step, place.step == 1 ? x->width / 32 : 1};
 }
 
-// totals[m] += weights[0 ..< steps] · x of row m.
-static INLINE void dot_rows(const tile_u32 *weights, int steps, const int8_t *x, int64_t width,
+// totals[m] += weights[0 ..< steps] · x of row m, whose quants lie `apart` bytes from each other.
+static INLINE void dot_rows(const tile_u32 *weights, int steps, const int8_t *x, int64_t apart,
                             int bits, int rows, tile_i32 *totals) {
 #pragma clang loop unroll(full)
   for (int first = 0; first < steps; first += DOT_STEPS(bits)) {
     tile_i32 sums[ROWS_TOGETHER];
 #pragma clang loop unroll(full)
-    for (int m = 0; m < rows; m++) sums[m] = (tile_i32){0};
+    for (int m = 0; m < rows; m++) sums[m] = DOT_BEGIN(totals[m]);
 #pragma clang loop unroll(full)
     for (int j = first; j < first + DOT_STEPS(bits); j++) {
 #pragma clang loop unroll(full)
       for (int m = 0; m < rows; m++) {
-        sums[m] = dot_step(sums[m], weights[j], x + m * width + 4 * j, bits);
+        sums[m] = dot_step(sums[m], weights[j], x + m * apart + 4 * j, bits);
       }
     }
 #pragma clang loop unroll(full)
@@ -77,44 +77,44 @@ static INLINE void dot_rows(const tile_u32 *weights, int steps, const int8_t *x,
 
 static INLINE void dot_block(const tile_block *block, weight_format format,
                              const activation_rows *x, int64_t index, int rows, tile_f32 *sums) {
-  const int8_t *quants = x->quants + index * 32;
+  int64_t first = x->first + index * x->step;
+  const int8_t *quants = x->all->quants + first * 32;
+  const float *scales = x->all->scales + first;
+  const float *x_sums = x->all->sums + first;
+  const int32_t *eights = x->all->eights + first;
+  const int32_t *half_sums = x->all->half_sums + 2 * first;
+  bool has_offset = format.offset != 0 && !format.has_halves;
   tile_i32 totals[ROWS_TOGETHER];
   tile_i32 seconds[ROWS_TOGETHER];
 #pragma clang loop unroll(full)
-  for (int m = 0; m < rows; m++) totals[m] = seconds[m] = (tile_i32){0};
-  dot_rows(block->weights, 4, quants, x->width, format.bits, rows, totals);
-  dot_rows(block->weights + 4, 4, quants + 16, x->width, format.bits, rows,
+  for (int m = 0; m < rows; m++) {
+    seconds[m] = (tile_i32){0};
+    // Σ (w - offset) · x = Σ w · x - offset · Σ x
+    totals[m] = has_offset ? splat_i32(eights[m * x->apart]) * (format.offset / 8) : seconds[m];
+  }
+  dot_rows(block->weights, 4, quants, 32 * x->apart, format.bits, rows, totals);
+  dot_rows(block->weights + 4, 4, quants + 16, 32 * x->apart, format.bits, rows,
            format.has_halves ? seconds : totals);
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) {
-    const int32_t *half_sums = x->half_sums + m * (x->width / 16) + 2 * index;
     tile_i32 total = totals[m];
     if (format.has_halves) {
-      total = (total - format.offset * half_sums[0]) * block->half_scales[0] +
-              (seconds[m] - format.offset * half_sums[1]) * block->half_scales[1];
-    } else if (format.offset != 0) {
-      total = total - format.offset * (half_sums[0] + half_sums[1]);
+      const int32_t *halves = half_sums + 2 * m * x->apart;
+      total = (total - format.offset * halves[0]) * block->half_scales[0] +
+              (seconds[m] - format.offset * halves[1]) * block->half_scales[1];
     }
-    int64_t place = m * (x->width / 32) + index;
-    sums[m] = sums[m] + (block->scale * x->scales[place]) *
+    sums[m] = sums[m] + (block->scale * scales[m * x->apart]) *
                             __builtin_convertvector(total, tile_f32);
-    if (format.has_minimum) sums[m] = sums[m] + block->minimum * x->sums[place];
+    if (format.has_minimum) sums[m] = sums[m] + block->minimum * x_sums[m * x->apart];
   }
 }
 
-static INLINE void dot_blocks(const tile_block *blocks, int64_t first, int64_t count,
-                              weight_format format, const activation_rows *x, int rows,
-                              tile_f32 *sums) {
-  for (int64_t i = 0; i < count; i++) dot_block(&blocks[i], format, x, first + i, rows, sums);
-}
-
-// TILE weight rows and where their results go: lanes from `first_lane` on to columns from `column`.
+// TILE rows of a packed tile: its lanes from `lane` on, whose results go to columns from `column` on.
 typedef struct {
-  const uint8_t *rows;
-  int64_t stride;
+  const uint8_t *packed;
+  int lane;
   int64_t column;
-  int first_lane;
-  int lanes;
+  int columns;  // those that exist
 } weight_tile;
 
 static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
@@ -126,137 +126,96 @@ static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
     store(values, v);
   }
   float *output = plane_row(&args->output, step, row) + tile->column;
-  if (tile->lanes == TILE) {
+  if (tile->columns == TILE) {
     memcpy(output, values, TILE * sizeof(float));
   } else {
-    memcpy(output, values + tile->first_lane, (size_t)tile->lanes * sizeof(float));
+    memcpy(output, values, (size_t)tile->columns * sizeof(float));
   }
 }
 
-// How far ahead memory is asked for, in the order it lies in. Far enough that a row's next blocks
-// have arrived when the tile comes to them; to the second cache, since the first is too small.
-enum { BYTES_AHEAD = 32768, CACHE_LINE = 64 };
-
-// Few rows of activations: decode a unit of blocks, use it, go on. Tiles follow each other in
-// memory, so while one is used, as many bytes are asked for further on.
-static INLINE void multiply_streaming(const cpu_matmul_args *args, const cpu_step *step,
-                                      const weight_tile *tile, weight_format format,
-                                      unpacker unpack, int64_t row, int rows) {
-  tile_block blocks[8];
+// Memory is read straight ahead and nothing is asked for in advance: the prefetcher does that, and
+// better (SPEED.md, entry 4).
+static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *step,
+                                 const weight_tile *tile, weight_format format, unpacker unpack,
+                                 int64_t row, int rows) {
   tile_f32 sums[ROWS_TOGETHER];
-  activation_rows x = activations_from(&args->quantised, row);
-  int64_t count = args->weight.columns / 32;
-  int64_t bytes_per_block = TILE * tile->stride / count;
-  const uint8_t *ahead = tile->rows + BYTES_AHEAD;
+  activation_rows x =
+      activations_from(&args->quantised, row, step->counts[args->output.row_set]);
+  int64_t count = args->weight.columns / format.layout.columns;
+  int units = format.layout.columns / 32;
+  const uint8_t *packed = tile->packed;
+  // Known where they can be, so that addresses are constants.
+  if (rows == ROW_GROUP) {
+    x.step = ROW_GROUP;
+    x.apart = 1;
+  } else if (rows == 1) {
+    x.apart = 0;
+  }
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) sums[m] = (tile_f32){0};
-  for (int64_t first = 0; first < count; first += format.unit) {
-    unpack(tile->rows, tile->stride, first, format.unit, blocks);
+  for (int64_t block = 0; block < count; block++) {
 #pragma clang loop unroll(full)
-    for (int64_t i = 0; i < format.unit; i++) {
-      for (int64_t line = 0; line < bytes_per_block; line += CACHE_LINE) {
-        __builtin_prefetch(ahead + line, 0, 2);
-      }
-      ahead += bytes_per_block;
-      dot_block(&blocks[i], format, &x, first + i, rows, sums);
+    for (int i = 0; i < units; i++) {
+      tile_block unpacked;
+      unpack(packed, tile->lane, i, &unpacked);
+      dot_block(&unpacked, format, &x, block * units + i, rows, sums);
     }
+    packed += TILE_ROWS * format.layout.bytes;
   }
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);
 }
 
-// Up to how many rows of activations a tile is streamed for instead of decoded into the scratch:
-// writing a decoded tile and reading it back costs more than decoding it four times (SPEED.md,
-// entry 1).
-enum { STREAMED_ROWS = 32 };
-
-// The first group reads the tile from memory, the others find it in the cache.
-static INLINE void multiply_few(const cpu_matmul_args *args, const cpu_step *step,
-                                const weight_tile *tile, weight_format format, unpacker unpack,
-                                int64_t rows) {
-  int64_t row = 0;
-  for (; row + ROWS_TOGETHER <= rows; row += ROWS_TOGETHER) {
-    multiply_streaming(args, step, tile, format, unpack, row, ROWS_TOGETHER);
+// The first rows read the tile from memory, the others find it in the cache.
+static INLINE void multiply_rows(const cpu_matmul_args *args, const cpu_step *step,
+                                 const weight_tile *tile, weight_format format, unpacker unpack,
+                                 range rows) {
+  int64_t row = rows.first;
+  for (; row + ROWS_TOGETHER <= rows.end; row += ROWS_TOGETHER) {
+    multiply_some(args, step, tile, format, unpack, row, ROWS_TOGETHER);
   }
-  if (ROWS_TOGETHER > 4 && row + 4 <= rows) {
-    multiply_streaming(args, step, tile, format, unpack, row, 4);
+  if (ROWS_TOGETHER > 4 && row + 4 <= rows.end) {
+    multiply_some(args, step, tile, format, unpack, row, 4);
     row += 4;
   }
-  if (row + 2 <= rows) {
-    multiply_streaming(args, step, tile, format, unpack, row, 2);
+  if (row + 2 <= rows.end) {
+    multiply_some(args, step, tile, format, unpack, row, 2);
     row += 2;
   }
-  if (row < rows) multiply_streaming(args, step, tile, format, unpack, row, 1);
+  if (row < rows.end) multiply_some(args, step, tile, format, unpack, row, 1);
 }
 
-static INLINE void multiply_group(const cpu_matmul_args *args, const cpu_step *step,
-                                  const weight_tile *tile, weight_format format,
-                                  const tile_block *blocks, int64_t row, int rows) {
-  tile_f32 sums[ROWS_TOGETHER];
-  activation_rows x = activations_from(&args->quantised, row);
-#pragma clang loop unroll(full)
-  for (int m = 0; m < rows; m++) sums[m] = (tile_f32){0};
-  dot_blocks(blocks, 0, args->weight.columns / 32, format, &x, rows, sums);
-#pragma clang loop unroll(full)
-  for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);
+// Many rows of activations are taken in chunks that the second cache can hold.
+enum { CHUNK_BYTES = 512 * 1024 };
+
+static INLINE int64_t chunk_rows(int64_t columns) {
+  int64_t rows = CHUNK_BYTES / (columns * 3 / 2);
+  return rows < 32 ? 32 : rows / ROW_GROUP * ROW_GROUP;
 }
 
-// Many rows of activations: decode the tile's rows once, into the thread's scratch.
-static INLINE void multiply_decoded(const cpu_matmul_args *args, const cpu_step *step,
-                                    const weight_tile *tile, weight_format format,
-                                    unpacker unpack, tile_block *blocks, int64_t rows) {
-  unpack(tile->rows, tile->stride, 0, args->weight.columns / 32, blocks);
-  int64_t row = 0;
-  for (; row + ROWS_TOGETHER <= rows; row += ROWS_TOGETHER) {
-    multiply_group(args, step, tile, format, blocks, row, ROWS_TOGETHER);
-  }
-  for (; row + 2 <= rows; row += 2) multiply_group(args, step, tile, format, blocks, row, 2);
-  if (row < rows) multiply_group(args, step, tile, format, blocks, row, 1);
-}
-
-// The tile of weight rows from `column` on. Its rows are always TILE: the last tile reaches back
-// over the one before, and a matrix of fewer rows is filled up in the thread's scratch.
-static INLINE weight_tile tile_at(const cpu_matrix *weight, int64_t column, uint8_t *scratch) {
-  int64_t left = weight->rows - column;
-  int lanes = left < TILE ? (int)left : TILE;
-  weight_tile tile = {weight->bytes + column * weight->row_bytes, weight->row_bytes, column, 0,
-                      lanes};
-  if (weight->rows >= TILE) {
-    tile.first_lane = TILE - lanes;
-    tile.rows -= tile.first_lane * weight->row_bytes;
-  } else {
-    for (int row = 0; row < TILE; row++) {
-      int64_t source = row < weight->rows ? row : weight->rows - 1;
-      memcpy(scratch + row * weight->row_bytes, weight->bytes + source * weight->row_bytes,
-             (size_t)weight->row_bytes);
-    }
-    tile.rows = scratch;
-  }
-  return tile;
-}
-
-// Threads split the weight's rows in units of 16, so that no two write to one cache line.
+// Threads split the weight's tiles.
 static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, int thread,
                             int threads, weight_format format, unpacker unpack) {
   int64_t rows = step->counts[args->output.row_set];
-  if (rows == 0) return;
-  range units = share((args->weight.rows + 15) / 16, thread, threads);
-  int64_t end = units.end * 16 < args->weight.rows ? units.end * 16 : args->weight.rows;
-  uint8_t *scratch = step->scratch + thread * step->scratch_bytes;
-  int64_t decoded = args->weight.columns / 32 * (int64_t)sizeof(tile_block);
-  for (int64_t column = units.first * 16; column < end; column += TILE) {
-    weight_tile tile = tile_at(&args->weight, column, scratch + decoded);
-    if (rows <= STREAMED_ROWS) {
-      multiply_few(args, step, &tile, format, unpack, rows);
-    } else {
-      multiply_decoded(args, step, &tile, format, unpack, (tile_block *)scratch, rows);
+  const cpu_matrix *weight = &args->weight;
+  range tiles = share((weight->rows + TILE_ROWS - 1) / TILE_ROWS, thread, threads);
+  int64_t end = tiles.end * TILE_ROWS < weight->rows ? tiles.end * TILE_ROWS : weight->rows;
+  int64_t chunk = chunk_rows(weight->columns);
+  for (int64_t first = 0; first < rows; first += chunk) {
+    range some = {first, first + chunk < rows ? first + chunk : rows};
+    for (int64_t column = tiles.first * TILE_ROWS; column < end; column += TILE) {
+      int64_t left = weight->rows - column;
+      int lane = (int)(column % TILE_ROWS);
+      weight_tile tile = {weight->bytes + (column - lane) * weight->row_bytes, lane, column,
+                          left < TILE ? (int)left : TILE};
+      multiply_rows(args, step, &tile, format, unpack, some);
     }
   }
 }
 
-#define DEFINE_MATMUL(type, bits, offset, has_minimum, has_halves, unit)                       \
-  static void matmul_##type##_i8(const void *args, const cpu_step *step, int thread,           \
+#define DEFINE_MATMUL(name, type, bits, offset, has_minimum, has_halves)                       \
+  static void matmul_##name##_i8(const void *args, const cpu_step *step, int thread,           \
                                  int threads) {                                                \
-    const weight_format format = {bits, offset, has_minimum, has_halves, unit};                \
-    multiply(args, step, thread, threads, format, unpack_##type);                              \
+    const weight_format format = {bits, offset, has_minimum, has_halves, layout_of(type)};     \
+    multiply(args, step, thread, threads, format, unpack_##name);                              \
   }

@@ -3,7 +3,11 @@
 //   row of f32   [x0 ... x31][x32 ... x63] ...
 //   quants       [32 int8   ][32 int8    ] ...
 //   scales, sums [f32       ][f32        ] ...   sum = scale · Σ quants, for weights with a minimum
-//   half_sums    [i32][i32  ][i32][i32   ] ...   Σ of 16 quants, for weights with an offset
+//   eights       [i32       ][i32        ] ...   -8 · Σ quants, for weights with an offset
+//   half_sums    [i32][i32  ][i32][i32   ] ...   Σ of 16 quants, for weights with two scales
+//
+// This is a row left over; in groups of eight, the block of one row is followed by those of the
+// seven others.
 
 // The largest magnitude as bits: a NaN beats every number, so it reaches the scale and is not lost.
 static INLINE uint32_t largest_magnitude(f32x16 a, f32x16 b) {
@@ -19,12 +23,24 @@ static INLINE int32_t quantise_half(f32x16 x, float inverse, int8_t *quants) {
   return __builtin_reduce_add(__builtin_convertvector(bytes, i32x16));
 }
 
-static INLINE void quantise_row(const float *x, const cpu_quantised *out, int64_t row) {
-  int8_t *quants = out->quants + row * out->width;
-  float *scales = out->scales + row * (out->width / 32);
-  float *sums = out->sums + row * (out->width / 32);
-  int32_t *half_sums = out->half_sums + row * (out->width / 16);
+enum { ROW_GROUP = 8 };
+
+// Where a row's blocks are: block b of it is block `first` + b · `step` of all.
+typedef struct {
+  int64_t first, step;
+} row_blocks;
+
+static INLINE row_blocks blocks_of_row(int64_t width, int64_t row, int64_t rows) {
+  int64_t blocks = width / 32;
+  if (row < rows / ROW_GROUP * ROW_GROUP) {
+    return (row_blocks){row / ROW_GROUP * ROW_GROUP * blocks + row % ROW_GROUP, ROW_GROUP};
+  }
+  return (row_blocks){row * blocks, 1};
+}
+
+static INLINE void quantise_row(const float *x, const cpu_quantised *out, row_blocks place) {
   for (int64_t block = 0; block < out->width / 32; block++) {
+    int64_t to = place.first + block * place.step;
     f32x16 low = load(x + block * 32);
     f32x16 high = load(x + block * 32 + 16);
     uint32_t bits = largest_magnitude(low, high);
@@ -33,17 +49,23 @@ static INLINE void quantise_row(const float *x, const cpu_quantised *out, int64_
     // Below 1e-30 the inverse would overflow; such a block is zero.
     bool vanishes = largest < 1e-30f;
     float inverse = vanishes ? 0.0f : 127.0f / largest;
-    scales[block] = vanishes ? 0.0f : largest / 127.0f;
-    half_sums[2 * block] = quantise_half(low, inverse, quants + block * 32);
-    half_sums[2 * block + 1] = quantise_half(high, inverse, quants + block * 32 + 16);
-    sums[block] = scales[block] * (float)(half_sums[2 * block] + half_sums[2 * block + 1]);
+    float scale = vanishes ? 0.0f : largest / 127.0f;
+    int32_t first = quantise_half(low, inverse, out->quants + to * 32);
+    int32_t second = quantise_half(high, inverse, out->quants + to * 32 + 16);
+    out->scales[to] = scale;
+    out->sums[to] = scale * (float)(first + second);
+    out->eights[to] = -8 * (first + second);
+    out->half_sums[2 * to] = first;
+    out->half_sums[2 * to + 1] = second;
   }
 }
 
 static void quantise(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_quantise_args *args = arguments;
-  range rows = share(step->counts[args->input.row_set], thread, threads);
+  int64_t count = step->counts[args->input.row_set];
+  range rows = share(count, thread, threads);
   for (int64_t row = rows.first; row < rows.end; row++) {
-    quantise_row(plane_row(&args->input, step, row), &args->output, row);
+    quantise_row(plane_row(&args->input, step, row), &args->output,
+                 blocks_of_row(args->output.width, row, count));
   }
 }

@@ -1,15 +1,16 @@
 // One lane for each of TILE weight rows: what a product with quantised weights needs of an
-// instruction set. Weights are turned around as they are read, so that lane r of vector j holds
-// four consecutive weights of row r; an activation's four bytes are then the same for all lanes,
-// and no sum ever crosses lanes.
+// instruction set. Lane r of vector j holds four consecutive weights of row r; an activation's four
+// bytes are then the same for all lanes, and no sum ever crosses lanes. load_turned brings stored
+// rows into that form:
 //
 //   memory, 16 bytes of each row           registers, one 4-byte word of each row
 //   row 0   w0 w1 w2 w3                    out[0] = row 0 w0, row 1 w0, row 2 w0, ...
 //   row 1   w0 w1 w2 w3          ->        out[1] = row 0 w1, row 1 w1, row 2 w1, ...
 //   ...                                    ...
 //
-// dot_step adds a product of four weights and four activations to each lane's sum; dot_end makes
-// int32 sums of it. DOT_STEPS(bits) says how many steps fit before dot_end must be called.
+// dot_step adds a product of four weights and four activations to each lane's sum, which begins as
+// DOT_BEGIN; dot_end makes an int32 total of it. DOT_STEPS(bits) says how many steps fit before
+// dot_end must be called.
 #ifndef CPU_TILE_H
 #define CPU_TILE_H
 
@@ -27,18 +28,18 @@ typedef float tile_f32 __attribute__((vector_size(4 * TILE)));
 
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
 
-static INLINE __m512i rows_of_four(const uint8_t *p, int64_t stride) {
-  __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
-  v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
-  v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 8 * stride)), 2);
-  return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(p + 12 * stride)), 3);
+static INLINE __m512i every_fourth(const uint8_t *const *rows, int64_t offset) {
+  __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(rows[0] + offset)));
+  v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[4] + offset)), 1);
+  v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[8] + offset)), 2);
+  return _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(rows[12] + offset)), 3);
 }
 
-static INLINE void load_turned(const uint8_t *p, int64_t stride, tile_u32 out[4]) {
-  __m512i a = rows_of_four(p, stride);
-  __m512i b = rows_of_four(p + stride, stride);
-  __m512i c = rows_of_four(p + 2 * stride, stride);
-  __m512i d = rows_of_four(p + 3 * stride, stride);
+static INLINE void load_turned(const uint8_t *const *rows, int64_t offset, tile_u32 out[4]) {
+  __m512i a = every_fourth(rows, offset);
+  __m512i b = every_fourth(rows + 1, offset);
+  __m512i c = every_fourth(rows + 2, offset);
+  __m512i d = every_fourth(rows + 3, offset);
   __m512i ab_low = _mm512_unpacklo_epi32(a, b);
   __m512i ab_high = _mm512_unpackhi_epi32(a, b);
   __m512i cd_low = _mm512_unpacklo_epi32(c, d);
@@ -54,11 +55,9 @@ static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
   return (tile_f32)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)bits));
 }
 
-// An f16 at the same place of each row.
-static INLINE tile_f32 load_halves(const uint8_t *p, int64_t stride) {
-  uint16_t bits[TILE];
-  for (int row = 0; row < TILE; row++) memcpy(&bits[row], p + row * stride, 2);
-  return (tile_f32)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)bits));
+// TILE consecutive f16.
+static INLINE tile_f32 load_halves(const uint8_t *p) {
+  return (tile_f32)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 
 // Bits 4j ..< 4j + 4 of each lane as bit 4 of its four bytes.
@@ -82,20 +81,21 @@ static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x,
   return (tile_i32)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)weights, _mm512_set1_epi32(four));
 }
 
-static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) { return total + sum; }
+#define DOT_BEGIN(total) (total)
+static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) { return sum; }
 
 #elif CPU_THIS_ISA == CPU_ISA_AVX2
 
-static INLINE __m256i rows_of_four(const uint8_t *p, int64_t stride) {
-  __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p));
-  return _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(p + 4 * stride)), 1);
+static INLINE __m256i every_fourth(const uint8_t *const *rows, int64_t offset) {
+  __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(rows[0] + offset)));
+  return _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i *)(rows[4] + offset)), 1);
 }
 
-static INLINE void load_turned(const uint8_t *p, int64_t stride, tile_u32 out[4]) {
-  __m256i a = rows_of_four(p, stride);
-  __m256i b = rows_of_four(p + stride, stride);
-  __m256i c = rows_of_four(p + 2 * stride, stride);
-  __m256i d = rows_of_four(p + 3 * stride, stride);
+static INLINE void load_turned(const uint8_t *const *rows, int64_t offset, tile_u32 out[4]) {
+  __m256i a = every_fourth(rows, offset);
+  __m256i b = every_fourth(rows + 1, offset);
+  __m256i c = every_fourth(rows + 2, offset);
+  __m256i d = every_fourth(rows + 3, offset);
   __m256i ab_low = _mm256_unpacklo_epi32(a, b);
   __m256i ab_high = _mm256_unpackhi_epi32(a, b);
   __m256i cd_low = _mm256_unpacklo_epi32(c, d);
@@ -113,10 +113,8 @@ static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
   return (tile_f32)_mm256_cvtph_ps(_mm256_castsi256_si128(packed));
 }
 
-static INLINE tile_f32 load_halves(const uint8_t *p, int64_t stride) {
-  uint16_t bits[TILE];
-  for (int row = 0; row < TILE; row++) memcpy(&bits[row], p + row * stride, 2);
-  return (tile_f32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)bits));
+static INLINE tile_f32 load_halves(const uint8_t *p) {
+  return (tile_f32)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
 
 static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
@@ -147,19 +145,21 @@ static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x,
   return (tile_i32)_mm256_add_epi16((__m256i)sum, _mm256_maddubs_epi16(w, activations));
 }
 
+// Sums are pairs of 16 bits until dot_end adds them up.
+#define DOT_BEGIN(total) ((tile_i32){0})
 static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) {
   return total + (tile_i32)_mm256_madd_epi16((__m256i)sum, _mm256_set1_epi16(1));
 }
 
 #else
 
-static INLINE void load_turned(const uint8_t *p, int64_t stride, tile_u32 out[4]) {
-  tile_u32 rows[TILE];
-  for (int row = 0; row < TILE; row++) memcpy(&rows[row], p + row * stride, 16);
-  tile_u32 ab_low = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5);
-  tile_u32 ab_high = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-  tile_u32 cd_low = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5);
-  tile_u32 cd_high = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+static INLINE void load_turned(const uint8_t *const *rows, int64_t offset, tile_u32 out[4]) {
+  tile_u32 v[TILE];
+  for (int row = 0; row < TILE; row++) memcpy(&v[row], rows[row] + offset, 16);
+  tile_u32 ab_low = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
+  tile_u32 ab_high = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+  tile_u32 cd_low = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+  tile_u32 cd_high = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
   out[0] = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
   out[1] = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
   out[2] = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
@@ -173,11 +173,11 @@ static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
   return (tile_f32)((tile_u32)value | special | (bits & 0x8000u) << 16);
 }
 
-static INLINE tile_f32 load_halves(const uint8_t *p, int64_t stride) {
+static INLINE tile_f32 load_halves(const uint8_t *p) {
   tile_u32 bits;
   for (int row = 0; row < TILE; row++) {
     uint16_t half;
-    memcpy(&half, p + row * stride, sizeof half);
+    memcpy(&half, p + 2 * row, sizeof half);
     bits[row] = half;
   }
   return halves_to_floats(bits);
@@ -200,7 +200,8 @@ static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x,
   return sum;
 }
 
-static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) { return total + sum; }
+#define DOT_BEGIN(total) (total)
+static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) { return sum; }
 
 #endif
 

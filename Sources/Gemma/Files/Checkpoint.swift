@@ -130,7 +130,11 @@ package final class Checkpoint: WeightSource, Sendable {
     guard offset.isMultiple(of: weight.type == .f32 ? 4 : 2) else {
       return unsafe AlignedCopy(region.bytes).weightBytes
     }
-    return unsafe WeightBytes(bytes: region.bytes, owner: region)
+    return unsafe WeightBytes(
+      bytes: region.bytes,
+      owner: region,
+      whenLetGo: { region.discardPages() }
+    )
   }
 
   private func check(_ rows: Range<Int>, of weight: Weight) throws(GemmaError) {

@@ -132,6 +132,12 @@ package final class MappedFile: Sendable {
     unsafe self.bytes = unsafe UnsafeRawBufferPointer(rebasing: mapping[lead...])
   }
 
+  /// Takes the pages out of this process's memory; they come back from the file when read.
+  package func discardPages() {
+    guard let base = unsafe mapping.baseAddress else { return }
+    _ = unsafe madvise(UnsafeMutableRawPointer(mutating: base), mapping.count, MADV_DONTNEED)
+  }
+
   deinit {
     if let base = unsafe mapping.baseAddress {
       _ = unsafe munmap(UnsafeMutableRawPointer(mutating: base), mapping.count)

@@ -29,7 +29,7 @@ typedef struct {
   int32_t counts[2];       // by row set
   const int32_t *wanted;   // [counts[WANTED]] indices into rows[ALL]
   uint8_t *scratch;        // [threads, scratch_bytes], 64-byte aligned
-  int64_t scratch_bytes;   // enough for every call: cpu_matmul_scratch, cpu_attend_scratch
+  int64_t scratch_bytes;   // enough for every call: cpu_attend_scratch
 } cpu_step;
 
 // Does the share of `thread` out of `threads` of a call.
@@ -75,7 +75,7 @@ typedef enum {
   CPU_TYPE_COUNT
 } cpu_type;
 
-// A weight as it stands in the model file, [rows, columns].
+// A weight, [rows, columns]: as it stands in the model file, or packed for products (packed.h).
 typedef struct {
   const uint8_t *bytes;
   int64_t rows;
@@ -84,12 +84,15 @@ typedef struct {
   cpu_type type;
 } cpu_matrix;
 
-// Activations as int8: x = quants · scale, one scale for 32 values.
+// Activations as int8: x = quants · scale, one scale for 32 values. Whole groups of eight rows lie
+// block by block, [rows / 8, blocks, 8, ...], so that a product of eight rows reads straight ahead;
+// the rows left over lie row by row, [rows, blocks, ...].
 typedef struct {
-  int8_t *quants;     // [rows, width], -127...127
-  float *scales;      // [rows, width / 32]
-  float *sums;        // [rows, width / 32]: scale · the sum of the block's quants
-  int32_t *half_sums; // [rows, width / 16]: sums of 16 quants
+  int8_t *quants;      // 32 a block, -127...127
+  float *scales;       // one a block
+  float *sums;         // one a block: scale · the sum of the quants
+  int32_t *eights;     // one a block: -8 · the sum of the quants
+  int32_t *half_sums;  // two a block: the sums of 16 quants
   int64_t width;
 } cpu_quantised;
 
@@ -127,8 +130,14 @@ typedef struct {
   cpu_quantised output;
 } cpu_quantise_args;
 
+// packed = source for products: cpu_packed_rows(source.rows) rows of the same bytes each.
+typedef struct {
+  cpu_matrix source;
+  uint8_t *packed;  // 64-byte aligned
+} cpu_pack_args;
+
 // output = weight · input; then cap · tanh(output / cap) unless the cap is 0.
-// Float weights read `input`; quantised ones read `quantised`.
+// Float weights stand as stored and read `input`; quantised ones are packed and read `quantised`.
 typedef struct {
   cpu_matrix weight;
   cpu_plane input;
@@ -285,7 +294,7 @@ typedef enum { CPU_SCALAR, CPU_AVX2, CPU_AVX512VNNI } cpu_isa;
 
 typedef struct {
   // Split over the weight's rows.
-  cpu_kernel matmul[CPU_TYPE_COUNT];
+  cpu_kernel matmul[CPU_TYPE_COUNT], pack;
   // Split over (row, head).
   cpu_kernel attend;
   // Row by row.
@@ -301,8 +310,8 @@ const cpu_kernels *cpu_kernels_for(cpu_isa isa);
 // Returns the product kernel for weights of a type.
 cpu_kernel cpu_matmul(const cpu_kernels *kernels, cpu_type type);
 
-// Returns the scratch bytes a thread needs for products with weights of `columns` columns.
-int64_t cpu_matmul_scratch(int64_t columns);
+// Returns the rows that a packed matrix of `rows` rows takes: whole tiles.
+int64_t cpu_packed_rows(int64_t rows);
 
 // Returns the scratch bytes a thread needs for attending to `positions` positions.
 int64_t cpu_attend_scratch(int64_t positions);
