@@ -9,6 +9,8 @@ package import Compute
   package let device = "cpu"
   /// The instruction set in use.
   package let instructionSet: InstructionSet
+  /// nil: `Program.defaultCacheType`.
+  private let cacheType: CacheType?
   private let pool: ThreadPool
   // The tables are constants of the kernels' library.
   private nonisolated(unsafe) let kernels: UnsafePointer<cpu_kernels>
@@ -17,12 +19,14 @@ package import Compute
   ///   - threads: How many threads compute, the caller of `run` included. No more than the cores
   ///     it may use: more is slower.
   ///   - cpus: The CPU each thread stays on, the caller's first; nil to let the system choose.
+  ///   - cacheType: How keys and values are kept; nil for f16, or f32 where weights are floats.
   ///   - instructionSet: nil for the best this machine has.
   /// - Throws: `ComputeError` with code `device` if the machine lacks the instruction set, or
   ///   threads cannot be started as asked.
   package init(
     threads: Int,
     pinnedTo cpus: [Int]?,
+    cacheType: CacheType? = nil,
     instructionSet: InstructionSet? = nil
   ) throws(ComputeError) {
     let chosen = instructionSet ?? .best
@@ -30,6 +34,7 @@ package import Compute
       throw ComputeError(.device, "this machine has no \(chosen.rawValue) instructions")
     }
     self.instructionSet = chosen
+    self.cacheType = cacheType
     unsafe self.kernels = unsafe kernels
     pool = try ThreadPool(threadCount: threads, cpus: cpus)
   }
@@ -80,7 +85,8 @@ package import Compute
       program: program,
       kernels: kernels,
       weights: loaded,
-      limits: limits
+      limits: limits,
+      cacheType: cacheType ?? program.defaultCacheType
     )
     try lowering.lower(progress: progress)
     return try CPUExecutable(lowering, pool: pool)
@@ -92,5 +98,15 @@ package import Compute
     ] where !(1...Int(Int32.max)).contains(value) {
       throw ComputeError(.unsupported, "an executable for \(value) \(name)")
     }
+  }
+}
+
+extension Program {
+  /// f16 beside quantised projections, whose rounding is far larger; f32 where they are exact.
+  fileprivate var defaultCacheType: CacheType {
+    let isQuantised = ops.contains { op in
+      if case .projectQKV(let op) = op { op.queryWeight.type.isQuantised } else { false }
+    }
+    return isQuantised ? .f16 : .f32
   }
 }

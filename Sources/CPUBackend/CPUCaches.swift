@@ -5,7 +5,7 @@ internal import Compute
 
 /// Keys and values of every slot, and how far each slot has come.
 ///
-/// One mapping a cache, [slots][keys, values][kvHeads, capacity, headDim] f32 with slots on pages of
+/// One mapping a cache, [slots][keys, values][kvHeads, capacity] rows of headDim, with slots on pages of
 /// their own, so that clearing a slot gives its memory back.
 @safe final class CPUCaches {
   /// By cache index in the program.
@@ -16,6 +16,8 @@ internal import Compute
   private(set) var nextPositions: [Int]
 
   private struct Layout {
+    /// Of one head at one position.
+    var rowByteCount: Int
     var slotByteCount: Int
     var capacity: Int
     /// Keys and values of one position.
@@ -23,24 +25,26 @@ internal import Compute
   }
 
   /// - Throws: `ComputeError` with code `device` if there is no memory.
-  init(_ caches: [Cache], limits: ExecutableLimits) throws(ComputeError) {
+  init(_ caches: [Cache], type: CacheType, limits: ExecutableLimits) throws(ComputeError) {
     var operands: [cpu_cache] = unsafe []
     var memory: [MappedMemory] = []
     var layouts: [Layout] = []
     for cache in caches {
       let purpose = "the KV cache of layer \(cache.layer)"
-      let layout = try Self.layout(cache, limits: limits, purpose: purpose)
+      let layout = try Self.layout(cache, type, limits: limits, purpose: purpose)
       let mapping = try MappedMemory(
         byteCount: try product(layout.slotByteCount, limits.slots, purpose: purpose),
         purpose: purpose
       )
-      let keys = unsafe mapping.base.assumingMemoryBound(to: Float.self)
-      let perSlot = cache.width * layout.capacity
+      let keys = unsafe mapping.base.assumingMemoryBound(to: UInt8.self)
+      let keysByteCount = cache.kvHeadCount * layout.capacity * layout.rowByteCount
       unsafe operands.append(
         cpu_cache(
           keys: keys,
-          values: keys + perSlot,
-          slot_stride: Int64(layout.slotByteCount / MemoryLayout<Float>.stride),
+          values: keys + keysByteCount,
+          type: type.identifier,
+          slot_bytes: Int64(layout.slotByteCount),
+          row_bytes: Int64(layout.rowByteCount),
           capacity: Int64(layout.capacity),
           window: Int64(min(cache.window ?? limits.contextTokens, limits.contextTokens)),
           kv_heads: Int64(cache.kvHeadCount),
@@ -58,6 +62,7 @@ internal import Compute
 
   private static func layout(
     _ cache: Cache,
+    _ type: CacheType,
     limits: ExecutableLimits,
     purpose: String
   ) throws(ComputeError) -> Layout {
@@ -66,6 +71,13 @@ internal import Compute
         .invalidProgram,
         "\(purpose) has \(cache.kvHeadCount) heads of \(cache.headDim), "
           + "window \(cache.window.map(String.init) ?? "none")"
+      )
+    }
+    let rowByteCount = Int(cpu_cache_row_bytes(type.identifier, Int64(cache.headDim)))
+    guard rowByteCount > 0 else {
+      throw ComputeError(
+        .unsupported,
+        "\(purpose) cannot be \(type.rawValue): heads of \(cache.headDim) are no blocks of 32"
       )
     }
     // A step writes all its rows before the first attends, so the ring holds the window of the
@@ -77,13 +89,14 @@ internal import Compute
     )
     let positionByteCount = try product(
       cache.kvHeadCount,
-      cache.headDim,
-      2 * MemoryLayout<Float>.stride,
+      rowByteCount,
+      2,
       purpose: purpose
     )
     let byteCount = try product(positionByteCount, capacity, purpose: purpose)
     let pages = byteCount / MappedMemory.pageByteCount + 1
     return Layout(
+      rowByteCount: rowByteCount,
       slotByteCount: try product(pages, MappedMemory.pageByteCount, purpose: purpose),
       capacity: capacity,
       positionByteCount: positionByteCount
@@ -124,6 +137,16 @@ internal import Compute
     nextPositions[slot] = 0
     for (mapping, layout) in zip(memory, layouts) {
       mapping.discard(offset: slot * layout.slotByteCount, count: layout.slotByteCount)
+    }
+  }
+}
+
+extension CacheType {
+  var identifier: cpu_cache_type {
+    switch self {
+    case .f32: CPU_CACHE_F32
+    case .f16: CPU_CACHE_F16
+    case .q8_0: CPU_CACHE_Q8_0
     }
   }
 }

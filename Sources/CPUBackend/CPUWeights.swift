@@ -3,6 +3,7 @@
 
 internal import CPUKernels
 internal import Compute
+internal import Glibc
 
 /// The weights of one program.
 ///
@@ -13,8 +14,16 @@ internal import Compute
   private var mapped: [WeightRef: WeightBytes] = [:]
   private var usedInPlace: Set<WeightRef> = []
   private let arena = PackedArena()
-  private var packed: [WeightRef: UnsafeMutablePointer<UInt8>] = unsafe [:]
+  private var packed: [Packing: UnsafeMutablePointer<UInt8>] = unsafe [:]
   private var copies: [CopyKey: UnsafeMutableBufferPointer<Float>] = unsafe [:]
+
+  /// A weight in one of the forms that kernels read.
+  private struct Packing: Hashable {
+    enum Form { case tiles, columns, rows }
+
+    var weight: WeightRef
+    var form: Form
+  }
 
   private struct CopyKey: Hashable {
     var weight: WeightRef
@@ -74,22 +83,72 @@ internal import Compute
     return unsafe stored(weight)
   }
 
-  /// Returns a loaded quantised weight packed for products.
+  /// Returns a loaded weight packed for products.
   ///
   /// - Throws: `ComputeError` with code `device` if there is no memory.
   func packed(_ weight: WeightRef) throws(ComputeError) -> cpu_matrix {
+    var source = unsafe stored(weight)
+    let rows = unsafe cpu_packed_rows(source.rows)
+    let rowBytes = unsafe cpu_packed_row_bytes(&source)
+    return unsafe try pack(
+      Packing(weight: weight, form: .tiles),
+      rows: rows,
+      rowBytes: rowBytes
+    ) {
+      unsafe run(kernels.pointee.pack, cpu_pack_args(source: source, packed: $0))
+    }
+  }
+
+  /// Returns a loaded weight of type q4_0 packed by columns.
+  ///
+  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  func packedByColumns(_ weight: WeightRef) throws(ComputeError) -> UnsafePointer<UInt8> {
+    let source = unsafe stored(weight)
+    let rows = unsafe cpu_column_rows(source.rows)
+    return unsafe try pack(
+      Packing(weight: weight, form: .columns),
+      rows: rows,
+      rowBytes: source.row_bytes
+    ) {
+      unsafe run(kernels.pointee.pack_columns, cpu_pack_args(source: source, packed: $0))
+    }.bytes
+  }
+
+  /// Returns a copy of a loaded weight as stored, in memory with huge pages: for rows read here and
+  /// there.
+  ///
+  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  func copied(_ weight: WeightRef) throws(ComputeError) -> cpu_matrix {
+    let source = unsafe stored(weight)
+    return unsafe try pack(
+      Packing(weight: weight, form: .rows),
+      rows: source.rows,
+      rowBytes: source.row_bytes
+    ) {
+      unsafe memcpy($0, source.bytes, Int(source.rows * source.row_bytes))
+    }
+  }
+
+  /// Returns a weight in another form, made the first time by `fill` in memory that is zero.
+  private func pack(
+    _ packing: Packing,
+    rows: Int64,
+    rowBytes: Int64,
+    fill: (UnsafeMutablePointer<UInt8>) -> Void
+  ) throws(ComputeError) -> cpu_matrix {
+    let weight = packing.weight
     var matrix = unsafe stored(weight)
-    if let known = unsafe packed[weight] {
+    unsafe matrix.row_bytes = rowBytes
+    if let known = unsafe packed[packing] {
       unsafe matrix.bytes = unsafe UnsafePointer(known)
       return unsafe matrix
     }
-    let rows = unsafe Int(cpu_packed_rows(matrix.rows))
-    let size = try product(rows, unsafe Int(matrix.row_bytes), purpose: weight.name)
-    let target = unsafe try arena.allocate(size, purpose: "packed \(weight.name)")
-    unsafe run(kernels.pointee.pack, cpu_pack_args(source: matrix, packed: target))
-    unsafe packed[weight] = unsafe target
+    let size = try product(Int(rows), Int(rowBytes), purpose: weight.name)
+    let memory = unsafe try arena.allocate(size, purpose: "packed \(weight.name)")
+    unsafe fill(memory)
+    unsafe packed[packing] = unsafe memory
     mapped[weight]?.letGo()
-    unsafe matrix.bytes = unsafe UnsafePointer(target)
+    unsafe matrix.bytes = unsafe UnsafePointer(memory)
     return unsafe matrix
   }
 

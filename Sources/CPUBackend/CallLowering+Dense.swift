@@ -135,11 +135,68 @@ extension CallLowering {
     let input = try memory.plane(Plane(op.input))
     let width = op.gate.rows.count
     let gate = try memory.scratch("gate", width: width, rows: input.rows)
+    if let deviations = op.sparsityDeviations, op.up.type.isQuantised, op.down.type.isQuantised {
+      try lowerSparse(op, input, gate, deviations)
+      return
+    }
     let up = try memory.scratch("up", width: width, rows: input.rows)
     try emitProduct(op.gate, input, into: gate)
     try emitProduct(op.up, input, into: up)
     emitGate(gate, up, first: 0, deviations: op.sparsityDeviations)
     try emitProduct(op.down, gate, into: memory.plane(Plane(op.output)))
+  }
+
+  /// Adds the calls of a feed-forward that reads only what the cut gate has left.
+  private mutating func lowerSparse(
+    _ op: FeedForward,
+    _ input: RowPlane,
+    _ gate: RowPlane,
+    _ deviations: Float
+  ) throws(ComputeError) {
+    try emitProduct(op.gate, input, into: gate)
+    let selected = unsafe try memory.selected(of: gate)
+    unsafe emit(
+      kernels.pointee.select_columns,
+      cpu_select_args(gate: gate.operand, deviations: deviations, selected: selected),
+      reads: [gate.region],
+      writes: [gate.region, gate.region.selected],
+      split: .rows(gate.rows)
+    )
+    let copy = unsafe try emitQuantise(input)
+    let scale = unsafe cpu_scale_selected_args(
+      weight: try weights.copied(op.up),
+      quantised: copy,
+      selected: selected,
+      gate: gate.operand
+    )
+    unsafe emit(
+      cpu_scale_selected(kernels, op.up.type.identifier),
+      scale,
+      reads: [input.region.quantised, gate.region.selected],
+      writes: [gate.region],
+      split: .other
+    )
+    let output = try memory.plane(Plane(op.output))
+    guard op.down.type == .q4_0 else {
+      try emitProduct(op.down, gate, into: output)
+      return
+    }
+    let rowCount = Int64(op.down.rows.count)
+    scratchByteCount = max(scratchByteCount, Int(cpu_columns_scratch(rowCount)))
+    let arguments = unsafe cpu_columns_args(
+      columns: try weights.packedByColumns(op.down),
+      rows: rowCount,
+      quantised: try emitQuantise(gate),
+      selected: selected,
+      output: output.operand
+    )
+    unsafe emit(
+      kernels.pointee.matmul_columns,
+      arguments,
+      reads: [gate.region.quantised, gate.region.selected],
+      writes: [output.region],
+      split: .other
+    )
   }
 
   /// Adds the call that activates a gate in place and multiplies it with columns of another plane.

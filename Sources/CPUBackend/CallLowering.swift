@@ -23,14 +23,15 @@ internal import Compute
     program: Program,
     kernels: UnsafePointer<cpu_kernels>,
     weights: CPUWeights,
-    limits: ExecutableLimits
+    limits: ExecutableLimits,
+    cacheType: CacheType
   ) throws(ComputeError) {
     self.program = program
     unsafe self.kernels = unsafe kernels
     self.weights = weights
     self.limits = limits
     memory = ExecutableMemory(program: program, limits: limits)
-    caches = try CPUCaches(program.caches, limits: limits)
+    caches = try CPUCaches(program.caches, type: cacheType, limits: limits)
   }
 
   /// Lowers all ops, and packs their weights on the way.
@@ -74,7 +75,7 @@ internal import Compute
     split: Split
   ) {
     let waits = hazards.note(reads: reads, writes: writes, split: split)
-    for region in writes where !region.isQuantised { quantised.remove(region) }
+    for region in writes where region.view == .values { quantised.remove(region) }
     unsafe calls.append(cpu_call(run: kernel, args: memory.keep(arguments), waits: waits))
   }
 
@@ -88,13 +89,11 @@ internal import Compute
   ) throws(ComputeError) {
     var source = input.region
     var copy = unsafe cpu_quantised()
-    var matrix = unsafe cpu_matrix()
+    let matrix = unsafe try weights.packed(weight)
     if weight.type.isQuantised {
-      unsafe matrix = unsafe try weights.packed(weight)
       unsafe copy = unsafe try emitQuantise(input)
       source = input.region.quantised
-    } else {
-      unsafe matrix = unsafe weights.matrix(weight)
+      scratchByteCount = max(scratchByteCount, Int(cpu_matmul_scratch(Int64(weight.columns))))
     }
     let arguments = unsafe cpu_matmul_args(
       weight: matrix,
@@ -112,7 +111,8 @@ internal import Compute
     )
   }
 
-  private mutating func emitQuantise(_ input: RowPlane) throws(ComputeError) -> cpu_quantised {
+  /// Returns a plane's int8 copy, with the call that makes it unless it is up to date.
+  mutating func emitQuantise(_ input: RowPlane) throws(ComputeError) -> cpu_quantised {
     let copy = unsafe try memory.quantised(input)
     if quantised.insert(input.region).inserted {
       unsafe emit(

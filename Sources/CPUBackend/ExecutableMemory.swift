@@ -10,6 +10,7 @@ internal import Compute
   private var buffers: [Int: MappedMemory] = [:]
   private var scratch: [ScratchKey: (index: Int, memory: MappedMemory)] = [:]
   private var quantised: [Region: MappedMemory] = [:]
+  private var selected: [Region: MappedMemory] = [:]
   private var rotations: [RotationKey: (index: Int, memory: MappedMemory)] = [:]
   private var arguments: [UnsafeMutableRawPointer] = unsafe []
 
@@ -151,6 +152,27 @@ internal import Compute
       eights: eights.assumingMemoryBound(to: Int32.self),
       half_sums: halfSums.assumingMemoryBound(to: Int32.self),
       width: Int64(width)
+    )
+  }
+
+  /// Returns the memory of the lists of a plane's columns that are not zero.
+  func selected(of plane: RowPlane) throws(ComputeError) -> cpu_selected {
+    let stride = plane.width + 1
+    let memory: MappedMemory
+    if let known = selected[plane.region] {
+      memory = known
+    } else {
+      let purpose = "selected columns"
+      let perRow = try product(stride + 1, MemoryLayout<Int32>.stride, purpose: purpose)
+      let size = try product(perRow, limits.maxRows, purpose: purpose)
+      memory = try MappedMemory(byteCount: size, purpose: purpose)
+      selected[plane.region] = memory
+    }
+    let counts = unsafe memory.base.assumingMemoryBound(to: Int32.self)
+    return unsafe cpu_selected(
+      counts: counts,
+      indices: counts + limits.maxRows,
+      stride: Int64(stride)
     )
   }
 

@@ -17,14 +17,27 @@ struct Region: Hashable {
   var space: Space
   var index: Int
   var part = 0
-  /// Whether this is the int8 copy of the plane.
-  var isQuantised = false
+  /// What of the plane this is.
+  var view = View.values
+
+  enum View: Hashable {
+    case values
+    /// The int8 copy.
+    case quantised
+    /// The list of the columns that are not zero.
+    case selected
+  }
 
   /// The int8 copy of this plane.
-  var quantised: Region {
-    var copy = self
-    copy.isQuantised = true
-    return copy
+  var quantised: Region { seen(as: .quantised) }
+
+  /// The list of this plane's columns that are not zero.
+  var selected: Region { seen(as: .selected) }
+
+  private func seen(as view: View) -> Region {
+    var region = self
+    region.view = view
+    return region
   }
 }
 

@@ -28,9 +28,14 @@ enum DeviceKind: String, CaseIterable {
   /// What `up` uses when no devices are given.
   static let found: [DeviceKind] = [.cpu]
 
-  func makeBackend(threads: Int, pinnedTo cpus: [Int]?) throws -> any Backend {
+  /// The reference backend keeps f32, whatever the cache type.
+  func makeBackend(
+    threads: Int,
+    pinnedTo cpus: [Int]?,
+    cacheType: CacheType?
+  ) throws -> any Backend {
     switch self {
-    case .cpu: try CPU(threads: threads, pinnedTo: cpus)
+    case .cpu: try CPU(threads: threads, pinnedTo: cpus, cacheType: cacheType)
     case .reference: ReferenceBackend()
     }
   }

@@ -66,6 +66,20 @@ extension String {
   }
 }
 
+extension CacheType: ExpressibleByArgument {}
+
+/// `--kv-cache`.
+struct CacheOptions: ParsableArguments {
+  @Option(
+    name: .customLong("kv-cache"),
+    help: ArgumentHelp(
+      "How CPU workers keep keys and values: f32, f16, or q8_0 (half of f16's memory). Default: f16, or f32 for a model that is not quantised.",
+      valueName: "type"
+    )
+  )
+  var type: CacheType?
+}
+
 /// How a pipeline is made up.
 struct PipelineOptions: ParsableArguments {
   @Option(
@@ -104,6 +118,8 @@ struct PipelineOptions: ParsableArguments {
     help: ArgumentHelp("Sessions served at once; others wait.", valueName: "sessions")
   )
   var slots = 8
+
+  @OptionGroup var cache: CacheOptions
 
   func validate() throws {
     if let context, context < 2 {

@@ -14,11 +14,14 @@ struct Pipeline {
   let workers: [WorkerPlan]
   let placement: Placement
   let limits: CoordinatorLimits
+  /// How CPU workers keep keys and values; nil for their default.
+  let cacheType: CacheType?
 
   /// Opens the model and resolves the options against it.
   init(model path: String, _ options: PipelineOptions) throws {
     checkpoint = try Checkpoint.open(path)
     workers = try WorkerPlan.resolve(options)
+    cacheType = options.cache.type
     let layerCount = checkpoint.config.layers.count
     placement =
       if let split = options.split {
@@ -61,6 +64,7 @@ struct Pipeline {
         worker.device.rawValue, "--coordinator", endpoint.description, "--name", worker.name,
         "--threads", "\(worker.threads)", "--lifeline", "--log-level", logLevel.rawValue,
       ]
+      if let type = cacheType { arguments += ["--kv-cache", type.rawValue] }
       if let cpus = worker.cpus {
         arguments += ["--pin", cpus.map(String.init).joined(separator: ",")]
       }

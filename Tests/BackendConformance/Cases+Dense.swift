@@ -49,7 +49,26 @@ extension CaseMaker {
         }
       }
     }
-    return cases + roundedMatmul() + [rewrittenInput(.q8_0), rewrittenInput(.q4_K)]
+    return cases + longMatmul() + roundedMatmul()
+      + [rewrittenInput(.q8_0), rewrittenInput(.q4_K)]
+  }
+
+  /// Steps of so many rows that a backend may take another way, and a step's worth left over.
+  private func longMatmul() -> [ConformanceCase] {
+    TensorType.allCases.map { type in
+      var builder = CaseBuilder(self, "matmul \(type) of many rows")
+      let input = builder.input("input", width: 256)
+      let output = builder.output("output", width: 37)
+      let weight = builder.weight("weight", 37, 256, type)
+      builder.program.ops = [.matmul(Matmul(input: input, weight: weight, output: output))]
+      var testCase = builder.finish(
+        lengths: [140],
+        tolerance: type.productTolerance,
+        inputs: .exactInt8
+      )
+      testCase.maxRows = 77
+      return testCase
+    }
   }
 
   /// Products of inputs that int8 does not hold exactly, and one input for two products.
@@ -222,25 +241,45 @@ extension CaseMaker {
       for sparsity in [Float?.none, 1.6448536, 0] {
         let width = type.isQuantised ? 256 : 40
         let hidden = type.isQuantised ? 512 : 75
-        let label = sparsity.map { "sparse \($0)" } ?? "dense"
-        var builder = CaseBuilder(self, "feedForward \(type) \(label)")
-        let input = builder.input("input", width: width)
-        let output = builder.output("output", width: width)
-        builder.program.ops = [
-          .feedForward(
-            FeedForward(
-              input: input,
-              gate: builder.weight("gate", hidden, width, type),
-              up: builder.weight("up", hidden, width, type),
-              down: builder.weight("down", width, hidden, type),
-              sparsityDeviations: sparsity,
-              output: output
-            )
-          )
-        ]
-        cases.append(builder.finish(lengths: [3, 6], tolerance: type.roundedTolerance))
+        cases.append(feedForward(type, width: width, hidden: hidden, sparsity, lengths: [3, 6]))
+      }
+    }
+    // Widths that are no multiple of 64, more rows than are gathered together, and everything kept.
+    for sparsity: Float in [1.2, -3] {
+      for lengths in [[1], [40]] {
+        cases.append(feedForward(.q4_0, width: 96, hidden: 160, sparsity, lengths: lengths))
+        cases.append(feedForward(.q8_0, width: 32, hidden: 64, sparsity, lengths: lengths))
       }
     }
     return cases
+  }
+
+  private func feedForward(
+    _ type: TensorType,
+    width: Int,
+    hidden: Int,
+    _ sparsity: Float?,
+    lengths: [Int]
+  ) -> ConformanceCase {
+    let label = sparsity.map { "sparse \($0)" } ?? "dense"
+    var builder = CaseBuilder(
+      self,
+      "feedForward \(type) [\(hidden), \(width)] \(label), \(lengths) rows"
+    )
+    let input = builder.input("input", width: width)
+    let output = builder.output("output", width: width)
+    builder.program.ops = [
+      .feedForward(
+        FeedForward(
+          input: input,
+          gate: builder.weight("gate", hidden, width, type),
+          up: builder.weight("up", hidden, width, type),
+          down: builder.weight("down", width, hidden, type),
+          sparsityDeviations: sparsity,
+          output: output
+        )
+      )
+    ]
+    return builder.finish(lengths: lengths, tolerance: type.roundedTolerance)
   }
 }

@@ -38,16 +38,24 @@ package struct Peer: Sendable {
 ///   - peers: Backends that must agree with it bit for bit.
 ///   - kinds: The ops to try; all by default.
 ///   - seed: What weights and inputs follow from.
+///   - tolerance: The least tolerance of a case, for a backend that rounds more than others.
+///   - isIncluded: Which cases to try; all by default.
 /// - Returns: What was tried and what is wrong.
 package func checkConformance(
   of backend: any Backend,
   peers: [Peer] = [],
   kinds: [OpKind] = OpKind.allCases,
-  seed: UInt64
+  seed: UInt64,
+  tolerance: Float = 0,
+  where isIncluded: (ConformanceCase) -> Bool = { _ in true }
 ) -> ConformanceReport {
   var checker = ConformanceChecker(backend: backend, peers: peers, seed: seed)
   for kind in kinds {
-    let cases = kind.cases(seed: seed)
+    let cases = kind.cases(seed: seed).filter(isIncluded).map { testCase in
+      var testCase = testCase
+      testCase.tolerance = max(testCase.tolerance, tolerance)
+      return testCase
+    }
     if !cases.contains(where: { $0.program.ops.contains { $0.kind == kind } }) {
       checker.report.failures.append("no case tries \(kind)")
     }

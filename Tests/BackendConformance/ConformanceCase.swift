@@ -46,6 +46,11 @@ package enum Tolerance {
   /// Activations rounded to int8 inside the op: 1/254 of the block's largest for each, which a sum
   /// of many averages down; two such products follow each other.
   package static let int8: Float = 3e-2
+  /// Keys and values in f16: 2⁻¹² of each, and scores over a head of 256 err by the sum of its keys'
+  /// errors.
+  package static let f16Cache: Float = 4e-3
+  /// Keys and values in blocks of int8: 1/254 of the block's largest for each.
+  package static let q8Cache: Float = 5e-2
 }
 
 /// The ops, without operands.

@@ -19,22 +19,61 @@ private let seed = testSeed(default: 20_240_817)
   func `every op agrees with the reference, whatever batch, threads and instructions`(
     _ kind: OpKind
   ) throws {
-    var peers: [Peer] = []
-    for set in instructionSets {
-      for threads in [1, 3] {
-        let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: set)
-        peers.append(Peer(name: "\(set) on \(threads) threads", backend: backend))
-      }
-    }
     let report = checkConformance(
-      of: try CPU(threads: 2, pinnedTo: nil),
-      peers: peers,
+      of: try CPU(threads: 2, pinnedTo: nil, cacheType: .f32),
+      peers: try peers(.f32),
       kinds: [kind],
       seed: seed
     )
     #expect(report.failures.isEmpty, "\(report)")
     #expect(report.skipped.isEmpty, "\(report.skipped)")
     #expect(report.caseCount > 0)
+  }
+
+  private func peers(_ cacheType: CacheType) throws -> [Peer] {
+    var peers: [Peer] = []
+    for set in instructionSets {
+      for threads in [1, 3] {
+        let backend = try CPU(
+          threads: threads,
+          pinnedTo: nil,
+          cacheType: cacheType,
+          instructionSet: set
+        )
+        peers.append(Peer(name: "\(set) on \(threads) threads", backend: backend))
+      }
+    }
+    return peers
+  }
+
+  @Test(arguments: [(CacheType.f16, Tolerance.f16Cache), (.q8_0, Tolerance.q8Cache)])
+  func `attention over rounded keys and values stays within their rounding`(
+    _ cacheType: CacheType,
+    _ tolerance: Float
+  ) throws {
+    let report = checkConformance(
+      of: try CPU(threads: 2, pinnedTo: nil, cacheType: cacheType),
+      peers: try peers(cacheType),
+      kinds: [.appendKV, .attend],
+      seed: seed,
+      tolerance: tolerance
+    ) { testCase in
+      // q8_0 has blocks of 32.
+      cacheType == .f16 || testCase.program.caches.allSatisfy { $0.headDim.isMultiple(of: 32) }
+    }
+    #expect(report.failures.isEmpty, "\(report)")
+    #expect(report.caseCount >= 10)
+  }
+
+  @Test func `heads that are no blocks of 32 are refused a q8_0 cache, by name`() throws {
+    let testCase = try #require(
+      OpKind.attend.cases(seed: seed).first { !$0.program.caches[0].headDim.isMultiple(of: 32) }
+    )
+    let backend = try CPU(threads: 1, pinnedTo: nil, cacheType: .q8_0)
+    let error = #expect(throws: ComputeError.self) {
+      try testCase.run(on: backend, .together, seed: seed)
+    }
+    #expect(error?.code == .unsupported && "\(error?.message ?? "")".contains("q8_0"))
   }
 
   @Test(arguments: instructionSets)

@@ -106,15 +106,16 @@ private let seed = testSeed(default: 31)
     // A softcap of 1 over the identity: one column of weights, an input of 1.
     var got = inputs
     var one: [Float] = [1]
+    let packed = pack(inputs, kernels)
     unsafe onOneRow(&got) { output, step in
       unsafe onOneRow(&one) { input, _ in
-        unsafe inputs.withUnsafeBytes { weights in
+        unsafe packed.withUnsafeBytes { weights in
           var args = unsafe cpu_matmul_args()
           unsafe args.weight = unsafe cpu_matrix(
             bytes: weights.bindMemory(to: UInt8.self).baseAddress,
             rows: Int64(inputs.count),
             columns: 1,
-            row_bytes: 4,
+            row_bytes: 64,
             type: CPU_F32
           )
           unsafe args.input = unsafe input
@@ -128,6 +129,31 @@ private let seed = testSeed(default: 31)
       let want = tanh(Double(input))
       #expect(abs(Double(value) - want) <= 6 * 0x1p-24 * abs(want), "tanh(\(input))")
     }
+  }
+
+  /// A column of f32 weights, packed: each row filled up to sixteen columns.
+  private func pack(_ column: [Float], _ kernels: cpu_kernels) -> [Float] {
+    var packed: [Float] = Array(
+      repeating: 0,
+      count: Int(cpu_packed_rows(Int64(column.count))) * 16
+    )
+    unsafe column.withUnsafeBytes { stored in
+      unsafe packed.withUnsafeMutableBytes { target in
+        var args = unsafe cpu_pack_args(
+          source: cpu_matrix(
+            bytes: stored.bindMemory(to: UInt8.self).baseAddress,
+            rows: Int64(column.count),
+            columns: 1,
+            row_bytes: 4,
+            type: CPU_F32
+          ),
+          packed: target.bindMemory(to: UInt8.self).baseAddress
+        )
+        var step = unsafe cpu_step()
+        unsafe kernels.pack(&args, &step, 0, 1)
+      }
+    }
+    return packed
   }
 
   private struct Quantised {

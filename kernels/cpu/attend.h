@@ -4,43 +4,71 @@
 // Two passes: all scores of the visible positions, then the weighted sum of values. Sums run by
 // position, so neither the ring's wrap nor the grouping of heads changes a result.
 
-// Elements of keys and values have one type, here alone.
-typedef float kv_element;
-
-static INLINE f32x16 load_kv(const kv_element *p, int64_t left) { return load_part(p, left); }
-
-// Heads that are done together: their sums over four vectors of a head fill 16 registers.
-enum { HEADS_TOGETHER = 4, COLUMNS_TOGETHER = 4 * LANES };
+// Heads that are done together: their sums over four positions, or over four vectors of a head, fill
+// 16 registers.
+enum { HEADS_TOGETHER = 4, POSITIONS_TOGETHER = 4, COLUMNS_TOGETHER = 4 * LANES };
 
 typedef struct {
   const float *queries;  // [count, head_dim]
   float *outputs;        // [count, head_dim]
   float *scores;         // [count, score_stride]
   int64_t score_stride;
-  const kv_element *keys;    // [capacity, head_dim]
-  const kv_element *values;  // [capacity, head_dim]
-  int64_t capacity, head_dim;
+  const uint8_t *keys;    // [capacity] rows
+  const uint8_t *values;  // [capacity] rows
+  int64_t row_bytes, capacity, head_dim;
   int64_t first, end;  // visible positions
   float scale;
 } attention;
 
-static INLINE void score(const attention *a, int heads) {
-  int64_t place = a->first % a->capacity;
-  for (int64_t position = a->first; position < a->end; position++) {
-    const kv_element *key = a->keys + place * a->head_dim;
-    f32x16 sums[HEADS_TOGETHER];
-    for (int h = 0; h < heads; h++) sums[h] = splat(0);
-    for (int64_t i = 0; i < a->head_dim; i += LANES) {
-      int64_t left = a->head_dim - i;
-      f32x16 k = load_kv(key + i, left);
-      for (int h = 0; h < heads; h++) {
-        sums[h] = sums[h] + k * load_part(a->queries + h * a->head_dim + i, left);
-      }
+static INLINE const uint8_t *row_at(const attention *a, const uint8_t *rows, int64_t position) {
+  return rows + position % a->capacity * a->row_bytes;
+}
+
+// Adds the products of values i ..< i + 16, of which `left` exist.
+static INLINE void score_lanes(const attention *a, const uint8_t *const keys[POSITIONS_TOGETHER],
+                               int64_t i, int64_t left, int heads, cpu_cache_type type,
+                               f32x16 sums[POSITIONS_TOGETHER * HEADS_TOGETHER]) {
+  f32x16 k[POSITIONS_TOGETHER];
+#pragma clang loop unroll(full)
+  for (int p = 0; p < POSITIONS_TOGETHER; p++) k[p] = kept_lanes(type, keys[p], i, left);
+#pragma clang loop unroll(full)
+  for (int h = 0; h < heads; h++) {
+    f32x16 q = load_part(a->queries + h * a->head_dim + i, left);
+#pragma clang loop unroll(full)
+    for (int p = 0; p < POSITIONS_TOGETHER; p++) {
+      sums[h * POSITIONS_TOGETHER + p] = sums[h * POSITIONS_TOGETHER + p] + k[p] * q;
     }
-    for (int h = 0; h < heads; h++) {
-      a->scores[h * a->score_stride + position - a->first] = sum_lanes(sums[h]) * a->scale;
+  }
+}
+
+// The scores of four positions, the last of them repeated if fewer are left.
+static INLINE void score_some(const attention *a, int64_t position, int heads,
+                              cpu_cache_type type) {
+  int64_t count = a->end - position;
+  const uint8_t *keys[POSITIONS_TOGETHER];
+  for (int p = 0; p < POSITIONS_TOGETHER; p++) {
+    keys[p] = row_at(a, a->keys, position + (p < count ? p : count - 1));
+  }
+  f32x16 sums[POSITIONS_TOGETHER * HEADS_TOGETHER];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < POSITIONS_TOGETHER * HEADS_TOGETHER; i++) sums[i] = splat(0);
+  int64_t whole = a->head_dim - a->head_dim % LANES;
+  for (int64_t i = 0; i < whole; i += LANES) score_lanes(a, keys, i, LANES, heads, type, sums);
+  if (whole < a->head_dim) {
+    score_lanes(a, keys, whole, a->head_dim - whole, heads, type, sums);
+  }
+  float scores[LANES];
+  store(scores, sum_lanes_16(sums) * a->scale);
+  for (int h = 0; h < heads; h++) {
+    for (int p = 0; p < POSITIONS_TOGETHER && p < count; p++) {
+      a->scores[h * a->score_stride + position - a->first + p] = scores[h * POSITIONS_TOGETHER + p];
     }
-    place = place + 1 == a->capacity ? 0 : place + 1;
+  }
+}
+
+static INLINE void score(const attention *a, int heads, cpu_cache_type type) {
+  for (int64_t position = a->first; position < a->end; position += POSITIONS_TOGETHER) {
+    score_some(a, position, heads, type);
   }
 }
 
@@ -61,7 +89,8 @@ static INLINE float exponentiate(float *scores, int64_t count) {
   return sum_lanes(sum);
 }
 
-static INLINE void weigh(const attention *a, const float *totals, int heads) {
+static INLINE void weigh(const attention *a, const float *totals, int heads,
+                         cpu_cache_type type) {
   for (int64_t column = 0; column < a->head_dim; column += COLUMNS_TOGETHER) {
     int64_t columns = a->head_dim - column;
     int vectors = columns >= COLUMNS_TOGETHER ? 4 : (int)((columns + LANES - 1) / LANES);
@@ -71,17 +100,17 @@ static INLINE void weigh(const attention *a, const float *totals, int heads) {
     }
     int64_t place = a->first % a->capacity;
     for (int64_t position = 0; position < a->end - a->first; position++) {
-      const kv_element *value = a->values + place * a->head_dim + column;
+      const uint8_t *value = a->values + place * a->row_bytes;
       if (columns >= COLUMNS_TOGETHER) {
         f32x16 x[4];
-        for (int v = 0; v < 4; v++) x[v] = load_kv(value + v * LANES, LANES);
+        for (int v = 0; v < 4; v++) x[v] = kept_lanes(type, value, column + v * LANES, LANES);
         for (int h = 0; h < heads; h++) {
           float weight = a->scores[h * a->score_stride + position];
           for (int v = 0; v < 4; v++) sums[h][v] = sums[h][v] + x[v] * weight;
         }
       } else {
         for (int v = 0; v < vectors; v++) {
-          f32x16 x = load_kv(value + v * LANES, columns - v * LANES);
+          f32x16 x = kept_lanes(type, value, column + v * LANES, columns - v * LANES);
           for (int h = 0; h < heads; h++) {
             sums[h][v] = sums[h][v] + x * a->scores[h * a->score_stride + position];
           }
@@ -98,18 +127,30 @@ static INLINE void weigh(const attention *a, const float *totals, int heads) {
   }
 }
 
-static INLINE void attend_heads(const attention *a, int heads) {
+static INLINE void attend_heads(const attention *a, int heads, cpu_cache_type type) {
   float totals[HEADS_TOGETHER];
-  score(a, heads);
+  score(a, heads, type);
   for (int h = 0; h < heads; h++) {
     totals[h] = exponentiate(a->scores + h * a->score_stride, a->end - a->first);
   }
-  weigh(a, totals, heads);
+  weigh(a, totals, heads, type);
 }
 
-static void attend_1(const attention *a) { attend_heads(a, 1); }
-static void attend_2(const attention *a) { attend_heads(a, 2); }
-static void attend_4(const attention *a) { attend_heads(a, 4); }
+#define DEFINE_ATTEND(name, type)                                                       \
+  static void attend_1_##name(const attention *a) { attend_heads(a, 1, type); }         \
+  static void attend_2_##name(const attention *a) { attend_heads(a, 2, type); }         \
+  static void attend_4_##name(const attention *a) { attend_heads(a, 4, type); }
+
+DEFINE_ATTEND(f32, CPU_CACHE_F32)
+DEFINE_ATTEND(f16, CPU_CACHE_F16)
+DEFINE_ATTEND(q8_0, CPU_CACHE_Q8_0)
+
+// By cache type: for one, two and four heads.
+static void (*const attend_by_heads[3][3])(const attention *) = {
+    [CPU_CACHE_F32] = {attend_1_f32, attend_2_f32, attend_4_f32},
+    [CPU_CACHE_F16] = {attend_1_f16, attend_2_f16, attend_4_f16},
+    [CPU_CACHE_Q8_0] = {attend_1_q8_0, attend_2_q8_0, attend_4_q8_0},
+};
 
 // Does up to HEADS_TOGETHER heads of a row, the first `head`, all of one KV head; returns how many.
 static int64_t attend_some(const cpu_attend_args *args, const cpu_step *step, int64_t row,
@@ -117,7 +158,7 @@ static int64_t attend_some(const cpu_attend_args *args, const cpu_step *step, in
   const cpu_cache *cache = &args->cache;
   const cpu_row *source = &step->rows[args->queries.row_set][row];
   int64_t kv_head = head / (args->heads / cache->kv_heads);
-  int64_t base = source->slot * cache->slot_stride + kv_head * cache->capacity * cache->head_dim;
+  int64_t base = source->slot * cache->slot_bytes + kv_head * cache->capacity * cache->row_bytes;
   int64_t end = (int64_t)source->position + 1;
   attention a = {
       .queries = plane_row(&args->queries, step, row) + head * cache->head_dim,
@@ -126,22 +167,16 @@ static int64_t attend_some(const cpu_attend_args *args, const cpu_step *step, in
       .score_stride = scratch_floats / HEADS_TOGETHER,
       .keys = cache->keys + base,
       .values = cache->values + base,
+      .row_bytes = cache->row_bytes,
       .capacity = cache->capacity,
       .head_dim = cache->head_dim,
       .first = end > cache->window ? end - cache->window : 0,
       .end = end,
       .scale = args->scale,
   };
-  if (heads >= 4) {
-    attend_4(&a);
-    return 4;
-  }
-  if (heads >= 2) {
-    attend_2(&a);
-    return 2;
-  }
-  attend_1(&a);
-  return 1;
+  int choice = heads >= 4 ? 2 : heads >= 2 ? 1 : 0;
+  attend_by_heads[cache->type][choice](&a);
+  return (int64_t)1 << choice;
 }
 
 static void attend(const void *arguments, const cpu_step *step, int thread, int threads) {

@@ -12,15 +12,19 @@
 #include "packed.h"
 
 #include "altup.h"
-#include "attend.h"
 #include "dequantise.h"
 #include "embed.h"
 #include "gate.h"
+#include "matmul_float_f32.h"
 #include "norm.h"
+#include "pack.h"
 #include "quantise.h"
+// After those before: it reads and writes the number formats they define.
+#include "cache.h"
+// After cache.h.
+#include "attend.h"
 #include "rope.h"
 
-#include "matmul_float_f32.h"
 #include "matmul_tile.h"
 // After matmul_tile.h; the later ones use what the earlier ones define.
 #include "matmul_q4_0_i8.h"
@@ -31,6 +35,8 @@
 #include "matmul_q4_K_i8.h"
 #include "matmul_q5_K_i8.h"
 #include "matmul_q6_K_i8.h"
+
+#include "sparse.h"
 
 #define KERNEL_TABLE                                   \
   {                                                    \
@@ -48,6 +54,20 @@
             [CPU_Q5_K] = matmul_q5_K_i8,               \
             [CPU_Q6_K] = matmul_q6_K_i8,               \
         },                                             \
+    .scale_selected =                                  \
+        {                                              \
+            [CPU_Q4_0] = scale_selected_q4_0,          \
+            [CPU_Q4_1] = scale_selected_q4_1,          \
+            [CPU_Q5_0] = scale_selected_q5_0,          \
+            [CPU_Q5_1] = scale_selected_q5_1,          \
+            [CPU_Q8_0] = scale_selected_q8_0,          \
+            [CPU_Q4_K] = scale_selected_q4_K,          \
+            [CPU_Q5_K] = scale_selected_q5_K,          \
+            [CPU_Q6_K] = scale_selected_q6_K,          \
+        },                                             \
+    .matmul_columns = matmul_columns,                  \
+    .pack_columns = pack_columns,                      \
+    .select_columns = select_columns,                  \
     .attend = attend,                                  \
     .embed = embed,                                    \
     .quantise = quantise,                              \

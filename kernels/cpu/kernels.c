@@ -25,7 +25,37 @@ const cpu_kernels *cpu_kernels_for(cpu_isa isa) {
 
 cpu_kernel cpu_matmul(const cpu_kernels *kernels, cpu_type type) { return kernels->matmul[type]; }
 
+cpu_kernel cpu_scale_selected(const cpu_kernels *kernels, cpu_type type) {
+  return kernels->scale_selected[type];
+}
+
 int64_t cpu_packed_rows(int64_t rows) { return (rows + 15) / 16 * 16; }
+
+// Float rows are filled up to sixteen columns.
+int64_t cpu_packed_row_bytes(const cpu_matrix *weight) {
+  bool is_float = weight->type == CPU_F32 || weight->type == CPU_F16 || weight->type == CPU_BF16;
+  if (!is_float) return weight->row_bytes;
+  return (weight->columns + 15) / 16 * 16 * (weight->row_bytes / weight->columns);
+}
+
+int64_t cpu_column_rows(int64_t rows) { return (rows + 63) / 64 * 64; }
+
+// A tile of up to 4096 columns, decoded: 11 vectors of 64 bytes for 32 columns.
+int64_t cpu_matmul_scratch(int64_t columns) {
+  return columns <= 4096 ? (columns + 31) / 32 * 11 * 64 : 0;
+}
+
+// Sums of sixteen rows of activations.
+int64_t cpu_columns_scratch(int64_t rows) { return 16 * cpu_column_rows(rows) * 4; }
+
+int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim) {
+  switch (type) {
+    case CPU_CACHE_F32: return head_dim * 4;
+    case CPU_CACHE_F16: return head_dim * 2;
+    case CPU_CACHE_Q8_0: return head_dim % 32 == 0 ? head_dim / 32 * 34 : 0;
+  }
+  return 0;
+}
 
 // Scores of four heads.
 int64_t cpu_attend_scratch(int64_t positions) { return 4 * ((positions + 15) / 16 * 16) * 4; }

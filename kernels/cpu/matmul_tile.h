@@ -8,9 +8,10 @@
 // where types with two scales in a block (q6_K) take total = s₀ · total₀ + s₁ · total₁, exact too.
 //
 // Weights are packed (packed.h). TILE of a tile's sixteen rows are decoded block by block into
-// registers, and used by up to ROWS_TOGETHER rows of activations there. Decoding again for the next
-// rows, from a tile that is in the cache by then, costs less than to write what was decoded and read
-// it back (SPEED.md, entries 1 and 3).
+// registers, and used by up to ROWS_TOGETHER rows of activations there; decoding again for the next
+// rows, from a tile that is in the cache by then, costs little. Only for many rows, and types that
+// take more than a mask and a shift, is the tile decoded once and for all into the thread's scratch
+// (SPEED.md, entries 1 and 3).
 
 typedef struct {
   int bits;         // of a stored weight: how large products may get
@@ -166,11 +167,55 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);
 }
 
+// From how many rows on tiles are decoded first, and up to how many columns: 176 KiB when decoded.
+enum { DECODED_ROWS = 32, DECODED_COLUMNS = 4096 };
+
+static INLINE bool is_decoded_first(weight_format format, int64_t columns, int64_t rows) {
+  bool is_simple = format.bits == 4 && !format.has_minimum;
+  return !is_simple && rows >= DECODED_ROWS && columns <= DECODED_COLUMNS;
+}
+
+// The same from decoded blocks, for rows of a whole group.
+static INLINE void multiply_group(const cpu_matmul_args *args, const cpu_step *step,
+                                  const weight_tile *tile, weight_format format,
+                                  const tile_block *blocks, int64_t row) {
+  tile_f32 sums[ROWS_TOGETHER];
+  activation_rows x =
+      activations_from(&args->quantised, row, step->counts[args->output.row_set]);
+  x.step = ROW_GROUP;
+  x.apart = 1;
+#pragma clang loop unroll(full)
+  for (int m = 0; m < ROWS_TOGETHER; m++) sums[m] = (tile_f32){0};
+  for (int64_t i = 0; i < args->weight.columns / 32; i++) {
+    dot_block(&blocks[i], format, &x, i, ROWS_TOGETHER, sums);
+  }
+#pragma clang loop unroll(full)
+  for (int m = 0; m < ROWS_TOGETHER; m++) store_tile(args, step, tile, row + m, sums[m]);
+}
+
+// Decodes all columns of the tile.
+static INLINE void decode_tile(const cpu_matmul_args *args, const weight_tile *tile,
+                               weight_format format, unpacker unpack, tile_block *blocks) {
+  const uint8_t *packed = tile->packed;
+  int units = format.layout.columns / 32;
+  for (int64_t block = 0; block < args->weight.columns / 32; block += units) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < units; i++) unpack(packed, tile->lane, i, &blocks[block + i]);
+    packed += TILE_ROWS * format.layout.bytes;
+  }
+}
+
 // The first rows read the tile from memory, the others find it in the cache.
 static INLINE void multiply_rows(const cpu_matmul_args *args, const cpu_step *step,
                                  const weight_tile *tile, weight_format format, unpacker unpack,
-                                 range rows) {
+                                 range rows, tile_block *blocks) {
   int64_t row = rows.first;
+  if (is_decoded_first(format, args->weight.columns, rows.end - row)) {
+    decode_tile(args, tile, format, unpack, blocks);
+    for (; row + ROW_GROUP <= rows.end; row += ROWS_TOGETHER) {
+      multiply_group(args, step, tile, format, blocks, row);
+    }
+  }
   for (; row + ROWS_TOGETHER <= rows.end; row += ROWS_TOGETHER) {
     multiply_some(args, step, tile, format, unpack, row, ROWS_TOGETHER);
   }
@@ -201,6 +246,7 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
   range tiles = share((weight->rows + TILE_ROWS - 1) / TILE_ROWS, thread, threads);
   int64_t end = tiles.end * TILE_ROWS < weight->rows ? tiles.end * TILE_ROWS : weight->rows;
   int64_t chunk = chunk_rows(weight->columns);
+  tile_block *blocks = (tile_block *)(step->scratch + thread * step->scratch_bytes);
   for (int64_t first = 0; first < rows; first += chunk) {
     range some = {first, first + chunk < rows ? first + chunk : rows};
     for (int64_t column = tiles.first * TILE_ROWS; column < end; column += TILE) {
@@ -208,8 +254,96 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
       int lane = (int)(column % TILE_ROWS);
       weight_tile tile = {weight->bytes + (column - lane) * weight->row_bytes, lane, column,
                           left < TILE ? (int)left : TILE};
-      multiply_rows(args, step, &tile, format, unpack, some);
+      multiply_rows(args, step, &tile, format, unpack, some, blocks);
     }
+  }
+}
+
+// --- Selected rows of a weight -------------------------------------------------------------------
+
+// Products of sixteen rows of a stored weight with one row of activations: they are packed block by
+// block as they are read. `next` are the rows that come after, to be asked for meanwhile.
+static INLINE void multiply_gathered(const cpu_scale_selected_args *args,
+                                     const uint8_t *const rows[TILE_ROWS],
+                                     const uint8_t *const next[TILE_ROWS], weight_format format,
+                                     unpacker unpack, const activation_rows *x,
+                                     float products[TILE_ROWS]) {
+  int units = format.layout.columns / 32;
+  int bytes = format.layout.bytes;
+  tile_f32 sums[TILE_ROWS / TILE];
+  for (int t = 0; t < TILE_ROWS / TILE; t++) sums[t] = (tile_f32){0};
+  int64_t count = args->weight.columns / format.layout.columns;
+  int64_t asked = 0;
+  for (int64_t block = 0; block < count; block++) {
+    for (; asked < (block + 1) * bytes; asked += 64) {
+      for (int row = 0; row < TILE_ROWS; row++) __builtin_prefetch(next[row] + asked);
+    }
+    uint8_t packed[TILE_ROWS * 210];
+    pack_block(rows, block * bytes, args->weight.type, format.layout, packed);
+    for (int t = 0; t < TILE_ROWS / TILE; t++) {
+#pragma clang loop unroll(full)
+      for (int i = 0; i < units; i++) {
+        tile_block unpacked;
+        unpack(packed, t * TILE, i, &unpacked);
+        dot_block(&unpacked, format, x, block * units + i, 1, &sums[t]);
+      }
+    }
+  }
+  memcpy(products, sums, sizeof sums);
+}
+
+// Where the sixteen selected rows from `first` on are; beyond the last, it is repeated.
+static INLINE void gather_rows(const cpu_scale_selected_args *args, int64_t row, int64_t first,
+                               const uint8_t *rows[TILE_ROWS]) {
+  const int32_t *indices = args->selected.indices + row * args->selected.stride;
+  int64_t last = args->selected.counts[row] - 1;
+  for (int lane = 0; lane < TILE_ROWS; lane++) {
+    int64_t index = indices[first + lane < last ? first + lane : last];
+    rows[lane] = args->weight.bytes + index * args->weight.row_bytes;
+  }
+}
+
+static INLINE void scale_selected_row(const cpu_scale_selected_args *args, const cpu_step *step,
+                                      int64_t row, range groups, weight_format format,
+                                      unpacker unpack) {
+  activation_rows x =
+      activations_from(&args->quantised, row, step->counts[args->gate.row_set]);
+  const int32_t *indices = args->selected.indices + row * args->selected.stride;
+  float *gate = plane_row(&args->gate, step, row);
+  const uint8_t *rows[TILE_ROWS], *next[TILE_ROWS];
+  gather_rows(args, row, groups.first * TILE_ROWS, next);
+  for (int64_t group = groups.first; group < groups.end; group++) {
+    memcpy(rows, next, sizeof rows);
+    if (group + 1 < groups.end) gather_rows(args, row, (group + 1) * TILE_ROWS, next);
+    float products[TILE_ROWS];
+    multiply_gathered(args, rows, next, format, unpack, &x, products);
+    int64_t left = args->selected.counts[row] - group * TILE_ROWS;
+    for (int lane = 0; lane < TILE_ROWS && lane < left; lane++) {
+      int64_t index = indices[group * TILE_ROWS + lane];
+      gate[index] = gate[index] * products[lane];
+    }
+  }
+}
+
+// Threads split the groups of sixteen of all rows.
+static INLINE void scale_selected(const cpu_scale_selected_args *args, const cpu_step *step,
+                                  int thread, int threads, weight_format format,
+                                  unpacker unpack) {
+  int64_t count = step->counts[args->gate.row_set];
+  int64_t all = 0;
+  for (int64_t row = 0; row < count; row++) {
+    all += (args->selected.counts[row] + TILE_ROWS - 1) / TILE_ROWS;
+  }
+  range own = share(all, thread, threads);
+  int64_t before = 0;
+  for (int64_t row = 0; row < count && before < own.end; row++) {
+    int64_t groups = (args->selected.counts[row] + TILE_ROWS - 1) / TILE_ROWS;
+    int64_t first = own.first > before ? own.first - before : 0;
+    int64_t end = own.end - before < groups ? own.end - before : groups;
+    if (first < end) {
+      scale_selected_row(args, step, row, (range){first, end}, format, unpack);
+    }
+    before += groups;
   }
 }
 
@@ -218,4 +352,9 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
                                  int threads) {                                                \
     const weight_format format = {bits, offset, has_minimum, has_halves, layout_of(type)};     \
     multiply(args, step, thread, threads, format, unpack_##name);                              \
+  }                                                                                            \
+  static void scale_selected_##name(const void *args, const cpu_step *step, int thread,        \
+                                    int threads) {                                             \
+    const weight_format format = {bits, offset, has_minimum, has_halves, layout_of(type)};     \
+    scale_selected(args, step, thread, threads, format, unpack_##name);                        \
   }

@@ -43,12 +43,12 @@ static INLINE block_layout layout_of(cpu_type type) {
   }
 }
 
-// Turns a block of sixteen rows, given by pointers to each row's, into fields side by side.
-static INLINE void turn_block(const uint8_t *const rows[TILE_ROWS], block_layout layout,
-                              uint8_t *packed) {
+// Turns a block of sixteen rows, `offset` bytes from pointers into each, into fields side by side.
+static INLINE void turn_block(const uint8_t *const rows[TILE_ROWS], int64_t offset,
+                              block_layout layout, uint8_t *packed) {
   for (int half = 0; half < layout.half_count; half++) {
     for (int row = 0; row < TILE_ROWS; row++) {
-      memcpy(packed + 2 * row, rows[row] + layout.half_offset + 2 * half, 2);
+      memcpy(packed + 2 * row, rows[row] + offset + layout.half_offset + 2 * half, 2);
     }
     packed += 2 * TILE_ROWS;
   }
@@ -56,14 +56,14 @@ static INLINE void turn_block(const uint8_t *const rows[TILE_ROWS], block_layout
   for (; word + 4 <= layout.word_count; word += 4) {
     for (int lane = 0; lane < TILE_ROWS; lane += TILE) {
       tile_u32 turned[4];
-      load_turned(rows + lane, layout.word_offset + 4 * word, turned);
+      load_turned(rows + lane, offset + layout.word_offset + 4 * word, turned);
       for (int i = 0; i < 4; i++) memcpy(packed + 64 * i + 4 * lane, &turned[i], sizeof turned[i]);
     }
     packed += 4 * 64;
   }
   for (; word < layout.word_count; word++) {
     for (int row = 0; row < TILE_ROWS; row++) {
-      memcpy(packed + 4 * row, rows[row] + layout.word_offset + 4 * word, 4);
+      memcpy(packed + 4 * row, rows[row] + offset + layout.word_offset + 4 * word, 4);
     }
     packed += 64;
   }
@@ -131,15 +131,15 @@ static INLINE void deal_q6_K(const uint8_t *from, uint8_t *to) {
   }
 }
 
-// Packs a block of sixteen rows, given by pointers to each row's.
-static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], cpu_type type,
+// Packs a block of sixteen rows, `offset` bytes from pointers into each.
+static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], int64_t offset, cpu_type type,
                               block_layout layout, uint8_t *packed) {
   if (layout.columns == 32) {
-    turn_block(rows, layout, packed);
+    turn_block(rows, offset, layout, packed);
     return;
   }
   uint8_t turned[TILE_ROWS * 210];
-  turn_block(rows, layout, turned);
+  turn_block(rows, offset, layout, turned);
   int halves = 2 * TILE_ROWS * layout.half_count;
   memcpy(packed, turned, (size_t)halves);
   for (int lane = 0; lane < TILE_ROWS; lane += TILE) {
@@ -161,20 +161,11 @@ static INLINE void pack_tile(const cpu_matrix *source, int64_t first_row, uint8_
                     : absent;
   }
   for (int64_t column = 0; column < source->columns; column += layout.columns) {
-    pack_block(rows, source->type, layout, packed);
+    pack_block(rows, 0, source->type, layout, packed);
     packed += TILE_ROWS * layout.bytes;
     for (int row = 0; row < TILE_ROWS; row++) {
       if (rows[row] != absent) rows[row] += layout.bytes;
     }
-  }
-}
-
-static void pack(const void *arguments, const cpu_step *step, int thread, int threads) {
-  const cpu_pack_args *args = arguments;
-  range tiles = share((args->source.rows + TILE_ROWS - 1) / TILE_ROWS, thread, threads);
-  for (int64_t tile = tiles.first; tile < tiles.end; tile++) {
-    int64_t row = tile * TILE_ROWS;
-    pack_tile(&args->source, row, args->packed + row * args->source.row_bytes);
   }
 }
 

@@ -16,6 +16,19 @@ static INLINE uint32_t largest_magnitude(f32x16 a, f32x16 b) {
   return (uint32_t)__builtin_reduce_max(__builtin_elementwise_max(x, y));
 }
 
+typedef struct {
+  float scale, inverse;
+} block_scale;
+
+// Below 1e-30 the inverse would overflow; such a block is zero.
+static INLINE block_scale scale_of_block(f32x16 low, f32x16 high) {
+  uint32_t bits = largest_magnitude(low, high);
+  float largest;
+  memcpy(&largest, &bits, sizeof largest);
+  if (largest < 1e-30f) return (block_scale){0, 0};
+  return (block_scale){largest / 127.0f, 127.0f / largest};
+}
+
 static INLINE int32_t quantise_half(f32x16 x, float inverse, int8_t *quants) {
   i32x16 q = (i32x16)(x * inverse + ROUNDING) - 0x4B400000;
   i8x16 bytes = __builtin_convertvector(q, i8x16);
@@ -43,17 +56,11 @@ static INLINE void quantise_row(const float *x, const cpu_quantised *out, row_bl
     int64_t to = place.first + block * place.step;
     f32x16 low = load(x + block * 32);
     f32x16 high = load(x + block * 32 + 16);
-    uint32_t bits = largest_magnitude(low, high);
-    float largest;
-    memcpy(&largest, &bits, sizeof largest);
-    // Below 1e-30 the inverse would overflow; such a block is zero.
-    bool vanishes = largest < 1e-30f;
-    float inverse = vanishes ? 0.0f : 127.0f / largest;
-    float scale = vanishes ? 0.0f : largest / 127.0f;
-    int32_t first = quantise_half(low, inverse, out->quants + to * 32);
-    int32_t second = quantise_half(high, inverse, out->quants + to * 32 + 16);
-    out->scales[to] = scale;
-    out->sums[to] = scale * (float)(first + second);
+    block_scale scale = scale_of_block(low, high);
+    int32_t first = quantise_half(low, scale.inverse, out->quants + to * 32);
+    int32_t second = quantise_half(high, scale.inverse, out->quants + to * 32 + 16);
+    out->scales[to] = scale.scale;
+    out->sums[to] = scale.scale * (float)(first + second);
     out->eights[to] = -8 * (first + second);
     out->half_sums[2 * to] = first;
     out->half_sums[2 * to + 1] = second;

@@ -43,17 +43,18 @@ static void heads(const void *arguments, const cpu_step *step, int thread, int t
 static void append(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_append_args *args = arguments;
   const cpu_cache *cache = &args->cache;
-  size_t bytes = (size_t)cache->head_dim * sizeof(float);
   range rows = share(step->counts[CPU_ROWS_ALL], thread, threads);
   for (int64_t row = rows.first; row < rows.end; row++) {
     const cpu_row *source = &step->rows[CPU_ROWS_ALL][row];
     for (int64_t head = 0; head < cache->kv_heads; head++) {
-      int64_t place = source->slot * cache->slot_stride +
+      int64_t place = source->slot * cache->slot_bytes +
                       (head * cache->capacity + source->position % cache->capacity) *
-                          cache->head_dim;
+                          cache->row_bytes;
       int64_t column = head * cache->head_dim;
-      memcpy(cache->keys + place, plane_row(&args->keys, step, row) + column, bytes);
-      memcpy(cache->values + place, plane_row(&args->values, step, row) + column, bytes);
+      keep_row(cache->type, plane_row(&args->keys, step, row) + column, cache->head_dim,
+               cache->keys + place);
+      keep_row(cache->type, plane_row(&args->values, step, row) + column, cache->head_dim,
+               cache->values + place);
     }
   }
 }

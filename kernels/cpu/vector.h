@@ -57,6 +57,36 @@ static INLINE float sum_lanes(f32x16 v) {
   return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
+// The sums of the lanes of 16 vectors, each as sum_lanes adds them.
+static INLINE f32x16 sum_lanes_16(const f32x16 v[16]) {
+#define HALVES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+  f32x16 eights[8], fours[4], twos[2];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; i++) {
+    eights[i] =
+        HALVES(v[2 * i], v[2 * i + 1], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+        HALVES(v[2 * i], v[2 * i + 1], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30,
+               31);
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 4; i++) {
+    fours[i] = HALVES(eights[2 * i], eights[2 * i + 1], 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19,
+                      24, 25, 26, 27) +
+               HALVES(eights[2 * i], eights[2 * i + 1], 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23,
+                      28, 29, 30, 31);
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 2; i++) {
+    twos[i] = HALVES(fours[2 * i], fours[2 * i + 1], 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24,
+                     25, 28, 29) +
+              HALVES(fours[2 * i], fours[2 * i + 1], 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23,
+                     26, 27, 30, 31);
+  }
+  return HALVES(twos[0], twos[1], 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         HALVES(twos[0], twos[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#undef HALVES
+}
+
 // Where `mask` is -1 the lanes of `yes`, where it is 0 those of `no`.
 static INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
   return (f32x16)((mask & (i32x16)yes) | (~mask & (i32x16)no));

@@ -50,6 +50,8 @@ struct WorkCommand: ParsableCommand {
   @Option(help: ArgumentHelp("CPUs the threads stay on, for example 0,1.", valueName: "cpus"))
   var pin: NumberList?
 
+  @OptionGroup var cache: CacheOptions
+
   @Flag(help: "Allow tcp endpoints without encryption and authentication.")
   var insecure = false
 
@@ -87,7 +89,11 @@ struct WorkCommand: ParsableCommand {
       let worker = try WorkerLoop(
         options,
         checkpoint: Checkpoint.open(model),
-        backend: kind.makeBackend(threads: threads, pinnedTo: pin?.values),
+        backend: kind.makeBackend(
+          threads: threads,
+          pinnedTo: pin?.values,
+          cacheType: cache.type
+        ),
         logger: log.logger("trestle.worker", default: .info)
       )
       if try awaitCoordinator(coordinator, stop) { try worker.run(untilReadable: stop) }

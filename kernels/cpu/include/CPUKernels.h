@@ -29,7 +29,7 @@ typedef struct {
   int32_t counts[2];       // by row set
   const int32_t *wanted;   // [counts[WANTED]] indices into rows[ALL]
   uint8_t *scratch;        // [threads, scratch_bytes], 64-byte aligned
-  int64_t scratch_bytes;   // enough for every call: cpu_attend_scratch
+  int64_t scratch_bytes;   // enough for every call: cpu_..._scratch
 } cpu_step;
 
 // Does the share of `thread` out of `threads` of a call.
@@ -102,13 +102,18 @@ typedef struct {
   float epsilon;
 } cpu_norm;
 
-// Keys and values of one layer: [slots, kv_heads, capacity, head_dim] each. Position p is kept at
-// p mod capacity.
+// The element types of a KV cache.
+typedef enum { CPU_CACHE_F32, CPU_CACHE_F16, CPU_CACHE_Q8_0 } cpu_cache_type;
+
+// Keys and values of one layer: [slots, kv_heads, capacity] rows of head_dim each. Position p is kept
+// at p mod capacity.
 typedef struct {
-  float *keys;
-  float *values;
-  int64_t slot_stride;  // elements from slot to slot
-  int64_t capacity;     // positions
+  uint8_t *keys;
+  uint8_t *values;
+  cpu_cache_type type;
+  int64_t slot_bytes;  // from slot to slot
+  int64_t row_bytes;   // cpu_cache_row_bytes
+  int64_t capacity;    // positions
   int64_t window;       // how many positions a row sees, its own included
   int64_t kv_heads;
   int64_t head_dim;
@@ -130,14 +135,15 @@ typedef struct {
   cpu_quantised output;
 } cpu_quantise_args;
 
-// packed = source for products: cpu_packed_rows(source.rows) rows of the same bytes each.
+// packed = source for products: cpu_packed_rows rows of cpu_packed_row_bytes. By columns, for q4_0
+// alone: cpu_column_rows rows of source.row_bytes, in memory that is zero.
 typedef struct {
   cpu_matrix source;
   uint8_t *packed;  // 64-byte aligned
 } cpu_pack_args;
 
 // output = weight · input; then cap · tanh(output / cap) unless the cap is 0.
-// Float weights stand as stored and read `input`; quantised ones are packed and read `quantised`.
+// The weight is packed. Float weights read `input`, quantised ones `quantised`.
 typedef struct {
   cpu_matrix weight;
   cpu_plane input;
@@ -145,6 +151,37 @@ typedef struct {
   cpu_plane output;
   float softcap;
 } cpu_matmul_args;
+
+// The columns of each row that are not zero, ascending.
+typedef struct {
+  int32_t *counts;   // [rows]
+  int32_t *indices;  // [rows, stride]; a row has room for all its columns and one more
+  int64_t stride;
+} cpu_selected;
+
+// gate = gelu(relu(gate - (mean + deviations · std))), and what is left of it.
+typedef struct {
+  cpu_plane gate;
+  float deviations;
+  cpu_selected selected;
+} cpu_select_args;
+
+// gate[i] = gate[i] · (weight · quantised)[i] for the selected i; the others are zero and stay so.
+typedef struct {
+  cpu_matrix weight;  // as stored
+  cpu_quantised quantised;
+  cpu_selected selected;
+  cpu_plane gate;
+} cpu_scale_selected_args;
+
+// output = weight · quantised, whose columns but the selected are zero.
+typedef struct {
+  const uint8_t *columns;  // packed by columns
+  int64_t rows;            // of the weight
+  cpu_quantised quantised;
+  cpu_selected selected;
+  cpu_plane output;
+} cpu_columns_args;
 
 // output = rms(input).
 typedef struct {
@@ -294,11 +331,13 @@ typedef enum { CPU_SCALAR, CPU_AVX2, CPU_AVX512VNNI } cpu_isa;
 
 typedef struct {
   // Split over the weight's rows.
-  cpu_kernel matmul[CPU_TYPE_COUNT], pack;
+  cpu_kernel matmul[CPU_TYPE_COUNT], pack, matmul_columns, pack_columns;
+  // Split over groups of selected rows.
+  cpu_kernel scale_selected[CPU_TYPE_COUNT];
   // Split over (row, head).
   cpu_kernel attend;
   // Row by row.
-  cpu_kernel embed, quantise, norm, rope, heads, append, add_normed, gate;
+  cpu_kernel embed, quantise, norm, rope, heads, append, add_normed, gate, select_columns;
   cpu_kernel altup_predict, altup_correct, inject, per_layer, expand, merge, keep;
   // Decodes `count` values, a multiple of the type's block.
   void (*dequantise)(cpu_type type, const uint8_t *blocks, int64_t count, float *values);
@@ -310,8 +349,26 @@ const cpu_kernels *cpu_kernels_for(cpu_isa isa);
 // Returns the product kernel for weights of a type.
 cpu_kernel cpu_matmul(const cpu_kernels *kernels, cpu_type type);
 
+// Returns the kernel that scales a gate by selected rows of a weight of a type; NULL for floats.
+cpu_kernel cpu_scale_selected(const cpu_kernels *kernels, cpu_type type);
+
 // Returns the rows that a packed matrix of `rows` rows takes: whole tiles.
 int64_t cpu_packed_rows(int64_t rows);
+
+// Returns the bytes of a packed row of a weight.
+int64_t cpu_packed_row_bytes(const cpu_matrix *weight);
+
+// Returns the rows that a matrix of `rows` rows takes when packed by columns.
+int64_t cpu_column_rows(int64_t rows);
+
+// Returns the scratch bytes a thread needs for products with weights of `columns` columns.
+int64_t cpu_matmul_scratch(int64_t columns);
+
+// Returns the scratch bytes a thread needs for products with a matrix of `rows` rows packed by columns.
+int64_t cpu_columns_scratch(int64_t rows);
+
+// Returns the bytes of a cache's row; 0 if the type has none of `head_dim` values.
+int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim);
 
 // Returns the scratch bytes a thread needs for attending to `positions` positions.
 int64_t cpu_attend_scratch(int64_t positions);
