@@ -144,13 +144,13 @@ internal import Compute
     let scales = unsafe memory.base + limits.maxRows * width
     let sums = unsafe scales + limits.maxRows * blocks * 4
     let eights = unsafe sums + limits.maxRows * blocks * 4
-    let halfSums = unsafe eights + limits.maxRows * blocks * 4
+    let halves = unsafe eights + limits.maxRows * blocks * 4
     return unsafe cpu_quantised(
       quants: memory.base.assumingMemoryBound(to: Int8.self),
       scales: scales.assumingMemoryBound(to: Float.self),
       sums: sums.assumingMemoryBound(to: Float.self),
       eights: eights.assumingMemoryBound(to: Int32.self),
-      half_sums: halfSums.assumingMemoryBound(to: Int32.self),
+      halves: halves.assumingMemoryBound(to: Int32.self),
       width: Int64(width)
     )
   }

@@ -161,7 +161,7 @@ private let seed = testSeed(default: 31)
     var scales: [Float]
     var sums: [Float]
     var eights: [Int32]
-    var halfSums: [Int32]
+    var halfOffsets: [Int32]
   }
 
   private func quantise(_ values: [Float], _ set: InstructionSet) throws -> Quantised {
@@ -173,14 +173,14 @@ private let seed = testSeed(default: 31)
       scales: Array(repeating: 0, count: blocks),
       sums: Array(repeating: 0, count: blocks),
       eights: Array(repeating: 0, count: blocks),
-      halfSums: Array(repeating: 0, count: blocks * 2)
+      halfOffsets: Array(repeating: 0, count: blocks * 2)
     )
     unsafe values.withUnsafeMutableBufferPointer { input in
       unsafe result.quants.withUnsafeMutableBufferPointer { quants in
         unsafe result.scales.withUnsafeMutableBufferPointer { scales in
           unsafe result.sums.withUnsafeMutableBufferPointer { sums in
             unsafe result.eights.withUnsafeMutableBufferPointer { eights in
-              unsafe result.halfSums.withUnsafeMutableBufferPointer { halfSums in
+              unsafe result.halfOffsets.withUnsafeMutableBufferPointer { halfOffsets in
                 let width = Int64(input.count)
                 var args = unsafe cpu_quantise_args(
                   input: cpu_plane(base: input.baseAddress, width: width, plane: 0, row_set: 0),
@@ -189,7 +189,7 @@ private let seed = testSeed(default: 31)
                     scales: scales.baseAddress,
                     sums: sums.baseAddress,
                     eights: eights.baseAddress,
-                    half_sums: halfSums.baseAddress,
+                    halves: halfOffsets.baseAddress,
                     width: width
                   )
                 )
@@ -224,7 +224,7 @@ private let seed = testSeed(default: 31)
       let halves = [result.quants[..<16], result.quants[16...]].map {
         $0.reduce(0) { $0 + Int32($1) }
       }
-      #expect(result.halfSums == halves)
+      #expect(result.halfOffsets == halves.map { -32 * $0 })
       #expect(result.eights == [-8 * (halves[0] + halves[1])])
       #expect(result.sums[0] == result.scales[0] * Float(halves[0] + halves[1]))
     }

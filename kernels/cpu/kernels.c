@@ -45,8 +45,8 @@ int64_t cpu_matmul_scratch(int64_t columns) {
   return columns <= 4096 ? (columns + 31) / 32 * 11 * 64 : 0;
 }
 
-// Sums of sixteen rows of activations.
-int64_t cpu_columns_scratch(int64_t rows) { return 16 * cpu_column_rows(rows) * 4; }
+// Sums of eight rows of activations.
+int64_t cpu_columns_scratch(int64_t rows) { return 8 * cpu_column_rows(rows) * 4; }
 
 int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim) {
   switch (type) {

@@ -5,27 +5,30 @@
 // Two parts of 128 weights. Weight 32g + l of part h (g < 4, l < 32) has its nibble in byte
 // 64h + 32(g mod 2) + l, low for g < 2, and its high pair in bits 2g of pair byte 32h + l.
 
-// Packed: 4 words of scales, then for each 32 columns 4 words of nibbles and 2 of high pairs.
+// TILE consecutive signed bytes.
+static INLINE tile_i32 widen_bytes(const uint8_t *p) {
+  typedef int8_t tile_i8 __attribute__((vector_size(TILE)));
+  tile_i8 bytes;
+  memcpy(&bytes, p, sizeof bytes);
+  return __builtin_convertvector(bytes, tile_i32);
+}
 
 static INLINE void unpack_q6_K(const uint8_t *bytes, int lane, int index, tile_block *block) {
-  packed_block packed = packed_block_at(bytes, 1, lane);
+  const uint8_t *unit = bytes + 2 * TILE_ROWS + Q6_K_UNIT_BYTES * index;
+  const uint8_t *words = unit + 2 * TILE_ROWS + 4 * lane;
+  block->half_scales[0] = widen_bytes(unit + lane);
+  block->half_scales[1] = widen_bytes(unit + TILE_ROWS + lane);
   tile_u32 nibbles[4];
-  packed_words(packed, 4 + 6 * index, 4, nibbles);
+  for (int j = 0; j < 4; j++) nibbles[j] = word_at(words, j);
   split_nibbles(nibbles, block->weights);
   for (int k = 0; k < 2; k++) {
-    tile_u32 pairs = packed_word(packed, 8 + 6 * index + k);
+    tile_u32 pairs = word_at(words, 4 + k);
     block->weights[4 * k] |= (pairs << 4) & 0x30303030u;
     block->weights[4 * k + 1] |= (pairs << 2) & 0x30303030u;
     block->weights[4 * k + 2] |= pairs & 0x30303030u;
     block->weights[4 * k + 3] |= (pairs >> 2) & 0x30303030u;
   }
-  block->scale = packed_half(packed, 0);
-  tile_u32 scales = packed_word(packed, index / 2);
-  for (int half = 0; half < 2; half++) {
-    // Byte 2 · index + half of the scales, with its sign.
-    int byte = 2 * (index % 2) + half;
-    block->half_scales[half] = (tile_i32)(scales << (24 - 8 * byte)) >> 24;
-  }
+  block->scale = load_halves(bytes + 2 * lane);
 }
 
 DEFINE_MATMUL(q6_K, CPU_Q6_K, 6, 32, false, true)

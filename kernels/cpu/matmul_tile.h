@@ -15,7 +15,7 @@
 
 typedef struct {
   int bits;         // of a stored weight: how large products may get
-  int offset;       // subtracted from each stored weight
+  int offset;       // subtracted from each stored weight: 32 with halves, else a multiple of 8
   bool has_minimum;
   bool has_halves;  // two integer scales in a block
   block_layout layout;
@@ -83,15 +83,21 @@ static INLINE void dot_block(const tile_block *block, weight_format format,
   const float *scales = x->all->scales + first;
   const float *x_sums = x->all->sums + first;
   const int32_t *eights = x->all->eights + first;
-  const int32_t *half_sums = x->all->half_sums + 2 * first;
-  bool has_offset = format.offset != 0 && !format.has_halves;
+  const int32_t *halves = x->all->halves + 2 * first;
   tile_i32 totals[ROWS_TOGETHER];
   tile_i32 seconds[ROWS_TOGETHER];
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) {
-    seconds[m] = (tile_i32){0};
     // Σ (w - offset) · x = Σ w · x - offset · Σ x
-    totals[m] = has_offset ? splat_i32(eights[m * x->apart]) * (format.offset / 8) : seconds[m];
+    seconds[m] = (tile_i32){0};
+    if (format.has_halves) {
+      totals[m] = splat_i32(halves[2 * m * x->apart]);
+      seconds[m] = splat_i32(halves[2 * m * x->apart + 1]);
+    } else if (format.offset != 0) {
+      totals[m] = splat_i32(eights[m * x->apart]) * (format.offset / 8);
+    } else {
+      totals[m] = (tile_i32){0};
+    }
   }
   dot_rows(block->weights, 4, quants, 32 * x->apart, format.bits, rows, totals);
   dot_rows(block->weights + 4, 4, quants + 16, 32 * x->apart, format.bits, rows,
@@ -100,9 +106,7 @@ static INLINE void dot_block(const tile_block *block, weight_format format,
   for (int m = 0; m < rows; m++) {
     tile_i32 total = totals[m];
     if (format.has_halves) {
-      const int32_t *halves = half_sums + 2 * m * x->apart;
-      total = (total - format.offset * halves[0]) * block->half_scales[0] +
-              (seconds[m] - format.offset * halves[1]) * block->half_scales[1];
+      total = total * block->half_scales[0] + seconds[m] * block->half_scales[1];
     }
     sums[m] = sums[m] + (block->scale * scales[m * x->apart]) *
                             __builtin_convertvector(total, tile_f32);
@@ -134,8 +138,10 @@ static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
   }
 }
 
-// Memory is read straight ahead and nothing is asked for in advance: the prefetcher does that, and
-// better (SPEED.md, entry 4).
+// Memory is read straight ahead. For one or two rows nothing is asked for in advance: the prefetcher
+// does that, and better. With more to do for each line it falls behind (SPEED.md, entry 4).
+enum { BYTES_AHEAD = 4096 };
+
 static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *step,
                                  const weight_tile *tile, weight_format format, unpacker unpack,
                                  int64_t row, int rows) {
@@ -144,6 +150,7 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
       activations_from(&args->quantised, row, step->counts[args->output.row_set]);
   int64_t count = args->weight.columns / format.layout.columns;
   int units = format.layout.columns / 32;
+  int bytes = TILE_ROWS * format.layout.bytes;
   const uint8_t *packed = tile->packed;
   // Known where they can be, so that addresses are constants.
   if (rows == ROW_GROUP) {
@@ -157,11 +164,20 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   for (int64_t block = 0; block < count; block++) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < units; i++) {
+      if (rows > 2) {
+#pragma clang loop unroll(full)
+        for (int line = bytes * i / units; line < bytes * (i + 1) / units; line += 64) {
+          __builtin_prefetch(packed + BYTES_AHEAD + line);
+        }
+      }
       tile_block unpacked;
       unpack(packed, tile->lane, i, &unpacked);
       dot_block(&unpacked, format, &x, block * units + i, rows, sums);
+      // Keeps the compiler from gathering the loads of all units in one place and the sums in
+      // another: reads that are not straight ahead lose the prefetcher.
+      __asm__ volatile("" ::: "memory");
     }
-    packed += TILE_ROWS * format.layout.bytes;
+    packed += bytes;
   }
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);

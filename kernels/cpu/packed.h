@@ -13,7 +13,8 @@
 //   q4_K  4 words of nibbles       word j: weights 4j ..< 4j + 4 low, 4j + 16 ..< 4j + 20 high
 //   q5_K  1 word of high bits      bit i is weight i's
 //         4 words of nibbles
-//   q6_K  4 words of nibbles
+//   q6_K  2 scales of each row     [scale, row] bytes; so there is no header but the f16
+//         4 words of nibbles
 //         2 words of high pairs    word k: weights 16k + 4q ..< 16k + 4q + 4 at bits 2q of each byte
 //
 // A packed matrix takes the bytes of the stored one, its rows rounded up to whole tiles; rows that
@@ -114,11 +115,23 @@ static INLINE void deal_q5_K(const uint8_t *from, uint8_t *to) {
   }
 }
 
+// What 32 columns of q6_K take.
+enum { Q6_K_UNIT_BYTES = 2 * TILE_ROWS + 6 * 64 };
+
+// Sixteen scales of each of sixteen rows, from words of four to two for each 32 columns.
+static INLINE void deal_scales(const uint8_t *from, uint8_t *to) {
+  for (int index = 0; index < 16; index++) {
+    uint8_t *scales = to + index / 2 * Q6_K_UNIT_BYTES + index % 2 * TILE_ROWS;
+    for (int row = 0; row < TILE_ROWS; row++) {
+      scales[row] = from[64 * (index / 4) + 4 * row + index % 4];
+    }
+  }
+}
+
 static INLINE void deal_q6_K(const uint8_t *from, uint8_t *to) {
-  for (int j = 0; j < 4; j++) put_word(to, j, word_at(from, 48 + j));
   for (int sub = 0; sub < 8; sub++) {
     int part = sub / 4, group = sub % 4;
-    uint8_t *own = to + 64 * (4 + 6 * sub);
+    uint8_t *own = to + Q6_K_UNIT_BYTES * sub + 2 * TILE_ROWS;
     deal_nibbles(from + 64 * (16 * part + 8 * (group % 2)), group / 2 * 4, own);
     for (int k = 0; k < 2; k++) {
       tile_u32 pairs = {0};
@@ -149,6 +162,7 @@ static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], int64_t offs
     if (type == CPU_Q5_K) deal_q5_K(from, to);
     if (type == CPU_Q6_K) deal_q6_K(from, to);
   }
+  if (type == CPU_Q6_K) deal_scales(turned + halves + 64 * 48, packed + halves);
 }
 
 static INLINE void pack_tile(const cpu_matrix *source, int64_t first_row, uint8_t *packed) {

@@ -4,7 +4,7 @@
 //   quants       [32 int8   ][32 int8    ] ...
 //   scales, sums [f32       ][f32        ] ...   sum = scale · Σ quants, for weights with a minimum
 //   eights       [i32       ][i32        ] ...   -8 · Σ quants, for weights with an offset
-//   half_sums    [i32][i32  ][i32][i32   ] ...   Σ of 16 quants, for weights with two scales
+//   halves       [i32][i32  ][i32][i32   ] ...   -32 · Σ of 16 quants, for q6_K with its two scales
 //
 // This is a row left over; in groups of eight, the block of one row is followed by those of the
 // seven others.
@@ -62,8 +62,8 @@ static INLINE void quantise_row(const float *x, const cpu_quantised *out, row_bl
     out->scales[to] = scale.scale;
     out->sums[to] = scale.scale * (float)(first + second);
     out->eights[to] = -8 * (first + second);
-    out->half_sums[2 * to] = first;
-    out->half_sums[2 * to + 1] = second;
+    out->halves[2 * to] = -32 * first;
+    out->halves[2 * to + 1] = -32 * second;
   }
 }
 

@@ -116,7 +116,7 @@ static INLINE void add_columns(const uint8_t *scales, const uint8_t *columns, in
 }
 
 // Rows of activations that go through the blocks of columns together.
-enum { COLUMN_GROUP = 16 };
+enum { COLUMN_GROUP = 8 };
 
 static INLINE void prefetch_block(const uint8_t *block, int64_t padded, range units,
                                   const int32_t *indices, int64_t end, int64_t first_column) {

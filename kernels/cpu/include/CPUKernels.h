@@ -92,7 +92,7 @@ typedef struct {
   float *scales;       // one a block
   float *sums;         // one a block: scale · the sum of the quants
   int32_t *eights;     // one a block: -8 · the sum of the quants
-  int32_t *half_sums;  // two a block: the sums of 16 quants
+  int32_t *halves;     // two a block: -32 · the sum of 16 quants
   int64_t width;
 } cpu_quantised;
 
