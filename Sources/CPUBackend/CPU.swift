@@ -11,9 +11,9 @@ package import Compute
   package let instructionSet: InstructionSet
   /// nil: `Program.defaultCacheType`.
   private let cacheType: CacheType?
-  private let pool: ThreadPool
+  let pool: ThreadPool
   // The tables are constants of the kernels' library.
-  private nonisolated(unsafe) let kernels: UnsafePointer<cpu_kernels>
+  nonisolated(unsafe) let kernels: UnsafePointer<cpu_kernels>
 
   /// - Parameters:
   ///   - threads: How many threads compute, the caller of `run` included. No more than the cores

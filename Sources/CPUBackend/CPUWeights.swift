@@ -95,7 +95,7 @@ internal import Glibc
       rows: rows,
       rowBytes: rowBytes
     ) {
-      unsafe run(kernels.pointee.pack, cpu_pack_args(source: source, packed: $0))
+      unsafe pool.run(kernels.pointee.pack, cpu_pack_args(source: source, packed: $0))
     }
   }
 
@@ -110,7 +110,7 @@ internal import Glibc
       rows: rows,
       rowBytes: source.row_bytes
     ) {
-      unsafe run(kernels.pointee.pack_columns, cpu_pack_args(source: source, packed: $0))
+      unsafe pool.run(kernels.pointee.pack_columns, cpu_pack_args(source: source, packed: $0))
     }.bytes
   }
 
@@ -150,17 +150,6 @@ internal import Glibc
     mapped[weight]?.letGo()
     unsafe matrix.bytes = unsafe UnsafePointer(memory)
     return unsafe matrix
-  }
-
-  /// Runs a kernel that needs no rows on all threads.
-  private func run<Arguments>(_ kernel: cpu_kernel?, _ arguments: Arguments) {
-    unsafe withUnsafePointer(to: arguments) { pointer in
-      let call = unsafe cpu_call(run: kernel, args: pointer, waits: false)
-      var step = unsafe cpu_step()
-      unsafe withUnsafePointer(to: call) {
-        unsafe pool.run(UnsafeBufferPointer(start: $0, count: 1), &step)
-      }
-    }
   }
 
   private func stored(_ weight: WeightRef) -> cpu_matrix {

@@ -52,6 +52,17 @@ internal import Glibc
 
   deinit { unsafe cpu_pool_destroy(pool) }
 
+  /// Runs one kernel that needs no rows.
+  func run<Arguments>(_ kernel: cpu_kernel?, _ arguments: Arguments) {
+    unsafe withUnsafePointer(to: arguments) { pointer in
+      let call = unsafe cpu_call(run: kernel, args: pointer, waits: false)
+      var step = unsafe cpu_step()
+      unsafe withUnsafePointer(to: call) {
+        unsafe run(UnsafeBufferPointer(start: $0, count: 1), &step)
+      }
+    }
+  }
+
   /// Runs the calls in order on all threads, and returns when all are done.
   func run(_ calls: UnsafeBufferPointer<cpu_call>, _ step: inout cpu_step) {
     unsafe cpu_pool_run(pool, calls.baseAddress, Int64(calls.count), &step)

@@ -86,6 +86,10 @@ package struct ModelConfig: Sendable, Hashable {
   package var layers: [LayerRecord]
   /// Gemma 3n's additions; nil for Gemma 3.
   package var gemma3n: Gemma3nConfig?
+  /// Whether rows whose output nobody wants pass the layers behind the last KV-owning one as well.
+  ///
+  /// It changes no result; it is there to measure what skipping is worth.
+  package var passesAllLayers = false
 
   package init(
     architecture: Architecture,
@@ -127,6 +131,10 @@ package struct ModelConfig: Sendable, Hashable {
   package var firstSharedLayer: Int {
     (layers.indices.last { layers[$0].kvSource == $0 } ?? -1) + 1
   }
+
+  /// The first layer that only rows pass whose output somebody wants; the layer count if all rows
+  /// pass all layers.
+  package var firstSkippedLayer: Int { passesAllLayers ? layers.count : firstSharedLayer }
 }
 
 /// What Gemma 3n adds to a decoder: AltUp, LAuReL and per-layer inputs.

@@ -19,6 +19,8 @@ package struct WorkerOptions: Sendable {
   /// A descriptor that reaches its end when the coordinator's process ends; nil if it runs apart.
   package var lifeline: CInt?
   package var programVersion: String
+  /// See `ModelConfig.passesAllLayers`.
+  package var passesAllLayers: Bool
 
   package init(
     name: String,
@@ -27,7 +29,8 @@ package struct WorkerOptions: Sendable {
     threads: Int,
     isEmulated: Bool,
     lifeline: CInt?,
-    programVersion: String
+    programVersion: String,
+    passesAllLayers: Bool
   ) {
     self.name = name
     self.coordinator = coordinator
@@ -36,6 +39,7 @@ package struct WorkerOptions: Sendable {
     self.isEmulated = isEmulated
     self.lifeline = lifeline
     self.programVersion = programVersion
+    self.passesAllLayers = passesAllLayers
   }
 }
 
@@ -180,10 +184,13 @@ package final class WorkerLoop {
   /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
   private func prepare(_ assign: Assign) throws {
     let (checkpoint, backend, compute, loads) = (checkpoint, backend, compute, loads)
+    var adjusted = checkpoint.config
+    adjusted.passesAllLayers = options.passesAllLayers
+    let config = adjusted
     let loader = try Thread {
       do {
         let next = assign.nextEndpoint.isEmpty ? nil : try Endpoint(assign.nextEndpoint)
-        let stage = try Self.makeStage(assign, checkpoint, backend) { fraction in
+        let stage = try Self.makeStage(assign, config, checkpoint, backend) { fraction in
           loads.post(.loadProgress(epoch: assign.epoch, fraction: fraction))
         }
         compute.commands.post(.install(StageTransfer(stage), next: next))
@@ -196,19 +203,20 @@ package final class WorkerLoop {
 
   private static func makeStage(
     _ assign: Assign,
+    _ config: ModelConfig,
     _ checkpoint: Checkpoint,
     _ backend: any Backend,
     progress: (Double) -> Void
   ) throws -> Stage {
     let layers = assign.firstLayer..<max(assign.firstLayer, assign.endLayer)
-    let layerCount = checkpoint.config.layers.count
+    let layerCount = config.layers.count
     guard !layers.isEmpty, layers.lowerBound >= 0, layers.upperBound <= layerCount else {
       throw WorkerError(
         .prepare,
         "assigned layers \(assign.firstLayer)..<\(assign.endLayer), the model has \(layerCount)"
       )
     }
-    let program = try checkpoint.config.lower(layers, weights: checkpoint)
+    let program = try config.lower(layers, weights: checkpoint)
     let limits = ExecutableLimits(
       maxRows: assign.maxRows,
       slots: assign.slots,

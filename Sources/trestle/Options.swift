@@ -121,6 +121,12 @@ struct PipelineOptions: ParsableArguments {
 
   @OptionGroup var cache: CacheOptions
 
+  @Flag(
+    help:
+      "Run a prompt's tokens through the layers that need only the last; to see what skipping is worth."
+  )
+  var allLayers = false
+
   func validate() throws {
     if let context, context < 2 {
       throw ValidationError("--context \(context): a context has at least 2 tokens.")

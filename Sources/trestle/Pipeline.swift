@@ -16,12 +16,14 @@ struct Pipeline {
   let limits: CoordinatorLimits
   /// How CPU workers keep keys and values; nil for their default.
   let cacheType: CacheType?
+  private let passesAllLayers: Bool
 
   /// Opens the model and resolves the options against it.
   init(model path: String, _ options: PipelineOptions) throws {
     checkpoint = try Checkpoint.open(path)
     workers = try WorkerPlan.resolve(options)
     cacheType = options.cache.type
+    passesAllLayers = options.allLayers
     let layerCount = checkpoint.config.layers.count
     placement =
       if let split = options.split {
@@ -65,6 +67,7 @@ struct Pipeline {
         "--threads", "\(worker.threads)", "--lifeline", "--log-level", logLevel.rawValue,
       ]
       if let type = cacheType { arguments += ["--kv-cache", type.rawValue] }
+      if passesAllLayers { arguments.append("--all-layers") }
       if let cpus = worker.cpus {
         arguments += ["--pin", cpus.map(String.init).joined(separator: ",")]
       }

@@ -62,11 +62,11 @@ extension CaseMaker {
       let weight = builder.weight("weight", 37, 256, type)
       builder.program.ops = [.matmul(Matmul(input: input, weight: weight, output: output))]
       var testCase = builder.finish(
-        lengths: [140],
+        lengths: [300],
         tolerance: type.productTolerance,
         inputs: .exactInt8
       )
-      testCase.maxRows = 77
+      testCase.maxRows = 141
       return testCase
     }
   }

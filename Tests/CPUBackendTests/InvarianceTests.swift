@@ -27,13 +27,15 @@ import Testing
   private func pipeline(
     _ checkpoint: Checkpoint,
     _ split: [Int]? = nil,
-    slots: Int = 4
+    slots: Int = 4,
+    passesAllLayers: Bool = false
   ) throws -> InProcessPipeline {
     try InProcessPipeline(
       checkpoint,
       backend: backend,
       split: split ?? [checkpoint.config.layers.count],
-      limits: ExecutableLimits(maxRows: 128, slots: slots, contextTokens: 160)
+      limits: ExecutableLimits(maxRows: 128, slots: slots, contextTokens: 160),
+      passesAllLayers: passesAllLayers
     )
   }
 
@@ -111,6 +113,8 @@ import Testing
     for split in [[30], [12, 18], [20, 10], [25, 5]] {
       let logits = try pipeline(checkpoint, split).logits(last)
       #expect(bits(logits) == bits(Array(whole.suffix(vocabulary))), "split \(split)")
+      let unskipped = try pipeline(checkpoint, split, passesAllLayers: true).logits(last)
+      #expect(bits(unskipped) == bits(logits), "split \(split), no layer skipped")
     }
   }
 

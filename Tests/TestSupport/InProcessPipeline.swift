@@ -14,13 +14,16 @@ package final class InProcessPipeline {
     _ checkpoint: Checkpoint,
     backend: any Backend,
     split: [Int],
-    limits: ExecutableLimits = ExecutableLimits(maxRows: 128, slots: 4, contextTokens: 256)
+    limits: ExecutableLimits = ExecutableLimits(maxRows: 128, slots: 4, contextTokens: 256),
+    passesAllLayers: Bool = false
   ) throws {
-    config = checkpoint.config
+    var config = checkpoint.config
+    config.passesAllLayers = passesAllLayers
+    self.config = config
     var first = 0
     stages = try split.map { count in
       defer { first += count }
-      let program = try checkpoint.config.lower(first..<(first + count), weights: checkpoint)
+      let program = try config.lower(first..<(first + count), weights: checkpoint)
       return try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
     }
   }

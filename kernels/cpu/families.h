@@ -36,6 +36,7 @@
 #include "matmul_q5_K_i8.h"
 #include "matmul_q6_K_i8.h"
 
+#include "machine.h"
 #include "sparse.h"
 
 #define KERNEL_TABLE                                   \
@@ -68,6 +69,11 @@
     .matmul_columns = matmul_columns,                  \
     .pack_columns = pack_columns,                      \
     .select_columns = select_columns,                  \
+    .read_memory = read_memory,                        \
+    .multiply_integers = multiply_integers,            \
+    .multiply_floats = multiply_floats,                \
+    .integer_operations = 2 * 4 * 4 * TILE * CHAINS,   \
+    .float_operations = 2 * 4 * LANES * CHAINS,        \
     .attend = attend,                                  \
     .embed = embed,                                    \
     .quantise = quantise,                              \

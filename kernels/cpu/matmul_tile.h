@@ -184,7 +184,7 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
 }
 
 // From how many rows on tiles are decoded first, and up to how many columns: 176 KiB when decoded.
-enum { DECODED_ROWS = 32, DECODED_COLUMNS = 4096 };
+enum { DECODED_ROWS = 128, DECODED_COLUMNS = 4096 };
 
 static INLINE bool is_decoded_first(weight_format format, int64_t columns, int64_t rows) {
   bool is_simple = format.bits == 4 && !format.has_minimum;

@@ -80,8 +80,9 @@ static void select_columns(const void *arguments, const cpu_step *step, int thre
 
 // --- down ----------------------------------------------------------------------------------------
 
-// The columns of one block of a row of activations.
+// The selected columns of one block of a row of activations.
 typedef struct {
+  const uint8_t *scales;   // of the block
   const int32_t *indices;
   int count;
   const int8_t *quants;  // of the block
@@ -89,47 +90,92 @@ typedef struct {
   int16_t offset;  // -8 · Σ quants, modulo 2¹⁶
 } column_block;
 
-// output[0 ..< 64] += the block's columns. Products of 32 columns with (w - 8) fit 16 bits: at most
-// 32 · 8 · 127; on the way there sums may wrap.
-static INLINE void add_columns(const uint8_t *scales, const uint8_t *columns, int64_t stride,
-                               const column_block *x, float *output) {
-  u16x32 low = {0}, high = {0};
-  for (int i = 0; i < x->count; i++) {
-    int column = x->indices[i] % 32;
-    u8x32 bytes;
-    memcpy(&bytes, columns + column * stride, sizeof bytes);
-    uint16_t quant = (uint16_t)(int16_t)x->quants[column];
-    low = low + __builtin_convertvector(bytes & 15, u16x32) * quant;
-    high = high + __builtin_convertvector(bytes >> 4, u16x32) * quant;
-  }
-  low = low + (uint16_t)x->offset;
-  high = high + (uint16_t)x->offset;
-  i16x16 totals[4];
-  memcpy(totals, &low, sizeof low);
-  memcpy(totals + 2, &high, sizeof high);
+// Blocks whose products are added to a sum while it is in registers, and rows of activations that go
+// through these blocks together, so that weights stay in the cache.
+enum { BLOCKS_TOGETHER = 4, COLUMN_GROUP = 8 };
+
+// sums[0 ..< 64] += the products of each block in turn, for output rows 64 · unit and on. Products of
+// 32 columns with (w - 8) fit 16 bits: at most 32 · 8 · 127; on the way there sums may wrap.
+static INLINE void add_columns(const column_block *blocks, int count, int64_t padded, int64_t unit,
+                               float *sums) {
+  f32x16 values[4];
 #pragma clang loop unroll(full)
-  for (int v = 0; v < 4; v++) {
-    f32x16 total = __builtin_convertvector(totals[v], f32x16);
-    f32x16 scale = widen_f16(scales, v * LANES, LANES);
-    store(output + v * LANES, load(output + v * LANES) + (scale * x->scale) * total);
+  for (int v = 0; v < 4; v++) values[v] = load(sums + v * LANES);
+  for (int k = 0; k < count; k++) {
+    const column_block *x = &blocks[k];
+    const uint8_t *columns = x->scales + 2 * padded + unit * 32;
+    u16x32 low = {0}, high = {0};
+    for (int i = 0; i < x->count; i++) {
+      int column = x->indices[i] % 32;
+      u8x32 bytes;
+      memcpy(&bytes, columns + column * (padded / 2), sizeof bytes);
+      uint16_t quant = (uint16_t)(int16_t)x->quants[column];
+      low = low + __builtin_convertvector(bytes & 15, u16x32) * quant;
+      high = high + __builtin_convertvector(bytes >> 4, u16x32) * quant;
+    }
+    low = low + (uint16_t)x->offset;
+    high = high + (uint16_t)x->offset;
+    i16x16 totals[4];
+    memcpy(totals, &low, sizeof low);
+    memcpy(totals + 2, &high, sizeof high);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < 4; v++) {
+      f32x16 total = __builtin_convertvector(totals[v], f32x16);
+      f32x16 scale = widen_f16(x->scales, unit * COLUMN_ROWS + v * LANES, LANES);
+      values[v] = values[v] + (scale * x->scale) * total;
+    }
   }
+#pragma clang loop unroll(full)
+  for (int v = 0; v < 4; v++) store(sums + v * LANES, values[v]);
 }
 
-// Rows of activations that go through the blocks of columns together.
-enum { COLUMN_GROUP = 8 };
-
-static INLINE void prefetch_block(const uint8_t *block, int64_t padded, range units,
-                                  const int32_t *indices, int64_t end, int64_t first_column) {
-  for (int64_t unit = units.first; unit < units.end; unit++) {
-    __builtin_prefetch(block + 2 * unit * COLUMN_ROWS);
-    __builtin_prefetch(block + 2 * unit * COLUMN_ROWS + 64);
-  }
-  for (int64_t i = 0; i < end && indices[i] < first_column + 32; i++) {
-    const uint8_t *column = block + 2 * padded + (indices[i] - first_column) * (padded / 2);
+// Asks for what a row needs from the cursor on in as many blocks as go together.
+static INLINE void prefetch_columns(const cpu_columns_args *args, int64_t row, int64_t cursor,
+                                    range units) {
+  const int32_t *indices = args->selected.indices + row * args->selected.stride;
+  int64_t padded = padded_rows(args->rows);
+  int64_t all = args->selected.counts[row];
+  int64_t last = -1;
+  for (int blocks = 0; cursor < all; cursor++) {
+    int64_t block = indices[cursor] / 32;
+    const uint8_t *scales = args->columns + block * column_block_bytes(padded);
+    if (block != last) {
+      if (blocks++ == BLOCKS_TOGETHER) return;
+      last = block;
+      for (int64_t unit = units.first; unit < units.end; unit++) {
+        __builtin_prefetch(scales + 2 * unit * COLUMN_ROWS);
+        __builtin_prefetch(scales + 2 * unit * COLUMN_ROWS + 64);
+      }
+    }
+    const uint8_t *column = scales + 2 * padded + indices[cursor] % 32 * (padded / 2);
     for (int64_t unit = units.first; unit < units.end; unit += 2) {
       __builtin_prefetch(column + unit * 32);
     }
   }
+}
+
+// The selected columns of a row in blocks `first` and on, as many as go together; moves the cursor
+// past them. Returns how many blocks have any.
+static INLINE int gather_blocks(const cpu_columns_args *args, row_blocks place, int64_t row,
+                                int64_t first, int64_t *cursor, column_block *blocks) {
+  const cpu_quantised *x = &args->quantised;
+  const int32_t *indices = args->selected.indices + row * args->selected.stride;
+  int64_t padded = padded_rows(args->rows);
+  int64_t all = args->selected.counts[row];
+  int count = 0;
+  for (int64_t block = first; block < first + BLOCKS_TOGETHER; block++) {
+    int64_t begin = *cursor;
+    while (*cursor < all && indices[*cursor] < 32 * (block + 1)) *cursor += 1;
+    if (begin == *cursor) continue;
+    int64_t at = place.first + block * place.step;
+    blocks[count++] = (column_block){args->columns + block * column_block_bytes(padded),
+                                     indices + begin,
+                                     (int)(*cursor - begin),
+                                     x->quants + at * 32,
+                                     x->scales[at],
+                                     (int16_t)x->eights[at]};
+  }
+  return count;
 }
 
 // sums[row][...] = the products of the rows `rows` for the output rows of `units`, 64 each.
@@ -137,34 +183,20 @@ static INLINE void multiply_columns(const cpu_columns_args *args, const cpu_step
                                     range units, float *sums) {
   int64_t count = step->counts[args->output.row_set];
   int64_t padded = padded_rows(args->rows);
-  const cpu_quantised *x = &args->quantised;
   int64_t cursors[COLUMN_GROUP] = {0};
   int64_t width = (units.end - units.first) * COLUMN_ROWS;
   memset(sums, 0, (size_t)((rows.end - rows.first) * width) * sizeof(float));
-  for (int64_t block = 0; block < x->width / 32; block++) {
-    const uint8_t *scales = args->columns + block * column_block_bytes(padded);
-    const uint8_t *columns = scales + 2 * padded;
+  for (int64_t block = 0; block < args->quantised.width / 32; block += BLOCKS_TOGETHER) {
     for (int64_t row = rows.first; row < rows.end; row++) {
-      const int32_t *indices = args->selected.indices + row * args->selected.stride;
-      int64_t first = cursors[row - rows.first];
-      int64_t end = first;
-      while (end < args->selected.counts[row] && indices[end] < 32 * (block + 1)) end++;
-      if (first == end) continue;
-      cursors[row - rows.first] = end;
-      int64_t left = args->selected.counts[row] - end;
-      if (count == 1 && left > 0) {
-        int64_t next = indices[end] / 32;
-        prefetch_block(args->columns + next * column_block_bytes(padded), padded, units,
-                       indices + end, left, next * 32);
-      }
-      row_blocks place = blocks_of_row(x->width, row, count);
-      int64_t at = place.first + block * place.step;
-      column_block some = {indices + first, (int)(end - first), x->quants + at * 32,
-                           x->scales[at], (int16_t)x->eights[at]};
+      column_block blocks[BLOCKS_TOGETHER];
+      int64_t *cursor = &cursors[row - rows.first];
+      row_blocks place = blocks_of_row(args->quantised.width, row, count);
+      int found = gather_blocks(args, place, row, block, cursor, blocks);
+      if (count == 1) prefetch_columns(args, row, *cursor, units);
       float *output = sums + (row - rows.first) * width;
-      for (int64_t unit = units.first; unit < units.end; unit++, output += COLUMN_ROWS) {
-        add_columns(scales + 2 * unit * COLUMN_ROWS, columns + unit * 32, padded / 2, &some,
-                    output);
+      for (int64_t unit = units.first; unit < units.end && found > 0; unit++) {
+        add_columns(blocks, found, padded, unit, output);
+        output += COLUMN_ROWS;
       }
     }
   }

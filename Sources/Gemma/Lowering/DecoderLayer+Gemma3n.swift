@@ -115,8 +115,8 @@ extension StageLowering {
   ) throws(GemmaError) -> (buffer: BufferID, columns: Range<Int>) {
     let size = gemma3n.perLayerInputSize
     // The stage's layers that compute the same rows.
-    let first = rows == .all ? stage.lowerBound : max(stage.lowerBound, config.firstSharedLayer)
-    let end = rows == .all ? min(stage.upperBound, config.firstSharedLayer) : stage.upperBound
+    let first = rows == .all ? stage.lowerBound : max(stage.lowerBound, config.firstSkippedLayer)
+    let end = rows == .all ? min(stage.upperBound, config.firstSkippedLayer) : stage.upperBound
     let buffer = scratch("perLayerInputs", width: (end - first) * size)
     let columns = ((layer - first) * size)..<((layer - first + 1) * size)
     guard layer == first else { return (buffer, columns) }

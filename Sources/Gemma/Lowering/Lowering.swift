@@ -26,7 +26,7 @@ extension ModelConfig {
   /// A layer that owns no keys and values serves only its own rows' output. So rows whose output
   /// nobody wants end at the first layer from which on none owns any.
   package func rowsAlive(at layer: Int) -> RowSet {
-    layer < firstSharedLayer ? .all : .wanted
+    layer < firstSkippedLayer ? .all : .wanted
   }
 
   /// Lowers some of the layers to the program of one stage.
@@ -50,7 +50,7 @@ extension ModelConfig {
       case .some(let gemma3n): try lowering.gemma3nLayer(layer, gemma3n)
       case nil: try lowering.gemma3Layer(layer)
       }
-      if layer + 1 == firstSharedLayer { lowering.keepWanted() }
+      if layer + 1 == firstSkippedLayer { lowering.keepWanted() }
     }
     try lowering.end()
     return lowering.program

@@ -9,6 +9,17 @@ import Wire
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
+    abstract: "Measure a pipeline, or the kernels one by one.",
+    discussion:
+      "`trestle bench --model PATH` measures a pipeline: see `trestle bench pipeline --help`.",
+    subcommands: [BenchPipelineCommand.self, BenchKernelsCommand.self],
+    defaultSubcommand: BenchPipelineCommand.self
+  )
+}
+
+struct BenchPipelineCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pipeline",
     abstract: "Measure a pipeline's prefill and decode rates.",
     discussion: """
       For each stream count: that many prompts at once, for the prefill rate; then as many streams

@@ -52,6 +52,9 @@ struct WorkCommand: ParsableCommand {
 
   @OptionGroup var cache: CacheOptions
 
+  @Flag(help: "Run a prompt's tokens through all layers; all workers or none.")
+  var allLayers = false
+
   @Flag(help: "Allow tcp endpoints without encryption and authentication.")
   var insecure = false
 
@@ -84,7 +87,8 @@ struct WorkCommand: ParsableCommand {
         threads: threads,
         isEmulated: false,
         lifeline: lifeline ? 3 : nil,
-        programVersion: programVersion
+        programVersion: programVersion,
+        passesAllLayers: allLayers
       )
       let worker = try WorkerLoop(
         options,

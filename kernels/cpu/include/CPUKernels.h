@@ -325,6 +325,21 @@ typedef struct {
   int64_t planes;
 } cpu_keep_args;
 
+// --- The machine's limits ------------------------------------------------------------------------
+
+// Reads `bytes` of memory, a multiple of 256, once.
+typedef struct {
+  const uint8_t *memory;
+  int64_t bytes;
+  uint32_t *sinks;  // [threads, 16]; what is read must go somewhere
+} cpu_read_args;
+
+// Computes in registers, `integer_operations` or `float_operations` a round and thread.
+typedef struct {
+  int64_t rounds;
+  uint32_t *sinks;  // [threads, 16]
+} cpu_peak_args;
+
 // --- The kernels of one instruction set ----------------------------------------------------------
 
 typedef enum { CPU_SCALAR, CPU_AVX2, CPU_AVX512VNNI } cpu_isa;
@@ -339,6 +354,9 @@ typedef struct {
   // Row by row.
   cpu_kernel embed, quantise, norm, rope, heads, append, add_normed, gate, select_columns;
   cpu_kernel altup_predict, altup_correct, inject, per_layer, expand, merge, keep;
+  // The machine's limits.
+  cpu_kernel read_memory, multiply_integers, multiply_floats;
+  int32_t integer_operations, float_operations;
   // Decodes `count` values, a multiple of the type's block.
   void (*dequantise)(cpu_type type, const uint8_t *blocks, int64_t count, float *values);
 } cpu_kernels;

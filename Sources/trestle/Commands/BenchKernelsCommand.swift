@@ -1,0 +1,121 @@
+// `trestle bench kernels`: each op against the limits of the machine.
+
+import ArgumentParser
+import CPUBackend
+import Compute
+
+struct BenchKernelsCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "kernels",
+    abstract: "Measure each op on the CPU against what the machine can do at best.",
+    discussion: """
+      First the limits: how fast memory can be read, and how many operations on bytes and on f32 the
+      cores do from registers. Then each op, type and shape of Gemma 3n E2B for some numbers of rows:
+      the share is the time that the nearer limit allows, over the time taken. Up to 8 rows weights
+      come from memory, as in a model; more are as in a prompt, with weights in the cache.
+      """
+  )
+
+  @Option(help: ArgumentHelp("Threads. Default: all CPUs.", valueName: "threads"))
+  var threads: Int?
+
+  @Option(help: ArgumentHelp("Rows a step, for example 1,8,512.", valueName: "rows"))
+  var rows = NumberList([1, 2, 4, 8, 32, 512])
+
+  @Option(
+    help: ArgumentHelp(
+      "Only ops or types with this in their name, for example q4_0.",
+      valueName: "text"
+    )
+  )
+  var only = ""
+
+  @Option(
+    help: ArgumentHelp(
+      "Instructions to use: scalar, avx2 or avx512vnni. Default: the best here.",
+      valueName: "set"
+    )
+  )
+  var instructions: InstructionSet?
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func validate() throws {
+    if let threads, !(1...1024).contains(threads) {
+      throw ValidationError("--threads \(threads) is outside 1...1024.")
+    }
+    guard rows.values.allSatisfy({ (1...4096).contains($0) }) else {
+      throw ValidationError("--rows: give numbers from 1 to 4096.")
+    }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let cases = KernelCase.all.filter { only.isEmpty || "\($0.op) \($0.type)".contains(only) }
+      guard !cases.isEmpty else { throw CommandError("--only \(only): no op or type has that") }
+      let threads = threads ?? allowedCPUs().count
+      let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
+      let limits = try backend.measureLimits()
+      let lab = KernelLab(
+        backend: backend,
+        bytesPerSecond: limits.bytesPerSecond,
+        integerOperationsPerSecond: limits.integerOperationsPerSecond,
+        floatOperationsPerSecond: limits.floatOperationsPerSecond
+      )
+      if !json { printOut(Self.heading(limits, threads: threads, backend)) }
+      var results: [KernelResult] = []
+      for kernel in cases {
+        let measured = try lab.measure(kernel, rows: rows.values)
+        results += measured
+        if !json { printOut(measured.map(Self.line).joined(separator: "\n")) }
+      }
+      guard json else { return }
+      let document = KernelDocument(
+        threads: threads,
+        instructions: backend.instructionSet.rawValue,
+        limits: limits,
+        results: results
+      )
+      printOut(try trestle.json(document))
+    }
+  }
+
+  private static func heading(_ limits: MachineLimits, threads: Int, _ backend: CPU) -> String {
+    """
+    \(threads) threads, \(backend.instructionSet.rawValue): memory \
+    \(decimal(limits.bytesPerSecond / 1e9, 1)) GB/s, bytes \
+    \(decimal(limits.integerOperationsPerSecond / 1e9, 0)) GOPS, f32 \
+    \(decimal(limits.floatOperationsPerSecond / 1e9, 0)) GOPS
+    \(columns(["op", "type", "shape", "rows", "us", "GB/s", "GOPS", "bound by", "share"]))
+    """
+  }
+
+  private static func line(_ result: KernelResult) -> String {
+    columns([
+      result.op, result.type, result.shape, "\(result.rows)",
+      decimal(result.microseconds, 1), decimal(result.bytesPerSecond / 1e9, 1),
+      decimal(result.operationsPerSecond / 1e9, 0), result.bound,
+      "\(decimal(result.shareOfLimit * 100, 0)) %",
+    ])
+  }
+
+  /// Fixed widths: lines appear as they are measured.
+  private static func columns(_ cells: [String]) -> String {
+    let widths = [16, 9, 13, 5, 10, 7, 7, 8, 6]
+    return zip(cells, widths).enumerated().map { index, cell in
+      let padding = String(repeating: " ", count: max(0, cell.1 - cell.0.count))
+      return index < 3 ? cell.0 + padding : padding + cell.0
+    }.joined(separator: " ")
+  }
+}
+
+extension InstructionSet: ExpressibleByArgument {}
+
+/// What `bench kernels --json` prints.
+private struct KernelDocument: Encodable {
+  var threads: Int
+  var instructions: String
+  var limits: MachineLimits
+  var results: [KernelResult]
+}

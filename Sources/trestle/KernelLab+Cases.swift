@@ -1,0 +1,140 @@
+// What the laboratory tries: the ops and shapes of Gemma 3n E2B.
+
+import Compute
+
+extension KernelCase {
+  /// Every op that reads weights, keys or values, over the types it is met in.
+  static var all: [KernelCase] {
+    let body = TensorType.allCases.map { matmul($0, rows: 8192, columns: 2048) }
+    let others = [
+      matmul(.q4_0, rows: 2048, columns: 8192),
+      matmul(.q4_0, rows: 2048, columns: 2048),
+      matmul(.q4_0, rows: 512, columns: 2048),
+      matmul(.f16, rows: 64, columns: 2048),
+      matmul(.f16, rows: 2048, columns: 64),
+      matmul(.q6_K, rows: 262_144, columns: 2048),
+      matmul(.q8_0, rows: 262_144, columns: 640),
+    ]
+    let feedForwards = [TensorType.q4_0, .q8_0].flatMap { type in
+      [feedForward(type, deviations: nil), feedForward(type, deviations: 1.6448536)]
+    }
+    return body + others + feedForwards + [attend(context: 512), attend(context: 2048)]
+  }
+
+  static func matmul(_ type: TensorType, rows: Int, columns: Int) -> KernelCase {
+    KernelCase(
+      op: "matmul",
+      type: type.rawValue,
+      shape: "\(rows)x\(columns)",
+      add: { program, copy in
+        let input = program.shared("input", width: columns)
+        let output = program.shared("output", width: rows)
+        let weight = WeightRef(
+          name: "weight \(copy)",
+          rows: 0..<rows,
+          columns: columns,
+          type: type
+        )
+        program.ops.append(.matmul(Matmul(input: input, weight: weight, output: output)))
+      },
+      bytes: Double(type.byteCount(columns: columns) ?? 0) * Double(rows),
+      operations: { 2 * Double($0) * Double(rows) * Double(columns) },
+      isFloat: !type.isQuantised
+    )
+  }
+
+  /// E2B's feed-forward.
+  ///
+  /// Behind a cut gate one of 20 rows of `up` and columns of `down` is left; of
+  /// `down` in q4_0 also the scales of each block of 32 columns that has one of them.
+  static func feedForward(_ type: TensorType, deviations: Float?) -> KernelCase {
+    let width = 2048
+    let hidden = 8192
+    let matrix = Double(type.byteCount(columns: width) ?? 0) * Double(hidden)
+    let kept = deviations == nil ? 1 : 0.05
+    let touched = deviations == nil ? 1 : 1 - 0.194  // 0.95³²
+    let down = type == .q4_0 ? (2 * touched + 16 * kept) / 18 : 1
+    return KernelCase(
+      op: deviations == nil ? "feedForward" : "feedForward, cut",
+      type: type.rawValue,
+      shape: "\(hidden)x\(width)",
+      add: { program, copy in
+        let input = program.shared("input", width: width)
+        let output = program.shared("output", width: width)
+        func weight(_ name: String, _ rows: Int, _ columns: Int) -> WeightRef {
+          WeightRef(name: "\(name) \(copy)", rows: 0..<rows, columns: columns, type: type)
+        }
+        program.ops.append(
+          .feedForward(
+            FeedForward(
+              input: input,
+              gate: weight("gate", hidden, width),
+              up: weight("up", hidden, width),
+              down: weight("down", width, hidden),
+              sparsityDeviations: deviations,
+              output: output
+            )
+          )
+        )
+      },
+      bytes: matrix * (1 + kept + down),
+      operations: {
+        2 * Double($0) * Double(width) * Double(hidden) * (1 + kept + (type == .q4_0 ? kept : 1))
+      },
+      isFloat: false
+    )
+  }
+
+  /// Eight heads of 256 over two of keys and values.
+  ///
+  /// Bytes are those of an f16 cache.
+  static func attend(context: Int) -> KernelCase {
+    let headDim = 256
+    let heads = 8
+    let kvHeads = 2
+    return KernelCase(
+      op: "attend",
+      type: "f16 cache",
+      shape: "context \(context)",
+      add: { program, _ in
+        let queries = program.shared("input", width: heads * headDim)
+        let keys = program.shared("keys", width: kvHeads * headDim)
+        let values = program.shared("values", width: kvHeads * headDim)
+        program.inputs = [queries, keys, values]
+        let output = program.shared("output", width: heads * headDim)
+        let cache = program.add(
+          Cache(layer: 0, kvHeadCount: kvHeads, headDim: headDim, window: nil)
+        )
+        program.ops += [
+          .appendKV(AppendKV(keys: keys, values: values, cache: cache)),
+          .attend(
+            Attend(
+              queries: queries,
+              cache: cache,
+              headCount: heads,
+              scale: 0.0625,
+              output: output
+            )
+          ),
+        ]
+      },
+      bytes: Double(context * kvHeads * headDim * 2 * 2),
+      // Row r sees the context and the r rows before it.
+      operations: { rows in
+        Double(4 * heads * headDim) * (Double(rows * context) + Double(rows * (rows + 1)) / 2)
+      },
+      isFloat: true,
+      context: context
+    )
+  }
+}
+
+extension Program {
+  /// Returns the buffer of a name, added the first time; `input` is the program's input.
+  fileprivate mutating func shared(_ name: String, width: Int) -> BufferID {
+    if let known = buffers.firstIndex(where: { $0.name == name }) { return BufferID(index: known) }
+    let id = add(Buffer(name: name, width: width, rows: .all))
+    if name == "input" { inputs = [id] }
+    return id
+  }
+}

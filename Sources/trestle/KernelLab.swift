@@ -1,0 +1,177 @@
+// The kernel laboratory: one op at a time on a backend, against what the machine can do at best, so
+// that the next person sees at once what is left.
+
+import Compute
+import Foundation
+
+/// An op over some shape, and what it must read and compute.
+struct KernelCase {
+  var op: String
+  var type: String
+  var shape: String
+  /// Adds the op to a program: `copy` tells weights of several copies apart.
+  var add: (inout Program, _ copy: Int) -> Void
+  /// Bytes of weights, or of keys and values, that one op must read.
+  var bytes: Double
+  /// Products and sums that so many rows take.
+  var operations: (_ rows: Int) -> Double
+  /// Whether they are of f32 rather than of bytes.
+  var isFloat: Bool
+  /// Positions before the rows, for attention.
+  var context = 0
+}
+
+/// What a case has reached.
+struct KernelResult: Encodable {
+  var op: String
+  var type: String
+  var shape: String
+  var rows: Int
+  var microseconds: Double
+  var bytesPerSecond: Double
+  var operationsPerSecond: Double
+  /// `memory` or `compute`: which of the machine's limits is nearer.
+  var bound: String
+  /// The time that limit allows, over the time taken.
+  var shareOfLimit: Double
+}
+
+/// Measures cases on one backend.
+struct KernelLab {
+  var backend: any Backend
+  var bytesPerSecond: Double
+  var integerOperationsPerSecond: Double
+  var floatOperationsPerSecond: Double
+
+  /// Up to this many rows weights are read from memory, as in a model: of so many bytes in turn that
+  /// no cache holds them.
+  private static let memoryBoundRows = 8
+  private static let turnByteCount = 128.0 * 1024 * 1024
+
+  /// Measures a case for each number of rows.
+  func measure(_ kernel: KernelCase, rows: [Int]) throws -> [KernelResult] {
+    let few = rows.filter { $0 <= Self.memoryBoundRows }
+    let many = rows.filter { $0 > Self.memoryBoundRows }
+    let copies =
+      kernel.context > 0 ? 1 : max(1, Int((Self.turnByteCount / kernel.bytes).rounded(.up)))
+    return try measure(kernel, rows: few, copies: copies)
+      + measure(kernel, rows: many, copies: 1)
+  }
+
+  private func measure(_ kernel: KernelCase, rows: [Int], copies: Int) throws -> [KernelResult] {
+    guard let most = rows.max() else { return [] }
+    var program = Program(layers: 0..<1)
+    for copy in 0..<copies { kernel.add(&program, copy) }
+    let limits = ExecutableLimits(
+      maxRows: max(most, min(kernel.context, 512)),
+      slots: 1,
+      contextTokens: kernel.context + most
+    )
+    let executable = try backend.compile(
+      program,
+      weights: PatternWeights(for: program),
+      limits: limits
+    ) { _ in }
+    return try rows.map { rows in
+      let seconds = try time(executable, rows: rows, context: kernel.context)
+      return result(kernel, rows: rows, seconds: seconds / Double(copies))
+    }
+  }
+
+  private func result(_ kernel: KernelCase, rows: Int, seconds: Double) -> KernelResult {
+    let operations = kernel.operations(rows)
+    let peak = kernel.isFloat ? floatOperationsPerSecond : integerOperationsPerSecond
+    let memoryTime = kernel.bytes / bytesPerSecond
+    let computeTime = operations / peak
+    return KernelResult(
+      op: kernel.op,
+      type: kernel.type,
+      shape: kernel.shape,
+      rows: rows,
+      microseconds: seconds * 1e6,
+      bytesPerSecond: kernel.bytes / seconds,
+      operationsPerSecond: operations / seconds,
+      bound: memoryTime > computeTime ? "memory" : "compute",
+      shareOfLimit: max(memoryTime, computeTime) / seconds
+    )
+  }
+
+  /// Returns the seconds of a step behind `context` positions: the median of at least three.
+  private func time(_ executable: any Executable, rows: Int, context: Int) throws -> Double {
+    let batch = Self.batch(rows: rows, from: context)
+    let inputs = Self.inputs(executable.program, batch)
+    var times: [Double] = []
+    let began = ContinuousClock.now
+    while times.count < 4 || (times.count < 40 && .now - began < .milliseconds(200)) {
+      try fill(executable, to: context)
+      let start = ContinuousClock.now
+      _ = try executable.run(batch, inputs: inputs)
+      times.append((.now - start) / .seconds(1))
+    }
+    // The first step touches memory for the first time.
+    let sorted = times.dropFirst().sorted()
+    return sorted[sorted.count / 2]
+  }
+
+  /// Brings the slot to a position, with rows that nobody measures.
+  private func fill(_ executable: any Executable, to context: Int) throws {
+    guard context > 0 else { return }
+    executable.clear(slot: 0)
+    var position = 0
+    while position < context {
+      let count = min(executable.limits.maxRows, context - position)
+      let batch = Self.batch(rows: count, from: position)
+      _ = try executable.run(batch, inputs: Self.inputs(executable.program, batch))
+      position += count
+    }
+  }
+
+  private static func batch(rows: Int, from position: Int) -> Batch {
+    Batch(
+      rows: (0..<rows).map { Row(slot: 0, position: position + $0, token: 0, isWanted: true) }
+    )
+  }
+
+  private static func inputs(_ program: Program, _ batch: Batch) -> [[Float]] {
+    program.inputs.map { id in
+      (0..<program[id].elementCount(in: batch)).map { _ in Float.random(in: -1...1) }
+    }
+  }
+}
+
+/// The same bytes for every weight: a backend does not look at what they are.
+private struct PatternWeights: WeightSource {
+  private let memory: Memory
+
+  // Sendable: the memory is written in init only.
+  @safe private final class Memory: @unchecked Sendable {
+    let bytes: UnsafeMutableRawBufferPointer
+
+    init(byteCount: Int) {
+      unsafe bytes = .allocate(byteCount: byteCount, alignment: 64)
+      var generator = SystemRandomNumberGenerator()
+      for offset in stride(from: 0, to: byteCount, by: 8) {
+        // Two bits of each byte stay 0: as a scale, in f16 or f32, that is a number below 2.
+        let word = generator.next() & 0x3F3F_3F3F_3F3F_3F3F
+        unsafe bytes.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
+      }
+    }
+
+    deinit { unsafe bytes.deallocate() }
+  }
+
+  init(for program: Program) {
+    let largest = program.ops.flatMap(\.weights).map(Self.byteCount).max() ?? 0
+    memory = Memory(byteCount: (largest + 7) / 8 * 8)
+  }
+
+  private static func byteCount(_ weight: WeightRef) -> Int {
+    (weight.type.byteCount(columns: weight.columns) ?? 0) * weight.rows.count
+  }
+
+  func bytes(of weight: WeightRef) throws -> WeightBytes {
+    let count = Self.byteCount(weight)
+    let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory.bytes[..<count])
+    return unsafe WeightBytes(bytes: bytes, owner: memory)
+  }
+}
