@@ -95,7 +95,30 @@ internal import Glibc
       rows: rows,
       rowBytes: rowBytes
     ) {
-      unsafe pool.run(kernels.pointee.pack, cpu_pack_args(source: source, packed: $0))
+      unsafe packSlices(source, into: $0, rowBytes: Int(rowBytes)) { mapped[weight]?.letGo() }
+    }
+  }
+
+  /// Rows are packed some at a time, and let go in the file in between, so that a large weight is never
+  /// in memory twice.
+  private func packSlices(
+    _ source: cpu_matrix,
+    into target: UnsafeMutablePointer<UInt8>,
+    rowBytes: Int,
+    letGo: () -> Void
+  ) {
+    let sliceByteCount = 16 << 20
+    let tile = 16
+    let sliceRows = max(1, sliceByteCount / rowBytes / tile) * tile
+    var first = 0
+    while unsafe first < Int(source.rows) {
+      if first > 0 { letGo() }
+      var slice = unsafe source
+      unsafe slice.bytes += unsafe first * Int(source.row_bytes)
+      unsafe slice.rows = unsafe min(Int64(sliceRows), source.rows - Int64(first))
+      let packed = unsafe target + first * rowBytes
+      unsafe pool.run(kernels.pointee.pack, cpu_pack_args(source: slice, packed: packed))
+      first += sliceRows
     }
   }
 

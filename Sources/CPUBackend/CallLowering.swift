@@ -12,10 +12,10 @@ internal import Compute
   let memory: ExecutableMemory
   let caches: CPUCaches
   let limits: ExecutableLimits
-  private(set) var calls: [cpu_call] = unsafe []
+  private var emitted: [(phase: Int, call: cpu_call)] = unsafe []
   /// What a thread needs as scratch for any of the calls.
   var scratchByteCount = 0
-  private var hazards = HazardTracker()
+  private var phases = PhasePlanner()
   /// Planes whose int8 copy is up to date.
   private var quantised: Set<Region> = []
 
@@ -64,6 +64,22 @@ internal import Compute
     }
   }
 
+  /// The calls in the order they are run in, phase by phase.
+  var calls: [cpu_call] {
+    // Calls of one phase stay in the order they were emitted in.
+    let order = unsafe emitted.indices.sorted {
+      unsafe (emitted[$0].phase, $0) < (emitted[$1].phase, $1)
+    }
+    var last = 0
+    return unsafe order.map { index in
+      let (phase, emitted) = unsafe emitted[index]
+      defer { last = phase }
+      var call = unsafe emitted
+      unsafe call.waits = phase != last
+      return unsafe call
+    }
+  }
+
   // MARK: Emitting calls
 
   /// Adds a call.
@@ -74,9 +90,10 @@ internal import Compute
     writes: [Region],
     split: Split
   ) {
-    let waits = hazards.note(reads: reads, writes: writes, split: split)
+    let phase = phases.phase(reads: reads, writes: writes, split: split)
     for region in writes where region.view == .values { quantised.remove(region) }
-    unsafe calls.append(cpu_call(run: kernel, args: memory.keep(arguments), waits: waits))
+    let call = unsafe cpu_call(run: kernel, args: memory.keep(arguments), waits: false)
+    unsafe emitted.append((phase, call))
   }
 
   /// Adds a product of a weight and a plane, with the plane's int8 copy before it where the weight

@@ -58,29 +58,44 @@ enum Split: Hashable {
   case other
 }
 
-/// Follows which regions are in use since the threads last waited for each other.
-struct HazardTracker {
-  private var reads: [Region: Set<Split>] = [:]
-  private var writes: [Region: Split] = [:]
+/// Sorts calls into phases, between which all threads wait for each other.
+///
+/// A call stands in the first phase in which all it depends on is done: as few waits as the
+/// dependencies allow, whatever order the ops come in. LAuReL, for one, runs beside attention.
+struct PhasePlanner {
+  private struct Use {
+    var phase: Int
+    var split: Split
+  }
 
-  /// Notes a call and returns whether the threads must first wait for the calls before.
+  /// By region, since it was last written: the writer and the readers.
+  private var writers: [Region: Use] = [:]
+  private var readers: [Region: [Use]] = [:]
+
+  /// Notes a call and returns its phase.
   ///
-  /// They need not if no region is in conflict, or if both calls split it by the same rows, so that
-  /// each thread meets only its own.
-  mutating func note(reads: [Region], writes: [Region], split: Split) -> Bool {
-    let agrees = { (other: Split) in
-      if case .rows = split { return other == split }
-      return false
+  /// Calls of one phase run in the order they are noted in.
+  mutating func phase(reads: [Region], writes: [Region], split: Split) -> Int {
+    var phase = 0
+    for region in reads + writes {
+      if let writer = writers[region] { phase = max(phase, after(writer, split)) }
     }
-    let conflicts =
-      (reads + writes).contains { region in self.writes[region].map { !agrees($0) } ?? false }
-      || writes.contains { region in self.reads[region].map { !$0.allSatisfy(agrees) } ?? false }
-    if conflicts {
-      self.reads = [:]
-      self.writes = [:]
+    for region in writes {
+      for reader in readers[region] ?? [] { phase = max(phase, after(reader, split)) }
     }
-    for region in reads { self.reads[region, default: []].insert(split) }
-    for region in writes { self.writes[region] = split }
-    return conflicts
+    let use = Use(phase: phase, split: split)
+    for region in reads { readers[region, default: []].append(use) }
+    for region in writes {
+      writers[region] = use
+      readers[region] = []
+    }
+    return phase
+  }
+
+  /// The first phase for a call that must come after another: the same if both split what they share
+  /// by the same rows, so that each thread meets only its own.
+  private func after(_ other: Use, _ split: Split) -> Int {
+    if case .rows = split, other.split == split { return other.phase }
+    return other.phase + 1
   }
 }

@@ -43,17 +43,16 @@ extension KernelCase {
     )
   }
 
-  /// E2B's feed-forward.
-  ///
-  /// Behind a cut gate one of 20 rows of `up` and columns of `down` is left; of
-  /// `down` in q4_0 also the scales of each block of 32 columns that has one of them.
+  /// E2B's feed-forward; `CutGate` says what it needs behind a cut gate.
   static func feedForward(_ type: TensorType, deviations: Float?) -> KernelCase {
     let width = 2048
     let hidden = 8192
     let matrix = Double(type.byteCount(columns: width) ?? 0) * Double(hidden)
-    let kept = deviations == nil ? 1 : 0.05
-    let touched = deviations == nil ? 1 : 1 - 0.194  // 0.95³²
-    let down = type == .q4_0 ? (2 * touched + 16 * kept) / 18 : 1
+    let gate = deviations.map { CutGate(deviations: $0) }
+    let up = gate?.shareOfUp(type) ?? 1
+    let down = gate?.shareOfDown(type) ?? 1
+    // Scales are read, not multiplied with.
+    let multiplied = down < 1 ? gate?.keptShare ?? 1 : 1
     return KernelCase(
       op: deviations == nil ? "feedForward" : "feedForward, cut",
       type: type.rawValue,
@@ -77,9 +76,9 @@ extension KernelCase {
           )
         )
       },
-      bytes: matrix * (1 + kept + down),
+      bytes: matrix * (1 + up + down),
       operations: {
-        2 * Double($0) * Double(width) * Double(hidden) * (1 + kept + (type == .q4_0 ? kept : 1))
+        2 * Double($0) * Double(width) * Double(hidden) * (1 + up + multiplied)
       },
       isFloat: false
     )

@@ -30,6 +30,29 @@ private let seed = testSeed(default: 20_240_817)
     #expect(report.caseCount > 0)
   }
 
+  /// What int8 activations cost: against f64, the root mean square of the error over that of the
+  /// result. The lines are those of docs/SPEED.md.
+  @Test func `rounding activations to int8 costs less than a hundredth`() throws {
+    let backend = try CPU(threads: 1, pinnedTo: nil)
+    let cases = OpKind.matmul.cases(seed: seed).filter { $0.name.contains("of real inputs") }
+    #expect(cases.count == TensorType.allCases.count)
+    for (type, testCase) in zip(TensorType.allCases, cases) {
+      let got = try testCase.run(on: backend, .together, seed: seed)
+      let want = try testCase.run(on: ReferenceBackend(), .together, seed: seed)
+      var error = 0.0
+      var size = 0.0
+      for (key, row) in want {
+        for (value, expected) in zip(try #require(got[key]), row) {
+          error += Double(value - expected) * Double(value - expected)
+          size += Double(expected) * Double(expected)
+        }
+      }
+      let share = (error / size).squareRoot()
+      print("matmul \(type) against f64: rms error \(share) of the result")
+      #expect(share < (type.isQuantised ? 0.01 : 1e-6), "\(type)")
+    }
+  }
+
   private func peers(_ cacheType: CacheType) throws -> [Peer] {
     var peers: [Peer] = []
     for set in instructionSets {

@@ -38,6 +38,9 @@ struct BenchKernelsCommand: ParsableCommand {
   )
   var instructions: InstructionSet?
 
+  @Flag(help: "Only measure the machine's limits.")
+  var limits = false
+
   @Flag(help: "Print one JSON document.")
   var json = false
 
@@ -52,18 +55,21 @@ struct BenchKernelsCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let cases = KernelCase.all.filter { only.isEmpty || "\($0.op) \($0.type)".contains(only) }
-      guard !cases.isEmpty else { throw CommandError("--only \(only): no op or type has that") }
+      let cases =
+        limits ? [] : KernelCase.all.filter { only.isEmpty || "\($0.op) \($0.type)".contains(only) }
+      guard limits || !cases.isEmpty else {
+        throw CommandError("--only \(only): no op or type has that")
+      }
       let threads = threads ?? allowedCPUs().count
       let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
-      let limits = try backend.measureLimits()
+      let machine = try backend.measureLimits()
       let lab = KernelLab(
         backend: backend,
-        bytesPerSecond: limits.bytesPerSecond,
-        integerOperationsPerSecond: limits.integerOperationsPerSecond,
-        floatOperationsPerSecond: limits.floatOperationsPerSecond
+        bytesPerSecond: machine.bytesPerSecond,
+        integerOperationsPerSecond: machine.integerOperationsPerSecond,
+        floatOperationsPerSecond: machine.floatOperationsPerSecond
       )
-      if !json { printOut(Self.heading(limits, threads: threads, backend)) }
+      if !json { printOut(Self.heading(machine, threads: threads, backend)) }
       var results: [KernelResult] = []
       for kernel in cases {
         let measured = try lab.measure(kernel, rows: rows.values)
@@ -74,7 +80,7 @@ struct BenchKernelsCommand: ParsableCommand {
       let document = KernelDocument(
         threads: threads,
         instructions: backend.instructionSet.rawValue,
-        limits: limits,
+        limits: machine,
         results: results
       )
       printOut(try trestle.json(document))

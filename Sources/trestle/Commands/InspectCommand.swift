@@ -81,6 +81,8 @@ struct ModelDocument: Encodable, CustomStringConvertible {
   var tensors: [Tensor]
   var ignoredTensors: Int
   var bytes: Int
+  /// Of weights, that decoding one token must read.
+  var decodeBytes: Int
 
   init(_ checkpoint: Checkpoint) {
     let config = checkpoint.config
@@ -114,6 +116,7 @@ struct ModelDocument: Encodable, CustomStringConvertible {
     }
     ignoredTensors = checkpoint.ignoredTensors.count
     bytes = checkpoint.totalByteCount
+    decodeBytes = Int(checkpoint.decodeCost.total)
   }
 
   var description: String {
@@ -130,6 +133,7 @@ struct ModelDocument: Encodable, CustomStringConvertible {
         width        \(hiddenSize), \(heads) heads (\(kvHeads) for keys and values) of \(headDim)
         vocabulary   \(vocabularySize)
         context      \(contextTokens) tokens
+        one token    reads \(describe(bytes: UInt64(decodeBytes))) of weights
         weights      \(tensors.count) tensors, \(describe(bytes: UInt64(bytes))); \(ignoredTensors) others not used
       """ + "\n"
         + types.map { "    \($0.0): \($0.1) tensors, \(describe(bytes: UInt64($0.2)))" }
