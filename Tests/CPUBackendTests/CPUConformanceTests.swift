@@ -30,8 +30,10 @@ private let seed = testSeed(default: 20_240_817)
     #expect(report.caseCount > 0)
   }
 
-  /// What int8 activations cost: against f64, the root mean square of the error over that of the
-  /// result. The lines are those of docs/SPEED.md.
+  /// What int8 activations cost.
+  ///
+  /// Against f64, the root mean square of the error over that of the result. The lines are those of
+  /// docs/SPEED.md.
   @Test func `rounding activations to int8 costs less than a hundredth`() throws {
     let backend = try CPU(threads: 1, pinnedTo: nil)
     let cases = OpKind.matmul.cases(seed: seed).filter { $0.name.contains("of real inputs") }

@@ -186,6 +186,7 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
 // From how many rows on tiles are decoded first, and up to how many columns: 176 KiB when decoded.
 enum { DECODED_ROWS = 128, DECODED_COLUMNS = 4096 };
 
+// `rows` are all of the step.
 static INLINE bool is_decoded_first(weight_format format, int64_t columns, int64_t rows) {
   bool is_simple = format.bits == 4 && !format.has_minimum;
   return !is_simple && rows >= DECODED_ROWS && columns <= DECODED_COLUMNS;
@@ -226,7 +227,8 @@ static INLINE void multiply_rows(const cpu_matmul_args *args, const cpu_step *st
                                  const weight_tile *tile, weight_format format, unpacker unpack,
                                  range rows, tile_block *blocks) {
   int64_t row = rows.first;
-  if (is_decoded_first(format, args->weight.columns, rows.end - row)) {
+  int64_t all = step->counts[args->output.row_set];
+  if (is_decoded_first(format, args->weight.columns, all)) {
     decode_tile(args, tile, format, unpack, blocks);
     for (; row + ROW_GROUP <= rows.end; row += ROWS_TOGETHER) {
       multiply_group(args, step, tile, format, blocks, row);
@@ -275,102 +277,11 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
   }
 }
 
-// --- Selected rows of a weight -------------------------------------------------------------------
-
-// Products of sixteen rows of a stored weight with one row of activations: they are packed block by
-// block as they are read. `next` are the rows that come after, to be asked for meanwhile.
-static INLINE void multiply_gathered(const cpu_scale_selected_args *args,
-                                     const uint8_t *const rows[TILE_ROWS],
-                                     const uint8_t *const next[TILE_ROWS], weight_format format,
-                                     unpacker unpack, const activation_rows *x,
-                                     float products[TILE_ROWS]) {
-  int units = format.layout.columns / 32;
-  int bytes = format.layout.bytes;
-  tile_f32 sums[TILE_ROWS / TILE];
-  for (int t = 0; t < TILE_ROWS / TILE; t++) sums[t] = (tile_f32){0};
-  int64_t count = args->weight.columns / format.layout.columns;
-  int64_t asked = 0;
-  for (int64_t block = 0; block < count; block++) {
-    for (; asked < (block + 1) * bytes; asked += 64) {
-      for (int row = 0; row < TILE_ROWS; row++) __builtin_prefetch(next[row] + asked);
-    }
-    uint8_t packed[TILE_ROWS * 210];
-    pack_block(rows, block * bytes, args->weight.type, format.layout, packed);
-    for (int t = 0; t < TILE_ROWS / TILE; t++) {
-#pragma clang loop unroll(full)
-      for (int i = 0; i < units; i++) {
-        tile_block unpacked;
-        unpack(packed, t * TILE, i, &unpacked);
-        dot_block(&unpacked, format, x, block * units + i, 1, &sums[t]);
-      }
-    }
-  }
-  memcpy(products, sums, sizeof sums);
-}
-
-// Where the sixteen selected rows from `first` on are; beyond the last, it is repeated.
-static INLINE void gather_rows(const cpu_scale_selected_args *args, int64_t row, int64_t first,
-                               const uint8_t *rows[TILE_ROWS]) {
-  const int32_t *indices = args->selected.indices + row * args->selected.stride;
-  int64_t last = args->selected.counts[row] - 1;
-  for (int lane = 0; lane < TILE_ROWS; lane++) {
-    int64_t index = indices[first + lane < last ? first + lane : last];
-    rows[lane] = args->weight.bytes + index * args->weight.row_bytes;
-  }
-}
-
-static INLINE void scale_selected_row(const cpu_scale_selected_args *args, const cpu_step *step,
-                                      int64_t row, range groups, weight_format format,
-                                      unpacker unpack) {
-  activation_rows x =
-      activations_from(&args->quantised, row, step->counts[args->gate.row_set]);
-  const int32_t *indices = args->selected.indices + row * args->selected.stride;
-  float *gate = plane_row(&args->gate, step, row);
-  const uint8_t *rows[TILE_ROWS], *next[TILE_ROWS];
-  gather_rows(args, row, groups.first * TILE_ROWS, next);
-  for (int64_t group = groups.first; group < groups.end; group++) {
-    memcpy(rows, next, sizeof rows);
-    if (group + 1 < groups.end) gather_rows(args, row, (group + 1) * TILE_ROWS, next);
-    float products[TILE_ROWS];
-    multiply_gathered(args, rows, next, format, unpack, &x, products);
-    int64_t left = args->selected.counts[row] - group * TILE_ROWS;
-    for (int lane = 0; lane < TILE_ROWS && lane < left; lane++) {
-      int64_t index = indices[group * TILE_ROWS + lane];
-      gate[index] = gate[index] * products[lane];
-    }
-  }
-}
-
-// Threads split the groups of sixteen of all rows.
-static INLINE void scale_selected(const cpu_scale_selected_args *args, const cpu_step *step,
-                                  int thread, int threads, weight_format format,
-                                  unpacker unpack) {
-  int64_t count = step->counts[args->gate.row_set];
-  int64_t all = 0;
-  for (int64_t row = 0; row < count; row++) {
-    all += (args->selected.counts[row] + TILE_ROWS - 1) / TILE_ROWS;
-  }
-  range own = share(all, thread, threads);
-  int64_t before = 0;
-  for (int64_t row = 0; row < count && before < own.end; row++) {
-    int64_t groups = (args->selected.counts[row] + TILE_ROWS - 1) / TILE_ROWS;
-    int64_t first = own.first > before ? own.first - before : 0;
-    int64_t end = own.end - before < groups ? own.end - before : groups;
-    if (first < end) {
-      scale_selected_row(args, step, row, (range){first, end}, format, unpack);
-    }
-    before += groups;
-  }
-}
-
-#define DEFINE_MATMUL(name, type, bits, offset, has_minimum, has_halves)                       \
-  static void matmul_##name##_i8(const void *args, const cpu_step *step, int thread,           \
-                                 int threads) {                                                \
-    const weight_format format = {bits, offset, has_minimum, has_halves, layout_of(type)};     \
-    multiply(args, step, thread, threads, format, unpack_##name);                              \
-  }                                                                                            \
-  static void scale_selected_##name(const void *args, const cpu_step *step, int thread,        \
-                                    int threads) {                                             \
-    const weight_format format = {bits, offset, has_minimum, has_halves, layout_of(type)};     \
-    scale_selected(args, step, thread, threads, format, unpack_##name);                        \
+#define DEFINE_MATMUL(name, type, bits, offset, has_minimum, has_halves)                      \
+  static INLINE weight_format format_##name(void) {                                           \
+    return (weight_format){bits, offset, has_minimum, has_halves, layout_of(type)};           \
+  }                                                                                           \
+  static void matmul_##name##_i8(const void *args, const cpu_step *step, int thread,          \
+                                 int threads) {                                               \
+    multiply(args, step, thread, threads, format_##name(), unpack_##name);                    \
   }
