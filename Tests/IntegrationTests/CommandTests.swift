@@ -73,6 +73,32 @@ extension Integration {
       }
     }
 
+    @Test func `bench kernels sets an op against the limits it measures`() async throws {
+      struct Document: Decodable {
+        struct Limits: Decodable { var bytesPerSecond: Double }
+        struct Result: Decodable {
+          var op: String
+          var rows: Int
+          var bytesPerSecond: Double
+          var shareOfLimit: Double
+        }
+        var limits: Limits
+        var results: [Result]
+      }
+      let options = ["--threads", "1", "--only", "feedForward, cut q4_0", "--rows", "1,16"]
+      let outcome = try await TrestleProcess.run(["bench", "kernels", "--json"] + options)
+      #expect(outcome.status == 0 && outcome.errors.isEmpty, "\(outcome)")
+      let document: Document = try outcome.document()
+      #expect(document.limits.bytesPerSecond > 0)
+      #expect(document.results.map(\.op) == ["feedForward, cut", "feedForward, cut"])
+      #expect(document.results.map(\.rows) == [1, 16])
+      for result in document.results {
+        #expect(result.bytesPerSecond > 0 && result.shareOfLimit > 0)
+      }
+      let unknown = try await TrestleProcess.run(["bench", "kernels", "--only", "q9"])
+      #expect(unknown.status == 1 && unknown.errors.contains("--only q9"), "\(unknown)")
+    }
+
     @Test func `inspect shows a model and the program of its layers`() async throws {
       let text = try await TrestleProcess.run(["inspect", model])
       #expect(text.status == 0 && text.output.contains("gemma3n"), "\(text)")
