@@ -3,7 +3,7 @@
 internal import CPUKernels
 package import Compute
 
-/// Measured rates that no kernel can beat.
+/// Measured rates that no kernel can beat, but for the noise of the measurement.
 package struct MachineLimits: Sendable, Hashable, Codable {
   /// Of reading memory that no cache holds.
   package var bytesPerSecond: Double

@@ -108,7 +108,7 @@ internal import Glibc
     letGo: () -> Void
   ) {
     let sliceByteCount = 16 << 20
-    let tile = 16
+    let tile = Int(cpu_packed_rows(1))
     let sliceRows = max(1, sliceByteCount / rowBytes / tile) * tile
     var first = 0
     while unsafe first < Int(source.rows) {

@@ -29,7 +29,9 @@ cpu_kernel cpu_scale_selected(const cpu_kernels *kernels, cpu_type type) {
   return kernels->scale_selected[type];
 }
 
-int64_t cpu_packed_rows(int64_t rows) { return (rows + 15) / 16 * 16; }
+int64_t cpu_packed_rows(int64_t rows) {
+  return (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+}
 
 // Float rows are filled up to sixteen columns.
 int64_t cpu_packed_row_bytes(const cpu_matrix *weight) {
@@ -38,15 +40,17 @@ int64_t cpu_packed_row_bytes(const cpu_matrix *weight) {
   return (weight->columns + 15) / 16 * 16 * (weight->row_bytes / weight->columns);
 }
 
-int64_t cpu_column_rows(int64_t rows) { return (rows + 63) / 64 * 64; }
-
-// A tile of up to 4096 columns, decoded: 11 vectors of 64 bytes for 32 columns.
-int64_t cpu_matmul_scratch(int64_t columns) {
-  return columns <= 4096 ? (columns + 31) / 32 * 11 * 64 : 0;
+int64_t cpu_column_rows(int64_t rows) {
+  return (rows + COLUMN_ROWS - 1) / COLUMN_ROWS * COLUMN_ROWS;
 }
 
-// Sums of eight rows of activations.
-int64_t cpu_columns_scratch(int64_t rows) { return 8 * cpu_column_rows(rows) * 4; }
+// A decoded tile: 11 vectors of 64 bytes for 32 columns.
+int64_t cpu_matmul_scratch(int64_t columns) {
+  return columns <= DECODED_COLUMNS ? (columns + 31) / 32 * 11 * 64 : 0;
+}
+
+// Sums of a group.
+int64_t cpu_columns_scratch(int64_t rows) { return COLUMN_GROUP * cpu_column_rows(rows) * 4; }
 
 int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim) {
   switch (type) {

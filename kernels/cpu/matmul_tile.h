@@ -183,8 +183,8 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);
 }
 
-// From how many rows on tiles are decoded first, and up to how many columns: 176 KiB when decoded.
-enum { DECODED_ROWS = 128, DECODED_COLUMNS = 4096 };
+// From how many rows on tiles are decoded first.
+enum { DECODED_ROWS = 128 };
 
 // `rows` are all of the step.
 static INLINE bool is_decoded_first(weight_format format, int64_t columns, int64_t rows) {

@@ -20,8 +20,6 @@
 // A packed matrix takes the bytes of the stored one, its rows rounded up to whole tiles; rows that
 // are not there are zero.
 
-enum { TILE_ROWS = 16 };
-
 // The fields of a stored block: some of two bytes, and words of four.
 typedef struct {
   int columns;  // of a block

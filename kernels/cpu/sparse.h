@@ -8,15 +8,9 @@
 //   block of 32 columns   [scales: rows · f16][column 0: rows / 2 bytes]...[column 31]
 //   in a column           byte r of each 32: row 64u + r low, row 64u + 32 + r high
 
-enum { COLUMN_ROWS = 64 };
-
 typedef uint8_t u8x32 __attribute__((vector_size(32)));
 typedef uint16_t u16x32 __attribute__((vector_size(64)));
 typedef int16_t i16x16 __attribute__((vector_size(32)));
-
-static INLINE int64_t padded_rows(int64_t rows) {
-  return (rows + COLUMN_ROWS - 1) / COLUMN_ROWS * COLUMN_ROWS;
-}
 
 // The bytes of 32 columns.
 static INLINE int64_t column_block_bytes(int64_t padded) { return padded * 18; }
@@ -24,7 +18,7 @@ static INLINE int64_t column_block_bytes(int64_t padded) { return padded * 18; }
 static void pack_columns(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_pack_args *args = arguments;
   const cpu_matrix *source = &args->source;
-  int64_t padded = padded_rows(source->rows);
+  int64_t padded = cpu_column_rows(source->rows);
   range blocks = share(source->columns / 32, thread, threads);
   for (int64_t block = blocks.first; block < blocks.end; block++) {
     uint8_t *scales = args->packed + block * column_block_bytes(padded);
@@ -193,9 +187,9 @@ typedef struct {
   int16_t offset;  // -8 · Σ quants, modulo 2¹⁶
 } column_block;
 
-// Blocks whose products are added to a sum while it is in registers, and rows of activations that go
-// through these blocks together, so that weights stay in the cache.
-enum { BLOCKS_TOGETHER = 4, COLUMN_GROUP = 8 };
+// Blocks whose products are added to a sum while it is in registers. A group of rows of activations
+// goes through them, so that weights stay in the cache.
+enum { BLOCKS_TOGETHER = 4 };
 
 // sums[0 ..< 64] += the products of each block in turn, for output rows 64 · unit and on. Products of
 // 32 columns with (w - 8) fit 16 bits: at most 32 · 8 · 127; on the way there sums may wrap.
@@ -236,7 +230,7 @@ static INLINE void add_columns(const column_block *blocks, int count, int64_t pa
 static INLINE void prefetch_columns(const cpu_columns_args *args, int64_t row, int64_t cursor,
                                     range units) {
   const int32_t *indices = args->selected.indices + row * args->selected.stride;
-  int64_t padded = padded_rows(args->rows);
+  int64_t padded = cpu_column_rows(args->rows);
   int64_t all = args->selected.counts[row];
   int64_t last = -1;
   for (int blocks = 0; cursor < all; cursor++) {
@@ -263,7 +257,7 @@ static INLINE int gather_blocks(const cpu_columns_args *args, row_blocks place, 
                                 int64_t first, int64_t *cursor, column_block *blocks) {
   const cpu_quantised *x = &args->quantised;
   const int32_t *indices = args->selected.indices + row * args->selected.stride;
-  int64_t padded = padded_rows(args->rows);
+  int64_t padded = cpu_column_rows(args->rows);
   int64_t all = args->selected.counts[row];
   int count = 0;
   for (int64_t block = first; block < first + BLOCKS_TOGETHER; block++) {
@@ -285,7 +279,7 @@ static INLINE int gather_blocks(const cpu_columns_args *args, row_blocks place, 
 static INLINE void multiply_columns(const cpu_columns_args *args, const cpu_step *step, range rows,
                                     range units, float *sums) {
   int64_t count = step->counts[args->output.row_set];
-  int64_t padded = padded_rows(args->rows);
+  int64_t padded = cpu_column_rows(args->rows);
   int64_t cursors[COLUMN_GROUP] = {0};
   int64_t width = (units.end - units.first) * COLUMN_ROWS;
   memset(sums, 0, (size_t)((rows.end - rows.first) * width) * sizeof(float));
@@ -308,7 +302,7 @@ static INLINE void multiply_columns(const cpu_columns_args *args, const cpu_step
 static void matmul_columns(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_columns_args *args = arguments;
   int64_t count = step->counts[args->output.row_set];
-  range units = share(padded_rows(args->rows) / COLUMN_ROWS, thread, threads);
+  range units = share(cpu_column_rows(args->rows) / COLUMN_ROWS, thread, threads);
   int64_t first = units.first * COLUMN_ROWS;
   int64_t end = units.end * COLUMN_ROWS < args->rows ? units.end * COLUMN_ROWS : args->rows;
   if (first >= end) return;
