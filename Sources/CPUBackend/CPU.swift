@@ -70,25 +70,34 @@ package import Compute
     _ program: Program,
     weights: any WeightSource,
     limits: ExecutableLimits,
+    sharing previous: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> any Executable {
     try program.validate()
     try check(limits)
-    let loaded = unsafe CPUWeights(kernels: kernels, pool: pool)
+    let previous = previous as? CPUExecutable
+    let loaded = unsafe CPUWeights(kernels: kernels, pool: pool, sharing: previous?.weights)
     for (index, op) in program.ops.enumerated() {
       if case .unsupported(let reason) = support(for: op) {
         throw ComputeError(.unsupported, reason, context: "op \(index), \(op.name)")
       }
       for weight in op.weights { try loaded.load(weight, from: weights) }
     }
-    var lowering = unsafe try CallLowering(
+    let caches = try CPUCaches(
+      program.caches,
+      type: cacheType ?? program.defaultCacheType,
+      limits: limits,
+      sharing: previous?.caches
+    )
+    var lowering = unsafe CallLowering(
       program: program,
       kernels: kernels,
       weights: loaded,
-      limits: limits,
-      cacheType: cacheType ?? program.defaultCacheType
+      caches: caches,
+      limits: limits
     )
     try lowering.lower(progress: progress)
+    loaded.finish()
     return try CPUExecutable(lowering, pool: pool)
   }
 

@@ -5,14 +5,15 @@ internal import Compute
 
 /// A program's calls with their memory.
 ///
-/// Used by one thread at a time.
+/// Used by one thread at a time; weights and caches may be shared with the executable after it.
 @safe final class CPUExecutable: Executable {
   let program: Program
   let limits: ExecutableLimits
-  private let pool: ThreadPool
-  private let weights: CPUWeights
+  let pool: ThreadPool
+  let weights: CPUWeights
   private let memory: ExecutableMemory
-  private let caches: CPUCaches
+  let caches: CPUCaches
+  let kernels: UnsafePointer<cpu_kernels>
   private let calls: [cpu_call]
   private let scratch: MappedMemory
   private let scratchByteCount: Int
@@ -27,6 +28,7 @@ internal import Compute
     program = lowering.program
     limits = lowering.limits
     weights = lowering.weights
+    unsafe kernels = unsafe lowering.kernels
     memory = lowering.memory
     caches = lowering.caches
     unsafe calls = unsafe lowering.calls
@@ -50,18 +52,14 @@ internal import Compute
     Footprint(
       mappedWeightBytes: weights.mappedByteCount,
       ownedWeightBytes: weights.ownedByteCount,
+      sharedWeightBytes: weights.sharedByteCount,
       kvBytes: caches.liveByteCount
     )
   }
 
-  func clear(slot: Int) {
-    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
-    caches.clear(slot: slot)
-  }
-
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
     try validate(batch, inputs: inputs)
-    try caches.validate(batch)
+    try validatePositions(batch)
     if let vocabularySize {
       for (index, row) in batch.rows.enumerated() where Int(row.token) >= vocabularySize {
         throw ComputeError(

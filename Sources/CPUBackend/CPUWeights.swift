@@ -7,15 +7,20 @@ internal import Glibc
 
 /// The weights of one program.
 ///
-/// Keeps whatever owns their bytes alive.
+/// Keeps whatever owns their bytes alive. Changes while a program is compiled only, so that what is
+/// prepared may be shared with the next executable while this one's runs.
 @safe final class CPUWeights {
   private let kernels: UnsafePointer<cpu_kernels>
   private let pool: ThreadPool
   private var mapped: [WeightRef: WeightBytes] = [:]
   private var usedInPlace: Set<WeightRef> = []
   private let arena = PackedArena()
-  private var packed: [Packing: UnsafeMutablePointer<UInt8>] = unsafe [:]
-  private var copies: [CopyKey: UnsafeMutableBufferPointer<Float>] = unsafe [:]
+  private var packed: [Packing: PackedSlice] = [:]
+  private var copies: [CopyKey: DecodedValues] = [:]
+  /// What the executable before has prepared; nil as soon as this program is compiled.
+  private var previous: CPUWeights?
+  /// Bytes taken over from it.
+  private(set) var sharedByteCount = 0
 
   /// A weight in one of the forms that kernels read.
   private struct Packing: Hashable {
@@ -30,14 +35,23 @@ internal import Glibc
     var offset: Float
   }
 
-  /// The threads of `pool` pack.
-  init(kernels: UnsafePointer<cpu_kernels>, pool: ThreadPool) {
+  /// The threads of `pool` pack what `previous` has not prepared already, for the same kernels.
+  init(kernels: UnsafePointer<cpu_kernels>, pool: ThreadPool, sharing previous: CPUWeights?) {
     unsafe self.kernels = unsafe kernels
     self.pool = pool
+    if let previous, unsafe previous.kernels == kernels { self.previous = previous }
   }
 
-  deinit {
-    unsafe copies.values.forEach { unsafe $0.deallocate() }
+  /// Lets the executable before go: all that was to be taken over has been.
+  func finish() { previous = nil }
+
+  /// Returns the executable before's weights if it prepared this one from the same bytes.
+  private func previous(with weight: WeightRef) -> CPUWeights? {
+    guard let previous, let own = mapped[weight], let other = previous.mapped[weight],
+      unsafe own.bytes.baseAddress == other.bytes.baseAddress,
+      unsafe own.bytes.count == other.bytes.count
+    else { return nil }
+    return previous
   }
 
   /// Bytes used in place.
@@ -47,7 +61,7 @@ internal import Glibc
 
   /// Bytes of packed weights and of the f32 copies.
   var ownedByteCount: Int {
-    unsafe copies.values.reduce(arena.byteCount) { $0 + $1.count * MemoryLayout<Float>.stride }
+    copies.values.reduce(packed.values.reduce(0) { $0 + $1.byteCount }) { $0 + $1.byteCount }
   }
 
   /// Fetches a weight's bytes, once.
@@ -162,17 +176,33 @@ internal import Glibc
     let weight = packing.weight
     var matrix = unsafe stored(weight)
     unsafe matrix.row_bytes = rowBytes
-    if let known = unsafe packed[packing] {
-      unsafe matrix.bytes = unsafe UnsafePointer(known)
-      return unsafe matrix
+    let slice: PackedSlice
+    if let known = packed[packing] ?? share(packing) {
+      slice = known
+    } else {
+      let size = try product(Int(rows), Int(rowBytes), purpose: weight.name)
+      slice = unsafe try make(packing, size: size, fill: fill)
     }
-    let size = try product(Int(rows), Int(rowBytes), purpose: weight.name)
-    let memory = unsafe try arena.allocate(size, purpose: "packed \(weight.name)")
-    unsafe fill(memory)
-    unsafe packed[packing] = unsafe memory
-    mapped[weight]?.letGo()
-    unsafe matrix.bytes = unsafe UnsafePointer(memory)
+    packed[packing] = slice
+    unsafe matrix.bytes = unsafe UnsafePointer(slice.base)
     return unsafe matrix
+  }
+
+  private func share(_ packing: Packing) -> PackedSlice? {
+    let known = previous(with: packing.weight)?.packed[packing]
+    sharedByteCount += known?.byteCount ?? 0
+    return known
+  }
+
+  private func make(
+    _ packing: Packing,
+    size: Int,
+    fill: (UnsafeMutablePointer<UInt8>) -> Void
+  ) throws(ComputeError) -> PackedSlice {
+    let slice = try arena.allocate(size, purpose: "packed \(packing.weight.name)")
+    unsafe fill(slice.base)
+    mapped[packing.weight]?.letGo()
+    return slice
   }
 
   private func stored(_ weight: WeightRef) -> cpu_matrix {
@@ -193,18 +223,24 @@ internal import Glibc
   /// For vectors and matrices of a few rows only: it is a copy.
   func values(_ weight: WeightRef, plus offset: Float = 0) -> UnsafePointer<Float> {
     let key = CopyKey(weight: weight, offset: offset)
-    if let known = unsafe copies[key], let base = known.baseAddress {
-      return unsafe UnsafePointer(base)
+    if let known = copies[key] { return unsafe known.base }
+    if let known = previous(with: weight)?.copies[key] {
+      copies[key] = known
+      sharedByteCount += known.byteCount
+      return unsafe known.base
     }
     let matrix = unsafe stored(weight)
     let count = weight.rows.count * weight.columns
-    let copy = UnsafeMutableBufferPointer<Float>.allocate(capacity: max(count, 1))
-    unsafe copy.initialize(repeating: 0)
-    unsafe kernels.pointee.dequantise(matrix.type, matrix.bytes, Int64(count), copy.baseAddress)
-    for index in 0..<count { unsafe copy[index] += offset }
-    unsafe copies[key] = unsafe copy
-    guard let base = copy.baseAddress else { preconditionFailure("an empty allocation") }
-    return unsafe UnsafePointer(base)
+    let copy = DecodedValues(count: count)
+    unsafe kernels.pointee.dequantise(
+      matrix.type,
+      matrix.bytes,
+      Int64(count),
+      copy.values.baseAddress
+    )
+    for index in 0..<count { unsafe copy.values[index] += offset }
+    copies[key] = copy
+    return unsafe copy.base
   }
 
   /// Returns a norm's parameters as a kernel operand.

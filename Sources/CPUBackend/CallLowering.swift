@@ -23,15 +23,15 @@ internal import Compute
     program: Program,
     kernels: UnsafePointer<cpu_kernels>,
     weights: CPUWeights,
-    limits: ExecutableLimits,
-    cacheType: CacheType
-  ) throws(ComputeError) {
+    caches: CPUCaches,
+    limits: ExecutableLimits
+  ) {
     self.program = program
     unsafe self.kernels = unsafe kernels
     self.weights = weights
     self.limits = limits
     memory = ExecutableMemory(program: program, limits: limits)
-    caches = try CPUCaches(program.caches, type: cacheType, limits: limits)
+    self.caches = caches
   }
 
   /// Lowers all ops, and packs their weights on the way.

@@ -3,13 +3,12 @@
 
 internal import Compute
 
-/// Memory that only grows, until all of it is freed at once.
-@safe final class PackedArena {
-  private var pieces: [MappedMemory] = []
-  /// Bytes of the last piece in use.
+/// Memory that only grows; each slice of it goes back to the system when nobody holds it any more.
+final class PackedArena {
+  /// The one that slices are cut from; those before it live as long as their slices.
+  private var piece: MappedMemory?
+  /// Bytes of the piece in use.
   private var used = 0
-  /// Bytes handed out.
-  private(set) var byteCount = 0
 
   /// What a piece has at least.
   ///
@@ -19,20 +18,61 @@ internal import Compute
   /// Returns memory aligned to a cache line.
   ///
   /// - Throws: `ComputeError` with code `device`, naming `purpose`, if there is none.
-  func allocate(
-    _ count: Int,
-    purpose: String
-  ) throws(ComputeError) -> UnsafeMutablePointer<UInt8> {
-    if pieces.last.map({ $0.byteCount - used < count }) ?? true {
-      let piece = try MappedMemory(byteCount: max(count, Self.pieceByteCount), purpose: purpose)
-      piece.preferHugePages()
-      pieces.append(piece)
-      used = 0
-    }
-    guard let piece = pieces.last else { preconditionFailure("a piece was just added") }
-    let address = unsafe piece.base + used
-    used += (count + 63) / 64 * 64
-    byteCount += count
-    return unsafe address.assumingMemoryBound(to: UInt8.self)
+  func allocate(_ count: Int, purpose: String) throws(ComputeError) -> PackedSlice {
+    let piece = try piece(with: count, purpose: purpose)
+    defer { used += (count + 63) / 64 * 64 }
+    return PackedSlice(of: piece, offset: used, byteCount: count)
+  }
+
+  private func piece(with count: Int, purpose: String) throws(ComputeError) -> MappedMemory {
+    if let piece, piece.byteCount - used >= count { return piece }
+    let new = try MappedMemory(byteCount: max(count, Self.pieceByteCount), purpose: purpose)
+    new.preferHugePages()
+    piece = new
+    used = 0
+    return new
+  }
+}
+
+/// The memory of one packed weight; executables that share the weight share it.
+@safe final class PackedSlice {
+  let base: UnsafeMutablePointer<UInt8>
+  let byteCount: Int
+  private let piece: MappedMemory
+  private let offset: Int
+
+  init(of piece: MappedMemory, offset: Int, byteCount: Int) {
+    self.piece = piece
+    self.offset = offset
+    self.byteCount = byteCount
+    unsafe base = unsafe (piece.base + offset).assumingMemoryBound(to: UInt8.self)
+  }
+
+  // The pages at its ends may belong to its neighbours too; they go with the piece.
+  deinit {
+    let page = MappedMemory.pageByteCount
+    let first = (offset + page - 1) / page * page
+    let end = (offset + byteCount) / page * page
+    if first < end { piece.discard(offset: first, count: end - first) }
+  }
+}
+
+/// Values of one weight decoded to f32; executables that share the weight share them.
+@safe final class DecodedValues {
+  let values: UnsafeMutableBufferPointer<Float>
+
+  /// All zero at first.
+  init(count: Int) {
+    unsafe values = .allocate(capacity: max(count, 1))
+    unsafe values.initialize(repeating: 0)
+  }
+
+  deinit { unsafe values.deallocate() }
+
+  var byteCount: Int { unsafe values.count * MemoryLayout<Float>.stride }
+
+  var base: UnsafePointer<Float> {
+    guard let base = unsafe values.baseAddress else { preconditionFailure("an empty allocation") }
+    return unsafe UnsafePointer(base)
   }
 }

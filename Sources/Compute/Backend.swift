@@ -29,12 +29,20 @@ package struct Footprint: Sendable, Hashable {
   package var mappedWeightBytes: Int
   /// Weights repacked for the device.
   package var ownedWeightBytes: Int
+  /// Of these, the ones taken over from the executable before (`Backend.compile`), so not new.
+  package var sharedWeightBytes: Int
   /// Keys and values of the live sessions.
   package var kvBytes: Int
 
-  package init(mappedWeightBytes: Int, ownedWeightBytes: Int, kvBytes: Int) {
+  package init(
+    mappedWeightBytes: Int,
+    ownedWeightBytes: Int,
+    sharedWeightBytes: Int,
+    kvBytes: Int
+  ) {
     self.mappedWeightBytes = mappedWeightBytes
     self.ownedWeightBytes = ownedWeightBytes
+    self.sharedWeightBytes = sharedWeightBytes
     self.kvBytes = kvBytes
   }
 }
@@ -49,19 +57,44 @@ package protocol Backend: Sendable {
 
   /// Prepares a program for repeated runs.
   ///
+  /// With `previous`, an executable that this kind of backend compiled before in this process, the
+  /// new one takes over by reference what the two have in common: prepared weights, if the source
+  /// has the same bytes at the same place, and KV caches with what they hold, if cache, limits and
+  /// element type are the same. Only what is new is prepared; what only the old one has is freed
+  /// with it. Another backend's executable is ignored.
+  ///
+  /// `previous` may run steps on another thread meanwhile, and goes on undisturbed until the new one
+  /// first runs, clears, imports, copies or resumes. From then on the caches are the new one's: the
+  /// old one must do none of these any more. If the new one is dropped before, the old one simply
+  /// goes on. Each counts its slots' positions itself, from 0: `resume` brings the new one to where
+  /// the old one was.
+  ///
   /// `progress` is called with the fraction of the weights prepared so far, 0 to 1. Throws
   /// `ComputeError`, or the weight source's own error.
   func compile(
     _ program: Program,
     weights: any WeightSource,
     limits: ExecutableLimits,
+    sharing previous: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> any Executable
 }
 
+extension Backend {
+  /// Prepares a program for repeated runs, sharing nothing.
+  package func compile(
+    _ program: Program,
+    weights: any WeightSource,
+    limits: ExecutableLimits,
+    progress: (Double) -> Void
+  ) throws -> any Executable {
+    try compile(program, weights: weights, limits: limits, sharing: nil, progress: progress)
+  }
+}
+
 /// A compiled program with its weights and caches.
 ///
-/// Not thread-safe: one thread runs steps and clears slots. A row's results do not depend on the
+/// Not thread-safe: one thread runs steps and moves what slots hold. A row's results do not depend on the
 /// other rows of the batch, nor on how a session was cut into steps (batch invariance).
 package protocol Executable: AnyObject {
   var program: Program { get }
@@ -79,6 +112,49 @@ package protocol Executable: AnyObject {
 
   /// Forgets a slot's keys and values and gives their memory back.
   func clear(slot: Int)
+
+  // What a cache holds of a slot and where the slot goes on are two things: steps move both on,
+  // `importRows` and `copy` only the first, `resume` the second.
+
+  /// Returns the position a slot's next row must have.
+  func positionCount(slot: Int) -> Int
+
+  /// Returns the positions a cache holds of a slot: all of them, or what its ring still has.
+  ///
+  /// `cache` is its index in `program.caches`, here and below.
+  func heldPositions(cache: Int, slot: Int) -> Range<Int>
+
+  /// Returns keys and values that a cache holds of a slot.
+  ///
+  /// - Throws: `ComputeError` with code `batch` if it does not hold all of `positions`.
+  func exportRows(
+    cache: Int,
+    slot: Int,
+    positions: Range<Int>
+  ) throws(ComputeError) -> CacheRows
+
+  /// Puts rows in place; the slot's position count stays until `resume`.
+  ///
+  /// Rows that touch or overlap the held positions join them, others replace them. Of more than a
+  /// ring has room for, the last positions stay.
+  ///
+  /// - Throws: `ComputeError` with code `batch` if the rows do not fit the cache; nothing has changed
+  ///   then.
+  func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError)
+
+  /// Makes `count` a slot's position count, and forgets the positions from there on: to go on after
+  /// imports, or back to a prefix.
+  ///
+  /// - Throws: `ComputeError` with code `batch` if a cache does not hold what a row at `count` sees:
+  ///   all before it, or the last `window - 1` of them; nothing has changed then.
+  func resume(slot: Int, at count: Int) throws(ComputeError)
+
+  /// Makes `target` hold the first `count` positions of `source`, as far as its rings still have
+  /// them, and nothing else; `resume` puts them to use.
+  ///
+  /// - Throws: `ComputeError` with code `batch` if the slots are not two, or `source` has fewer
+  ///   positions.
+  func copy(slot source: Int, to target: Int, count: Int) throws(ComputeError)
 }
 
 extension Executable {

@@ -13,17 +13,29 @@ package struct ReferenceBackend: Backend {
     _ program: Program,
     weights: any WeightSource,
     limits: ExecutableLimits,
+    sharing previous: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> any Executable {
     try program.validate()
-    var bytes: [WeightRef: WeightBytes] = [:]
+    let previous = previous as? ReferenceExecutable
+    var loaded: [WeightRef: ReferenceWeight] = [:]
     for (index, op) in program.ops.enumerated() {
-      for weight in op.weights where bytes[weight] == nil {
-        bytes[weight] = try weights.bytes(of: weight)
+      for weight in op.weights where loaded[weight] == nil {
+        let source = try weights.bytes(of: weight)
+        let known = previous?.weights[weight].flatMap { $0.holds(source) ? $0 : nil }
+        loaded[weight] = known ?? ReferenceWeight(weight, source)
       }
       progress(Double(index + 1) / Double(program.ops.count))
     }
-    return ReferenceExecutable(program: program, limits: limits, weights: bytes)
+    return ReferenceExecutable(
+      program: program,
+      limits: limits,
+      weights: loaded,
+      caches: program.caches.map { cache in
+        previous?.caches.first { $0.shape == cache && previous?.limits == limits }
+          ?? ReferenceCache(cache, limits: limits)
+      }
+    )
   }
 }
 
@@ -31,67 +43,47 @@ package struct ReferenceBackend: Backend {
 final class ReferenceExecutable: Executable {
   let program: Program
   let limits: ExecutableLimits
-  private let weights: [WeightRef: WeightBytes]
-  private var decoded: [WeightRef: [Float]] = [:]
+  let weights: [WeightRef: ReferenceWeight]
+  /// By cache index.
+  let caches: [ReferenceCache]
   /// By buffer index: [planes, rows, width].
   var values: [[Float]]
-  /// By cache index and slot.
-  private var caches: [[Int: SlotCache]]
+  /// By slot.
+  private var positionCounts: [Int: Int] = [:]
 
-  /// Keys and values of one session: [position, kvHeads × headDim] each.
-  struct SlotCache {
-    var keys: [[Float]] = []
-    var values: [[Float]] = []
-  }
-
-  init(program: Program, limits: ExecutableLimits, weights: [WeightRef: WeightBytes]) {
+  init(
+    program: Program,
+    limits: ExecutableLimits,
+    weights: [WeightRef: ReferenceWeight],
+    caches: [ReferenceCache]
+  ) {
     self.program = program
     self.limits = limits
     self.weights = weights
+    self.caches = caches
     values = Array(repeating: [], count: program.buffers.count)
-    caches = Array(repeating: [:], count: program.caches.count)
   }
 
+  // What is decoded may change hands at any time, so all of it counts as this executable's own.
   var footprint: Footprint {
-    let mapped = weights.values.reduce(0) { unsafe $0 + $1.bytes.count }
-    let rows = zip(program.caches, caches).reduce(0) { sum, pair in
-      sum + pair.1.values.reduce(0) { $0 + $1.keys.count } * pair.0.width * 2
-    }
-    let owned = decoded.values.reduce(0) { $0 + $1.count }
-    return Footprint(mappedWeightBytes: mapped, ownedWeightBytes: owned * 4, kvBytes: rows * 4)
-  }
-
-  func clear(slot: Int) {
-    for index in caches.indices { caches[index][slot] = nil }
+    Footprint(
+      mappedWeightBytes: weights.values.reduce(0) { unsafe $0 + $1.source.bytes.count },
+      ownedWeightBytes: weights.values.reduce(0) { $0 + $1.decodedByteCount },
+      sharedWeightBytes: 0,
+      kvBytes: caches.reduce(0) { $0 + $1.byteCount }
+    )
   }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
     try validate(batch, inputs: inputs)
-    try checkPositions(batch)
+    try validatePositions(batch)
     for (index, buffer) in program.buffers.enumerated() {
       values[index] = Array(repeating: 0, count: buffer.elementCount(in: batch))
     }
     for (id, input) in zip(program.inputs, inputs) { values[id.index] = input }
     for op in program.ops { run(op, batch) }
+    for row in batch.rows { positionCounts[row.slot] = row.position + 1 }
     return program.outputs.map { values[$0.index] }
-  }
-
-  /// Checks that each slot's rows continue where its last step ended, before any op has run.
-  private func checkPositions(_ batch: Batch) throws(ComputeError) {
-    var previousSlot: Int?
-    for (index, row) in batch.rows.enumerated() {
-      defer { previousSlot = row.slot }
-      guard row.slot != previousSlot else { continue }
-      for cache in caches {
-        let count = cache[row.slot]?.keys.count ?? 0
-        guard count == row.position else {
-          throw ComputeError(
-            .batch,
-            "row \(index): slot \(row.slot) holds \(count) positions, the row is at \(row.position)"
-          )
-        }
-      }
-    }
   }
 
   private func run(_ op: Op, _ batch: Batch) {
@@ -127,28 +119,17 @@ final class ReferenceExecutable: Executable {
 extension ReferenceExecutable {
   /// Returns one row of a weight, decoded.
   func row(_ index: Int, of weight: WeightRef, columns: Range<Int>? = nil) -> [Float] {
-    guard let source = weights[weight], let stride = weight.type.byteCount(columns: weight.columns)
-    else { preconditionFailure("\(weight.name) was not collected at compile") }
-    let columns = columns ?? 0..<weight.columns
-    let bytes = unsafe UnsafeRawBufferPointer(
-      rebasing: source.bytes[(index * stride)..<((index + 1) * stride)]
-    )
-    return unsafe Dequantize.values(
-      bytes,
-      type: weight.type,
-      start: columns.lowerBound,
-      count: columns.count
-    )
+    loaded(weight).row(index, columns: columns ?? 0..<weight.columns)
   }
 
   /// Returns all rows of a weight, decoded once.
-  func matrix(_ weight: WeightRef) -> [Float] {
-    if let known = decoded[weight] { return known }
-    var all: [Float] = []
-    all.reserveCapacity(weight.rows.count * weight.columns)
-    for index in 0..<weight.rows.count { all += row(index, of: weight) }
-    decoded[weight] = all
-    return all
+  func matrix(_ weight: WeightRef) -> [Float] { loaded(weight).matrix }
+
+  private func loaded(_ weight: WeightRef) -> ReferenceWeight {
+    guard let known = weights[weight] else {
+      preconditionFailure("\(weight.name) was not collected at compile")
+    }
+    return known
   }
 
   /// Returns `weight · input`.
@@ -186,9 +167,60 @@ extension ReferenceExecutable {
   func mapRows(_ input: Plane, _ output: BufferID, _ body: ([Float]) -> [Float]) {
     for index in 0..<rowCount(output) { setRow(Plane(output), index, body(row(input, index))) }
   }
+}
 
-  /// Returns a slot's cache, or an empty one.
-  func cache(_ id: CacheID, slot: Int) -> SlotCache { caches[id.index][slot] ?? SlotCache() }
+// MARK: - What slots hold
 
-  func setCache(_ id: CacheID, slot: Int, _ cache: SlotCache) { caches[id.index][slot] = cache }
+extension ReferenceExecutable {
+  func clear(slot: Int) {
+    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
+    positionCounts[slot] = nil
+    for cache in caches { cache.clear(slot: slot) }
+  }
+
+  func positionCount(slot: Int) -> Int { positionCounts[slot] ?? 0 }
+
+  func heldPositions(cache: Int, slot: Int) -> Range<Int> { caches[cache][slot].held.range }
+
+  func exportRows(
+    cache: Int,
+    slot: Int,
+    positions: Range<Int>
+  ) throws(ComputeError) -> CacheRows {
+    try validateExport(cache: cache, slot: slot, positions: positions)
+    let kept = caches[cache][slot]
+    return CacheRows(
+      layer: program.caches[cache].layer,
+      positions: positions,
+      keys: positions.flatMap { kept.row($0).keys },
+      values: positions.flatMap { kept.row($0).values }
+    )
+  }
+
+  func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError) {
+    try validateImport(rows, cache: cache, slot: slot)
+    let width = program.caches[cache].width
+    caches[cache].update(slot: slot) { kept in
+      for position in kept.held.put(rows.positions) {
+        let first = (position - rows.positions.lowerBound) * width
+        let columns = first..<(first + width)
+        kept.rows[position] = (Array(rows.keys[columns]), Array(rows.values[columns]))
+      }
+    }
+  }
+
+  func resume(slot: Int, at count: Int) throws(ComputeError) {
+    try validateResume(slot: slot, at: count)
+    positionCounts[slot] = count
+    for cache in caches { cache.update(slot: slot) { $0.held.keep(upTo: count) } }
+  }
+
+  func copy(slot source: Int, to target: Int, count: Int) throws(ComputeError) {
+    try validateCopy(slot: source, to: target, count: count)
+    for cache in caches {
+      var kept = cache[source]
+      kept.held.keep(upTo: count)
+      cache.update(slot: target) { $0 = kept }
+    }
+  }
 }

@@ -123,10 +123,12 @@ extension ReferenceExecutable {
 
   func appendKV(_ op: AppendKV, _ batch: Batch) {
     for (index, source) in batch.rows.enumerated() {
-      var slot = cache(op.cache, slot: source.slot)
-      slot.keys.append(row(Plane(op.keys), index))
-      slot.values.append(row(Plane(op.values), index))
-      setCache(op.cache, slot: source.slot, slot)
+      let keys = row(Plane(op.keys), index)
+      let values = row(Plane(op.values), index)
+      caches[op.cache.index].update(slot: source.slot) { kept in
+        kept.rows[source.position] = (keys, values)
+        kept.held.append(source.position..<(source.position + 1))
+      }
     }
   }
 
@@ -136,20 +138,21 @@ extension ReferenceExecutable {
     let sharing = op.headCount / cache.kvHeadCount
     batch.forEach(in: program[op.queries].rows) { index, source in
       let queries = row(Plane(op.queries), index)
-      let slot = self.cache(op.cache, slot: source.slot)
-      let first = cache.window.map { max(0, source.position - $0 + 1) } ?? 0
+      let seen = cache.seen(from: source.position).lowerBound...source.position
+      let kept = caches[op.cache.index][source.slot]
+      let rows = seen.map { kept.row($0) }
       var output: [Float] = []
       for head in 0..<op.headCount {
         let query = queries[(head * headDim)..<((head + 1) * headDim)]
         let columns = (head / sharing * headDim)..<((head / sharing + 1) * headDim)
-        let scores = (first...source.position).map { position in
-          zip(query, slot.keys[position][columns]).reduce(0.0) {
+        let scores = rows.map { row in
+          zip(query, row.keys[columns]).reduce(0.0) {
             $0 + Double($1.0) * Double($1.1)
           } * Double(op.scale)
         }
         var sums = Array(repeating: 0.0, count: headDim)
-        for (offset, weight) in softmax(scores).enumerated() {
-          for (column, value) in slot.values[first + offset][columns].enumerated() {
+        for (row, weight) in zip(rows, softmax(scores)) {
+          for (column, value) in row.values[columns].enumerated() {
             sums[column] += weight * Double(value)
           }
         }

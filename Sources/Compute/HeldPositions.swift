@@ -1,0 +1,66 @@
+// Which positions of a session a cache still has: what is left after its ring came round, after a
+// session went back to a prefix, and after rows were put in from elsewhere.
+
+/// The positions of one slot that a cache holds: always a range without gaps.
+///
+/// A cache keeps position `p` at place `p` modulo its capacity, so writing one position takes the
+/// place of the one `capacity` before it.
+package struct HeldPositions: Sendable, Hashable {
+  /// How many positions have room at once.
+  package let capacity: Int
+  package private(set) var range: Range<Int> = 0..<0
+
+  package init(capacity: Int) {
+    precondition(capacity > 0, "a cache of \(capacity) positions")
+    self.capacity = capacity
+  }
+
+  /// Notes the positions that a step has written, and that those behind them are another story.
+  ///
+  /// - Precondition: `positions` is not empty.
+  package mutating func append(_ positions: Range<Int>) {
+    precondition(!positions.isEmpty, "nothing was appended at \(positions.lowerBound)")
+    keep(upTo: positions.lowerBound)
+    if range.upperBound != positions.lowerBound { range = positions }
+    range = newest(range.lowerBound..<positions.upperBound)
+  }
+
+  /// Notes rows put in place and returns those of them that have room.
+  ///
+  /// What touches the held range extends it; else it replaces it. Where the two are too many for the
+  /// ring, the last positions win, whatever order they come in.
+  package mutating func put(_ positions: Range<Int>) -> Range<Int> {
+    guard !positions.isEmpty else { return positions }
+    let touches =
+      !range.isEmpty && positions.lowerBound <= range.upperBound
+      && range.lowerBound <= positions.upperBound
+    let lower = touches ? min(range.lowerBound, positions.lowerBound) : positions.lowerBound
+    let upper = touches ? max(range.upperBound, positions.upperBound) : positions.upperBound
+    range = newest(lower..<upper)
+    return positions.clamped(to: range)
+  }
+
+  /// Forgets the positions from `count` on.
+  package mutating func keep(upTo count: Int) {
+    if range.upperBound > count { range = min(range.lowerBound, count)..<count }
+  }
+
+  package mutating func clear() { range = 0..<0 }
+
+  /// Returns whether all of `positions` are held.
+  package func contains(_ positions: Range<Int>) -> Bool {
+    positions.isEmpty
+      || range.lowerBound <= positions.lowerBound && positions.upperBound <= range.upperBound
+  }
+
+  private func newest(_ positions: Range<Int>) -> Range<Int> {
+    max(positions.lowerBound, positions.upperBound - capacity)..<positions.upperBound
+  }
+}
+
+extension Cache {
+  /// Returns the positions before its own that a row at `position` sees.
+  package func seen(from position: Int) -> Range<Int> {
+    (window.map { max(0, position - $0 + 1) } ?? 0)..<position
+  }
+}
