@@ -592,6 +592,276 @@ void   trestle__assign__free_unpacked
   assert(message->base.descriptor == &trestle__assign__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__slot_state__init
+                     (Trestle__SlotState         *message)
+{
+  static const Trestle__SlotState init_value = TRESTLE__SLOT_STATE__INIT;
+  *message = init_value;
+}
+size_t trestle__slot_state__get_packed_size
+                     (const Trestle__SlotState *message)
+{
+  assert(message->base.descriptor == &trestle__slot_state__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__slot_state__pack
+                     (const Trestle__SlotState *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__slot_state__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__slot_state__pack_to_buffer
+                     (const Trestle__SlotState *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__slot_state__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__SlotState *
+       trestle__slot_state__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__SlotState *)
+     protobuf_c_message_unpack (&trestle__slot_state__descriptor,
+                                allocator, len, data);
+}
+void   trestle__slot_state__free_unpacked
+                     (Trestle__SlotState *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__slot_state__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__kvexport__init
+                     (Trestle__KVExport         *message)
+{
+  static const Trestle__KVExport init_value = TRESTLE__KVEXPORT__INIT;
+  *message = init_value;
+}
+size_t trestle__kvexport__get_packed_size
+                     (const Trestle__KVExport *message)
+{
+  assert(message->base.descriptor == &trestle__kvexport__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__kvexport__pack
+                     (const Trestle__KVExport *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__kvexport__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__kvexport__pack_to_buffer
+                     (const Trestle__KVExport *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__kvexport__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__KVExport *
+       trestle__kvexport__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__KVExport *)
+     protobuf_c_message_unpack (&trestle__kvexport__descriptor,
+                                allocator, len, data);
+}
+void   trestle__kvexport__free_unpacked
+                     (Trestle__KVExport *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__kvexport__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__move__init
+                     (Trestle__Move         *message)
+{
+  static const Trestle__Move init_value = TRESTLE__MOVE__INIT;
+  *message = init_value;
+}
+size_t trestle__move__get_packed_size
+                     (const Trestle__Move *message)
+{
+  assert(message->base.descriptor == &trestle__move__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__move__pack
+                     (const Trestle__Move *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__move__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__move__pack_to_buffer
+                     (const Trestle__Move *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__move__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Move *
+       trestle__move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Move *)
+     protobuf_c_message_unpack (&trestle__move__descriptor,
+                                allocator, len, data);
+}
+void   trestle__move__free_unpacked
+                     (Trestle__Move *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__move__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__moved__init
+                     (Trestle__Moved         *message)
+{
+  static const Trestle__Moved init_value = TRESTLE__MOVED__INIT;
+  *message = init_value;
+}
+size_t trestle__moved__get_packed_size
+                     (const Trestle__Moved *message)
+{
+  assert(message->base.descriptor == &trestle__moved__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__moved__pack
+                     (const Trestle__Moved *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__moved__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__moved__pack_to_buffer
+                     (const Trestle__Moved *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__moved__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Moved *
+       trestle__moved__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Moved *)
+     protobuf_c_message_unpack (&trestle__moved__descriptor,
+                                allocator, len, data);
+}
+void   trestle__moved__free_unpacked
+                     (Trestle__Moved *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__moved__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__commit__init
+                     (Trestle__Commit         *message)
+{
+  static const Trestle__Commit init_value = TRESTLE__COMMIT__INIT;
+  *message = init_value;
+}
+size_t trestle__commit__get_packed_size
+                     (const Trestle__Commit *message)
+{
+  assert(message->base.descriptor == &trestle__commit__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__commit__pack
+                     (const Trestle__Commit *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__commit__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__commit__pack_to_buffer
+                     (const Trestle__Commit *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__commit__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Commit *
+       trestle__commit__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Commit *)
+     protobuf_c_message_unpack (&trestle__commit__descriptor,
+                                allocator, len, data);
+}
+void   trestle__commit__free_unpacked
+                     (Trestle__Commit *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__commit__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__abandon__init
+                     (Trestle__Abandon         *message)
+{
+  static const Trestle__Abandon init_value = TRESTLE__ABANDON__INIT;
+  *message = init_value;
+}
+size_t trestle__abandon__get_packed_size
+                     (const Trestle__Abandon *message)
+{
+  assert(message->base.descriptor == &trestle__abandon__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__abandon__pack
+                     (const Trestle__Abandon *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__abandon__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__abandon__pack_to_buffer
+                     (const Trestle__Abandon *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__abandon__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Abandon *
+       trestle__abandon__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Abandon *)
+     protobuf_c_message_unpack (&trestle__abandon__descriptor,
+                                allocator, len, data);
+}
+void   trestle__abandon__free_unpacked
+                     (Trestle__Abandon *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__abandon__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__shutdown__init
                      (Trestle__Shutdown         *message)
 {
@@ -725,6 +995,96 @@ void   trestle__step_row__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &trestle__step_row__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__fork__init
+                     (Trestle__Fork         *message)
+{
+  static const Trestle__Fork init_value = TRESTLE__FORK__INIT;
+  *message = init_value;
+}
+size_t trestle__fork__get_packed_size
+                     (const Trestle__Fork *message)
+{
+  assert(message->base.descriptor == &trestle__fork__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__fork__pack
+                     (const Trestle__Fork *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__fork__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__fork__pack_to_buffer
+                     (const Trestle__Fork *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__fork__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Fork *
+       trestle__fork__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Fork *)
+     protobuf_c_message_unpack (&trestle__fork__descriptor,
+                                allocator, len, data);
+}
+void   trestle__fork__free_unpacked
+                     (Trestle__Fork *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__fork__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__kvrows__init
+                     (Trestle__KVRows         *message)
+{
+  static const Trestle__KVRows init_value = TRESTLE__KVROWS__INIT;
+  *message = init_value;
+}
+size_t trestle__kvrows__get_packed_size
+                     (const Trestle__KVRows *message)
+{
+  assert(message->base.descriptor == &trestle__kvrows__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__kvrows__pack
+                     (const Trestle__KVRows *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__kvrows__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__kvrows__pack_to_buffer
+                     (const Trestle__KVRows *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__kvrows__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__KVRows *
+       trestle__kvrows__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__KVRows *)
+     protobuf_c_message_unpack (&trestle__kvrows__descriptor,
+                                allocator, len, data);
+}
+void   trestle__kvrows__free_unpacked
+                     (Trestle__KVRows *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__kvrows__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   trestle__step__init
@@ -1040,6 +1400,96 @@ void   trestle__health_request__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &trestle__health_request__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__rebalance__init
+                     (Trestle__Rebalance         *message)
+{
+  static const Trestle__Rebalance init_value = TRESTLE__REBALANCE__INIT;
+  *message = init_value;
+}
+size_t trestle__rebalance__get_packed_size
+                     (const Trestle__Rebalance *message)
+{
+  assert(message->base.descriptor == &trestle__rebalance__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__rebalance__pack
+                     (const Trestle__Rebalance *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__rebalance__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__rebalance__pack_to_buffer
+                     (const Trestle__Rebalance *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__rebalance__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Rebalance *
+       trestle__rebalance__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Rebalance *)
+     protobuf_c_message_unpack (&trestle__rebalance__descriptor,
+                                allocator, len, data);
+}
+void   trestle__rebalance__free_unpacked
+                     (Trestle__Rebalance *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__rebalance__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__drain__init
+                     (Trestle__Drain         *message)
+{
+  static const Trestle__Drain init_value = TRESTLE__DRAIN__INIT;
+  *message = init_value;
+}
+size_t trestle__drain__get_packed_size
+                     (const Trestle__Drain *message)
+{
+  assert(message->base.descriptor == &trestle__drain__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__drain__pack
+                     (const Trestle__Drain *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__drain__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__drain__pack_to_buffer
+                     (const Trestle__Drain *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__drain__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Drain *
+       trestle__drain__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Drain *)
+     protobuf_c_message_unpack (&trestle__drain__descriptor,
+                                allocator, len, data);
+}
+void   trestle__drain__free_unpacked
+                     (Trestle__Drain *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__drain__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   trestle__accepted__init
@@ -1537,7 +1987,52 @@ void   trestle__health_reply__free_unpacked
   assert(message->base.descriptor == &trestle__health_reply__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[26] =
+void   trestle__rebalanced__init
+                     (Trestle__Rebalanced         *message)
+{
+  static const Trestle__Rebalanced init_value = TRESTLE__REBALANCED__INIT;
+  *message = init_value;
+}
+size_t trestle__rebalanced__get_packed_size
+                     (const Trestle__Rebalanced *message)
+{
+  assert(message->base.descriptor == &trestle__rebalanced__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__rebalanced__pack
+                     (const Trestle__Rebalanced *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__rebalanced__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__rebalanced__pack_to_buffer
+                     (const Trestle__Rebalanced *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__rebalanced__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Rebalanced *
+       trestle__rebalanced__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Rebalanced *)
+     protobuf_c_message_unpack (&trestle__rebalanced__descriptor,
+                                allocator, len, data);
+}
+void   trestle__rebalanced__free_unpacked
+                     (Trestle__Rebalanced *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__rebalanced__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[34] =
 {
   {
     "version",
@@ -1636,6 +2131,18 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[26] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "moved",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, moved),
+    &trestle__moved__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "welcome",
     20,
     PROTOBUF_C_LABEL_NONE,
@@ -1696,6 +2203,42 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[26] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "move",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, move),
+    &trestle__move__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "commit",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, commit),
+    &trestle__commit__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "abandon",
+    27,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, abandon),
+    &trestle__abandon__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "step",
     30,
     PROTOBUF_C_LABEL_NONE,
@@ -1703,6 +2246,18 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[26] =
     offsetof(Trestle__Envelope, body_case),
     offsetof(Trestle__Envelope, step),
     &trestle__step__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kv_rows",
+    31,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, kv_rows),
+    &trestle__kvrows__descriptor,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -1763,6 +2318,30 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[26] =
     offsetof(Trestle__Envelope, body_case),
     offsetof(Trestle__Envelope, health_request),
     &trestle__health_request__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rebalance",
+    45,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, rebalance),
+    &trestle__rebalance__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "drain",
+    46,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, drain),
+    &trestle__drain__descriptor,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -1851,44 +2430,64 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[26] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "rebalanced",
+    57,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, rebalanced),
+    &trestle__rebalanced__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__envelope__field_indices_by_name[] = {
-  19,   /* field[19] = accepted */
-  10,   /* field[10] = assign */
-  16,   /* field[16] = cancel */
-  20,   /* field[20] = delta */
-  15,   /* field[15] = evaluate */
-  22,   /* field[22] = evaluated */
-  21,   /* field[21] = finished */
-  14,   /* field[14] = generate */
+  16,   /* field[16] = abandon */
+  26,   /* field[26] = accepted */
+  11,   /* field[11] = assign */
+  21,   /* field[21] = cancel */
+  15,   /* field[15] = commit */
+  27,   /* field[27] = delta */
+  25,   /* field[25] = drain */
+  20,   /* field[20] = evaluate */
+  29,   /* field[29] = evaluated */
+  28,   /* field[28] = finished */
+  19,   /* field[19] = generate */
   7,   /* field[7] = goodbye */
-  25,   /* field[25] = health_reply */
-  18,   /* field[18] = health_request */
+  32,   /* field[32] = health_reply */
+  23,   /* field[23] = health_request */
   2,   /* field[2] = heartbeat */
-  12,   /* field[12] = heartbeat_ack */
+  13,   /* field[13] = heartbeat_ack */
   1,   /* field[1] = hello */
+  18,   /* field[18] = kv_rows */
+  14,   /* field[14] = move */
+  8,   /* field[8] = moved */
   4,   /* field[4] = prepare_failed */
   3,   /* field[3] = prepared */
-  9,   /* field[9] = refused */
-  23,   /* field[23] = request_failed */
-  11,   /* field[11] = shutdown */
-  24,   /* field[24] = status_reply */
-  17,   /* field[17] = status_request */
-  13,   /* field[13] = step */
+  24,   /* field[24] = rebalance */
+  33,   /* field[33] = rebalanced */
+  10,   /* field[10] = refused */
+  30,   /* field[30] = request_failed */
+  12,   /* field[12] = shutdown */
+  31,   /* field[31] = status_reply */
+  22,   /* field[22] = status_request */
+  17,   /* field[17] = step */
   5,   /* field[5] = step_done */
   6,   /* field[6] = step_failed */
   0,   /* field[0] = version */
-  8,   /* field[8] = welcome */
+  9,   /* field[9] = welcome */
 };
 static const ProtobufCIntRange trestle__envelope__number_ranges[6 + 1] =
 {
   { 1, 0 },
   { 10, 1 },
-  { 20, 8 },
-  { 30, 13 },
-  { 40, 14 },
-  { 50, 19 },
-  { 0, 26 }
+  { 20, 9 },
+  { 30, 17 },
+  { 40, 19 },
+  { 50, 26 },
+  { 0, 34 }
 };
 const ProtobufCMessageDescriptor trestle__envelope__descriptor =
 {
@@ -1898,14 +2497,14 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   "Trestle__Envelope",
   "trestle",
   sizeof(Trestle__Envelope),
-  26,
+  34,
   trestle__envelope__field_descriptors,
   trestle__envelope__field_indices_by_name,
   6,  trestle__envelope__number_ranges,
   (ProtobufCMessageInit) trestle__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[12] =
+static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
 {
   {
     "protocol_version",
@@ -2051,6 +2650,18 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[12] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "results_identity",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Hello, results_identity),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__hello__field_indices_by_name[] = {
   10,   /* field[10] = data_endpoint */
@@ -2064,12 +2675,13 @@ static const unsigned trestle__hello__field_indices_by_name[] = {
   5,   /* field[5] = pid */
   1,   /* field[1] = program_version */
   0,   /* field[0] = protocol_version */
+  12,   /* field[12] = results_identity */
   6,   /* field[6] = threads */
 };
 static const ProtobufCIntRange trestle__hello__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor trestle__hello__descriptor =
 {
@@ -2079,7 +2691,7 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   "Trestle__Hello",
   "trestle",
   sizeof(Trestle__Hello),
-  12,
+  13,
   trestle__hello__field_descriptors,
   trestle__hello__field_indices_by_name,
   1,  trestle__hello__number_ranges,
@@ -2913,6 +3525,325 @@ const ProtobufCMessageDescriptor trestle__assign__descriptor =
   (ProtobufCMessageInit) trestle__assign__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor trestle__slot_state__field_descriptors[3] =
+{
+  {
+    "slot",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SlotState, slot),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "position_count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SlotState, position_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tokens",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Trestle__SlotState, n_tokens),
+    offsetof(Trestle__SlotState, tokens),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__slot_state__field_indices_by_name[] = {
+  1,   /* field[1] = position_count */
+  0,   /* field[0] = slot */
+  2,   /* field[2] = tokens */
+};
+static const ProtobufCIntRange trestle__slot_state__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor trestle__slot_state__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.SlotState",
+  "SlotState",
+  "Trestle__SlotState",
+  "trestle",
+  sizeof(Trestle__SlotState),
+  3,
+  trestle__slot_state__field_descriptors,
+  trestle__slot_state__field_indices_by_name,
+  1,  trestle__slot_state__number_ranges,
+  (ProtobufCMessageInit) trestle__slot_state__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__kvexport__field_descriptors[2] =
+{
+  {
+    "layer",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVExport, layer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "endpoint",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVExport, endpoint),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__kvexport__field_indices_by_name[] = {
+  1,   /* field[1] = endpoint */
+  0,   /* field[0] = layer */
+};
+static const ProtobufCIntRange trestle__kvexport__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__kvexport__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.KVExport",
+  "KVExport",
+  "Trestle__KVExport",
+  "trestle",
+  sizeof(Trestle__KVExport),
+  2,
+  trestle__kvexport__field_descriptors,
+  trestle__kvexport__field_indices_by_name,
+  1,  trestle__kvexport__number_ranges,
+  (ProtobufCMessageInit) trestle__kvexport__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__move__field_descriptors[4] =
+{
+  {
+    "epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Move, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slots",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Move, n_slots),
+    offsetof(Trestle__Move, slots),
+    &trestle__slot_state__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "exports",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Move, n_exports),
+    offsetof(Trestle__Move, exports),
+    &trestle__kvexport__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "imports",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Move, imports),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__move__field_indices_by_name[] = {
+  0,   /* field[0] = epoch */
+  2,   /* field[2] = exports */
+  3,   /* field[3] = imports */
+  1,   /* field[1] = slots */
+};
+static const ProtobufCIntRange trestle__move__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__move__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Move",
+  "Move",
+  "Trestle__Move",
+  "trestle",
+  sizeof(Trestle__Move),
+  4,
+  trestle__move__field_descriptors,
+  trestle__move__field_indices_by_name,
+  1,  trestle__move__number_ranges,
+  (ProtobufCMessageInit) trestle__move__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__moved__field_descriptors[2] =
+{
+  {
+    "epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Moved, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sent_bytes",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Moved, sent_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__moved__field_indices_by_name[] = {
+  0,   /* field[0] = epoch */
+  1,   /* field[1] = sent_bytes */
+};
+static const ProtobufCIntRange trestle__moved__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__moved__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Moved",
+  "Moved",
+  "Trestle__Moved",
+  "trestle",
+  sizeof(Trestle__Moved),
+  2,
+  trestle__moved__field_descriptors,
+  trestle__moved__field_indices_by_name,
+  1,  trestle__moved__number_ranges,
+  (ProtobufCMessageInit) trestle__moved__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__commit__field_descriptors[1] =
+{
+  {
+    "epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Commit, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__commit__field_indices_by_name[] = {
+  0,   /* field[0] = epoch */
+};
+static const ProtobufCIntRange trestle__commit__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__commit__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Commit",
+  "Commit",
+  "Trestle__Commit",
+  "trestle",
+  sizeof(Trestle__Commit),
+  1,
+  trestle__commit__field_descriptors,
+  trestle__commit__field_indices_by_name,
+  1,  trestle__commit__number_ranges,
+  (ProtobufCMessageInit) trestle__commit__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__abandon__field_descriptors[1] =
+{
+  {
+    "epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Abandon, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__abandon__field_indices_by_name[] = {
+  0,   /* field[0] = epoch */
+};
+static const ProtobufCIntRange trestle__abandon__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__abandon__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Abandon",
+  "Abandon",
+  "Trestle__Abandon",
+  "trestle",
+  sizeof(Trestle__Abandon),
+  1,
+  trestle__abandon__field_descriptors,
+  trestle__abandon__field_indices_by_name,
+  1,  trestle__abandon__number_ranges,
+  (ProtobufCMessageInit) trestle__abandon__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor trestle__shutdown__field_descriptors[1] =
 {
   {
@@ -3170,7 +4101,161 @@ const ProtobufCMessageDescriptor trestle__step_row__descriptor =
   (ProtobufCMessageInit) trestle__step_row__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__step__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__fork__field_descriptors[3] =
+{
+  {
+    "source",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Fork, source),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "target",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Fork, target),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "position_count",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Fork, position_count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__fork__field_indices_by_name[] = {
+  2,   /* field[2] = position_count */
+  0,   /* field[0] = source */
+  1,   /* field[1] = target */
+};
+static const ProtobufCIntRange trestle__fork__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor trestle__fork__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Fork",
+  "Fork",
+  "Trestle__Fork",
+  "trestle",
+  sizeof(Trestle__Fork),
+  3,
+  trestle__fork__field_descriptors,
+  trestle__fork__field_indices_by_name,
+  1,  trestle__fork__number_ranges,
+  (ProtobufCMessageInit) trestle__fork__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__kvrows__field_descriptors[5] =
+{
+  {
+    "epoch",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "layer",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, layer),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slot",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, slot),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first_position",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, first_position),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_position",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, end_position),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__kvrows__field_indices_by_name[] = {
+  4,   /* field[4] = end_position */
+  0,   /* field[0] = epoch */
+  3,   /* field[3] = first_position */
+  1,   /* field[1] = layer */
+  2,   /* field[2] = slot */
+};
+static const ProtobufCIntRange trestle__kvrows__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor trestle__kvrows__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.KVRows",
+  "KVRows",
+  "Trestle__KVRows",
+  "trestle",
+  sizeof(Trestle__KVRows),
+  5,
+  trestle__kvrows__field_descriptors,
+  trestle__kvrows__field_indices_by_name,
+  1,  trestle__kvrows__number_ranges,
+  (ProtobufCMessageInit) trestle__kvrows__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__step__field_descriptors[6] =
 {
   {
     "epoch",
@@ -3232,10 +4317,23 @@ static const ProtobufCFieldDescriptor trestle__step__field_descriptors[5] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "forks",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Step, n_forks),
+    offsetof(Trestle__Step, forks),
+    &trestle__fork__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__step__field_indices_by_name[] = {
   2,   /* field[2] = cleared */
   0,   /* field[0] = epoch */
+  5,   /* field[5] = forks */
   3,   /* field[3] = rows */
   1,   /* field[1] = sequence */
   4,   /* field[4] = stage_microseconds */
@@ -3243,7 +4341,7 @@ static const unsigned trestle__step__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__step__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor trestle__step__descriptor =
 {
@@ -3253,7 +4351,7 @@ const ProtobufCMessageDescriptor trestle__step__descriptor =
   "Trestle__Step",
   "trestle",
   sizeof(Trestle__Step),
-  5,
+  6,
   trestle__step__field_descriptors,
   trestle__step__field_indices_by_name,
   1,  trestle__step__number_ranges,
@@ -3629,6 +4727,108 @@ const ProtobufCMessageDescriptor trestle__health_request__descriptor =
   trestle__health_request__field_indices_by_name,
   1,  trestle__health_request__number_ranges,
   (ProtobufCMessageInit) trestle__health_request__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__rebalance__field_descriptors[2] =
+{
+  {
+    "request",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Rebalance, request),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "split",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Trestle__Rebalance, n_split),
+    offsetof(Trestle__Rebalance, split),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__rebalance__field_indices_by_name[] = {
+  0,   /* field[0] = request */
+  1,   /* field[1] = split */
+};
+static const ProtobufCIntRange trestle__rebalance__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__rebalance__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Rebalance",
+  "Rebalance",
+  "Trestle__Rebalance",
+  "trestle",
+  sizeof(Trestle__Rebalance),
+  2,
+  trestle__rebalance__field_descriptors,
+  trestle__rebalance__field_indices_by_name,
+  1,  trestle__rebalance__number_ranges,
+  (ProtobufCMessageInit) trestle__rebalance__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__drain__field_descriptors[2] =
+{
+  {
+    "request",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Drain, request),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "worker",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Drain, worker),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__drain__field_indices_by_name[] = {
+  0,   /* field[0] = request */
+  1,   /* field[1] = worker */
+};
+static const ProtobufCIntRange trestle__drain__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__drain__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Drain",
+  "Drain",
+  "Trestle__Drain",
+  "trestle",
+  sizeof(Trestle__Drain),
+  2,
+  trestle__drain__field_descriptors,
+  trestle__drain__field_indices_by_name,
+  1,  trestle__drain__number_ranges,
+  (ProtobufCMessageInit) trestle__drain__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor trestle__accepted__field_descriptors[3] =
@@ -4749,6 +5949,96 @@ const ProtobufCMessageDescriptor trestle__health_reply__descriptor =
   trestle__health_reply__field_indices_by_name,
   1,  trestle__health_reply__number_ranges,
   (ProtobufCMessageInit) trestle__health_reply__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__rebalanced__field_descriptors[5] =
+{
+  {
+    "request",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Rebalanced, request),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epoch",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Rebalanced, epoch),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "layers_moved",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Rebalanced, layers_moved),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kv_bytes_moved",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Rebalanced, kv_bytes_moved),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pause_microseconds",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Rebalanced, pause_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__rebalanced__field_indices_by_name[] = {
+  1,   /* field[1] = epoch */
+  3,   /* field[3] = kv_bytes_moved */
+  2,   /* field[2] = layers_moved */
+  4,   /* field[4] = pause_microseconds */
+  0,   /* field[0] = request */
+};
+static const ProtobufCIntRange trestle__rebalanced__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor trestle__rebalanced__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Rebalanced",
+  "Rebalanced",
+  "Trestle__Rebalanced",
+  "trestle",
+  sizeof(Trestle__Rebalanced),
+  5,
+  trestle__rebalanced__field_descriptors,
+  trestle__rebalanced__field_indices_by_name,
+  1,  trestle__rebalanced__number_ranges,
+  (ProtobufCMessageInit) trestle__rebalanced__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue trestle__worker_state__enum_values_by_number[5] =

@@ -1,13 +1,14 @@
 // The coordinator as a value: events in, actions out, no socket and no clock. It gathers the workers
 // of a placement, has each prepare its layers, then serves sessions through them; when a worker is
-// lost it goes back to gathering and replays the live sessions from their tokens.
+// lost it goes back to gathering and replays the live sessions from their tokens. While it serves, the
+// next placement may be prepared beside.
 //
 //   gathering ──all workers here──► preparing ──all prepared──► serving
 //       ▲                               │                          │
 //       └──────── a worker lost ────────┴──────────────────────────┘
 //
-// CoordinatorMachine+Workers.swift has the worker's side, +Clients.swift the clients', +Steps.swift
-// the micro-batches.
+// CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift the clients', +Steps.swift
+// the micro-batches, +Move.swift live rebalance, +Recovery.swift what is done about lost workers.
 
 package import Gemma
 package import Wire
@@ -38,6 +39,8 @@ package enum CoordinatorAction: Sendable {
   case sendStep(Step)
   /// End a supervised worker's process; an unsupervised one is just forgotten.
   case kill(worker: String)
+  /// Let a supervised worker end without starting it again.
+  case release(worker: String)
   case note(CoordinatorNote)
   /// How much of the weights is prepared, 0 to 1.
   case progress(Double)
@@ -59,6 +62,8 @@ package struct ServedModel: Sendable {
   package var name: String
   package var fingerprint: UInt64
   package var config: ModelConfig
+  /// What a decoded token reads of each layer, in bytes.
+  package var cost: DecodeCost
   /// Nil for a model directory without one: then prompts must be tokens.
   package var tokenizer: Tokenizer?
   /// The chat template, or why there is none.
@@ -68,12 +73,14 @@ package struct ServedModel: Sendable {
     name: String,
     fingerprint: UInt64,
     config: ModelConfig,
+    cost: DecodeCost,
     tokenizer: Tokenizer?,
     template: Result<ChatTemplate, GemmaError>
   ) {
     self.name = name
     self.fingerprint = fingerprint
     self.config = config
+    self.cost = cost
     self.tokenizer = tokenizer
     self.template = template
   }
@@ -109,8 +116,23 @@ package struct CoordinatorLimits: Sendable, Hashable {
   package var maxLogits = 4 << 20
   /// How long a worker may be silent.
   ///
-  /// Heartbeats come four times a second.
-  package var silence: Duration = .seconds(10)
+  /// Heartbeats come four times a second from a thread that only waits; one that is late eight
+  /// times in a row does not run. A worker ended by mistake costs a replay and no token.
+  package var silence: Duration = .seconds(2)
+  /// How long steps may be under way with no worker computing: a message was lost.
+  package var stall: Duration = .seconds(5)
+  /// The longest a stage may compute one step.
+  ///
+  /// 128 rows of a 30-billion-weight model on one core take less than half of it.
+  package var longestStep: Duration = .seconds(120)
+  /// How long a lost worker's place is kept for it when another one stands by.
+  ///
+  /// A supervised worker is back within half of it.
+  package var grace: Duration = .seconds(2)
+  /// How long to wait for lost workers before their layers are given to others, or requests fail.
+  package var patience: Duration = .seconds(30)
+  /// Messages without sense that a worker may send before it is ended.
+  package var nonsense = 3
 
   package init(contextTokens: Int, slots: Int) {
     self.contextTokens = contextTokens
@@ -123,8 +145,18 @@ struct MicroBatch: Sendable {
   var parts: [ScheduledRows]
   /// The slots it clears before its rows run.
   var cleared: [Int]
+  var forks: [Fork]
+  /// The slots and positions whose results are wanted, in order.
+  var wanted: [SlotPosition]
+  let sent: ContinuousClock.Instant
   /// That a worker could not run it, while it waits for earlier ones.
   var failure: StepFailed?
+}
+
+/// A place in the KV caches.
+struct SlotPosition: Sendable, Hashable {
+  var slot: Int
+  var position: Int
 }
 
 /// The coordinator's state.
@@ -132,20 +164,33 @@ package struct CoordinatorMachine {
   enum Phase: String, Sendable { case gathering, preparing, serving, stopping }
 
   let model: ServedModel
-  let plan: [PlannedWorker]
+  /// The placement of the epoch that runs, or is gathered for.
+  var plan: [PlannedWorker]
   let limits: CoordinatorLimits
-  let scheduler: Scheduler
+  var scheduler: Scheduler
   var phase = Phase.gathering
   var epoch: UInt32 = 0
+  /// The highest number given to any epoch.
+  var lastEpoch: UInt32 = 0
+  /// The placement that is prepared beside the one that runs.
+  var move: PlacementMove?
   /// By name.
   var workers: [String: WorkerRecord] = [:]
   var peers: [PeerID: String] = [:]
+  /// The sockets that workers' results come from.
+  var resultsPeers: [PeerID: String] = [:]
+  /// Supervised workers that are not started again.
+  var givenUp: Set<String> = []
+  var gatheringSince: ContinuousClock.Instant
+  var lastTick: ContinuousClock.Instant
   var sessions: [UInt64: Session] = [:]
   /// Sessions that hold a slot, in the order of their turns.
   var turns: [UInt64] = []
   /// Sessions that wait for a slot, oldest first.
   var queue: [UInt64] = []
-  var freeSlots: [Int]
+  var slots: SlotTable
+  /// Prefixes that the next step takes over.
+  var pendingForks: [Fork] = []
   /// Slots to be cleared by the next step.
   var slotsToClear: [Int] = []
   /// By the step's sequence number.
@@ -177,16 +222,17 @@ package struct CoordinatorMachine {
     self.limits = limits
     self.now = now
     began = now
+    gatheringSince = now
+    lastTick = now
     stageClocks = Array(repeating: StageClock(), count: plan.count)
-    freeSlots = Array((0..<limits.slots).reversed())
-    scheduler = Scheduler(
-      maxRows: limits.maxRows,
-      maxLogitsRows: min(
-        limits.maxRows,
-        max(1, limits.maxLogits / model.config.vocabularySize)
-      ),
-      stageCount: plan.count
-    )
+    slots = SlotTable(count: limits.slots, rule: PrefixRule(model.config, limits))
+    scheduler = Scheduler(model.config, limits, stageCount: plan.count)
+  }
+
+  /// Begins an epoch's own accounts.
+  mutating func beginEpoch() {
+    stageClocks = Array(repeating: StageClock(), count: plan.count)
+    scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 
   /// Takes an event and returns what to do about it, in order.
@@ -204,6 +250,7 @@ package struct CoordinatorMachine {
         ["peer": peer?.description ?? "none", "reason": "\(error)"],
         isWarning: true
       )
+      countNonsense(from: peer, "\(error)")
     case .unreachable(let peer): clientGone(peer)
     case .stepNotSent(let sequence): stepNotSent(sequence)
     case .workerExited(let name, let how, let willRestart):
@@ -212,6 +259,7 @@ package struct CoordinatorMachine {
     case .stop: stop()
     }
     dispatch()
+    moveIfDrained()
     defer { actions = [] }
     return actions
   }
@@ -239,29 +287,41 @@ package struct CoordinatorMachine {
     case .prepared(let prepared): self.prepared(prepared.epoch, peer)
     case .prepareFailed(let failure): prepareFailed(failure, peer)
     case .goodbye(let goodbye): farewell(goodbye, peer)
-    case .stepDone(let done): stepDone(done, payloads)
-    case .stepFailed(let failure): stepFailed(failure)
+    case .stepDone(let done):
+      if let name = worker(ofResults: peer, message) { stepDone(done, payloads, from: name) }
+    case .stepFailed(let failure):
+      if worker(ofResults: peer, message) != nil { stepFailed(failure) }
+    case .moved(let moved): self.moved(moved, peer)
     case .generate(let generate): self.generate(generate, peer)
     case .evaluate(let evaluate): self.evaluate(evaluate, peer)
     case .cancel(let cancel): self.cancel(cancel.request, peer)
+    case .rebalance(let rebalance): self.rebalance(rebalance, peer)
+    case .drain(let drain): self.drain(drain, peer)
     case .statusRequest(let request): send(.statusReply(status(request.request)), to: peer)
     case .healthRequest(let request): send(.healthReply(health(request.request)), to: peer)
     case .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted, .delta,
-      .finished, .evaluated, .requestFailed, .statusReply, .healthReply:
-      protocolErrors += 1
-      note(
-        "message out of place dropped",
-        ["peer": peer.description, "message": message.name],
-        isWarning: true
-      )
+      .finished, .evaluated, .requestFailed, .statusReply, .healthReply, .move, .commit, .abandon,
+      .kvRows, .rebalanced:
+      dropOutOfPlace(message, peer)
     }
   }
 
-  private mutating func tick() {
-    for (name, worker) in workers where now - worker.lastHeard > limits.silence {
-      act(.kill(worker: name))
-      lose(name, "no heartbeat for \(limits.silence)")
-    }
+  private mutating func dropOutOfPlace(_ message: Message, _ peer: PeerID) {
+    protocolErrors += 1
+    note(
+      "message out of place dropped",
+      ["peer": peer.description, "message": message.name],
+      isWarning: true
+    )
+    countNonsense(from: peer, "\(message.name) out of place")
+  }
+
+  /// Returns the worker whose results come from a peer; nobody else may send any.
+  private mutating func worker(ofResults peer: PeerID, _ message: Message) -> String? {
+    if let name = resultsPeers[peer] { return name }
+    // Perhaps of a worker that has just been lost.
+    dropOutOfPlace(message, peer)
+    return nil
   }
 
   private mutating func stop() {
@@ -272,5 +332,15 @@ package struct CoordinatorMachine {
     for worker in workers.values {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
     }
+  }
+}
+
+extension Scheduler {
+  init(_ config: ModelConfig, _ limits: CoordinatorLimits, stageCount: Int) {
+    self.init(
+      maxRows: limits.maxRows,
+      maxLogitsRows: min(limits.maxRows, max(1, limits.maxLogits / config.vocabularySize)),
+      stageCount: stageCount
+    )
   }
 }

@@ -109,6 +109,7 @@ package final class CoordinatorLoop {
       let outcome = try? firstStage?.send(.step(step))
       return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
     case .kill(let worker): supervisor?.kill(worker)
+    case .release(let worker): supervisor?.release(worker)
     case .note(let note): log(note)
     case .progress(let fraction): onProgress(fraction)
     case .ready:

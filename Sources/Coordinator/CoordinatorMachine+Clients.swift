@@ -94,7 +94,7 @@ extension CoordinatorMachine {
         Accepted(
           request: request,
           promptTokens: tokens.count,
-          queuePosition: freeSlots.isEmpty ? queue.count : 0
+          queuePosition: slots.free.isEmpty ? queue.count : 0
         )
       ),
       to: peer
@@ -125,7 +125,7 @@ extension CoordinatorMachine {
     return nil
   }
 
-  private mutating func refuse(
+  mutating func refuse(
     _ request: UInt64,
     _ peer: PeerID,
     _ code: RequestFailureCode,
@@ -186,17 +186,16 @@ extension CoordinatorMachine {
     end(id)
   }
 
-  /// Forgets a session and frees its slot.
+  /// Forgets a session and gives its slot back, with what it holds for a request that begins alike.
   ///
-  /// Steps under way that hold its rows still run; the slot is
-  /// cleared behind them, because clears travel in the same stream.
+  /// Steps under way that hold its rows still run; whoever gets the slot comes behind them, because
+  /// steps arrive in order.
   mutating func end(_ id: UInt64) {
     guard let session = sessions.removeValue(forKey: id) else { return }
     turns.removeAll { $0 == id }
     queue.removeAll { $0 == id }
     guard let slot = session.slot else { return }
-    slotsToClear.append(slot)
-    freeSlots.append(slot)
+    slots.giveBack(slot, holding: Array(session.tokens.prefix(session.submitted)), at: now)
   }
 
   private func placementEntries() -> [PlacementEntry] {

@@ -13,8 +13,11 @@ extension CoordinatorMachine {
       return (.lost, "has not joined, or was lost and is awaited")
     }
     let age = now - worker.lastHeard
-    if age > .seconds(2) { return (.degraded, "no heartbeat for \(age / .milliseconds(1)) ms") }
+    if age > limits.silence / 2 {
+      return (.degraded, "no heartbeat for \(age / .milliseconds(1)) ms")
+    }
     let heartbeat = worker.heartbeat
+    if place.layers.isEmpty { return (.ready, "stands by, without layers") }
     if worker.preparedEpoch != epoch || phase == .gathering {
       let percent = Int((heartbeat?.loadFraction ?? 0) * 100)
       return (.loading, phase == .gathering ? "waiting for other workers" : "\(percent) %")
@@ -23,6 +26,13 @@ extension CoordinatorMachine {
       return (.ready, "\(rejected) malformed messages refused")
     }
     return (.ready, heartbeat?.detail ?? "")
+  }
+
+  /// Workers without layers, as places of none.
+  private var standby: [PlannedWorker] {
+    workerOrder.dropFirst(plan.count).map { name in
+      PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", layers: 0..<0)
+    }
   }
 
   private var serviceState: ServiceState {
@@ -46,7 +56,9 @@ extension CoordinatorMachine {
       tokensPerSecond: tokensServed.perSecond(at: now),
       uptimeMilliseconds: UInt64(milliseconds(since: began)),
       protocolErrors: protocolErrors,
-      workers: zip(plan, stageClocks).map { place, clock in
+      workers: zip(plan + standby, stageClocks + standby.map { _ in StageClock() }).map {
+        place,
+        clock in
         let worker = workers[place.name]
         let (state, detail) = state(of: place)
         return WorkerStatus(
@@ -72,7 +84,7 @@ extension CoordinatorMachine {
   }
 
   func health(_ request: UInt64) -> HealthReply {
-    let workers = plan.map { place in
+    let workers = (plan + standby).map { place in
       let (state, detail) = state(of: place)
       let worker = self.workers[place.name]
       return WorkerHealth(

@@ -6,7 +6,7 @@ internal import Wire
 extension CoordinatorMachine {
   /// Starts micro-batches until the pipeline is full or nothing is ready.
   mutating func dispatch() {
-    guard phase == .serving else { return }
+    guard phase == .serving, move.map({ $0.stage == .preparing }) ?? true else { return }
     admit()
     while true {
       let scheduled = scheduler.next(
@@ -20,14 +20,31 @@ extension CoordinatorMachine {
     if inFlight.isEmpty, !slotsToClear.isEmpty { start([]) }
   }
 
-  /// Gives free slots to the sessions that wait longest.
+  /// Gives free slots to the sessions that wait longest, with the prefix they share with others.
   private mutating func admit() {
-    while let slot = freeSlots.last, let id = queue.first {
-      freeSlots.removeLast()
+    while let id = queue.first, var session = sessions[id] {
+      let live = turns.compactMap { id -> (slot: Int, tokens: ArraySlice<Int32>)? in
+        guard let other = sessions[id], let slot = other.slot else { return nil }
+        return (slot, other.tokens.prefix(other.submitted))
+      }
+      // An evaluation wants every position's output, a generation its last token's.
+      let most = session.goal.isEvaluation ? 0 : session.tokens.count - 1
+      guard
+        let taken = slots.take(
+          for: session.tokens,
+          most: most,
+          live: live,
+          reserved: Set(pendingForks.map(\.source))
+        )
+      else { return }
+      if taken.mustClear { slotsToClear.append(taken.slot) }
+      if let fork = taken.fork { pendingForks.append(fork) }
       queue.removeFirst()
       turns.append(id)
-      sessions[id]?.slot = slot
-      sessions[id]?.timing.started = now
+      session.slot = taken.slot
+      session.submitted = taken.prefix
+      session.timing.started = now
+      sessions[id] = session
     }
   }
 
@@ -53,26 +70,45 @@ extension CoordinatorMachine {
     }
     let sequence = nextSequence
     nextSequence += 1
-    inFlight[sequence] = MicroBatch(parts: scheduled, cleared: slotsToClear)
+    let wanted = rows.filter { $0.output != .none }
+    inFlight[sequence] = MicroBatch(
+      parts: scheduled,
+      cleared: slotsToClear,
+      forks: pendingForks,
+      wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
+      sent: now
+    )
     let step = Step(
       epoch: epoch,
       sequence: sequence,
       cleared: slotsToClear,
+      forks: pendingForks,
       rows: rows,
       stageMicroseconds: []
     )
     slotsToClear = []
+    pendingForks = []
     act(.sendStep(step))
   }
 
-  mutating func stepDone(_ done: StepDone, _ payloads: [[Float]]) {
-    guard done.epoch == epoch, let batch = inFlight.removeValue(forKey: done.sequence) else {
+  mutating func stepDone(_ done: StepDone, _ payloads: [[Float]], from worker: String) {
+    guard done.epoch == epoch, let batch = inFlight[done.sequence] else {
       // A step that has been given up: its sessions have been replayed.
       return
     }
+    if let nonsense = nonsense(in: done, batch) {
+      distrust(worker, "step \(done.sequence) came back with \(nonsense)")
+      return
+    }
+    inFlight[done.sequence] = nil
     fruitlessEpochs = 0
+    let rowCount = batch.parts.reduce(0) { $0 + $1.positions.count }
     for (stage, time) in zip(stageClocks.indices, done.stageMicroseconds) {
-      stageClocks[stage].add(.microseconds(Int64(clamping: time)), at: now)
+      stageClocks[stage].add(
+        .microseconds(Int64(clamping: time)),
+        isDecode: rowCount == batch.parts.count,
+        at: now
+      )
     }
     var results: [Int: [RowResult]] = [:]  // by slot
     for result in done.results { results[result.slot, default: []].append(result) }
@@ -90,6 +126,20 @@ extension CoordinatorMachine {
       }
     }
     judgeFailure()
+  }
+
+  /// Returns what an honest last stage would not have answered; nil if all is well.
+  private func nonsense(in done: StepDone, _ batch: MicroBatch) -> String? {
+    let answered = done.results.map { SlotPosition(slot: $0.slot, position: $0.position) }
+    if answered != batch.wanted { return "results of other rows" }
+    let vocabulary = model.config.vocabularySize
+    if let bad = done.results.first(where: { !(0..<vocabulary).contains(Int($0.token)) }) {
+      return "token \(bad.token), the vocabulary has \(vocabulary)"
+    }
+    if done.stageMicroseconds.count != plan.count {
+      return "the times of \(done.stageMicroseconds.count) stages instead of \(plan.count)"
+    }
+    return nil
   }
 
   /// A step that does not fit its stage ends its sessions; one that could not be handed on is
@@ -133,12 +183,18 @@ extension CoordinatorMachine {
   /// steps may continue, nor the slots it cleared. So later steps may fail as well, through no fault
   /// of theirs.
   private mutating func giveUpMicroBatches(and failed: MicroBatch) {
-    var slots = Set(slotsToClear)
-    for batch in inFlight.values + [failed] {
+    var slots = Set(slotsToClear + self.slots.forget())
+    let batches = Array(inFlight.values) + [failed]
+    for batch in batches {
       slots.formUnion(batch.cleared)
       slots.formUnion(batch.parts.compactMap { sessions[$0.session]?.slot })
     }
+    // A prefix may have been taken from any of them.
+    if !pendingForks.isEmpty || batches.contains(where: { !$0.forks.isEmpty }) {
+      slots.formUnion(0..<limits.slots)
+    }
     inFlight = [:]
+    pendingForks = []
     slotsToClear = slots.sorted()
     for id in turns {
       if let slot = sessions[id]?.slot, slots.contains(slot) { sessions[id]?.rewind() }

@@ -1,4 +1,4 @@
-// The workers' side of the coordinator: greeting, assignment, heartbeats, loss.
+// The workers' side of the coordinator: greeting, assignment, heartbeats.
 
 internal import Wire
 
@@ -6,10 +6,13 @@ internal import Wire
 struct WorkerRecord: Sendable {
   let peer: PeerID
   let hello: Hello
-  let place: PlannedWorker
   var preparedEpoch: UInt32?
   var lastHeard: ContinuousClock.Instant
   var heartbeat: Heartbeat?
+  /// When its heartbeats last showed that it computes.
+  var lastProgress: ContinuousClock.Instant
+  /// Messages that no honest worker sends.
+  var nonsense = 0
 }
 
 extension CoordinatorMachine {
@@ -17,7 +20,7 @@ extension CoordinatorMachine {
   private static let heartbeatMilliseconds = 250
 
   mutating func greet(_ hello: Hello, _ peer: PeerID) {
-    if let reason = refusal(of: hello) {
+    if let reason = refusal(of: hello) ?? (peers[peer] == nil ? refusalOfName(hello) : nil) {
       note(
         "worker refused",
         ["worker": hello.name, "pid": "\(hello.pid)", "reason": reason.message],
@@ -34,37 +37,24 @@ extension CoordinatorMachine {
       )
       return
     }
-    guard let place = freePlace(for: hello) else {
-      let refusal = Refused(
-        code: .busy,
-        message: "every place for a \(hello.device) worker is taken"
-          + (hello.name.isEmpty ? "" : " or none is called \(hello.name)")
-      )
-      note("worker refused", ["worker": hello.name, "reason": refusal.message], isWarning: true)
-      send(.refused(refusal), to: peer)
-      return
-    }
-    workers[place.name] = WorkerRecord(
-      peer: peer,
-      hello: hello,
-      place: place,
-      lastHeard: now
-    )
-    peers[peer] = place.name
+    let place = freePlace(for: hello)
+    let name = place?.name ?? (hello.name.isEmpty ? freeName(hello.device) : hello.name)
+    workers[name] = WorkerRecord(peer: peer, hello: hello, lastHeard: now, lastProgress: now)
+    peers[peer] = name
+    resultsPeers[hello.resultsIdentity] = name
+    givenUp.remove(name)
     note(
       "worker joined",
       [
-        "worker": place.name, "device": hello.device, "pid": "\(hello.pid)",
-        "layers": "\(place.layers.lowerBound)..<\(place.layers.upperBound)",
+        "worker": name, "device": hello.device, "pid": "\(hello.pid)",
+        "layers": place.map { "\($0.layers.lowerBound)..<\($0.layers.upperBound)" } ?? "none",
       ]
     )
     send(
-      .welcome(
-        Welcome(name: place.name, heartbeatMilliseconds: Self.heartbeatMilliseconds)
-      ),
+      .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
       to: peer
     )
-    if phase == .gathering, workers.count == plan.count { assign() }
+    if phase == .gathering { assignIfComplete() }
   }
 
   private func refusal(of hello: Hello) -> Refused? {
@@ -89,6 +79,33 @@ extension CoordinatorMachine {
     return nil
   }
 
+  private func refusalOfName(_ hello: Hello) -> Refused? {
+    if workers.count >= Limits.workers {
+      return Refused(code: .busy, message: "\(Limits.workers) workers are here already")
+    }
+    if let other = workers[hello.name] {
+      return Refused(
+        code: .name,
+        message: "a worker called \(hello.name) is here already (pid \(other.hello.pid)); "
+          + "choose another --name"
+      )
+    }
+    if let place = plan.first(where: { $0.name == hello.name }), place.device != hello.device {
+      return Refused(
+        code: .placement,
+        message: "\(hello.name) is the place of a \(place.device) worker, "
+          + "this one is \(hello.device); choose another --name"
+      )
+    }
+    return nil
+  }
+
+  /// Returns a name for a worker that has no place: the device and the first number that is free.
+  private func freeName(_ device: String) -> String {
+    let taken = Set(workers.keys).union(plan.map(\.name))
+    return (0...).lazy.map { "\(device)\($0)" }.first { !taken.contains($0) } ?? device
+  }
+
   /// Returns the place a worker asks for by name, or the first free one for its device.
   private func freePlace(for hello: Hello) -> PlannedWorker? {
     plan.first { place in
@@ -97,11 +114,18 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Begins a new epoch: every worker prepares its layers.
-  private mutating func assign() {
-    epoch += 1
+  /// Begins a new epoch if every place has its worker: each prepares its layers.
+  mutating func assignIfComplete() {
+    guard plan.allSatisfy({ workers[$0.name] != nil }) else { return }
+    lastEpoch += 1
+    epoch = lastEpoch
     phase = .preparing
-    stageClocks = Array(repeating: StageClock(), count: plan.count)
+    beginEpoch()
+    assign(plan, epoch: epoch)
+  }
+
+  /// Tells the workers of a placement to prepare its layers.
+  mutating func assign(_ plan: [PlannedWorker], epoch: UInt32) {
     for (stage, place) in plan.enumerated() {
       guard let worker = workers[place.name] else { continue }
       let next = stage + 1 < plan.count ? workers[plan[stage + 1].name] : nil
@@ -125,10 +149,12 @@ extension CoordinatorMachine {
   }
 
   mutating func prepared(_ preparedEpoch: UInt32, _ peer: PeerID) {
-    guard let name = peers[peer], preparedEpoch == epoch else { return }
+    guard let name = peers[peer] else { return }
+    if preparedEpoch == move?.epoch { preparedForMove(name) }
+    guard preparedEpoch == epoch else { return }
     workers[name]?.preparedEpoch = preparedEpoch
-    guard phase == .preparing, workers.count == plan.count,
-      workers.values.allSatisfy({ $0.preparedEpoch == epoch }),
+    guard phase == .preparing,
+      plan.allSatisfy({ workers[$0.name]?.preparedEpoch == epoch }),
       let first = plan.first.flatMap({ workers[$0.name] })
     else { return }
     phase = .serving
@@ -139,7 +165,9 @@ extension CoordinatorMachine {
   }
 
   mutating func prepareFailed(_ failure: PrepareFailed, _ peer: PeerID) {
-    guard let name = peers[peer], failure.epoch == epoch else { return }
+    guard let name = peers[peer] else { return }
+    if failure.epoch == move?.epoch { abandonMove("worker \(name): \(failure.message)") }
+    guard failure.epoch == epoch, phase == .preparing else { return }
     act(
       .fail(
         CoordinatorError(
@@ -158,59 +186,14 @@ extension CoordinatorMachine {
     }
     var worker = record
     worker.lastHeard = now
+    if heartbeat.stepInProgressMicroseconds > 0 || heartbeat.steps != worker.heartbeat?.steps {
+      worker.lastProgress = now
+    }
     worker.heartbeat = heartbeat
     workers[name] = worker
     send(.heartbeatAck(HeartbeatAck()), to: peer)
     guard phase == .preparing else { return }
-    let fractions = workers.values.map { $0.heartbeat?.loadFraction ?? 0 }
+    let fractions = plan.map { workers[$0.name]?.heartbeat?.loadFraction ?? 0 }
     act(.progress(fractions.reduce(0, +) / Double(plan.count)))
-  }
-
-  mutating func farewell(_ goodbye: Goodbye, _ peer: PeerID) {
-    guard let name = peers[peer] else { return }
-    lose(name, goodbye.reason)
-  }
-
-  mutating func workerExited(_ name: String, _ how: String, willRestart: Bool) {
-    guard phase != .stopping else { return }
-    lose(name, how)
-    guard !willRestart else { return }
-    act(.fail(CoordinatorError(.worker, "worker \(name) \(how)")))
-  }
-
-  /// Forgets a worker; the live sessions wait for its return and are then replayed.
-  mutating func lose(_ name: String, _ reason: String) {
-    guard let worker = workers.removeValue(forKey: name) else { return }
-    peers[worker.peer] = nil
-    note("worker lost", ["worker": name, "reason": reason], isWarning: true)
-    guard phase != .stopping else { return }
-    pause()
-  }
-
-  /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is
-  /// known to be lost (yet).
-  mutating func restartEpoch() {
-    pause()
-    fruitlessEpochs += 1
-    guard fruitlessEpochs < Self.maxFruitlessEpochs else {
-      act(
-        .fail(
-          CoordinatorError(
-            .worker,
-            "\(fruitlessEpochs) epochs in a row brought no step to its end; see the log for why"
-          )
-        )
-      )
-      return
-    }
-    if workers.count == plan.count { assign() }
-  }
-
-  /// Stops sending steps; the live sessions are replayed when all workers are prepared again.
-  private mutating func pause() {
-    phase = .gathering
-    inFlight = [:]
-    slotsToClear = []
-    for id in turns { sessions[id]?.rewind() }
   }
 }

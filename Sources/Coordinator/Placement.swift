@@ -53,29 +53,30 @@ package struct Placement: Sendable, Hashable {
   /// Cuts the layers so that the slowest stage is as fast as can be.
   ///
   /// A stage costs what its layers read, and the last one what the logits read besides, divided by
-  /// its threads: decoding is bound by memory. Exact, by dynamic programming over the stages.
+  /// its rate (bytes a second, or anything in proportion, such as threads): decoding is bound by
+  /// memory. Exact, by dynamic programming over the stages.
   ///
   /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers.
-  package init(cost: DecodeCost, threads: [Int]) throws(CoordinatorError) {
+  package init(cost: DecodeCost, rates: [Double]) throws(CoordinatorError) {
     let layerCount = cost.layers.count
-    guard threads.count <= layerCount, !threads.isEmpty else {
+    guard rates.count <= layerCount, !rates.isEmpty else {
       throw CoordinatorError(
         .placement,
-        "\(threads.count) devices for \(layerCount) layers; each needs at least one layer"
+        "\(rates.count) devices for \(layerCount) layers; each needs at least one layer"
       )
     }
     // best[end]: the first stages hold layers 0..<end.
     var best: [Cut?] = Array(repeating: nil, count: layerCount + 1)
     best[0] = Cut(slowest: 0, squares: 0, ends: [])
-    for (stage, threadCount) in threads.enumerated() {
+    for (stage, rate) in rates.enumerated() {
       var next: [Cut?] = Array(repeating: nil, count: layerCount + 1)
-      let isLast = stage == threads.count - 1
+      let isLast = stage == rates.count - 1
       for first in 0..<layerCount {
         guard let before = best[first] else { continue }
         var bytes = isLast ? cost.head : 0
         for end in (first + 1)...layerCount {
           bytes += cost.layers[end - 1]
-          let cut = before.adding(bytes / Double(max(1, threadCount)), end: end)
+          let cut = before.adding(bytes / rate, end: end)
           if next[end].map({ cut < $0 }) ?? true { next[end] = cut }
         }
       }
@@ -83,7 +84,7 @@ package struct Placement: Sendable, Hashable {
     }
     let ends = best[layerCount]?.ends ?? []
     let split = zip(ends, [0] + ends).map { $0 - $1 }
-    try self.init(split: split, layerCount: layerCount, workerCount: threads.count)
+    try self.init(split: split, layerCount: layerCount, workerCount: rates.count)
   }
 
   /// The first stages of a placement being searched.

@@ -24,10 +24,17 @@ struct RecentSum: Sendable {
 struct StageClock: Sendable {
   private(set) var total: Duration = .zero
   private(set) var lastStep: Duration = .zero
+  /// The mean of a step that only decodes; 0 before the first.
+  private(set) var decodeSeconds = 0.0
   private var recentSeconds = RecentSum()
 
-  mutating func add(_ step: Duration, at now: ContinuousClock.Instant) {
+  mutating func add(_ step: Duration, isDecode: Bool, at now: ContinuousClock.Instant) {
     total += step
+    if isDecode {
+      // Over about the last twenty steps.
+      let seconds = step / .seconds(1)
+      decodeSeconds += decodeSeconds == 0 ? seconds : (seconds - decodeSeconds) / 20
+    }
     lastStep = step
     recentSeconds.add(step / .seconds(1), at: now)
   }

@@ -39,6 +39,8 @@ package final class Supervisor {
     var failures = 0
     var started: ContinuousClock.Instant
     var restartAt: ContinuousClock.Instant?
+    /// It may end in peace.
+    var isReleased = false
   }
 
   /// A worker that died this often, each time within `quickDeath`, is given up.
@@ -130,7 +132,8 @@ package final class Supervisor {
     children[index].descriptor = -1
     let wasQuick = .now - children[index].started < Self.quickDeath
     children[index].failures = wasQuick ? children[index].failures + 1 : 1
-    let willRestart = restarts && children[index].failures < Self.maxFailures
+    let willRestart =
+      restarts && !children[index].isReleased && children[index].failures < Self.maxFailures
     if willRestart {
       // 50, 100, 200, 400 ms.
       let pause = Duration.milliseconds(25 << children[index].failures)
@@ -148,6 +151,13 @@ package final class Supervisor {
     return signal == 0
       ? "(pid \(pid)) exited with status \((status >> 8) & 0xFF)"
       : "(pid \(pid)) was ended by signal \(signal)"
+  }
+
+  /// Does not start a worker again when it ends.
+  func release(_ name: String) {
+    for index in children.indices where children[index].command.name == name {
+      children[index].isReleased = true
+    }
   }
 
   /// Ends a worker at once.

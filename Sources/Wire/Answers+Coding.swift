@@ -386,3 +386,30 @@ extension HealthReply {
     )
   }
 }
+
+extension Rebalanced {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Rebalanced> {
+    let c = unsafe packer.make(trestle__rebalanced__init)
+    unsafe c.pointee.request = request
+    unsafe c.pointee.epoch = epoch
+    unsafe c.pointee.layers_moved = packer.integer(
+      layersMoved,
+      "Rebalanced.layersMoved",
+      limit: Limits.layers
+    )
+    unsafe c.pointee.kv_bytes_moved = kvBytesMoved
+    unsafe c.pointee.pause_microseconds = pauseMicroseconds
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Rebalanced) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Rebalanced")
+    try unsafe self.init(
+      request: c.request,
+      epoch: c.epoch,
+      layersMoved: Unpack.integer(c.layers_moved, "Rebalanced.layersMoved", limit: Limits.layers),
+      kvBytesMoved: c.kv_bytes_moved,
+      pauseMicroseconds: c.pause_microseconds
+    )
+  }
+}

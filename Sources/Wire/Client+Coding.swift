@@ -138,3 +138,48 @@ extension HealthRequest {
     )
   }
 }
+
+extension Rebalance {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Rebalance> {
+    let c = unsafe packer.make(trestle__rebalance__init)
+    unsafe c.pointee.request = request
+    unsafe (c.pointee.n_split, c.pointee.split) = packer.integers(
+      split,
+      "Rebalance.split",
+      count: Limits.workers,
+      limit: Limits.layers
+    )
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Rebalance) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Rebalance")
+    try unsafe self.init(
+      request: c.request,
+      split: Unpack.integers(
+        c.n_split,
+        c.split,
+        "Rebalance.split",
+        count: Limits.workers,
+        limit: Limits.layers
+      )
+    )
+  }
+}
+
+extension Drain {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Drain> {
+    let c = unsafe packer.make(trestle__drain__init)
+    unsafe c.pointee.request = request
+    unsafe c.pointee.worker = packer.text(worker, "Drain.worker", limit: Limits.nameBytes)
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Drain) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Drain")
+    try unsafe self.init(
+      request: c.request,
+      worker: Unpack.text(c.worker, "Drain.worker", limit: Limits.nameBytes)
+    )
+  }
+}

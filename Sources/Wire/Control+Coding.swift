@@ -30,6 +30,7 @@ extension Hello {
       limit: Limits.endpointBytes
     )
     unsafe c.pointee.memory_bytes = memoryBytes
+    unsafe c.pointee.results_identity = packer.identity(resultsIdentity)
     return unsafe c
   }
 
@@ -51,7 +52,8 @@ extension Hello {
       modelName: Unpack.text(c.model_name, "Hello.modelName", limit: Limits.nameBytes),
       layerCount: Unpack.integer(c.layer_count, "Hello.layerCount", limit: Limits.layers),
       dataEndpoint: Unpack.text(c.data_endpoint, "Hello.dataEndpoint", limit: Limits.endpointBytes),
-      memoryBytes: c.memory_bytes
+      memoryBytes: c.memory_bytes,
+      resultsIdentity: Unpack.identity(c.results_identity, "Hello.resultsIdentity")
     )
   }
 }

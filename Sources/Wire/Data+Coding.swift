@@ -93,6 +93,76 @@ extension RowOutput {
   }
 }
 
+extension Fork {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Fork> {
+    let c = unsafe packer.make(trestle__fork__init)
+    unsafe c.pointee.source = packer.integer(source, "Fork.source", limit: Limits.slots)
+    unsafe c.pointee.target = packer.integer(target, "Fork.target", limit: Limits.slots)
+    unsafe c.pointee.position_count = packer.integer(
+      positionCount,
+      "Fork.positionCount",
+      limit: Limits.positions
+    )
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Fork) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Fork")
+    try unsafe self.init(
+      source: Unpack.integer(c.source, "Fork.source", limit: Limits.slots),
+      target: Unpack.integer(c.target, "Fork.target", limit: Limits.slots),
+      positionCount: Unpack.integer(
+        c.position_count,
+        "Fork.positionCount",
+        limit: Limits.positions
+      )
+    )
+  }
+}
+
+extension KVRows {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__KVRows> {
+    let c = unsafe packer.make(trestle__kvrows__init)
+    unsafe c.pointee.epoch = epoch
+    unsafe c.pointee.layer = packer.integer(layer, "KVRows.layer", limit: Limits.layers)
+    unsafe c.pointee.slot = packer.integer(slot, "KVRows.slot", limit: Limits.slots)
+    unsafe c.pointee.first_position = packer.integer(
+      positions.lowerBound,
+      "KVRows.firstPosition",
+      limit: Limits.positions
+    )
+    unsafe c.pointee.end_position = packer.integer(
+      positions.upperBound,
+      "KVRows.endPosition",
+      limit: Limits.positions
+    )
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__KVRows) throws(WireError) {
+    try unsafe Unpack.known(c.base, "KVRows")
+    let first = try unsafe Unpack.integer(
+      c.first_position,
+      "KVRows.firstPosition",
+      limit: Limits.positions
+    )
+    let end = try unsafe Unpack.integer(
+      c.end_position,
+      "KVRows.endPosition",
+      limit: Limits.positions
+    )
+    guard first <= end else {
+      throw WireError(.malformed, "positions \(first)..<\(end)", context: "KVRows.endPosition")
+    }
+    try unsafe self.init(
+      epoch: c.epoch,
+      layer: Unpack.integer(c.layer, "KVRows.layer", limit: Limits.layers),
+      slot: Unpack.integer(c.slot, "KVRows.slot", limit: Limits.slots),
+      positions: first..<end
+    )
+  }
+}
+
 extension Step {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Step> {
     let c = unsafe packer.make(trestle__step__init)
@@ -112,6 +182,13 @@ extension Step {
       "Step.stageMicroseconds",
       limit: Limits.stages
     )
+    unsafe (c.pointee.n_forks, c.pointee.forks) = packer.list(
+      forks,
+      "Step.forks",
+      limit: Limits.slots
+    ) {
+      unsafe $0.packed(packer)
+    }
     return unsafe c
   }
 
@@ -126,6 +203,13 @@ extension Step {
         "Step.cleared",
         count: Limits.slots,
         limit: Limits.slots
+      ),
+      forks: Unpack.list(
+        c.n_forks,
+        c.forks,
+        "Step.forks",
+        limit: Limits.slots,
+        Fork.init(unpacking:)
       ),
       rows: Unpack.list(
         c.n_rows,

@@ -47,6 +47,8 @@ package enum Limits {
   package static let stages = 256
   /// Layers of a model; Gemma's largest has 62.
   package static let layers = 4096
+  /// Messages of keys and values in one change of epoch: one a slot and layer, 64 layers of all slots.
+  package static let kvMessages = 1 << 22
   /// Slots of a KV cache, and their numbers.
   package static let slots = 1 << 16
   /// Positions of a session, and how many tokens a context holds.

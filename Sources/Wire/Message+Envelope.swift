@@ -56,6 +56,22 @@ extension Message {
       unsafe c.set(TRESTLE__ENVELOPE__BODY_STATUS_REPLY, \.status_reply, body.packed(packer))
     case .healthReply(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_HEALTH_REPLY, \.health_reply, body.packed(packer))
+    case .moved(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_MOVED, \.moved, body.packed(packer))
+    case .move(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_MOVE, \.move, body.packed(packer))
+    case .commit(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_COMMIT, \.commit, body.packed(packer))
+    case .abandon(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_ABANDON, \.abandon, body.packed(packer))
+    case .kvRows(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_KV_ROWS, \.kv_rows, body.packed(packer))
+    case .rebalance(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_REBALANCE, \.rebalance, body.packed(packer))
+    case .drain(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_DRAIN, \.drain, body.packed(packer))
+    case .rebalanced(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_REBALANCED, \.rebalanced, body.packed(packer))
     }
   }
 
@@ -130,6 +146,24 @@ extension Message {
     case TRESTLE__ENVELOPE__BODY_HEALTH_REPLY:
       self = try unsafe .healthReply(
         HealthReply(unpacking: Unpack.required(c.health_reply, "HealthReply"))
+      )
+    case TRESTLE__ENVELOPE__BODY_MOVED:
+      self = try unsafe .moved(Moved(unpacking: Unpack.required(c.moved, "Moved")))
+    case TRESTLE__ENVELOPE__BODY_MOVE:
+      self = try unsafe .move(Move(unpacking: Unpack.required(c.move, "Move")))
+    case TRESTLE__ENVELOPE__BODY_COMMIT:
+      self = try unsafe .commit(Commit(unpacking: Unpack.required(c.commit, "Commit")))
+    case TRESTLE__ENVELOPE__BODY_ABANDON:
+      self = try unsafe .abandon(Abandon(unpacking: Unpack.required(c.abandon, "Abandon")))
+    case TRESTLE__ENVELOPE__BODY_KV_ROWS:
+      self = try unsafe .kvRows(KVRows(unpacking: Unpack.required(c.kv_rows, "KVRows")))
+    case TRESTLE__ENVELOPE__BODY_REBALANCE:
+      self = try unsafe .rebalance(Rebalance(unpacking: Unpack.required(c.rebalance, "Rebalance")))
+    case TRESTLE__ENVELOPE__BODY_DRAIN:
+      self = try unsafe .drain(Drain(unpacking: Unpack.required(c.drain, "Drain")))
+    case TRESTLE__ENVELOPE__BODY_REBALANCED:
+      self = try unsafe .rebalanced(
+        Rebalanced(unpacking: Unpack.required(c.rebalanced, "Rebalanced"))
       )
     default:
       throw WireError(.malformed, "the header holds no message", context: "Envelope.body")

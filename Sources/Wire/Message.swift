@@ -3,7 +3,7 @@
 /// The version of the protocol that this program speaks.
 ///
 /// Raised by any change of `proto/trestle.proto` that a peer could notice.
-package let protocolVersion: UInt32 = 1
+package let protocolVersion: UInt32 = 2
 
 /// What one process tells another, without the tensors that may go with it.
 package enum Message: Sendable, Hashable {
@@ -32,6 +32,14 @@ package enum Message: Sendable, Hashable {
   case requestFailed(RequestFailed)
   case statusReply(StatusReply)
   case healthReply(HealthReply)
+  case moved(Moved)
+  case move(Move)
+  case commit(Commit)
+  case abandon(Abandon)
+  case kvRows(KVRows)
+  case rebalance(Rebalance)
+  case drain(Drain)
+  case rebalanced(Rebalanced)
 }
 
 extension Message {
@@ -63,6 +71,14 @@ extension Message {
     case .requestFailed: "RequestFailed"
     case .statusReply: "StatusReply"
     case .healthReply: "HealthReply"
+    case .moved: "Moved"
+    case .move: "Move"
+    case .commit: "Commit"
+    case .abandon: "Abandon"
+    case .kvRows: "KVRows"
+    case .rebalance: "Rebalance"
+    case .drain: "Drain"
+    case .rebalanced: "Rebalanced"
     }
   }
 }

@@ -330,3 +330,27 @@ package struct HealthReply: Sendable, Hashable {
     self.workers = workers
   }
 }
+
+/// Coordinator → client: answers Rebalance and Drain.
+package struct Rebalanced: Sendable, Hashable {
+  package var request: UInt64
+  package var epoch: UInt32
+  package var layersMoved: Int
+  package var kvBytesMoved: UInt64
+  /// From the last step of the old epoch to the first of the new one.
+  package var pauseMicroseconds: UInt64
+
+  package init(
+    request: UInt64,
+    epoch: UInt32,
+    layersMoved: Int,
+    kvBytesMoved: UInt64,
+    pauseMicroseconds: UInt64
+  ) {
+    self.request = request
+    self.epoch = epoch
+    self.layersMoved = layersMoved
+    self.kvBytesMoved = kvBytesMoved
+    self.pauseMicroseconds = pauseMicroseconds
+  }
+}

@@ -98,3 +98,30 @@ package struct HealthRequest: Sendable, Hashable {
     self.request = request
   }
 }
+
+/// Client → coordinator: move layers between the workers while sessions go on.
+///
+/// Answered by Rebalanced when the new epoch runs, or by RequestFailed; then the old one goes on.
+package struct Rebalance: Sendable, Hashable {
+  package var request: UInt64
+  /// Layers a worker, in pipeline order; empty: the coordinator chooses.
+  package var split: [Int]
+
+  package init(request: UInt64, split: [Int]) {
+    self.request = request
+    self.split = split
+  }
+}
+
+/// Client → coordinator: give a worker's layers to the others, then let it go.
+///
+/// Answered like Rebalance.
+package struct Drain: Sendable, Hashable {
+  package var request: UInt64
+  package var worker: String
+
+  package init(request: UInt64, worker: String) {
+    self.request = request
+    self.worker = worker
+  }
+}

@@ -75,6 +75,8 @@ package struct Hello: Sendable, Hashable {
   package var dataEndpoint: String
   /// The most the device can hold.
   package var memoryBytes: UInt64
+  /// ZeroMQ identity of the socket that its step results come from.
+  package var resultsIdentity: PeerID
 
   package init(
     protocolVersion: UInt32,
@@ -88,7 +90,8 @@ package struct Hello: Sendable, Hashable {
     modelName: String,
     layerCount: Int,
     dataEndpoint: String,
-    memoryBytes: UInt64
+    memoryBytes: UInt64,
+    resultsIdentity: PeerID
   ) {
     self.protocolVersion = protocolVersion
     self.programVersion = programVersion
@@ -102,6 +105,7 @@ package struct Hello: Sendable, Hashable {
     self.layerCount = layerCount
     self.dataEndpoint = dataEndpoint
     self.memoryBytes = memoryBytes
+    self.resultsIdentity = resultsIdentity
   }
 }
 

@@ -61,6 +61,38 @@ package struct StepRow: Sendable, Hashable {
   }
 }
 
+/// A slot that begins with positions that another one, or itself, holds already.
+package struct Fork: Sendable, Hashable {
+  package var source: Int
+  /// A slot; the source itself to go back to a prefix.
+  package var target: Int
+  package var positionCount: Int
+
+  package init(source: Int, target: Int, positionCount: Int) {
+    self.source = source
+    self.target = target
+    self.positionCount = positionCount
+  }
+}
+
+/// Worker → worker: keys and values of one slot in one layer, for an epoch that is being prepared.
+///
+/// Payloads: keys and values, each [positions, kvHeads * headDim].
+/// Not answered; the receiver counts them for its Moved.
+package struct KVRows: Sendable, Hashable {
+  package var epoch: UInt32
+  package var layer: Int
+  package var slot: Int
+  package var positions: Range<Int>
+
+  package init(epoch: UInt32, layer: Int, slot: Int, positions: Range<Int>) {
+    self.epoch = epoch
+    self.layer = layer
+    self.slot = slot
+    self.positions = positions
+  }
+}
+
 /// Coordinator → first worker → each next worker: one pass of a micro-batch.
 ///
 /// Payloads: the tensors that the stage's program takes, in its order; none for the first
@@ -73,6 +105,8 @@ package struct Step: Sendable, Hashable {
   package var sequence: UInt64
   /// Slots to forget before running.
   package var cleared: [Int]
+  /// Prefixes to take over before running, after `cleared`.
+  package var forks: [Fork]
   package var rows: [StepRow]
   /// Each stage appends how long it computed.
   package var stageMicroseconds: [UInt64]
@@ -81,12 +115,14 @@ package struct Step: Sendable, Hashable {
     epoch: UInt32,
     sequence: UInt64,
     cleared: [Int],
+    forks: [Fork] = [],
     rows: [StepRow],
     stageMicroseconds: [UInt64]
   ) {
     self.epoch = epoch
     self.sequence = sequence
     self.cleared = cleared
+    self.forks = forks
     self.rows = rows
     self.stageMicroseconds = stageMicroseconds
   }

@@ -100,6 +100,10 @@ extension Packer {
     return unsafe ProtobufCBinaryData(len: bytes.count, data: copy(bytes))
   }
 
+  func identity(_ value: PeerID) -> ProtobufCBinaryData {
+    unsafe ProtobufCBinaryData(len: value.bytes.count, data: copy(value.bytes))
+  }
+
   /// A text for people: one that is too long is cut after a whole character rather than refused,
   /// since it often tells of another fault.
   func prose(_ value: String) -> ProtobufCBinaryData {

@@ -172,6 +172,7 @@ extension Socket {
       try set(ZMQ_HEARTBEAT_IVL, milliseconds(heartbeat.interval))
       try set(ZMQ_HEARTBEAT_TIMEOUT, milliseconds(heartbeat.timeout))
     }
+    if let identity = options.identity { try setIdentity(identity) }
     switch role {
     case .router:
       // "Sets the ROUTER socket behaviour when an unroutable message is encountered. [...] 1 returns
@@ -188,6 +189,16 @@ extension Socket {
       unsafe zmq_setsockopt(handle, option, pointer, MemoryLayout<Value>.size)
     }
     guard status == 0 else { throw ZeroMQ.error("zmq_setsockopt(\(option), \(value))") }
+  }
+
+  /// "The routing id must be at least one byte and at most 255 bytes long. Identities starting with
+  /// a zero byte are reserved for use by the 0MQ infrastructure." (zmq_setsockopt(3))
+  private func setIdentity(_ identity: PeerID) throws(WireError) {
+    let handle = try unsafe handle()
+    let bytes = identity.bytes
+    guard unsafe zmq_setsockopt(handle, ZMQ_ROUTING_ID, bytes, bytes.count) == 0 else {
+      throw ZeroMQ.error("zmq_setsockopt(ZMQ_ROUTING_ID, \(identity))")
+    }
   }
 
   private func milliseconds(_ duration: Duration) -> CInt {

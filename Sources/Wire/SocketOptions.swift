@@ -35,6 +35,9 @@ package struct SocketOptions: Sendable, Hashable {
   /// peer is away, and delivers when the peer is back.
   package var queuesOnlyWhenConnected = false
 
+  /// The name under which a ROUTER shall know this socket; nil lets it choose one.
+  package var identity: PeerID?
+
   package init(sendQueue: Int, receiveQueue: Int) {
     self.sendQueue = sendQueue
     self.receiveQueue = receiveQueue

@@ -71,6 +71,17 @@ enum Unpack {
     return result
   }
 
+  /// Reads a ZeroMQ identity: 1 to 255 bytes, the first of which is not 0 (zmq_setsockopt(3),
+  /// ZMQ_ROUTING_ID).
+  static func identity(
+    _ data: ProtobufCBinaryData,
+    _ field: String
+  ) throws(WireError) -> PeerID {
+    guard let start = unsafe data.data, unsafe (1...255).contains(data.len), unsafe start[0] != 0
+    else { throw WireError(.malformed, "not a ZeroMQ identity", context: field) }
+    return unsafe PeerID(Array(UnsafeBufferPointer(start: start, count: data.len)))
+  }
+
   static func text(
     _ data: ProtobufCBinaryData,
     _ field: String,

@@ -1,6 +1,6 @@
 // The thread that computes: it owns the data sockets, takes steps from the stage before, runs them,
 // and hands their activations straight to the stage behind. Nothing else runs on it, so heartbeats
-// go on during a long step.
+// go on during a long step. DataSockets.swift has its sockets.
 
 internal import Compute
 internal import Glibc
@@ -9,8 +9,11 @@ internal import Wire
 
 /// What the control thread tells the compute thread.
 enum ComputeCommand: Sendable {
-  /// Put a stage in place of the one before and send its results to `next`.
+  /// Put a stage beside the one that runs; its results will go to `next`.
   case install(StageTransfer, next: Endpoint?)
+  case move(Move)
+  case commit(epoch: UInt32)
+  case abandon(epoch: UInt32)
   case stop
 }
 
@@ -19,12 +22,17 @@ enum ComputeReport: Sendable {
   /// The data socket listens.
   case listening(Endpoint)
   case installed(epoch: UInt32)
+  case moved(Moved)
+  case moveFailed(epoch: UInt32, reason: String)
+  /// This epoch runs from now on.
+  case committed(epoch: UInt32)
   /// The thread cannot go on.
   case failed(WorkerError)
 }
 
 /// A stage on its way from the thread that made it to the thread that runs it.
-// @unchecked Sendable: the maker lets go of it when it sends it, so one thread at a time has it.
+// @unchecked Sendable: the maker lets go of it when it sends it, so one thread at a time runs it; of
+// a stage that runs, a loader reads only what `Backend.compile` may share.
 final class StageTransfer: @unchecked Sendable {
   let stage: Stage
   init(_ stage: Stage) { self.stage = stage }
@@ -35,10 +43,13 @@ final class ComputeLoop: Sendable {
   let commands: Mailbox<ComputeCommand>
   let reports: Mailbox<ComputeReport>
   let counters = Lock(StageCounters())
+  /// The stage that runs, for the next one to share weights and caches with.
+  let running = Lock<StageTransfer?>(nil)
   private let context: ZeroMQContext
   private let name: String
   private let listen: Endpoint
   private let coordinator: Endpoint
+  private let identity: PeerID
   private let logger: Logger
 
   init(
@@ -46,6 +57,7 @@ final class ComputeLoop: Sendable {
     name: String,
     listen: Endpoint,
     coordinator: Endpoint,
+    identity: PeerID,
     logger: Logger
   ) throws(WireError) {
     commands = try Mailbox()
@@ -54,16 +66,22 @@ final class ComputeLoop: Sendable {
     self.name = name
     self.listen = listen
     self.coordinator = coordinator
+    self.identity = identity
     self.logger = logger
   }
 
   /// Runs until told to stop; call it on the thread that shall compute.
   func run() {
     do {
-      var sockets = try DataSockets(context, listen: listen, coordinator: coordinator)
+      let sockets = try DataSockets(
+        context,
+        listen: listen,
+        coordinator: coordinator,
+        identity: identity
+      )
       defer { sockets.close() }
       reports.post(.listening(sockets.listening))
-      try serve(&sockets)
+      try serve(sockets)
     } catch {
       reports.post(
         .failed(WorkerError(.system, "the data plane failed", underlying: error))
@@ -71,39 +89,105 @@ final class ComputeLoop: Sendable {
     }
   }
 
-  private func serve(_ sockets: inout DataSockets) throws {
-    var stage: Stage?
+  private func serve(_ sockets: DataSockets) throws {
+    var stages = StagePair()
+    /// Keys and values that a queue had no room for.
+    var unsent: OutgoingRows?
     while true {
       _ = try poll(
         sockets: [sockets.input],
         descriptors: [commands.descriptor],
-        timeout: nil
+        // A full queue has no descriptor to wait for: it is tried again.
+        timeout: unsent == nil ? nil : .milliseconds(1)
       )
       for command in commands.takeAll() {
         switch command {
         case .install(let transfer, let next):
           // A loader may be overtaken by that of a later epoch.
-          guard transfer.stage.epoch > stage?.epoch ?? 0 else { continue }
-          try sockets.connectNext(next)
-          stage = transfer.stage
+          guard stages.install(transfer.stage) else { continue }
+          sockets.nextEndpoint = next
           reports.post(.installed(epoch: transfer.stage.epoch))
+        case .move(let order):
+          attempt(order.epoch) { () throws(WorkerError) in try stages.begin(order) }
+        case .commit(let epoch):
+          stages.commit(epoch)
+          try committed(stages.running, epoch, sockets)
+        case .abandon(let epoch):
+          stages.abandon(epoch)
+          unsent = nil
+          sockets.closeExports()
         case .stop: return
         }
       }
-      // One step, then commands again.
-      if let received = try sockets.input.receive() { take(received, stage, sockets) }
+      // One message, then commands again.
+      if let received = try sockets.input.receive() { try take(received, &stages, sockets) }
+      export(&stages, &unsent, sockets)
     }
   }
 
-  private func take(_ received: Received, _ stage: Stage?, _ sockets: DataSockets) {
+  /// Does a part of a move and reports what is wrong with it.
+  private func attempt(_ epoch: UInt32, _ part: () throws(WorkerError) -> Void) {
+    do {
+      try part()
+    } catch {
+      reports.post(.moveFailed(epoch: epoch, reason: "\(error)"))
+    }
+  }
+
+  /// Sends keys and values as far as the queues have room, and reports a move that is complete.
+  private func export(
+    _ stages: inout StagePair,
+    _ unsent: inout OutgoingRows?,
+    _ sockets: DataSockets
+  ) {
+    do throws(WorkerError) {
+      while true {
+        if unsent == nil { unsent = try stages.nextExport() }
+        guard let outgoing = unsent else { break }
+        guard try sockets.export(outgoing) else { return }
+        unsent = nil
+      }
+      if let moved = try stages.completeMove() { reports.post(.moved(moved)) }
+    } catch {
+      let epoch = stages.prepared?.epoch ?? unsent?.header.epoch ?? 0
+      unsent = nil
+      reports.post(.moveFailed(epoch: epoch, reason: "\(error)"))
+    }
+  }
+
+  /// Notes that another stage runs.
+  private func committed(_ stage: Stage?, _ epoch: UInt32, _ sockets: DataSockets) throws {
+    running.withLock { $0 = stage.map { StageTransfer($0) } }
+    if stage == nil { counters.withLock { $0.kvBytes = 0 } }
+    try sockets.connectNext()
+    sockets.closeExports()
+    reports.post(.committed(epoch: epoch))
+  }
+
+  private func take(
+    _ received: Received,
+    _ stages: inout StagePair,
+    _ sockets: DataSockets
+  ) throws {
     switch received.content {
     case .failure(let error): reject("malformed message refused", "\(error)")
     case .success(let (.step(step), payloads)):
+      let (stage, isNew) = stages.stage(for: step.epoch)
+      if isNew { try committed(stage, step.epoch, sockets) }
       guard let stage else {
         reject("step refused", "no layers are prepared")
         return
       }
       run(step, payloads, stage, sockets)
+    case .success(let (.kvRows(header), payloads)):
+      do throws(WorkerError) {
+        try stages.take(header, payloads)
+      } catch {
+        reject("keys and values refused", "\(error)")
+        if stages.prepared?.epoch == header.epoch {
+          reports.post(.moveFailed(epoch: header.epoch, reason: "\(error)"))
+        }
+      }
     case .success(let (message, _)): reject("message out of place refused", message.name)
     }
   }
@@ -160,41 +244,5 @@ final class ComputeLoop: Sendable {
       counters.lastStepMicroseconds = elapsed
       counters.kvBytes = kvBytes
     }
-  }
-}
-
-/// The compute thread's sockets.
-private struct DataSockets {
-  let context: ZeroMQContext
-  /// Steps come in here, from the coordinator or the stage before.
-  let input: Socket
-  let listening: Endpoint
-  /// Results of the last stage, and failures of any, go to the coordinator.
-  let results: Socket
-  /// Steps go on here; nil on the last stage.
-  var next: Socket?
-
-  init(_ context: ZeroMQContext, listen: Endpoint, coordinator: Endpoint) throws(WireError) {
-    self.context = context
-    input = try Socket(context, role: .router, options: .data)
-    try input.bind(listen)
-    listening = try input.boundEndpoint
-    results = try Socket(context, role: .dealer)
-    try results.connect(coordinator)
-  }
-
-  mutating func connectNext(_ endpoint: Endpoint?) throws(WireError) {
-    next?.close()
-    next = nil
-    guard let endpoint else { return }
-    let socket = try Socket(context, role: .dealer, options: .data)
-    try socket.connect(endpoint)
-    next = socket
-  }
-
-  func close() {
-    input.close()
-    results.close()
-    next?.close()
   }
 }

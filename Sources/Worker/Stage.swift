@@ -52,6 +52,7 @@ package final class Stage {
       executable.clear(slot: slot)
       histories[slot] = []
     }
+    for fork in step.forks { try take(fork) }
     var outputs: [[Float]]
     do {
       outputs = try executable.run(batch, inputs: payloads)
@@ -94,6 +95,10 @@ package final class Stage {
       throw WorkerError(.step, "step of epoch \(step.epoch), this stage is of epoch \(epoch)")
     }
     for slot in step.cleared where !histories.indices.contains(slot) {
+      throw WorkerError(.step, "slot \(slot) outside 0..<\(histories.count)")
+    }
+    for slot in step.forks.flatMap({ [$0.source, $0.target] })
+    where !histories.indices.contains(slot) {
       throw WorkerError(.step, "slot \(slot) outside 0..<\(histories.count)")
     }
     for row in step.rows {
@@ -158,6 +163,86 @@ package final class Stage {
     // A session that is replayed comes with its positions again.
     histories[row.slot].removeLast(max(0, histories[row.slot].count - row.position))
     histories[row.slot].append(row.token)
+  }
+}
+
+// MARK: - Prefixes and epochs
+
+extension Stage {
+  /// Makes a slot begin with positions that another one, or itself, holds.
+  private func take(_ fork: Fork) throws(WorkerError) {
+    do throws(ComputeError) {
+      if fork.source != fork.target {
+        try executable.copy(slot: fork.source, to: fork.target, count: fork.positionCount)
+      }
+      try executable.resume(slot: fork.target, at: fork.positionCount)
+    } catch {
+      throw WorkerError(.step, "slot \(fork.target) cannot begin with a prefix", underlying: error)
+    }
+    if isLast { histories[fork.target] = Array(histories[fork.source].prefix(fork.positionCount)) }
+  }
+
+  /// Returns the index of the cache that holds a layer's keys and values; nil if none does.
+  package func cacheIndex(ofLayer layer: Int) -> Int? {
+    executable.program.caches.firstIndex { $0.layer == layer }
+  }
+
+  /// Returns the keys and values that a slot's next rows can see.
+  ///
+  /// - Throws: `WorkerError` if the slot does not hold `count` positions of the layer.
+  package func export(layer: Int, slot: Int, count: Int) throws(WorkerError) -> CacheRows {
+    guard let index = cacheIndex(ofLayer: layer) else {
+      throw WorkerError(.prepare, "layer \(layer) has no keys and values here")
+    }
+    let cache = executable.program.caches[index]
+    // The row at `count` sees itself and window - 1 positions before it.
+    let first = cache.window.map { max(0, count - $0 + 1) } ?? 0
+    do {
+      return try executable.exportRows(
+        cache: index,
+        slot: slot,
+        positions: first..<max(first, count)
+      )
+    } catch {
+      throw WorkerError(.prepare, "slot \(slot) cannot be moved", underlying: error)
+    }
+  }
+
+  /// Puts keys and values from another worker in place.
+  ///
+  /// - Throws: `WorkerError` if they do not fit.
+  package func take(_ rows: CacheRows, slot: Int) throws(WorkerError) {
+    guard let index = cacheIndex(ofLayer: rows.layer) else {
+      throw WorkerError(.prepare, "layer \(rows.layer) has no keys and values here")
+    }
+    do {
+      try executable.importRows(rows, cache: index, slot: slot)
+    } catch {
+      throw WorkerError(.prepare, "slot \(slot) cannot be taken over", underlying: error)
+    }
+  }
+
+  /// Lets a slot go on where it was before the epoch.
+  ///
+  /// - Throws: `WorkerError` if keys and values are missing.
+  package func resume(_ state: SlotState) throws(WorkerError) {
+    guard histories.indices.contains(state.slot) else {
+      throw WorkerError(.prepare, "slot \(state.slot) outside 0..<\(histories.count)")
+    }
+    do {
+      try executable.resume(slot: state.slot, at: state.positionCount)
+    } catch {
+      throw WorkerError(.prepare, "slot \(state.slot) cannot go on", underlying: error)
+    }
+    histories[state.slot] = state.tokens
+  }
+
+  /// Forgets all slots but some.
+  package func clear(except kept: Set<Int>) {
+    for slot in histories.indices where !kept.contains(slot) {
+      executable.clear(slot: slot)
+      histories[slot] = []
+    }
   }
 }
 

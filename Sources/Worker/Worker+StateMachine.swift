@@ -13,6 +13,11 @@ package enum WorkerEvent: Sendable {
   /// The stage is in place and takes steps.
   case prepared(epoch: UInt32)
   case prepareFailed(epoch: UInt32, reason: String)
+  /// All keys and values of a move are sent and received.
+  case moved(Moved)
+  case moveFailed(epoch: UInt32, reason: String)
+  /// This epoch runs from now on.
+  case committed(epoch: UInt32)
   /// The user or the supervisor asks to stop.
   case stop
 }
@@ -22,6 +27,12 @@ package enum WorkerAction: Sendable {
   case send(Message)
   /// Compile the stage and put it in place, then say `prepared`.
   case prepare(Assign)
+  /// Move keys and values, then say `moved`.
+  case move(Move)
+  /// Put the epoch in place.
+  case commit(epoch: UInt32)
+  /// Let go of the epoch.
+  case abandon(epoch: UInt32)
   /// End the process: in good order, or with a reason.
   case exit(WorkerError?)
 }
@@ -50,6 +61,7 @@ package struct WorkerMachine {
   private var heartbeatInterval = Duration.milliseconds(250)
   private var assigned: Assign?
   private var preparedEpoch: UInt32?
+  private var runningEpoch: UInt32?
   private var loadFraction = 0.0
   private var actions: [WorkerAction] = []
 
@@ -90,6 +102,15 @@ package struct WorkerMachine {
       actions.append(
         .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
       )
+    case .moveFailed(let epoch, let reason):
+      // Also of a worker that is to lose all its layers, and so has no such assignment.
+      actions.append(
+        .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
+      )
+    case .moved(let moved): actions.append(.send(.moved(moved)))
+    case .committed(let epoch):
+      runningEpoch = epoch
+      hasNews = true
     case .stop:
       actions.append(.send(.goodbye(Goodbye(reason: "was asked to stop"))))
       exit(nil)
@@ -117,6 +138,9 @@ package struct WorkerMachine {
       preparedEpoch = nil
       loadFraction = 0
       actions.append(.prepare(assign))
+    case .move(let move): actions.append(.move(move))
+    case .commit(let commit): actions.append(.commit(epoch: commit.epoch))
+    case .abandon(let abandon): actions.append(.abandon(epoch: abandon.epoch))
     case .shutdown: exit(nil)
     default: break  // Heartbeat answers; anything else is not for a worker's control socket.
     }
@@ -157,12 +181,17 @@ package struct WorkerMachine {
     _ residentBytes: UInt64,
     _ now: ContinuousClock.Instant
   ) -> Heartbeat {
+    // While a stage is prepared beside the one that runs, the worker is as ready as before.
     let state: WorkerState =
-      if assigned == nil { .waiting } else if preparedEpoch == nil { .loading } else { .ready }
+      if assigned == nil { .waiting } else if preparedEpoch == nil, runningEpoch == nil {
+        .loading
+      } else {
+        .ready
+      }
     let running = counters.stepBegan.map { max(0, (now - $0) / .microseconds(1)) } ?? 0
     return Heartbeat(
       state: state,
-      epoch: assigned?.epoch ?? 0,
+      epoch: runningEpoch ?? assigned?.epoch ?? 0,
       loadFraction: loadFraction,
       steps: counters.steps,
       rows: counters.rows,

@@ -52,6 +52,8 @@ package final class WorkerLoop {
   private let context: ZeroMQContext
   private let control: Socket
   private let compute: ComputeLoop
+  /// Of the socket that results come from; random, so that only this worker's hello names it.
+  private let resultsIdentity: PeerID
   private let loads: Mailbox<WorkerEvent>
   private var computeThread: Thread?
   /// One an assignment; an earlier one may still run when the next begins.
@@ -69,11 +71,13 @@ package final class WorkerLoop {
     self.logger = logger
     context = try ZeroMQContext()
     control = try Socket(context, role: .dealer)
+    resultsIdentity = PeerID((0..<16).map { _ in UInt8.random(in: 1...255) })
     compute = try ComputeLoop(
       context: context,
       name: options.name,
       listen: options.listen,
       coordinator: options.coordinator,
+      identity: resultsIdentity,
       logger: logger
     )
     loads = try Mailbox()
@@ -110,7 +114,8 @@ package final class WorkerLoop {
       modelName: checkpoint.name,
       layerCount: checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
-      memoryBytes: ProcessMemory.total
+      memoryBytes: ProcessMemory.total,
+      resultsIdentity: resultsIdentity
     )
   }
 
@@ -125,7 +130,7 @@ package final class WorkerLoop {
       switch report {
       case .listening(let endpoint): return endpoint
       case .failed(let error): throw error
-      case .installed: break
+      case .installed, .moved, .moveFailed, .committed: break
       }
     }
     throw WorkerError(.system, "the data socket could not be bound", context: "\(options.listen)")
@@ -158,6 +163,10 @@ package final class WorkerLoop {
     for report in compute.reports.takeAll() {
       switch report {
       case .installed(let epoch): events.append(.prepared(epoch: epoch))
+      case .moved(let moved): events.append(.moved(moved))
+      case .moveFailed(let epoch, let reason):
+        events.append(.moveFailed(epoch: epoch, reason: reason))
+      case .committed(let epoch): events.append(.committed(epoch: epoch))
       case .failed(let error): throw error
       case .listening: break
       }
@@ -175,6 +184,9 @@ package final class WorkerLoop {
       switch action {
       case .send(let message): _ = try control.send(message)
       case .prepare(let assign): try prepare(assign)
+      case .move(let move): compute.commands.post(.move(move))
+      case .commit(let epoch): compute.commands.post(.commit(epoch: epoch))
+      case .abandon(let epoch): compute.commands.post(.abandon(epoch: epoch))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
       }
     }
@@ -190,7 +202,14 @@ package final class WorkerLoop {
     let loader = try Thread {
       do {
         let next = assign.nextEndpoint.isEmpty ? nil : try Endpoint(assign.nextEndpoint)
-        let stage = try Self.makeStage(assign, config, checkpoint, backend) { fraction in
+        let running = compute.running.withLock { $0 }
+        let stage = try Self.makeStage(
+          assign,
+          config,
+          checkpoint,
+          backend,
+          sharing: running?.stage.executable
+        ) { fraction in
           loads.post(.loadProgress(epoch: assign.epoch, fraction: fraction))
         }
         compute.commands.post(.install(StageTransfer(stage), next: next))
@@ -206,6 +225,7 @@ package final class WorkerLoop {
     _ config: ModelConfig,
     _ checkpoint: Checkpoint,
     _ backend: any Backend,
+    sharing running: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> Stage {
     let layers = assign.firstLayer..<max(assign.firstLayer, assign.endLayer)
@@ -226,6 +246,7 @@ package final class WorkerLoop {
       program,
       weights: checkpoint,
       limits: limits,
+      sharing: running,
       progress: progress
     )
     return Stage(

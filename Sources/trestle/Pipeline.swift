@@ -33,7 +33,10 @@ struct Pipeline {
           workerCount: workers.count
         )
       } else {
-        try Placement(cost: checkpoint.decodeCost, threads: workers.map(\.threads))
+        try Placement(
+          cost: checkpoint.decodeCost,
+          rates: workers.map { Double($0.threads) }
+        )
       }
     let most = checkpoint.config.contextTokens
     if let context = options.context, context > most {
@@ -110,6 +113,7 @@ extension ServedModel {
       name: checkpoint.name,
       fingerprint: checkpoint.fingerprint,
       config: checkpoint.config,
+      cost: checkpoint.decodeCost,
       tokenizer: tokenizer,
       template: template
     )

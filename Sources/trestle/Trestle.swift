@@ -24,7 +24,8 @@ struct Trestle: ParsableCommand {
     version: programVersion,
     subcommands: [
       UpCommand.self, RunCommand.self, StatusCommand.self, HealthCommand.self,
-      BenchCommand.self, PerplexityCommand.self, LogitsCommand.self, TokenizeCommand.self,
+      RebalanceCommand.self, DrainCommand.self, BenchCommand.self, PerplexityCommand.self,
+      LogitsCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, DoctorCommand.self, CoordinateCommand.self,
       WorkCommand.self,
     ]

@@ -61,6 +61,21 @@ final class FakeWorker {
     case failed(StepFailed)
   }
 
+  /// Keys and values on their way to another worker: the tokens they stand for.
+  typealias Rows = (endpoint: String, header: KVRows, payloads: [[Float]])
+
+  /// The layers of an epoch with their caches.
+  private struct Holding {
+    let assign: Assign
+    /// By layer and slot: the tokens whose keys and values are there.
+    var caches: [Int: [Int: [Int32]]] = [:]
+    var move: Move?
+    var imported = 0
+
+    /// The layers whose keys and values it keeps.
+    var layers: Set<Int> { Set((assign.firstLayer..<assign.endLayer).map(Harness.kvSource)) }
+  }
+
   let hello: Hello
   /// Its control socket, and the socket that its results come from.
   let control: PeerID
@@ -70,43 +85,126 @@ final class FakeWorker {
   var place: String?
   /// What it is asked to prepare, until it is done.
   var preparing: Assign?
-  var prepared: Assign?
-  /// Each slot's tokens.
-  private var slots: [Int: [Int32]] = [:]
+  private var running: Holding?
+  private var prepared: Holding?
+  /// The assignment it has prepared last, in place or not.
+  var lastPrepared: Assign? { (prepared ?? running)?.assign }
   /// Why the next step fails; nil if it does not.
   var nextFailure: FailureCode?
 
   init(_ hello: Hello, life: Int, model: FakeModel) {
-    self.hello = hello
+    var hello = hello
     self.model = model
     control = PeerID([0xC0, UInt8(life >> 8), UInt8(life & 255)])
     results = PeerID([0xD0, UInt8(life >> 8), UInt8(life & 255)])
+    hello.resultsIdentity = results
+    hello.dataEndpoint += ".\(life)"
+    self.hello = hello
   }
 
-  /// Puts the stage that is being prepared in place, and says so.
+  /// Puts the stage that is being prepared beside the one that runs, and says so.
   func finishPreparing() -> Message? {
     guard let assign = preparing else { return nil }
     preparing = nil
-    prepared = assign
-    slots = [:]
+    prepared = Holding(assign: assign)
     return .prepared(Prepared(epoch: assign.epoch))
   }
 
+  // MARK: Epochs
+
+  /// Returns what is sent to others.
+  func begin(_ move: Move) -> [Rows] {
+    let live = move.slots.filter { $0.positionCount > 0 }
+    if var next = prepared, next.assign.epoch == move.epoch {
+      next.move = move
+      for layer in next.layers {
+        for state in live {
+          guard let tokens = running?.caches[layer]?[state.slot] else { continue }
+          next.caches[layer, default: [:]][state.slot] = tokens
+        }
+      }
+      prepared = next
+    } else {
+      leaving = move
+    }
+    return move.exports.flatMap { export in
+      live.map { state in
+        let tokens = running?.caches[export.layer]?[state.slot] ?? []
+        let header = KVRows(
+          epoch: move.epoch,
+          layer: export.layer,
+          slot: state.slot,
+          positions: 0..<tokens.count
+        )
+        return (export.endpoint, header, [tokens.map { Float($0) }, []])
+      }
+    }
+  }
+
+  /// The move of a worker that holds no layers afterwards.
+  private var leaving: Move?
+
+  func take(_ header: KVRows, _ payloads: [[Float]]) {
+    guard prepared?.assign.epoch == header.epoch else { return }
+    prepared?.caches[header.layer, default: [:]][header.slot] = payloads[0].map { Int32($0) }
+    prepared?.imported += 1
+  }
+
+  /// Returns what it says when a move is complete, once.
+  func completeMove() -> Message? {
+    if let move = leaving {
+      leaving = nil
+      return .moved(Moved(epoch: move.epoch, sentBytes: 1))
+    }
+    guard let next = prepared, let move = next.move, next.imported == move.imports else {
+      return nil
+    }
+    prepared?.imported = -1
+    for layer in next.layers {
+      for state in move.slots where state.positionCount > 0 {
+        let count = next.caches[layer]?[state.slot]?.count ?? 0
+        guard count == state.positionCount else {
+          let reason = "layer \(layer), slot \(state.slot): \(count) of \(state.positionCount)"
+          return .prepareFailed(PrepareFailed(epoch: move.epoch, code: .step, message: reason))
+        }
+      }
+    }
+    return .moved(Moved(epoch: move.epoch, sentBytes: 1))
+  }
+
+  func commit(_ epoch: UInt32) {
+    guard epoch > running?.assign.epoch ?? 0 else { return }
+    guard prepared.map({ $0.assign.epoch == epoch }) ?? true else { return }
+    let live = Set(prepared?.move?.slots.map(\.slot) ?? [])
+    var next = prepared
+    next?.caches = prepared?.caches.mapValues { $0.filter { live.contains($0.key) } } ?? [:]
+    running = next
+    prepared = nil
+  }
+
+  func abandon(_ epoch: UInt32) {
+    if prepared?.assign.epoch == epoch { prepared = nil }
+    if leaving?.epoch == epoch { leaving = nil }
+  }
+
+  // MARK: Steps
+
   func run(_ step: Step) -> Outcome {
-    guard let prepared, step.epoch == prepared.epoch else {
+    if step.epoch == prepared?.assign.epoch { commit(step.epoch) }
+    guard let running, step.epoch == running.assign.epoch else {
       return fail(step, .step, "step of epoch \(step.epoch)")
     }
     if let failure = nextFailure {
       nextFailure = nil
       // A stage that cannot hand on has computed its part.
-      if failure == .handOff { _ = advance(step, prepared) }
+      if failure == .handOff { _ = advance(step, running.assign) }
       return fail(step, failure, "as the test wants")
     }
-    if let reason = advance(step, prepared) { return fail(step, .step, reason) }
+    if let reason = advance(step, running.assign) { return fail(step, .step, reason) }
     var next = step
-    next.stageMicroseconds.append(UInt64(10 + prepared.stage))
-    guard prepared.stage == prepared.stageCount - 1 else {
-      return .handOff(next, to: prepared.nextEndpoint)
+    next.stageMicroseconds.append(UInt64(10 + running.assign.stage))
+    guard running.assign.stage == running.assign.stageCount - 1 else {
+      return .handOff(next, to: running.assign.nextEndpoint)
     }
     let (results, logits) = answers(to: step)
     let done = StepDone(
@@ -130,30 +228,42 @@ final class FakeWorker {
     )
   }
 
-  /// Clears and fills the slots; returns why the step does not fit, and then has filled none.
+  /// Clears, forks and fills the slots; returns why the step does not fit, and then has filled none.
   private func advance(_ step: Step, _ assign: Assign) -> String? {
     guard step.rows.count <= assign.maxRows else { return "\(step.rows.count) rows" }
-    for slot in step.cleared { slots[slot] = nil }
-    var filled = slots
-    for row in step.rows {
-      guard (0..<assign.slots).contains(row.slot), row.position < assign.contextTokens else {
-        return "slot \(row.slot), position \(row.position) out of bounds"
+    guard var holding = running else { return "no layers" }
+    for layer in holding.layers {
+      var slots = holding.caches[layer] ?? [:]
+      for slot in step.cleared { slots[slot] = nil }
+      for fork in step.forks {
+        let tokens = slots[fork.source] ?? []
+        guard tokens.count >= fork.positionCount else {
+          return "slot \(fork.source) holds \(tokens.count), a fork wants \(fork.positionCount)"
+        }
+        slots[fork.target] = Array(tokens.prefix(fork.positionCount))
       }
-      let count = filled[row.slot]?.count ?? 0
-      guard count == row.position else {
-        return "slot \(row.slot) holds \(count) positions, the row is at \(row.position)"
+      for row in step.rows {
+        guard (0..<assign.slots).contains(row.slot), row.position < assign.contextTokens else {
+          return "slot \(row.slot), position \(row.position) out of bounds"
+        }
+        let count = slots[row.slot]?.count ?? 0
+        guard count == row.position else {
+          return "slot \(row.slot) holds \(count) positions, the row is at \(row.position)"
+        }
+        slots[row.slot, default: []].append(row.token)
       }
-      filled[row.slot, default: []].append(row.token)
+      holding.caches[layer] = slots
     }
-    slots = filled
+    running = holding
     return nil
   }
 
   private func answers(to step: Step) -> (results: [RowResult], logits: [Float]) {
     var results: [RowResult] = []
     var logits: [Float] = []
+    let slots = running.flatMap { holding in holding.layers.max().flatMap { holding.caches[$0] } }
     for row in step.rows {
-      let tokens = Array((slots[row.slot] ?? []).prefix(row.position + 1))
+      let tokens = Array((slots?[row.slot] ?? []).prefix(row.position + 1))
       var result = RowResult(
         slot: row.slot,
         position: row.position,

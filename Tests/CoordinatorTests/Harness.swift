@@ -37,6 +37,8 @@ final class Harness {
   private(set) var toWorker: [PeerID: [Message]] = [:]
   /// Steps on their way, by the endpoint they go to.
   private(set) var steps: [String: [Step]] = [:]
+  /// Keys and values on their way, by the endpoint they go to.
+  private(set) var rows: [String: [FakeWorker.Rows]] = [:]
   private var firstStage: String?
   /// What clients have got, and in what order the answers came.
   private var outcomes: [Request: Outcome] = [:]
@@ -97,6 +99,7 @@ final class Harness {
       }
       sentSteps.append(step)
       steps[firstStage ?? "nowhere", default: []].append(step)
+    case .release: break
     case .kill(let name):
       killed.append(name)
       workers.removeAll { $0.place == name }
@@ -129,11 +132,9 @@ final class Harness {
   @discardableResult
   func start(_ hello: Hello) -> FakeWorker {
     lives += 1
-    var hello = hello
-    hello.dataEndpoint += ".\(lives)"
     let worker = FakeWorker(hello, life: lives, model: model)
     workers.append(worker)
-    post(.hello(hello), from: worker.control)
+    post(.hello(worker.hello), from: worker.control)
     return worker
   }
 
@@ -172,10 +173,32 @@ final class Harness {
     switch message {
     case .welcome(let welcome): worker.place = welcome.name
     case .assign(let assign): worker.preparing = assign
+    case .move(let move):
+      for outgoing in worker.begin(move) { rows[outgoing.endpoint, default: []].append(outgoing) }
+      completeMove(worker)
+    case .commit(let commit): worker.commit(commit.epoch)
+    case .abandon(let abandon): worker.abandon(abandon.epoch)
     case .refused, .shutdown: crash(worker)
     default: break
     }
   }
+
+  private func completeMove(_ worker: FakeWorker) {
+    if let message = worker.completeMove() { post(message, from: worker.control) }
+  }
+
+  /// Lets the next keys and values reach the worker behind an endpoint.
+  func deliverRows(_ endpoint: String) {
+    guard var queue = rows[endpoint], !queue.isEmpty else { return }
+    let next = queue.removeFirst()
+    rows[endpoint] = queue.isEmpty ? nil : queue
+    guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
+    worker.take(next.header, next.payloads)
+    completeMove(worker)
+  }
+
+  /// Drops all steps that are on their way.
+  func loseSteps() { steps = [:] }
 
   /// Lets a worker say that its layers are prepared.
   func finishPreparing(_ worker: FakeWorker) {
@@ -216,6 +239,8 @@ final class Harness {
         deliver(toWorker: peer)
       } else if let worker = workers.first(where: { $0.preparing != nil }) {
         finishPreparing(worker)
+      } else if let endpoint = rows.keys.min() {
+        deliverRows(endpoint)
       } else if computing, let endpoint = steps.keys.min() {
         compute(endpoint)
       } else {

@@ -28,6 +28,9 @@ extension Harness {
     return limits
   }
 
+  /// The layer whose keys and values a layer reads.
+  static func kvSource(_ layer: Int) -> Int { layer == 5 ? 1 : layer }
+
   static func served(
     vocabularySize: Int = 64,
     ends: [Int32] = [1],
@@ -36,13 +39,16 @@ extension Harness {
       GemmaError(.template, "the model has no chat template")
     )
   ) -> ServedModel {
-    let layer = LayerRecord(
-      attention: .full,
-      rope: LayerRecord.RopeParameters(theta: 10_000),
-      kvSource: 0,
-      feedForwardSize: 8,
-      sparsityDeviations: nil
-    )
+    // The last layer shares the keys and values of the first but one, as Gemma 3n's do.
+    let layers = (0..<6).map { layer in
+      LayerRecord(
+        attention: .full,
+        rope: LayerRecord.RopeParameters(theta: 10_000),
+        kvSource: kvSource(layer),
+        feedForwardSize: 8,
+        sparsityDeviations: nil
+      )
+    }
     let config = ModelConfig(
       architecture: .gemma3,
       vocabularySize: vocabularySize,
@@ -58,13 +64,14 @@ extension Harness {
       finalSoftcap: nil,
       bosToken: 2,
       eosTokens: ends,
-      layers: Array(repeating: layer, count: 6),
+      layers: layers,
       gemma3n: nil
     )
     return ServedModel(
       name: "tiny",
       fingerprint: fingerprint,
       config: config,
+      cost: DecodeCost(layers: Array(repeating: 1, count: config.layers.count), head: 1),
       tokenizer: tokenizer,
       template: template
     )
@@ -83,7 +90,8 @@ extension Harness {
       modelName: "tiny",
       layerCount: 6,
       dataEndpoint: "ipc://\(name.isEmpty ? "worker" : name)",
-      memoryBytes: 1 << 30
+      memoryBytes: 1 << 30,
+      resultsIdentity: PeerID([0xD0])
     )
   }
 

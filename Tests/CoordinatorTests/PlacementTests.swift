@@ -49,27 +49,26 @@ import Testing
   }
 
   @Test func `more devices than layers, or none, are refused`() {
-    for threads in [[], [1, 1, 1, 1]] {
+    for threads in [[], [1, 1, 1, 1]] as [[Double]] {
       let message = refusal { () throws(CoordinatorError) in
-        try Placement(cost: even(3), threads: threads)
+        try Placement(cost: even(3), rates: threads)
       }
       #expect(message?.contains("\(threads.count) devices for 3 layers") == true)
     }
   }
 
   @Test func `equal threads share equal layers evenly, unequal ones in proportion`() throws {
-    #expect(counts(try Placement(cost: even(30), threads: [1, 1, 1])) == [10, 10, 10])
-    #expect(counts(try Placement(cost: even(30), threads: [2, 1])) == [20, 10])
-    #expect(counts(try Placement(cost: even(4), threads: [100, 1, 1])) == [2, 1, 1])
-    #expect(counts(try Placement(cost: even(2), threads: [0, 0])) == [1, 1])
+    #expect(counts(try Placement(cost: even(30), rates: [1, 1, 1])) == [10, 10, 10])
+    #expect(counts(try Placement(cost: even(30), rates: [2, 1])) == [20, 10])
+    #expect(counts(try Placement(cost: even(4), rates: [100, 1, 1])) == [2, 1, 1])
   }
 
   @Test func `large logits leave fewer layers to the last stage`() throws {
     let cost = DecodeCost(layers: Array(repeating: 1, count: 18), head: 4)
-    #expect(counts(try Placement(cost: cost, threads: [1, 1])) == [11, 7])
+    #expect(counts(try Placement(cost: cost, rates: [1, 1])) == [11, 7])
     let huge = DecodeCost(layers: Array(repeating: 1, count: 18), head: 48)
-    #expect(counts(try Placement(cost: huge, threads: [1, 1, 1])).sorted() == [1, 8, 9])
-    #expect(counts(try Placement(cost: huge, threads: [1, 1, 1])).last == 1)
+    #expect(counts(try Placement(cost: huge, rates: [1, 1, 1])).sorted() == [1, 8, 9])
+    #expect(counts(try Placement(cost: huge, rates: [1, 1, 1])).last == 1)
   }
 
   @Test(.seeded(default: 61)) func `no other split has a faster slowest stage`() throws {
@@ -77,25 +76,25 @@ import Testing
     for _ in 0..<fuzzIterations(default: 300) {
       let layerCount = Int.random(in: 1...9, using: &random)
       let threads = (0..<Int.random(in: 1...min(layerCount, 4), using: &random)).map { _ in
-        Int.random(in: 1...8, using: &random)
+        Double(Int.random(in: 1...8, using: &random))
       }
       let cost = DecodeCost(
         layers: (0..<layerCount).map { _ in Double.random(in: 0...4, using: &random) },
         head: Double.random(in: 0...20, using: &random)
       )
-      let split = counts(try Placement(cost: cost, threads: threads))
+      let split = counts(try Placement(cost: cost, rates: threads))
       let best = everySplit(of: layerCount, into: threads.count)
         .map { slowest($0, cost, threads) }.min()
       #expect(slowest(split, cost, threads) == best, "\(threads) → \(split) of \(cost)")
     }
   }
 
-  private func slowest(_ split: [Int], _ cost: DecodeCost, _ threads: [Int]) -> Double {
+  private func slowest(_ split: [Int], _ cost: DecodeCost, _ threads: [Double]) -> Double {
     var layers = cost.layers[...]
     return zip(split.indices, split).map { stage, count in
       let head = stage == split.count - 1 ? cost.head : 0
       defer { layers = layers.dropFirst(count) }
-      return layers.prefix(count).reduce(head, +) / Double(threads[stage])
+      return layers.prefix(count).reduce(head, +) / threads[stage]
     }.max() ?? 0
   }
 

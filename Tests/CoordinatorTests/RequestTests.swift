@@ -160,9 +160,13 @@ import Wire
     let first = harness.sentSteps.first { $0.rows.contains { $0.token == 7 } }
     #expect(first?.cleared == [0])
     #expect(first?.rows.first?.position == 0)
-    // When nobody is left, the memory is given back all the same.
+    // When nobody has come for long, the memory is given back all the same.
+    let count = harness.sentSteps.count
+    harness.pass(.seconds(601), times: 1202)
+    #expect(harness.sentSteps.count == count + 1)
     #expect(harness.sentSteps.last?.rows.isEmpty == true)
     #expect(harness.sentSteps.last?.cleared == [0])
+    harness.settle()
     #expect(harness.machine.inFlight.isEmpty)
   }
 
@@ -205,7 +209,7 @@ import Wire
     harness.settle()
     #expect(harness.machine.sessions.isEmpty)
     #expect(harness.machine.queue.isEmpty && harness.machine.turns.isEmpty)
-    #expect(harness.machine.freeSlots.sorted() == [0, 1])
+    #expect(harness.machine.slots.free.sorted() == [0, 1])
     let want = harness.model.continuation(of: [7], Harness.sampling(), count: 5)
     #expect(harness.outcome(client: 2).tokens == want)
   }

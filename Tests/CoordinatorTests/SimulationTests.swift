@@ -1,6 +1,6 @@
 // Coordinator and workers on a network that a seed drives: workers are lost at any point and join in
-// any order, results come twice or too late, steps are not taken or fail. What every client gets is
-// what it would have got had nothing happened.
+// any order, layers are moved while they compute, results come twice, too late or as nonsense, steps
+// are not taken, vanish or fail. What every client gets is what it would have got had nothing happened.
 
 import Foundation
 import Gemma
@@ -19,6 +19,7 @@ private struct Simulation {
   var requests: [Message] = []
   var nextRequest = 0
   var faultsLeft: Int
+  var movesLeft: Int
   /// Whether a supervisor tells of processes that end; else silence does.
   let isSupervised: Bool
   /// Processes that have ended and of which the coordinator does not know yet.
@@ -26,7 +27,7 @@ private struct Simulation {
 
   init(seed: UInt64, tokenizer: Tokenizer) {
     var random = SeededRandom(seed)
-    let plan = Harness.plan(Int.random(in: 1...3, using: &random))
+    let plan = Self.randomPlan(&random)
     var limits = Harness.limits(
       context: 40,
       slots: Int.random(in: 1...3, using: &random),
@@ -37,6 +38,7 @@ private struct Simulation {
     harness = Harness(plan: plan, limits: limits, served: served)
     undisturbed = Harness(plan: plan, limits: limits, served: served)
     faultsLeft = Int.random(in: 1...5, using: &random)
+    movesLeft = Int.random(in: 0...5, using: &random)
     isSupervised = Bool.random(using: &random)
     self.random = random
     for request in 0..<Int.random(in: 2...4, using: &self.random) {
@@ -44,10 +46,30 @@ private struct Simulation {
     }
   }
 
-  private mutating func makeRequest(_ request: UInt64) -> Message {
-    let tokens = (0..<Int.random(in: 1...9, using: &random)).map { _ in
-      Int32.random(in: 3..<64, using: &random)
+  /// The six layers on one to three workers.
+  private static func randomPlan(_ random: inout SeededRandom) -> [PlannedWorker] {
+    let ends = Set(
+      (0..<Int.random(in: 0...2, using: &random)).map { _ in
+        Int.random(in: 1...5, using: &random)
+      }
+    )
+    let cuts = [0] + ends.sorted() + [6]
+    return zip(cuts, cuts.dropFirst()).enumerated().map { index, cut in
+      PlannedWorker(name: "cpu\(index)", device: "cpu", layers: cut.0..<cut.1)
     }
+  }
+
+  /// Prompts that often begin alike, so that prefixes are taken over.
+  private mutating func makeTokens() -> [Int32] {
+    let count = Int.random(in: 1...9, using: &random)
+    let shared = Bool.random(using: &random) ? Int.random(in: 0...count, using: &random) : 0
+    return (0..<count).map { index in
+      index < shared ? Int32(10 + index) : Int32.random(in: 3..<64, using: &random)
+    }
+  }
+
+  private mutating func makeRequest(_ request: UInt64) -> Message {
+    let tokens = makeTokens()
     switch Int.random(in: 0..<6, using: &random) {
     case 0: return Harness.evaluate(tokens, .logits, request: request)
     case 1:
@@ -78,14 +100,16 @@ private struct Simulation {
     for _ in 0..<20_000 {
       move()
       let isOver = requests.indices.allSatisfy { harness.outcome(UInt64($0)).isOver }
-      if isOver, harness.steps.isEmpty, harness.toCoordinator.isEmpty { return true }
+      if isOver, harness.steps.isEmpty, harness.toCoordinator.isEmpty, harness.machine.move == nil {
+        return true
+      }
     }
     return false
   }
 
   /// Lets one thing happen.
   private mutating func move() {
-    switch Int.random(in: 0..<24, using: &random) {
+    switch Int.random(in: 0..<26, using: &random) {
     case 0..<7:
       if let peer = pick(harness.toCoordinator.keys.sorted { $0.description < $1.description }) {
         harness.deliver(from: peer)
@@ -101,8 +125,10 @@ private struct Simulation {
       }
     case 19: startWorker()
     case 20: reportExit()
-    case 21: harness.pass(isSupervised ? .milliseconds(250) : .seconds(2))
-    case 22:
+    case 21: harness.pass(isSupervised ? .milliseconds(250) : .milliseconds(900))
+    case 22: if let endpoint = pick(harness.rows.keys.sorted()) { harness.deliverRows(endpoint) }
+    case 23: if movesLeft > 0 { rebalance() }
+    case 24:
       if nextRequest < requests.count {
         harness.ask(requests[nextRequest])
         nextRequest += 1
@@ -115,10 +141,31 @@ private struct Simulation {
     elements.randomElement(using: &random)
   }
 
+  /// Asks for another placement, of the workers there are or one fewer.
+  private mutating func rebalance() {
+    movesLeft -= 1
+    let request = UInt64(100 + movesLeft)
+    let names = harness.machine.workerOrder
+    guard Int.random(in: 0..<4, using: &random) > 0 else {
+      let drained = names.count > 1 ? pick(names) : nil
+      if let drained, !isSupervised {
+        harness.ask(.drain(Drain(request: request, worker: drained)), client: 2)
+      } else {
+        harness.ask(.rebalance(Rebalance(request: request, split: [])), client: 2)
+      }
+      return
+    }
+    // Legal ones for the most part, with workers that stand by.
+    var split = names.map { _ in 0 }
+    for _ in 0..<6 { split[Int.random(in: 0..<split.count, using: &random)] += 1 }
+    harness.ask(.rebalance(Rebalance(request: request, split: split)), client: 2)
+  }
+
   private mutating func startWorker() {
     let names = harness.machine.plan.map(\.name)
     guard isSupervised else {
-      if harness.workers.count < names.count { harness.start(Harness.hello("")) }
+      // Now and then one more than there are places.
+      if harness.workers.count < 4 { harness.start(Harness.hello("")) }
       return
     }
     let missing = names.filter { name in
@@ -135,7 +182,22 @@ private struct Simulation {
   private mutating func fault() {
     faultsLeft -= 1
     guard let worker = pick(harness.workers) else { return }
-    switch Int.random(in: 0..<10, using: &random) {
+    switch Int.random(in: 0..<13, using: &random) {
+    case 10: harness.loseSteps()
+    case 11:
+      let sequence = harness.machine.inFlight.keys.max() ?? 0
+      let epoch = harness.machine.epoch
+      let result = RowResult(slot: 0, position: 3, token: 5, logProbability: 0)
+      let done = StepDone(
+        epoch: epoch,
+        sequence: sequence,
+        results: [result],
+        stageMicroseconds: []
+      )
+      harness.post(.stepDone(done), from: worker.results)
+    case 12:
+      let error = WireError(.malformed, "garbage")
+      for _ in 0..<3 { harness.handle(.malformed(from: worker.control, error)) }
     case 0..<4: end(worker)
     case 4:
       harness.post(.goodbye(Goodbye(reason: "was asked to stop")), from: worker.control)
@@ -196,14 +258,21 @@ private struct Simulation {
       let ends = simulation.run()
       let harness = simulation.harness
       epochs += Int(harness.machine.epoch)
-      #expect(ends, "the requests never end (TRESTLE_SEED=\(seed) replays this)")
+      #expect(
+        ends,
+        """
+        the requests never end (TRESTLE_SEED=\(seed) replays this): \(harness.machine.phase), \
+        \(CoordinatorMachine.text(harness.machine.plan)), \(harness.machine.workers.keys.sorted()), \
+        \(harness.notes.suffix(3).map(\.message)), \(harness.failures)
+        """
+      )
       for request in simulation.requests.indices {
         if let complaint = simulation.complaint(UInt64(request)) {
           Issue.record("request \(request): \(complaint) (TRESTLE_SEED=\(seed) replays this)")
         }
       }
       let slots = Array(0..<harness.machine.limits.slots)
-      #expect(harness.machine.freeSlots.sorted() == slots, "TRESTLE_SEED=\(seed) replays this")
+      #expect(harness.machine.slots.free.sorted() == slots, "TRESTLE_SEED=\(seed) replays this")
       #expect(harness.failures.isEmpty, "TRESTLE_SEED=\(seed) replays this")
     }
     // The faults have had effect: the mean run saw more than one epoch.

@@ -127,14 +127,31 @@ import Wire
     harness.start(Harness.hello("cpu0"))
     harness.settle()
     let late = [
-      harness.start(Harness.hello("cpu0")), harness.start(Harness.hello("gpu7")),
-      harness.start(Harness.hello("", device: "npu")),
+      harness.start(Harness.hello("cpu0")), harness.start(Harness.hello("cpu1", device: "npu")),
     ]
     harness.settle()
-    #expect(late.map { refusal(harness, $0)?.code } == [.busy, .busy, .busy])
-    #expect(refusal(harness, late[1])?.message.contains("none is called gpu7") == true)
-    #expect(refusal(harness, late[2])?.message.contains("npu") == true)
+    #expect(late.map { refusal(harness, $0)?.code } == [.name, .placement])
+    #expect(refusal(harness, late[0])?.message.contains("cpu0 is here already") == true)
+    #expect(refusal(harness, late[1])?.message.contains("the place of a cpu worker") == true)
     #expect(harness.machine.workers.count == 1)
+  }
+
+  @Test func `workers without a place stand by, under a name of their own`() {
+    let harness = Harness()
+    let spare = harness.start(Harness.hello("gpu7"))
+    let nameless = harness.start(Harness.hello("", device: "npu"))
+    harness.settle()
+    #expect([spare.place, nameless.place] == ["gpu7", "npu0"])
+    #expect(harness.machine.phase == .gathering)
+    harness.serve()
+    #expect(harness.readyCount == 1)
+    #expect(assigns(harness, spare).isEmpty && assigns(harness, nameless).isEmpty)
+    // Their loss disturbs nobody.
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    harness.handle(.workerExited(name: "gpu7", how: "died", willRestart: false))
+    harness.settle()
+    #expect(harness.machine.epoch == 1)
+    #expect(harness.outcome().finished != nil)
   }
 
   @Test func `a hello that is repeated before its answer came is welcomed again`() {
@@ -223,19 +240,19 @@ import Wire
   @Test func `a silent worker is ended and awaited; the others are not`() {
     let harness = Harness()
     harness.serve()
-    harness.pass(.seconds(10), times: 20, silent: ["cpu1"])
+    harness.pass(.seconds(2), times: 8, silent: ["cpu1"])
     #expect(harness.killed.isEmpty)
-    harness.pass(.seconds(1), silent: ["cpu1"])
+    harness.pass(.milliseconds(250), silent: ["cpu1"])
     #expect(harness.killed == ["cpu1"])
     #expect(harness.machine.phase == .gathering)
     harness.start(Harness.hello("cpu1"))
     harness.settle()
     #expect(harness.readyCount == 2)
     #expect(harness.machine.epoch == 2)
-    #expect(harness.worker("cpu0")?.prepared?.epoch == 2)
+    #expect(harness.worker("cpu0")?.lastPrepared?.epoch == 2)
     // The place of the new one is where the first hands on to now.
     let endpoint = harness.worker("cpu1")?.hello.dataEndpoint
-    #expect(harness.worker("cpu0")?.prepared?.nextEndpoint == endpoint)
+    #expect(harness.worker("cpu0")?.lastPrepared?.nextEndpoint == endpoint)
   }
 
   @Test func `a process that ended and will be restarted is awaited`() throws {
@@ -252,12 +269,132 @@ import Wire
     #expect(harness.connected[0] != harness.connected[1])
   }
 
-  @Test func `a process that will not be restarted ends everything, with its reason`() {
+  @Test func `a process that cannot even start ends everything, with its reason`() {
     let harness = Harness()
-    harness.serve()
     harness.handle(.workerExited(name: "cpu0", how: "exited with status 1", willRestart: false))
     #expect(harness.failures.count == 1)
     #expect(harness.failures.first?.message == "worker cpu0 exited with status 1")
+  }
+
+  @Test func `the layers of a process that will not be restarted go to the others`() {
+    let harness = Harness(plan: Harness.plan(3))
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    harness.settle(computing: false)
+    harness.crash(harness.workers[1])
+    harness.handle(.workerExited(name: "cpu1", how: "exited with status 1", willRestart: false))
+    harness.settle()
+    #expect(harness.failures.isEmpty)
+    #expect(harness.machine.plan.map(\.name) == ["cpu0", "cpu2"])
+    #expect(harness.machine.plan.map(\.layers) == [0..<3, 3..<6])
+    let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
+    #expect(harness.outcome().tokens == want)
+  }
+
+  @Test func `layers that no worker has the memory for are refused in so many words`() {
+    let harness = Harness(plan: Harness.plan(2))
+    for name in ["cpu0", "cpu1"] {
+      var hello = Harness.hello(name)
+      hello.memoryBytes = 4
+      harness.start(hello)
+    }
+    harness.settle()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    harness.crash(harness.workers[1])
+    harness.handle(.workerExited(name: "cpu1", how: "exited with status 1", willRestart: false))
+    #expect(harness.outcome().failed?.code == .lost)
+    #expect(harness.outcome().failed?.message.contains("too little memory: cpu0") == true)
+    #expect(harness.failures.count == 1)
+  }
+
+  @Test
+  func `with every worker gone, requests fail when patience ends, and the next worker serves`() {
+    let harness = Harness(plan: Harness.plan(1))
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    harness.crash(harness.workers[0])
+    harness.pass(.seconds(30), times: 60)
+    #expect(harness.outcome().failed == nil)
+    harness.pass(.seconds(5), times: 10)
+    #expect(harness.outcome().failed?.code == .lost)
+    #expect(harness.outcome().failed?.message.contains("no worker has returned") == true)
+    #expect(harness.failures.isEmpty)
+    harness.start(Harness.hello(""))
+    harness.settle()
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 2))
+    harness.settle()
+    #expect(harness.outcome(2).finished != nil)
+  }
+
+  @Test func `steps that vanish are sent again in another epoch`() {
+    let harness = Harness()
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    // The step reaches nobody, and nobody computes.
+    harness.loseSteps()
+    harness.pass(.seconds(4), times: 16)
+    #expect(harness.machine.epoch == 1)
+    harness.pass(.seconds(2), times: 8)
+    harness.settle()
+    #expect(harness.machine.epoch == 2)
+    #expect(harness.outcome().finished != nil)
+  }
+
+  @Test func `a worker that hangs in a step is ended`() {
+    let harness = Harness()
+    harness.serve()
+    var heartbeat = Harness.heartbeat()
+    heartbeat.stepInProgressMicroseconds = 121_000_000
+    harness.post(.heartbeat(heartbeat), from: harness.workers[1].control)
+    harness.settle()
+    harness.handle(.tick)
+    #expect(harness.killed == ["cpu1"])
+  }
+
+  @Test func `results that make no sense end the worker, and nobody sees them`() {
+    let harness = Harness()
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    let last = harness.workers[1]
+    let result = RowResult(slot: 0, position: 1, token: 64, logProbability: 0)
+    let done = StepDone(epoch: 1, sequence: 1, results: [result], stageMicroseconds: [1, 1])
+    harness.post(.stepDone(done), from: last.results)
+    harness.deliver(from: last.results)
+    #expect(harness.killed == ["cpu1"])
+    #expect(harness.outcome().tokens.isEmpty)
+    #expect(harness.notes.last { $0.isWarning }?.metadata["reason"]?.contains("token 64") == true)
+  }
+
+  @Test func `results from anybody else are dropped and counted`() {
+    let harness = Harness()
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    let result = RowResult(slot: 0, position: 1, token: 9, logProbability: 0)
+    let done = StepDone(epoch: 1, sequence: 1, results: [result], stageMicroseconds: [1, 1])
+    harness.handle(.message(.stepDone(done), from: PeerID([0xEE]), payloads: []))
+    #expect(harness.machine.protocolErrors == 1)
+    #expect(harness.outcome().tokens.isEmpty)
+    harness.settle()
+    let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
+    #expect(harness.outcome().tokens == want)
+  }
+
+  @Test func `a worker that keeps sending malformed messages is ended`() {
+    let harness = Harness()
+    harness.serve()
+    for _ in 0..<3 {
+      let error = WireError(.malformed, "no message")
+      harness.handle(.malformed(from: harness.workers[0].control, error))
+    }
+    #expect(harness.killed == ["cpu0"])
+  }
+
+  @Test func `a coordinator that stood still itself blames nobody`() {
+    let harness = Harness()
+    harness.serve()
+    harness.now += .seconds(3600)
+    harness.handle(.tick)
+    #expect(harness.killed.isEmpty)
   }
 
   @Test func `a worker that says goodbye is awaited`() {

@@ -41,7 +41,7 @@ import Wire
       ([good, [0, 0, 128]], .truncated, "3 bytes"),
       ([good, [0, 0, 128, 63], [9]], .truncated, "payload 1 has 1 bytes"),
       ([good] + Array(repeating: [], count: 65), .oversized, "more than 64"),
-      ([[0x08, 0x02]], .version, "protocol 2"),
+      ([[0x08, 0x63]], .version, "protocol 99"),
       ([good, good, good], .truncated, "payload 0"),
     ]
     try withRouter { router, endpoint in

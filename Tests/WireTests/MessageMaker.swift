@@ -78,17 +78,24 @@ extension MessageMaker {
       .stepDone(stepDone()),
       .stepFailed(stepFailed()),
       .goodbye(goodbye()),
+      .moved(moved()),
       .welcome(welcome()),
       .refused(refused()),
       .assign(assign()),
       .shutdown(shutdown()),
       .heartbeatAck(heartbeatAck()),
+      .move(move()),
+      .commit(Commit(epoch: number(0 ... .max))),
+      .abandon(Abandon(epoch: number(0 ... .max))),
       .step(step()),
+      .kvRows(kvRows()),
       .generate(generate()),
       .evaluate(evaluate()),
       .cancel(cancel()),
       .statusRequest(statusRequest()),
       .healthRequest(healthRequest()),
+      .rebalance(rebalance()),
+      .drain(drain()),
       .accepted(accepted()),
       .delta(delta()),
       .finished(finished()),
@@ -96,6 +103,7 @@ extension MessageMaker {
       .requestFailed(requestFailed()),
       .statusReply(statusReply()),
       .healthReply(healthReply()),
+      .rebalanced(rebalanced()),
     ]
   }
 }
@@ -114,7 +122,62 @@ extension MessageMaker {
       modelName: text(Limits.nameBytes),
       layerCount: integer(Limits.layers),
       dataEndpoint: text(Limits.endpointBytes),
-      memoryBytes: number(0 ... .max)
+      memoryBytes: number(0 ... .max),
+      resultsIdentity: identity()
+    )
+  }
+
+  mutating func identity() -> PeerID {
+    let count = Int.random(in: 1...255, using: &random)
+    return PeerID((0..<count).map { _ in UInt8.random(in: 1...255, using: &random) })
+  }
+
+  mutating func moved() -> Moved {
+    Moved(epoch: number(0 ... .max), sentBytes: number(0 ... .max))
+  }
+
+  mutating func move() -> Move {
+    Move(
+      epoch: number(0 ... .max),
+      slots: list { maker in
+        SlotState(
+          slot: maker.integer(Limits.slots),
+          positionCount: maker.integer(Limits.positions),
+          tokens: maker.list { $0.number(0 ... .max) }
+        )
+      },
+      exports: list {
+        KVExport(layer: $0.integer(Limits.layers), endpoint: $0.text(Limits.endpointBytes))
+      },
+      imports: integer(Limits.kvMessages)
+    )
+  }
+
+  mutating func kvRows() -> KVRows {
+    let end = integer(Limits.positions)
+    return KVRows(
+      epoch: number(0 ... .max),
+      layer: integer(Limits.layers),
+      slot: integer(Limits.slots),
+      positions: Int.random(in: 0...end, using: &random)..<end
+    )
+  }
+
+  mutating func rebalance() -> Rebalance {
+    Rebalance(request: number(0 ... .max), split: list { $0.integer(Limits.layers) })
+  }
+
+  mutating func drain() -> Drain {
+    Drain(request: number(0 ... .max), worker: text(Limits.nameBytes))
+  }
+
+  mutating func rebalanced() -> Rebalanced {
+    Rebalanced(
+      request: number(0 ... .max),
+      epoch: number(0 ... .max),
+      layersMoved: integer(Limits.layers),
+      kvBytesMoved: number(0 ... .max),
+      pauseMicroseconds: number(0 ... .max)
     )
   }
 
@@ -244,6 +307,13 @@ extension MessageMaker {
       epoch: number(0 ... .max),
       sequence: number(0 ... .max),
       cleared: list { $0.integer(Limits.slots) },
+      forks: list {
+        Fork(
+          source: $0.integer(Limits.slots),
+          target: $0.integer(Limits.slots),
+          positionCount: $0.integer(Limits.positions)
+        )
+      },
       rows: list { $0.stepRow() },
       stageMicroseconds: list { $0.number(0 ... .max) }
     )

@@ -20,7 +20,8 @@ private struct Bench {
     modelName: "tiny",
     layerCount: 14,
     dataEndpoint: "ipc:///run/trestle/data",
-    memoryBytes: 1 << 30
+    memoryBytes: 1 << 30,
+    resultsIdentity: PeerID([0xD0])
   )
 
   static func assign(epoch: UInt32) -> Assign {

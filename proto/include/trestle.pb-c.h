@@ -28,9 +28,17 @@ typedef struct Trestle__Welcome Trestle__Welcome;
 typedef struct Trestle__Refused Trestle__Refused;
 typedef struct Trestle__HeartbeatAck Trestle__HeartbeatAck;
 typedef struct Trestle__Assign Trestle__Assign;
+typedef struct Trestle__SlotState Trestle__SlotState;
+typedef struct Trestle__KVExport Trestle__KVExport;
+typedef struct Trestle__Move Trestle__Move;
+typedef struct Trestle__Moved Trestle__Moved;
+typedef struct Trestle__Commit Trestle__Commit;
+typedef struct Trestle__Abandon Trestle__Abandon;
 typedef struct Trestle__Shutdown Trestle__Shutdown;
 typedef struct Trestle__Sampling Trestle__Sampling;
 typedef struct Trestle__StepRow Trestle__StepRow;
+typedef struct Trestle__Fork Trestle__Fork;
+typedef struct Trestle__KVRows Trestle__KVRows;
 typedef struct Trestle__Step Trestle__Step;
 typedef struct Trestle__Generate Trestle__Generate;
 typedef struct Trestle__TokenList Trestle__TokenList;
@@ -38,6 +46,8 @@ typedef struct Trestle__Evaluate Trestle__Evaluate;
 typedef struct Trestle__Cancel Trestle__Cancel;
 typedef struct Trestle__StatusRequest Trestle__StatusRequest;
 typedef struct Trestle__HealthRequest Trestle__HealthRequest;
+typedef struct Trestle__Rebalance Trestle__Rebalance;
+typedef struct Trestle__Drain Trestle__Drain;
 typedef struct Trestle__Accepted Trestle__Accepted;
 typedef struct Trestle__Delta Trestle__Delta;
 typedef struct Trestle__RequestTiming Trestle__RequestTiming;
@@ -49,6 +59,7 @@ typedef struct Trestle__WorkerStatus Trestle__WorkerStatus;
 typedef struct Trestle__StatusReply Trestle__StatusReply;
 typedef struct Trestle__WorkerHealth Trestle__WorkerHealth;
 typedef struct Trestle__HealthReply Trestle__HealthReply;
+typedef struct Trestle__Rebalanced Trestle__Rebalanced;
 
 
 /* --- enums --- */
@@ -309,24 +320,32 @@ typedef enum {
   TRESTLE__ENVELOPE__BODY_STEP_DONE = 14,
   TRESTLE__ENVELOPE__BODY_STEP_FAILED = 15,
   TRESTLE__ENVELOPE__BODY_GOODBYE = 16,
+  TRESTLE__ENVELOPE__BODY_MOVED = 17,
   TRESTLE__ENVELOPE__BODY_WELCOME = 20,
   TRESTLE__ENVELOPE__BODY_REFUSED = 21,
   TRESTLE__ENVELOPE__BODY_ASSIGN = 22,
   TRESTLE__ENVELOPE__BODY_SHUTDOWN = 23,
   TRESTLE__ENVELOPE__BODY_HEARTBEAT_ACK = 24,
+  TRESTLE__ENVELOPE__BODY_MOVE = 25,
+  TRESTLE__ENVELOPE__BODY_COMMIT = 26,
+  TRESTLE__ENVELOPE__BODY_ABANDON = 27,
   TRESTLE__ENVELOPE__BODY_STEP = 30,
+  TRESTLE__ENVELOPE__BODY_KV_ROWS = 31,
   TRESTLE__ENVELOPE__BODY_GENERATE = 40,
   TRESTLE__ENVELOPE__BODY_EVALUATE = 41,
   TRESTLE__ENVELOPE__BODY_CANCEL = 42,
   TRESTLE__ENVELOPE__BODY_STATUS_REQUEST = 43,
   TRESTLE__ENVELOPE__BODY_HEALTH_REQUEST = 44,
+  TRESTLE__ENVELOPE__BODY_REBALANCE = 45,
+  TRESTLE__ENVELOPE__BODY_DRAIN = 46,
   TRESTLE__ENVELOPE__BODY_ACCEPTED = 50,
   TRESTLE__ENVELOPE__BODY_DELTA = 51,
   TRESTLE__ENVELOPE__BODY_FINISHED = 52,
   TRESTLE__ENVELOPE__BODY_EVALUATED = 53,
   TRESTLE__ENVELOPE__BODY_REQUEST_FAILED = 54,
   TRESTLE__ENVELOPE__BODY_STATUS_REPLY = 55,
-  TRESTLE__ENVELOPE__BODY_HEALTH_REPLY = 56
+  TRESTLE__ENVELOPE__BODY_HEALTH_REPLY = 56,
+  TRESTLE__ENVELOPE__BODY_REBALANCED = 57
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__ENVELOPE__BODY__CASE)
 } Trestle__Envelope__BodyCase;
 
@@ -350,6 +369,7 @@ struct  Trestle__Envelope
     Trestle__StepDone *step_done;
     Trestle__StepFailed *step_failed;
     Trestle__Goodbye *goodbye;
+    Trestle__Moved *moved;
     /*
      * Coordinator to worker.
      */
@@ -358,10 +378,14 @@ struct  Trestle__Envelope
     Trestle__Assign *assign;
     Trestle__Shutdown *shutdown;
     Trestle__HeartbeatAck *heartbeat_ack;
+    Trestle__Move *move;
+    Trestle__Commit *commit;
+    Trestle__Abandon *abandon;
     /*
      * Data plane.
      */
     Trestle__Step *step;
+    Trestle__KVRows *kv_rows;
     /*
      * Client to coordinator.
      */
@@ -370,6 +394,8 @@ struct  Trestle__Envelope
     Trestle__Cancel *cancel;
     Trestle__StatusRequest *status_request;
     Trestle__HealthRequest *health_request;
+    Trestle__Rebalance *rebalance;
+    Trestle__Drain *drain;
     /*
      * Coordinator to client.
      */
@@ -380,6 +406,7 @@ struct  Trestle__Envelope
     Trestle__RequestFailed *request_failed;
     Trestle__StatusReply *status_reply;
     Trestle__HealthReply *health_reply;
+    Trestle__Rebalanced *rebalanced;
   };
 };
 #define TRESTLE__ENVELOPE__INIT \
@@ -430,10 +457,14 @@ struct  Trestle__Hello
    * the most the device can hold
    */
   uint64_t memory_bytes;
+  /*
+   * ZeroMQ identity of the socket that its step results come from
+   */
+  ProtobufCBinaryData results_identity;
 };
 #define TRESTLE__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__hello__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0 }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0, {0,NULL} }
 
 
 /*
@@ -692,6 +723,117 @@ struct  Trestle__Assign
 
 
 /*
+ * What a slot holds at the boundary between two epochs.
+ */
+struct  Trestle__SlotState
+{
+  ProtobufCMessage base;
+  uint32_t slot;
+  /*
+   * its next row has this position
+   */
+  uint32_t position_count;
+  /*
+   * of these positions; for the last stage only
+   */
+  size_t n_tokens;
+  int32_t *tokens;
+};
+#define TRESTLE__SLOT_STATE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__slot_state__descriptor) \
+    , 0, 0, 0,NULL }
+
+
+/*
+ * The keys and values of one layer that a worker sends to another.
+ */
+struct  Trestle__KVExport
+{
+  ProtobufCMessage base;
+  uint32_t layer;
+  /*
+   * the data endpoint of the worker that takes them
+   */
+  ProtobufCBinaryData endpoint;
+};
+#define TRESTLE__KVEXPORT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__kvexport__descriptor) \
+    , 0, {0,NULL} }
+
+
+/*
+ * Coordinator → worker: no step is under way; the epoch that is prepared takes over the sessions. Send
+ * the keys and values of these layers, and expect those of others.
+ * Answered by Moved when all of them are sent and received, or by PrepareFailed.
+ */
+struct  Trestle__Move
+{
+  ProtobufCMessage base;
+  /*
+   * the one that is prepared
+   */
+  uint32_t epoch;
+  /*
+   * the live ones; all others are empty
+   */
+  size_t n_slots;
+  Trestle__SlotState **slots;
+  size_t n_exports;
+  Trestle__KVExport **exports;
+  /*
+   * how many KVRows will come
+   */
+  uint32_t imports;
+};
+#define TRESTLE__MOVE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__move__descriptor) \
+    , 0, 0,NULL, 0,NULL, 0 }
+
+
+/*
+ * Worker → coordinator: all that Move named is sent and received.
+ * Not answered.
+ */
+struct  Trestle__Moved
+{
+  ProtobufCMessage base;
+  uint32_t epoch;
+  uint64_t sent_bytes;
+};
+#define TRESTLE__MOVED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__moved__descriptor) \
+    , 0, 0 }
+
+
+/*
+ * Coordinator → worker: this epoch runs from now on; the layers of the one before are let go.
+ * Not answered.
+ */
+struct  Trestle__Commit
+{
+  ProtobufCMessage base;
+  uint32_t epoch;
+};
+#define TRESTLE__COMMIT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__commit__descriptor) \
+    , 0 }
+
+
+/*
+ * Coordinator → worker: this epoch will not be; the one that runs goes on.
+ * Not answered.
+ */
+struct  Trestle__Abandon
+{
+  ProtobufCMessage base;
+  uint32_t epoch;
+};
+#define TRESTLE__ABANDON__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__abandon__descriptor) \
+    , 0 }
+
+
+/*
  * Coordinator → worker: finish the step and end.
  * Not answered; the end of the process is the answer.
  */
@@ -775,6 +917,49 @@ struct  Trestle__StepRow
 
 
 /*
+ * A slot that begins with positions that another one, or itself, holds already.
+ */
+struct  Trestle__Fork
+{
+  ProtobufCMessage base;
+  /*
+   * slot; equal to the target to go back to a prefix
+   */
+  uint32_t source;
+  /*
+   * slot
+   */
+  uint32_t target;
+  uint32_t position_count;
+};
+#define TRESTLE__FORK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__fork__descriptor) \
+    , 0, 0, 0 }
+
+
+/*
+ * Worker → worker: keys and values of one slot in one layer, for an epoch that is being prepared.
+ * Payloads: keys and values, each [positions, kvHeads * headDim].
+ * Not answered; the receiver counts them for its Moved.
+ */
+struct  Trestle__KVRows
+{
+  ProtobufCMessage base;
+  uint32_t epoch;
+  uint32_t layer;
+  uint32_t slot;
+  uint32_t first_position;
+  /*
+   * exclusive
+   */
+  uint32_t end_position;
+};
+#define TRESTLE__KVROWS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__kvrows__descriptor) \
+    , 0, 0, 0, 0, 0 }
+
+
+/*
  * Coordinator → first worker → each next worker: one pass of a micro-batch.
  * Payloads: the tensors that the stage's program takes, in its order; none for the first stage.
  * Answered, at the end of the pipeline, by StepDone; from where it broke, by StepFailed.
@@ -802,10 +987,15 @@ struct  Trestle__Step
    */
   size_t n_stage_microseconds;
   uint64_t *stage_microseconds;
+  /*
+   * prefixes to take over before running, after `cleared`
+   */
+  size_t n_forks;
+  Trestle__Fork **forks;
 };
 #define TRESTLE__STEP__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__step__descriptor) \
-    , 0, 0, 0,NULL, 0,NULL, 0,NULL }
+    , 0, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 typedef enum {
@@ -926,6 +1116,40 @@ struct  Trestle__HealthRequest
 #define TRESTLE__HEALTH_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__health_request__descriptor) \
     , 0 }
+
+
+/*
+ * Client → coordinator: move layers between the workers while sessions go on.
+ * Answered by Rebalanced when the new epoch runs, or by RequestFailed; then the old one goes on.
+ */
+struct  Trestle__Rebalance
+{
+  ProtobufCMessage base;
+  uint64_t request;
+  /*
+   * layers a worker, in pipeline order; empty: the coordinator chooses
+   */
+  size_t n_split;
+  uint32_t *split;
+};
+#define TRESTLE__REBALANCE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__rebalance__descriptor) \
+    , 0, 0,NULL }
+
+
+/*
+ * Client → coordinator: give a worker's layers to the others, then let it go.
+ * Answered like Rebalance.
+ */
+struct  Trestle__Drain
+{
+  ProtobufCMessage base;
+  uint64_t request;
+  ProtobufCBinaryData worker;
+};
+#define TRESTLE__DRAIN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__drain__descriptor) \
+    , 0, {0,NULL} }
 
 
 /*
@@ -1185,6 +1409,26 @@ struct  Trestle__HealthReply
     , 0, 0, 0,NULL }
 
 
+/*
+ * Coordinator → client: answers Rebalance and Drain.
+ */
+struct  Trestle__Rebalanced
+{
+  ProtobufCMessage base;
+  uint64_t request;
+  uint32_t epoch;
+  uint32_t layers_moved;
+  uint64_t kv_bytes_moved;
+  /*
+   * from the last step of the old epoch to the first of the new one
+   */
+  uint64_t pause_microseconds;
+};
+#define TRESTLE__REBALANCED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__rebalanced__descriptor) \
+    , 0, 0, 0, 0, 0 }
+
+
 /* Trestle__Envelope methods */
 void   trestle__envelope__init
                      (Trestle__Envelope         *message);
@@ -1432,6 +1676,120 @@ Trestle__Assign *
 void   trestle__assign__free_unpacked
                      (Trestle__Assign *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__SlotState methods */
+void   trestle__slot_state__init
+                     (Trestle__SlotState         *message);
+size_t trestle__slot_state__get_packed_size
+                     (const Trestle__SlotState   *message);
+size_t trestle__slot_state__pack
+                     (const Trestle__SlotState   *message,
+                      uint8_t             *out);
+size_t trestle__slot_state__pack_to_buffer
+                     (const Trestle__SlotState   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__SlotState *
+       trestle__slot_state__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__slot_state__free_unpacked
+                     (Trestle__SlotState *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__KVExport methods */
+void   trestle__kvexport__init
+                     (Trestle__KVExport         *message);
+size_t trestle__kvexport__get_packed_size
+                     (const Trestle__KVExport   *message);
+size_t trestle__kvexport__pack
+                     (const Trestle__KVExport   *message,
+                      uint8_t             *out);
+size_t trestle__kvexport__pack_to_buffer
+                     (const Trestle__KVExport   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__KVExport *
+       trestle__kvexport__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__kvexport__free_unpacked
+                     (Trestle__KVExport *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Move methods */
+void   trestle__move__init
+                     (Trestle__Move         *message);
+size_t trestle__move__get_packed_size
+                     (const Trestle__Move   *message);
+size_t trestle__move__pack
+                     (const Trestle__Move   *message,
+                      uint8_t             *out);
+size_t trestle__move__pack_to_buffer
+                     (const Trestle__Move   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Move *
+       trestle__move__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__move__free_unpacked
+                     (Trestle__Move *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Moved methods */
+void   trestle__moved__init
+                     (Trestle__Moved         *message);
+size_t trestle__moved__get_packed_size
+                     (const Trestle__Moved   *message);
+size_t trestle__moved__pack
+                     (const Trestle__Moved   *message,
+                      uint8_t             *out);
+size_t trestle__moved__pack_to_buffer
+                     (const Trestle__Moved   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Moved *
+       trestle__moved__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__moved__free_unpacked
+                     (Trestle__Moved *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Commit methods */
+void   trestle__commit__init
+                     (Trestle__Commit         *message);
+size_t trestle__commit__get_packed_size
+                     (const Trestle__Commit   *message);
+size_t trestle__commit__pack
+                     (const Trestle__Commit   *message,
+                      uint8_t             *out);
+size_t trestle__commit__pack_to_buffer
+                     (const Trestle__Commit   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Commit *
+       trestle__commit__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__commit__free_unpacked
+                     (Trestle__Commit *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Abandon methods */
+void   trestle__abandon__init
+                     (Trestle__Abandon         *message);
+size_t trestle__abandon__get_packed_size
+                     (const Trestle__Abandon   *message);
+size_t trestle__abandon__pack
+                     (const Trestle__Abandon   *message,
+                      uint8_t             *out);
+size_t trestle__abandon__pack_to_buffer
+                     (const Trestle__Abandon   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Abandon *
+       trestle__abandon__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__abandon__free_unpacked
+                     (Trestle__Abandon *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__Shutdown methods */
 void   trestle__shutdown__init
                      (Trestle__Shutdown         *message);
@@ -1488,6 +1846,44 @@ Trestle__StepRow *
                       const uint8_t       *data);
 void   trestle__step_row__free_unpacked
                      (Trestle__StepRow *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Fork methods */
+void   trestle__fork__init
+                     (Trestle__Fork         *message);
+size_t trestle__fork__get_packed_size
+                     (const Trestle__Fork   *message);
+size_t trestle__fork__pack
+                     (const Trestle__Fork   *message,
+                      uint8_t             *out);
+size_t trestle__fork__pack_to_buffer
+                     (const Trestle__Fork   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Fork *
+       trestle__fork__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__fork__free_unpacked
+                     (Trestle__Fork *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__KVRows methods */
+void   trestle__kvrows__init
+                     (Trestle__KVRows         *message);
+size_t trestle__kvrows__get_packed_size
+                     (const Trestle__KVRows   *message);
+size_t trestle__kvrows__pack
+                     (const Trestle__KVRows   *message,
+                      uint8_t             *out);
+size_t trestle__kvrows__pack_to_buffer
+                     (const Trestle__KVRows   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__KVRows *
+       trestle__kvrows__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__kvrows__free_unpacked
+                     (Trestle__KVRows *message,
                       ProtobufCAllocator *allocator);
 /* Trestle__Step methods */
 void   trestle__step__init
@@ -1621,6 +2017,44 @@ Trestle__HealthRequest *
                       const uint8_t       *data);
 void   trestle__health_request__free_unpacked
                      (Trestle__HealthRequest *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Rebalance methods */
+void   trestle__rebalance__init
+                     (Trestle__Rebalance         *message);
+size_t trestle__rebalance__get_packed_size
+                     (const Trestle__Rebalance   *message);
+size_t trestle__rebalance__pack
+                     (const Trestle__Rebalance   *message,
+                      uint8_t             *out);
+size_t trestle__rebalance__pack_to_buffer
+                     (const Trestle__Rebalance   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Rebalance *
+       trestle__rebalance__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__rebalance__free_unpacked
+                     (Trestle__Rebalance *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Drain methods */
+void   trestle__drain__init
+                     (Trestle__Drain         *message);
+size_t trestle__drain__get_packed_size
+                     (const Trestle__Drain   *message);
+size_t trestle__drain__pack
+                     (const Trestle__Drain   *message,
+                      uint8_t             *out);
+size_t trestle__drain__pack_to_buffer
+                     (const Trestle__Drain   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Drain *
+       trestle__drain__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__drain__free_unpacked
+                     (Trestle__Drain *message,
                       ProtobufCAllocator *allocator);
 /* Trestle__Accepted methods */
 void   trestle__accepted__init
@@ -1831,6 +2265,25 @@ Trestle__HealthReply *
 void   trestle__health_reply__free_unpacked
                      (Trestle__HealthReply *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__Rebalanced methods */
+void   trestle__rebalanced__init
+                     (Trestle__Rebalanced         *message);
+size_t trestle__rebalanced__get_packed_size
+                     (const Trestle__Rebalanced   *message);
+size_t trestle__rebalanced__pack
+                     (const Trestle__Rebalanced   *message,
+                      uint8_t             *out);
+size_t trestle__rebalanced__pack_to_buffer
+                     (const Trestle__Rebalanced   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Rebalanced *
+       trestle__rebalanced__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__rebalanced__free_unpacked
+                     (Trestle__Rebalanced *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Trestle__Envelope_Closure)
@@ -1872,6 +2325,24 @@ typedef void (*Trestle__HeartbeatAck_Closure)
 typedef void (*Trestle__Assign_Closure)
                  (const Trestle__Assign *message,
                   void *closure_data);
+typedef void (*Trestle__SlotState_Closure)
+                 (const Trestle__SlotState *message,
+                  void *closure_data);
+typedef void (*Trestle__KVExport_Closure)
+                 (const Trestle__KVExport *message,
+                  void *closure_data);
+typedef void (*Trestle__Move_Closure)
+                 (const Trestle__Move *message,
+                  void *closure_data);
+typedef void (*Trestle__Moved_Closure)
+                 (const Trestle__Moved *message,
+                  void *closure_data);
+typedef void (*Trestle__Commit_Closure)
+                 (const Trestle__Commit *message,
+                  void *closure_data);
+typedef void (*Trestle__Abandon_Closure)
+                 (const Trestle__Abandon *message,
+                  void *closure_data);
 typedef void (*Trestle__Shutdown_Closure)
                  (const Trestle__Shutdown *message,
                   void *closure_data);
@@ -1880,6 +2351,12 @@ typedef void (*Trestle__Sampling_Closure)
                   void *closure_data);
 typedef void (*Trestle__StepRow_Closure)
                  (const Trestle__StepRow *message,
+                  void *closure_data);
+typedef void (*Trestle__Fork_Closure)
+                 (const Trestle__Fork *message,
+                  void *closure_data);
+typedef void (*Trestle__KVRows_Closure)
+                 (const Trestle__KVRows *message,
                   void *closure_data);
 typedef void (*Trestle__Step_Closure)
                  (const Trestle__Step *message,
@@ -1901,6 +2378,12 @@ typedef void (*Trestle__StatusRequest_Closure)
                   void *closure_data);
 typedef void (*Trestle__HealthRequest_Closure)
                  (const Trestle__HealthRequest *message,
+                  void *closure_data);
+typedef void (*Trestle__Rebalance_Closure)
+                 (const Trestle__Rebalance *message,
+                  void *closure_data);
+typedef void (*Trestle__Drain_Closure)
+                 (const Trestle__Drain *message,
                   void *closure_data);
 typedef void (*Trestle__Accepted_Closure)
                  (const Trestle__Accepted *message,
@@ -1935,6 +2418,9 @@ typedef void (*Trestle__WorkerHealth_Closure)
 typedef void (*Trestle__HealthReply_Closure)
                  (const Trestle__HealthReply *message,
                   void *closure_data);
+typedef void (*Trestle__Rebalanced_Closure)
+                 (const Trestle__Rebalanced *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -1962,9 +2448,17 @@ extern const ProtobufCMessageDescriptor trestle__welcome__descriptor;
 extern const ProtobufCMessageDescriptor trestle__refused__descriptor;
 extern const ProtobufCMessageDescriptor trestle__heartbeat_ack__descriptor;
 extern const ProtobufCMessageDescriptor trestle__assign__descriptor;
+extern const ProtobufCMessageDescriptor trestle__slot_state__descriptor;
+extern const ProtobufCMessageDescriptor trestle__kvexport__descriptor;
+extern const ProtobufCMessageDescriptor trestle__move__descriptor;
+extern const ProtobufCMessageDescriptor trestle__moved__descriptor;
+extern const ProtobufCMessageDescriptor trestle__commit__descriptor;
+extern const ProtobufCMessageDescriptor trestle__abandon__descriptor;
 extern const ProtobufCMessageDescriptor trestle__shutdown__descriptor;
 extern const ProtobufCMessageDescriptor trestle__sampling__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step_row__descriptor;
+extern const ProtobufCMessageDescriptor trestle__fork__descriptor;
+extern const ProtobufCMessageDescriptor trestle__kvrows__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step__descriptor;
 extern const ProtobufCMessageDescriptor trestle__generate__descriptor;
 extern const ProtobufCMessageDescriptor trestle__token_list__descriptor;
@@ -1972,6 +2466,8 @@ extern const ProtobufCMessageDescriptor trestle__evaluate__descriptor;
 extern const ProtobufCMessageDescriptor trestle__cancel__descriptor;
 extern const ProtobufCMessageDescriptor trestle__status_request__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_request__descriptor;
+extern const ProtobufCMessageDescriptor trestle__rebalance__descriptor;
+extern const ProtobufCMessageDescriptor trestle__drain__descriptor;
 extern const ProtobufCMessageDescriptor trestle__accepted__descriptor;
 extern const ProtobufCMessageDescriptor trestle__delta__descriptor;
 extern const ProtobufCMessageDescriptor trestle__request_timing__descriptor;
@@ -1983,6 +2479,7 @@ extern const ProtobufCMessageDescriptor trestle__worker_status__descriptor;
 extern const ProtobufCMessageDescriptor trestle__status_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_health__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_reply__descriptor;
+extern const ProtobufCMessageDescriptor trestle__rebalanced__descriptor;
 
 PROTOBUF_C__END_DECLS
 

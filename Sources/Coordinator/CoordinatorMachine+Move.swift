@@ -1,0 +1,356 @@
+// Live rebalance: the next placement is prepared beside the one that runs; then, with no step under
+// way, keys and values move from worker to worker, the epoch is committed, and the sessions go on.
+//
+//   preparing ──all prepared──► draining ──no step under way──► moving ──all moved──► committed
+//
+// Until the commit any failure is answered by going on in the old epoch.
+
+internal import Gemma
+internal import Wire
+
+/// Who asked for a move.
+struct MoveRequest: Sendable, Hashable {
+  var peer: PeerID
+  var request: UInt64
+}
+
+/// A placement that is being prepared beside the one that runs.
+struct PlacementMove: Sendable {
+  enum Stage: Sendable { case preparing, draining, moving }
+
+  let epoch: UInt32
+  let plan: [PlannedWorker]
+  /// Nil where the coordinator itself decided.
+  let request: MoveRequest?
+  /// A worker to be let go afterwards.
+  let drained: String?
+  let layersMoved: Int
+  var stage = Stage.preparing
+  /// Workers that have not answered yet.
+  var awaited: Set<String>
+  var kvBytes: UInt64 = 0
+  /// When the last step of the old epoch came back.
+  var stoodStill: ContinuousClock.Instant?
+}
+
+extension CoordinatorMachine {
+  // MARK: Requests
+
+  mutating func rebalance(_ rebalance: Rebalance, _ peer: PeerID) {
+    let request = MoveRequest(peer: peer, request: rebalance.request)
+    guard mayMove(request) else { return }
+    let names = workerOrder
+    let split = rebalance.split.isEmpty ? chosenSplit(names) : .success(rebalance.split)
+    switch split.flatMap({ place($0, on: names) }) {
+    case .failure(let error): refuse(request.request, peer, .invalid, error.message)
+    case .success(let plan): startMove(plan, request: request, drained: nil)
+    }
+  }
+
+  mutating func drain(_ drain: Drain, _ peer: PeerID) {
+    let request = MoveRequest(peer: peer, request: drain.request)
+    guard mayMove(request) else { return }
+    guard workers[drain.worker] != nil else {
+      let names = workerOrder.joined(separator: ", ")
+      refuse(
+        drain.request,
+        peer,
+        .invalid,
+        "no worker is called \(drain.worker); there are \(names)"
+      )
+      return
+    }
+    let names = workerOrder.filter { $0 != drain.worker }
+    guard plan.contains(where: { $0.name == drain.worker }) else {
+      finishMove(request, drained: drain.worker, layersMoved: 0, kvBytes: 0, pause: .zero)
+      return
+    }
+    guard !names.isEmpty else {
+      refuse(
+        drain.request,
+        peer,
+        .invalid,
+        "\(drain.worker) is the only worker; start another first"
+      )
+      return
+    }
+    switch chosenSplit(names).flatMap({ place($0, on: names) }) {
+    case .failure(let error): refuse(drain.request, peer, .invalid, error.message)
+    case .success(let plan): startMove(plan, request: request, drained: drain.worker)
+    }
+  }
+
+  private mutating func mayMove(_ request: MoveRequest) -> Bool {
+    if phase != .serving {
+      refuse(
+        request.request,
+        request.peer,
+        .busy,
+        "the pipeline is not serving (\(phase.rawValue)); try again when it is ready"
+      )
+      return false
+    }
+    if let move {
+      refuse(
+        request.request,
+        request.peer,
+        .busy,
+        "epoch \(move.epoch) is being prepared already; try again when it runs"
+      )
+      return false
+    }
+    return true
+  }
+
+  /// All workers: those with layers in pipeline order, then those without, by name.
+  var workerOrder: [String] {
+    let placed = plan.map(\.name)
+    return placed + workers.keys.filter { !placed.contains($0) }.sorted()
+  }
+
+  /// Returns the split that makes the slowest stage as fast as can be, going by how fast the workers
+  /// have been; those that have not run a step yet go by their threads.
+  private func chosenSplit(_ names: [String]) -> Result<[Int], CoordinatorError> {
+    let cost = model.cost
+    var rates: [String: Double] = [:]  // bytes a second
+    for (place, clock) in zip(plan, stageClocks) where clock.decodeSeconds > 0 {
+      let isLast = place.layers.upperBound == cost.layers.count
+      let bytes = cost.layers[place.layers].reduce(isLast ? cost.head : 0, +)
+      rates[place.name] = bytes / clock.decodeSeconds
+    }
+    let threads = { (name: String) in Double(max(1, self.workers[name]?.hello.threads ?? 1)) }
+    let known = rates.map { $0.value / threads($0.key) }
+    let perThread = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
+    let used = Array(names.prefix(cost.layers.count))
+    return Result { () throws(CoordinatorError) in
+      let placement = try Placement(
+        cost: cost,
+        rates: used.map { rates[$0] ?? perThread * threads($0) }
+      )
+      return placement.stages.map(\.count)
+    }
+  }
+
+  /// Returns the plan that gives each worker so many layers; one with 0 stands by.
+  private func place(
+    _ split: [Int],
+    on names: [String]
+  ) -> Result<[PlannedWorker], CoordinatorError> {
+    let layerCount = model.config.layers.count
+    let text = split.map(String.init).joined(separator: ",")
+    guard split.count <= names.count else {
+      return .failure(
+        CoordinatorError(
+          .placement,
+          "split \(text) has \(split.count) stages, there are \(names.count) workers: "
+            + names.joined(separator: ", ")
+        )
+      )
+    }
+    let used = zip(names, split).filter { $0.1 > 0 }
+    return Result { () throws(CoordinatorError) in
+      let placement = try Placement(
+        split: used.map(\.1),
+        layerCount: layerCount,
+        workerCount: used.count
+      )
+      return zip(used, placement.stages).map { worker, layers in
+        PlannedWorker(
+          name: worker.0,
+          device: workers[worker.0]?.hello.device ?? "",
+          layers: layers
+        )
+      }
+    }
+  }
+
+  // MARK: The move
+
+  private mutating func startMove(
+    _ next: [PlannedWorker],
+    request: MoveRequest?,
+    drained: String?
+  ) {
+    let layersMoved = model.config.layers.indices.count { layer in
+      holder(of: layer, plan) != holder(of: layer, next)
+    }
+    guard next != plan else {
+      finishMove(request, drained: drained, layersMoved: 0, kvBytes: 0, pause: .zero)
+      return
+    }
+    lastEpoch += 1
+    move = PlacementMove(
+      epoch: lastEpoch,
+      plan: next,
+      request: request,
+      drained: drained,
+      layersMoved: layersMoved,
+      awaited: Set(next.map(\.name))
+    )
+    note("preparing a new placement", ["epoch": "\(lastEpoch)", "layers": Self.text(next)])
+    assign(next, epoch: lastEpoch)
+  }
+
+  private func holder(of layer: Int, _ plan: [PlannedWorker]) -> String? {
+    plan.first { $0.layers.contains(layer) }?.name
+  }
+
+  static func text(_ plan: [PlannedWorker]) -> String {
+    plan.map { "\($0.name) \($0.layers.lowerBound)..<\($0.layers.upperBound)" }
+      .joined(separator: ", ")
+  }
+
+  /// A worker has prepared its layers of the next epoch.
+  mutating func preparedForMove(_ name: String) {
+    move?.awaited.remove(name)
+    if move?.awaited.isEmpty ?? false, move?.stage == .preparing { move?.stage = .draining }
+  }
+
+  /// Begins to move keys and values if nothing is under way any more.
+  mutating func moveIfDrained() {
+    guard var move, move.stage == .draining, inFlight.isEmpty else { return }
+    let slots = turns.compactMap { id -> (slot: SlotState, session: Session)? in
+      guard let session = sessions[id], let slot = session.slot else { return nil }
+      return (SlotState(slot: slot, positionCount: session.submitted, tokens: []), session)
+    }
+    let liveCount = slots.count { $0.slot.positionCount > 0 }
+    var exports: [String: [KVExport]] = [:]
+    var imports: [String: Int] = [:]
+    for place in move.plan {
+      let held = plan.first { $0.name == place.name }.map(cacheLayers) ?? []
+      for layer in cacheLayers(place).subtracting(held).sorted() {
+        guard let source = plan.first(where: { cacheLayers($0).contains(layer) }),
+          let target = workers[place.name]
+        else { continue }
+        exports[source.name, default: []].append(
+          KVExport(layer: layer, endpoint: target.hello.dataEndpoint)
+        )
+        imports[place.name, default: 0] += liveCount
+      }
+    }
+    move.stage = .moving
+    move.stoodStill = now
+    move.awaited = Set(move.plan.map(\.name)).union(exports.keys)
+    self.move = move
+    for name in move.awaited.sorted() {
+      guard let worker = workers[name] else { continue }
+      let isLast = move.plan.last?.name == name
+      let states = slots.map { slot, session in
+        var state = slot
+        if isLast { state.tokens = Array(session.tokens.prefix(session.submitted)) }
+        return state
+      }
+      send(
+        .move(
+          Move(
+            epoch: move.epoch,
+            slots: states,
+            exports: exports[name] ?? [],
+            imports: imports[name] ?? 0
+          )
+        ),
+        to: worker.peer
+      )
+    }
+  }
+
+  /// The layers whose keys and values a stage keeps: its own, and those that its layers share.
+  private func cacheLayers(_ place: PlannedWorker) -> Set<Int> {
+    Set(place.layers.map { model.config.layers[$0].kvSource })
+  }
+
+  mutating func moved(_ moved: Moved, _ peer: PeerID) {
+    guard let name = peers[peer], move?.epoch == moved.epoch, move?.stage == .moving else { return }
+    guard move?.awaited.remove(name) != nil else { return }
+    move?.kvBytes += moved.sentBytes
+    if move?.awaited.isEmpty ?? false { commitMove() }
+  }
+
+  private mutating func commitMove() {
+    guard let move, let first = move.plan.first.flatMap({ workers[$0.name] }) else { return }
+    let before = Set(plan.map(\.name))
+    self.move = nil
+    epoch = move.epoch
+    plan = move.plan
+    // What only the old epoch knew: slots to clear are empty in the new one.
+    slotsToClear = []
+    pendingForks = []
+    _ = slots.forget()
+    beginEpoch()
+    for place in plan { workers[place.name]?.preparedEpoch = epoch }
+    for name in before.union(plan.map(\.name)).sorted() {
+      if let worker = workers[name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
+    }
+    act(.connectFirstStage(endpoint: first.hello.dataEndpoint))
+    let pause = move.stoodStill.map { now - $0 } ?? .zero
+    note(
+      "serving a new placement",
+      [
+        "epoch": "\(epoch)", "layers": Self.text(plan), "bytes": "\(move.kvBytes)",
+        "pause": "\(pause)",
+      ]
+    )
+    finishMove(
+      move.request,
+      drained: move.drained,
+      layersMoved: move.layersMoved,
+      kvBytes: move.kvBytes,
+      pause: pause
+    )
+  }
+
+  private mutating func finishMove(
+    _ request: MoveRequest?,
+    drained: String?,
+    layersMoved: Int,
+    kvBytes: UInt64,
+    pause: Duration
+  ) {
+    if let drained, let worker = workers[drained] {
+      workers[drained] = nil
+      forgetPeers(of: worker)
+      act(.release(worker: drained))
+      send(.shutdown(Shutdown(reason: "drained")), to: worker.peer)
+      note("worker drained", ["worker": drained])
+    }
+    guard let request else { return }
+    send(
+      .rebalanced(
+        Rebalanced(
+          request: request.request,
+          epoch: epoch,
+          layersMoved: layersMoved,
+          kvBytesMoved: kvBytes,
+          pauseMicroseconds: UInt64(max(0, pause / .microseconds(1)))
+        )
+      ),
+      to: request.peer
+    )
+  }
+
+  /// Gives the next epoch up; the one that runs goes on.
+  mutating func abandonMove(_ reason: String) {
+    guard let move else { return }
+    self.move = nil
+    note(
+      "placement given up, the old one goes on",
+      ["epoch": "\(move.epoch)", "reason": reason],
+      isWarning: true
+    )
+    for name in Set(move.plan.map(\.name)).union(plan.map(\.name)).sorted() {
+      if let worker = workers[name] {
+        send(.abandon(Abandon(epoch: move.epoch)), to: worker.peer)
+      }
+    }
+    if let request = move.request {
+      refuse(
+        request.request,
+        request.peer,
+        .lost,
+        "the layers stay where they are: \(reason)"
+      )
+    }
+    // Caches that the two epochs share may have changed.
+    if move.stage == .moving, phase == .serving { startOver() }
+  }
+}

@@ -1,0 +1,205 @@
+// What is done about workers that are lost, hang, or answer nonsense: the live sessions stand still,
+// the layers are placed anew, and the sessions are replayed from their tokens.
+
+internal import Gemma
+internal import Wire
+
+extension CoordinatorMachine {
+  // MARK: Signs of trouble
+
+  mutating func tick() {
+    // A coordinator that stood still itself (a laptop asleep, a stopped process) has heard of nobody
+    // through no fault of theirs.
+    let gap = now - lastTick
+    lastTick = now
+    if gap > limits.silence / 2 {
+      for name in workers.keys { workers[name]?.lastHeard += gap }
+    }
+    for (name, worker) in workers where now - worker.lastHeard > limits.silence {
+      distrust(name, "no heartbeat for \(limits.silence)")
+    }
+    for (name, worker) in workers {
+      let running = worker.heartbeat?.stepInProgressMicroseconds ?? 0
+      if Duration.microseconds(Int64(clamping: running)) > limits.longestStep {
+        distrust(name, "computes one step for more than \(limits.longestStep)")
+      }
+    }
+    judgeProgress()
+    if phase == .gathering {
+      if now - gatheringSince > limits.grace { fillPlaces() }
+      if hasServed, now - gatheringSince > limits.patience { placeAnew() }
+    }
+    slotsToClear += slots.forget(unusedSince: now - SlotTable.keptFor)
+  }
+
+  /// Begins a new epoch if steps are under way and nobody works on them: a message was lost.
+  private mutating func judgeProgress() {
+    guard phase == .serving, let oldest = inFlight.values.map(\.sent).min() else { return }
+    let last = workers.values.map(\.lastProgress).max() ?? oldest
+    guard now - max(oldest, last) > limits.stall else { return }
+    note("steps have vanished", ["steps": "\(inFlight.count)"], isWarning: true)
+    restartEpoch()
+  }
+
+  /// Ends a worker that cannot be relied on.
+  mutating func distrust(_ name: String, _ reason: String) {
+    act(.kill(worker: name))
+    lose(name, reason)
+  }
+
+  /// Counts a message that no honest worker sends.
+  mutating func countNonsense(from peer: PeerID?, _ reason: String) {
+    guard let peer, let name = peers[peer] ?? resultsPeers[peer] else { return }
+    workers[name]?.nonsense += 1
+    guard let count = workers[name]?.nonsense, count >= limits.nonsense else { return }
+    distrust(name, "\(count) messages made no sense, the last: \(reason)")
+  }
+
+  // MARK: Loss
+
+  mutating func farewell(_ goodbye: Goodbye, _ peer: PeerID) {
+    guard let name = peers[peer] else { return }
+    lose(name, goodbye.reason)
+  }
+
+  mutating func workerExited(_ name: String, _ how: String, willRestart: Bool) {
+    guard phase != .stopping else { return }
+    lose(name, how)
+    guard !willRestart, plan.contains(where: { $0.name == name }) else { return }
+    givenUp.insert(name)
+    guard hasServed else {
+      act(.fail(CoordinatorError(.worker, "worker \(name) \(how)")))
+      return
+    }
+    placeAnew()
+  }
+
+  /// Forgets a worker; the live sessions wait for its return and are then replayed.
+  mutating func lose(_ name: String, _ reason: String) {
+    guard let worker = workers.removeValue(forKey: name) else { return }
+    forgetPeers(of: worker)
+    note("worker lost", ["worker": name, "reason": reason], isWarning: true)
+    guard phase != .stopping else { return }
+    let isPlaced = plan.contains { $0.name == name }
+    if isPlaced || (move?.plan.contains { $0.name == name } ?? false) {
+      abandonMove("worker \(name) was lost: \(reason)")
+    }
+    if isPlaced { pause() }
+  }
+
+  mutating func forgetPeers(of worker: WorkerRecord) {
+    peers[worker.peer] = nil
+    resultsPeers[worker.hello.resultsIdentity] = nil
+  }
+
+  /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is
+  /// known to be lost (yet).
+  mutating func restartEpoch() {
+    abandonMove("a step was lost")
+    pause()
+    fruitlessEpochs += 1
+    guard fruitlessEpochs < Self.maxFruitlessEpochs else {
+      act(
+        .fail(
+          CoordinatorError(
+            .worker,
+            "\(fruitlessEpochs) epochs in a row brought no step to its end; see the log for why"
+          )
+        )
+      )
+      return
+    }
+    assignIfComplete()
+  }
+
+  /// Replays the live sessions on the workers there are.
+  mutating func startOver() {
+    pause()
+    assignIfComplete()
+  }
+
+  /// Stops sending steps; the live sessions are replayed when all workers are prepared again.
+  private mutating func pause() {
+    if phase != .gathering { gatheringSince = now }
+    phase = .gathering
+    inFlight = [:]
+    slotsToClear = []
+    pendingForks = []
+    _ = slots.forget()
+    for id in turns { sessions[id]?.rewind() }
+  }
+
+  // MARK: Placing anew
+
+  /// Lets workers that stand by take the places of lost ones on the same kind of device.
+  private mutating func fillPlaces() {
+    for index in plan.indices where workers[plan[index].name] == nil {
+      let standby = workerOrder.dropFirst(plan.count)
+        .first { workers[$0]?.hello.device == plan[index].device }
+      guard let standby else { continue }
+      note("worker takes the place of another", ["worker": standby, "missing": plan[index].name])
+      plan[index].name = standby
+    }
+    if phase == .gathering { assignIfComplete() }
+  }
+
+  /// Gives the layers of workers that do not return to those that are here.
+  private mutating func placeAnew() {
+    gatheringSince = now
+    let names = workerOrder.filter { workers[$0] != nil }
+    guard !names.isEmpty else {
+      loseHope()
+      return
+    }
+    let missing = plan.map(\.name).filter { workers[$0] == nil }
+    guard !missing.isEmpty else { return }
+    do throws(CoordinatorError) {
+      let used = Array(names.prefix(model.cost.layers.count))
+      let placement = try Placement(
+        cost: model.cost,
+        rates: used.map { Double(max(1, workers[$0]?.hello.threads ?? 1)) }
+      )
+      let next = zip(used, placement.stages).map { name, layers in
+        PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", layers: layers)
+      }
+      try checkMemory(next)
+      plan = next
+      note(
+        "layers placed on the workers that are left",
+        ["missing": missing.joined(separator: ", "), "layers": Self.text(next)],
+        isWarning: true
+      )
+      assignIfComplete()
+    } catch {
+      failSessions("\(missing.joined(separator: ", ")) did not return, and \(error.message)")
+      if givenUp.isSuperset(of: missing) { act(.fail(error)) }
+    }
+  }
+
+  /// Refuses a placement whose weights a worker's memory cannot hold.
+  private func checkMemory(_ plan: [PlannedWorker]) throws(CoordinatorError) {
+    for place in plan {
+      let isLast = place.layers.upperBound == model.cost.layers.count
+      let bytes = model.cost.layers[place.layers].reduce(isLast ? model.cost.head : 0, +)
+      let memory = Double(workers[place.name]?.hello.memoryBytes ?? 0)
+      guard bytes > memory else { continue }
+      throw CoordinatorError(
+        .placement,
+        "too little memory: \(place.name) would need \(Int(bytes / 1e6)) MB for layers "
+          + "\(place.layers.lowerBound)..<\(place.layers.upperBound) and has \(Int(memory / 1e6)) MB"
+      )
+    }
+  }
+
+  /// No worker is here.
+  private mutating func loseHope() {
+    failSessions("no worker has returned within \(limits.patience); start one with `trestle work`")
+    if givenUp.isSuperset(of: plan.map(\.name)) {
+      act(.fail(CoordinatorError(.worker, "every worker keeps dying; see the log for why")))
+    }
+  }
+
+  private mutating func failSessions(_ message: String) {
+    for id in sessions.keys.sorted() { fail(id, .lost, message) }
+  }
+}

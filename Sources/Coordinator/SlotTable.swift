@@ -1,0 +1,138 @@
+// Which slot of the KV caches holds what: live sessions, prefixes of sessions that are over, nothing.
+
+internal import Gemma
+internal import Wire
+
+/// What a ring of a sliding window still holds of a slot, which decides whether a prefix can be used.
+struct PrefixRule: Sendable {
+  /// The largest window of a layer with keys and values, and the least positions a ring has room for;
+  /// nil where every layer keeps everything.
+  let ring: (window: Int, capacity: Int)?
+
+  init(ring: (window: Int, capacity: Int)?) { self.ring = ring }
+
+  init(_ config: ModelConfig, _ limits: CoordinatorLimits) {
+    let windows = config.layers.enumerated()
+      .filter { $0.offset == $0.element.kvSource }
+      .compactMap(\.element.attention.window)
+    guard let largest = windows.max(), let smallest = windows.min() else {
+      ring = nil
+      return
+    }
+    ring = (largest, min(limits.contextTokens, smallest + limits.maxRows - 1))
+  }
+
+  /// Whether a slot that has come to `held` positions can go on behind the first `prefix` of them.
+  ///
+  /// A ring holds the last `capacity` positions. The row at `prefix` sees window - 1 before it.
+  func allows(_ prefix: Int, of held: Int) -> Bool {
+    guard let (window, capacity) = ring, held > capacity else { return true }
+    return held - capacity <= prefix - (window - 1)
+  }
+}
+
+/// The slots that no session holds.
+struct SlotTable: Sendable {
+  /// A slot with the keys and values of a session that is over.
+  private struct Warm: Sendable {
+    var slot: Int
+    /// Of its positions.
+    var tokens: [Int32]
+    var since: ContinuousClock.Instant
+  }
+
+  /// A slot given to a session.
+  struct Taken: Sendable {
+    var slot: Int
+    /// How many of its first tokens are there already.
+    var prefix: Int
+    /// How they get there; nil if there are none.
+    var fork: Fork?
+    /// What it held is of no use and must be forgotten first.
+    var mustClear: Bool
+  }
+
+  /// How long keys and values of a finished session are kept for the next request of a conversation.
+  static let keptFor = Duration.seconds(600)
+
+  private let rule: PrefixRule
+  /// Empty ones, the next to be given away last.
+  private var empty: [Int]
+  /// Longest unused first.
+  private var warm: [Warm] = []
+
+  init(count: Int, rule: PrefixRule) {
+    self.rule = rule
+    empty = Array((0..<count).reversed())
+  }
+
+  /// Slots that a session can have.
+  var free: [Int] { empty + warm.map(\.slot) }
+
+  /// Takes a slot for a session, the one that spares most of its prompt.
+  ///
+  /// - Parameters:
+  ///   - tokens: The prompt.
+  ///   - most: How many positions may be taken over at most.
+  ///   - live: Slots of sessions that go on, with the tokens of their positions.
+  ///   - reserved: Slots that must stay as they are.
+  mutating func take(
+    for tokens: [Int32],
+    most: Int,
+    live: [(slot: Int, tokens: ArraySlice<Int32>)],
+    reserved: Set<Int>
+  ) -> Taken? {
+    let usable = warm.indices.filter { !reserved.contains(warm[$0].slot) }
+    let best = usable.map { index in
+      (index: index, prefix: reusable(warm[index].tokens[...], tokens, most))
+    }.max { $0.prefix < $1.prefix }
+    let source = live.map { ($0.slot, prefix: reusable($0.tokens, tokens, most)) }
+      .max { $0.prefix < $1.prefix }
+    if let best, best.prefix > 0, best.prefix >= source?.prefix ?? 0 {
+      let slot = warm.remove(at: best.index).slot
+      let fork = Fork(source: slot, target: slot, positionCount: best.prefix)
+      return Taken(slot: slot, prefix: best.prefix, fork: fork, mustClear: false)
+    }
+    let slot: Int
+    let isEmpty = !empty.isEmpty
+    if let last = empty.popLast() {
+      slot = last
+    } else {
+      guard let oldest = usable.first else { return nil }
+      slot = warm.remove(at: oldest).slot
+    }
+    guard let source, source.prefix > 0 else {
+      return Taken(slot: slot, prefix: 0, fork: nil, mustClear: !isEmpty)
+    }
+    return Taken(
+      slot: slot,
+      prefix: source.prefix,
+      fork: Fork(source: source.0, target: slot, positionCount: source.prefix),
+      mustClear: !isEmpty
+    )
+  }
+
+  private func reusable(_ held: ArraySlice<Int32>, _ tokens: [Int32], _ most: Int) -> Int {
+    let common = min(most, zip(held, tokens).prefix { $0 == $1 }.count)
+    return rule.allows(common, of: held.count) ? common : 0
+  }
+
+  /// Takes back the slot of a session that is over, with what it holds.
+  mutating func giveBack(_ slot: Int, holding tokens: [Int32], at now: ContinuousClock.Instant) {
+    if tokens.isEmpty {
+      empty.append(slot)
+    } else {
+      warm.append(Warm(slot: slot, tokens: tokens, since: now))
+    }
+  }
+
+  /// Forgets what warm slots hold, all or those unused for long.
+  ///
+  /// - Returns: The slots that were warm.
+  mutating func forget(unusedSince limit: ContinuousClock.Instant? = nil) -> [Int] {
+    let old = warm.filter { warm in limit.map { warm.since < $0 } ?? true }.map(\.slot)
+    warm.removeAll { old.contains($0.slot) }
+    empty += old
+    return old
+  }
+}

@@ -1,0 +1,166 @@
+// The stage that runs and, beside it, the one of the next epoch: prepared, filled with the keys and
+// values of the live sessions at a token boundary, then put in its place. No socket, no thread.
+
+internal import Compute
+package import Wire
+
+/// Keys and values on their way to another worker.
+package struct OutgoingRows: Sendable {
+  package var endpoint: String
+  package var header: KVRows
+  /// Keys and values, each [positions, kvHeads * headDim].
+  package var payloads: [[Float]]
+
+  package var byteCount: Int { payloads.reduce(0) { $0 + $1.count * MemoryLayout<Float>.size } }
+}
+
+/// The stages of a worker in the course of epochs.
+///
+/// Used by one thread at a time.
+package struct StagePair {
+  package private(set) var running: Stage?
+  package private(set) var prepared: Stage?
+  private var move: MoveProgress?
+
+  /// How far a move has come.
+  private struct MoveProgress {
+    let order: Move
+    /// What is still to be sent: an export and a slot each.
+    var exports: [(export: KVExport, slot: SlotState)]
+    var sentBytes = 0
+    var isReported = false
+  }
+
+  /// KVRows taken for the stage that is prepared; they may come before the Move that announces them.
+  private var imported = 0
+
+  package init() {}
+
+  /// Puts a stage beside the one that runs; false if a later one is there already.
+  package mutating func install(_ stage: Stage) -> Bool {
+    guard stage.epoch > max(running?.epoch ?? 0, prepared?.epoch ?? 0) else { return false }
+    prepared = stage
+    move = nil
+    imported = 0
+    return true
+  }
+
+  /// Returns the stage that a step runs on; the first step of a prepared epoch puts it in place.
+  ///
+  /// - Returns: The stage, and whether it was put in place just now.
+  package mutating func stage(for epoch: UInt32) -> (stage: Stage?, isNew: Bool) {
+    guard let prepared, prepared.epoch == epoch else { return (running, false) }
+    commit(epoch)
+    return (running, true)
+  }
+
+  // MARK: Moving
+
+  /// Begins to move: from now on `nextExport` has what is to be sent.
+  ///
+  /// - Throws: `WorkerError` if the epoch is not the prepared one, or there is nothing to export from.
+  package mutating func begin(_ order: Move) throws(WorkerError) {
+    if let prepared, prepared.epoch != order.epoch {
+      throw WorkerError(.prepare, "move to epoch \(order.epoch), prepared is \(prepared.epoch)")
+    }
+    let live = order.slots.filter { $0.positionCount > 0 }
+    var exports: [(export: KVExport, slot: SlotState)] = []
+    for export in order.exports {
+      guard running?.cacheIndex(ofLayer: export.layer) != nil else {
+        throw WorkerError(.prepare, "layer \(export.layer) has no keys and values here")
+      }
+      exports += live.map { (export, $0) }
+    }
+    // Taken from the end.
+    move = MoveProgress(order: order, exports: exports.reversed())
+  }
+
+  /// Returns the next keys and values to send; nil when none are left.
+  ///
+  /// - Throws: `WorkerError` if they are not there.
+  package mutating func nextExport() throws(WorkerError) -> OutgoingRows? {
+    guard let (export, slot) = move?.exports.popLast(), let running, let order = move?.order
+    else { return nil }
+    let rows = try running.export(
+      layer: export.layer,
+      slot: slot.slot,
+      count: slot.positionCount
+    )
+    let outgoing = OutgoingRows(
+      endpoint: export.endpoint,
+      header: KVRows(
+        epoch: order.epoch,
+        layer: export.layer,
+        slot: slot.slot,
+        positions: rows.positions
+      ),
+      payloads: [rows.keys, rows.values]
+    )
+    move?.sentBytes += outgoing.byteCount
+    return outgoing
+  }
+
+  /// Takes keys and values for the stage that is prepared.
+  ///
+  /// - Throws: `WorkerError` if they do not fit it.
+  package mutating func take(_ header: KVRows, _ payloads: [[Float]]) throws(WorkerError) {
+    guard let prepared, prepared.epoch == header.epoch else {
+      throw WorkerError(
+        .prepare,
+        "keys and values for epoch \(header.epoch), which is not prepared"
+      )
+    }
+    guard payloads.count == 2 else {
+      throw WorkerError(.prepare, "keys and values in \(payloads.count) frames, 2 expected")
+    }
+    try prepared.take(
+      CacheRows(
+        layer: header.layer,
+        positions: header.positions,
+        keys: payloads[0],
+        values: payloads[1]
+      ),
+      slot: header.slot
+    )
+    imported += 1
+  }
+
+  /// Returns what to report when all is sent and received, once; nil before and after.
+  ///
+  /// - Throws: `WorkerError` if the sessions cannot go on from what has come.
+  package mutating func completeMove() throws(WorkerError) -> Moved? {
+    guard let progress = move, !progress.isReported, progress.exports.isEmpty,
+      imported == progress.order.imports
+    else { return nil }
+    move?.isReported = true
+    if let prepared {
+      for slot in progress.order.slots { try prepared.resume(slot) }
+    }
+    return Moved(epoch: progress.order.epoch, sentBytes: UInt64(progress.sentBytes))
+  }
+
+  // MARK: Ending
+
+  /// Puts the prepared stage in place; without one, the worker holds no layers any more.
+  package mutating func commit(_ epoch: UInt32) {
+    guard epoch > running?.epoch ?? 0, prepared.map({ $0.epoch == epoch }) ?? true else { return }
+    if let prepared {
+      // What the slots hold that nobody has moved is of sessions that are over.
+      let live = Set((move?.isReported ?? false) ? move?.order.slots.map(\.slot) ?? [] : [])
+      prepared.clear(except: live)
+    }
+    running = prepared
+    prepared = nil
+    move = nil
+    imported = 0
+  }
+
+  /// Lets go of a prepared stage that will not be.
+  package mutating func abandon(_ epoch: UInt32) {
+    if prepared?.epoch == epoch {
+      prepared = nil
+      imported = 0
+    }
+    if move?.order.epoch == epoch { move = nil }
+  }
+}
