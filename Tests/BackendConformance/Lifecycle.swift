@@ -5,33 +5,34 @@ package import Compute
 
 extension ConformanceCase {
   /// A program with a cache of each kind, that keeps only wanted rows at its end.
-  package static func lifecycle(seed: UInt64) -> ConformanceCase {
+  package static func lifecycle(seed: UInt64, headDim: Int = 16) -> ConformanceCase {
     var builder = CaseBuilder(CaseMaker(seed: seed), "lifecycle")
-    let input = builder.buffer("embedding", width: 64)
-    let table = builder.weight("table", 40, 64, .f32)
+    let (width, keyWidth) = (4 * headDim, 2 * headDim)
+    let input = builder.buffer("embedding", width: width)
+    let table = builder.weight("table", 40, width, .f32)
     builder.program.ops = [.embed(Embed(table: table, scale: 1, output: input))]
     var current = input
     for (layer, window) in [Int?.none, 4].enumerated() {
-      let queries = builder.buffer("queries\(layer)", width: 64)
-      let keys = builder.buffer("keys\(layer)", width: 32)
-      let values = builder.buffer("values\(layer)", width: 32)
-      let output = builder.buffer("attended\(layer)", width: 64)
+      let queries = builder.buffer("queries\(layer)", width: width)
+      let keys = builder.buffer("keys\(layer)", width: keyWidth)
+      let values = builder.buffer("values\(layer)", width: keyWidth)
+      let output = builder.buffer("attended\(layer)", width: width)
       let cache = builder.program.add(
-        Cache(layer: layer, kvHeadCount: 2, headDim: 16, window: window)
+        Cache(layer: layer, kvHeadCount: 2, headDim: headDim, window: window)
       )
       builder.program.ops += [
         .projectQKV(
           ProjectQKV(
             input: current,
-            headDim: 16,
+            headDim: headDim,
             rope: Rope(theta: 10_000),
-            queryWeight: builder.weight("query\(layer)", 64, 64, .f32),
-            queryNorm: builder.norm("queryGain\(layer)", 16),
+            queryWeight: builder.weight("query\(layer)", width, width, .f32),
+            queryNorm: builder.norm("queryGain\(layer)", headDim),
             queries: queries,
             keyValue: .init(
-              keyWeight: builder.weight("key\(layer)", 32, 64, .f32),
-              valueWeight: builder.weight("value\(layer)", 32, 64, .f32),
-              keyNorm: builder.norm("keyGain\(layer)", 16),
+              keyWeight: builder.weight("key\(layer)", keyWidth, width, .f32),
+              valueWeight: builder.weight("value\(layer)", keyWidth, width, .f32),
+              keyNorm: builder.norm("keyGain\(layer)", headDim),
               valueNorm: nil,
               keys: keys,
               values: values
@@ -45,7 +46,7 @@ extension ConformanceCase {
       ]
       current = output
     }
-    let kept = builder.output("kept", width: 64, rows: .wanted)
+    let kept = builder.output("kept", width: width, rows: .wanted)
     builder.program.ops.append(.keepWanted(KeepWanted(input: current, output: kept)))
     return builder.finish(lengths: [20, 7, 0], tolerance: Tolerance.float)
   }

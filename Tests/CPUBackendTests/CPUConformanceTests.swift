@@ -107,4 +107,15 @@ private let seed = testSeed(default: 20_240_817)
     let wrong = try checkLifecycle(of: backend, seed: seed)
     #expect(wrong.isEmpty, "\(wrong)")
   }
+
+  @Test(arguments: CacheType.allCases)
+  func `sessions move bit for bit, and executables follow one another`(
+    _ cacheType: CacheType
+  ) throws {
+    for set in instructionSets {
+      let backend = try CPU(threads: 2, pinnedTo: nil, cacheType: cacheType, instructionSet: set)
+      let wrong = try checkMoves(of: backend, foreign: ReferenceBackend(), seed: seed)
+      #expect(wrong.isEmpty, "\(set): \(wrong)")
+    }
+  }
 }

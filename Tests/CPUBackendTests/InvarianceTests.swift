@@ -28,14 +28,17 @@ import Testing
     _ checkpoint: Checkpoint,
     _ split: [Int]? = nil,
     slots: Int = 4,
-    passesAllLayers: Bool = false
+    passesAllLayers: Bool = false,
+    maxRows: Int = 128,
+    sharing previous: InProcessPipeline? = nil
   ) throws -> InProcessPipeline {
     try InProcessPipeline(
       checkpoint,
       backend: backend,
       split: split ?? [checkpoint.config.layers.count],
-      limits: ExecutableLimits(maxRows: 128, slots: slots, contextTokens: 160),
-      passesAllLayers: passesAllLayers
+      limits: ExecutableLimits(maxRows: maxRows, slots: slots, contextTokens: 160),
+      passesAllLayers: passesAllLayers,
+      sharing: previous
     )
   }
 
@@ -124,5 +127,42 @@ import Testing
     let first = try pipeline.logits(tokens: tokens)
     pipeline.clear(slot: 0)
     #expect(bits(try pipeline.logits(tokens: tokens)) == bits(first))
+  }
+
+  @Test(.seeded(default: 23), arguments: Goldens.gemma3n)
+  func `layers move between stages in the middle of a session`(_ name: String) throws {
+    let (checkpoint, tokens) = try model(name)
+    let layerCount = checkpoint.config.layers.count
+    let vocabulary = checkpoint.config.vocabularySize
+    let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
+    var random = SeededRandom(testSeed(default: 23))
+    for round in 0..<8 {
+      let sharesAll = round.isMultiple(of: 2)
+      var current: InProcessPipeline?
+      var position = 0
+      var splits: [[Int]] = []
+      while position < tokens.count {
+        let cut = Int.random(in: 1..<layerCount, using: &random)
+        splits.append([cut, layerCount - cut])
+        let next = try pipeline(
+          checkpoint,
+          [cut, layerCount - cut],
+          maxRows: 8,
+          sharing: sharesAll ? current : nil
+        )
+        if let current {
+          let moved = try next.takeOver(slot: 1, count: position, from: current)
+          #expect(sharesAll || moved > 0, "nothing had to be moved to new stages")
+        }
+        let end = min(tokens.count, position + Int.random(in: 10...40, using: &random))
+        let got = try next.logits(tokens: Array(tokens[..<end]), from: position, chunk: 8, slot: 1)
+        #expect(
+          bits(got) == Array(whole[(position * vocabulary)..<(end * vocabulary)]),
+          "splits \(splits), positions \(position)..<\(end)"
+        )
+        (current, position) = (next, end)
+      }
+      #expect(splits.count > 1)
+    }
   }
 }

@@ -25,4 +25,9 @@ private let seed = testSeed(default: 20_240_817)
     let wrong = try checkLifecycle(of: ReferenceBackend(), seed: seed)
     #expect(wrong.isEmpty, "\(wrong)")
   }
+
+  @Test func `sessions move bit for bit, and executables follow one another`() throws {
+    let wrong = try checkMoves(of: ReferenceBackend(), foreign: nil, seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
 }

@@ -9,22 +9,32 @@ package final class InProcessPipeline {
   package let config: ModelConfig
   package let stages: [any Executable]
 
+  /// - Parameters:
+  ///   - checkpoint: The model.
+  ///   - backend: What compiles every stage.
+  ///   - split: How many layers each stage has.
+  ///   - limits: What each stage has room for.
+  ///   - passesAllLayers: Whether rows that nobody wants go through all layers too.
+  ///   - previous: A pipeline whose stages are shared, each by the stage in its place.
   /// - Throws: What lowering or compiling throws.
   package init(
     _ checkpoint: Checkpoint,
     backend: any Backend,
     split: [Int],
     limits: ExecutableLimits = ExecutableLimits(maxRows: 128, slots: 4, contextTokens: 256),
-    passesAllLayers: Bool = false
+    passesAllLayers: Bool = false,
+    sharing previous: InProcessPipeline? = nil
   ) throws {
     var config = checkpoint.config
     config.passesAllLayers = passesAllLayers
     self.config = config
     var first = 0
-    stages = try split.map { count in
+    stages = try split.enumerated().map { index, count in
       defer { first += count }
       let program = try config.lower(first..<(first + count), weights: checkpoint)
-      return try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
+      let old = previous.flatMap { index < $0.stages.count ? $0.stages[index] : nil }
+      return try backend.compile(program, weights: checkpoint, limits: limits, sharing: old) { _ in
+      }
     }
   }
 
@@ -43,10 +53,15 @@ package final class InProcessPipeline {
     try trace(batch).last?.first ?? []
   }
 
-  /// Returns the logits of all tokens, run in chunks.
-  package func logits(tokens: [Int32], chunk: Int = .max, slot: Int = 0) throws -> [Float] {
+  /// Returns the logits of all tokens from a position on, run in chunks.
+  package func logits(
+    tokens: [Int32],
+    from first: Int = 0,
+    chunk: Int = .max,
+    slot: Int = 0
+  ) throws -> [Float] {
     var logits: [Float] = []
-    var position = 0
+    var position = first
     while position < tokens.count {
       let end = min(tokens.count, position + min(chunk, tokens.count))
       let rows = (position..<end).map {
