@@ -55,8 +55,8 @@ package import Compute
     case .mergeStreams(let op): return support(streams: op.projections.count + 1)
     case .altupPredict(let op): return support(streams: op.router.weight.rows.count)
     case .altupCorrect(let op): return support(streams: op.router.weight.rows.count)
-    case .embed, .norm, .laurel, .projectQKV, .appendKV, .attend, .matmul, .addNormed,
-      .feedForward, .injectPerLayerInput, .keepWanted, .logits:
+    case .embed, .norm, .laurel, .projectKV, .appendKV, .projectQueries, .attend, .matmul,
+      .addNormed, .feedForward, .injectPerLayerInput, .keepWanted, .logits:
       return .supported
     }
   }
@@ -114,7 +114,7 @@ extension Program {
   /// f16 beside quantised projections, whose rounding is far larger; f32 where they are exact.
   fileprivate var defaultCacheType: CacheType {
     let isQuantised = ops.contains { op in
-      if case .projectQKV(let op) = op { op.queryWeight.type.isQuantised } else { false }
+      if case .projectQueries(let op) = op { op.weight.type.isQuantised } else { false }
     }
     return isQuantised ? .f16 : .f32
   }

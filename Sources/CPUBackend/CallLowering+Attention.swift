@@ -5,25 +5,24 @@ internal import Compute
 internal import Glibc
 
 extension CallLowering {
-  mutating func lower(_ op: ProjectQKV) throws(ComputeError) {
+  mutating func lower(_ op: ProjectKV) throws(ComputeError) {
+    let input = try memory.plane(Plane(op.input))
+    let keys = try memory.plane(Plane(op.keys))
+    let values = try memory.plane(Plane(op.values))
+    let rotations = try emitRotations(op.rope, headDim: op.headDim, rows: input.rows)
+    try emitProduct(op.keyWeight, input, into: keys)
+    try emitProduct(op.valueWeight, input, into: values)
+    emitHeads(keys, op.headDim, op.keyNorm, rotations)
+    guard let norm = op.valueNorm else { return }
+    emitHeads(values, op.headDim, norm, nil)
+  }
+
+  mutating func lower(_ op: ProjectQueries) throws(ComputeError) {
     let input = try memory.plane(Plane(op.input))
     let queries = try memory.plane(Plane(op.queries))
     let rotations = try emitRotations(op.rope, headDim: op.headDim, rows: input.rows)
-    // All products first: no thread need wait between them.
-    try emitProduct(op.queryWeight, input, into: queries)
-    var keyValue: (keys: RowPlane, values: RowPlane)?
-    if let own = op.keyValue {
-      let keys = try memory.plane(Plane(own.keys))
-      let values = try memory.plane(Plane(own.values))
-      try emitProduct(own.keyWeight, input, into: keys)
-      try emitProduct(own.valueWeight, input, into: values)
-      keyValue = (keys, values)
-    }
-    emitHeads(queries, op.headDim, op.queryNorm, rotations)
-    guard let own = op.keyValue, let keyValue else { return }
-    emitHeads(keyValue.keys, op.headDim, own.keyNorm, rotations)
-    guard let norm = own.valueNorm else { return }
-    emitHeads(keyValue.values, op.headDim, norm, nil)
+    try emitProduct(op.weight, input, into: queries)
+    emitHeads(queries, op.headDim, op.norm, rotations)
   }
 
   /// Where a row set's rotations lie: [rows, headDim / 2] each.

@@ -184,59 +184,42 @@ package struct Laurel: Sendable, Hashable {
   }
 }
 
-/// Attention's projections: `q = rope(rms(Wq · x))` per head; where the layer owns its keys and
-/// values, `k = rope(rms(Wk · x))` and `v = Wv · x`, normed per head if `valueNorm` is given.
-package struct ProjectQKV: Sendable, Hashable {
-  /// The half that only layers with a cache of their own have.
-  package struct KeyValue: Sendable, Hashable {
-    package var keyWeight: WeightRef  // [kvHeads × headDim, d]
-    package var valueWeight: WeightRef  // [kvHeads × headDim, d]
-    package var keyNorm: NormParameters  // [headDim]
-    package var valueNorm: NormParameters?  // [headDim]
-    package var keys: BufferID  // [rows, kvHeads × headDim]
-    package var values: BufferID  // [rows, kvHeads × headDim]
-
-    package init(
-      keyWeight: WeightRef,
-      valueWeight: WeightRef,
-      keyNorm: NormParameters,
-      valueNorm: NormParameters?,
-      keys: BufferID,
-      values: BufferID
-    ) {
-      self.keyWeight = keyWeight
-      self.valueWeight = valueWeight
-      self.keyNorm = keyNorm
-      self.valueNorm = valueNorm
-      self.keys = keys
-      self.values = values
-    }
-  }
-
+/// A row's keys and values: `k = rope(rms(Wk · x))` and `v = Wv · x`, normed per head if `valueNorm`
+/// is given.
+///
+/// Queries are projected by an op of their own: where they serve only wanted rows, keys and values
+/// are still needed of all.
+package struct ProjectKV: Sendable, Hashable {
   package var input: BufferID  // [rows, d]
   package var headDim: Int
   package var rope: Rope
-  package var queryWeight: WeightRef  // [heads × headDim, d]
-  package var queryNorm: NormParameters  // [headDim]
-  package var queries: BufferID  // [rows, heads × headDim]
-  package var keyValue: KeyValue?
+  package var keyWeight: WeightRef  // [kvHeads × headDim, d]
+  package var valueWeight: WeightRef  // [kvHeads × headDim, d]
+  package var keyNorm: NormParameters  // [headDim]
+  package var valueNorm: NormParameters?  // [headDim]
+  package var keys: BufferID  // [rows, kvHeads × headDim]
+  package var values: BufferID  // [rows, kvHeads × headDim]
 
   package init(
     input: BufferID,
     headDim: Int,
     rope: Rope,
-    queryWeight: WeightRef,
-    queryNorm: NormParameters,
-    queries: BufferID,
-    keyValue: KeyValue?
+    keyWeight: WeightRef,
+    valueWeight: WeightRef,
+    keyNorm: NormParameters,
+    valueNorm: NormParameters?,
+    keys: BufferID,
+    values: BufferID
   ) {
     self.input = input
     self.headDim = headDim
     self.rope = rope
-    self.queryWeight = queryWeight
-    self.queryNorm = queryNorm
-    self.queries = queries
-    self.keyValue = keyValue
+    self.keyWeight = keyWeight
+    self.valueWeight = valueWeight
+    self.keyNorm = keyNorm
+    self.valueNorm = valueNorm
+    self.keys = keys
+    self.values = values
   }
 }
 
@@ -250,6 +233,32 @@ package struct AppendKV: Sendable, Hashable {
     self.keys = keys
     self.values = values
     self.cache = cache
+  }
+}
+
+/// A row's queries: `queries = rope(rms(weight · x))` per head.
+package struct ProjectQueries: Sendable, Hashable {
+  package var input: BufferID  // [rows, d]
+  package var headDim: Int
+  package var rope: Rope
+  package var weight: WeightRef  // [heads × headDim, d]
+  package var norm: NormParameters  // [headDim]
+  package var queries: BufferID  // [rows, heads × headDim]
+
+  package init(
+    input: BufferID,
+    headDim: Int,
+    rope: Rope,
+    weight: WeightRef,
+    norm: NormParameters,
+    queries: BufferID
+  ) {
+    self.input = input
+    self.headDim = headDim
+    self.rope = rope
+    self.weight = weight
+    self.norm = norm
+    self.queries = queries
   }
 }
 

@@ -10,8 +10,9 @@ extension Op {
     case .altupPredict: "altupPredict"
     case .norm: "norm"
     case .laurel: "laurel"
-    case .projectQKV: "projectQKV"
+    case .projectKV: "projectKV"
     case .appendKV: "appendKV"
+    case .projectQueries: "projectQueries"
     case .attend: "attend"
     case .matmul: "matmul"
     case .addNormed: "addNormed"
@@ -34,11 +35,9 @@ extension Op {
       case .altupPredict(let op): [op.router.weight, op.router.norm.weight, op.coefficients]
       case .norm(let op): [op.norm.weight]
       case .laurel(let op): [op.left, op.right, op.norm.weight]
-      case .projectQKV(let op):
-        [
-          op.queryWeight, op.queryNorm.weight, op.keyValue?.keyWeight, op.keyValue?.valueWeight,
-          op.keyValue?.keyNorm.weight, op.keyValue?.valueNorm?.weight,
-        ]
+      case .projectKV(let op):
+        [op.keyWeight, op.valueWeight, op.keyNorm.weight, op.valueNorm?.weight]
+      case .projectQueries(let op): [op.weight, op.norm.weight]
       case .appendKV, .attend, .keepWanted: []
       case .matmul(let op): [op.weight]
       case .addNormed(let op): [op.norm.weight, op.next?.norm.weight]
@@ -61,9 +60,9 @@ extension Op {
     case .altupPredict(let op): ([op.streams], [op.output])
     case .norm(let op): ([op.input.buffer], [op.output])
     case .laurel(let op): ([op.input], [op.output])
-    case .projectQKV(let op):
-      ([op.input], [op.queries] + (op.keyValue.map { [$0.keys, $0.values] } ?? []))
+    case .projectKV(let op): ([op.input], [op.keys, op.values])
     case .appendKV(let op): ([op.keys, op.values], [])
+    case .projectQueries(let op): ([op.input], [op.queries])
     case .attend(let op): ([op.queries], [op.output])
     case .matmul(let op): ([op.input], [op.output])
     case .addNormed(let op):

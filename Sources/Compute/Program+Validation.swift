@@ -165,7 +165,7 @@ extension ProgramChecker {
       try check(op.right, rows: input.width, columns: op.left.rows.count, place)
       try check(op.norm, width: input.width, place)
       try write(op.output, planes: 1, width: input.width, rows: input.rows, place)
-    case .projectQKV(let op): try check(op, place)
+    case .projectKV(let op): try check(op, place)
     case .appendKV(let op):
       let cache = try cache(op.cache, place)
       for id in [op.keys, op.values] {
@@ -173,6 +173,7 @@ extension ProgramChecker {
         try require(rows.rows == .all, "\(rows.name) must hold all rows", place)
       }
       filledCaches.insert(op.cache)
+    case .projectQueries(let op): try check(op, place)
     case .attend(let op): try check(op, place)
     case .matmul(let op):
       let input = try read(op.input, planes: 1, place)
@@ -269,40 +270,43 @@ extension ProgramChecker {
     )
   }
 
-  private mutating func check(_ op: ProjectQKV, _ place: String) throws(ComputeError) {
+  private func check(
+    heads rows: Int,
+    of headDim: Int,
+    _ name: String,
+    _ place: String
+  ) throws(ComputeError) {
+    try require(
+      headDim > 0 && headDim.isMultiple(of: 2),
+      "head dim \(headDim) is not even",
+      place
+    )
+    try require(
+      rows.isMultiple(of: headDim),
+      "\(rows) \(name) rows are not heads of \(headDim)",
+      place
+    )
+  }
+
+  private mutating func check(_ op: ProjectKV, _ place: String) throws(ComputeError) {
     let input = try read(op.input, planes: 1, place)
-    try require(
-      op.headDim > 0 && op.headDim.isMultiple(of: 2),
-      "head dim \(op.headDim) is not even",
-      place
-    )
-    try require(
-      op.queryWeight.rows.count.isMultiple(of: op.headDim),
-      "\(op.queryWeight.rows.count) query rows are not heads of \(op.headDim)",
-      place
-    )
-    try check(op.queryWeight, rows: nil, columns: input.width, place)
-    try check(op.queryNorm, width: op.headDim, place)
-    try write(
-      op.queries,
-      planes: 1,
-      width: op.queryWeight.rows.count,
-      rows: input.rows,
-      place
-    )
-    guard let keyValue = op.keyValue else { return }
-    let width = keyValue.keyWeight.rows.count
-    try require(
-      width.isMultiple(of: op.headDim),
-      "\(width) key rows are not heads of \(op.headDim)",
-      place
-    )
-    try check(keyValue.keyWeight, rows: width, columns: input.width, place)
-    try check(keyValue.valueWeight, rows: width, columns: input.width, place)
-    try check(keyValue.keyNorm, width: op.headDim, place)
-    if let norm = keyValue.valueNorm { try check(norm, width: op.headDim, place) }
-    try write(keyValue.keys, planes: 1, width: width, rows: input.rows, place)
-    try write(keyValue.values, planes: 1, width: width, rows: input.rows, place)
+    let width = op.keyWeight.rows.count
+    try check(heads: width, of: op.headDim, "key", place)
+    try check(op.keyWeight, rows: width, columns: input.width, place)
+    try check(op.valueWeight, rows: width, columns: input.width, place)
+    try check(op.keyNorm, width: op.headDim, place)
+    if let norm = op.valueNorm { try check(norm, width: op.headDim, place) }
+    try write(op.keys, planes: 1, width: width, rows: input.rows, place)
+    try write(op.values, planes: 1, width: width, rows: input.rows, place)
+  }
+
+  private mutating func check(_ op: ProjectQueries, _ place: String) throws(ComputeError) {
+    let input = try read(op.input, planes: 1, place)
+    let width = op.weight.rows.count
+    try check(heads: width, of: op.headDim, "query", place)
+    try check(op.weight, rows: width, columns: input.width, place)
+    try check(op.norm, width: op.headDim, place)
+    try write(op.queries, planes: 1, width: width, rows: input.rows, place)
   }
 
   private mutating func check(_ op: Attend, _ place: String) throws(ComputeError) {

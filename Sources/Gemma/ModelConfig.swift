@@ -86,7 +86,7 @@ package struct ModelConfig: Sendable, Hashable {
   package var layers: [LayerRecord]
   /// Gemma 3n's additions; nil for Gemma 3.
   package var gemma3n: Gemma3nConfig?
-  /// Whether rows whose output nobody wants pass the layers behind the last KV-owning one as well.
+  /// Whether rows whose output nobody wants pass all layers, and not just what leaves keys and values.
   ///
   /// It changes no result; it is there to measure what skipping is worth.
   package var passesAllLayers = false
@@ -132,9 +132,14 @@ package struct ModelConfig: Sendable, Hashable {
     (layers.indices.last { layers[$0].kvSource == $0 } ?? -1) + 1
   }
 
-  /// The first layer that only rows pass whose output somebody wants; the layer count if all rows
+  /// The first layer that only rows enter whose output somebody wants; the layer count if all rows
   /// pass all layers.
   package var firstSkippedLayer: Int { passesAllLayers ? layers.count : firstSharedLayer }
+
+  /// The layer in which rows whose output nobody wants end; nil if all rows pass all layers.
+  ///
+  /// It is the last that owns keys and values; they end once theirs are kept.
+  package var narrowingLayer: Int? { passesAllLayers ? nil : firstSharedLayer - 1 }
 }
 
 /// What Gemma 3n adds to a decoder: AltUp, LAuReL and per-layer inputs.

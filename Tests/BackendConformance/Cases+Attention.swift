@@ -3,57 +3,86 @@
 internal import Compute
 
 extension CaseMaker {
-  func projectQKV() -> [ConformanceCase] {
+  private static let projectionTypes = [TensorType.f32, .bf16, .q4_0, .q5_0, .q8_0, .q4_K, .q6_K]
+  private static let headDims = [2, 20, 64]
+
+  func projectKV() -> [ConformanceCase] {
     var cases: [ConformanceCase] = []
-    for type in [TensorType.f32, .bf16, .q4_0, .q5_0, .q8_0, .q4_K, .q6_K] {
-      for headDim in [2, 20, 64] {
-        for part in QKVPart.allCases {
-          cases.append(projectQKV(type, headDim: headDim, part))
+    for type in Self.projectionTypes {
+      for headDim in Self.headDims {
+        for rows in [RowSet.all, .wanted] {
+          for normsValues in [false, true] {
+            cases.append(projectKV(type, headDim: headDim, rows, normsValues: normsValues))
+          }
         }
       }
     }
     return cases
   }
 
-  private enum QKVPart: CaseIterable {
-    case queriesOnly, plainValues, normedValues
-  }
-
-  private func projectQKV(_ type: TensorType, headDim: Int, _ part: QKVPart) -> ConformanceCase {
+  private func projectKV(
+    _ type: TensorType,
+    headDim: Int,
+    _ rows: RowSet,
+    normsValues: Bool
+  ) -> ConformanceCase {
     let width = type.isQuantised ? 256 : 40
-    var builder = CaseBuilder(self, "projectQKV \(type) head \(headDim) \(part)")
-    let input = builder.input("input", width: width)
-    let queries = builder.output("queries", width: 4 * headDim)
-    var keyValue: ProjectQKV.KeyValue?
-    if part != .queriesOnly {
-      let plain = NormParameters(weight: nil, gainOffset: 0, epsilon: 1e-6)
-      keyValue = ProjectQKV.KeyValue(
-        keyWeight: builder.weight("key", 2 * headDim, width, type),
-        valueWeight: builder.weight("value", 2 * headDim, width, type),
-        keyNorm: builder.norm("keyGain", headDim, offset: 1),
-        valueNorm: part == .normedValues ? plain : nil,
-        keys: builder.output("keys", width: 2 * headDim),
-        values: builder.output("values", width: 2 * headDim)
-      )
-    }
+    let values = normsValues ? "normed" : "plain"
+    var builder = CaseBuilder(
+      self,
+      "projectKV \(type) head \(headDim), \(values) values, \(rows) rows"
+    )
+    let plain = NormParameters(weight: nil, gainOffset: 0, epsilon: 1e-6)
     builder.program.ops = [
-      .projectQKV(
-        ProjectQKV(
-          input: input,
+      .projectKV(
+        ProjectKV(
+          input: builder.input("input", width: width, rows: rows),
           headDim: headDim,
-          rope: Rope(theta: 10_000, positionScale: part == .plainValues ? 0.125 : 1),
-          queryWeight: builder.weight("query", 4 * headDim, width, type),
-          queryNorm: builder.norm("queryGain", headDim),
-          queries: queries,
-          keyValue: keyValue
+          rope: Rope(theta: 10_000, positionScale: normsValues ? 1 : 0.125),
+          keyWeight: builder.weight("key", 2 * headDim, width, type),
+          valueWeight: builder.weight("value", 2 * headDim, width, type),
+          keyNorm: builder.norm("keyGain", headDim, offset: 1),
+          valueNorm: normsValues ? plain : nil,
+          keys: builder.output("keys", width: 2 * headDim, rows: rows),
+          values: builder.output("values", width: 2 * headDim, rows: rows)
         )
       )
     ]
-    return builder.finish(
-      lengths: [4, 30],
-      tolerance: Tolerance.float,
-      inputs: .exactInt8
-    )
+    return builder.finish(lengths: [4, 30], tolerance: Tolerance.float, inputs: .exactInt8)
+  }
+
+  func projectQueries() -> [ConformanceCase] {
+    var cases: [ConformanceCase] = []
+    for type in Self.projectionTypes {
+      for headDim in Self.headDims {
+        for rows in [RowSet.all, .wanted] {
+          cases.append(projectQueries(type, headDim: headDim, rows))
+        }
+      }
+    }
+    return cases
+  }
+
+  private func projectQueries(
+    _ type: TensorType,
+    headDim: Int,
+    _ rows: RowSet
+  ) -> ConformanceCase {
+    let width = type.isQuantised ? 256 : 40
+    var builder = CaseBuilder(self, "projectQueries \(type) head \(headDim), \(rows) rows")
+    builder.program.ops = [
+      .projectQueries(
+        ProjectQueries(
+          input: builder.input("input", width: width, rows: rows),
+          headDim: headDim,
+          rope: Rope(theta: 10_000, positionScale: rows == .all ? 1 : 0.125),
+          weight: builder.weight("query", 4 * headDim, width, type),
+          norm: builder.norm("queryGain", headDim),
+          queries: builder.output("queries", width: 4 * headDim, rows: rows)
+        )
+      )
+    ]
+    return builder.finish(lengths: [4, 30], tolerance: Tolerance.float, inputs: .exactInt8)
   }
 
   func attend() -> [ConformanceCase] {

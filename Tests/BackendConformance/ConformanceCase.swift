@@ -55,9 +55,9 @@ package enum Tolerance {
 
 /// The ops, without operands.
 package enum OpKind: String, Sendable, Hashable, CaseIterable {
-  case embed, expandStreams, perLayerInputs, altupPredict, norm, laurel, projectQKV, appendKV
-  case attend, matmul, addNormed, feedForward, altupCorrect, injectPerLayerInput, keepWanted
-  case mergeStreams, logits
+  case embed, expandStreams, perLayerInputs, altupPredict, norm, laurel, projectKV, appendKV
+  case projectQueries, attend, matmul, addNormed, feedForward, altupCorrect, injectPerLayerInput
+  case keepWanted, mergeStreams, logits
 }
 
 extension Op {
@@ -70,8 +70,9 @@ extension Op {
     case .altupPredict: .altupPredict
     case .norm: .norm
     case .laurel: .laurel
-    case .projectQKV: .projectQKV
+    case .projectKV: .projectKV
     case .appendKV: .appendKV
+    case .projectQueries: .projectQueries
     case .attend: .attend
     case .matmul: .matmul
     case .addNormed: .addNormed
@@ -96,8 +97,9 @@ extension OpKind {
     case .altupPredict: cases.altupPredict()
     case .norm: cases.norm()
     case .laurel: cases.laurel()
-    case .projectQKV: cases.projectQKV()
+    case .projectKV: cases.projectKV()
     case .appendKV: Array(cases.attend().prefix(4))
+    case .projectQueries: cases.projectQueries()
     case .attend: Array(cases.attend().dropFirst(4))
     case .matmul: cases.matmul()
     case .addNormed: cases.addNormed()

@@ -21,25 +21,30 @@ extension ConformanceCase {
         Cache(layer: layer, kvHeadCount: 2, headDim: headDim, window: window)
       )
       builder.program.ops += [
-        .projectQKV(
-          ProjectQKV(
+        .projectKV(
+          ProjectKV(
             input: current,
             headDim: headDim,
             rope: Rope(theta: 10_000),
-            queryWeight: builder.weight("query\(layer)", width, width, .f32),
-            queryNorm: builder.norm("queryGain\(layer)", headDim),
-            queries: queries,
-            keyValue: .init(
-              keyWeight: builder.weight("key\(layer)", keyWidth, width, .f32),
-              valueWeight: builder.weight("value\(layer)", keyWidth, width, .f32),
-              keyNorm: builder.norm("keyGain\(layer)", headDim),
-              valueNorm: nil,
-              keys: keys,
-              values: values
-            )
+            keyWeight: builder.weight("key\(layer)", keyWidth, width, .f32),
+            valueWeight: builder.weight("value\(layer)", keyWidth, width, .f32),
+            keyNorm: builder.norm("keyGain\(layer)", headDim),
+            valueNorm: nil,
+            keys: keys,
+            values: values
           )
         ),
         .appendKV(AppendKV(keys: keys, values: values, cache: cache)),
+        .projectQueries(
+          ProjectQueries(
+            input: current,
+            headDim: headDim,
+            rope: Rope(theta: 10_000),
+            weight: builder.weight("query\(layer)", width, width, .f32),
+            norm: builder.norm("queryGain\(layer)", headDim),
+            queries: queries
+          )
+        ),
         .attend(
           Attend(queries: queries, cache: cache, headCount: 4, scale: 1, output: output)
         ),

@@ -57,7 +57,7 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
   @Test func `an op whose result is needed cannot be left out`() {
     let program = TinyProgram().program
     // What these write, something wrote before them or nothing reads.
-    let spared = ["op 1 keepWanted", "op 13 addNormed", "op 15 injectPerLayerInput"]
+    let spared = ["op 1 keepWanted", "op 14 addNormed", "op 16 injectPerLayerInput"]
     for (index, op) in program.ops.enumerated() {
       var shorter = program
       shorter.ops.remove(at: index)
@@ -73,13 +73,13 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
     Fault("buffer 2 (streams) is 0 × 32", in: "") { $0.change("streams") { $0.planes = 0 } },
     Fault("no buffer 99", in: "input") { $0.base.inputs = [BufferID(index: 99)] },
     Fault("no buffer -1", in: "output") { $0.base.outputs = [BufferID(index: -1)] },
-    Fault("no buffer 18", in: "op 12 (feedForward)") { $0.feedForward.input = BufferID(index: 18) },
+    Fault("no buffer 18", in: "op 13 (feedForward)") { $0.feedForward.input = BufferID(index: 18) },
     Fault("spare is read before it is written", in: "output") {
       $0.base.outputs = [$0.base.add(Buffer(name: "spare", width: 1, rows: .all))]
     },
     Fault("no cache 1", in: "op 8 (appendKV)") { $0.append.cache = CacheID(index: 1) },
-    Fault("no cache -1", in: "op 9 (attend)") { $0.attend.cache = CacheID(index: -1) },
-    Fault("cache of layer 7 is read before it is written", in: "op 9 (attend)") {
+    Fault("no cache -1", in: "op 10 (attend)") { $0.attend.cache = CacheID(index: -1) },
+    Fault("cache of layer 7 is read before it is written", in: "op 10 (attend)") {
       $0.attend.cache = $0.base.add(Cache(layer: 7, kvHeadCount: 2, headDim: 4, window: nil))
     },
   ])
@@ -103,10 +103,10 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
     Fault("embedding has 2 planes, 1 expected", in: "op 0 (embed)") {
       $0.change("embedding") { $0.planes = 2 }
     },
-    Fault("embedding.wanted must hold all rows", in: "op 16 (keepWanted)") {
+    Fault("embedding.wanted must hold all rows", in: "op 17 (keepWanted)") {
       $0.keep.input = id("embedding.wanted")
     },
-    Fault("kept holds all rows, wanted are written", in: "op 16 (keepWanted)") {
+    Fault("kept holds all rows, wanted are written", in: "op 17 (keepWanted)") {
       $0.change("kept") { $0.rows = .all }
     },
     Fault("altup_projections.0 is [31, 32], [32, 32] expected", in: "op 2 (expandStreams)") {
@@ -156,34 +156,36 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
     Fault("laurel_right is [32, 3], [32, 2] expected", in: "op 6 (laurel)") {
       $0.laurel.left.rows = 0..<2
     },
-    Fault("head dim 5 is not even", in: "op 7 (projectQKV)") { $0.project.headDim = 5 },
-    Fault("head dim 0 is not even", in: "op 7 (projectQKV)") { $0.project.headDim = 0 },
-    Fault("14 query rows are not heads of 4", in: "op 7 (projectQKV)") {
-      $0.project.queryWeight.rows = 0..<14
+    Fault("head dim 5 is not even", in: "op 7 (projectKV)") { $0.projectKV.headDim = 5 },
+    Fault("head dim 0 is not even", in: "op 9 (projectQueries)") {
+      $0.projectQueries.headDim = 0
     },
-    Fault("queries is 16 wide, 12 expected", in: "op 7 (projectQKV)") {
-      $0.project.queryWeight.rows = 0..<12
+    Fault("14 query rows are not heads of 4", in: "op 9 (projectQueries)") {
+      $0.projectQueries.weight.rows = 0..<14
     },
-    Fault("6 key rows are not heads of 4", in: "op 7 (projectQKV)") {
-      $0.keyValue.keyWeight.rows = 0..<6
+    Fault("queries is 16 wide, 12 expected", in: "op 9 (projectQueries)") {
+      $0.projectQueries.weight.rows = 0..<12
     },
-    Fault("v_proj is [4, 32], [8, 32] expected", in: "op 7 (projectQKV)") {
-      $0.keyValue.valueWeight.rows = 0..<4
+    Fault("6 key rows are not heads of 4", in: "op 7 (projectKV)") {
+      $0.projectKV.keyWeight.rows = 0..<6
     },
-    Fault("keys holds wanted rows, all are written", in: "op 7 (projectQKV)") {
+    Fault("v_proj is [4, 32], [8, 32] expected", in: "op 7 (projectKV)") {
+      $0.projectKV.valueWeight.rows = 0..<4
+    },
+    Fault("keys holds wanted rows, all are written", in: "op 7 (projectKV)") {
       $0.change("keys") { $0.rows = .wanted }
     },
     Fault("keys is 8 wide, 4 expected", in: "op 8 (appendKV)") {
       $0.base.caches[0].kvHeadCount = 1
     },
-    Fault("3 heads do not share 2 KV heads evenly", in: "op 9 (attend)") {
+    Fault("3 heads do not share 2 KV heads evenly", in: "op 10 (attend)") {
       $0.attend.headCount = 3
     },
-    Fault("0 heads do not share 2 KV heads evenly", in: "op 9 (attend)") {
+    Fault("0 heads do not share 2 KV heads evenly", in: "op 10 (attend)") {
       $0.attend.headCount = 0
     },
-    Fault("queries is 16 wide, 8 expected", in: "op 9 (attend)") { $0.attend.headCount = 2 },
-    Fault("o_proj is [32, 12], [any, 16] expected", in: "op 10 (matmul)") {
+    Fault("queries is 16 wide, 8 expected", in: "op 10 (attend)") { $0.attend.headCount = 2 },
+    Fault("o_proj is [32, 12], [any, 16] expected", in: "op 11 (matmul)") {
       $0.matmul.weight.columns = 12
     },
   ])
@@ -194,54 +196,54 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
   // MARK: The rest of a layer and of a stage
 
   @Test(arguments: [
-    Fault("residual perLayerInputs has another shape than attention", in: "op 11 (addNormed)") {
+    Fault("residual perLayerInputs has another shape than attention", in: "op 12 (addNormed)") {
       $0.add.residuals.append(Plane(id("perLayerInputs")))
     },
-    Fault("residual embedding.wanted has another shape", in: "op 11 (addNormed)") {
+    Fault("residual embedding.wanted has another shape", in: "op 12 (addNormed)") {
       $0.add.residuals[0] = Plane(id("embedding.wanted"))
     },
-    Fault("predictions has no plane 7", in: "op 11 (addNormed)") {
+    Fault("predictions has no plane 7", in: "op 12 (addNormed)") {
       $0.add.residuals[0].index = 7
     },
-    Fault("activated holds wanted rows, all are written", in: "op 11 (addNormed)") {
+    Fault("activated holds wanted rows, all are written", in: "op 12 (addNormed)") {
       $0.change("activated") { $0.rows = .wanted }
     },
-    Fault("perLayerInputs is 8 wide, 32 expected", in: "op 11 (addNormed)") {
+    Fault("perLayerInputs is 8 wide, 32 expected", in: "op 12 (addNormed)") {
       $0.add.next?.output = id("perLayerInputs")
     },
-    Fault("up_proj is [24, 32], [23, 32] expected", in: "op 12 (feedForward)") {
+    Fault("up_proj is [24, 32], [23, 32] expected", in: "op 13 (feedForward)") {
       $0.feedForward.gate.rows = 0..<23
     },
-    Fault("down_proj is [32, 23], [32, 24] expected", in: "op 12 (feedForward)") {
+    Fault("down_proj is [32, 23], [32, 24] expected", in: "op 13 (feedForward)") {
       $0.feedForward.down.columns = 23
     },
-    Fault("no stream -1 to be active", in: "op 14 (altupCorrect)") { $0.correct.active = -1 },
-    Fault("embedding.wanted has other rows than the predictions", in: "op 14 (altupCorrect)") {
+    Fault("no stream -1 to be active", in: "op 15 (altupCorrect)") { $0.correct.active = -1 },
+    Fault("embedding.wanted has other rows than the predictions", in: "op 15 (altupCorrect)") {
       $0.correct.activated = id("embedding.wanted")
     },
-    Fault("correction_coefs is [2, 4], [2, 2] expected", in: "op 14 (altupCorrect)") {
+    Fault("correction_coefs is [2, 4], [2, 2] expected", in: "op 15 (altupCorrect)") {
       $0.correct.coefficients.columns = 4
     },
-    Fault("output_scale is [1, 31], [1, 32] expected", in: "op 14 (altupCorrect)") {
+    Fault("output_scale is [1, 31], [1, 32] expected", in: "op 15 (altupCorrect)") {
       $0.correct.outputScale?.columns = 31
     },
-    Fault("columns 5..<9 of perLayerInputs, which is 8 wide", in: "op 15 (injectPerLayerInput)") {
+    Fault("columns 5..<9 of perLayerInputs, which is 8 wide", in: "op 16 (injectPerLayerInput)") {
       $0.inject.columns = 5..<9
     },
-    Fault("per_layer_gate is [4, 32], [3, 32] expected", in: "op 15 (injectPerLayerInput)") {
+    Fault("per_layer_gate is [4, 32], [3, 32] expected", in: "op 16 (injectPerLayerInput)") {
       $0.inject.columns = 4..<7
     },
-    Fault("embedding.wanted hold different rows", in: "op 15 (injectPerLayerInput)") {
+    Fault("embedding.wanted hold different rows", in: "op 16 (injectPerLayerInput)") {
       $0.inject.input = id("embedding.wanted")
     },
-    Fault("kept has 2 planes, 1 expected", in: "op 17 (mergeStreams)") {
+    Fault("kept has 2 planes, 1 expected", in: "op 18 (mergeStreams)") {
       $0.merge.projections = []
     },
-    Fault("altup_unembed.0 is [32, 31], [32, 32] expected", in: "op 17 (mergeStreams)") {
+    Fault("altup_unembed.0 is [32, 31], [32, 32] expected", in: "op 18 (mergeStreams)") {
       $0.merge.projections[0].columns = 31
     },
-    Fault("logits is 10 wide, 9 expected", in: "op 18 (logits)") { $0.logits.weight.rows = 1..<10 },
-    Fault("logits holds all rows, wanted are written", in: "op 18 (logits)") {
+    Fault("logits is 10 wide, 9 expected", in: "op 19 (logits)") { $0.logits.weight.rows = 1..<10 },
+    Fault("logits holds all rows, wanted are written", in: "op 19 (logits)") {
       $0.change("logits") { $0.rows = .all }
     },
   ])

@@ -94,17 +94,10 @@ struct TinyProgram {
     norm: norm("laurel_norm"),
     output: id("laurelled")
   )
-  var project = ProjectQKV(
+  var projectKV = ProjectKV(
     input: id("normed"),
     headDim: 4,
     rope: Rope(theta: 10_000),
-    queryWeight: weight("q_proj", 16, 32),
-    queryNorm: norm("q_norm", 4),
-    queries: id("queries"),
-    keyValue: nil
-  )
-  /// The second half of `project`.
-  var keyValue = ProjectQKV.KeyValue(
     keyWeight: weight("k_proj", 8, 32),
     valueWeight: weight("v_proj", 8, 32),
     keyNorm: norm("k_norm", 4),
@@ -113,6 +106,14 @@ struct TinyProgram {
     values: id("values")
   )
   var append = AppendKV(keys: id("keys"), values: id("values"), cache: CacheID(index: 0))
+  var projectQueries = ProjectQueries(
+    input: id("normed"),
+    headDim: 4,
+    rope: Rope(theta: 10_000),
+    weight: weight("q_proj", 16, 32),
+    norm: norm("q_norm", 4),
+    queries: id("queries")
+  )
   var attend = Attend(
     queries: id("queries"),
     cache: CacheID(index: 0),
@@ -184,13 +185,11 @@ struct TinyProgram {
 
   var program: Program {
     var program = base
-    var project = project
-    project.keyValue = keyValue
     program.ops = [
       .embed(embed), .keepWanted(keepEmbedding), .expandStreams(expand), .perLayerInputs(perLayer),
-      .altupPredict(predict), .norm(norm), .laurel(laurel), .projectQKV(project),
-      .appendKV(append), .attend(attend), .matmul(matmul), .addNormed(add),
-      .feedForward(feedForward), .addNormed(addForwarded), .altupCorrect(correct),
+      .altupPredict(predict), .norm(norm), .laurel(laurel), .projectKV(projectKV),
+      .appendKV(append), .projectQueries(projectQueries), .attend(attend), .matmul(matmul),
+      .addNormed(add), .feedForward(feedForward), .addNormed(addForwarded), .altupCorrect(correct),
       .injectPerLayerInput(inject), .keepWanted(keep), .mergeStreams(merge), .logits(logits),
     ]
     return program

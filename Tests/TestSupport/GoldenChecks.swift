@@ -136,7 +136,7 @@ package struct GoldenChecks {
   private func expectPerLayerInputs(_ batch: Batch, _ want: Golden.Tensor) throws {
     let values = try golden.floats(want)
     let (tokens, width) = (want.shape[0], want.shape[2])
-    let first = checkpoint.config.firstSharedLayer
+    let first = checkpoint.config.narrowingLayer ?? layerCount
     let owned = try output(of: 0..<first, after: "perLayerInputs", batch)
     for token in 0..<tokens {
       let report = compare(

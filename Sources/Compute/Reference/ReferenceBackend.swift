@@ -94,8 +94,9 @@ final class ReferenceExecutable: Executable {
     case .altupPredict(let op): altupPredict(op)
     case .norm(let op): mapRows(op.input, op.output) { self.normed($0, op.norm) }
     case .laurel(let op): laurel(op)
-    case .projectQKV(let op): projectQKV(op, batch)
+    case .projectKV(let op): projectKV(op, batch)
     case .appendKV(let op): appendKV(op, batch)
+    case .projectQueries(let op): projectQueries(op, batch)
     case .attend(let op): attend(op, batch)
     case .matmul(let op): mapRows(Plane(op.input), op.output) { self.product(op.weight, $0) }
     case .addNormed(let op): addNormed(op)

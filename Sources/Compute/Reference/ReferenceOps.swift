@@ -89,35 +89,18 @@ extension ReferenceExecutable {
     }
   }
 
-  func projectQKV(_ op: ProjectQKV, _ batch: Batch) {
+  func projectKV(_ op: ProjectKV, _ batch: Batch) {
     batch.forEach(in: program[op.input].rows) { index, source in
       let input = row(Plane(op.input), index)
-      let queries = headsNormed(
-        product(op.queryWeight, input),
-        headDim: op.headDim,
-        op.queryNorm
-      )
+      let keys = headsNormed(product(op.keyWeight, input), headDim: op.headDim, op.keyNorm)
       setRow(
-        Plane(op.queries),
-        index,
-        headsRotated(queries, headDim: op.headDim, position: source.position, rope: op.rope)
-      )
-      guard let keyValue = op.keyValue else { return }
-      let keys = headsNormed(
-        product(keyValue.keyWeight, input),
-        headDim: op.headDim,
-        keyValue.keyNorm
-      )
-      setRow(
-        Plane(keyValue.keys),
+        Plane(op.keys),
         index,
         headsRotated(keys, headDim: op.headDim, position: source.position, rope: op.rope)
       )
-      var valueRow = product(keyValue.valueWeight, input)
-      if let norm = keyValue.valueNorm {
-        valueRow = headsNormed(valueRow, headDim: op.headDim, norm)
-      }
-      setRow(Plane(keyValue.values), index, valueRow)
+      var valueRow = product(op.valueWeight, input)
+      if let norm = op.valueNorm { valueRow = headsNormed(valueRow, headDim: op.headDim, norm) }
+      setRow(Plane(op.values), index, valueRow)
     }
   }
 
@@ -129,6 +112,18 @@ extension ReferenceExecutable {
         kept.rows[source.position] = (keys, values)
         kept.held.append(source.position..<(source.position + 1))
       }
+    }
+  }
+
+  func projectQueries(_ op: ProjectQueries, _ batch: Batch) {
+    batch.forEach(in: program[op.input].rows) { index, source in
+      let projected = product(op.weight, row(Plane(op.input), index))
+      let queries = headsNormed(projected, headDim: op.headDim, op.norm)
+      setRow(
+        Plane(op.queries),
+        index,
+        headsRotated(queries, headDim: op.headDim, position: source.position, rope: op.rope)
+      )
     }
   }
 

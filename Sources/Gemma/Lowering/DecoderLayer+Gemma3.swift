@@ -5,8 +5,13 @@ internal import Compute
 extension StageLowering {
   /// `x += rms(attention(rms(x)))`, then `x += rms(feedForward(rms(x)))`.
   mutating func gemma3Layer(_ layer: Int) throws(GemmaError) {
-    let normedInput = normed(Plane(streams), try norm(.inputNorm, layer))
-    let attention = try attention(layer, input: normedInput)
+    var input = normed(Plane(streams), try norm(.inputNorm, layer))
+    try fillCache(layer, input: input)
+    if layer == config.narrowingLayer {
+      narrow()
+      input = keepWanted(of: input)
+    }
+    let attention = try attention(layer, input: input)
     let feedForwardInput = scratch("feedForwardInput")
     program.ops.append(
       .addNormed(

@@ -7,12 +7,11 @@ internal import Compute
 
 extension StageLowering {
   mutating func gemma3nLayer(_ layer: Int, _ gemma3n: Gemma3nConfig) throws(GemmaError) {
-    let perLayer = try perLayerInputs(layer, gemma3n)
     let router = Router(
       weight: try weight(.altupRouter, layer),
       norm: try norm(.altupRouterNorm, layer)
     )
-    let predictions = scratch("predictions", planes: gemma3n.streamCount)
+    var predictions = scratch("predictions", planes: gemma3n.streamCount)
     program.ops.append(
       .altupPredict(
         AltUpPredict(
@@ -24,9 +23,21 @@ extension StageLowering {
         )
       )
     )
-
-    let active = Plane(predictions, gemma3n.activeStream)
-    let activated = try activate(layer, active)
+    var input = normed(Plane(predictions, gemma3n.activeStream), try norm(.inputNorm, layer))
+    try fillCache(layer, input: input)
+    if layer == config.narrowingLayer {
+      rows = .wanted
+      predictions = keepWanted(of: predictions)
+      input = keepWanted(of: input)
+      // All that is left of the streams are their predictions.
+      streams = scratch("streams", planes: gemma3n.streamCount)
+    }
+    let perLayer = try perLayerInputs(layer, gemma3n)
+    let activated = try activate(
+      layer,
+      Plane(predictions, gemma3n.activeStream),
+      input: input
+    )
 
     let scaled = scratch("scaled")
     program.ops.append(
@@ -58,12 +69,16 @@ extension StageLowering {
     )
   }
 
-  /// Runs the active stream `p` through the layer's two sub-blocks.
+  /// Runs the active stream `p` through the layer's two sub-blocks, the first from its normed input
+  /// `x = rms(p)`.
   ///
-  /// `x = rms(p)`, `u = (p + rms(attention(x)) + laurel(x)) / √2`,
+  /// `u = (p + rms(attention(x)) + laurel(x)) / √2`,
   /// result `u + rms(feedForward(rms(u)))`.
-  private mutating func activate(_ layer: Int, _ active: Plane) throws(GemmaError) -> BufferID {
-    let input = normed(active, try norm(.inputNorm, layer))
+  private mutating func activate(
+    _ layer: Int,
+    _ active: Plane,
+    input: BufferID
+  ) throws(GemmaError) -> BufferID {
     let laurel = scratch("laurel")
     program.ops.append(
       .laurel(
@@ -115,8 +130,9 @@ extension StageLowering {
   ) throws(GemmaError) -> (buffer: BufferID, columns: Range<Int>) {
     let size = gemma3n.perLayerInputSize
     // The stage's layers that compute the same rows.
-    let first = rows == .all ? stage.lowerBound : max(stage.lowerBound, config.firstSkippedLayer)
-    let end = rows == .all ? min(stage.upperBound, config.firstSkippedLayer) : stage.upperBound
+    let narrowing = config.narrowingLayer ?? config.layers.count
+    let first = rows == .all ? stage.lowerBound : max(stage.lowerBound, narrowing)
+    let end = rows == .all ? min(stage.upperBound, narrowing) : stage.upperBound
     let buffer = scratch("perLayerInputs", width: (end - first) * size)
     let columns = ((layer - first) * size)..<((layer - first + 1) * size)
     guard layer == first else { return (buffer, columns) }

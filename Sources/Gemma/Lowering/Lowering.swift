@@ -24,7 +24,7 @@ extension ModelConfig {
   /// Returns which rows are still computed at the cut before `layer`.
   ///
   /// A layer that owns no keys and values serves only its own rows' output. So rows whose output
-  /// nobody wants end at the first layer from which on none owns any.
+  /// nobody wants end in the last layer that owns some, as soon as it has theirs.
   package func rowsAlive(at layer: Int) -> RowSet {
     layer < firstSkippedLayer ? .all : .wanted
   }
@@ -50,8 +50,8 @@ extension ModelConfig {
       case .some(let gemma3n): try lowering.gemma3nLayer(layer, gemma3n)
       case nil: try lowering.gemma3Layer(layer)
       }
-      if layer + 1 == firstSkippedLayer { lowering.keepWanted() }
     }
+    if passesAllLayers && stage.upperBound == layers.count { lowering.narrow() }
     try lowering.end()
     return lowering.program
   }
@@ -187,15 +187,18 @@ extension StageLowering {
     program.outputs = [logits]
   }
 
-  /// Drops the rows whose output nobody wants.
-  mutating func keepWanted() {
+  /// Ends the rows whose output nobody wants, and keeps the others of the streams.
+  mutating func narrow() {
     rows = .wanted
-    var buffer = program[streams]
-    buffer.name = "streams.wanted"
-    buffer.rows = .wanted
-    let kept = program.add(buffer)
-    program.ops.append(.keepWanted(KeepWanted(input: streams, output: kept)))
-    streams = kept
+    streams = keepWanted(of: streams)
+  }
+
+  /// Adds the op that keeps a buffer's wanted rows, and returns its output.
+  mutating func keepWanted(of input: BufferID) -> BufferID {
+    let buffer = program[input]
+    let output = scratch(buffer.name, planes: buffer.planes, width: buffer.width)
+    program.ops.append(.keepWanted(KeepWanted(input: input, output: output)))
+    return output
   }
 
   /// Adds the scaled embedding of the current rows' tokens.
@@ -256,38 +259,62 @@ extension StageLowering {
     return shared
   }
 
-  /// Adds a layer's attention, from its normed input to the output projection.
-  mutating func attention(_ layer: Int, input: BufferID) throws(GemmaError) -> BufferID {
-    let record = config.layers[layer]
-    let queryWidth = config.headCount * config.headDim
-    let queries = scratch("queries", width: queryWidth)
-    let ownsCache = record.kvSource == layer
-    let keyValue = ownsCache ? try keyValueProjection(layer) : nil
+  /// Adds what leaves a layer's keys and values, if it owns any: of every row that still is.
+  mutating func fillCache(_ layer: Int, input: BufferID) throws(GemmaError) {
+    guard config.layers[layer].kvSource == layer else { return }
+    // Rows that leave the stage need buffers of their own; others share one pair.
+    let leaves = config.sourcesCrossing(stage.upperBound).contains(layer)
+    let rows =
+      leaves
+      ? addSharedRows(layer)
+      : (keys: scratch("keys", width: kvWidth), values: scratch("values", width: kvWidth))
     program.ops.append(
-      .projectQKV(
-        ProjectQKV(
+      .projectKV(
+        ProjectKV(
           input: input,
           headDim: config.headDim,
-          rope: Rope(theta: record.rope.theta, positionScale: record.rope.positionScale),
-          queryWeight: try weight(.query, layer),
-          queryNorm: try norm(.queryNorm, layer),
-          queries: queries,
-          keyValue: keyValue
+          rope: rope(layer),
+          keyWeight: try weight(.key, layer),
+          valueWeight: try weight(.value, layer),
+          keyNorm: try norm(.keyNorm, layer),
+          valueNorm: config.normsValues ? norm(nil) : nil,
+          keys: rows.keys,
+          values: rows.values
         )
       )
     )
-    let cache = cache(of: record.kvSource)
-    if let keyValue {
-      program.ops.append(
-        .appendKV(AppendKV(keys: keyValue.keys, values: keyValue.values, cache: cache))
+    program.ops.append(
+      .appendKV(AppendKV(keys: rows.keys, values: rows.values, cache: cache(of: layer)))
+    )
+  }
+
+  private func rope(_ layer: Int) -> Rope {
+    let rope = config.layers[layer].rope
+    return Rope(theta: rope.theta, positionScale: rope.positionScale)
+  }
+
+  /// Adds a layer's attention over filled caches, from its normed input to the output projection.
+  mutating func attention(_ layer: Int, input: BufferID) throws(GemmaError) -> BufferID {
+    let queryWidth = config.headCount * config.headDim
+    let queries = scratch("queries", width: queryWidth)
+    program.ops.append(
+      .projectQueries(
+        ProjectQueries(
+          input: input,
+          headDim: config.headDim,
+          rope: rope(layer),
+          weight: try weight(.query, layer),
+          norm: try norm(.queryNorm, layer),
+          queries: queries
+        )
       )
-    }
+    )
     let attended = scratch("attended", width: queryWidth)
     program.ops.append(
       .attend(
         Attend(
           queries: queries,
-          cache: cache,
+          cache: cache(of: config.layers[layer].kvSource),
           headCount: config.headCount,
           scale: config.attentionScale,
           output: attended
@@ -299,24 +326,5 @@ extension StageLowering {
       .matmul(Matmul(input: attended, weight: try weight(.output, layer), output: output))
     )
     return output
-  }
-
-  private mutating func keyValueProjection(
-    _ layer: Int
-  ) throws(GemmaError) -> ProjectQKV.KeyValue {
-    // Rows that leave the stage need buffers of their own; others share one pair.
-    let leaves = config.sourcesCrossing(stage.upperBound).contains(layer)
-    let rows =
-      leaves
-      ? addSharedRows(layer)
-      : (keys: scratch("keys", width: kvWidth), values: scratch("values", width: kvWidth))
-    return ProjectQKV.KeyValue(
-      keyWeight: try weight(.key, layer),
-      valueWeight: try weight(.value, layer),
-      keyNorm: try norm(.keyNorm, layer),
-      valueNorm: config.normsValues ? norm(nil) : nil,
-      keys: rows.keys,
-      values: rows.values
-    )
   }
 }
