@@ -15,6 +15,8 @@ internal import Compute
   let caches: CPUCaches
   let kernels: UnsafePointer<cpu_kernels>
   private let calls: [cpu_call]
+  /// How often all threads wait for each other between the calls of a step.
+  let waitCount: Int
   private let scratch: MappedMemory
   private let scratchByteCount: Int
   /// [maxRows] each.
@@ -32,6 +34,7 @@ internal import Compute
     memory = lowering.memory
     caches = lowering.caches
     unsafe calls = unsafe lowering.calls
+    waitCount = lowering.waitCount
     self.pool = pool
     // Each thread's scratch starts on a page of its own.
     let page = MappedMemory.pageByteCount

@@ -56,7 +56,6 @@ extension CallLowering {
       unsafe emit(
         kernels.pointee.rope,
         arguments,
-        reads: [],
         writes: [rotations.region],
         split: .rows(rows)
       )
@@ -78,18 +77,17 @@ extension CallLowering {
     unsafe arguments.heads = unsafe plane.operand
     unsafe arguments.head_dim = Int64(headDim)
     unsafe arguments.norm = unsafe weights.norm(norm)
-    var reads = [plane.region]
     if let rotations = rotations {
       unsafe arguments.cosines = unsafe rotations.cosines
       unsafe arguments.sines = unsafe rotations.sines
-      reads.append(rotations.region)
     }
     unsafe emit(
       kernels.pointee.heads,
       arguments,
-      reads: reads,
+      reads: [plane.region],
+      wholeReads: rotations.map { [$0.region] } ?? [],
       writes: [plane.region],
-      split: .rows(plane.rows)
+      split: .heads(plane.rows, count: plane.width / headDim)
     )
   }
 
@@ -106,7 +104,7 @@ extension CallLowering {
       arguments,
       reads: [keys.region, values.region],
       writes: [Region(space: .cache, index: op.cache.index)],
-      split: .rows(.all)
+      split: .heads(.all, count: program[op.cache].kvHeadCount)
     )
   }
 
@@ -125,9 +123,10 @@ extension CallLowering {
     unsafe emit(
       kernels.pointee.attend,
       arguments,
-      reads: [queries.region, Region(space: .cache, index: op.cache.index)],
+      reads: [queries.region],
+      wholeReads: [Region(space: .cache, index: op.cache.index)],
       writes: [output.region],
-      split: .other
+      split: .heads(output.rows, count: op.headCount)
     )
   }
 }

@@ -15,7 +15,6 @@ extension CallLowering {
     unsafe emit(
       kernels.pointee.embed,
       arguments,
-      reads: [],
       writes: [output.region],
       split: .rows(output.rows)
     )
@@ -142,7 +141,17 @@ extension CallLowering {
     let up = try memory.scratch("up", width: width, rows: input.rows)
     try emitProduct(op.gate, input, into: gate)
     try emitProduct(op.up, input, into: up)
-    emitGate(gate, up, first: 0, deviations: op.sparsityDeviations)
+    if let deviations = op.sparsityDeviations {
+      unsafe emit(
+        kernels.pointee.cut_gate,
+        cpu_cut_gate_args(gate: gate.operand, other: up.operand, deviations: deviations),
+        reads: [gate.region, up.region],
+        writes: [gate.region],
+        split: .rows(gate.rows)
+      )
+    } else {
+      emitGate(gate, up, first: 0)
+    }
     try emitProduct(op.down, gate, into: memory.plane(Plane(op.output)))
   }
 
@@ -172,7 +181,7 @@ extension CallLowering {
     unsafe emit(
       cpu_scale_selected(kernels, op.up.type.identifier),
       scale,
-      reads: [input.region.quantised, gate.region.selected],
+      wholeReads: [input.region.quantised, gate.region.selected],
       writes: [gate.region],
       split: .other
     )
@@ -193,27 +202,28 @@ extension CallLowering {
     unsafe emit(
       kernels.pointee.matmul_columns,
       arguments,
-      reads: [gate.region.quantised, gate.region.selected],
+      wholeReads: [gate.region.quantised, gate.region.selected],
       writes: [output.region],
       split: .other
     )
   }
 
   /// Adds the call that activates a gate in place and multiplies it with columns of another plane.
-  mutating func emitGate(_ gate: RowPlane, _ other: RowPlane, first: Int, deviations: Float?) {
+  mutating func emitGate(_ gate: RowPlane, _ other: RowPlane, first: Int) {
     let arguments = unsafe cpu_gate_args(
       gate: gate.operand,
       other: other.operand,
-      first: Int64(first),
-      cuts: deviations != nil,
-      deviations: deviations ?? 0
+      first: Int64(first)
     )
+    // Columns of a wider plane are shared out in another way.
+    let isAsWide = other.width == gate.width
     unsafe emit(
       kernels.pointee.gate,
       arguments,
-      reads: [gate.region, other.region],
+      reads: isAsWide ? [gate.region, other.region] : [gate.region],
+      wholeReads: isAsWide ? [] : [other.region],
       writes: [gate.region],
-      split: .rows(gate.rows)
+      split: .columns(gate.width)
     )
   }
 

@@ -83,7 +83,7 @@ extension CallLowering {
     let gate = try memory.scratch("perLayerGate", width: op.columns.count, rows: input.rows)
     let projected = try memory.scratch("perLayerOutput", width: input.width, rows: input.rows)
     try emitProduct(op.gate, input, into: gate)
-    emitGate(gate, perLayer, first: op.columns.lowerBound, deviations: nil)
+    emitGate(gate, perLayer, first: op.columns.lowerBound)
     try emitProduct(op.projection, gate, into: projected)
     let arguments = unsafe cpu_inject_args(
       input: projected.operand,
@@ -111,7 +111,7 @@ extension CallLowering {
     unsafe emit(
       kernels.pointee.keep,
       arguments,
-      reads: input.map(\.region),
+      wholeReads: input.map(\.region),
       writes: output.map(\.region),
       split: .rows(.wanted)
     )

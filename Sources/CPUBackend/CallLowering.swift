@@ -65,6 +65,9 @@ internal import Compute
     }
   }
 
+  /// How often all threads wait for each other between calls.
+  var waitCount: Int { max(unsafe Set(emitted.map { unsafe $0.phase }).count - 1, 0) }
+
   /// The calls in the order they are run in, phase by phase.
   var calls: [cpu_call] {
     // Calls of one phase stay in the order they were emitted in.
@@ -83,15 +86,16 @@ internal import Compute
 
   // MARK: Emitting calls
 
-  /// Adds a call.
+  /// Adds a call; see `PhasePlanner.phase` for what it reads and writes.
   mutating func emit<Arguments: BitwiseCopyable>(
     _ kernel: cpu_kernel?,
     _ arguments: Arguments,
-    reads: [Region],
+    reads: [Region] = [],
+    wholeReads: [Region] = [],
     writes: [Region],
     split: Split
   ) {
-    let phase = phases.phase(reads: reads, writes: writes, split: split)
+    let phase = phases.phase(reads: reads, wholeReads: wholeReads, writes: writes, split: split)
     for region in writes where region.view == .values { quantised.remove(region) }
     let call = unsafe cpu_call(run: kernel, args: memory.keep(arguments), waits: false)
     unsafe emitted.append((phase, call))
@@ -123,24 +127,37 @@ internal import Compute
     unsafe emit(
       cpu_matmul(kernels, weight.type.identifier),
       arguments,
-      reads: [source],
+      wholeReads: [source],
       writes: [output.region],
-      split: .other
+      split: .columns(output.width)
     )
   }
 
   /// Returns a plane's int8 copy, with the call that makes it unless it is up to date.
+  ///
+  /// The threads that made the values round them, each its own, so that none waits for another.
   mutating func emitQuantise(_ input: RowPlane) throws(ComputeError) -> cpu_quantised {
     let copy = unsafe try memory.quantised(input)
-    if quantised.insert(input.region).inserted {
-      unsafe emit(
-        kernels.pointee.quantise,
-        cpu_quantise_args(input: input.operand, output: copy),
-        reads: [input.region],
-        writes: [input.region.quantised],
-        split: .rows(input.rows)
-      )
+    guard quantised.insert(input.region).inserted else { return unsafe copy }
+    var kernel = unsafe kernels.pointee.quantise
+    var split = Split.rows(input.rows)
+    var parts = 1
+    switch phases.splitOfWriter(of: input.region) {
+    case .columns(input.width):
+      unsafe kernel = unsafe kernels.pointee.quantise_columns
+      split = .columns(input.width)
+    case .heads(input.rows, let count) where input.width.isMultiple(of: 32 * count):
+      parts = count
+      split = .heads(input.rows, count: count)
+    default: break
     }
+    unsafe emit(
+      kernel,
+      cpu_quantise_args(input: input.operand, parts: Int64(parts), output: copy),
+      reads: [input.region],
+      writes: [input.region.quantised],
+      split: split
+    )
     return unsafe copy
   }
 

@@ -51,10 +51,17 @@ struct Region: Hashable {
 }
 
 /// How a kernel's work is shared out to threads.
+///
+/// Calls that are split alike give a thread the same part each, so that it meets there only what it
+/// wrote itself.
 enum Split: Hashable {
-  /// Thread `t` does the same rows in every such call over the same row set.
+  /// By rows of a row set.
   case rows(RowSet)
-  /// By columns or heads: a thread needs what others wrote.
+  /// By heads of rows of a row set, `count` a row.
+  case heads(RowSet, count: Int)
+  /// By columns of planes that wide, in all rows.
+  case columns(Int)
+  /// In a way that no other call shares.
   case other
 }
 
@@ -65,7 +72,8 @@ enum Split: Hashable {
 struct PhasePlanner {
   private struct Use {
     var phase: Int
-    var split: Split
+    /// How threads share the region out; nil if each reads what it likes.
+    var split: Split?
   }
 
   /// By region, since it was last written: the writer and the readers.
@@ -75,27 +83,47 @@ struct PhasePlanner {
   /// Notes a call and returns its phase.
   ///
   /// Calls of one phase run in the order they are noted in.
-  mutating func phase(reads: [Region], writes: [Region], split: Split) -> Int {
+  ///
+  /// - Parameters:
+  ///   - reads: Of these a thread reads the part that is its own by `split`.
+  ///   - wholeReads: Of these a thread may read everything.
+  ///   - writes: Of these a thread writes the part that is its own by `split`.
+  ///   - split: How the call is shared out.
+  /// - Returns: The number of the phase, from 0.
+  mutating func phase(
+    reads: [Region],
+    wholeReads: [Region],
+    writes: [Region],
+    split: Split
+  ) -> Int {
     var phase = 0
     for region in reads + writes {
       if let writer = writers[region] { phase = max(phase, after(writer, split)) }
     }
+    for region in wholeReads {
+      if let writer = writers[region] { phase = max(phase, writer.phase + 1) }
+    }
     for region in writes {
       for reader in readers[region] ?? [] { phase = max(phase, after(reader, split)) }
     }
-    let use = Use(phase: phase, split: split)
-    for region in reads { readers[region, default: []].append(use) }
+    for region in reads {
+      readers[region, default: []].append(Use(phase: phase, split: split))
+    }
+    for region in wholeReads {
+      readers[region, default: []].append(Use(phase: phase, split: nil))
+    }
     for region in writes {
-      writers[region] = use
+      writers[region] = Use(phase: phase, split: split)
       readers[region] = []
     }
     return phase
   }
 
-  /// The first phase for a call that must come after another: the same if both split what they share
-  /// by the same rows, so that each thread meets only its own.
+  /// Returns how the call that wrote a region last was split; nil if none has.
+  func splitOfWriter(of region: Region) -> Split? { writers[region]?.split }
+
+  /// The first phase for a call that must come after another: the same if both are split alike.
   private func after(_ other: Use, _ split: Split) -> Int {
-    if case .rows = split, other.split == split { return other.phase }
-    return other.phase + 1
+    split != .other && other.split == split ? other.phase : other.phase + 1
   }
 }

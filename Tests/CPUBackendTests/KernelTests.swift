@@ -184,6 +184,7 @@ private let seed = testSeed(default: 31)
                 let width = Int64(input.count)
                 var args = unsafe cpu_quantise_args(
                   input: cpu_plane(base: input.baseAddress, width: width, plane: 0, row_set: 0),
+                  parts: 1,
                   output: cpu_quantised(
                     quants: quants.baseAddress,
                     scales: scales.baseAddress,

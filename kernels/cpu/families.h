@@ -77,12 +77,14 @@
     .attend = attend,                                  \
     .embed = embed,                                    \
     .quantise = quantise,                              \
+    .quantise_columns = quantise_columns,              \
     .norm = norm,                                      \
     .rope = rope,                                      \
     .heads = heads,                                    \
     .append = append,                                  \
     .add_normed = add_normed,                          \
     .gate = gate,                                      \
+    .cut_gate = cut_gate,                              \
     .altup_predict = altup_predict,                    \
     .altup_correct = altup_correct,                    \
     .inject = inject,                                  \

@@ -17,11 +17,11 @@ static INLINE float gate_cutoff(const float *gate, int64_t width, float deviatio
   return mean + deviations * square_root(variance);
 }
 
-static INLINE void gate_row(float *gate, const float *other, int64_t width, bool cuts,
-                            float deviations) {
-  float cutoff = cuts ? gate_cutoff(gate, width, deviations) : 0;
-  for (int64_t i = 0; i < width; i += LANES) {
-    int64_t left = width - i;
+// gate = gelu(gate) ⊙ other, the gate cut first if `cuts`.
+static INLINE void gate_values(float *gate, const float *other, int64_t count, bool cuts,
+                               float cutoff) {
+  for (int64_t i = 0; i < count; i += LANES) {
+    int64_t left = count - i;
     f32x16 g = load_part(gate + i, left);
     if (cuts) {
       g = g - cutoff;
@@ -33,10 +33,22 @@ static INLINE void gate_row(float *gate, const float *other, int64_t width, bool
 
 static void gate(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_gate_args *args = arguments;
+  int64_t rows = step->counts[args->gate.row_set];
+  range own = share_columns(args->gate.width, thread, threads);
+  for (int64_t row = 0; row < rows; row++) {
+    gate_values(plane_row(&args->gate, step, row) + own.first,
+                plane_row(&args->other, step, row) + args->first + own.first,
+                own.end - own.first, false, 0);
+  }
+}
+
+static void cut_gate(const void *arguments, const cpu_step *step, int thread, int threads) {
+  const cpu_cut_gate_args *args = arguments;
+  int64_t width = args->gate.width;
   range rows = share(step->counts[args->gate.row_set], thread, threads);
   for (int64_t row = rows.first; row < rows.end; row++) {
-    gate_row(plane_row(&args->gate, step, row),
-             plane_row(&args->other, step, row) + args->first, args->gate.width, args->cuts,
-             args->deviations);
+    float *values = plane_row(&args->gate, step, row);
+    gate_values(values, plane_row(&args->other, step, row), width, true,
+                gate_cutoff(values, width, args->deviations));
   }
 }

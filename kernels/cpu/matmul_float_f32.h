@@ -160,17 +160,16 @@ static INLINE void multiply_float_rows(const cpu_matmul_args *args, const cpu_st
 // Rows of activations are taken in chunks that the second cache can hold.
 enum { FLOAT_CHUNK_BYTES = 256 * 1024 };
 
-// Threads split the weight's rows by sixteen, so that no two write to one cache line.
+// Threads split the weight's rows so that no two write to one cache line.
 static INLINE void multiply_float(const cpu_matmul_args *args, const cpu_step *step, int thread,
                                   int threads, int64_t size, widener widen) {
   int64_t rows = step->counts[args->output.row_set];
-  range units = share((args->weight.rows + 15) / 16, thread, threads);
-  int64_t end = units.end * 16 < args->weight.rows ? units.end * 16 : args->weight.rows;
+  range own = share_columns(args->weight.rows, thread, threads);
   int64_t chunk = FLOAT_CHUNK_BYTES / (args->weight.columns * 4) / INPUT_ROWS * INPUT_ROWS;
   if (chunk < 4 * INPUT_ROWS) chunk = 4 * INPUT_ROWS;
   for (int64_t first = 0; first < rows; first += chunk) {
     range some = {first, first + chunk < rows ? first + chunk : rows};
-    for (int64_t column = units.first * 16; column < end; column += WEIGHT_ROWS) {
+    for (int64_t column = own.first; column < own.end; column += WEIGHT_ROWS) {
       multiply_float_rows(args, step, column, some, size, widen);
     }
   }

@@ -256,18 +256,17 @@ static INLINE int64_t chunk_rows(int64_t columns) {
   return rows < 32 ? 32 : rows / ROW_GROUP * ROW_GROUP;
 }
 
-// Threads split the weight's tiles.
+// Threads split the weight's rows, whole tiles each.
 static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, int thread,
                             int threads, weight_format format, unpacker unpack) {
   int64_t rows = step->counts[args->output.row_set];
   const cpu_matrix *weight = &args->weight;
-  range tiles = share((weight->rows + TILE_ROWS - 1) / TILE_ROWS, thread, threads);
-  int64_t end = tiles.end * TILE_ROWS < weight->rows ? tiles.end * TILE_ROWS : weight->rows;
+  range own = share_columns(weight->rows, thread, threads);
   int64_t chunk = chunk_rows(weight->columns);
   tile_block *blocks = (tile_block *)(step->scratch + thread * step->scratch_bytes);
   for (int64_t first = 0; first < rows; first += chunk) {
     range some = {first, first + chunk < rows ? first + chunk : rows};
-    for (int64_t column = tiles.first * TILE_ROWS; column < end; column += TILE) {
+    for (int64_t column = own.first; column < own.end; column += TILE) {
       int64_t left = weight->rows - column;
       int lane = (int)(column % TILE_ROWS);
       weight_tile tile = {weight->bytes + (column - lane) * weight->row_bytes, lane, column,

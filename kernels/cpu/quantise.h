@@ -51,8 +51,10 @@ static INLINE row_blocks blocks_of_row(int64_t width, int64_t row, int64_t rows)
   return (row_blocks){row * blocks, 1};
 }
 
-static INLINE void quantise_row(const float *x, const cpu_quantised *out, row_blocks place) {
-  for (int64_t block = 0; block < out->width / 32; block++) {
+// Quantises some of a row's blocks.
+static INLINE void quantise_blocks(const float *x, const cpu_quantised *out, row_blocks place,
+                                   range blocks) {
+  for (int64_t block = blocks.first; block < blocks.end; block++) {
     int64_t to = place.first + block * place.step;
     f32x16 low = load(x + block * 32);
     f32x16 high = load(x + block * 32 + 16);
@@ -70,9 +72,25 @@ static INLINE void quantise_row(const float *x, const cpu_quantised *out, row_bl
 static void quantise(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_quantise_args *args = arguments;
   int64_t count = step->counts[args->input.row_set];
-  range rows = share(count, thread, threads);
-  for (int64_t row = rows.first; row < rows.end; row++) {
-    quantise_row(plane_row(&args->input, step, row), &args->output,
-                 blocks_of_row(args->output.width, row, count));
+  int64_t blocks = args->output.width / 32 / args->parts;
+  range units = share(count * args->parts, thread, threads);
+  for (int64_t unit = units.first; unit < units.end; unit++) {
+    int64_t row = unit / args->parts;
+    int64_t first = unit % args->parts * blocks;
+    quantise_blocks(plane_row(&args->input, step, row), &args->output,
+                    blocks_of_row(args->output.width, row, count),
+                    (range){first, first + blocks});
+  }
+}
+
+static void quantise_columns(const void *arguments, const cpu_step *step, int thread,
+                             int threads) {
+  const cpu_quantise_args *args = arguments;
+  int64_t count = step->counts[args->input.row_set];
+  range own = share_columns(args->output.width, thread, threads);
+  for (int64_t row = 0; row < count; row++) {
+    quantise_blocks(plane_row(&args->input, step, row), &args->output,
+                    blocks_of_row(args->output.width, row, count),
+                    (range){own.first / 32, own.end / 32});
   }
 }

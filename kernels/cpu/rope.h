@@ -30,31 +30,31 @@ static INLINE void rotate(float *head, const float *cosines, const float *sines,
 static void heads(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_heads_args *args = arguments;
   int64_t half = args->head_dim / 2;
-  range rows = share(step->counts[args->heads.row_set], thread, threads);
-  for (int64_t row = rows.first; row < rows.end; row++) {
-    float *first = plane_row(&args->heads, step, row);
-    for (float *head = first; head < first + args->heads.width; head += args->head_dim) {
-      norm_row(head, &args->norm, args->head_dim, head);
-      if (args->cosines) rotate(head, args->cosines + row * half, args->sines + row * half, half);
-    }
+  int64_t count = args->heads.width / args->head_dim;
+  range units = share(step->counts[args->heads.row_set] * count, thread, threads);
+  for (int64_t unit = units.first; unit < units.end; unit++) {
+    int64_t row = unit / count;
+    float *head = plane_row(&args->heads, step, row) + unit % count * args->head_dim;
+    norm_row(head, &args->norm, args->head_dim, head);
+    if (args->cosines) rotate(head, args->cosines + row * half, args->sines + row * half, half);
   }
 }
 
 static void append(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_append_args *args = arguments;
   const cpu_cache *cache = &args->cache;
-  range rows = share(step->counts[CPU_ROWS_ALL], thread, threads);
-  for (int64_t row = rows.first; row < rows.end; row++) {
+  range units = share(step->counts[CPU_ROWS_ALL] * cache->kv_heads, thread, threads);
+  for (int64_t unit = units.first; unit < units.end; unit++) {
+    int64_t row = unit / cache->kv_heads;
+    int64_t head = unit % cache->kv_heads;
     const cpu_row *source = &step->rows[CPU_ROWS_ALL][row];
-    for (int64_t head = 0; head < cache->kv_heads; head++) {
-      int64_t place = source->slot * cache->slot_bytes +
-                      (head * cache->capacity + source->position % cache->capacity) *
-                          cache->row_bytes;
-      int64_t column = head * cache->head_dim;
-      keep_row(cache->type, plane_row(&args->keys, step, row) + column, cache->head_dim,
-               cache->keys + place);
-      keep_row(cache->type, plane_row(&args->values, step, row) + column, cache->head_dim,
-               cache->values + place);
-    }
+    int64_t place =
+        source->slot * cache->slot_bytes +
+        (head * cache->capacity + source->position % cache->capacity) * cache->row_bytes;
+    int64_t column = head * cache->head_dim;
+    keep_row(cache->type, plane_row(&args->keys, step, row) + column, cache->head_dim,
+             cache->keys + place);
+    keep_row(cache->type, plane_row(&args->values, step, row) + column, cache->head_dim,
+             cache->values + place);
   }
 }

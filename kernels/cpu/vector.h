@@ -179,6 +179,17 @@ static INLINE range share(int64_t count, int thread, int threads) {
   return (range){count * thread / threads, count * (thread + 1) / threads};
 }
 
+// Columns are shared out in units of 32: a block of int8 activations, two tiles of weight rows, two
+// cache lines of f32. What a thread wrote of a plane's columns, it finds again in the next kernel
+// that is split so over as many columns.
+enum { COLUMN_UNIT = 32 };
+
+static INLINE range share_columns(int64_t width, int thread, int threads) {
+  range units = share((width + COLUMN_UNIT - 1) / COLUMN_UNIT, thread, threads);
+  int64_t end = units.end * COLUMN_UNIT;
+  return (range){units.first * COLUMN_UNIT, end < width ? end : width};
+}
+
 static INLINE float dot(const float *a, const float *b, int64_t width) {
   f32x16 sum = splat(0);
   for (int64_t i = 0; i < width; i += LANES) {

@@ -39,7 +39,7 @@ typedef struct {
   cpu_kernel run;
   const void *args;
   // Whether every thread must have finished the calls before. Not needed if each thread touches
-  // only what it wrote itself: row by row kernels over the same rows split them alike.
+  // only what it wrote itself: kernels that split the same things split them alike.
   bool waits;
 } cpu_call;
 
@@ -129,9 +129,11 @@ typedef struct {
   cpu_plane output;
 } cpu_embed_args;
 
-// output = input as int8.
+// output = input as int8. A row is split into `parts` of whole blocks, its heads for example;
+// quantise_columns does not look at them.
 typedef struct {
   cpu_plane input;
+  int64_t parts;
   cpu_quantised output;
 } cpu_quantise_args;
 
@@ -237,15 +239,19 @@ typedef struct {
   cpu_plane next_output;
 } cpu_add_normed_args;
 
-// gate = gelu(gate) ⊙ other[first ..< first + gate.width], in place. With `cuts`, first
-// gate = relu(gate - (mean + deviations · std)).
+// gate = gelu(gate) ⊙ other[first ..< first + gate.width], in place.
 typedef struct {
   cpu_plane gate;
   cpu_plane other;
   int64_t first;
-  bool cuts;
-  float deviations;
 } cpu_gate_args;
+
+// gate = gelu(relu(gate - (mean + deviations · std))) ⊙ other, in place.
+typedef struct {
+  cpu_plane gate;
+  cpu_plane other;
+  float deviations;
+} cpu_cut_gate_args;
 
 // r(x) = tanh(weight · rms(x) / width).
 typedef struct {
@@ -345,14 +351,18 @@ typedef struct {
 typedef enum { CPU_SCALAR, CPU_AVX2, CPU_AVX512VNNI } cpu_isa;
 
 typedef struct {
-  // Split over the weight's rows.
-  cpu_kernel matmul[CPU_TYPE_COUNT], pack, matmul_columns, pack_columns;
+  // Split over the weight's rows, which are the output's columns.
+  cpu_kernel matmul[CPU_TYPE_COUNT];
+  // Split over the same columns of all rows.
+  cpu_kernel gate, quantise_columns;
+  // Split over tiles of weights.
+  cpu_kernel pack, matmul_columns, pack_columns;
   // Split over groups of selected rows.
   cpu_kernel scale_selected[CPU_TYPE_COUNT];
-  // Split over (row, head).
-  cpu_kernel attend;
+  // Split over (row, head); quantise over (row, part), which is row by row with one part.
+  cpu_kernel heads, append, attend, quantise;
   // Row by row.
-  cpu_kernel embed, quantise, norm, rope, heads, append, add_normed, gate, select_columns;
+  cpu_kernel embed, norm, rope, add_normed, cut_gate, select_columns;
   cpu_kernel altup_predict, altup_correct, inject, per_layer, expand, merge, keep;
   // The machine's limits.
   cpu_kernel read_memory, multiply_integers, multiply_floats;
