@@ -76,6 +76,7 @@ struct SlotTable: Sendable {
   ///   - most: How many positions may be taken over at most.
   ///   - live: Slots of sessions that go on, with the tokens of their positions.
   ///   - reserved: Slots that must stay as they are.
+  /// - Returns: The slot; nil if none is free.
   mutating func take(
     for tokens: [Int32],
     most: Int,

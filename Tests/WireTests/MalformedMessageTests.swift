@@ -32,7 +32,7 @@ import Wire
     expect([], .truncated, "", "empty")
   }
 
-  @Test(arguments: [0, 2, 127, 128, UInt64(UInt32.max)])
+  @Test(arguments: [0, 1, 127, 128, UInt64(UInt32.max)])
   func `another version is refused with both versions named`(version: UInt64) {
     // The rest is of that other version and is not looked at.
     let error = refusal(ProtobufWriter.envelope(version: version) { $0.bytes(99, [1, 2, 3]) })
@@ -71,7 +71,7 @@ import Wire
   }
 
   @Test func `a length that claims gigabytes is refused without taking them`() {
-    let header: [UInt8] = [0x08, 0x01, 0x52, 0xff, 0xff, 0xff, 0xff, 0x0f]
+    let header: [UInt8] = [0x08, UInt8(protocolVersion), 0x52, 0xff, 0xff, 0xff, 0xff, 0x0f]
     expect(header, .malformed, "", "\(header.count) bytes")
   }
 
