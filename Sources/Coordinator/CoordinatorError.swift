@@ -9,6 +9,8 @@ package struct CoordinatorError: Error, Sendable, CustomStringConvertible {
     case endpoint
     /// A worker could not be started, prepared or kept.
     case worker
+    /// A file of device profiles is malformed, or does not know what is asked of it.
+    case profile
     /// The operating system refused something.
     case system
   }

@@ -17,27 +17,20 @@ struct Pipeline {
   /// How CPU workers keep keys and values; nil for their default.
   let cacheType: CacheType?
   private let passesAllLayers: Bool
+  /// Why the layers are placed as they are; nil where there was nothing to plan.
+  private let placementReason: String?
 
   /// Opens the model and resolves the options against it.
-  init(model path: String, _ options: PipelineOptions) throws {
+  ///
+  /// `workersAreHere` says that the devices are this machine's, so that they can be measured.
+  init(model path: String, _ options: PipelineOptions, workersAreHere: Bool = true) throws {
     checkpoint = try Checkpoint.open(path)
-    workers = try WorkerPlan.resolve(options)
     cacheType = options.cache.type
     passesAllLayers = options.allLayers
-    let layerCount = checkpoint.config.layers.count
-    placement =
-      if let split = options.split {
-        try Placement(
-          split: split.values,
-          layerCount: layerCount,
-          workerCount: workers.count
-        )
-      } else {
-        try Placement(
-          cost: checkpoint.decodeCost,
-          rates: workers.map { Double($0.threads) }
-        )
-      }
+    let choice = try PlacementChoice(checkpoint, options, measures: workersAreHere)
+    workers = choice.workers
+    placement = choice.placement
+    placementReason = choice.reason
     let most = checkpoint.config.contextTokens
     if let context = options.context, context > most {
       throw CommandError("--context \(context): the model was made for at most \(most) tokens")
@@ -85,6 +78,9 @@ struct Pipeline {
     onProgress: @escaping (Double) -> Void,
     onReady: @escaping () -> Void
   ) throws -> CoordinatorLoop {
+    if let placementReason {
+      logger.info("placement planned", metadata: ["reason": "\(placementReason)"])
+    }
     let supervisor = try Supervisor(
       workerCommands(endpoint: endpoint, logLevel: logger.logLevel),
       logger: logger
@@ -113,7 +109,6 @@ extension ServedModel {
       name: checkpoint.name,
       fingerprint: checkpoint.fingerprint,
       config: checkpoint.config,
-      cost: checkpoint.decodeCost,
       tokenizer: tokenizer,
       template: template
     )

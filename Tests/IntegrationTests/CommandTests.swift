@@ -10,7 +10,7 @@ extension Integration {
 
     private static let names = [
       "up", "coordinate", "work", "run", "status", "health", "logits", "perplexity", "tokenize",
-      "detokenize", "bench", "inspect", "doctor",
+      "detokenize", "bench", "inspect", "doctor", "plan",
     ]
 
     @Test func `every command explains itself`() async throws {

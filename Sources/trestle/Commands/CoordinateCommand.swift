@@ -30,7 +30,7 @@ struct CoordinateCommand: ParsableCommand {
       let stop = try signalDescriptor()
       let endpoint = try endpoint.resolve()
       try requireLocal(endpoint, insecure: insecure)
-      let planned = try Pipeline(model: model, pipeline)
+      let planned = try Pipeline(model: model, pipeline, workersAreHere: false)
       let progress = ProgressLine(label: "loading")
       let coordinator = try CoordinatorLoop(
         machine: planned.machine(),

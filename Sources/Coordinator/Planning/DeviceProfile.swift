@@ -1,0 +1,291 @@
+// What devices, machines and the links between them can do, as files say it. A file comes from a
+// measurement here or elsewhere, or is written by hand for hardware nobody has at hand; every number
+// carries which of these it is.
+
+package import Foundation
+
+/// The three kinds of number; the later, the less it is worth.
+package enum NumberKind: String, Sendable, Hashable, Codable, CaseIterable, Comparable {
+  case measured
+  /// Of a device that another one plays.
+  case emulated
+  /// Computed from data sheets and published figures.
+  case projected
+
+  package static func < (left: NumberKind, right: NumberKind) -> Bool {
+    allCases.firstIndex(of: left) ?? 0 < allCases.firstIndex(of: right) ?? 0
+  }
+}
+
+/// What layers cost on one device.
+package struct DeviceProfile: Sendable, Hashable, Codable {
+  /// What a class of layers costs.
+  package struct LayerCost: Sendable, Hashable, Codable {
+    package var layer: LayerClass
+    package var cost: CostCurve
+
+    package init(layer: LayerClass, cost: CostCurve) {
+      self.layer = layer
+      self.cost = cost
+    }
+  }
+
+  package var name: String
+  package var kind: NumberKind
+  /// Where the numbers come from.
+  package var derivation: String
+  /// The machine it is a part of.
+  package var machine: String
+  package var memoryBytes: Double
+  /// Of each step, whatever the layers.
+  package var stepOverhead: CostCurve
+  /// What the first stage computes before its layers.
+  package var entry: CostCurve
+  /// What the last stage computes behind its layers, by the rows that want an output.
+  package var head: CostCurve
+  package var layers: [LayerCost]
+
+  package init(
+    name: String,
+    kind: NumberKind,
+    derivation: String,
+    machine: String,
+    memoryBytes: Double,
+    stepOverhead: CostCurve,
+    entry: CostCurve,
+    head: CostCurve,
+    layers: [LayerCost]
+  ) {
+    self.name = name
+    self.kind = kind
+    self.derivation = derivation
+    self.machine = machine
+    self.memoryBytes = memoryBytes
+    self.stepOverhead = stepOverhead
+    self.entry = entry
+    self.head = head
+    self.layers = layers
+  }
+}
+
+/// What the devices of one machine share.
+package struct MachineProfile: Sendable, Hashable, Codable {
+  package var name: String
+  package var kind: NumberKind
+  package var derivation: String
+  /// What all devices together may take; nil where each has memory of its own.
+  package var memoryBytes: Double?
+  /// What all devices together can read; nil where a cache holds the model.
+  package var sharedBandwidthBytesPerSecond: Double?
+
+  package init(
+    name: String,
+    kind: NumberKind,
+    derivation: String,
+    memoryBytes: Double?,
+    sharedBandwidthBytesPerSecond: Double?
+  ) {
+    self.name = name
+    self.kind = kind
+    self.derivation = derivation
+    self.memoryBytes = memoryBytes
+    self.sharedBandwidthBytesPerSecond = sharedBandwidthBytesPerSecond
+  }
+}
+
+/// The way from one machine to another, or within one.
+package struct LinkProfile: Sendable, Hashable, Codable {
+  package var name: String
+  package var kind: NumberKind
+  package var derivation: String
+  /// The two ends; one machine twice for its own.
+  package var machines: [String]
+  package var latencyMicroseconds: Double
+  package var bytesPerSecond: Double
+
+  package init(
+    name: String,
+    kind: NumberKind,
+    derivation: String,
+    machines: [String],
+    latencyMicroseconds: Double,
+    bytesPerSecond: Double
+  ) {
+    self.name = name
+    self.kind = kind
+    self.derivation = derivation
+    self.machines = machines
+    self.latencyMicroseconds = latencyMicroseconds
+    self.bytesPerSecond = bytesPerSecond
+  }
+
+  func joins(_ one: String, _ other: String) -> Bool {
+    machines == [one, other] || machines == [other, one]
+  }
+}
+
+/// A file of profiles.
+package struct ProfileDocument: Sendable, Hashable, Codable {
+  package static let currentVersion = 1
+  /// A device has some kilobytes of numbers; a file has a few devices.
+  package static let maxByteCount = 4 << 20
+  static let maxCount = 64
+
+  package var version: Int
+  /// The model whose layers were measured, for people; layers are found by their class.
+  package var model: String
+  package var machines: [MachineProfile]
+  package var devices: [DeviceProfile]
+  package var links: [LinkProfile]
+
+  package init(
+    model: String,
+    machines: [MachineProfile],
+    devices: [DeviceProfile],
+    links: [LinkProfile]
+  ) {
+    version = Self.currentVersion
+    self.model = model
+    self.machines = machines
+    self.devices = devices
+    self.links = links
+  }
+
+  /// Reads a file's bytes.
+  ///
+  /// - Throws: `CoordinatorError` with code `profile`, naming what is wrong; `context` is in it.
+  package init(json: Data, context: String) throws(CoordinatorError) {
+    guard json.count <= Self.maxByteCount else {
+      throw CoordinatorError(
+        .profile,
+        "\(json.count) bytes, a profile has at most \(Self.maxByteCount)",
+        context: context
+      )
+    }
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do {
+      let header = try decoder.decode(Header.self, from: json)
+      guard header.version == Self.currentVersion else {
+        throw CoordinatorError(
+          .profile,
+          "version \(header.version), this program reads \(Self.currentVersion)"
+        )
+      }
+      self = try decoder.decode(Self.self, from: json)
+      try validate()
+    } catch let error as CoordinatorError {
+      throw CoordinatorError(error.code, error.message, context: context)
+    } catch let error as DecodingError {
+      throw CoordinatorError(.profile, Self.describe(error), context: context)
+    } catch {
+      throw CoordinatorError(.profile, "not a profile", context: context, underlying: error)
+    }
+  }
+
+  private struct Header: Decodable { var version: Int }
+
+  /// Returns the file's bytes.
+  ///
+  /// - Throws: `CoordinatorError` with code `profile` if a number is not finite.
+  package func json() throws(CoordinatorError) -> Data {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+    do {
+      return try encoder.encode(self)
+    } catch {
+      throw CoordinatorError(.profile, "the profile cannot be written", underlying: error)
+    }
+  }
+
+  private static func describe(_ error: DecodingError) -> String {
+    func place(_ path: [any CodingKey]) -> String {
+      path.map { $0.intValue.map { "[\($0)]" } ?? ".\($0.stringValue)" }.joined()
+    }
+    switch error {
+    case .keyNotFound(let key, let context):
+      return "\(place(context.codingPath)).\(key.stringValue) is missing"
+    case .typeMismatch(_, let context), .valueNotFound(_, let context),
+      .dataCorrupted(let context):
+      let path = place(context.codingPath)
+      return path.isEmpty
+        ? "not the JSON of a profile: \(context.debugDescription)"
+        : "\(path): \(context.debugDescription)"
+    @unknown default: return "not the JSON of a profile"
+    }
+  }
+}
+
+extension ProfileDocument {
+  /// Checks what the types do not say.
+  ///
+  /// - Throws: `CoordinatorError` with code `profile`.
+  package func validate() throws(CoordinatorError) {
+    for (what, names) in [
+      ("machines", machines.map(\.name)), ("devices", devices.map(\.name)),
+      ("links", links.map(\.name)),
+    ] {
+      guard names.count <= Self.maxCount else {
+        throw CoordinatorError(.profile, "\(names.count) \(what), at most \(Self.maxCount) fit")
+      }
+      guard Set(names).count == names.count, !names.contains("") else {
+        throw CoordinatorError(.profile, "\(what) \(names): each needs a name of its own")
+      }
+    }
+    let known = Set(machines.map(\.name))
+    for machine in machines {
+      try Self.check(machine.sharedBandwidthBytesPerSecond ?? 1, "bandwidth of \(machine.name)")
+      try Self.check(machine.memoryBytes ?? 1, "memory_bytes of \(machine.name)")
+    }
+    for device in devices {
+      guard known.contains(device.machine) else {
+        throw CoordinatorError(
+          .profile,
+          "device \(device.name) is of machine \"\(device.machine)\", which is not in the file"
+        )
+      }
+      try device.validate()
+    }
+    for link in links {
+      guard link.machines.count == 2, link.machines.allSatisfy(known.contains) else {
+        throw CoordinatorError(
+          .profile,
+          "link \(link.name) joins \(link.machines); give two machines of the file"
+        )
+      }
+      try Self.check(link.bytesPerSecond, "bytes_per_second of link \(link.name)")
+      guard link.latencyMicroseconds >= 0, link.latencyMicroseconds <= 1e9 else {
+        throw CoordinatorError(
+          .profile,
+          "link \(link.name): latency of \(link.latencyMicroseconds) microseconds"
+        )
+      }
+    }
+  }
+
+  fileprivate static func check(_ number: Double, _ name: String) throws(CoordinatorError) {
+    guard number > 0, number <= 1e18 else {
+      throw CoordinatorError(.profile, "\(name): \(number) is outside 0...1e18")
+    }
+  }
+}
+
+extension DeviceProfile {
+  fileprivate func validate() throws(CoordinatorError) {
+    try ProfileDocument.check(memoryBytes, "memory_bytes of \(name)")
+    try stepOverhead.validate("step_overhead of \(name)")
+    try entry.validate("entry of \(name)")
+    try head.validate("head of \(name)")
+    guard layers.count <= 256 else {
+      throw CoordinatorError(.profile, "\(name) has \(layers.count) layer classes, at most 256 fit")
+    }
+    for layer in layers {
+      try layer.layer.validate(name)
+      try layer.cost.validate("a layer of \(name)")
+    }
+    guard Set(layers.map(\.layer)).count == layers.count else {
+      throw CoordinatorError(.profile, "\(name) has a layer class twice")
+    }
+  }
+}

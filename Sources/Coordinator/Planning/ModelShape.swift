@@ -1,0 +1,180 @@
+// A model as placement sees it: which layers cost the same, what crosses each cut, what takes memory.
+
+internal import Compute
+package import Gemma
+
+/// Layers that cost the same: of one shape and one storage.
+package struct LayerClass: Sendable, Hashable, Codable, CustomStringConvertible {
+  /// How many positions a row sees; nil for all.
+  package var window: Int?
+  package var ownsKeysAndValues: Bool
+  package var hiddenSize: Int
+  package var heads: Int
+  package var kvHeads: Int
+  package var headDim: Int
+  package var feedForwardSize: Int
+  /// Standard deviations above the mean under which a gate is cut; nil for a dense gate.
+  package var sparsityDeviations: Float?
+  /// Of weights, that the layer takes in memory.
+  package var weightBytes: Int
+  /// Of weights, that one decoded token reads.
+  package var readBytes: Int
+
+  package init(
+    window: Int?,
+    ownsKeysAndValues: Bool,
+    hiddenSize: Int,
+    heads: Int,
+    kvHeads: Int,
+    headDim: Int,
+    feedForwardSize: Int,
+    sparsityDeviations: Float?,
+    weightBytes: Int,
+    readBytes: Int
+  ) {
+    self.window = window
+    self.ownsKeysAndValues = ownsKeysAndValues
+    self.hiddenSize = hiddenSize
+    self.heads = heads
+    self.kvHeads = kvHeads
+    self.headDim = headDim
+    self.feedForwardSize = feedForwardSize
+    self.sparsityDeviations = sparsityDeviations
+    self.weightBytes = weightBytes
+    self.readBytes = readBytes
+  }
+
+  package var description: String {
+    let attention = window.map { "sliding \($0)" } ?? "full"
+    let cache = ownsKeysAndValues ? "own K/V" : "shared K/V"
+    let gate = sparsityDeviations == nil ? "dense" : "cut"
+    return "\(attention), \(cache), \(gate) \(feedForwardSize)x\(hiddenSize), \(weightBytes) bytes"
+  }
+
+  /// Checks what a file says.
+  ///
+  /// - Throws: `CoordinatorError` with code `profile`.
+  func validate(_ name: String) throws(CoordinatorError) {
+    let sizes = [
+      window ?? 1, hiddenSize, heads, kvHeads, headDim, feedForwardSize, weightBytes, readBytes,
+    ]
+    guard sizes.allSatisfy({ (0...(1 << 48)).contains($0) }) else {
+      throw CoordinatorError(.profile, "\(name): a size of \(self) is outside 0...2^48")
+    }
+    if let deviations = sparsityDeviations, !deviations.isFinite {
+      throw CoordinatorError(.profile, "\(name): sparsity_deviations \(deviations) is no number")
+    }
+  }
+}
+
+/// A model as placement sees it.
+package struct ModelShape: Sendable, Hashable {
+  package var layers: [LayerClass]
+  /// Read by each step of the first stage, for the embedding's projections.
+  package var entryBytes: Int
+  /// Read by each step of the last stage, for the logits.
+  package var headBytes: Int
+  /// The first layer that only wanted rows pass.
+  package var firstSkippedLayer: Int
+  /// Bytes of the residual streams that a row still computed takes over a cut.
+  package var streamBytes: Int
+  /// By the layer behind the cut, from 0: bytes of the keys and values that go along with each row.
+  package var sharedBytes: [Int]
+
+  package init(
+    layers: [LayerClass],
+    entryBytes: Int,
+    headBytes: Int,
+    firstSkippedLayer: Int,
+    streamBytes: Int,
+    sharedBytes: [Int]
+  ) {
+    precondition(sharedBytes.count == layers.count, "a cut before each layer")
+    self.layers = layers
+    self.entryBytes = entryBytes
+    self.headBytes = headBytes
+    self.firstSkippedLayer = firstSkippedLayer
+    self.streamBytes = streamBytes
+    self.sharedBytes = sharedBytes
+  }
+
+  /// Takes what placement needs from a model; `passesAllLayers` as in `ModelConfig`.
+  package init(_ checkpoint: Checkpoint, passesAllLayers: Bool) {
+    var config = checkpoint.config
+    config.passesAllLayers = passesAllLayers
+    let cost = checkpoint.decodeCost
+    var weightBytes = Array(repeating: 0, count: config.layers.count)
+    var entryBytes = 0
+    for weight in checkpoint.weights {
+      switch weight.name {
+      case .layer(let layer, _): weightBytes[layer] += weight.tensor.byteCount
+      case .model(.altupProjection): entryBytes += weight.tensor.byteCount
+      case .model: break
+      }
+    }
+    let layers = config.layers.indices.map { index in
+      let layer = config.layers[index]
+      return LayerClass(
+        window: layer.attention.window,
+        ownsKeysAndValues: layer.kvSource == index,
+        hiddenSize: config.hiddenSize,
+        heads: config.headCount,
+        kvHeads: config.kvHeadCount,
+        headDim: config.headDim,
+        feedForwardSize: layer.feedForwardSize,
+        sparsityDeviations: layer.sparsityDeviations,
+        weightBytes: weightBytes[index],
+        // `decodeCost` counts the entry with the first layer.
+        readBytes: Int((cost.layers[index] - (index == 0 ? Double(entryBytes) : 0)).rounded())
+      )
+    }
+    let keyValueBytes = 2 * config.kvHeadCount * config.headDim * MemoryLayout<Float>.size
+    self.init(
+      layers: layers,
+      entryBytes: entryBytes,
+      headBytes: Int(cost.head),
+      firstSkippedLayer: config.firstSkippedLayer,
+      streamBytes: (config.gemma3n?.streamCount ?? 1) * config.hiddenSize
+        * MemoryLayout<Float>.size,
+      sharedBytes: config.layers.indices.map { config.sourcesCrossing($0).count * keyValueBytes }
+    )
+  }
+
+  /// Returns the rows that a layer computes of a step.
+  package func rows(at layer: Int, of step: StepSize) -> Int {
+    layer < firstSkippedLayer ? step.rows : step.wanted
+  }
+
+  /// Returns the bytes that a step hands on over the cut before a layer.
+  package func handOffBytes(before layer: Int, _ step: StepSize) -> Double {
+    Double(streamBytes) * Double(rows(at: layer, of: step))
+      + Double(sharedBytes[layer]) * Double(step.rows)
+  }
+
+  /// Returns the memory that some layers take with a context for each stream, in f16.
+  package func memoryBytes(_ layers: Range<Int>, streams: Int, contextTokens: Int) -> Double {
+    var bytes = layers.upperBound == self.layers.count ? Double(headBytes) : 0
+    if layers.lowerBound == 0 { bytes += Double(entryBytes) }
+    for layer in self.layers[layers] {
+      bytes += Double(layer.weightBytes)
+      guard layer.ownsKeysAndValues else { continue }
+      let positions = min(contextTokens, layer.window ?? contextTokens)
+      bytes += Double(4 * layer.kvHeads * layer.headDim) * Double(positions) * Double(streams)
+    }
+    return bytes
+  }
+}
+
+/// How many rows a step has, and how many of them want an output.
+package struct StepSize: Sendable, Hashable {
+  package var rows: Int
+  package var wanted: Int
+
+  package init(rows: Int, wanted: Int) {
+    self.rows = rows
+    self.wanted = wanted
+  }
+
+  /// A step that decodes so many streams.
+  package static func decoding(_ rows: Int) -> StepSize { StepSize(rows: rows, wanted: rows) }
+}

@@ -1,0 +1,186 @@
+// What a stage costs on a device, and what the way between two costs: profiles put together with a
+// model.
+
+/// A stage: the device that holds it and its layers.
+package struct StageSpan: Sendable, Hashable {
+  /// The index in `PipelineCosts.devices`.
+  package var device: Int
+  package var layers: Range<Int>
+
+  package init(device: Int, layers: Range<Int>) {
+    self.device = device
+    self.layers = layers
+  }
+}
+
+/// The costs of every stage that could be.
+package struct PipelineCosts: Sendable {
+  package let shape: ModelShape
+  package let devices: [DeviceProfile]
+  package let machines: [MachineProfile]
+  private let links: [LinkProfile]
+  /// By device and layer.
+  private let curves: [[CostCurve]]
+  /// By device: the index of its machine.
+  package let machineOfDevice: [Int]
+
+  /// - Parameters:
+  ///   - shape: The model.
+  ///   - documents: Profiles; machines of one name are one machine.
+  ///   - fallback: A link between machines that no document joins.
+  /// - Throws: `CoordinatorError` with code `profile` if there is no device, a device does not know a
+  ///   layer of the model, or nothing is known of a link.
+  package init(
+    shape: ModelShape,
+    documents: [ProfileDocument],
+    fallback: LinkProfile? = nil
+  ) throws(CoordinatorError) {
+    self.shape = shape
+    devices = documents.flatMap(\.devices)
+    var machines: [MachineProfile] = []
+    for machine in documents.flatMap(\.machines)
+    where !machines.contains(where: { $0.name == machine.name }) {
+      machines.append(machine)
+    }
+    self.machines = machines
+    links = documents.flatMap(\.links) + (fallback.map { [$0] } ?? [])
+    guard !devices.isEmpty else { throw CoordinatorError(.profile, "there is no device") }
+    let names = devices.map(\.name)
+    guard Set(names).count == names.count else {
+      throw CoordinatorError(.profile, "devices \(names): two profiles have one of the same name")
+    }
+    var curves: [[CostCurve]] = []
+    var machineOfDevice: [Int] = []
+    for device in devices {
+      guard let machine = machines.firstIndex(where: { $0.name == device.machine }) else {
+        throw CoordinatorError(
+          .profile,
+          "nothing is known of machine \(device.machine) of device \(device.name)"
+        )
+      }
+      machineOfDevice.append(machine)
+      curves.append(try Self.curves(of: shape, on: device))
+    }
+    self.curves = curves
+    self.machineOfDevice = machineOfDevice
+    for one in Set(machineOfDevice) {
+      for other in Set(machineOfDevice) {
+        let names = [machines[one].name, machines[other].name]
+        guard !links.contains(where: { $0.joins(names[0], names[1]) }) else { continue }
+        guard one == other || fallback == nil else { continue }
+        throw CoordinatorError(
+          .profile,
+          "no profile has a link from \(names[0]) to \(names[1])"
+            + (one == other ? "" : "; say which with --link")
+        )
+      }
+    }
+  }
+
+  private static func curves(
+    of shape: ModelShape,
+    on device: DeviceProfile
+  ) throws(CoordinatorError) -> [CostCurve] {
+    let known = Dictionary(device.layers.map { ($0.layer, $0.cost) }) { first, _ in first }
+    var curves: [CostCurve] = []
+    for (index, layer) in shape.layers.enumerated() {
+      guard let curve = known[layer] else {
+        throw CoordinatorError(
+          .profile,
+          "device \(device.name) does not know layer \(index) (\(layer)): its profile is of another model"
+        )
+      }
+      curves.append(curve)
+    }
+    return curves
+  }
+
+  package var layerCount: Int { shape.layers.count }
+
+  /// Returns the profiles as one document.
+  package func document(model: String) -> ProfileDocument {
+    var links: [LinkProfile] = []
+    for link in self.links
+    where link.machines.count == 2 && !links.contains(where: { $0.name == link.name }) {
+      links.append(link)
+    }
+    return ProfileDocument(model: model, machines: machines, devices: devices, links: links)
+  }
+
+  /// The least certain kind of all numbers in here.
+  package func kind(of stages: [StageSpan]) -> NumberKind {
+    var kinds: [NumberKind] = []
+    for (index, stage) in stages.enumerated() {
+      kinds.append(devices[stage.device].kind)
+      kinds.append(machines[machineOfDevice[stage.device]].kind)
+      if index > 0 { kinds.append(link(from: stages[index - 1].device, to: stage.device).kind) }
+    }
+    return kinds.max() ?? .measured
+  }
+
+  /// Returns whether two devices are as good as one another, so that their order does not matter.
+  func areAlike(_ one: Int, _ other: Int) -> Bool {
+    var renamed = devices[one]
+    renamed.name = devices[other].name
+    return renamed == devices[other]
+  }
+
+  /// Returns how long one layer takes on a device.
+  func layerTime(_ layer: Int, on device: Int, _ step: StepSize) -> Double {
+    curves[device][layer].time(rows: shape.rows(at: layer, of: step))
+  }
+
+  /// Returns how long a step takes beside its layers.
+  func fixedTime(of layers: Range<Int>, on device: Int, _ step: StepSize) -> Double {
+    let profile = devices[device]
+    var time = profile.stepOverhead.time(
+      rows: max(1, shape.rows(at: layers.lowerBound, of: step))
+    )
+    if layers.lowerBound == 0 { time += profile.entry.time(rows: step.rows) }
+    if layers.upperBound == layerCount { time += profile.head.time(rows: step.wanted) }
+    return time
+  }
+
+  /// Returns how many microseconds a step takes in a stage that has the machine's memory for itself.
+  package func time(of stage: StageSpan, _ step: StepSize) -> Double {
+    stage.layers.reduce(fixedTime(of: stage.layers, on: stage.device, step)) {
+      $0 + layerTime($1, on: stage.device, step)
+    }
+  }
+
+  /// Returns the bytes of weights that a step reads in a stage.
+  ///
+  /// Rows share what is read; behind a cut gate several rows read somewhat more, which is left out.
+  package func readBytes(of stage: StageSpan, _ step: StepSize) -> Double {
+    var bytes = 0.0
+    for layer in stage.layers where shape.rows(at: layer, of: step) > 0 {
+      bytes += Double(shape.layers[layer].readBytes)
+    }
+    if stage.layers.lowerBound == 0 { bytes += Double(shape.entryBytes) }
+    if stage.layers.upperBound == layerCount, step.wanted > 0 { bytes += Double(shape.headBytes) }
+    return bytes
+  }
+
+  /// Returns the link from one device to another.
+  package func link(from: Int, to: Int) -> LinkProfile {
+    let names = [from, to].map { machines[machineOfDevice[$0]].name }
+    // A fallback joins whatever else is not joined; init has seen to it that there is one.
+    guard let link = links.first(where: { $0.joins(names[0], names[1]) }) ?? links.last else {
+      preconditionFailure("no link joins \(names)")
+    }
+    return link
+  }
+
+  /// Returns how long the activations of a step take to the stage that begins with a layer.
+  package func handOffTime(from: Int, to: Int, before layer: Int, _ step: StepSize) -> Double {
+    let link = link(from: from, to: to)
+    return link.latencyMicroseconds
+      + shape.handOffBytes(before: layer, step) / link.bytesPerSecond * 1e6
+  }
+
+  /// Returns how long a message without activations takes between the coordinator, which sits with
+  /// the first device, and a device.
+  package func messageTime(to device: Int) -> Double {
+    link(from: 0, to: device).latencyMicroseconds
+  }
+}

@@ -1,0 +1,276 @@
+// A pipeline as a value that runs in no time: the real scheduler and real sessions over stages that
+// only cost what the profiles say. Events in the order of their times; stages of one machine share its
+// memory's bandwidth, max-min fair.
+
+internal import Wire
+
+/// What a simulated run gave.
+package struct SimulationResult: Sendable, Hashable {
+  /// Of all streams, while all of them decode.
+  package var decodeTokensPerSecond: Double
+  /// Of all prompts, from the first step to the last prompt's first token.
+  package var prefillTokensPerSecond: Double
+  /// By stage: the share of the decoding time in which it does not compute.
+  package var bubbles: [Double]
+  /// Between two tokens of a stream.
+  package var interTokenP50Microseconds: Double
+  package var interTokenP99Microseconds: Double
+}
+
+/// A placement to simulate.
+package struct PipelineSimulation: Sendable {
+  let costs: PipelineCosts
+  let stages: [StageSpan]
+  let scheduler: Scheduler
+
+  package init(costs: PipelineCosts, stages: [StageSpan], scheduler: Scheduler) {
+    self.costs = costs
+    self.stages = stages
+    self.scheduler = scheduler
+  }
+
+  /// Simulates streams that start together; each reads its prompt and then decodes.
+  ///
+  /// Prompts of a decoding run are short, as in `trestle bench`: the two rates are taken apart.
+  package func run(streams: Int, promptTokens: Int, decodeTokens: Int) -> SimulationResult {
+    precondition(streams > 0 && promptTokens > 0 && decodeTokens > 1, "nothing to simulate")
+    var prefill = SimulatedRun(self, streams: streams, prompt: promptTokens, tokens: 1)
+    prefill.run()
+    var decode = SimulatedRun(
+      self,
+      streams: streams,
+      prompt: min(promptTokens, 16),
+      tokens: decodeTokens
+    )
+    decode.run()
+    let gaps = decode.gaps.sorted()
+    let window = decode.window
+    return SimulationResult(
+      decodeTokensPerSecond: Double(decode.tokensInWindow) / max(window, 1e-3) * 1e6,
+      prefillTokensPerSecond: Double(streams * promptTokens) / max(prefill.now, 1e-3) * 1e6,
+      bubbles: decode.busy.map { window > 0 ? max(0, 1 - $0 / window) : 0 },
+      interTokenP50Microseconds: gaps[gaps.count / 2],
+      interTokenP99Microseconds: gaps[min(gaps.count - 1, gaps.count * 99 / 100)]
+    )
+  }
+}
+
+/// A micro-batch on its way.
+private struct SimulatedBatch {
+  var parts: [ScheduledRows]
+  var size: StepSize
+}
+
+/// The state of a run.
+private struct SimulatedRun {
+  /// What a stage computes just now.
+  private struct Work {
+    var batch: SimulatedBatch
+    /// Microseconds left, with the memory for itself.
+    var left: Double
+    /// Bytes a microsecond that it reads then.
+    var demand: Double
+    /// The share of that speed it has now.
+    var speed = 1.0
+  }
+
+  private struct Arrival {
+    var time: Double
+    /// The stage it comes to; the stage count for the coordinator.
+    var place: Int
+    var batch: SimulatedBatch
+  }
+
+  private let simulation: PipelineSimulation
+  private let tokens: Int
+  private let streams: Int
+  private var sessions: [UInt64: Session] = [:]
+  private var turns: [UInt64] = []
+  private var inFlight = 0
+  private var queues: [[SimulatedBatch]]
+  private var working: [Work?]
+  /// In the order they were sent; few at a time.
+  private var arrivals: [Arrival] = []
+  /// By the place they lead to: when they have sent what they were given.
+  private var linkFree: [Double]
+  private var lastToken: [UInt64: Double] = [:]
+  private var windowBegan: Double?
+  private var windowEnded: Double?
+  private(set) var now = 0.0
+  private(set) var tokensInWindow = 0
+  private(set) var gaps: [Double] = []
+  /// By stage, within the window.
+  private(set) var busy: [Double]
+
+  init(_ simulation: PipelineSimulation, streams: Int, prompt: Int, tokens: Int) {
+    self.simulation = simulation
+    self.streams = streams
+    self.tokens = tokens
+    let count = simulation.stages.count
+    queues = Array(repeating: [], count: count)
+    working = Array(repeating: nil, count: count)
+    linkFree = Array(repeating: 0, count: count + 1)
+    busy = Array(repeating: 0, count: count)
+    let sampling = Sampling(
+      temperature: 0,
+      topK: 0,
+      topP: 1,
+      minP: 0,
+      repeatPenalty: 1,
+      repeatWindow: 0,
+      seed: 0
+    )
+    for stream in 0..<streams {
+      let id = UInt64(stream)
+      var session = Session(
+        id: id,
+        peer: PeerID([]),
+        request: id,
+        goal: .generate(sampling: sampling, maxTokens: tokens, ignoresEndOfTurn: true),
+        tokens: Array(repeating: 0, count: prompt),
+        detokenizer: nil,
+        stops: [],
+        now: .now
+      )
+      session.slot = stream
+      sessions[id] = session
+      turns.append(id)
+    }
+  }
+
+  /// From when every stream has a token until the first has all of its own.
+  var window: Double { (windowEnded ?? now) - (windowBegan ?? now) }
+
+  mutating func run() {
+    dispatch()
+    while advance() {}
+  }
+
+  /// Goes on to the next event; returns whether there was one.
+  private mutating func advance() -> Bool {
+    shareMemory()
+    var next = arrivals.map(\.time).min() ?? .infinity
+    for case .some(let work) in working { next = min(next, now + work.left / work.speed) }
+    guard next < .infinity else { return false }
+    let passed = next - now
+    let isMeasured = windowBegan != nil && windowEnded == nil
+    now = next
+    for stage in working.indices {
+      guard var work = working[stage] else { continue }
+      if isMeasured { busy[stage] += passed }
+      work.left -= passed * work.speed
+      working[stage] = work
+    }
+    // What rounding leaves of a finished work: a picosecond, or of a long run that share of it.
+    let rounding = max(1e-6, now * 1e-12)
+    for stage in working.indices {
+      guard let work = working[stage], work.left <= rounding else { continue }
+      working[stage] = nil
+      send(work.batch, to: stage + 1)
+      begin(stage)
+    }
+    let due = arrivals.filter { $0.time <= now }
+    arrivals.removeAll { $0.time <= now }
+    for arrival in due { arrive(arrival) }
+    return true
+  }
+
+  private mutating func arrive(_ arrival: Arrival) {
+    guard arrival.place < queues.count else {
+      finish(arrival.batch)
+      dispatch()
+      return
+    }
+    queues[arrival.place].append(arrival.batch)
+    begin(arrival.place)
+  }
+
+  private mutating func begin(_ stage: Int) {
+    guard working[stage] == nil, !queues[stage].isEmpty else { return }
+    let batch = queues[stage].removeFirst()
+    let span = simulation.stages[stage]
+    // No step takes no time: events would not come to an end.
+    let time = max(1e-3, simulation.costs.time(of: span, batch.size))
+    let bytes = simulation.costs.readBytes(of: span, batch.size)
+    working[stage] = Work(batch: batch, left: time, demand: bytes / time)
+  }
+
+  /// Gives each stage its share of its machine's bandwidth: who asks for less than an equal share gets
+  /// what it asks, the others share the rest.
+  private mutating func shareMemory() {
+    let costs = simulation.costs
+    for machine in costs.machines.indices {
+      guard let rate = costs.machines[machine].sharedBandwidthBytesPerSecond else { continue }
+      let here = working.indices.filter {
+        working[$0] != nil && costs.machineOfDevice[simulation.stages[$0].device] == machine
+      }
+      .sorted { (working[$0]?.demand ?? 0) < (working[$1]?.demand ?? 0) }
+      var left = rate / 1e6
+      for (index, stage) in here.enumerated() {
+        let demand = working[stage]?.demand ?? 0
+        let share = min(demand, left / Double(here.count - index))
+        left -= share
+        working[stage]?.speed = demand > 0 ? share / demand : 1
+      }
+    }
+  }
+
+  private mutating func send(_ batch: SimulatedBatch, to place: Int) {
+    let (costs, stages) = (simulation.costs, simulation.stages)
+    guard place > 0, place < stages.count else {
+      let device = stages[min(place, stages.count - 1)].device
+      arrivals.append(
+        Arrival(time: now + costs.messageTime(to: device), place: place, batch: batch)
+      )
+      return
+    }
+    let link = costs.link(from: stages[place - 1].device, to: stages[place].device)
+    let bytes = costs.shape.handOffBytes(before: stages[place].layers.lowerBound, batch.size)
+    linkFree[place] = max(now, linkFree[place]) + bytes / link.bytesPerSecond * 1e6
+    arrivals.append(
+      Arrival(time: linkFree[place] + link.latencyMicroseconds, place: place, batch: batch)
+    )
+  }
+
+  /// What `CoordinatorMachine.dispatch` does.
+  private mutating func dispatch() {
+    while true {
+      let parts = simulation.scheduler.next(
+        turns.compactMap { sessions[$0] },
+        inFlight: inFlight
+      )
+      guard !parts.isEmpty else { return }
+      var size = StepSize(rows: 0, wanted: 0)
+      for part in parts {
+        guard let session = sessions[part.session] else { continue }
+        size.rows += part.positions.count
+        size.wanted += part.positions.count { session.output(at: $0) != .none }
+        sessions[part.session]?.submitted = part.positions.upperBound
+        turns.removeAll { $0 == part.session }
+        turns.append(part.session)
+      }
+      inFlight += 1
+      send(SimulatedBatch(parts: parts, size: size), to: 0)
+    }
+  }
+
+  /// What the coordinator does with a step that is done.
+  private mutating func finish(_ batch: SimulatedBatch) {
+    inFlight -= 1
+    for part in batch.parts {
+      guard var session = sessions[part.session],
+        part.positions.upperBound == session.tokens.count
+      else { continue }
+      if let last = lastToken[session.id] { gaps.append(now - last) }
+      lastToken[session.id] = now
+      if windowBegan != nil, windowEnded == nil { tokensInWindow += 1 }
+      session.completed = session.tokens.count
+      session.tokens.append(0)
+      let isDone = session.generatedCount >= tokens
+      sessions[session.id] = isDone ? nil : session
+      if isDone { turns.removeAll { $0 == session.id } }
+      if isDone, windowEnded == nil { windowEnded = now }
+      if windowBegan == nil, lastToken.count == streams { windowBegan = now }
+    }
+  }
+}

@@ -1,0 +1,201 @@
+// Finds the fastest placement: exact dynamic programming over contiguous slices of layers and ordered
+// subsets of devices.
+//
+// N streams run as M micro-batches, as many as there are stages and streams to fill them. In a cycle
+// each stream gets one token, and a cycle lasts as long as the longest of
+//   * a stage's work on all M micro-batches,
+//   * the way of the largest micro-batch through all stages and links, once,
+//   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
+// The latency of one stream is the same with N = 1.
+
+/// Plans placements over some devices.
+package struct Planner: Sendable {
+  let costs: PipelineCosts
+  let contextTokens: Int
+
+  /// Subsets double with each device that is unlike the others.
+  package static let maxDevices = 8
+  /// What a placement must gain over one with fewer stages.
+  ///
+  /// Another stage is another process that can fail, and measured costs are no better than this.
+  package static let worthwhileGain = 0.02
+
+  /// `contextTokens` is what each stream's keys and values must have room for.
+  package init(costs: PipelineCosts, contextTokens: Int) {
+    self.costs = costs
+    self.contextTokens = contextTokens
+  }
+
+  /// Returns the best placement and its alternatives.
+  ///
+  /// - Throws: `CoordinatorError` with code `placement` if there are too many devices, or the model
+  ///   does not fit into their memory.
+  package func plan(_ objective: PlanObjective) throws(CoordinatorError) -> Plan {
+    guard costs.devices.count <= Self.maxDevices else {
+      throw CoordinatorError(
+        .placement,
+        "\(costs.devices.count) devices, at most \(Self.maxDevices) are planned for; give --split"
+      )
+    }
+    let streams = objective.streams
+    precondition(streams > 0, "a plan for \(streams) streams")
+    let counts = 1...max(1, min(costs.devices.count, costs.layerCount))
+    let best = counts.map { self.best(stageCount: $0, streams: streams) }
+    var chosen: PlanOption?
+    for case .some(let option) in best {
+      guard let current = chosen else {
+        chosen = option
+        continue
+      }
+      if option.tokensPerSecond > current.tokensPerSecond * (1 + Self.worthwhileGain) {
+        chosen = option
+      }
+    }
+    guard let chosen else {
+      let whole = costs.shape.memoryBytes(
+        0..<costs.layerCount,
+        streams: streams,
+        contextTokens: contextTokens
+      )
+      let memory = costs.devices.map { "\($0.name) has \(decimal($0.memoryBytes / 1e9, 2)) GB" }
+      throw CoordinatorError(
+        .placement,
+        "the model with \(streams) contexts of \(contextTokens) tokens takes "
+          + "\(decimal(whole / 1e9, 2)) GB and fits no placement: \(memory.joined(separator: ", "))"
+      )
+    }
+    var alternatives = zip(counts, best).map {
+      Plan.Alternative(kind: .best(stageCount: $0), option: $1)
+    }
+    if counts.upperBound > 1 {
+      alternatives.append(
+        Plan.Alternative(
+          kind: .evenSplit,
+          option: evaluate(evenSplit(counts.upperBound), streams: streams)
+        )
+      )
+    }
+    return Plan(objective: objective, chosen: chosen, alternatives: alternatives)
+  }
+
+  private func evenSplit(_ count: Int) -> [StageSpan] {
+    (0..<count).map { stage in
+      StageSpan(
+        device: stage,
+        layers: (costs.layerCount * stage / count)..<(costs.layerCount * (stage + 1) / count)
+      )
+    }
+  }
+
+  /// Returns what a placement gives; nil if it does not fit into memory.
+  package func evaluate(_ stages: [StageSpan], streams: Int) -> PlanOption? {
+    let batches = MicroBatches(streams: streams, stageCount: stages.count)
+    let times = stages.map { costs.time(of: $0, .decoding(batches.most)) }
+    let busy = stages.map { stage in batches.sum { costs.time(of: stage, .decoding($0)) } }
+    var link = costs.messageTime(to: stages[0].device)
+    link += costs.messageTime(to: stages[stages.count - 1].device)
+    for (from, to) in zip(stages, stages.dropFirst()) {
+      link += costs.handOffTime(
+        from: from.device,
+        to: to.device,
+        before: to.layers.lowerBound,
+        .decoding(batches.most)
+      )
+    }
+    var usage = MachineUsage(machineCount: costs.machines.count)
+    for stage in stages {
+      guard let next = usage.adding(stage, self, streams: streams) else { return nil }
+      usage = next
+    }
+    let slowest = busy.max() ?? 0
+    var (cycle, limit) = (slowest, PlanLimit.stage(busy.firstIndex(of: slowest) ?? 0))
+    if link + times.reduce(0, +) > cycle {
+      (cycle, limit) = (link + times.reduce(0, +), .latency)
+    }
+    let memory = usage.time(costs, microBatches: batches.count)
+    if memory.microseconds > cycle {
+      (cycle, limit) = (memory.microseconds, .sharedMemory(machine: memory.machine))
+    }
+    return PlanOption(
+      stages: stages,
+      microBatches: batches.count,
+      rows: batches.most,
+      cycleMicroseconds: cycle,
+      tokensPerSecond: Double(streams) / max(cycle, 1e-3) * 1e6,
+      stageMicroseconds: times,
+      busy: busy.map { cycle > 0 ? $0 / cycle : 0 },
+      linkMicroseconds: link,
+      limit: limit
+    )
+  }
+}
+
+/// How streams are shared out over micro-batches.
+struct MicroBatches {
+  let count: Int
+  /// Rows of the largest, and how many are as large; the others have one row less.
+  let most: Int
+  private let mostCount: Int
+
+  init(streams: Int, stageCount: Int) {
+    count = min(streams, stageCount)
+    most = (streams + count - 1) / count
+    mostCount = streams - (most - 1) * count
+  }
+
+  /// Returns the sum of a value over all micro-batches.
+  func sum(_ value: (Int) -> Double) -> Double {
+    let few = count - mostCount
+    return Double(mostCount) * value(most) + (few > 0 ? Double(few) * value(most - 1) : 0)
+  }
+}
+
+/// What the stages so far take of each machine.
+struct MachineUsage: Hashable {
+  /// Bytes that a micro-batch reads.
+  private(set) var readBytes: [Double]
+  private(set) var memoryBytes: [Double]
+
+  init(machineCount: Int) {
+    readBytes = Array(repeating: 0, count: machineCount)
+    memoryBytes = readBytes
+  }
+
+  /// Returns the usage with a stage more; nil if the stage does not fit its device or machine.
+  func adding(_ stage: StageSpan, _ planner: Planner, streams: Int) -> MachineUsage? {
+    let costs = planner.costs
+    let machine = costs.machineOfDevice[stage.device]
+    let memory = costs.shape.memoryBytes(
+      stage.layers,
+      streams: streams,
+      contextTokens: planner.contextTokens
+    )
+    var next = self
+    next.memoryBytes[machine] += memory
+    guard memory <= costs.devices[stage.device].memoryBytes,
+      next.memoryBytes[machine] <= costs.machines[machine].memoryBytes ?? .infinity
+    else { return nil }
+    next.readBytes[machine] += costs.readBytes(of: stage, .decoding(1))
+    return next
+  }
+
+  /// Returns the machine whose memory takes longest for a cycle, and how long.
+  func time(
+    _ costs: PipelineCosts,
+    microBatches: Int
+  ) -> (microseconds: Double, machine: Int) {
+    var worst = (microseconds: 0.0, machine: 0)
+    for (machine, bytes) in readBytes.enumerated() {
+      guard let rate = costs.machines[machine].sharedBandwidthBytesPerSecond else { continue }
+      let time = Double(microBatches) * bytes / rate * 1e6
+      if time > worst.microseconds { worst = (time, machine) }
+    }
+    return worst
+  }
+
+  /// Returns whether this takes no more of any machine than another usage.
+  func isWithin(_ other: MachineUsage) -> Bool {
+    zip(readBytes, other.readBytes).allSatisfy { $0 <= $1 }
+      && zip(memoryBytes, other.memoryBytes).allSatisfy { $0 <= $1 }
+  }
+}

@@ -1,0 +1,193 @@
+// `trestle plan`: which device should hold which layers, what that gives, and why.
+
+import ArgumentParser
+import Coordinator
+import Foundation
+import Gemma
+
+struct PlanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan",
+    abstract: "Plan which device holds which layers, and say what that gives and why.",
+    discussion: """
+      Measures the devices of this machine with the model's layers (kept for the next time), or takes
+      profiles of other machines from files, and searches the fastest placement; fewer stages than
+      devices where that is faster. A simulation of the scheduler backs the prediction. Each line says
+      whether its numbers are measured, emulated or projected.
+      """
+  )
+
+  enum Objective: String, ExpressibleByArgument, CaseIterable {
+    case throughput
+    case latency
+  }
+
+  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
+  var model: String
+
+  @OptionGroup var pipeline: PipelineOptions
+
+  @Option(
+    help: ArgumentHelp("Streams decoded at once. Default: two a device.", valueName: "streams")
+  )
+  var streams: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "What to plan for: throughput of all streams, or latency of one that is alone.",
+      valueName: "objective"
+    )
+  )
+  var objective = Objective.throughput
+
+  @Option(
+    help: ArgumentHelp(
+      "Profiles of devices elsewhere, instead of this machine's; beside them with --devices.",
+      valueName: "file"
+    )
+  )
+  var profile: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "What joins machines that no profile joins: 1gbe, 2.5gbe, 10gbe, or a link of a profile.",
+      valueName: "name"
+    )
+  )
+  var link: String?
+
+  @Option(
+    help: ArgumentHelp("Write the profiles to a file, to plan with elsewhere.", valueName: "file")
+  )
+  var save: String?
+
+  @Flag(help: "Measure the devices even if they have been measured before.")
+  var measure = false
+
+  @Flag(help: "Show what else there was, what it would give and why it was not chosen.")
+  var explain = false
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func validate() throws {
+    if let streams, !(1...256).contains(streams) {
+      throw ValidationError("--streams \(streams) is outside 1...256.")
+    }
+    if let streams, objective == .latency, streams != 1 {
+      throw ValidationError("--streams \(streams): latency is that of one stream.")
+    }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let checkpoint = try Checkpoint.open(model)
+      let (costs, plan, reason) = try planned(checkpoint)
+      if let save {
+        let document = costs.document(model: checkpoint.name)
+        try document.json().write(to: URL(filePath: save), options: .atomic)
+      }
+      let (streams, limits) = (plan.objective.streams, limits(checkpoint))
+      let document = PlanDocument(
+        model: checkpoint.name,
+        plan: plan,
+        costs: costs,
+        reason: reason
+      ) { stages in
+        PipelineSimulation(
+          costs: costs,
+          stages: stages,
+          scheduler: Scheduler(
+            maxRows: limits.maxRows,
+            maxLogitsRows: limits.maxRows,
+            stageCount: stages.count
+          )
+        )
+        .run(streams: streams, promptTokens: 512, decodeTokens: 64)
+      }
+      printOut(json ? try trestle.json(document) : document.text(explains: explain))
+    }
+  }
+
+  private func limits(_ checkpoint: Checkpoint) -> CoordinatorLimits {
+    CoordinatorLimits(
+      contextTokens: pipeline.context ?? min(checkpoint.config.contextTokens, 4096),
+      slots: pipeline.slots
+    )
+  }
+
+  private func planned(
+    _ checkpoint: Checkpoint
+  ) throws -> (costs: PipelineCosts, plan: Plan, reason: String) {
+    let local = LocalPlanning(checkpoint, pipeline, measuresAgain: measure)
+    if profile.isEmpty, pipeline.split == nil {
+      let workers = try WorkerPlan.resolve(pipeline)
+      let outcome = try local.best(goal(deviceCount: workers.count))
+      return (outcome.costs, outcome.plan, outcome.reason)
+    }
+    var documents =
+      profile.isEmpty || pipeline.devices != nil ? try local.profiles() : []
+    documents += try profile.map { try ProfileDocument.read($0) }
+    let costs = try PipelineCosts(
+      shape: local.shape,
+      documents: documents,
+      fallback: try link.map { try LinkProfile(named: $0, in: documents) }
+    )
+    let planner = Planner(costs: costs, contextTokens: limits(checkpoint).contextTokens)
+    var plan = try planner.plan(goal(deviceCount: costs.devices.count))
+    if let split = pipeline.split { try take(split.values, &plan, planner, costs) }
+    return (costs, plan, plan.summary(costs))
+  }
+
+  private func goal(deviceCount: Int) -> PlanObjective {
+    switch objective {
+    case .throughput: .throughput(streams: streams ?? 2 * deviceCount)
+    case .latency: .latency
+    }
+  }
+
+  /// Puts a given split, over all devices in their order, in the place of the best.
+  private func take(
+    _ split: [Int],
+    _ plan: inout Plan,
+    _ planner: Planner,
+    _ costs: PipelineCosts
+  ) throws {
+    let placement = try Placement(
+      split: split,
+      layerCount: costs.layerCount,
+      workerCount: costs.devices.count
+    )
+    let stages = placement.stages.enumerated().map { StageSpan(device: $0, layers: $1) }
+    guard let option = planner.evaluate(stages, streams: plan.objective.streams) else {
+      throw CommandError("split \(split): it does not fit into the devices' memory")
+    }
+    plan.chosen = option
+  }
+}
+
+extension LinkProfile {
+  /// Looks a link up, for machines that are not joined otherwise.
+  init(named name: String, in documents: [ProfileDocument]) throws {
+    if let known = documents.flatMap(\.links).first(where: { $0.name == name }) {
+      self = known
+      machines = []
+      return
+    }
+    // Of 1538 bytes on the cable 1448 are a TCP segment's data (IPv4 with timestamps). One way through
+    // two kernels' stacks and a switch: 100 µs at a gigabit, less where the cards are faster.
+    let rates = ["1gbe": (1e9, 100.0), "2.5gbe": (2.5e9, 80.0), "10gbe": (10e9, 50.0)]
+    guard let (bitsPerSecond, latency) = rates[name] else {
+      let names = (rates.keys + documents.flatMap(\.links).map(\.name)).sorted()
+      throw CommandError("--link \(name): unknown; use \(names.joined(separator: ", "))")
+    }
+    self.init(
+      name: name,
+      kind: .projected,
+      derivation: "the cable's rate, 1448 of 1538 bytes; latency of two kernels and a switch",
+      machines: [],
+      latencyMicroseconds: latency,
+      bytesPerSecond: bitsPerSecond / 8 * 1448 / 1538
+    )
+  }
+}

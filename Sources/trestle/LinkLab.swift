@@ -1,0 +1,89 @@
+// Measures the way between two processes of this machine: messages to and fro over an ipc socket.
+
+import Coordinator
+import Foundation
+import Glibc
+import Wire
+
+/// Measures the local link.
+struct LinkLab {
+  private static let smallCount = 64
+  private static let largeCount = 8
+  /// A megabyte: 32 rows of Gemma 3n's streams.
+  private static let largeFloats = 256 << 10
+  private static let patience = Duration.seconds(2)
+
+  /// Returns what a message costs, one way; takes some tens of milliseconds.
+  static func measure(machine: String) throws -> LinkProfile {
+    var template = Array("/tmp/trestle-XXXXXX".utf8CString)
+    guard let made = unsafe mkdtemp(&template) else {
+      throw CommandError(
+        "cannot make a directory in /tmp: \(unsafe String(cString: strerror(errno)))"
+      )
+    }
+    let directory = unsafe String(cString: made)
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let endpoint = try Endpoint("ipc://\(directory)/echo")
+    let context = try ZeroMQContext()
+    let echo = Lock<String?>(nil)
+    Foundation.Thread.detachNewThread {
+      do { try answer(context, endpoint) } catch { echo.withLock { $0 = "\(error)" } }
+    }
+    let deadline = ContinuousClock.now + patience
+    while try !endpoint.isListening() {
+      guard ContinuousClock.now < deadline else {
+        throw CommandError(
+          "the link cannot be measured: \(echo.withLock { $0 } ?? "nobody answers at \(endpoint)")"
+        )
+      }
+      usleep(1000)
+    }
+    let socket = try Socket(context, role: .dealer, options: .data)
+    defer { socket.close() }
+    try socket.connect(endpoint)
+    let small = try roundTrip(socket, floats: 1, count: smallCount)
+    let large = try roundTrip(socket, floats: largeFloats, count: largeCount)
+    return LinkProfile(
+      name: "ipc",
+      kind: .measured,
+      derivation: "messages to and fro over an ipc socket on this machine, medians",
+      machines: [machine, machine],
+      latencyMicroseconds: small / 2,
+      bytesPerSecond: 2 * Double(4 * largeFloats) / max(large - small, 1) * 1e6
+    )
+  }
+
+  /// Sends back what comes, as often as it is sent.
+  private static func answer(_ context: ZeroMQContext, _ endpoint: Endpoint) throws {
+    let socket = try Socket(context, role: .router, options: .data)
+    defer { socket.close() }
+    try socket.bind(endpoint)
+    var left = smallCount + largeCount
+    while left > 0 {
+      guard try !poll(sockets: [socket], timeout: patience).isEmpty else { return }
+      while let received = try socket.receive() {
+        let (message, payloads) = try received.content.get()
+        _ = try socket.send(message, payloads: payloads, to: received.peer)
+        left -= 1
+      }
+    }
+  }
+
+  /// Returns the median time in microseconds until a message is back.
+  private static func roundTrip(_ socket: Socket, floats: Int, count: Int) throws -> Double {
+    let payload = [Float](repeating: 1, count: floats)
+    let step = Step(epoch: 1, sequence: 1, cleared: [], rows: [], stageMicroseconds: [])
+    var times: [Double] = []
+    while times.count < count {
+      let began = ContinuousClock.now
+      _ = try socket.send(.step(step), payloads: [payload])
+      repeat {
+        guard try !poll(sockets: [socket], timeout: patience).isEmpty else {
+          throw CommandError("the link cannot be measured: no answer within \(patience)")
+        }
+      } while try socket.receive() == nil
+      times.append((ContinuousClock.now - began) / .microseconds(1))
+    }
+    return times.sorted()[count / 2]
+  }
+}

@@ -1,0 +1,121 @@
+// Which workers hold which layers when a pipeline starts: as the user says, or as planned over measured
+// profiles.
+
+import Coordinator
+import Gemma
+
+/// The workers of a pipeline and their layers.
+struct PlacementChoice {
+  let workers: [WorkerPlan]
+  let placement: Placement
+  /// What was planned and why; nil where nothing was.
+  let reason: String?
+
+  /// - Parameters:
+  ///   - checkpoint: The model.
+  ///   - options: With a split, that is taken.
+  ///   - measures: Whether the devices are here and can be measured; else a device is taken to be as
+  ///     fast as it has threads.
+  /// - Throws: What is wrong with the options, or keeps a device from being measured.
+  init(_ checkpoint: Checkpoint, _ options: PipelineOptions, measures: Bool) throws {
+    let all = try WorkerPlan.resolve(options)
+    let layerCount = checkpoint.config.layers.count
+    if let split = options.split {
+      workers = all
+      placement = try Placement(
+        split: split.values,
+        layerCount: layerCount,
+        workerCount: all.count
+      )
+      reason = nil
+      return
+    }
+    guard measures, all.count > 1 else {
+      workers = all
+      placement = try Placement(cost: checkpoint.decodeCost, threads: all.map(\.threads))
+      reason = nil
+      return
+    }
+    let planning = LocalPlanning(checkpoint, options)
+    let objective = PlanObjective.throughput(streams: min(options.slots, 2 * all.count))
+    let best = try planning.best(objective)
+    let stages = best.plan.chosen.stages
+    workers = stages.map { best.workers[$0.device] }
+    placement = try Placement(
+      split: stages.map(\.layers.count),
+      layerCount: layerCount,
+      workerCount: stages.count
+    )
+    reason = best.reason
+  }
+}
+
+/// Plans over the devices of this machine.
+struct LocalPlanning {
+  /// What was planned over some workers.
+  struct Outcome {
+    var workers: [WorkerPlan]
+    var costs: PipelineCosts
+    var plan: Plan
+    var reason: String
+  }
+
+  private let options: PipelineOptions
+  let shape: ModelShape
+  private let cache: ProfileCache
+  private let contextTokens: Int
+
+  init(_ checkpoint: Checkpoint, _ options: PipelineOptions, measuresAgain: Bool = false) {
+    self.options = options
+    shape = ModelShape(checkpoint, passesAllLayers: options.allLayers)
+    cache = ProfileCache(
+      checkpoint: checkpoint,
+      shape: shape,
+      cacheType: options.cache.type,
+      measuresAgain: measuresAgain
+    )
+    contextTokens = options.context ?? min(checkpoint.config.contextTokens, 4096)
+  }
+
+  /// Returns the best plan over the devices.
+  ///
+  /// Where the user leaves the threads open, fewer workers with more threads each are tried as well:
+  /// a pipeline must not be slower than its best device alone.
+  func best(_ objective: PlanObjective) throws -> Outcome {
+    let all = try plan(WorkerPlan.resolve(options), objective)
+    guard options.threads == nil, all.workers.count > 1 else { return all }
+    var best: Outcome?
+    for count in 1..<all.workers.count {
+      var fewer = options
+      fewer.devices = all.workers.prefix(count).map(\.device.rawValue).joined(separator: ",")
+      let outcome = try plan(WorkerPlan.resolve(fewer), objective)
+      if outcome.isWorthwhile(over: best) { best = outcome }
+    }
+    guard var best, !all.isWorthwhile(over: best) else { return all }
+    let threads = best.workers.map { "\($0.threads)" }.joined(separator: ",")
+    best.reason +=
+      " (\(threads) threads). With \(all.workers.count) workers: \(all.reason)"
+    return best
+  }
+
+  /// Returns the profiles of the devices the options name.
+  func profiles() throws -> [ProfileDocument] {
+    try cache.profiles(of: WorkerPlan.resolve(options))
+  }
+
+  /// Returns the best plan over some workers.
+  func plan(_ workers: [WorkerPlan], _ objective: PlanObjective) throws -> Outcome {
+    let costs = try PipelineCosts(shape: shape, documents: cache.profiles(of: workers))
+    let plan = try Planner(costs: costs, contextTokens: contextTokens).plan(objective)
+    return Outcome(workers: workers, costs: costs, plan: plan, reason: plan.summary(costs))
+  }
+}
+
+extension LocalPlanning.Outcome {
+  /// Whether this gains enough over a plan with fewer workers.
+  fileprivate func isWorthwhile(over other: Self?) -> Bool {
+    guard let other else { return true }
+    return plan.chosen.tokensPerSecond
+      > other.plan.chosen.tokensPerSecond * (1 + Planner.worthwhileGain)
+  }
+}

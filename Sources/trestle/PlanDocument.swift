@@ -1,0 +1,146 @@
+// What `trestle plan` prints, as JSON and for people.
+
+import Coordinator
+
+/// A plan with the simulation that backs it.
+struct PlanDocument: Encodable {
+  struct Stage: Encodable {
+    var device: String
+    var kind: String
+    var layers: [Int]
+    var stepMs: Double
+    var busy: Double
+  }
+
+  struct Simulated: Encodable {
+    var decodeTokensPerSecond: Double
+    var prefillTokensPerSecond: Double
+    var bubbles: [Double]
+    var interTokenP50Ms: Double
+    var interTokenP99Ms: Double
+  }
+
+  struct Alternative: Encodable {
+    var name: String
+    var kind: String
+    var devices: [String]
+    var split: [Int]
+    /// 0 where it does not fit.
+    var tokensPerSecond: Double
+    var simulatedTokensPerSecond: Double
+    var reason: String
+  }
+
+  var model: String
+  /// The least certain of the numbers behind it.
+  var kind: String
+  var objective: String
+  var streams: Int
+  var stages: [Stage]
+  var microBatches: Int
+  var linkMs: Double
+  var tokensPerSecond: Double
+  var limit: String
+  /// What was chosen and why.
+  var reason: String
+  var simulated: Simulated
+  var alternatives: [Alternative]
+
+  init(
+    model: String,
+    plan: Plan,
+    costs: PipelineCosts,
+    reason: String,
+    simulate: ([StageSpan]) -> SimulationResult
+  ) {
+    let chosen = plan.chosen
+    self.model = model
+    kind = costs.kind(of: chosen.stages).rawValue
+    objective = plan.objective == .latency ? "latency" : "throughput"
+    streams = plan.objective.streams
+    stages = chosen.stages.enumerated().map { index, stage in
+      Stage(
+        device: costs.devices[stage.device].name,
+        kind: costs.devices[stage.device].kind.rawValue,
+        layers: [stage.layers.lowerBound, stage.layers.upperBound],
+        stepMs: chosen.stageMicroseconds[index] / 1000,
+        busy: chosen.busy[index]
+      )
+    }
+    microBatches = chosen.microBatches
+    linkMs = chosen.linkMicroseconds / 1000
+    tokensPerSecond = chosen.tokensPerSecond
+    limit = plan.limitText(chosen, costs)
+    self.reason = reason
+    let result = simulate(chosen.stages)
+    simulated = Simulated(
+      decodeTokensPerSecond: result.decodeTokensPerSecond,
+      prefillTokensPerSecond: result.prefillTokensPerSecond,
+      bubbles: result.bubbles,
+      interTokenP50Ms: result.interTokenP50Microseconds / 1000,
+      interTokenP99Ms: result.interTokenP99Microseconds / 1000
+    )
+    let leastCertain = costs.devices.map(\.kind).max() ?? .measured
+    alternatives = plan.alternatives.map { alternative in
+      let option = alternative.option
+      return Alternative(
+        name: alternative.name,
+        kind: (option.map { costs.kind(of: $0.stages) } ?? leastCertain).rawValue,
+        devices: option?.stages.map { costs.devices[$0.device].name } ?? [],
+        split: option?.stages.map(\.layers.count) ?? [],
+        tokensPerSecond: option?.tokensPerSecond ?? 0,
+        simulatedTokensPerSecond: option.map { simulate($0.stages).decodeTokensPerSecond } ?? 0,
+        reason: plan.reason(alternative, costs)
+      )
+    }
+  }
+
+  /// Returns the placement, and with `explains` what else there was; every line says what kind of
+  /// numbers it holds.
+  func text(explains: Bool) -> String {
+    let rows = stages.enumerated().map { index, stage in
+      [
+        "\(index)", stage.device, "\(stage.layers[0])..<\(stage.layers[1])",
+        decimal(stage.stepMs, 3), "\(Int((stage.busy * 100).rounded())) %",
+        "\(Int((simulated.bubbles[index] * 100).rounded())) %",
+      ]
+    }
+    let count = streams == 1 ? "1 stream" : "\(streams) streams"
+    let title = "\(model): \(objective) of \(count), \(microBatches) micro-batches under way"
+    var text = title + "\n"
+    text += table(["stage", "device", "layers", "ms a step", "busy", "bubble simulated"], rows)
+    text += "\ndecode \(decimal(tokensPerSecond, 1)) tokens/s predicted, "
+    text += "\(decimal(simulated.decodeTokensPerSecond, 1)) simulated"
+    text += "\nchosen: \(reason)"
+    if explains { text += "\n" + explanation }
+    return text.split(separator: "\n").map { "\(kind)  \($0)" }.joined(separator: "\n")
+  }
+
+  private var explanation: String {
+    let rows = alternatives.map { alternative in
+      [
+        alternative.name, alternative.devices.joined(separator: ","),
+        alternative.split.map(String.init).joined(separator: ","),
+        decimal(alternative.tokensPerSecond, 1),
+        decimal(alternative.simulatedTokensPerSecond, 1), alternative.reason,
+      ]
+    }
+    return """
+      simulated: prefill \(decimal(simulated.prefillTokensPerSecond, 1)) tokens/s, between tokens \
+      \(decimal(simulated.interTokenP50Ms, 2)) ms at the median, \
+      \(decimal(simulated.interTokenP99Ms, 2)) ms at the 99th percentile
+      alternatives:
+      \(table(["placement", "devices", "split", "predicted", "simulated", "why not"], rows))
+      """
+  }
+}
+
+extension Plan.Alternative {
+  /// What the placement is, in a few words.
+  var name: String {
+    switch kind {
+    case .best(let count): count == 1 ? "1 stage" : "\(count) stages"
+    case .evenSplit: "even split"
+    }
+  }
+}

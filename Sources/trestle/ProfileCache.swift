@@ -1,0 +1,165 @@
+// Profiles of this machine's devices: measured once for a model, a device, its threads and a version of
+// this program, then kept in the user's cache.
+
+import CPUBackend
+import Compute
+import Coordinator
+import Foundation
+import Gemma
+import Glibc
+
+/// Measures profiles, or finds those measured before.
+struct ProfileCache {
+  let checkpoint: Checkpoint
+  let shape: ModelShape
+  let cacheType: CacheType?
+  /// Whether to measure what the cache has.
+  let measuresAgain: Bool
+
+  /// Models of which a token reads less stay in the processor's cache: memory does not limit them.
+  private static let cachedByteCount = 32.0 * 1024 * 1024
+
+  /// Returns the profiles of some workers, in their order, each under its worker's name.
+  func profiles(of workers: [WorkerPlan]) throws -> [ProfileDocument] {
+    var known: [String: ProfileDocument] = [:]
+    var documents: [ProfileDocument] = []
+    for worker in workers {
+      let file = fileName(worker)
+      var document =
+        try known[file] ?? load(file) ?? measure(worker, file, beside: known.values.first)
+      known[file] = document
+      // What is free changes from start to start.
+      let memory = Self.availableMemoryBytes()
+      for index in document.devices.indices {
+        document.devices[index].name = worker.name
+        document.devices[index].memoryBytes = memory
+      }
+      for index in document.machines.indices { document.machines[index].memoryBytes = memory }
+      documents.append(document)
+    }
+    return documents
+  }
+
+  private func measure(
+    _ worker: WorkerPlan,
+    _ file: String,
+    beside other: ProfileDocument?
+  ) throws -> ProfileDocument {
+    let line = ProgressLine(label: "measuring \(worker.name)")
+    defer { line.clear() }
+    line.show(0)
+    let machine = Self.hostName()
+    let backend = try worker.device.makeBackend(
+      threads: worker.threads,
+      pinnedTo: worker.cpus,
+      cacheType: cacheType
+    )
+    let lab = StageLab(checkpoint, shape, backend: backend) { line.show($0) }
+    let memory = Self.availableMemoryBytes()
+    let device = try lab.measure(name: worker.name, machine: machine, memoryBytes: memory)
+    let document = ProfileDocument(
+      model: checkpoint.name,
+      machines: try other?.machines ?? [measureMachine(machine, memoryBytes: memory)],
+      devices: [device],
+      links: try other?.links ?? [LinkLab.measure(machine: machine)]
+    )
+    store(document, file)
+    return document
+  }
+
+  private func measureMachine(_ name: String, memoryBytes: Double) throws -> MachineProfile {
+    var bandwidth: Double?
+    if checkpoint.decodeCost.total > Self.cachedByteCount {
+      bandwidth = try CPU(threads: allowedCPUs().count, pinnedTo: nil).measureLimits()
+        .bytesPerSecond
+    }
+    return MachineProfile(
+      name: name,
+      kind: .measured,
+      derivation: bandwidth == nil
+        ? "the model stays in the processor's cache"
+        : "read by all CPUs at once, the best of five runs",
+      memoryBytes: memoryBytes,
+      sharedBandwidthBytesPerSecond: bandwidth
+    )
+  }
+
+  // MARK: Files
+
+  private var directory: URL {
+    let environment = ProcessInfo.processInfo.environment
+    let base =
+      environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? URL(filePath: $0) : nil }
+      ?? FileManager.default.homeDirectoryForCurrentUser.appending(path: ".cache")
+    return base.appending(path: "trestle/profiles")
+  }
+
+  private func fileName(_ worker: WorkerPlan) -> String {
+    [
+      Self.hostName(), String(checkpoint.fingerprint, radix: 16), worker.device.rawValue,
+      "\(worker.threads)", cacheType?.rawValue ?? "default", programVersion,
+    ].joined(separator: "-") + ".json"
+  }
+
+  /// Returns a profile of the cache; nil if there is none that can be used, and says so.
+  private func load(_ file: String) -> ProfileDocument? {
+    let url = directory.appending(path: file)
+    guard !measuresAgain, FileManager.default.fileExists(atPath: url.path) else { return nil }
+    do {
+      let document = try ProfileDocument.read(url.path)
+      guard document.devices.count == 1, document.machines.count == 1 else {
+        throw CommandError("\(document.devices.count) devices where one was measured")
+      }
+      _ = try PipelineCosts(shape: shape, documents: [document])
+      return document
+    } catch {
+      printError("profile of the cache not used, measured again: \(error)")
+      return nil
+    }
+  }
+
+  /// Keeps a profile; without a cache one measures at every start, and is told why.
+  private func store(_ document: ProfileDocument, _ file: String) {
+    do {
+      try FileManager.default.createDirectory(
+        at: directory,
+        withIntermediateDirectories: true,
+        attributes: [.posixPermissions: 0o700]
+      )
+      try document.json().write(to: directory.appending(path: file), options: .atomic)
+    } catch {
+      printError("profile not kept, measured again next time: \(error)")
+    }
+  }
+
+  // MARK: This machine
+
+  /// Returns the machine's name, without asking the network.
+  static func hostName() -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard unsafe gethostname(&name, name.count - 1) == 0 else { return "localhost" }
+    let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    return String(text.filter { $0.isLetter || $0.isNumber || $0 == "." })
+  }
+
+  /// Returns what Linux says can be had without swapping: `MemAvailable` of proc_meminfo(5).
+  static func availableMemoryBytes() -> Double {
+    let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
+    let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Double($0) }
+    let pages = Double(sysconf(CInt(_SC_PHYS_PAGES))) * Double(sysconf(CInt(_SC_PAGESIZE)))
+    return kilobytes.map { $0 * 1024 } ?? pages
+  }
+}
+
+extension ProfileDocument {
+  /// Reads a file of profiles.
+  static func read(_ path: String) throws -> ProfileDocument {
+    guard let handle = FileHandle(forReadingAtPath: path) else {
+      throw CommandError("\(path): cannot be read")
+    }
+    defer { try? handle.close() }
+    let bytes = try handle.read(upToCount: maxByteCount + 1) ?? Data()
+    return try ProfileDocument(json: bytes, context: path)
+  }
+}

@@ -1,0 +1,239 @@
+// Measures what layers cost on a device of this machine: programs of one layer, run as a worker runs
+// them, at some numbers of rows.
+
+import Compute
+import Coordinator
+import Foundation
+import Gemma
+import Glibc
+import Wire
+import Worker
+
+/// Measures the layers of one model on one backend.
+final class StageLab {
+  private let checkpoint: Checkpoint
+  private let shape: ModelShape
+  private let backend: any Backend
+  private let progress: (Double) -> Void
+  /// What else a step of the whole model reads: read between two measurements, so that a layer's
+  /// weights come from where they would come from.
+  private let otherBytes: [UInt8]
+
+  /// Twice the last-level cache of the machines this runs on (32 MiB): more pushes nothing more out.
+  private static let maxOtherByteCount = 64 << 20
+  /// Rows of a micro-batch that are still decoded streams, one a slot; more are a prompt's chunk.
+  private static let decodeSlots = 8
+  /// Positions each stream has before it is measured; `trestle bench` decodes behind as many.
+  private static let warmPositions = 16
+  /// A step of the last layer with its logits: 16 rows of 262,144 are a micro-batch's most.
+  private static let maxHeadRows = 16
+
+  init(
+    _ checkpoint: Checkpoint,
+    _ shape: ModelShape,
+    backend: any Backend,
+    progress: @escaping (Double) -> Void
+  ) {
+    self.checkpoint = checkpoint
+    self.shape = shape
+    self.backend = backend
+    self.progress = progress
+    let byteCount = min(Self.maxOtherByteCount, Int(checkpoint.decodeCost.total))
+    otherBytes = Array(repeating: 1, count: byteCount)
+  }
+
+  /// Measures all classes of layers, the two ends and the fixed cost of a step.
+  func measure(name: String, machine: String, memoryBytes: Double) throws -> DeviceProfile {
+    let layerCount = shape.layers.count
+    let samples = Dictionary(grouping: 0..<layerCount) { shape.layers[$0] }
+      .compactMapValues { layers in
+        layers.first { $0 > 0 && $0 < layerCount - 1 } ?? layers.first
+      }
+    let rows = CostCurve.measuredRows
+    let total = Double(samples.count + 3)
+    var done = 0.0
+    func advance() {
+      done += 1
+      progress(done / total)
+    }
+    let overhead = try time(emptyProgram(), rows: rows)
+    advance()
+    var costs: [LayerClass: CostCurve] = [:]
+    for (layer, index) in samples.sorted(by: { $0.value < $1.value }) {
+      costs[layer] = try time(index, rows: rows).subtracting(overhead)
+      advance()
+    }
+    // Layers at an end cost what their class costs, and the end; a class that has no other layer has
+    // the end in it.
+    func end(_ layer: Int) throws -> CostCurve {
+      guard samples[shape.layers[layer]] != layer, let cost = costs[shape.layers[layer]]
+      else { return .zero }
+      return try time(layer, rows: rows).subtracting(overhead).subtracting(cost)
+    }
+    let entry = try end(0)
+    advance()
+    let head = try end(layerCount - 1)
+    advance()
+    return DeviceProfile(
+      name: name,
+      kind: .measured,
+      derivation: "one-layer programs timed on this machine, medians",
+      machine: machine,
+      memoryBytes: memoryBytes,
+      stepOverhead: overhead,
+      entry: entry,
+      head: head,
+      layers: samples.sorted { $0.value < $1.value }.compactMap { layer, _ in
+        costs[layer].map { DeviceProfile.LayerCost(layer: layer, cost: $0) }
+      }
+    )
+  }
+
+  private func time(_ layer: Int, rows: [Int]) throws -> CostCurve {
+    try time(checkpoint.config.lower(layer..<layer + 1, weights: checkpoint), rows: rows)
+  }
+
+  /// A program that takes activations, does next to nothing, and gives them back: what it costs is the
+  /// step.
+  private func emptyProgram() -> Program {
+    let config = checkpoint.config
+    var program = Program(layers: 0..<1)
+    let streams = program.add(
+      Buffer(
+        name: "streams",
+        planes: config.gemma3n?.streamCount ?? 1,
+        width: config.hiddenSize,
+        rows: .all
+      )
+    )
+    let normed = program.add(Buffer(name: "normed", width: config.hiddenSize, rows: .all))
+    let norm = NormParameters(weight: nil, gainOffset: 0, epsilon: config.normEpsilon)
+    program.ops = [.norm(Norm(input: Plane(streams), norm: norm, output: normed))]
+    program.inputs = [streams]
+    program.outputs = [streams]
+    return program
+  }
+
+  // MARK: One program
+
+  private func time(_ program: Program, rows: [Int]) throws -> CostCurve {
+    let isLast = program.ops.contains {
+      if case .logits = $0 { true } else { false }
+    }
+    let rows = isLast ? rows.filter { $0 <= Self.maxHeadRows } : rows
+    let most = max(rows.max() ?? 1, Self.decodeSlots * Self.warmPositions)
+    let limits = ExecutableLimits(
+      maxRows: most,
+      slots: Self.decodeSlots + 1,
+      contextTokens: max(most, 512)
+    )
+    let executable = try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
+    let stage = Stage(
+      epoch: 1,
+      executable: executable,
+      vocabularySize: checkpoint.config.vocabularySize,
+      isLast: isLast
+    )
+    try warm(stage)
+    var position = Self.warmPositions
+    var curve: [Int: Double] = [:]
+    // The most streams first, then fewer: those left out may stay behind.
+    for count in rows.filter({ $0 <= Self.decodeSlots }).reversed() {
+      curve[count] = try median(of: stage) {
+        defer { position += 1 }
+        return decoding(count, at: position)
+      }
+    }
+    for count in rows where count > Self.decodeSlots {
+      let time = try median(of: stage) { chunk(count) }
+      curve[count] = time
+      // Slow devices are not kept for minutes; the curve goes on as it rises.
+      if time > Self.longEnough { break }
+    }
+    let counts = curve.keys.sorted()
+    return CostCurve(rows: counts, microseconds: counts.compactMap { curve[$0] })
+  }
+
+  /// A quarter of a second, in microseconds.
+  private static let longEnough = 250_000.0
+
+  /// Fills the streams' caches.
+  private func warm(_ stage: Stage) throws {
+    let rows = (0..<Self.decodeSlots).flatMap { slot in
+      (0..<Self.warmPositions).map { row(slot, $0, .none) }
+    }
+    let step = step(rows, cleared: [])
+    _ = try stage.run(step, payloads: payloads(stage, step))
+  }
+
+  private func decoding(_ count: Int, at position: Int) -> Step {
+    step((0..<count).map { row($0, position, .sample(SamplingOptions.greedy)) }, cleared: [])
+  }
+
+  /// A prompt's first chunk, in the slot behind the streams'; every row wanted, so that all pass the
+  /// layer.
+  private func chunk(_ count: Int) -> Step {
+    let rows = (0..<count).map {
+      row(Self.decodeSlots, $0, .sample(SamplingOptions.greedy))
+    }
+    return step(rows, cleared: [Self.decodeSlots])
+  }
+
+  private func row(_ slot: Int, _ position: Int, _ output: RowOutput) -> StepRow {
+    let token = Int32((slot * 7919 + position * 104_729) % checkpoint.config.vocabularySize)
+    return StepRow(slot: slot, position: position, token: token, output: output)
+  }
+
+  private func step(_ rows: [StepRow], cleared: [Int]) -> Step {
+    Step(epoch: 1, sequence: 1, cleared: cleared, rows: rows, stageMicroseconds: [])
+  }
+
+  /// Returns the median of a few runs, in microseconds: 15 of a short step, 3 of a long one, 2 of a
+  /// very long one, which is less noisy.
+  private func median(of stage: Stage, _ next: () -> Step) throws -> Double {
+    var times: [Double] = []
+    var total = 0.0
+    var inputs: [[Float]] = []
+    while times.count < 2 || (times.count < 3 && total < 100_000)
+      || (times.count < 15 && total < 15_000)
+    {
+      let step = next()
+      if inputs.isEmpty { inputs = payloads(stage, step) }
+      readOtherBytes()
+      let began = ContinuousClock.now
+      _ = try stage.run(step, payloads: inputs)
+      let time = (ContinuousClock.now - began) / .microseconds(1)
+      times.append(time)
+      total += time
+    }
+    return times.sorted()[(times.count - 1) / 2]
+  }
+
+  private func payloads(_ stage: Stage, _ step: Step) -> [[Float]] {
+    let batch = Batch(
+      rows: step.rows.map {
+        Row(
+          slot: $0.slot,
+          position: $0.position,
+          token: $0.token,
+          isWanted: $0.output != .none
+        )
+      }
+    )
+    let program = stage.executable.program
+    // What the values are changes nothing, but that a gate is cut where a spread of them says.
+    return program.inputs.map { id in
+      (0..<program[id].elementCount(in: batch)).map { index in
+        Float((index &* 2_654_435_761) >> 7 & 0x3FF) / 512 - 1
+      }
+    }
+  }
+
+  private func readOtherBytes() {
+    // In search of a byte that is not there: as fast as memory, in debug builds too.
+    let found = unsafe otherBytes.withUnsafeBytes { bytes in
+      unsafe bytes.baseAddress.map { unsafe memchr($0, 2, bytes.count) != nil } ?? false
+    }
+    precondition(!found, "the bytes between two measurements are all 1")
+  }
+}
