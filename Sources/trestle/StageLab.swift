@@ -151,7 +151,7 @@ final class StageLab {
       if time > Self.longEnough { break }
     }
     let counts = curve.keys.sorted()
-    return CostCurve(rows: counts, microseconds: counts.compactMap { curve[$0] })
+    return CostCurve(rows: counts, microseconds: counts.compactMap { curve[$0] }).rising()
   }
 
   /// A quarter of a second, in microseconds.

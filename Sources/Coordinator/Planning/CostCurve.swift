@@ -45,6 +45,15 @@ package struct CostCurve: Sendable, Hashable, Codable {
     )
   }
 
+  /// Returns this curve without what more rows in less time show to be noise.
+  package func rising() -> CostCurve {
+    var curve = self
+    for index in microseconds.indices.dropLast().reversed() {
+      curve.microseconds[index] = min(microseconds[index], curve.microseconds[index + 1])
+    }
+    return curve
+  }
+
   /// Checks what a file says.
   ///
   /// - Throws: `CoordinatorError` with code `profile`.

@@ -109,6 +109,10 @@ package struct ModelShape: Sendable, Hashable {
       switch weight.name {
       case .layer(let layer, _): weightBytes[layer] += weight.tensor.byteCount
       case .model(.altupProjection): entryBytes += weight.tensor.byteCount
+      case .model(.perLayerModelProjection):
+        for layer in weightBytes.indices {
+          weightBytes[layer] += weight.tensor.byteCount / weightBytes.count
+        }
       case .model: break
       }
     }
