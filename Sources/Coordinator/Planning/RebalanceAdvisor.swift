@@ -6,18 +6,18 @@ package import Gemma
 /// Proposes another split when the stages have drifted apart for long enough.
 ///
 /// What it weighs: a move costs a pause, so it must gain something (`minGain`), and what is seen must
-/// last (`hold`) and not be undone a moment later (`minInterval`, doubled each time that a move would
-/// take the last one back).
+/// last (`hold`) and not be undone a moment later (`minInterval`, doubled each time that a move takes
+/// layers back to where they came from).
 package struct RebalanceAdvisor: Sendable {
   package struct Limits: Sendable, Hashable {
     /// What the slowest stage must gain: 0.1 is 10 %.
     package var minGain = 0.1
     /// How long it must promise to.
-    package var hold: Duration = .seconds(10)
+    package var hold: Duration = .seconds(20)
     /// From one move to the next.
     package var minInterval: Duration = .seconds(60)
     /// How long an observation counts: noise of single steps is forgotten, a drift is not.
-    package var smoothing: Duration = .seconds(5)
+    package var smoothing: Duration = .seconds(15)
     /// How often the interval may double: to sixteen minutes.
     package var maxDoublings = 4
 
@@ -42,6 +42,7 @@ package struct RebalanceAdvisor: Sendable {
   /// By stage, in microseconds; empty until something was seen.
   private var smoothed: [Double] = []
   private var observed: ContinuousClock.Instant?
+  private var observationCount = 0
   private var promisedSince: ContinuousClock.Instant?
   private var moved: ContinuousClock.Instant?
   private var doublings = 0
@@ -102,28 +103,45 @@ package struct RebalanceAdvisor: Sendable {
   package mutating func moved(to stages: [Range<Int>], at now: ContinuousClock.Instant) {
     precondition(stages.count == self.stages.count, "another number of stages")
     guard stages != self.stages else { return }
-    doublings = stages == previousStages ? min(doublings + 1, limits.maxDoublings) : 0
+    if takesBack(stages) {
+      doublings = min(doublings + 1, limits.maxDoublings)
+    } else if let last = moved, now - last >= waiting(for: stages) * 2 {
+      doublings = 0
+    }
     previousStages = self.stages
     self.stages = stages
     moved = now
     smoothed = []
     observed = nil
+    observationCount = 0
     promisedSince = nil
   }
 
+  /// Returns whether a move would give layers to the stages that the last move took them from.
+  private func takesBack(_ target: [Range<Int>]) -> Bool {
+    guard let previousStages else { return false }
+    let moves = zip(zip(previousStages, stages), target).map { pair, target in
+      let (before, now) = pair
+      return (now.upperBound - before.upperBound) * (target.upperBound - now.upperBound)
+    }
+    return moves.reduce(0, +) < 0
+  }
+
   private func waiting(for target: [Range<Int>]) -> Duration {
-    let takesBack = target == previousStages ? 1 : 0
-    return limits.minInterval * (1 << min(doublings + takesBack, limits.maxDoublings))
+    let power = min(doublings + (takesBack(target) ? 1 : 0), limits.maxDoublings)
+    return limits.minInterval * (1 << power)
   }
 
   private mutating func smooth(_ fresh: [Double], at now: ContinuousClock.Instant) {
-    guard let last = observed, !smoothed.isEmpty else {
+    observationCount += 1
+    guard let last = observed else {
       smoothed = fresh
       observed = now
       return
     }
     let passed = max(.zero, now - last) / limits.smoothing
-    let weight = passed / (1 + passed)
+    // The first few are averaged: one alone would count for as long as all others together.
+    let weight = max(passed / (1 + passed), 1 / Double(observationCount))
     smoothed = zip(smoothed, fresh).map { $0 + weight * ($1 - $0) }
     observed = now
   }

@@ -1,0 +1,186 @@
+// The planner against every placement there is, and what it says about them.
+
+import Coordinator
+import TestSupport
+import Testing
+
+@Suite struct `Planning` {
+  @Test func `a curve is straight between what was measured, and goes on beyond`() {
+    let curve = CostCurve(rows: [1, 4, 8], microseconds: [10, 40, 60])
+    #expect(curve.time(rows: 0) == 0)
+    #expect(curve.time(rows: 1) == 10)
+    #expect(curve.time(rows: 3) == 30)
+    #expect(curve.time(rows: 6) == 50)
+    #expect(curve.time(rows: 16) == 100)
+    #expect(CostCurve(rows: [2], microseconds: [10]).time(rows: 1) == 10)
+    #expect(CostCurve(rows: [2], microseconds: [10]).time(rows: 6) == 30)
+    // Noise must not lead below zero.
+    #expect(CostCurve(rows: [1, 2], microseconds: [10, 4]).time(rows: 100) == 4)
+    #expect(
+      CostCurve(rows: [1, 2, 4], microseconds: [9, 4, 6]).rising().microseconds == [4, 4, 6]
+    )
+    let rest = curve.subtracting(CostCurve(rows: [1, 8], microseconds: [20, 20]))
+    #expect(rest.microseconds == [0, 20, 40])
+  }
+
+  @Test func `even devices share even layers, and one stage is taken where links eat the gain`()
+    throws
+  {
+    let perRow = CostCurve(rows: [1], microseconds: [100])
+    let near = try evenCosts(latency: 10, cost: perRow)
+    let plan = try Planner(costs: near, contextTokens: 16).plan(.throughput(streams: 4))
+    #expect(plan.chosen.stages.map(\.layers) == [0..<6, 6..<12])
+    #expect(plan.chosen.rows == 2 && plan.chosen.microBatches == 2)
+    // Two stages of 1200, and three messages.
+    #expect(abs(plan.chosen.cycleMicroseconds - 2430) < 1e-6)
+    #expect(plan.chosen.limit == .latency)
+
+    let far = try evenCosts(latency: 5000, cost: perRow)
+    let whole = try Planner(costs: far, contextTokens: 16).plan(.throughput(streams: 4))
+    #expect(whole.chosen.stages.map(\.layers) == [0..<12])
+    let text = whole.summary(far)
+    #expect(text.contains("Fewer stages than devices: with all 2"), "\(text)")
+    #expect(text.contains("slower; the way through all stages"), "\(text)")
+    // Where 4 rows cost what 1 costs, a second stage only divides what is shared anyway.
+    let flat = try Planner(costs: evenCosts(latency: 10), contextTokens: 16)
+      .plan(.throughput(streams: 4))
+    #expect(flat.chosen.stages.count == 1)
+  }
+
+  @Test func `one stream alone is given to the faster device`() throws {
+    let kind = layerClass(1)
+    let costs = try PipelineCosts(
+      shape: modelShape(Array(repeating: kind, count: 6)),
+      documents: [
+        ProfileDocument(
+          model: "two",
+          machines: [machineProfile()],
+          devices: [
+            deviceProfile("slow", layers: [kind: constant(200)]),
+            deviceProfile("fast", layers: [kind: constant(100)]),
+          ],
+          links: [linkProfile(latency: 1)]
+        )
+      ]
+    )
+    let plan = try Planner(costs: costs, contextTokens: 16).plan(.latency)
+    #expect(plan.chosen.stages == [StageSpan(device: 1, layers: 0..<6)])
+    #expect(plan.chosen.tokensPerSecond == 1e6 / 602)
+  }
+
+  @Test func `devices that share memory cannot read faster than it`() throws {
+    // 12 layers of 100 kB in two micro-batches: 2.4 MB at 1 GB/s.
+    let costs = try evenCosts(latency: 10, readBytes: 100_000, bandwidth: 1e9)
+    let option = try #require(
+      Planner(costs: costs, contextTokens: 16).evaluate(
+        [StageSpan(device: 0, layers: 0..<6), StageSpan(device: 1, layers: 6..<12)],
+        streams: 4
+      )
+    )
+    #expect(abs(option.cycleMicroseconds - 2400) < 1e-6)
+    #expect(option.limit == .sharedMemory(machine: 0))
+  }
+
+  @Test func `a model that fits nowhere is refused with its size`() throws {
+    let kind = layerClass(1, weightBytes: 2_000_000_000)
+    let costs = try PipelineCosts(
+      shape: modelShape([kind, kind]),
+      documents: [
+        ProfileDocument(
+          model: "large",
+          machines: [machineProfile()],
+          devices: [deviceProfile("small", layers: [kind: constant(1)])],
+          links: [linkProfile(latency: 1)]
+        )
+      ]
+    )
+    let planner = Planner(costs: costs, contextTokens: 16)
+    let error = #expect(throws: CoordinatorError.self) { try planner.plan(.latency) }
+    #expect(error?.code == .placement)
+    #expect(error?.message.contains("4.00 GB") == true, "\(String(describing: error))")
+    #expect(error?.message.contains("small has 1.00 GB") == true)
+  }
+
+  @Test(.seeded(default: 71)) func `no placement is faster, of all there are`() throws {
+    var random = SeededRandom(testSeed(default: 71))
+    for _ in 0..<fuzzIterations(default: 60) {
+      let costs = try randomCosts(&random)
+      let streams = Int.random(in: 1...5, using: &random)
+      let planner = Planner(costs: costs, contextTokens: 4)
+      let every = everyPlacement(costs)
+      guard let plan = try? planner.plan(.throughput(streams: streams)) else {
+        #expect(every.allSatisfy { planner.evaluate($0, streams: streams) == nil })
+        continue
+      }
+      for alternative in plan.alternatives {
+        guard case .best(let count) = alternative.kind else { continue }
+        let rates = every.filter { $0.count == count }
+          .compactMap { planner.evaluate($0, streams: streams)?.tokensPerSecond }
+        let found = alternative.option?.tokensPerSecond
+        #expect((found == nil) == rates.isEmpty)
+        guard let found, let best = rates.max() else { continue }
+        // Sums in another order differ in their last bits.
+        #expect(abs(found / best - 1) < 1e-9, "\(count) stages: \(found), there is \(best)")
+      }
+      let best = plan.alternatives.compactMap(\.option?.tokensPerSecond).max() ?? 0
+      let slack = 1 + Planner.worthwhileGain
+      #expect(plan.chosen.tokensPerSecond * slack * slack >= best)
+    }
+  }
+
+  private func randomCosts(_ random: inout SeededRandom) throws -> PipelineCosts {
+    let classes = (1...2).map {
+      layerClass($0, readBytes: $0 * 1000, weightBytes: Int.random(in: 1...9, using: &random))
+    }
+    let machines = ["a", "b"]
+    let devices = (0..<Int.random(in: 1...3, using: &random)).map { index in
+      deviceProfile(
+        "d\(index)",
+        machine: machines[Int.random(in: 0...1, using: &random)],
+        memoryBytes: Double.random(in: 6...60, using: &random),
+        overhead: constant(Double.random(in: 0...20, using: &random)),
+        head: constant(Double.random(in: 0...90, using: &random)),
+        layers: Dictionary(
+          uniqueKeysWithValues: classes.map {
+            let first = Double.random(in: 1...50, using: &random)
+            return ($0, CostCurve(rows: [1, 8], microseconds: [first, first * 3]))
+          }
+        )
+      )
+    }
+    let layers = (0..<Int.random(in: 1...6, using: &random)).map { _ in
+      classes[Int.random(in: 0...1, using: &random)]
+    }
+    return try PipelineCosts(
+      shape: modelShape(layers),
+      documents: [
+        ProfileDocument(
+          model: "random",
+          machines: machines.map {
+            machineProfile($0, bandwidth: Double.random(in: 1e7...1e9, using: &random))
+          },
+          devices: devices,
+          links: [
+            linkProfile("a", "a", latency: Double.random(in: 0...9, using: &random)),
+            linkProfile("b", "b", latency: Double.random(in: 0...9, using: &random)),
+            linkProfile("a", "b", latency: Double.random(in: 0...90, using: &random)),
+          ]
+        )
+      ]
+    )
+  }
+
+  private func everyPlacement(_ costs: PipelineCosts) -> [[StageSpan]] {
+    func beginnings(_ first: Int, _ used: Set<Int>) -> [[StageSpan]] {
+      if first == costs.layerCount { return [[]] }
+      return costs.devices.indices.filter { !used.contains($0) }.flatMap { device in
+        (first + 1...costs.layerCount).flatMap { end in
+          beginnings(end, used.union([device])).map {
+            [StageSpan(device: device, layers: first..<end)] + $0
+          }
+        }
+      }
+    }
+    return beginnings(0, [])
+  }
+}

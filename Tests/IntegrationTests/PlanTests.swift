@@ -1,0 +1,150 @@
+// `trestle plan`, and `up` where the placement is left to it.
+
+import Foundation
+import TestSupport
+import Testing
+
+extension Integration {
+  @Suite struct `Plans` {
+    private let model = Goldens.demoModel.path
+    private static let twoWorkers = ["--devices", "cpu,cpu", "--threads", "1,1"]
+
+    private struct Document: Decodable {
+      struct Stage: Decodable {
+        var device: String
+        var kind: String
+        var layers: [Int]
+        var stepMs: Double
+        var busy: Double
+      }
+      struct Simulated: Decodable {
+        var decodeTokensPerSecond: Double
+        var prefillTokensPerSecond: Double
+        var bubbles: [Double]
+      }
+      struct Alternative: Decodable {
+        var name: String
+        var split: [Int]
+        var tokensPerSecond: Double
+        var reason: String
+      }
+      var kind: String
+      var objective: String
+      var streams: Int
+      var stages: [Stage]
+      var tokensPerSecond: Double
+      var simulated: Simulated
+      var alternatives: [Alternative]
+    }
+
+    private func plan(
+      _ options: [String],
+      cache: String
+    ) async throws -> Outcome {
+      try await TrestleProcess.run(
+        ["plan", "--model", model] + options,
+        environment: ["XDG_CACHE_HOME": cache]
+      )
+    }
+
+    @Test func `a plan covers all layers, once, and says what else there was`() async throws {
+      try await withTemporaryDirectory { cache in
+        let outcome = try await plan(Self.twoWorkers + ["--streams", "4", "--json"], cache: cache)
+        #expect(outcome.status == 0, "\(outcome)")
+        let document = try outcome.document(Document.self)
+        #expect(document.kind == "measured" && document.objective == "throughput")
+        #expect(document.streams == 4)
+        #expect(document.stages.first?.layers.first == 0)
+        #expect(document.stages.last?.layers.last == 30)
+        for (one, next) in zip(document.stages, document.stages.dropFirst()) {
+          #expect(one.layers[1] == next.layers[0])
+        }
+        #expect(document.stages.allSatisfy { $0.stepMs > 0 && (0...1.000001).contains($0.busy) })
+        #expect(document.alternatives.map(\.name) == ["1 stage", "2 stages", "even split"])
+        #expect(document.alternatives.contains { $0.reason == "chosen" })
+        #expect(document.alternatives.last?.split == [15, 15])
+        // The simulation knows the same costs.
+        let share = document.simulated.decodeTokensPerSecond / document.tokensPerSecond
+        #expect((0.5...1.1).contains(share), "\(share)")
+        #expect(document.simulated.prefillTokensPerSecond > 0)
+
+        let split = try await plan(
+          Self.twoWorkers + ["--split", "12,18", "--json"],
+          cache: cache
+        ).document(Document.self)
+        #expect(split.stages.map(\.layers) == [[0, 12], [12, 30]])
+      }
+    }
+
+    @Test func `profiles are kept, and measured again where they are broken`() async throws {
+      try await withTemporaryDirectory { cache in
+        let first = try await plan(Self.twoWorkers, cache: cache)
+        #expect(first.status == 0, "\(first)")
+        let directory = "\(cache)/trestle/profiles"
+        let files = try FileManager.default.contentsOfDirectory(atPath: directory)
+        // Both workers are alike.
+        try #require(files.count == 1, "\(files)")
+        let file = "\(directory)/\(files[0])"
+        let bytes = try Data(contentsOf: URL(filePath: file))
+        let second = try await plan(Self.twoWorkers, cache: cache)
+        // Nothing was measured: what is said is the same to the last digit.
+        #expect(second.output == first.output && second.errors.isEmpty, "\(second)")
+
+        try bytes.prefix(bytes.count / 2).write(to: URL(filePath: file))
+        let third = try await plan(Self.twoWorkers, cache: cache)
+        #expect(third.status == 0, "\(third)")
+        #expect(third.errors.contains("profile of the cache not used, measured again"))
+        let mended = try Data(contentsOf: URL(filePath: file))
+        #expect(mended.count > bytes.count / 2)
+      }
+    }
+
+    @Test func `every line from a projected profile says so`() async throws {
+      try await withTemporaryDirectory { directory in
+        let file = "\(directory)/profile.json"
+        let saved = try await plan(Self.twoWorkers + ["--save", file], cache: directory)
+        #expect(saved.status == 0, "\(saved)")
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+          .replacingOccurrences(of: "\"measured\"", with: "\"projected\"")
+        try text.write(toFile: file, atomically: true, encoding: .utf8)
+        let outcome = try await plan(["--profile", file, "--explain"], cache: directory)
+        #expect(outcome.status == 0 && outcome.errors.isEmpty, "\(outcome)")
+        let lines = outcome.output.split(separator: "\n")
+        #expect(lines.count > 6)
+        #expect(lines.allSatisfy { $0.contains("projected") }, "\(outcome)")
+        let latency = ["--profile", file, "--objective", "latency", "--json"]
+        let document = try await plan(latency, cache: directory).document(Document.self)
+        #expect(document.kind == "projected" && document.streams == 1)
+        #expect(document.stages.allSatisfy { $0.kind == "projected" })
+
+        for (content, says) in [("{}", "version is missing"), ("no", "not the JSON")] {
+          try content.write(toFile: file, atomically: true, encoding: .utf8)
+          let refused = try await plan(["--profile", file], cache: directory)
+          #expect(refused.status == 1 && refused.errors.contains(says), "\(refused)")
+          #expect(refused.errors.contains(file))
+        }
+        let absent = try await plan(["--profile", "\(directory)/none"], cache: directory)
+        #expect(absent.status == 1 && absent.errors.contains("none: cannot be read"), "\(absent)")
+      }
+    }
+
+    @Test func `up without a split plans one, says why, and serves it`() async throws {
+      try await withTemporaryDirectory { directory in
+        let endpoint = "ipc://\(directory)/front"
+        let process = try TrestleProcess(
+          ["up", "--model", model, "--endpoint", endpoint] + Self.twoWorkers,
+          environment: ["XDG_CACHE_HOME": directory]
+        )
+        try await process.waitForOutput { $0 == "ready\n" }
+        #expect(process.errors.contains("placement planned"), "\(process.errors)")
+        #expect(process.errors.contains("tokens/s (measured costs)"), "\(process.errors)")
+        let status: StatusDocument = try await TrestleProcess.run(
+          ["status", "--json", "--endpoint", endpoint]
+        ).document()
+        #expect(status.workers.map { $0.layers[1] - $0.layers[0] }.reduce(0, +) == 30)
+        process.signal(SIGTERM)
+        #expect(try await process.wait().status == 0)
+      }
+    }
+  }
+}
