@@ -7,6 +7,7 @@ import Coordinator
 import Foundation
 import Gemma
 import Glibc
+import Wire
 
 /// Measures profiles, or finds those measured before.
 struct ProfileCache {
@@ -45,18 +46,9 @@ struct ProfileCache {
     _ file: String,
     beside other: ProfileDocument?
   ) throws -> ProfileDocument {
-    let line = ProgressLine(label: "measuring \(worker.name)")
-    defer { line.clear() }
-    line.show(0)
     let machine = Self.hostName()
-    let backend = try worker.device.makeBackend(
-      threads: worker.threads,
-      pinnedTo: worker.cpus,
-      cacheType: cacheType
-    )
-    let lab = StageLab(checkpoint, shape, backend: backend) { line.show($0) }
     let memory = Self.availableMemoryBytes()
-    let device = try lab.measure(name: worker.name, machine: machine, memoryBytes: memory)
+    let device = try measureDevice(worker, machine: machine, memoryBytes: memory)
     let document = ProfileDocument(
       model: checkpoint.name,
       machines: try other?.machines ?? [measureMachine(machine, memoryBytes: memory)],
@@ -65,6 +57,31 @@ struct ProfileCache {
     )
     store(document, file)
     return document
+  }
+
+  private func measureDevice(
+    _ worker: WorkerPlan,
+    machine: String,
+    memoryBytes: Double
+  ) throws -> DeviceProfile {
+    let line = ProgressLine(label: "measuring \(worker.name)")
+    defer { line.clear() }
+    line.show(0)
+    let (checkpoint, shape, cacheType) = (checkpoint, shape, cacheType)
+    return try onThreadOfItsOwn {
+      let backend = try worker.device.makeBackend(
+        threads: worker.threads,
+        pinnedTo: worker.cpus,
+        cacheType: cacheType
+      )
+      return try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
+        .measure(
+          name: worker.name,
+          kind: worker.device.numberKind,
+          machine: machine,
+          memoryBytes: memoryBytes
+        )
+    }
   }
 
   private func measureMachine(_ name: String, memoryBytes: Double) throws -> MachineProfile {
@@ -149,6 +166,37 @@ struct ProfileCache {
     let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Double($0) }
     let pages = Double(sysconf(CInt(_SC_PHYS_PAGES))) * Double(sysconf(CInt(_SC_PAGESIZE)))
     return kilobytes.map { $0 * 1024 } ?? pages
+  }
+}
+
+/// Runs work on a thread that ends with it: a pinned backend pins the thread that runs it, and this
+/// one's children would inherit that.
+private func onThreadOfItsOwn<Result: Sendable>(
+  _ work: @escaping @Sendable () throws -> Result
+) throws -> Result {
+  let outcome = Lock<Swift.Result<Result, any Error>?>(nil)
+  let ended = NSCondition()
+  Foundation.Thread.detachNewThread {
+    let result = Swift.Result { try work() }
+    ended.lock()
+    outcome.withLock { $0 = result }
+    ended.signal()
+    ended.unlock()
+  }
+  ended.lock()
+  defer { ended.unlock() }
+  while true {
+    if let result = outcome.withLock({ $0 }) { return try result.get() }
+    ended.wait()
+  }
+}
+
+extension DeviceKind {
+  /// What kind of number a time of such a device is.
+  fileprivate var numberKind: NumberKind {
+    switch self {
+    case .cpu, .reference: .measured
+    }
   }
 }
 

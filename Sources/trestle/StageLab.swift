@@ -43,7 +43,12 @@ final class StageLab {
   }
 
   /// Measures all classes of layers, the two ends and the fixed cost of a step.
-  func measure(name: String, machine: String, memoryBytes: Double) throws -> DeviceProfile {
+  func measure(
+    name: String,
+    kind: NumberKind,
+    machine: String,
+    memoryBytes: Double
+  ) throws -> DeviceProfile {
     let layerCount = shape.layers.count
     let samples = Dictionary(grouping: 0..<layerCount) { shape.layers[$0] }
       .compactMapValues { layers in
@@ -76,7 +81,7 @@ final class StageLab {
     advance()
     return DeviceProfile(
       name: name,
-      kind: .measured,
+      kind: kind,
       derivation: "one-layer programs timed on this machine, medians",
       machine: machine,
       memoryBytes: memoryBytes,
