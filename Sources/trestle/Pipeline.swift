@@ -109,6 +109,7 @@ extension ServedModel {
       name: checkpoint.name,
       fingerprint: checkpoint.fingerprint,
       config: checkpoint.config,
+      cost: checkpoint.decodeCost,
       tokenizer: tokenizer,
       template: template
     )

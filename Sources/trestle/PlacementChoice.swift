@@ -32,7 +32,7 @@ struct PlacementChoice {
     }
     guard measures, all.count > 1 else {
       workers = all
-      placement = try Placement(cost: checkpoint.decodeCost, threads: all.map(\.threads))
+      placement = try Placement(cost: checkpoint.decodeCost, rates: all.map { Double($0.threads) })
       reason = nil
       return
     }

@@ -155,7 +155,7 @@ package struct RebalanceAdvisor: Sendable {
   private func bestSplit() -> (stages: [Range<Int>], gain: Double)? {
     let speeds = zip(stages, smoothed).map { share($0) / $1 }
     guard speeds.allSatisfy({ $0 > 0 }),
-      let best = try? Placement(cost: cost, speeds: speeds).stages, best != stages
+      let best = try? Placement(cost: cost, rates: speeds).stages, best != stages
     else { return nil }
     let slowest = zip(best, speeds).map { share($0) / $1 }.max() ?? 0
     return (best, (smoothed.max() ?? 0) / slowest - 1)
