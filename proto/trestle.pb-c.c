@@ -2504,7 +2504,7 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   (ProtobufCMessageInit) trestle__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
+static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[14] =
 {
   {
     "protocol_version",
@@ -2662,9 +2662,22 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "data_key",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Hello, data_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__hello__field_indices_by_name[] = {
   10,   /* field[10] = data_endpoint */
+  13,   /* field[13] = data_key */
   3,   /* field[3] = device */
   7,   /* field[7] = fingerprint */
   4,   /* field[4] = is_emulated */
@@ -2681,7 +2694,7 @@ static const unsigned trestle__hello__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__hello__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 13 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor trestle__hello__descriptor =
 {
@@ -2691,7 +2704,7 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   "Trestle__Hello",
   "trestle",
   sizeof(Trestle__Hello),
-  13,
+  14,
   trestle__hello__field_descriptors,
   trestle__hello__field_indices_by_name,
   1,  trestle__hello__number_ranges,
@@ -3383,7 +3396,7 @@ const ProtobufCMessageDescriptor trestle__heartbeat_ack__descriptor =
   (ProtobufCMessageInit) trestle__heartbeat_ack__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[9] =
+static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[11] =
 {
   {
     "epoch",
@@ -3493,6 +3506,30 @@ static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[9] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "next_key",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Assign, next_key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "peer_keys",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__Assign, n_peer_keys),
+    offsetof(Trestle__Assign, peer_keys),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__assign__field_indices_by_name[] = {
   8,   /* field[8] = context_tokens */
@@ -3501,6 +3538,8 @@ static const unsigned trestle__assign__field_indices_by_name[] = {
   1,   /* field[1] = first_layer */
   6,   /* field[6] = max_rows */
   5,   /* field[5] = next_endpoint */
+  9,   /* field[9] = next_key */
+  10,   /* field[10] = peer_keys */
   7,   /* field[7] = slots */
   3,   /* field[3] = stage */
   4,   /* field[4] = stage_count */
@@ -3508,7 +3547,7 @@ static const unsigned trestle__assign__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__assign__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor trestle__assign__descriptor =
 {
@@ -3518,7 +3557,7 @@ const ProtobufCMessageDescriptor trestle__assign__descriptor =
   "Trestle__Assign",
   "trestle",
   sizeof(Trestle__Assign),
-  9,
+  11,
   trestle__assign__field_descriptors,
   trestle__assign__field_indices_by_name,
   1,  trestle__assign__number_ranges,
@@ -3589,7 +3628,7 @@ const ProtobufCMessageDescriptor trestle__slot_state__descriptor =
   (ProtobufCMessageInit) trestle__slot_state__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__kvexport__field_descriptors[2] =
+static const ProtobufCFieldDescriptor trestle__kvexport__field_descriptors[3] =
 {
   {
     "layer",
@@ -3615,15 +3654,28 @@ static const ProtobufCFieldDescriptor trestle__kvexport__field_descriptors[2] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "key",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVExport, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__kvexport__field_indices_by_name[] = {
   1,   /* field[1] = endpoint */
+  2,   /* field[2] = key */
   0,   /* field[0] = layer */
 };
 static const ProtobufCIntRange trestle__kvexport__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor trestle__kvexport__descriptor =
 {
@@ -3633,7 +3685,7 @@ const ProtobufCMessageDescriptor trestle__kvexport__descriptor =
   "Trestle__KVExport",
   "trestle",
   sizeof(Trestle__KVExport),
-  2,
+  3,
   trestle__kvexport__field_descriptors,
   trestle__kvexport__field_indices_by_name,
   1,  trestle__kvexport__number_ranges,

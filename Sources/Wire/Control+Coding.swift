@@ -31,6 +31,7 @@ extension Hello {
     )
     unsafe c.pointee.memory_bytes = memoryBytes
     unsafe c.pointee.results_identity = packer.identity(resultsIdentity)
+    unsafe c.pointee.data_key = packer.key(dataKey)
     return unsafe c
   }
 
@@ -53,7 +54,8 @@ extension Hello {
       layerCount: Unpack.integer(c.layer_count, "Hello.layerCount", limit: Limits.layers),
       dataEndpoint: Unpack.text(c.data_endpoint, "Hello.dataEndpoint", limit: Limits.endpointBytes),
       memoryBytes: c.memory_bytes,
-      resultsIdentity: Unpack.identity(c.results_identity, "Hello.resultsIdentity")
+      resultsIdentity: Unpack.identity(c.results_identity, "Hello.resultsIdentity"),
+      dataKey: Unpack.key(c.data_key, "Hello.dataKey")
     )
   }
 }
@@ -302,6 +304,13 @@ extension Assign {
       "Assign.contextTokens",
       limit: Limits.positions
     )
+    unsafe c.pointee.next_key = packer.key(nextKey)
+    unsafe (c.pointee.n_peer_keys, c.pointee.peer_keys) = packer.texts(
+      peerKeys.map(\.description),
+      "Assign.peerKeys",
+      count: Limits.workers,
+      limit: Limits.keyBytes
+    )
     return unsafe c
   }
 
@@ -324,6 +333,13 @@ extension Assign {
         c.context_tokens,
         "Assign.contextTokens",
         limit: Limits.positions
+      ),
+      nextKey: Unpack.key(c.next_key, "Assign.nextKey"),
+      peerKeys: Unpack.keys(
+        c.n_peer_keys,
+        c.peer_keys,
+        "Assign.peerKeys",
+        limit: Limits.workers
       )
     )
   }

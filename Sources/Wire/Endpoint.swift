@@ -11,6 +11,8 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
 
   package let kind: Kind
 
+  private init(kind: Kind) { self.kind = kind }
+
   /// Reads `ipc:///absolute/path` or `tcp://host:port`, where the port may be `*` to bind any free
   /// one and an IPv6 host stands in brackets.
   ///
@@ -38,6 +40,14 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
   /// The path of an ipc socket; nil for tcp.
   package var socketPath: String? {
     if case .ipc(let path) = kind { path } else { nil }
+  }
+
+  /// How processes of this machine reach what listens at all its addresses.
+  package var fromHere: Endpoint {
+    guard case .tcp(let host, let port) = kind, host == "*" || host == "0.0.0.0" else {
+      return self
+    }
+    return Endpoint(kind: .tcp(host: "127.0.0.1", port: port))
   }
 
   /// Whether only processes of this machine reach it: ipc, or tcp at a loopback address.

@@ -38,6 +38,7 @@ extension KVExport {
       "KVExport.endpoint",
       limit: Limits.endpointBytes
     )
+    unsafe c.pointee.key = packer.key(key)
     return unsafe c
   }
 
@@ -45,7 +46,8 @@ extension KVExport {
     try unsafe Unpack.known(c.base, "KVExport")
     try unsafe self.init(
       layer: Unpack.integer(c.layer, "KVExport.layer", limit: Limits.layers),
-      endpoint: Unpack.text(c.endpoint, "KVExport.endpoint", limit: Limits.endpointBytes)
+      endpoint: Unpack.text(c.endpoint, "KVExport.endpoint", limit: Limits.endpointBytes),
+      key: Unpack.key(c.key, "KVExport.key")
     )
   }
 }

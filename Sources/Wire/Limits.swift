@@ -36,6 +36,15 @@ package enum Limits {
   /// The path of an ipc socket: `sun_path` of unix(7) is 108 bytes with the final NUL.
   package static let socketPathBytes = 107
 
+  // Keys
+
+  /// A key in Z85: 32 bytes, five characters for four.
+  package static let keyBytes = 40
+  /// The name of a key in a file: shorter than a key, so that neither is taken for the other.
+  package static let keyNameBytes = 32
+  /// A file of keys: about a thousand lines of a key and a name.
+  package static let keyFileBytes = 64 << 10
+
   // Counts and indices, all inclusive
 
   /// Tokens of one prompt or evaluation.

@@ -77,6 +77,8 @@ package struct Hello: Sendable, Hashable {
   package var memoryBytes: UInt64
   /// ZeroMQ identity of the socket that its step results come from.
   package var resultsIdentity: PeerID
+  /// What the data endpoint answers to; nil for ipc.
+  package var dataKey: PublicKey?
 
   package init(
     protocolVersion: UInt32,
@@ -91,7 +93,8 @@ package struct Hello: Sendable, Hashable {
     layerCount: Int,
     dataEndpoint: String,
     memoryBytes: UInt64,
-    resultsIdentity: PeerID
+    resultsIdentity: PeerID,
+    dataKey: PublicKey? = nil
   ) {
     self.protocolVersion = protocolVersion
     self.programVersion = programVersion
@@ -106,6 +109,7 @@ package struct Hello: Sendable, Hashable {
     self.dataEndpoint = dataEndpoint
     self.memoryBytes = memoryBytes
     self.resultsIdentity = resultsIdentity
+    self.dataKey = dataKey
   }
 }
 
@@ -309,6 +313,10 @@ package struct Assign: Sendable, Hashable {
   package var slots: Int
   /// Of each slot.
   package var contextTokens: Int
+  /// What the next endpoint answers to; nil for ipc.
+  package var nextKey: PublicKey?
+  /// Who may hand off to this worker, beside the coordinator.
+  package var peerKeys: [PublicKey]
 
   package init(
     epoch: UInt32,
@@ -319,7 +327,9 @@ package struct Assign: Sendable, Hashable {
     nextEndpoint: String,
     maxRows: Int,
     slots: Int,
-    contextTokens: Int
+    contextTokens: Int,
+    nextKey: PublicKey? = nil,
+    peerKeys: [PublicKey] = []
   ) {
     self.epoch = epoch
     self.firstLayer = firstLayer
@@ -330,6 +340,8 @@ package struct Assign: Sendable, Hashable {
     self.maxRows = maxRows
     self.slots = slots
     self.contextTokens = contextTokens
+    self.nextKey = nextKey
+    self.peerKeys = peerKeys
   }
 }
 
@@ -347,4 +359,13 @@ package struct Shutdown: Sendable, Hashable {
 /// Coordinator → worker: answers Heartbeat, so that a worker knows when its coordinator is gone.
 package struct HeartbeatAck: Sendable, Hashable {
   package init() {}
+}
+
+extension Assign {
+  /// The stage to hand off to; nil for the last one.
+  ///
+  /// - Throws: `WireError` if the endpoint is none.
+  package func next() throws(WireError) -> PeerAddress? {
+    nextEndpoint.isEmpty ? nil : PeerAddress(try Endpoint(nextEndpoint), key: nextKey)
+  }
 }

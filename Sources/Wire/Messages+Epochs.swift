@@ -21,10 +21,13 @@ package struct KVExport: Sendable, Hashable {
   package var layer: Int
   /// The data endpoint of the worker that takes them.
   package var endpoint: String
+  /// What it answers to; nil for ipc.
+  package var key: PublicKey?
 
-  package init(layer: Int, endpoint: String) {
+  package init(layer: Int, endpoint: String, key: PublicKey? = nil) {
     self.layer = layer
     self.endpoint = endpoint
+    self.key = key
   }
 }
 

@@ -104,6 +104,12 @@ extension Packer {
     unsafe ProtobufCBinaryData(len: value.bytes.count, data: copy(value.bytes))
   }
 
+  /// A public key; nothing for nil.
+  func key(_ value: PublicKey?) -> ProtobufCBinaryData {
+    let bytes = Array((value?.description ?? "").utf8)
+    return unsafe ProtobufCBinaryData(len: bytes.count, data: copy(bytes))
+  }
+
   /// A text for people: one that is too long is cut after a whole character rather than refused,
   /// since it often tells of another fault.
   func prose(_ value: String) -> ProtobufCBinaryData {

@@ -129,7 +129,7 @@ extension Socket {
   }
 
   /// Receives one frame; false if none waits.
-  private func receive(_ frame: Frame) throws(WireError) -> Bool {
+  func receive(_ frame: Frame) throws(WireError) -> Bool {
     let handle = try unsafe handle()
     while unsafe zmq_msg_recv(frame.pointer, handle, ZMQ_DONTWAIT) < 0 {
       switch errno {
@@ -170,7 +170,7 @@ extension Socket {
 }
 
 /// A received frame: ZeroMQ's memory, until the next one is received into it.
-@safe private final class Frame {
+@safe final class Frame {
   let pointer: UnsafeMutablePointer<zmq_msg_t>
 
   init() {

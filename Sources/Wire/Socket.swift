@@ -16,6 +16,10 @@ internal import Glibc
     case router
     /// Talks to the one peer it is connected to.
     case dealer
+    /// Answers one request after the other, within this process.
+    case reply
+    /// Talks to one other socket of this process.
+    case pair
   }
 
   package let role: Role
@@ -23,6 +27,7 @@ internal import Glibc
   private(set) package var endpoint: Endpoint?
   private let context: ZeroMQContext
   private var storedHandle: UnsafeMutableRawPointer?
+  private var reportsHandshakes = false
 
   /// - Throws: `WireError` if the context is closed or the process has no descriptors left.
   package init(
@@ -33,8 +38,7 @@ internal import Glibc
     self.role = role
     self.context = context
     try context.socketOpened()
-    let type = role == .router ? ZMQ_ROUTER : ZMQ_DEALER
-    guard let handle = unsafe zmq_socket(context.handle, type) else {
+    guard let handle = unsafe zmq_socket(context.handle, role.type) else {
       let error = ZeroMQ.error("zmq_socket")
       context.socketClosed()
       throw error
@@ -51,6 +55,8 @@ internal import Glibc
   package func close() {
     guard let handle = unsafe storedHandle else { return }
     unsafe storedHandle = nil
+    // Before whoever listens to it goes: an event nobody takes would block ZeroMQ's own thread.
+    if reportsHandshakes { unsafe zmq_socket_monitor(handle, nil, 0) }
     unsafe zmq_close(handle)
     context.socketClosed()
   }
@@ -122,6 +128,20 @@ extension Socket {
     }
   }
 
+  /// Listens where only sockets of this context can connect.
+  func bind(inProcess name: String) throws(WireError) {
+    guard unsafe zmq_bind(try handle(), "inproc://\(name)") == 0 else {
+      throw ZeroMQ.error("zmq_bind(inproc://\(name))")
+    }
+  }
+
+  /// Connects to a socket of this context, which may be bound later.
+  func connect(inProcess name: String) throws(WireError) {
+    guard unsafe zmq_connect(try handle(), "inproc://\(name)") == 0 else {
+      throw ZeroMQ.error("zmq_connect(inproc://\(name))")
+    }
+  }
+
   /// The endpoint that was bound last, with the port that the system chose.
   ///
   /// - Throws: `WireError` if none was bound.
@@ -180,6 +200,42 @@ extension Socket {
       try set(ZMQ_ROUTER_MANDATORY, CInt(1))
     case .dealer:
       try set(ZMQ_IMMEDIATE, CInt(options.queuesOnlyWhenConnected ? 1 : 0))
+    case .reply, .pair: break
+    }
+    switch options.curve {
+    case nil: break
+    case .server(let secret): try serve(with: secret)
+    case .client(let own, let server):
+      // "To become a CURVE client, the application sets the ZMQ_CURVE_SERVERKEY option [...] then
+      // sets the ZMQ_CURVE_PUBLICKEY and ZMQ_CURVE_SECRETKEY options" (zmq_curve(7)).
+      try set(ZMQ_CURVE_SERVERKEY, server.description)
+      try set(ZMQ_CURVE_PUBLICKEY, own.publicKey.description)
+      try set(ZMQ_CURVE_SECRETKEY, own.secretKey.z85)
+    }
+  }
+
+  /// Makes this a CURVE server, for what is bound from now on.
+  ///
+  /// - Precondition: The context has an `Authenticator`. Without one libzmq would let in whoever
+  ///   knows the server's public key.
+  private func serve(with secret: SecretKey) throws(WireError) {
+    precondition(context.hasAuthenticator, "a CURVE server in a context without Authenticator")
+    try set(ZMQ_CURVE_SERVER, CInt(1))
+    try set(ZMQ_CURVE_SECRETKEY, secret.z85)
+    try set(ZMQ_ZAP_DOMAIN, ZAP.domain)
+    // Peers that fail before they are asked for their key: of these the Authenticator learns here.
+    let events = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
+    let name = "inproc://\(Authenticator.handshakesName)"
+    guard unsafe zmq_socket_monitor(try handle(), name, events) == 0 else {
+      throw ZeroMQ.error("zmq_socket_monitor")
+    }
+    reportsHandshakes = true
+  }
+
+  private func set(_ option: CInt, _ text: String) throws(WireError) {
+    guard unsafe zmq_setsockopt(try handle(), option, text, text.utf8.count) == 0 else {
+      // The text may be a secret key.
+      throw ZeroMQ.error("zmq_setsockopt(\(option), \(text.utf8.count) characters)")
     }
   }
 
@@ -203,6 +259,17 @@ extension Socket {
 
   private func milliseconds(_ duration: Duration) -> CInt {
     CInt(clamping: duration.wholeMilliseconds)
+  }
+}
+
+extension Socket.Role {
+  fileprivate var type: CInt {
+    switch self {
+    case .router: ZMQ_ROUTER
+    case .dealer: ZMQ_DEALER
+    case .reply: ZMQ_REP
+    case .pair: ZMQ_PAIR
+    }
   }
 }
 

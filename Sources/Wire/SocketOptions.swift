@@ -17,6 +17,14 @@ package struct SocketOptions: Sendable, Hashable {
     }
   }
 
+  /// Which side of an encrypted connection the socket is.
+  package enum Curve: Sendable, Hashable {
+    /// Takes connections; who comes in is the `Authenticator`'s to say.
+    case server(SecretKey)
+    /// Connects as `own` to who holds the secret of `server`, and to nobody else.
+    case client(own: KeyPair, server: PublicKey)
+  }
+
   /// Messages that wait to be sent to one peer; beyond that a send is refused as `.full`.
   package var sendQueue: Int
   /// Messages of one peer that wait to be received; beyond that the peer's own queue fills.
@@ -34,6 +42,8 @@ package struct SocketOptions: Sendable, Hashable {
   /// Otherwise it also queues while its
   /// peer is away, and delivers when the peer is back.
   package var queuesOnlyWhenConnected = false
+  /// Encryption and authentication, which `Security` chooses; nil for none.
+  package var curve: Curve?
 
   /// The name under which a ROUTER shall know this socket; nil lets it choose one.
   package var identity: PeerID?

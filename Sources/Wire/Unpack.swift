@@ -104,6 +104,38 @@ enum Unpack {
   }
 }
 
+// MARK: Keys
+
+extension Unpack {
+  /// Returns a public key; nil for an empty text.
+  static func key(
+    _ data: ProtobufCBinaryData,
+    _ field: String
+  ) throws(WireError) -> PublicKey? {
+    let text = try unsafe text(data, field, limit: Limits.keyBytes)
+    return text.isEmpty ? nil : try publicKey(text, field)
+  }
+
+  static func keys(
+    _ count: Int,
+    _ elements: UnsafeMutablePointer<ProtobufCBinaryData>?,
+    _ field: String,
+    limit: Int
+  ) throws(WireError) -> [PublicKey] {
+    var result: [PublicKey] = []
+    for text in try unsafe texts(count, elements, field, count: limit, limit: Limits.keyBytes) {
+      result.append(try publicKey(text, field))
+    }
+    return result
+  }
+
+  private static func publicKey(_ text: String, _ field: String) throws(WireError) -> PublicKey {
+    do throws(WireError) { return try PublicKey(text) } catch {
+      throw WireError(.malformed, error.message, context: field)
+    }
+  }
+}
+
 // MARK: Lists
 
 extension Unpack {

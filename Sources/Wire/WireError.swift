@@ -19,6 +19,8 @@ package struct WireError: Error, Sendable, CustomStringConvertible {
     case endpoint
     /// An endpoint that another process serves.
     case addressInUse
+    /// A key that is misspelled, missing, or kept where others can read it.
+    case key
     /// The operating system refused a resource.
     case system
     /// A ZeroMQ call failed for a reason of its own.

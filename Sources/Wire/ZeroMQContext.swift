@@ -13,6 +13,7 @@ internal import Glibc
   private struct State {
     var isClosed = false
     var openSockets = 0
+    var hasAuthenticator = false
   }
 
   let handle: UnsafeMutableRawPointer
@@ -51,6 +52,12 @@ internal import Glibc
       return !state.isClosed
     }
     guard isOpen else { throw WireError(.closed, "the ZeroMQ context is closed") }
+  }
+
+  /// Whether CURVE servers of this context may take connections.
+  var hasAuthenticator: Bool {
+    get { state.withLock { $0.hasAuthenticator } }
+    set { state.withLock { $0.hasAuthenticator = newValue } }
   }
 
   func socketClosed() {

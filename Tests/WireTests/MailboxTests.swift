@@ -8,7 +8,7 @@ import Wire
 @Suite struct `Shared between threads` {
   /// Runs a body on several threads at once and waits for them.
   private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    let threads = (0..<count).map { index in Thread { body(index) } }
+    let threads = (0..<count).map { index in Foundation.Thread { body(index) } }
     for thread in threads { thread.start() }
     while threads.contains(where: { !$0.isFinished }) { usleep(1000) }
   }

@@ -51,6 +51,13 @@ struct MessageMaker {
     return text
   }
 
+  /// One of a few keys: how many there are makes no difference.
+  mutating func key() -> PublicKey {
+    Self.keys[Int.random(in: Self.keys.indices, using: &random)]
+  }
+
+  private static let keys = (0..<4).compactMap { _ in try? KeyPair.make().publicKey }
+
   mutating func value<Value: CaseIterable>(of type: Value.Type) -> Value {
     let cases = Array(Value.allCases)
     return cases[Int.random(in: cases.indices, using: &random)]
@@ -123,7 +130,8 @@ extension MessageMaker {
       layerCount: integer(Limits.layers),
       dataEndpoint: text(Limits.endpointBytes),
       memoryBytes: number(0 ... .max),
-      resultsIdentity: identity()
+      resultsIdentity: identity(),
+      dataKey: coin() ? key() : nil
     )
   }
 
@@ -147,7 +155,11 @@ extension MessageMaker {
         )
       },
       exports: list {
-        KVExport(layer: $0.integer(Limits.layers), endpoint: $0.text(Limits.endpointBytes))
+        KVExport(
+          layer: $0.integer(Limits.layers),
+          endpoint: $0.text(Limits.endpointBytes),
+          key: $0.coin() ? $0.key() : nil
+        )
       },
       imports: integer(Limits.kvMessages)
     )
@@ -264,7 +276,9 @@ extension MessageMaker {
       nextEndpoint: text(Limits.endpointBytes),
       maxRows: integer(Limits.rows),
       slots: integer(Limits.slots),
-      contextTokens: integer(Limits.positions)
+      contextTokens: integer(Limits.positions),
+      nextKey: coin() ? key() : nil,
+      peerKeys: list { $0.key() }
     )
   }
 

@@ -89,7 +89,7 @@ import Wire
     let waiting = pthread_self()
     let isDone = Lock(false)
     // Again and again, since one signal may come before the wait begins.
-    let signaller = Thread {
+    let signaller = Foundation.Thread {
       while !isDone.withLock({ $0 }) {
         pthread_kill(waiting, SIGUSR2)
         usleep(20_000)

@@ -3,7 +3,8 @@
 import CZeroMQ
 import Glibc
 import Testing
-import Wire
+
+@testable import Wire
 
 /// A received message, taken apart for `#expect`.
 struct Delivery: Equatable {
@@ -75,11 +76,25 @@ func leaveSocket(_ path: String) throws {
   private let context: UnsafeMutableRawPointer?
   private let socket: UnsafeMutableRawPointer?
 
-  init(_ endpoint: Endpoint) throws {
+  /// - Parameters:
+  ///   - endpoint: Where to connect.
+  ///   - own: Keys to connect with; nil for an ipc endpoint.
+  ///   - server: Whom to expect there.
+  /// - Throws: If ZeroMQ does not take them.
+  init(_ endpoint: Endpoint, as own: KeyPair? = nil, to server: PublicKey? = nil) throws {
     unsafe context = unsafe zmq_ctx_new()
     unsafe socket = unsafe zmq_socket(context, ZMQ_DEALER)
     var linger: CInt = 0
     unsafe zmq_setsockopt(socket, ZMQ_LINGER, &linger, MemoryLayout<CInt>.size)
+    if let own, let server {
+      for (option, key) in [
+        (ZMQ_CURVE_SERVERKEY, server.description),
+        (ZMQ_CURVE_PUBLICKEY, own.publicKey.description),
+        (ZMQ_CURVE_SECRETKEY, own.secretKey.z85),
+      ] {
+        try #require(unsafe zmq_setsockopt(socket, option, key, key.utf8.count) == 0)
+      }
+    }
     try #require(unsafe zmq_connect(socket, endpoint.description) == 0)
   }
 

@@ -461,10 +461,14 @@ struct  Trestle__Hello
    * ZeroMQ identity of the socket that its step results come from
    */
   ProtobufCBinaryData results_identity;
+  /*
+   * public key that data_endpoint answers to, Z85; empty for ipc
+   */
+  ProtobufCBinaryData data_key;
 };
 #define TRESTLE__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__hello__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0, {0,NULL} }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL} }
 
 
 /*
@@ -716,10 +720,19 @@ struct  Trestle__Assign
    * of each slot
    */
   uint32_t context_tokens;
+  /*
+   * public key that next_endpoint answers to, Z85; empty for ipc
+   */
+  ProtobufCBinaryData next_key;
+  /*
+   * public keys that may hand off to this worker, Z85
+   */
+  size_t n_peer_keys;
+  ProtobufCBinaryData *peer_keys;
 };
 #define TRESTLE__ASSIGN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__assign__descriptor) \
-    , 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL }
 
 
 /*
@@ -755,10 +768,14 @@ struct  Trestle__KVExport
    * the data endpoint of the worker that takes them
    */
   ProtobufCBinaryData endpoint;
+  /*
+   * public key that it answers to, Z85; empty for ipc
+   */
+  ProtobufCBinaryData key;
 };
 #define TRESTLE__KVEXPORT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__kvexport__descriptor) \
-    , 0, {0,NULL} }
+    , 0, {0,NULL}, {0,NULL} }
 
 
 /*

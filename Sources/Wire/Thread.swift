@@ -3,7 +3,7 @@
 internal import Glibc
 
 /// A POSIX thread running a closure.
-final class Thread {
+package final class Thread {
   private var handle = pthread_t()
 
   private final class Body: Sendable {
@@ -11,7 +11,10 @@ final class Thread {
     init(_ run: @escaping @Sendable () -> Void) { self.run = run }
   }
 
-  init(_ body: @escaping @Sendable () -> Void) throws(WorkerError) {
+  /// Starts the thread.
+  ///
+  /// - Throws: `WireError` if the system has none left.
+  package init(_ body: @escaping @Sendable () -> Void) throws(WireError) {
     let box = unsafe Unmanaged.passRetained(Body(body))
     let status = unsafe pthread_create(
       &handle,
@@ -26,7 +29,7 @@ final class Thread {
     )
     guard status == 0 else {
       unsafe box.release()
-      throw WorkerError(
+      throw WireError(
         .system,
         "cannot start a thread: \(unsafe String(cString: strerror(status)))"
       )
@@ -34,7 +37,7 @@ final class Thread {
   }
 
   /// Waits until the closure has returned.
-  func join() {
+  package func join() {
     pthread_join(handle, nil)
   }
 }

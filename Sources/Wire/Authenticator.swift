@@ -1,0 +1,185 @@
+// Who may come in: a thread that answers libzmq's questions about peers (ZAP.swift), and hears of
+// those that fail before any question is asked.
+
+internal import CZeroMQ
+internal import Glibc
+
+/// A peer that was not let in.
+package struct Refusal: Sendable, Hashable {
+  /// What is wrong with it, with its key where it has shown one.
+  package var reason: String
+  /// The peer's address, if known.
+  package var address: String
+  /// Whether the same was reported not long ago; such ones need no line in a log.
+  package var isRepeated: Bool
+
+  package init(reason: String, address: String, isRepeated: Bool) {
+    self.reason = reason
+    self.address = address
+    self.isRepeated = isRepeated
+  }
+}
+
+/// Decides which peers the CURVE servers of a context let in.
+///
+/// The order of the end: the context's other sockets are closed, then this, then the context. Made
+/// before the first CURVE server of its context, of which there is one.
+package final class Authenticator {
+  /// Where the server's socket reports handshakes that failed.
+  static let handshakesName = "trestle.handshakes"
+
+  private let context: ZeroMQContext
+  private let stop: Mailbox<Void>
+  private let thread: Thread
+  private let admitted: Lock<Set<PublicKey>>
+  private var isClosed = false
+
+  /// Starts answering.
+  ///
+  /// - Parameters:
+  ///   - context: The context of the sockets to guard.
+  ///   - allows: Whether a key may come in, beside those of `admit`. Called on a thread of its own.
+  ///   - onRefusal: Told of each peer that was refused. Called on that thread too.
+  /// - Throws: `WireError` if the process has no thread or descriptor left.
+  package init(
+    _ context: ZeroMQContext,
+    allows: @escaping @Sendable (PublicKey) -> Bool,
+    onRefusal: @escaping @Sendable (Refusal) -> Void
+  ) throws(WireError) {
+    let admitted = Lock<Set<PublicKey>>([])
+    let stop = try Mailbox<Void>()
+    var options = SocketOptions.control
+    options.linger = .zero
+    let questions = try Socket(context, role: .reply, options: options)
+    try questions.bind(inProcess: ZAP.name)
+    let handshakes = try Socket(context, role: .pair, options: options)
+    try handshakes.connect(inProcess: Self.handshakesName)
+    let desk = Desk(
+      questions: questions,
+      handshakes: handshakes,
+      allows: { key in admitted.withLock { $0.contains(key) } || allows(key) },
+      onRefusal: onRefusal
+    )
+    thread = try Thread { desk.serve(until: stop) }
+    self.context = context
+    self.stop = stop
+    self.admitted = admitted
+    context.hasAuthenticator = true
+  }
+
+  deinit { close() }
+
+  /// Lets these keys in from now on, in place of those of the call before.
+  package func admit(_ keys: [PublicKey]) { admitted.withLock { $0 = Set(keys) } }
+
+  /// Ends the thread, once no CURVE server of the context is open.
+  package func close() {
+    guard !isClosed else { return }
+    isClosed = true
+    context.hasAuthenticator = false
+    stop.post(())
+    thread.join()
+  }
+}
+
+/// What the thread works with.
+// @unchecked Sendable: made on one thread and used by the one that it starts, and by no other.
+private final class Desk: @unchecked Sendable {
+  private let questions: Socket
+  private let handshakes: Socket
+  private let allows: (PublicKey) -> Bool
+  private let onRefusal: (Refusal) -> Void
+  /// The last different refusals; the oldest is forgotten first.
+  private var recent: [Refusal] = []
+
+  /// How many refusals are remembered, to tell which are repeated.
+  private static let memory = 64
+
+  init(
+    questions: Socket,
+    handshakes: Socket,
+    allows: @escaping (PublicKey) -> Bool,
+    onRefusal: @escaping (Refusal) -> Void
+  ) {
+    self.questions = questions
+    self.handshakes = handshakes
+    self.allows = allows
+    self.onRefusal = onRefusal
+  }
+
+  func serve(until stop: Mailbox<Void>) {
+    defer {
+      questions.close()
+      handshakes.close()
+    }
+    while true {
+      do {
+        let ready = try poll(
+          sockets: [questions, handshakes],
+          descriptors: [stop.descriptor],
+          timeout: .seconds(1)
+        )
+        if ready.contains(descriptor: stop.descriptor) { return }
+        // Bounded, so that a flood of questions does not delay the end.
+        for _ in 0..<64 where try answerQuestion() || hearOfHandshake() {}
+      } catch {
+        // Both sockets are this thread's own. Without answers libzmq would let everybody in.
+        preconditionFailure("the authenticator cannot go on: \(error)")
+      }
+    }
+  }
+
+  /// Answers a question; false if none waits.
+  private func answerQuestion() throws(WireError) -> Bool {
+    guard let frames = try questions.receiveFrames(atMost: ZAP.requestFrames) else { return false }
+    let verdict: ZAP.Verdict
+    do throws(WireError) {
+      let request = try ZAP.request(frames)
+      let isAllowed = allows(request.key)
+      verdict = isAllowed ? .allowed(request.key) : .unknown
+      if !isAllowed { report("unknown key \(request.key)", request.address) }
+    } catch {
+      verdict = .malformed(error.message)
+      report("\(error)", "")
+    }
+    try questions.send(frames: ZAP.reply(to: frames, verdict))
+    return true
+  }
+
+  /// Reads one event of zmq_socket_monitor(3); false if none waits.
+  ///
+  /// "The first frame contains an event number (16 bits), and an event value (32 bits) [...] The
+  /// second frame contains a string that specifies the affected endpoint".
+  private func hearOfHandshake() throws(WireError) -> Bool {
+    guard let frames = try handshakes.receiveFrames(atMost: 2) else { return false }
+    guard frames.count == 2, frames[0].count == 6 else { return true }
+    let event = CInt(frames[0][0]) | CInt(frames[0][1]) << 8
+    let value = frames[0][2...].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+    report(Self.reason(event, CInt(bitPattern: value)), "")
+    return true
+  }
+
+  /// Says what a failed handshake tells of a peer.
+  private static func reason(_ event: CInt, _ value: CInt) -> String {
+    // "Unspecified system error during handshake. The event value is an errno."
+    if event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL {
+      return "broke off the handshake (\(ZeroMQ.reason(value)))"
+    }
+    switch value {
+    case ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: return "speaks without encryption"
+    case ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: return "has another key for this server"
+    default: return "breaks the handshake's rules (0x\(String(value, radix: 16)))"
+    }
+  }
+
+  private func report(_ reason: String, _ address: String) {
+    var refusal = Refusal(reason: reason, address: address, isRepeated: false)
+    if recent.contains(refusal) {
+      refusal.isRepeated = true
+    } else {
+      recent.append(refusal)
+      if recent.count > Self.memory { recent.removeFirst() }
+    }
+    onRefusal(refusal)
+  }
+}

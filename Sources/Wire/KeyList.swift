@@ -1,0 +1,152 @@
+// The text file of public keys that are let in: a key and a name a line.
+//
+//   # who may use this machine's pipelines
+//   rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7  laptop
+//
+// A key may contain "#" but not begin with it: as the first of five characters it would stand for
+// more than 32 bits (84 × 85⁴ > 2³²). So a line that begins with "#" is a comment.
+
+/// Public keys by name.
+package struct KeyList: Sendable, Hashable {
+  package struct Entry: Sendable, Hashable {
+    package let key: PublicKey
+    package let name: String
+  }
+
+  /// Lines in their order; comments and empty lines are kept as they are.
+  private enum Line: Sendable, Hashable {
+    case entry(Entry)
+    case other(String)
+  }
+
+  private var lines: [Line] = []
+
+  package init() {}
+
+  package var entries: [Entry] {
+    lines.compactMap { if case .entry(let entry) = $0 { entry } else { nil } }
+  }
+
+  package func contains(_ key: PublicKey) -> Bool { entries.contains { $0.key == key } }
+
+  /// Returns the key of that name.
+  package subscript(name name: String) -> PublicKey? { entries.first { $0.name == name }?.key }
+
+  /// The file's content.
+  package var text: String {
+    lines.map { line in
+      switch line {
+      case .entry(let entry): "\(entry.key)  \(entry.name)\n"
+      case .other(let text): text + "\n"
+      }
+    }
+    .joined()
+  }
+}
+
+// MARK: Reading
+
+extension KeyList {
+  /// Reads a file's content.
+  ///
+  /// - Parameters:
+  ///   - bytes: At most `Limits.keyFileBytes`.
+  ///   - path: For errors.
+  /// - Throws: `WireError` with code `key` and the line at fault.
+  package init(parsing bytes: [UInt8], path: String) throws(WireError) {
+    guard bytes.count <= Limits.keyFileBytes else {
+      throw WireError(
+        .key,
+        "\(bytes.count) bytes of keys, at most \(Limits.keyFileBytes) are read",
+        context: path
+      )
+    }
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw WireError(.key, "a file of keys that is not UTF-8", context: path)
+    }
+    // A Character may be "\r\n": lines are cut in Unicode scalars.
+    var rest = text.unicodeScalars[...]
+    var number = 0
+    while !rest.isEmpty {
+      let end = rest.firstIndex(of: "\n")
+      var line = rest[..<(end ?? rest.endIndex)]
+      if line.last == "\r" { line.removeLast() }
+      number += 1
+      do throws(WireError) { try read(String(line)) } catch {
+        throw WireError(.key, error.message, context: "\(path), line \(number)")
+      }
+      rest = end.map { rest[rest.index(after: $0)...] } ?? rest[rest.endIndex...]
+    }
+  }
+
+  private mutating func read(_ line: String) throws(WireError) {
+    let words = line.split { $0 == " " || $0 == "\t" }.map(String.init)
+    guard let first = words.first, !first.hasPrefix("#") else {
+      lines.append(.other(line))
+      return
+    }
+    guard words.count == 2 else {
+      throw WireError(
+        .key,
+        words.count == 1
+          ? "a word alone; write a key and a name, or begin a comment with \"#\""
+          : "\(words.count) words; write a key and a name, or begin a comment with \"#\""
+      )
+    }
+    try add(PublicKey(first), name: words[1])
+  }
+}
+
+// MARK: Changing
+
+extension KeyList {
+  /// Lets a key in under a name.
+  ///
+  /// - Throws: `WireError` with code `key` if the name is none, or is taken, or the key is there
+  ///   already under another.
+  package mutating func add(_ key: PublicKey, name: String) throws(WireError) {
+    guard Self.isName(name) else {
+      throw WireError(
+        .key,
+        "\"\(name.prefix(80))\" is not a name for a key: use up to \(Limits.keyNameBytes) letters, digits, \".\", \"-\" and \"_\""
+      )
+    }
+    for entry in entries where entry.key == key || entry.name == name {
+      throw WireError(
+        .key,
+        entry.key == key
+          ? "the key is there already, as \"\(entry.name)\""
+          : "another key is called \"\(name)\" already"
+      )
+    }
+    lines.append(.entry(Entry(key: key, name: name)))
+  }
+
+  /// Takes a key away; returns it, or nil if there is none of that name or text.
+  package mutating func remove(_ nameOrKey: String) -> Entry? {
+    let index = lines.firstIndex { line in
+      guard case .entry(let entry) = line else { return false }
+      return entry.name == nameOrKey || entry.key.description == nameOrKey
+    }
+    guard let index, case .entry(let entry) = lines.remove(at: index) else { return nil }
+    return entry
+  }
+
+  /// Returns a name that nobody has: `key-1`, `key-2` and so on.
+  package var freeName: String {
+    let taken = Set(entries.map(\.name))
+    var number = 1
+    while taken.contains("key-\(number)") { number += 1 }
+    return "key-\(number)"
+  }
+
+  private static func isName(_ name: String) -> Bool {
+    (1...Limits.keyNameBytes).contains(name.utf8.count)
+      && name.utf8.allSatisfy { byte in
+        switch byte {
+        case 48...57, 65...90, 97...122, 45, 46, 95: true  // 0-9 A-Z a-z - . _
+        default: false
+        }
+      }
+  }
+}
