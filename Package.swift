@@ -125,7 +125,7 @@ let package = Package(
     ),
     .testTarget(
       name: "IntegrationTests",
-      dependencies: ["TestSupport"],
+      dependencies: ["Wire", "CZeroMQ", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(name: "TidyTests", dependencies: ["TestSupport"], swiftSettings: strict),

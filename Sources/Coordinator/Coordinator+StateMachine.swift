@@ -19,6 +19,8 @@ package enum CoordinatorEvent: Sendable {
   case message(Message, from: PeerID, payloads: [[Float]])
   /// A malformed message came in and was dropped.
   case malformed(from: PeerID?, WireError)
+  /// A peer was not let in at the public socket.
+  case refused(Refusal)
   /// A peer could not be reached.
   case unreachable(PeerID)
   /// The first stage could not take a step.
@@ -35,7 +37,7 @@ package enum CoordinatorEvent: Sendable {
 package enum CoordinatorAction: Sendable {
   case send(Message, to: PeerID, payloads: [[Float]] = [])
   /// Connect the data plane to the first stage, in place of any connection before.
-  case connectFirstStage(endpoint: String)
+  case connectFirstStage(endpoint: String, key: PublicKey?)
   case sendStep(Step)
   /// End a supervised worker's process; an unsupervised one is just forgotten.
   case kill(worker: String)
@@ -251,6 +253,7 @@ package struct CoordinatorMachine {
         isWarning: true
       )
       countNonsense(from: peer, "\(error)")
+    case .refused(let refusal): refused(refusal)
     case .unreachable(let peer): clientGone(peer)
     case .stepNotSent(let sequence): stepNotSent(sequence)
     case .workerExited(let name, let how, let willRestart):

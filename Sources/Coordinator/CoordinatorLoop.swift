@@ -12,6 +12,9 @@ package final class CoordinatorLoop {
   private let claim: EndpointClaim
   private let context: ZeroMQContext
   private let front: Socket
+  private let security: Security
+  private let authenticator: Authenticator?
+  private let refusals: Mailbox<Refusal>
   private var firstStage: Socket?
   private let supervisor: Supervisor?
   private let logger: Logger
@@ -28,6 +31,7 @@ package final class CoordinatorLoop {
   /// - Parameters:
   ///   - machine: The state to begin with.
   ///   - endpoint: Where clients and workers connect.
+  ///   - security: Who may connect there, and how workers elsewhere are reached.
   ///   - supervisor: The workers to start here; nil if they are started elsewhere.
   ///   - logger: Where to log.
   ///   - onProgress: Called with the fraction of the weights prepared, while workers load.
@@ -37,6 +41,7 @@ package final class CoordinatorLoop {
   package init(
     machine: CoordinatorMachine,
     endpoint: Endpoint,
+    security: Security = .localOnly,
     supervisor: Supervisor?,
     logger: Logger,
     onProgress: @escaping (Double) -> Void,
@@ -49,7 +54,15 @@ package final class CoordinatorLoop {
     self.onReady = onReady
     claim = try EndpointClaim(endpoint)
     context = try ZeroMQContext()
-    front = try Socket(context, role: .router)
+    self.security = security
+    let refusals = try Mailbox<Refusal>()
+    self.refusals = refusals
+    authenticator = try security.authenticator(context) { refusals.post($0) }
+    front = try Socket(
+      context,
+      role: .router,
+      options: security.options(.control, listeningAt: endpoint)
+    )
     try front.bind(endpoint)
     try supervisor?.startAll()
   }
@@ -70,6 +83,7 @@ package final class CoordinatorLoop {
       for exit in supervisor?.update() ?? [] {
         handle(.workerExited(name: exit.name, how: exit.how, willRestart: exit.willRestart))
       }
+      for refusal in refusals.takeAll() { handle(.refused(refusal)) }
       try receiveAll()
       handle(.tick)
     }
@@ -104,7 +118,7 @@ package final class CoordinatorLoop {
     case .send(let message, let peer, let payloads):
       let outcome = try? front.send(message, payloads: payloads, to: peer)
       return outcome == .sent ? nil : .unreachable(peer)
-    case .connectFirstStage(let endpoint): connectFirstStage(endpoint)
+    case .connectFirstStage(let endpoint, let key): connectFirstStage(endpoint, key)
     case .sendStep(let step):
       let outcome = try? firstStage?.send(.step(step))
       return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
@@ -121,12 +135,14 @@ package final class CoordinatorLoop {
     return nil
   }
 
-  private func connectFirstStage(_ endpoint: String) {
+  private func connectFirstStage(_ endpoint: String, _ key: PublicKey?) {
     firstStage?.close()
     firstStage = nil
     do {
-      let socket = try Socket(context, role: .dealer, options: .data)
-      try socket.connect(Endpoint(endpoint))
+      let peer = PeerAddress(try Endpoint(endpoint), key: key)
+      let options = try security.options(.data, connectingTo: peer)
+      let socket = try Socket(context, role: .dealer, options: options)
+      try socket.connect(peer.endpoint)
       firstStage = socket
     } catch {
       failure = CoordinatorError(
@@ -151,6 +167,7 @@ package final class CoordinatorLoop {
     supervisor?.stopAll(grace: Self.grace)
     firstStage?.close()
     front.close()
+    authenticator?.close()
     context.close()
     claim.release()
   }

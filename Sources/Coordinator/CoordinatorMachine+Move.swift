@@ -223,7 +223,11 @@ extension CoordinatorMachine {
           let target = workers[place.name]
         else { continue }
         exports[source.name, default: []].append(
-          KVExport(layer: layer, endpoint: target.hello.dataEndpoint)
+          KVExport(
+            layer: layer,
+            endpoint: target.hello.dataEndpoint,
+            key: target.hello.dataKey
+          )
         )
         imports[place.name, default: 0] += liveCount
       }
@@ -281,7 +285,7 @@ extension CoordinatorMachine {
     for name in before.union(plan.map(\.name)).sorted() {
       if let worker = workers[name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
     }
-    act(.connectFirstStage(endpoint: first.hello.dataEndpoint))
+    act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     let pause = move.stoodStill.map { now - $0 } ?? .zero
     note(
       "serving a new placement",

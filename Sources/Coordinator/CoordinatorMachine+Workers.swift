@@ -140,12 +140,19 @@ extension CoordinatorMachine {
             nextEndpoint: next?.hello.dataEndpoint ?? "",
             maxRows: limits.maxRows,
             slots: limits.slots,
-            contextTokens: limits.contextTokens
+            contextTokens: limits.contextTokens,
+            nextKey: next?.hello.dataKey,
+            peerKeys: dataKeys
           )
         ),
         to: worker.peer
       )
     }
+  }
+
+  /// The keys of the workers there are: each may hand off to any other.
+  private var dataKeys: [PublicKey] {
+    Set(workers.values.compactMap(\.hello.dataKey)).sorted { $0.description < $1.description }
   }
 
   mutating func prepared(_ preparedEpoch: UInt32, _ peer: PeerID) {
@@ -159,7 +166,7 @@ extension CoordinatorMachine {
     else { return }
     phase = .serving
     hasServed = true
-    act(.connectFirstStage(endpoint: first.hello.dataEndpoint))
+    act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     note("serving", ["epoch": "\(epoch)", "stages": "\(plan.count)"])
     act(.ready)
   }
@@ -195,5 +202,16 @@ extension CoordinatorMachine {
     guard phase == .preparing else { return }
     let fractions = plan.map { workers[$0.name]?.heartbeat?.loadFraction ?? 0 }
     act(.progress(fractions.reduce(0, +) / Double(plan.count)))
+  }
+
+  /// Counts a peer that was not let in; says so in the log once.
+  mutating func refused(_ refusal: Refusal) {
+    protocolErrors += 1
+    guard !refusal.isRepeated else { return }
+    note(
+      "peer refused",
+      ["peer": refusal.address.isEmpty ? "unknown" : refusal.address, "reason": refusal.reason],
+      isWarning: true
+    )
   }
 }

@@ -29,6 +29,13 @@ package struct KVExport: Sendable, Hashable {
     self.endpoint = endpoint
     self.key = key
   }
+
+  /// Where to send them.
+  ///
+  /// - Throws: `WireError` if the endpoint is none.
+  package func address() throws(WireError) -> PeerAddress {
+    PeerAddress(try Endpoint(endpoint), key: key)
+  }
 }
 
 /// Coordinator → worker: no step is under way; the epoch that is prepared takes over the sessions.

@@ -10,7 +10,7 @@ internal import Wire
 /// What the control thread tells the compute thread.
 enum ComputeCommand: Sendable {
   /// Put a stage beside the one that runs; its results will go to `next`.
-  case install(StageTransfer, next: Endpoint?)
+  case install(StageTransfer, next: PeerAddress?)
   case move(Move)
   case commit(epoch: UInt32)
   case abandon(epoch: UInt32)
@@ -50,6 +50,7 @@ final class ComputeLoop: Sendable {
   private let listen: Endpoint
   private let coordinator: Endpoint
   private let identity: PeerID
+  private let security: Security
   private let logger: Logger
 
   init(
@@ -58,6 +59,7 @@ final class ComputeLoop: Sendable {
     listen: Endpoint,
     coordinator: Endpoint,
     identity: PeerID,
+    security: Security,
     logger: Logger
   ) throws(WireError) {
     commands = try Mailbox()
@@ -67,6 +69,7 @@ final class ComputeLoop: Sendable {
     self.listen = listen
     self.coordinator = coordinator
     self.identity = identity
+    self.security = security
     self.logger = logger
   }
 
@@ -75,6 +78,7 @@ final class ComputeLoop: Sendable {
     do {
       let sockets = try DataSockets(
         context,
+        security,
         listen: listen,
         coordinator: coordinator,
         identity: identity
@@ -105,7 +109,7 @@ final class ComputeLoop: Sendable {
         case .install(let transfer, let next):
           // A loader may be overtaken by that of a later epoch.
           guard stages.install(transfer.stage) else { continue }
-          sockets.nextEndpoint = next
+          sockets.nextAddress = next
           reports.post(.installed(epoch: transfer.stage.epoch))
         case .move(let order):
           attempt(order.epoch) { () throws(WorkerError) in try stages.begin(order) }
@@ -190,6 +194,19 @@ final class ComputeLoop: Sendable {
       }
     case .success(let (message, _)): reject("message out of place refused", message.name)
     }
+  }
+
+  /// Counts a peer that was not let in; says so in the log once.
+  func refused(_ refusal: Refusal) {
+    counters.withLock { $0.rejectedMessages += 1 }
+    guard !refusal.isRepeated else { return }
+    logger.warning(
+      "peer refused",
+      metadata: [
+        "worker": "\(name)", "peer": "\(refusal.address.isEmpty ? "unknown" : refusal.address)",
+        "reason": "\(refusal.reason)",
+      ]
+    )
   }
 
   private func reject(_ what: String, _ reason: String) {

@@ -7,6 +7,7 @@ internal import Wire
 /// Used by the thread that makes it.
 final class DataSockets {
   private let context: ZeroMQContext
+  private let security: Security
   /// Steps come in here, from the coordinator or the stage before.
   let input: Socket
   let listening: Endpoint
@@ -15,21 +16,24 @@ final class DataSockets {
   /// Steps go on here; nil on the last stage.
   private(set) var next: Socket?
   /// Where the stage that is installed will send its steps.
-  var nextEndpoint: Endpoint?
-  /// To workers that take over layers, by endpoint; as long as a move lasts.
-  private var exports: [String: Socket] = [:]
+  var nextAddress: PeerAddress?
+  /// To workers that take over layers; as long as a move lasts.
+  private var exports: [PeerAddress: Socket] = [:]
 
   init(
     _ context: ZeroMQContext,
+    _ security: Security,
     listen: Endpoint,
     coordinator: Endpoint,
     identity: PeerID
   ) throws(WireError) {
     self.context = context
-    input = try Socket(context, role: .router, options: .data)
+    self.security = security
+    let inputOptions = try security.options(.data, listeningAt: listen)
+    input = try Socket(context, role: .router, options: inputOptions)
     try input.bind(listen)
     listening = try input.boundEndpoint
-    var options = SocketOptions.control
+    var options = try security.options(.control, connectingToCoordinator: coordinator)
     options.identity = identity
     results = try Socket(context, role: .dealer, options: options)
     try results.connect(coordinator)
@@ -39,31 +43,35 @@ final class DataSockets {
   func connectNext() throws(WireError) {
     next?.close()
     next = nil
-    guard let endpoint = nextEndpoint else { return }
-    let socket = try Socket(context, role: .dealer, options: .data)
-    try socket.connect(endpoint)
-    next = socket
+    guard let address = nextAddress else { return }
+    next = try connect(address)
   }
 
   /// Sends keys and values; false if the queue has no room.
   func export(_ rows: OutgoingRows) throws(WorkerError) -> Bool {
     do {
-      let socket = try exports[rows.endpoint] ?? connectExport(rows.endpoint)
+      let socket = try exports[rows.address] ?? connectExport(rows.address)
       return try socket.send(.kvRows(rows.header), payloads: rows.payloads) == .sent
     } catch {
       throw WorkerError(
         .system,
         "keys and values cannot be sent",
-        context: rows.endpoint,
+        context: rows.address.endpoint.description,
         underlying: error
       )
     }
   }
 
-  private func connectExport(_ endpoint: String) throws(WireError) -> Socket {
-    let socket = try Socket(context, role: .dealer, options: .data)
-    try socket.connect(Endpoint(endpoint))
-    exports[endpoint] = socket
+  private func connectExport(_ address: PeerAddress) throws(WireError) -> Socket {
+    let socket = try connect(address)
+    exports[address] = socket
+    return socket
+  }
+
+  private func connect(_ address: PeerAddress) throws(WireError) -> Socket {
+    let options = try security.options(.data, connectingTo: address)
+    let socket = try Socket(context, role: .dealer, options: options)
+    try socket.connect(address.endpoint)
     return socket
   }
 

@@ -6,7 +6,7 @@ package import Wire
 
 /// Keys and values on their way to another worker.
 package struct OutgoingRows: Sendable {
-  package var endpoint: String
+  package var address: PeerAddress
   package var header: KVRows
   /// Keys and values, each [positions, kvHeads * headDim].
   package var payloads: [[Float]]
@@ -81,13 +81,19 @@ package struct StagePair {
   package mutating func nextExport() throws(WorkerError) -> OutgoingRows? {
     guard let (export, slot) = move?.exports.popLast(), let running, let order = move?.order
     else { return nil }
+    let address: PeerAddress
+    do {
+      address = try export.address()
+    } catch {
+      throw WorkerError(.prepare, "layer \(export.layer) cannot be sent", underlying: error)
+    }
     let rows = try running.export(
       layer: export.layer,
       slot: slot.slot,
       count: slot.positionCount
     )
     let outgoing = OutgoingRows(
-      endpoint: export.endpoint,
+      address: address,
       header: KVRows(
         epoch: order.epoch,
         layer: export.layer,

@@ -21,6 +21,8 @@ package struct WorkerOptions: Sendable {
   package var programVersion: String
   /// See `ModelConfig.passesAllLayers`.
   package var passesAllLayers: Bool
+  /// Who may hand steps to this worker, and how the coordinator is reached.
+  package var security: Security
 
   package init(
     name: String,
@@ -30,7 +32,8 @@ package struct WorkerOptions: Sendable {
     isEmulated: Bool,
     lifeline: CInt?,
     programVersion: String,
-    passesAllLayers: Bool
+    passesAllLayers: Bool,
+    security: Security = .localOnly
   ) {
     self.name = name
     self.coordinator = coordinator
@@ -40,6 +43,7 @@ package struct WorkerOptions: Sendable {
     self.lifeline = lifeline
     self.programVersion = programVersion
     self.passesAllLayers = passesAllLayers
+    self.security = security
   }
 }
 
@@ -54,6 +58,7 @@ package final class WorkerLoop {
   private let compute: ComputeLoop
   /// Of the socket that results come from; random, so that only this worker's hello names it.
   private let resultsIdentity: PeerID
+  private let authenticator: Authenticator?
   private let loads: Mailbox<WorkerEvent>
   private var computeThread: Thread?
   /// One an assignment; an earlier one may still run when the next begins.
@@ -70,16 +75,24 @@ package final class WorkerLoop {
     self.backend = backend
     self.logger = logger
     context = try ZeroMQContext()
-    control = try Socket(context, role: .dealer)
     resultsIdentity = PeerID((0..<16).map { _ in UInt8.random(in: 1...255) })
-    compute = try ComputeLoop(
+    let security = options.security
+    control = try Socket(
+      context,
+      role: .dealer,
+      options: security.options(.control, connectingToCoordinator: options.coordinator)
+    )
+    let compute = try ComputeLoop(
       context: context,
       name: options.name,
       listen: options.listen,
       coordinator: options.coordinator,
       identity: resultsIdentity,
+      security: security,
       logger: logger
     )
+    self.compute = compute
+    authenticator = try security.authenticator(context) { compute.refused($0) }
     loads = try Mailbox()
   }
 
@@ -115,7 +128,8 @@ package final class WorkerLoop {
       layerCount: checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
       memoryBytes: ProcessMemory.total,
-      resultsIdentity: resultsIdentity
+      resultsIdentity: resultsIdentity,
+      dataKey: options.security.publicKey(at: dataEndpoint)
     )
   }
 
@@ -195,13 +209,14 @@ package final class WorkerLoop {
 
   /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
   private func prepare(_ assign: Assign) throws {
+    authenticator?.admit(assign.peerKeys)
     let (checkpoint, backend, compute, loads) = (checkpoint, backend, compute, loads)
     var adjusted = checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers
     let config = adjusted
     let loader = try Thread {
       do {
-        let next = assign.nextEndpoint.isEmpty ? nil : try Endpoint(assign.nextEndpoint)
+        let next = try assign.next()
         let running = compute.running.withLock { $0 }
         let stage = try Self.makeStage(
           assign,
@@ -262,6 +277,7 @@ package final class WorkerLoop {
     compute.commands.post(.stop)
     computeThread?.join()
     control.close()
+    authenticator?.close()
     context.close()
   }
 }

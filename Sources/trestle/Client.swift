@@ -10,6 +10,7 @@ final class Client {
   private let endpoint: Endpoint
   private let context: ZeroMQContext
   private let socket: Socket
+  private let security: Security
   /// A descriptor that ends every wait when it is readable; nil for none.
   private let interrupt: CInt?
   private var nextRequest: UInt64 = 1
@@ -22,8 +23,13 @@ final class Client {
   private static let askInterval = Duration.seconds(2)
 
   /// - Throws: `CommandError` if nothing listens there.
-  init(_ endpoint: Endpoint, interruptedBy interrupt: CInt? = nil) throws {
+  init(
+    _ endpoint: Endpoint,
+    security: Security = .localOnly,
+    interruptedBy interrupt: CInt? = nil
+  ) throws {
     self.endpoint = endpoint
+    self.security = security
     self.interrupt = interrupt
     guard try endpoint.isListening() else {
       throw CommandError(
@@ -32,7 +38,8 @@ final class Client {
       )
     }
     context = try ZeroMQContext()
-    socket = try Socket(context, role: .dealer)
+    let options = try security.options(.control, connectingToCoordinator: endpoint)
+    socket = try Socket(context, role: .dealer, options: options)
     try socket.connect(endpoint)
   }
 
@@ -74,7 +81,8 @@ final class Client {
         return (answer.message, answer.payloads)
       }
       if .now - heard > Self.silence {
-        throw CommandError("no answer from \(endpoint) in \(Self.silence)")
+        let advice = keyAdvice(security, endpoint)
+        throw CommandError("no answer from \(endpoint) in \(Self.silence)\(advice)")
       }
       if .now - asked > Self.askInterval {
         asked = .now

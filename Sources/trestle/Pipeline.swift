@@ -55,13 +55,19 @@ struct Pipeline {
   }
 
   /// Returns the commands that start the workers as children of this process.
-  func workerCommands(endpoint: Endpoint, logLevel: Logger.Level) -> [WorkerCommand] {
+  ///
+  /// - Parameters:
+  ///   - connection: The options that say where the coordinator is and how it is reached.
+  ///   - logLevel: What they log.
+  /// - Returns: A command a worker, in pipeline order.
+  func workerCommands(connection: [String], logLevel: Logger.Level) -> [WorkerCommand] {
     workers.map { worker in
       var arguments = [
         "trestle", "work", "--model", checkpoint.path, "--device",
-        worker.device.rawValue, "--coordinator", endpoint.description, "--name", worker.name,
-        "--threads", "\(worker.threads)", "--lifeline", "--log-level", logLevel.rawValue,
+        worker.device.rawValue, "--name", worker.name, "--threads", "\(worker.threads)",
+        "--lifeline", "--log-level", logLevel.rawValue,
       ]
+      arguments += connection
       if let type = cacheType { arguments += ["--kv-cache", type.rawValue] }
       if passesAllLayers { arguments.append("--all-layers") }
       if let cpus = worker.cpus {
@@ -74,6 +80,7 @@ struct Pipeline {
   /// Claims the endpoint, starts the workers, and returns the coordinator that serves them.
   func start(
     at endpoint: Endpoint,
+    security: CoordinatorSecurity = .localOnly,
     logger: Logger,
     onProgress: @escaping (Double) -> Void,
     onReady: @escaping () -> Void
@@ -82,12 +89,16 @@ struct Pipeline {
       logger.info("placement planned", metadata: ["reason": "\(placementReason)"])
     }
     let supervisor = try Supervisor(
-      workerCommands(endpoint: endpoint, logLevel: logger.logLevel),
+      workerCommands(
+        connection: security.workerOptions(endpoint),
+        logLevel: logger.logLevel
+      ),
       logger: logger
     )
     return try CoordinatorLoop(
       machine: machine(),
       endpoint: endpoint,
+      security: security.security,
       supervisor: supervisor,
       logger: logger,
       onProgress: onProgress,
@@ -114,13 +125,4 @@ extension ServedModel {
       template: template
     )
   }
-}
-
-/// Refuses endpoints that other machines could reach, unless the user said so.
-func requireLocal(_ endpoint: Endpoint, insecure: Bool) throws {
-  guard endpoint.socketPath == nil, !insecure else { return }
-  throw CommandError(
-    "\(endpoint): tcp endpoints are neither encrypted nor authenticated yet; "
-      + "say --insecure to open one all the same"
-  )
 }

@@ -89,7 +89,7 @@ final class Harness {
   private func perform(_ action: CoordinatorAction) -> CoordinatorEvent? {
     switch action {
     case .send(let message, let peer, let payloads): return send(message, to: peer, payloads)
-    case .connectFirstStage(let endpoint):
+    case .connectFirstStage(let endpoint, _):
       firstStage = endpoint
       connected.append(endpoint)
     case .sendStep(let step):

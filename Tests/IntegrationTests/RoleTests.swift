@@ -23,9 +23,10 @@ extension Integration {
       )
     }
 
-    private func answer(_ endpoint: String) async throws -> [Int] {
+    private func answer(_ endpoint: String, _ options: [String] = []) async throws -> [Int] {
       let outcome = try await TrestleProcess.run(
-        ["run", "--endpoint", endpoint, "--temperature", "0", "--json", "Who are you?"]
+        ["run", "--endpoint", endpoint, "--temperature", "0", "--json"] + options
+          + ["Who are you?"]
       )
       return try outcome.document(RunDocument.self).tokens
     }
@@ -121,18 +122,22 @@ extension Integration {
       }
     }
 
-    @Test func `a tcp endpoint needs --insecure`() async throws {
+    @Test func `a tcp endpoint needs keys, or --insecure`() async throws {
       let endpoint = "tcp://127.0.0.1:\(try freePort())"
       let worker = ["work", "--model", model, "--device", "cpu", "--coordinator", endpoint]
       for arguments in [
         ["up", "--model", model, "--endpoint", endpoint],
         ["coordinate", "--model", model, "--endpoint", endpoint],
         worker + ["--listen", "tcp://127.0.0.1:*"],
+        ["status", "--endpoint", endpoint],
+        ["run", "--endpoint", endpoint, "Hello"],
       ] {
-        let refused = try await TrestleProcess.run(arguments)
+        let refused = try await TrestleProcess.run(arguments + ["--keys", "/nowhere/keys"])
         #expect(refused.status == 1, "\(refused)")
         #expect(refused.errors.contains(endpoint), "\(refused)")
         #expect(refused.errors.contains("--insecure"), "\(refused)")
+        #expect(refused.errors.contains("trestle keys"), "\(refused)")
+        #expect(refused.errors.contains("/nowhere/keys"), "\(refused)")
       }
     }
 
@@ -143,30 +148,13 @@ extension Integration {
         try work(endpoint, ["--listen", "tcp://127.0.0.1:*", "--insecure"])
       }
       try await coordinator.waitForOutput { $0 == "ready\n" }
-      #expect(try await answer(endpoint) == answerOfReference())
+      #expect(try await answer(endpoint, ["--insecure"]) == answerOfReference())
       coordinator.signal(SIGINT)
       #expect(try await coordinator.wait(atMost: .seconds(5)).status == 0)
       for worker in workers {
         let end = try await worker.wait(atMost: .seconds(5))
         #expect(end.status == 0, "\(end)")
       }
-    }
-
-    /// Returns a port that nobody listens on just now.
-    private func freePort() throws -> UInt16 {
-      let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
-      defer { close(descriptor) }
-      var address = sockaddr_in()
-      address.sin_family = sa_family_t(AF_INET)
-      address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-      var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-      let status = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-        unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          unsafe bind(descriptor, $0, size) + getsockname(descriptor, $0, &size)
-        }
-      }
-      try #require(status == 0)
-      return UInt16(bigEndian: address.sin_port)
     }
   }
 }

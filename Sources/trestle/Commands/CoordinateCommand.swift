@@ -20,23 +20,23 @@ struct CoordinateCommand: ParsableCommand {
 
   @OptionGroup var pipeline: PipelineOptions
   @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var security: SecurityOptions
   @OptionGroup var log: LogOptions
-
-  @Flag(help: "Allow a tcp endpoint without encryption and authentication.")
-  var insecure = false
 
   func run() throws {
     try reportingFailures {
       let stop = try signalDescriptor()
       let endpoint = try endpoint.resolve()
-      try requireLocal(endpoint, insecure: insecure)
+      let logger = log.logger("trestle.coordinator", default: .info)
+      let security = try security.coordinator(at: endpoint, logger: logger)
       let planned = try Pipeline(model: model, pipeline, workersAreHere: false)
       let progress = ProgressLine(label: "loading")
       let coordinator = try CoordinatorLoop(
         machine: planned.machine(),
         endpoint: endpoint,
+        security: security.security,
         supervisor: nil,
-        logger: log.logger("trestle.coordinator", default: .info),
+        logger: logger,
         onProgress: { progress.show($0) },
         onReady: {
           progress.clear()

@@ -12,11 +12,11 @@ struct HealthCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
-  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var coordinator: ClientOptions
 
   func run() throws {
     try reportingFailures {
-      let health = try Client(endpoint.resolve()).health()
+      let health = try coordinator.connect().health()
       if json {
         printOut(try trestle.json(HealthDocument(health)))
       } else {

@@ -38,7 +38,7 @@ struct RunCommand: ParsableCommand {
   var model: String?
 
   @OptionGroup var pipeline: PipelineOptions
-  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var coordinator: ClientOptions
   @OptionGroup var log: LogOptions
 
   func validate() throws {
@@ -60,7 +60,7 @@ struct RunCommand: ParsableCommand {
         )
       }
       defer { own?.stop() }
-      let client = try Client(own?.endpoint ?? endpoint.resolve())
+      let client = try own.map { try Client($0.endpoint) } ?? coordinator.connect()
       let generate = Generate(
         request: client.newRequest(),
         prompt: .text(text),

@@ -12,11 +12,11 @@ struct StatusCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
-  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var coordinator: ClientOptions
 
   func run() throws {
     try reportingFailures {
-      let status = try Client(endpoint.resolve()).status()
+      let status = try coordinator.connect().status()
       if json {
         printOut(try trestle.json(StatusDocument(status)))
         return
@@ -70,6 +70,8 @@ struct StatusDocument: Encodable {
   var sessions: Int
   var queued: Int
   var tokensPerSecond: Double
+  /// Messages and peers that were refused.
+  var protocolErrors: UInt64
 
   init(_ status: StatusReply) {
     model = status.model
@@ -78,6 +80,7 @@ struct StatusDocument: Encodable {
     sessions = status.sessions
     queued = status.queued
     tokensPerSecond = status.tokensPerSecond
+    protocolErrors = status.protocolErrors
     workers = status.workers.map { worker in
       Worker(
         name: worker.name,

@@ -20,21 +20,20 @@ struct UpCommand: ParsableCommand {
 
   @OptionGroup var pipeline: PipelineOptions
   @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var security: SecurityOptions
   @OptionGroup var log: LogOptions
-
-  @Flag(help: "Allow a tcp endpoint without encryption and authentication.")
-  var insecure = false
 
   func run() throws {
     try reportingFailures {
       let stop = try signalDescriptor()
       let endpoint = try endpoint.resolve()
-      try requireLocal(endpoint, insecure: insecure)
-      let planned = try Pipeline(model: model, pipeline)
       let logger = log.logger("trestle.coordinator", default: .info)
+      let security = try security.coordinator(at: endpoint, logger: logger)
+      let planned = try Pipeline(model: model, pipeline)
       let progress = ProgressLine(label: "loading")
       let coordinator = try planned.start(
         at: endpoint,
+        security: security,
         logger: logger,
         onProgress: { progress.show($0) },
         onReady: {

@@ -55,8 +55,7 @@ struct WorkCommand: ParsableCommand {
   @Flag(help: "Run a prompt's tokens through all layers; all workers or none.")
   var allLayers = false
 
-  @Flag(help: "Allow tcp endpoints without encryption and authentication.")
-  var insecure = false
+  @OptionGroup var security: PeerSecurityOptions
 
   @Flag(help: ArgumentHelp("End when descriptor 3 reaches its end.", visibility: .private))
   var lifeline = false
@@ -76,8 +75,7 @@ struct WorkCommand: ParsableCommand {
       unsafe clinux_set_name("trestle")
       let coordinator = try Endpoint(coordinator ?? EndpointOptions.standard)
       let listen = try listenEndpoint(coordinator)
-      try requireLocal(coordinator, insecure: insecure)
-      try requireLocal(listen, insecure: insecure)
+      let security = try security.peer(of: coordinator)
       let kind = try DeviceKind(named: device)
       let threads = threads ?? allowedCPUs().count
       let options = WorkerOptions(
@@ -88,7 +86,8 @@ struct WorkCommand: ParsableCommand {
         isEmulated: false,
         lifeline: lifeline ? 3 : nil,
         programVersion: programVersion,
-        passesAllLayers: allLayers
+        passesAllLayers: allLayers,
+        security: security
       )
       let worker = try WorkerLoop(
         options,
@@ -100,7 +99,12 @@ struct WorkCommand: ParsableCommand {
         ),
         logger: log.logger("trestle.worker", default: .info)
       )
-      if try awaitCoordinator(coordinator, stop) { try worker.run(untilReadable: stop) }
+      guard try awaitCoordinator(coordinator, stop) else { return }
+      do { try worker.run(untilReadable: stop) } catch let error as WorkerError
+        where error.code == .unreachable
+      {
+        throw CommandError("\(error)\(keyAdvice(security, coordinator))")
+      }
     }
   }
 
@@ -128,7 +132,22 @@ struct WorkCommand: ParsableCommand {
 
   /// The worker's own socket, in the directory the coordinator made for them.
   private func listenEndpoint(_ coordinator: Endpoint) throws -> Endpoint {
-    if let listen { return try Endpoint(listen) }
+    if let listen {
+      let endpoint = try Endpoint(listen)
+      if case .tcp(let host, _) = endpoint.kind {
+        guard coordinator.socketPath == nil else {
+          throw CommandError(
+            "--listen \(listen): a worker of \(coordinator) listens at an ipc socket, too"
+          )
+        }
+        guard host != "*", host != "0.0.0.0" else {
+          throw CommandError(
+            "--listen \(listen): name the address at which the other machines reach this one"
+          )
+        }
+      }
+      return endpoint
+    }
     guard let directory = EndpointClaim.workersDirectory(of: coordinator) else {
       throw CommandError(
         "--coordinator \(coordinator): name where to --listen, for example tcp://ADDRESS:*"

@@ -44,6 +44,7 @@ struct StatusDocument: Decodable, Sendable {
   var workers: [Worker]
   var sessions: Int
   var tokensPerSecond: Double
+  var protocolErrors: Int
 }
 
 struct HealthDocument: Decodable, Sendable {

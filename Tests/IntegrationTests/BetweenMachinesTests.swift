@@ -1,0 +1,217 @@
+// Pipelines over encrypted tcp: machines are directories with keys of their own.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+import Wire
+
+extension Integration {
+  @Suite struct `Between machines` {
+    private let model = Goldens.demoModel.path
+
+    /// A coordinator and two workers, on three machines, and a fourth that only asks.
+    private struct Network {
+      let hub: Machine
+      let east: Machine
+      let west: Machine
+      let asker: Machine
+      let endpoint: String
+      /// Where the workers take steps in.
+      let data: [String]
+      let coordinator: TrestleProcess
+      private(set) var workers: [TrestleProcess] = []
+
+      init(in directory: String, _ model: String) async throws {
+        hub = try await Machine("hub", in: directory)
+        east = try await Machine("east", in: directory)
+        west = try await Machine("west", in: directory)
+        asker = try await Machine("asker", in: directory)
+        for (machine, name) in [(east, "east"), (west, "west"), (asker, "asker")] {
+          try await hub.allow(machine, name: name)
+        }
+        endpoint = "tcp://127.0.0.1:\(try freePort())"
+        data = try [freePort(), freePort()].map { "tcp://127.0.0.1:\($0)" }
+        coordinator = try TrestleProcess(
+          ["coordinate", "--model", model, "--endpoint", endpoint, "--devices", "cpu,cpu"]
+            + ["--split", "12,18", "--keys", hub.directory]
+        )
+        for (machine, listen) in zip([east, west], data) {
+          workers.append(
+            try TrestleProcess(
+              ["work", "--model", model, "--device", "cpu", "--threads", "1"]
+                + ["--coordinator", endpoint, "--listen", listen] + machine.options(to: hub)
+            )
+          )
+        }
+        try await coordinator.waitForOutput { $0 == "ready\n" }
+      }
+
+      func start(_ prompt: String, tokens: Int) throws -> TrestleProcess {
+        try TrestleProcess(
+          ["run", "--endpoint", endpoint, "--raw", "--temperature", "0", "--json"]
+            + ["--max-tokens", "\(tokens)"] + asker.options(to: hub) + [prompt]
+        )
+      }
+
+      func status() async throws -> StatusDocument {
+        let arguments = ["status", "--json", "--endpoint", endpoint] + asker.options(to: hub)
+        return try await TrestleProcess.run(arguments).document()
+      }
+
+      func stop() async throws {
+        coordinator.signal(SIGINT)
+        for process in [coordinator] + workers {
+          let outcome = try await process.wait(atMost: .seconds(8))
+          #expect(outcome.status == 0, "\(outcome)")
+        }
+      }
+    }
+
+    private func answer(_ process: TrestleProcess) async throws -> [Int] {
+      let outcome = try await process.wait(atMost: .seconds(60))
+      try #require(outcome.status == 0, "\(outcome)")
+      return try outcome.document(RunDocument.self).tokens
+    }
+
+    @Test func `three machines give the tokens that one process gives`() async throws {
+      try await withTemporaryDirectory { directory in
+        let network = try await Network(in: directory, model)
+        let item = try Goldens.load("demo-model").cases[0]
+        let got = try await answer(network.start(item.text ?? "", tokens: 40))
+        #expect(got == Array(item.greedy.prefix(40)))
+        #expect(try await network.status().protocolErrors == 0)
+        try await network.stop()
+      }
+    }
+
+    @Test func `up serves a tcp endpoint with keys, to those it allows`() async throws {
+      try await withTemporaryDirectory { directory in
+        let hub = try await Machine("hub", in: directory)
+        let asker = try await Machine("asker", in: directory)
+        let endpoint = "tcp://127.0.0.1:\(try freePort())"
+        let up = try TrestleProcess(
+          ["up", "--model", model, "--endpoint", endpoint, "--keys", hub.directory]
+            + Cluster.threeWorkers
+        )
+        try await up.waitForOutput { $0 == "ready\n" }
+        let status = ["status", "--json", "--endpoint", endpoint]
+        // The coordinator's own machine needs to say nothing.
+        let own = try await TrestleProcess.run(status + ["--keys", hub.directory])
+        #expect(try own.document(StatusDocument.self).workers.count == 3)
+        // A key that comes to be allowed while a client knocks is let in.
+        let waiting = try TrestleProcess(status + asker.options(to: hub))
+        let isRefused = try await eventually(within: .seconds(8)) {
+          up.errors.contains("unknown key \(asker.publicKey)")
+        }
+        #expect(isRefused, "\(up.errors)")
+        try await hub.allow(asker, name: "asker")
+        let outcome = try await waiting.wait()
+        #expect(try outcome.document(StatusDocument.self).protocolErrors > 0, "\(outcome)")
+        up.signal(SIGTERM)
+        #expect(try await up.wait(atMost: .seconds(8)).status == 0)
+      }
+    }
+
+    @Test func `who has no key, a wrong one, or a right one and no manners disturbs nobody`()
+      async throws
+    {
+      try await withTemporaryDirectory { directory in
+        let network = try await Network(in: directory, model)
+        let stranger = try await Machine("stranger", in: directory)
+        let undisturbed = try await answer(network.start("KING:", tokens: 3000))
+        let before = try await network.status().protocolErrors
+        let generation = try network.start("KING:", tokens: 3000)
+        let doors = [
+          (network.endpoint, network.hub), (network.data[0], network.east),
+          (network.data[1], network.west),
+        ]
+        var refused: [CurvePeer] = []
+        for (endpoint, owner) in doors {
+          let server = owner.publicKey
+          refused += [
+            try CurvePeer(endpoint, secret: nil, server: server),
+            try CurvePeer(endpoint, secret: stranger.secret, server: server),
+            try CurvePeer(endpoint, secret: network.asker.secret, server: stranger.publicKey),
+          ]
+        }
+        // A client's key opens the coordinator's door and no worker's.
+        let west = network.west.publicKey
+        refused.append(
+          try CurvePeer(network.data[1], secret: network.asker.secret, server: west)
+        )
+        for peer in refused {
+          peer.send([try Message.healthRequest(HealthRequest(request: 1)).encoded()])
+        }
+        let unmannerly = try misbehave(network)
+        #expect(generation.isRunning, "the peers came too late")
+        #expect(try await answer(generation) == undisturbed)
+        for peer in refused + unmannerly { #expect(peer.receive(within: 10) == nil) }
+        let after = try await network.status().protocolErrors
+        #expect(after >= before + 5, "\(before) to \(after)")
+        for worker in network.workers {
+          #expect(worker.errors.contains("unknown key \(stranger.publicKey)"), "\(worker.errors)")
+        }
+        #expect(network.workers[1].errors.contains("unknown key \(network.asker.publicKey)"))
+        try await network.stop()
+      }
+    }
+
+    @Test func `a link that is cut for two seconds changes no token`() throws {
+      let script = Process()
+      let root = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../..").standardized
+      script.executableURL = root.appending(path: "scripts/test-between-namespaces")
+      script.environment = ProcessInfo.processInfo.environment.merging(
+        ["TRESTLE_BINARY": TrestleProcess.program]
+      ) { $1 }
+      let output = Pipe()
+      script.standardOutput = output
+      script.standardError = output
+      try script.run()
+      let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+      script.waitUntilExit()
+      if script.terminationStatus == 77 { try Test.cancel("\(text)") }
+      #expect(script.terminationStatus == 0, "\(text)")
+    }
+
+    /// What a worker's own key can do: noise, frames beyond the limits, another protocol.
+    ///
+    /// - Returns: The peers, which stay connected for as long as they are held.
+    private func misbehave(_ network: Network) throws -> [CurvePeer] {
+      let secret = try network.east.secret
+      let front = try CurvePeer(network.endpoint, secret: secret, server: network.hub.publicKey)
+      front.send([[0xff, 0xff, 0xff]])
+      front.send([[0x08, 0x63]])
+      front.send([[UInt8](repeating: 0, count: Limits.headerBytes + 1)])
+      let hello = Hello(
+        protocolVersion: protocolVersion + 1,
+        programVersion: "9.9",
+        name: "",
+        device: "cpu",
+        isEmulated: false,
+        pid: 1,
+        threads: 1,
+        fingerprint: 0,
+        modelName: "",
+        layerCount: 30,
+        dataEndpoint: "tcp://127.0.0.1:1",
+        memoryBytes: 0
+      )
+      front.send([try Message.hello(hello).encoded()])
+      let reply = try #require(front.receive(within: 5000))
+      let message = try unsafe reply.withUnsafeBytes { bytes throws -> Message in
+        try unsafe Message(decoding: bytes)
+      }
+      guard case .refused(let refused) = message else {
+        Issue.record("\(message)")
+        return []
+      }
+      #expect(refused.code == .version, "\(refused)")
+      let data = try CurvePeer(network.data[1], secret: secret, server: network.west.publicKey)
+      data.send([[0xff], [1, 2, 3]])
+      data.send([[UInt8](repeating: 0, count: Limits.headerBytes + 1)])
+      return [front, data]
+    }
+  }
+}

@@ -1,0 +1,55 @@
+// A peer that has keys, and sends whatever it likes.
+
+import CZeroMQ
+import Testing
+import Wire
+
+/// A DEALER without our code.
+@safe final class CurvePeer {
+  private let context: UnsafeMutableRawPointer?
+  private let socket: UnsafeMutableRawPointer?
+
+  /// Connects.
+  ///
+  /// - Parameters:
+  ///   - endpoint: Where.
+  ///   - secret: The secret key to use; nil to connect without encryption.
+  ///   - server: Whom to expect there.
+  /// - Throws: If ZeroMQ does not take them.
+  init(_ endpoint: String, secret: String?, server: String) throws {
+    unsafe context = unsafe zmq_ctx_new()
+    unsafe socket = unsafe zmq_socket(context, ZMQ_DEALER)
+    var linger: CInt = 0
+    unsafe zmq_setsockopt(socket, ZMQ_LINGER, &linger, MemoryLayout<CInt>.size)
+    if let secret {
+      let own = try KeyPair(secretKey: SecretKey(secret)).publicKey.description
+      for (option, key) in [
+        (ZMQ_CURVE_SERVERKEY, server), (ZMQ_CURVE_PUBLICKEY, own), (ZMQ_CURVE_SECRETKEY, secret),
+      ] {
+        try #require(unsafe zmq_setsockopt(socket, option, key, key.utf8.count) == 0)
+      }
+    }
+    try #require(unsafe zmq_connect(socket, endpoint) == 0)
+  }
+
+  deinit {
+    unsafe zmq_close(socket)
+    unsafe zmq_ctx_term(context)
+  }
+
+  func send(_ frames: [[UInt8]]) {
+    for (index, frame) in frames.enumerated() {
+      let flags = index == frames.count - 1 ? ZMQ_DONTWAIT : ZMQ_DONTWAIT | ZMQ_SNDMORE
+      _ = unsafe zmq_send(socket, frame, frame.count, flags)
+    }
+  }
+
+  /// Returns the first frame of the next message, within a time.
+  func receive(within milliseconds: CInt) -> [UInt8]? {
+    var limit = milliseconds
+    unsafe zmq_setsockopt(socket, ZMQ_RCVTIMEO, &limit, MemoryLayout<CInt>.size)
+    var bytes = [UInt8](repeating: 0, count: 1 << 16)
+    let count = unsafe zmq_recv(socket, &bytes, bytes.count, 0)
+    return count < 0 ? nil : Array(bytes.prefix(Int(count)))
+  }
+}
