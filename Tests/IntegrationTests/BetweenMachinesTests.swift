@@ -196,7 +196,8 @@ extension Integration {
         modelName: "",
         layerCount: 30,
         dataEndpoint: "tcp://127.0.0.1:1",
-        memoryBytes: 0
+        memoryBytes: 0,
+        resultsIdentity: PeerID([1])
       )
       front.send([try Message.hello(hello).encoded()])
       let reply = try #require(front.receive(within: 5000))
