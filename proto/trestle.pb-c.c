@@ -907,6 +907,141 @@ void   trestle__shutdown__free_unpacked
   assert(message->base.descriptor == &trestle__shutdown__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__self_test__init
+                     (Trestle__SelfTest         *message)
+{
+  static const Trestle__SelfTest init_value = TRESTLE__SELF_TEST__INIT;
+  *message = init_value;
+}
+size_t trestle__self_test__get_packed_size
+                     (const Trestle__SelfTest *message)
+{
+  assert(message->base.descriptor == &trestle__self_test__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__self_test__pack
+                     (const Trestle__SelfTest *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__self_test__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__self_test__pack_to_buffer
+                     (const Trestle__SelfTest *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__self_test__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__SelfTest *
+       trestle__self_test__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__SelfTest *)
+     protobuf_c_message_unpack (&trestle__self_test__descriptor,
+                                allocator, len, data);
+}
+void   trestle__self_test__free_unpacked
+                     (Trestle__SelfTest *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__self_test__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__temperature__init
+                     (Trestle__Temperature         *message)
+{
+  static const Trestle__Temperature init_value = TRESTLE__TEMPERATURE__INIT;
+  *message = init_value;
+}
+size_t trestle__temperature__get_packed_size
+                     (const Trestle__Temperature *message)
+{
+  assert(message->base.descriptor == &trestle__temperature__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__temperature__pack
+                     (const Trestle__Temperature *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__temperature__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__temperature__pack_to_buffer
+                     (const Trestle__Temperature *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__temperature__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Temperature *
+       trestle__temperature__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Temperature *)
+     protobuf_c_message_unpack (&trestle__temperature__descriptor,
+                                allocator, len, data);
+}
+void   trestle__temperature__free_unpacked
+                     (Trestle__Temperature *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__temperature__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__self_test_report__init
+                     (Trestle__SelfTestReport         *message)
+{
+  static const Trestle__SelfTestReport init_value = TRESTLE__SELF_TEST_REPORT__INIT;
+  *message = init_value;
+}
+size_t trestle__self_test_report__get_packed_size
+                     (const Trestle__SelfTestReport *message)
+{
+  assert(message->base.descriptor == &trestle__self_test_report__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__self_test_report__pack
+                     (const Trestle__SelfTestReport *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__self_test_report__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__self_test_report__pack_to_buffer
+                     (const Trestle__SelfTestReport *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__self_test_report__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__SelfTestReport *
+       trestle__self_test_report__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__SelfTestReport *)
+     protobuf_c_message_unpack (&trestle__self_test_report__descriptor,
+                                allocator, len, data);
+}
+void   trestle__self_test_report__free_unpacked
+                     (Trestle__SelfTestReport *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__self_test_report__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__sampling__init
                      (Trestle__Sampling         *message)
 {
@@ -1852,6 +1987,51 @@ void   trestle__worker_status__free_unpacked
   assert(message->base.descriptor == &trestle__worker_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__latency_summary__init
+                     (Trestle__LatencySummary         *message)
+{
+  static const Trestle__LatencySummary init_value = TRESTLE__LATENCY_SUMMARY__INIT;
+  *message = init_value;
+}
+size_t trestle__latency_summary__get_packed_size
+                     (const Trestle__LatencySummary *message)
+{
+  assert(message->base.descriptor == &trestle__latency_summary__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__latency_summary__pack
+                     (const Trestle__LatencySummary *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__latency_summary__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__latency_summary__pack_to_buffer
+                     (const Trestle__LatencySummary *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__latency_summary__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__LatencySummary *
+       trestle__latency_summary__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__LatencySummary *)
+     protobuf_c_message_unpack (&trestle__latency_summary__descriptor,
+                                allocator, len, data);
+}
+void   trestle__latency_summary__free_unpacked
+                     (Trestle__LatencySummary *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__latency_summary__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__status_reply__init
                      (Trestle__StatusReply         *message)
 {
@@ -2032,7 +2212,7 @@ void   trestle__rebalanced__free_unpacked
   assert(message->base.descriptor == &trestle__rebalanced__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[34] =
+static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[35] =
 {
   {
     "version",
@@ -2234,6 +2414,18 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[34] =
     offsetof(Trestle__Envelope, body_case),
     offsetof(Trestle__Envelope, abandon),
     &trestle__abandon__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "self_test",
+    29,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, self_test),
+    &trestle__self_test__descriptor,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -2445,35 +2637,36 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[34] =
 };
 static const unsigned trestle__envelope__field_indices_by_name[] = {
   16,   /* field[16] = abandon */
-  26,   /* field[26] = accepted */
+  27,   /* field[27] = accepted */
   11,   /* field[11] = assign */
-  21,   /* field[21] = cancel */
+  22,   /* field[22] = cancel */
   15,   /* field[15] = commit */
-  27,   /* field[27] = delta */
-  25,   /* field[25] = drain */
-  20,   /* field[20] = evaluate */
-  29,   /* field[29] = evaluated */
-  28,   /* field[28] = finished */
-  19,   /* field[19] = generate */
+  28,   /* field[28] = delta */
+  26,   /* field[26] = drain */
+  21,   /* field[21] = evaluate */
+  30,   /* field[30] = evaluated */
+  29,   /* field[29] = finished */
+  20,   /* field[20] = generate */
   7,   /* field[7] = goodbye */
-  32,   /* field[32] = health_reply */
-  23,   /* field[23] = health_request */
+  33,   /* field[33] = health_reply */
+  24,   /* field[24] = health_request */
   2,   /* field[2] = heartbeat */
   13,   /* field[13] = heartbeat_ack */
   1,   /* field[1] = hello */
-  18,   /* field[18] = kv_rows */
+  19,   /* field[19] = kv_rows */
   14,   /* field[14] = move */
   8,   /* field[8] = moved */
   4,   /* field[4] = prepare_failed */
   3,   /* field[3] = prepared */
-  24,   /* field[24] = rebalance */
-  33,   /* field[33] = rebalanced */
+  25,   /* field[25] = rebalance */
+  34,   /* field[34] = rebalanced */
   10,   /* field[10] = refused */
-  30,   /* field[30] = request_failed */
+  31,   /* field[31] = request_failed */
+  17,   /* field[17] = self_test */
   12,   /* field[12] = shutdown */
-  31,   /* field[31] = status_reply */
-  22,   /* field[22] = status_request */
-  17,   /* field[17] = step */
+  32,   /* field[32] = status_reply */
+  23,   /* field[23] = status_request */
+  18,   /* field[18] = step */
   5,   /* field[5] = step_done */
   6,   /* field[6] = step_failed */
   0,   /* field[0] = version */
@@ -2484,10 +2677,10 @@ static const ProtobufCIntRange trestle__envelope__number_ranges[6 + 1] =
   { 1, 0 },
   { 10, 1 },
   { 20, 9 },
-  { 30, 17 },
-  { 40, 19 },
-  { 50, 26 },
-  { 0, 34 }
+  { 29, 17 },
+  { 40, 20 },
+  { 50, 27 },
+  { 0, 35 }
 };
 const ProtobufCMessageDescriptor trestle__envelope__descriptor =
 {
@@ -2497,14 +2690,14 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   "Trestle__Envelope",
   "trestle",
   sizeof(Trestle__Envelope),
-  34,
+  35,
   trestle__envelope__field_descriptors,
   trestle__envelope__field_indices_by_name,
   6,  trestle__envelope__number_ranges,
   (ProtobufCMessageInit) trestle__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[14] =
+static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[15] =
 {
   {
     "protocol_version",
@@ -2674,6 +2867,18 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[14] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "machine",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Hello, machine),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__hello__field_indices_by_name[] = {
   10,   /* field[10] = data_endpoint */
@@ -2682,6 +2887,7 @@ static const unsigned trestle__hello__field_indices_by_name[] = {
   7,   /* field[7] = fingerprint */
   4,   /* field[4] = is_emulated */
   9,   /* field[9] = layer_count */
+  14,   /* field[14] = machine */
   11,   /* field[11] = memory_bytes */
   8,   /* field[8] = model_name */
   2,   /* field[2] = name */
@@ -2691,10 +2897,11 @@ static const unsigned trestle__hello__field_indices_by_name[] = {
   12,   /* field[12] = results_identity */
   6,   /* field[6] = threads */
 };
-static const ProtobufCIntRange trestle__hello__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__hello__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 20, 14 },
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor trestle__hello__descriptor =
 {
@@ -2704,14 +2911,14 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   "Trestle__Hello",
   "trestle",
   sizeof(Trestle__Hello),
-  14,
+  15,
   trestle__hello__field_descriptors,
   trestle__hello__field_indices_by_name,
-  1,  trestle__hello__number_ranges,
+  2,  trestle__hello__number_ranges,
   (ProtobufCMessageInit) trestle__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[12] =
+static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[16] =
 {
   {
     "state",
@@ -2857,9 +3064,59 @@ static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[12] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "clock_microseconds",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, clock_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "available_bytes",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, available_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "temperature",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, temperature),
+    &trestle__temperature__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "self_test",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, self_test),
+    &trestle__self_test_report__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__heartbeat__field_indices_by_name[] = {
+  13,   /* field[13] = available_bytes */
   5,   /* field[5] = busy_microseconds */
+  12,   /* field[12] = clock_microseconds */
   11,   /* field[11] = detail */
   1,   /* field[1] = epoch */
   9,   /* field[9] = kv_bytes */
@@ -2868,14 +3125,17 @@ static const unsigned trestle__heartbeat__field_indices_by_name[] = {
   10,   /* field[10] = rejected_messages */
   8,   /* field[8] = resident_bytes */
   4,   /* field[4] = rows */
+  15,   /* field[15] = self_test */
   0,   /* field[0] = state */
   7,   /* field[7] = step_in_progress_microseconds */
   3,   /* field[3] = steps */
+  14,   /* field[14] = temperature */
 };
-static const ProtobufCIntRange trestle__heartbeat__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__heartbeat__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 20, 12 },
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
 {
@@ -2885,10 +3145,10 @@ const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
   "Trestle__Heartbeat",
   "trestle",
   sizeof(Trestle__Heartbeat),
-  12,
+  16,
   trestle__heartbeat__field_descriptors,
   trestle__heartbeat__field_indices_by_name,
-  1,  trestle__heartbeat__number_ranges,
+  2,  trestle__heartbeat__number_ranges,
   (ProtobufCMessageInit) trestle__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3071,7 +3331,7 @@ const ProtobufCMessageDescriptor trestle__row_result__descriptor =
   (ProtobufCMessageInit) trestle__row_result__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__step_done__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__step_done__field_descriptors[5] =
 {
   {
     "epoch",
@@ -3121,17 +3381,31 @@ static const ProtobufCFieldDescriptor trestle__step_done__field_descriptors[4] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "stage_began_microseconds",
+    20,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Trestle__StepDone, n_stage_began_microseconds),
+    offsetof(Trestle__StepDone, stage_began_microseconds),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__step_done__field_indices_by_name[] = {
   0,   /* field[0] = epoch */
   2,   /* field[2] = results */
   1,   /* field[1] = sequence */
+  4,   /* field[4] = stage_began_microseconds */
   3,   /* field[3] = stage_microseconds */
 };
-static const ProtobufCIntRange trestle__step_done__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__step_done__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 20, 4 },
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__step_done__descriptor =
 {
@@ -3141,10 +3415,10 @@ const ProtobufCMessageDescriptor trestle__step_done__descriptor =
   "Trestle__StepDone",
   "trestle",
   sizeof(Trestle__StepDone),
-  4,
+  5,
   trestle__step_done__field_descriptors,
   trestle__step_done__field_indices_by_name,
-  1,  trestle__step_done__number_ranges,
+  2,  trestle__step_done__number_ranges,
   (ProtobufCMessageInit) trestle__step_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -3934,6 +4208,172 @@ const ProtobufCMessageDescriptor trestle__shutdown__descriptor =
   (ProtobufCMessageInit) trestle__shutdown__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor trestle__self_test__field_descriptors[1] =
+{
+  {
+    "run",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SelfTest, run),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__self_test__field_indices_by_name[] = {
+  0,   /* field[0] = run */
+};
+static const ProtobufCIntRange trestle__self_test__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__self_test__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.SelfTest",
+  "SelfTest",
+  "Trestle__SelfTest",
+  "trestle",
+  sizeof(Trestle__SelfTest),
+  1,
+  trestle__self_test__field_descriptors,
+  trestle__self_test__field_indices_by_name,
+  1,  trestle__self_test__number_ranges,
+  (ProtobufCMessageInit) trestle__self_test__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__temperature__field_descriptors[2] =
+{
+  {
+    "sensor",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Temperature, sensor),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "celsius",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Temperature, celsius),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__temperature__field_indices_by_name[] = {
+  1,   /* field[1] = celsius */
+  0,   /* field[0] = sensor */
+};
+static const ProtobufCIntRange trestle__temperature__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__temperature__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Temperature",
+  "Temperature",
+  "Trestle__Temperature",
+  "trestle",
+  sizeof(Trestle__Temperature),
+  2,
+  trestle__temperature__field_descriptors,
+  trestle__temperature__field_indices_by_name,
+  1,  trestle__temperature__number_ranges,
+  (ProtobufCMessageInit) trestle__temperature__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__self_test_report__field_descriptors[4] =
+{
+  {
+    "run",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SelfTestReport, run),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "max_error",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SelfTestReport, max_error),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "tolerance",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SelfTestReport, tolerance),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failure",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__SelfTestReport, failure),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__self_test_report__field_indices_by_name[] = {
+  3,   /* field[3] = failure */
+  1,   /* field[1] = max_error */
+  0,   /* field[0] = run */
+  2,   /* field[2] = tolerance */
+};
+static const ProtobufCIntRange trestle__self_test_report__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__self_test_report__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.SelfTestReport",
+  "SelfTestReport",
+  "Trestle__SelfTestReport",
+  "trestle",
+  sizeof(Trestle__SelfTestReport),
+  4,
+  trestle__self_test_report__field_descriptors,
+  trestle__self_test_report__field_indices_by_name,
+  1,  trestle__self_test_report__number_ranges,
+  (ProtobufCMessageInit) trestle__self_test_report__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[7] =
 {
   {
@@ -4307,7 +4747,7 @@ const ProtobufCMessageDescriptor trestle__kvrows__descriptor =
   (ProtobufCMessageInit) trestle__kvrows__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__step__field_descriptors[6] =
+static const ProtobufCFieldDescriptor trestle__step__field_descriptors[7] =
 {
   {
     "epoch",
@@ -4381,6 +4821,18 @@ static const ProtobufCFieldDescriptor trestle__step__field_descriptors[6] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "stage_began_microseconds",
+    20,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Trestle__Step, n_stage_began_microseconds),
+    offsetof(Trestle__Step, stage_began_microseconds),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__step__field_indices_by_name[] = {
   2,   /* field[2] = cleared */
@@ -4388,12 +4840,14 @@ static const unsigned trestle__step__field_indices_by_name[] = {
   5,   /* field[5] = forks */
   3,   /* field[3] = rows */
   1,   /* field[1] = sequence */
+  6,   /* field[6] = stage_began_microseconds */
   4,   /* field[4] = stage_microseconds */
 };
-static const ProtobufCIntRange trestle__step__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__step__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 20, 6 },
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor trestle__step__descriptor =
 {
@@ -4403,10 +4857,10 @@ const ProtobufCMessageDescriptor trestle__step__descriptor =
   "Trestle__Step",
   "trestle",
   sizeof(Trestle__Step),
-  6,
+  7,
   trestle__step__field_descriptors,
   trestle__step__field_indices_by_name,
-  1,  trestle__step__number_ranges,
+  2,  trestle__step__number_ranges,
   (ProtobufCMessageInit) trestle__step__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -4743,7 +5197,7 @@ const ProtobufCMessageDescriptor trestle__status_request__descriptor =
   (ProtobufCMessageInit) trestle__status_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__health_request__field_descriptors[1] =
+static const ProtobufCFieldDescriptor trestle__health_request__field_descriptors[2] =
 {
   {
     "request",
@@ -4757,14 +5211,28 @@ static const ProtobufCFieldDescriptor trestle__health_request__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "runs_self_test",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__HealthRequest, runs_self_test),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__health_request__field_indices_by_name[] = {
   0,   /* field[0] = request */
+  1,   /* field[1] = runs_self_test */
 };
-static const ProtobufCIntRange trestle__health_request__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__health_request__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 20, 1 },
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor trestle__health_request__descriptor =
 {
@@ -4774,10 +5242,10 @@ const ProtobufCMessageDescriptor trestle__health_request__descriptor =
   "Trestle__HealthRequest",
   "trestle",
   sizeof(Trestle__HealthRequest),
-  1,
+  2,
   trestle__health_request__field_descriptors,
   trestle__health_request__field_indices_by_name,
-  1,  trestle__health_request__number_ranges,
+  2,  trestle__health_request__number_ranges,
   (ProtobufCMessageInit) trestle__health_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -5448,7 +5916,7 @@ const ProtobufCMessageDescriptor trestle__request_failed__descriptor =
   (ProtobufCMessageInit) trestle__request_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[16] =
+static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[20] =
 {
   {
     "name",
@@ -5642,8 +6110,58 @@ static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "bubble",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, bubble),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "queued",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, queued),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "available_bytes",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, available_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "temperature",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, temperature),
+    &trestle__temperature__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__worker_status__field_indices_by_name[] = {
+  18,   /* field[18] = available_bytes */
+  16,   /* field[16] = bubble */
   9,   /* field[9] = busy */
   15,   /* field[15] = busy_microseconds */
   14,   /* field[14] = detail */
@@ -5656,15 +6174,18 @@ static const unsigned trestle__worker_status__field_indices_by_name[] = {
   13,   /* field[13] = load_fraction */
   0,   /* field[0] = name */
   1,   /* field[1] = pid */
+  17,   /* field[17] = queued */
   7,   /* field[7] = resident_bytes */
   6,   /* field[6] = state */
   10,   /* field[10] = step_milliseconds */
+  19,   /* field[19] = temperature */
   12,   /* field[12] = threads */
 };
-static const ProtobufCIntRange trestle__worker_status__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__worker_status__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 20, 16 },
+  { 0, 20 }
 };
 const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
 {
@@ -5674,14 +6195,91 @@ const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
   "Trestle__WorkerStatus",
   "trestle",
   sizeof(Trestle__WorkerStatus),
-  16,
+  20,
   trestle__worker_status__field_descriptors,
   trestle__worker_status__field_indices_by_name,
-  1,  trestle__worker_status__number_ranges,
+  2,  trestle__worker_status__number_ranges,
   (ProtobufCMessageInit) trestle__worker_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[11] =
+static const ProtobufCFieldDescriptor trestle__latency_summary__field_descriptors[4] =
+{
+  {
+    "count",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__LatencySummary, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "p50_microseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__LatencySummary, p50_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "p90_microseconds",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__LatencySummary, p90_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "p99_microseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__LatencySummary, p99_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__latency_summary__field_indices_by_name[] = {
+  0,   /* field[0] = count */
+  1,   /* field[1] = p50_microseconds */
+  2,   /* field[2] = p90_microseconds */
+  3,   /* field[3] = p99_microseconds */
+};
+static const ProtobufCIntRange trestle__latency_summary__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__latency_summary__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.LatencySummary",
+  "LatencySummary",
+  "Trestle__LatencySummary",
+  "trestle",
+  sizeof(Trestle__LatencySummary),
+  4,
+  trestle__latency_summary__field_descriptors,
+  trestle__latency_summary__field_indices_by_name,
+  1,  trestle__latency_summary__number_ranges,
+  (ProtobufCMessageInit) trestle__latency_summary__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[15] =
 {
   {
     "request",
@@ -5815,10 +6413,62 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[1
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "first_token",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, first_token),
+    &trestle__latency_summary__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "inter_token",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, inter_token),
+    &trestle__latency_summary__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kv_positions",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, kv_positions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kv_capacity_positions",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, kv_capacity_positions),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__status_reply__field_indices_by_name[] = {
   2,   /* field[2] = epoch */
   3,   /* field[3] = fingerprint */
+  11,   /* field[11] = first_token */
+  12,   /* field[12] = inter_token */
+  14,   /* field[14] = kv_capacity_positions */
+  13,   /* field[13] = kv_positions */
   1,   /* field[1] = model */
   9,   /* field[9] = protocol_errors */
   6,   /* field[6] = queued */
@@ -5829,10 +6479,11 @@ static const unsigned trestle__status_reply__field_indices_by_name[] = {
   8,   /* field[8] = uptime_milliseconds */
   10,   /* field[10] = workers */
 };
-static const ProtobufCIntRange trestle__status_reply__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__status_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 20, 11 },
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
 {
@@ -5842,14 +6493,14 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   "Trestle__StatusReply",
   "trestle",
   sizeof(Trestle__StatusReply),
-  11,
+  15,
   trestle__status_reply__field_descriptors,
   trestle__status_reply__field_indices_by_name,
-  1,  trestle__status_reply__number_ranges,
+  2,  trestle__status_reply__number_ranges,
   (ProtobufCMessageInit) trestle__status_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__worker_health__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__worker_health__field_descriptors[9] =
 {
   {
     "name",
@@ -5911,18 +6562,71 @@ static const ProtobufCFieldDescriptor trestle__worker_health__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "resident_bytes",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerHealth, resident_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "available_bytes",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerHealth, available_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "temperature",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerHealth, temperature),
+    &trestle__temperature__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "self_test",
+    23,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerHealth, self_test),
+    &trestle__self_test_report__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__worker_health__field_indices_by_name[] = {
+  6,   /* field[6] = available_bytes */
   4,   /* field[4] = detail */
   3,   /* field[3] = heartbeat_age_milliseconds */
   0,   /* field[0] = name */
   1,   /* field[1] = pid */
+  5,   /* field[5] = resident_bytes */
+  8,   /* field[8] = self_test */
   2,   /* field[2] = state */
+  7,   /* field[7] = temperature */
 };
-static const ProtobufCIntRange trestle__worker_health__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__worker_health__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 20, 5 },
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor trestle__worker_health__descriptor =
 {
@@ -5932,10 +6636,10 @@ const ProtobufCMessageDescriptor trestle__worker_health__descriptor =
   "Trestle__WorkerHealth",
   "trestle",
   sizeof(Trestle__WorkerHealth),
-  5,
+  9,
   trestle__worker_health__field_descriptors,
   trestle__worker_health__field_indices_by_name,
-  1,  trestle__worker_health__number_ranges,
+  2,  trestle__worker_health__number_ranges,
   (ProtobufCMessageInit) trestle__worker_health__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -39,6 +39,8 @@ package enum CoordinatorAction: Sendable {
   /// Connect the data plane to the first stage, in place of any connection before.
   case connectFirstStage(endpoint: String, key: PublicKey?)
   case sendStep(Step)
+  /// A micro-batch has come back; said where `tracesSteps` asks for it.
+  case stepTraced(StepTrace)
   /// End a supervised worker's process; an unsupervised one is just forgotten.
   case kill(worker: String)
   /// Let a supervised worker end without starting it again.
@@ -197,8 +199,12 @@ package struct CoordinatorMachine {
   var slotsToClear: [Int] = []
   /// By the step's sequence number.
   var inFlight: [UInt64: MicroBatch] = [:]
-  /// How long each stage has computed in this epoch, as the steps tell.
-  var stageClocks: [StageClock]
+  var metrics: Metrics
+  var selfTests = SelfTests()
+  /// Whether `stepTraced` is said of every micro-batch.
+  package var tracesSteps = false
+  /// `Host.bootID` of the coordinator's own machine; empty if not known.
+  package var machineID = ""
   /// Epochs since a step last came back.
   var fruitlessEpochs = 0
   static let maxFruitlessEpochs = 8
@@ -206,8 +212,6 @@ package struct CoordinatorMachine {
   var hasServed = false
   var nextSequence: UInt64 = 1
   var nextSession: UInt64 = 1
-  /// Tokens generated or evaluated.
-  var tokensServed = RecentSum()
   var protocolErrors: UInt64 = 0
   let began: ContinuousClock.Instant
   var now: ContinuousClock.Instant
@@ -226,14 +230,14 @@ package struct CoordinatorMachine {
     began = now
     gatheringSince = now
     lastTick = now
-    stageClocks = Array(repeating: StageClock(), count: plan.count)
+    metrics = Metrics(stageCount: plan.count, at: now)
     slots = SlotTable(count: limits.slots, rule: PrefixRule(model.config, limits))
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 
   /// Begins an epoch's own accounts.
   mutating func beginEpoch() {
-    stageClocks = Array(repeating: StageClock(), count: plan.count)
+    metrics.beginEpoch(stageCount: plan.count, at: now)
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 
@@ -263,6 +267,7 @@ package struct CoordinatorMachine {
     }
     dispatch()
     moveIfDrained()
+    metrics.activity.set(isActive: !inFlight.isEmpty, at: now)
     defer { actions = [] }
     return actions
   }
@@ -301,10 +306,10 @@ package struct CoordinatorMachine {
     case .rebalance(let rebalance): self.rebalance(rebalance, peer)
     case .drain(let drain): self.drain(drain, peer)
     case .statusRequest(let request): send(.statusReply(status(request.request)), to: peer)
-    case .healthRequest(let request): send(.healthReply(health(request.request)), to: peer)
+    case .healthRequest(let request): answerHealth(request, peer)
     case .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted, .delta,
       .finished, .evaluated, .requestFailed, .statusReply, .healthReply, .move, .commit, .abandon,
-      .kvRows, .rebalanced:
+      .kvRows, .rebalanced, .selfTest:
       dropOutOfPlace(message, peer)
     }
   }

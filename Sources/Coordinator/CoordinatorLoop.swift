@@ -18,6 +18,7 @@ package final class CoordinatorLoop {
   private var firstStage: Socket?
   private let supervisor: Supervisor?
   private let logger: Logger
+  private let trace: TraceFile?
   private let onProgress: (Double) -> Void
   private let onReady: () -> Void
   private var failure: CoordinatorError?
@@ -34,6 +35,7 @@ package final class CoordinatorLoop {
   ///   - security: Who may connect there, and how workers elsewhere are reached.
   ///   - supervisor: The workers to start here; nil if they are started elsewhere.
   ///   - logger: Where to log.
+  ///   - trace: Where to write a timeline; nil for none.
   ///   - onProgress: Called with the fraction of the weights prepared, while workers load.
   ///   - onReady: Called when prompts are accepted for the first time.
   /// - Throws: `WireError` if the endpoint is taken or cannot be bound, `CoordinatorError` if a
@@ -44,12 +46,16 @@ package final class CoordinatorLoop {
     security: Security = .localOnly,
     supervisor: Supervisor?,
     logger: Logger,
+    trace: TraceFile?,
     onProgress: @escaping (Double) -> Void,
     onReady: @escaping () -> Void
   ) throws {
     self.machine = machine
     self.supervisor = supervisor
     self.logger = logger
+    self.trace = trace
+    self.machine.tracesSteps = trace != nil
+    self.machine.machineID = Host.bootID
     self.onProgress = onProgress
     self.onReady = onReady
     claim = try EndpointClaim(endpoint)
@@ -110,6 +116,7 @@ package final class CoordinatorLoop {
         if let consequence = perform(action) { events.append(consequence) }
       }
     }
+    trace?.add(phase: machine.phase.rawValue, at: .now)
   }
 
   /// Does what the machine says, and returns what came of it where that matters.
@@ -122,6 +129,7 @@ package final class CoordinatorLoop {
     case .sendStep(let step):
       let outcome = try? firstStage?.send(.step(step))
       return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
+    case .stepTraced(let step): trace?.add(step)
     case .kill(let worker): supervisor?.kill(worker)
     case .release(let worker): supervisor?.release(worker)
     case .note(let note): log(note)
@@ -155,6 +163,7 @@ package final class CoordinatorLoop {
   }
 
   private func log(_ note: CoordinatorNote) {
+    trace?.add(note, at: .now)
     logger.log(
       level: note.isWarning ? .warning : .info,
       "\(note.message)",
@@ -162,8 +171,15 @@ package final class CoordinatorLoop {
     )
   }
 
+  private func endTrace() {
+    guard let trace else { return }
+    trace.close()
+    if let failure = trace.failure { logger.warning("\(failure)") }
+  }
+
   private func shutDown() {
     handle(.stop)
+    endTrace()
     supervisor?.stopAll(grace: Self.grace)
     firstStage?.close()
     front.close()

@@ -113,7 +113,7 @@ extension CoordinatorMachine {
   private func chosenSplit(_ names: [String]) -> Result<[Int], CoordinatorError> {
     let cost = model.cost
     var rates: [String: Double] = [:]  // bytes a second
-    for (place, clock) in zip(plan, stageClocks) where clock.decodeSeconds > 0 {
+    for (place, clock) in zip(plan, metrics.stages) where clock.decodeSeconds > 0 {
       let isLast = place.layers.upperBound == cost.layers.count
       let bytes = cost.layers[place.layers].reduce(isLast ? cost.head : 0, +)
       rates[place.name] = bytes / clock.decodeSeconds

@@ -30,6 +30,7 @@ extension CoordinatorMachine {
       if hasServed, now - gatheringSince > limits.patience { placeAnew() }
     }
     slotsToClear += slots.forget(unusedSince: now - SlotTable.keptFor)
+    answerSelfTests()
   }
 
   /// Begins a new epoch if steps are under way and nobody works on them: a message was lost.

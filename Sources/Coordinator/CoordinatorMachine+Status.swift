@@ -22,6 +22,9 @@ extension CoordinatorMachine {
       let percent = Int((heartbeat?.loadFraction ?? 0) * 100)
       return (.loading, phase == .gathering ? "waiting for other workers" : "\(percent) %")
     }
+    if let complaint = complaint(about: worker, metrics.meter(of: plan.firstIndex(of: place))) {
+      return (.degraded, complaint)
+    }
     if let rejected = heartbeat?.rejectedMessages, rejected > 0 {
       return (.ready, "\(rejected) malformed messages refused")
     }
@@ -53,46 +56,64 @@ extension CoordinatorMachine {
       state: serviceState,
       sessions: sessions.count - queue.count,
       queued: queue.count,
-      tokensPerSecond: tokensServed.perSecond(at: now),
+      tokensPerSecond: metrics.tokensServed.perSecond(at: now),
       uptimeMilliseconds: UInt64(milliseconds(since: began)),
       protocolErrors: protocolErrors,
-      workers: zip(plan + standby, stageClocks + standby.map { _ in StageClock() }).map {
-        place,
-        clock in
-        let worker = workers[place.name]
-        let (state, detail) = state(of: place)
-        return WorkerStatus(
-          name: place.name,
-          pid: worker?.hello.pid ?? 0,
-          device: place.device,
-          isEmulated: worker?.hello.isEmulated ?? false,
-          firstLayer: place.layers.lowerBound,
-          endLayer: place.layers.upperBound,
-          state: state,
-          residentBytes: worker?.heartbeat?.residentBytes ?? 0,
-          kvBytes: worker?.heartbeat?.kvBytes ?? 0,
-          busy: clock.busyShare(at: now),
-          busyMicroseconds: UInt64(clock.total / .microseconds(1)),
-          stepMilliseconds: clock.lastStep / .milliseconds(1),
-          heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
-          threads: worker?.hello.threads ?? 0,
-          loadFraction: worker?.heartbeat?.loadFraction ?? 0,
-          detail: detail
-        )
-      }
+      workers: (plan + standby).enumerated().map { status(of: $1, metrics.meter(of: $0)) },
+      firstToken: metrics.firstTokenLatency(at: now),
+      interToken: metrics.interTokenLatency(at: now),
+      kvPositions: UInt64(turns.compactMap { sessions[$0]?.submitted }.reduce(0, +)),
+      kvCapacityPositions: UInt64(limits.slots * limits.contextTokens)
     )
   }
 
-  func health(_ request: UInt64) -> HealthReply {
+  private func status(of place: PlannedWorker, _ meter: StageMeter?) -> WorkerStatus {
+    let worker = workers[place.name]
+    let (state, detail) = state(of: place)
+    return WorkerStatus(
+      name: place.name,
+      pid: worker?.hello.pid ?? 0,
+      device: place.device,
+      isEmulated: worker?.hello.isEmulated ?? false,
+      firstLayer: place.layers.lowerBound,
+      endLayer: place.layers.upperBound,
+      state: state,
+      residentBytes: worker?.heartbeat?.residentBytes ?? 0,
+      kvBytes: worker?.heartbeat?.kvBytes ?? 0,
+      busy: meter?.busyShare(at: now) ?? 0,
+      busyMicroseconds: UInt64((meter?.total ?? .zero) / .microseconds(1)),
+      stepMilliseconds: (meter?.lastStep ?? .zero) / .milliseconds(1),
+      heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
+      threads: worker?.hello.threads ?? 0,
+      loadFraction: worker?.heartbeat?.loadFraction ?? 0,
+      detail: detail,
+      bubble: meter.map { metrics.bubbleShare(of: $0, at: now) } ?? 0,
+      queued: meter?.queueDepth(at: now) ?? 0,
+      availableBytes: worker?.heartbeat?.availableBytes ?? 0,
+      temperature: worker?.heartbeat?.temperature
+    )
+  }
+
+  /// Returns how each worker is; those of `unwell` that are ready are degraded for the given reason.
+  func health(
+    _ request: UInt64,
+    unwell: Set<String> = [],
+    reason: String = ""
+  ) -> HealthReply {
     let workers = (plan + standby).map { place in
-      let (state, detail) = state(of: place)
+      var (state, detail) = state(of: place)
+      if state == .ready, unwell.contains(place.name) { (state, detail) = (.degraded, reason) }
       let worker = self.workers[place.name]
       return WorkerHealth(
         name: place.name,
         pid: worker?.hello.pid ?? 0,
         state: state,
         heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
-        detail: detail
+        detail: detail,
+        residentBytes: worker?.heartbeat?.residentBytes ?? 0,
+        availableBytes: worker?.heartbeat?.availableBytes ?? 0,
+        temperature: worker?.heartbeat?.temperature,
+        selfTest: worker?.heartbeat?.selfTest
       )
     }
     return HealthReply(

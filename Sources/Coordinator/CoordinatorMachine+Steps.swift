@@ -102,14 +102,7 @@ extension CoordinatorMachine {
     }
     inFlight[done.sequence] = nil
     fruitlessEpochs = 0
-    let rowCount = batch.parts.reduce(0) { $0 + $1.positions.count }
-    for (stage, time) in zip(stageClocks.indices, done.stageMicroseconds) {
-      stageClocks[stage].add(
-        .microseconds(Int64(clamping: time)),
-        isDecode: rowCount == batch.parts.count,
-        at: now
-      )
-    }
+    measure(done, batch)
     var results: [Int: [RowResult]] = [:]  // by slot
     for result in done.results { results[result.slot, default: []].append(result) }
     for part in batch.parts {
@@ -213,7 +206,7 @@ extension CoordinatorMachine {
     guard var session = sessions[id],
       case .generate(_, let maxTokens, let ignoresEndOfTurn) = session.goal
     else { return }
-    tokensServed.add(1, at: now)
+    metrics.generated(session.timing, at: now)
     session.completed = session.tokens.count
     if session.timing.firstToken == nil { session.timing.firstToken = now }
     session.timing.lastToken = now
@@ -255,7 +248,7 @@ extension CoordinatorMachine {
     var session = session
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     session.completed = fresh.upperBound
-    tokensServed.add(Double(fresh.count), at: now)
+    metrics.tokensServed.add(Double(fresh.count), at: now)
     let isLast = session.completed == session.tokens.count
     sessions[session.id] = session
     send(

@@ -13,6 +13,7 @@ struct WorkerRecord: Sendable {
   var lastProgress: ContinuousClock.Instant
   /// Messages that no honest worker sends.
   var nonsense = 0
+  var clock = WorkerClock()
 }
 
 extension CoordinatorMachine {
@@ -198,6 +199,7 @@ extension CoordinatorMachine {
     }
     worker.heartbeat = heartbeat
     workers[name] = worker
+    learn(from: heartbeat, name)
     send(.heartbeatAck(HeartbeatAck()), to: peer)
     guard phase == .preparing else { return }
     let fractions = plan.map { workers[$0.name]?.heartbeat?.loadFraction ?? 0 }

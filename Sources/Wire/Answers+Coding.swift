@@ -245,6 +245,10 @@ extension WorkerStatus {
     )
     unsafe c.pointee.load_fraction = packer.finite(loadFraction, "WorkerStatus.loadFraction")
     unsafe c.pointee.detail = packer.prose(detail)
+    unsafe c.pointee.bubble = packer.finite(bubble, "WorkerStatus.bubble")
+    unsafe c.pointee.queued = packer.finite(queued, "WorkerStatus.queued")
+    unsafe c.pointee.available_bytes = availableBytes
+    unsafe c.pointee.temperature = temperature?.packed(packer)
     return unsafe c
   }
 
@@ -270,7 +274,11 @@ extension WorkerStatus {
       ),
       threads: Unpack.integer(c.threads, "WorkerStatus.threads", limit: Limits.threads),
       loadFraction: Unpack.finite(c.load_fraction, "WorkerStatus.loadFraction"),
-      detail: Unpack.text(c.detail, "WorkerStatus.detail", limit: Limits.proseBytes)
+      detail: Unpack.text(c.detail, "WorkerStatus.detail", limit: Limits.proseBytes),
+      bubble: Unpack.finite(c.bubble, "WorkerStatus.bubble"),
+      queued: Unpack.finite(c.queued, "WorkerStatus.queued"),
+      availableBytes: c.available_bytes,
+      temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:))
     )
   }
 }
@@ -300,6 +308,10 @@ extension StatusReply {
       "StatusReply.workers",
       limit: Limits.workers
     ) { unsafe $0.packed(packer) }
+    unsafe c.pointee.first_token = firstToken.packed(packer)
+    unsafe c.pointee.inter_token = interToken.packed(packer)
+    unsafe c.pointee.kv_positions = kvPositions
+    unsafe c.pointee.kv_capacity_positions = kvCapacityPositions
     return unsafe c
   }
 
@@ -322,7 +334,15 @@ extension StatusReply {
         "StatusReply.workers",
         limit: Limits.workers,
         WorkerStatus.init(unpacking:)
-      )
+      ),
+      firstToken: LatencySummary(
+        unpacking: Unpack.required(c.first_token, "StatusReply.firstToken")
+      ),
+      interToken: LatencySummary(
+        unpacking: Unpack.required(c.inter_token, "StatusReply.interToken")
+      ),
+      kvPositions: c.kv_positions,
+      kvCapacityPositions: c.kv_capacity_positions
     )
   }
 }
@@ -339,6 +359,10 @@ extension WorkerHealth {
       limit: Limits.milliseconds
     )
     unsafe c.pointee.detail = packer.prose(detail)
+    unsafe c.pointee.resident_bytes = residentBytes
+    unsafe c.pointee.available_bytes = availableBytes
+    unsafe c.pointee.temperature = temperature?.packed(packer)
+    unsafe c.pointee.self_test = selfTest?.packed(packer)
     return unsafe c
   }
 
@@ -353,7 +377,11 @@ extension WorkerHealth {
         "WorkerHealth.heartbeatAgeMilliseconds",
         limit: Limits.milliseconds
       ),
-      detail: Unpack.text(c.detail, "WorkerHealth.detail", limit: Limits.proseBytes)
+      detail: Unpack.text(c.detail, "WorkerHealth.detail", limit: Limits.proseBytes),
+      residentBytes: c.resident_bytes,
+      availableBytes: c.available_bytes,
+      temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
+      selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:))
     )
   }
 }

@@ -128,13 +128,15 @@ extension HealthRequest {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__HealthRequest> {
     let c = unsafe packer.make(trestle__health_request__init)
     unsafe c.pointee.request = request
+    unsafe c.pointee.runs_self_test = runsSelfTest ? 1 : 0
     return unsafe c
   }
 
   init(unpacking c: Trestle__HealthRequest) throws(WireError) {
     try unsafe Unpack.known(c.base, "HealthRequest")
     unsafe self.init(
-      request: c.request
+      request: c.request,
+      runsSelfTest: c.runs_self_test != 0
     )
   }
 }

@@ -32,6 +32,7 @@ extension Hello {
     unsafe c.pointee.memory_bytes = memoryBytes
     unsafe c.pointee.results_identity = packer.identity(resultsIdentity)
     unsafe c.pointee.data_key = packer.key(dataKey)
+    unsafe c.pointee.machine = packer.text(machine, "Hello.machine", limit: Limits.nameBytes)
     return unsafe c
   }
 
@@ -55,7 +56,8 @@ extension Hello {
       dataEndpoint: Unpack.text(c.data_endpoint, "Hello.dataEndpoint", limit: Limits.endpointBytes),
       memoryBytes: c.memory_bytes,
       resultsIdentity: Unpack.identity(c.results_identity, "Hello.resultsIdentity"),
-      dataKey: Unpack.key(c.data_key, "Hello.dataKey")
+      dataKey: Unpack.key(c.data_key, "Hello.dataKey"),
+      machine: Unpack.text(c.machine, "Hello.machine", limit: Limits.nameBytes)
     )
   }
 }
@@ -75,6 +77,10 @@ extension Heartbeat {
     unsafe c.pointee.kv_bytes = kvBytes
     unsafe c.pointee.rejected_messages = rejectedMessages
     unsafe c.pointee.detail = packer.prose(detail)
+    unsafe c.pointee.clock_microseconds = clockMicroseconds
+    unsafe c.pointee.available_bytes = availableBytes
+    unsafe c.pointee.temperature = temperature?.packed(packer)
+    unsafe c.pointee.self_test = selfTest?.packed(packer)
     return unsafe c
   }
 
@@ -92,7 +98,11 @@ extension Heartbeat {
       residentBytes: c.resident_bytes,
       kvBytes: c.kv_bytes,
       rejectedMessages: c.rejected_messages,
-      detail: Unpack.text(c.detail, "Heartbeat.detail", limit: Limits.proseBytes)
+      detail: Unpack.text(c.detail, "Heartbeat.detail", limit: Limits.proseBytes),
+      clockMicroseconds: c.clock_microseconds,
+      availableBytes: c.available_bytes,
+      temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
+      selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:))
     )
   }
 }
@@ -171,6 +181,12 @@ extension StepDone {
       "StepDone.stageMicroseconds",
       limit: Limits.stages
     )
+    unsafe (c.pointee.n_stage_began_microseconds, c.pointee.stage_began_microseconds) =
+      packer.numbers(
+        stageBeganMicroseconds,
+        "StepDone.stageBeganMicroseconds",
+        limit: Limits.stages
+      )
     return unsafe c
   }
 
@@ -190,6 +206,12 @@ extension StepDone {
         c.n_stage_microseconds,
         c.stage_microseconds,
         "StepDone.stageMicroseconds",
+        limit: Limits.stages
+      ),
+      stageBeganMicroseconds: Unpack.numbers(
+        c.n_stage_began_microseconds,
+        c.stage_began_microseconds,
+        "StepDone.stageBeganMicroseconds",
         limit: Limits.stages
       )
     )

@@ -189,6 +189,12 @@ extension Step {
     ) {
       unsafe $0.packed(packer)
     }
+    unsafe (c.pointee.n_stage_began_microseconds, c.pointee.stage_began_microseconds) =
+      packer.numbers(
+        stageBeganMicroseconds,
+        "Step.stageBeganMicroseconds",
+        limit: Limits.stages
+      )
     return unsafe c
   }
 
@@ -222,6 +228,12 @@ extension Step {
         c.n_stage_microseconds,
         c.stage_microseconds,
         "Step.stageMicroseconds",
+        limit: Limits.stages
+      ),
+      stageBeganMicroseconds: Unpack.numbers(
+        c.n_stage_began_microseconds,
+        c.stage_began_microseconds,
+        "Step.stageBeganMicroseconds",
         limit: Limits.stages
       )
     )

@@ -30,6 +30,8 @@ extension Message {
       unsafe c.set(TRESTLE__ENVELOPE__BODY_SHUTDOWN, \.shutdown, body.packed(packer))
     case .heartbeatAck(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_HEARTBEAT_ACK, \.heartbeat_ack, body.packed(packer))
+    case .selfTest(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_SELF_TEST, \.self_test, body.packed(packer))
     case .step(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_STEP, \.step, body.packed(packer))
     case .generate(let body):
@@ -111,6 +113,8 @@ extension Message {
       self = try unsafe .heartbeatAck(
         HeartbeatAck(unpacking: Unpack.required(c.heartbeat_ack, "HeartbeatAck"))
       )
+    case TRESTLE__ENVELOPE__BODY_SELF_TEST:
+      self = try unsafe .selfTest(SelfTest(unpacking: Unpack.required(c.self_test, "SelfTest")))
     case TRESTLE__ENVELOPE__BODY_STEP:
       self = try unsafe .step(Step(unpacking: Unpack.required(c.step, "Step")))
     case TRESTLE__ENVELOPE__BODY_GENERATE:

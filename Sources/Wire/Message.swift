@@ -19,6 +19,7 @@ package enum Message: Sendable, Hashable {
   case assign(Assign)
   case shutdown(Shutdown)
   case heartbeatAck(HeartbeatAck)
+  case selfTest(SelfTest)
   case step(Step)
   case generate(Generate)
   case evaluate(Evaluate)
@@ -58,6 +59,7 @@ extension Message {
     case .assign: "Assign"
     case .shutdown: "Shutdown"
     case .heartbeatAck: "HeartbeatAck"
+    case .selfTest: "SelfTest"
     case .step: "Step"
     case .generate: "Generate"
     case .evaluate: "Evaluate"

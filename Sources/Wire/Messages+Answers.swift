@@ -211,6 +211,14 @@ package struct WorkerStatus: Sendable, Hashable {
   package var threads: Int
   package var loadFraction: Double
   package var detail: String
+  /// Share of the last seconds it did not compute while the pipeline had work, 0 to 1.
+  package var bubble: Double
+  /// Micro-batches that waited at the stage, on average over the last seconds.
+  package var queued: Double
+  /// Memory its machine can still give; 0 if not known.
+  package var availableBytes: UInt64
+  /// Of the device; nil if its machine does not tell.
+  package var temperature: Temperature?
 
   package init(
     name: String,
@@ -228,7 +236,11 @@ package struct WorkerStatus: Sendable, Hashable {
     heartbeatAgeMilliseconds: Int,
     threads: Int,
     loadFraction: Double,
-    detail: String
+    detail: String,
+    bubble: Double = 0,
+    queued: Double = 0,
+    availableBytes: UInt64 = 0,
+    temperature: Temperature? = nil
   ) {
     self.name = name
     self.pid = pid
@@ -246,6 +258,10 @@ package struct WorkerStatus: Sendable, Hashable {
     self.threads = threads
     self.loadFraction = loadFraction
     self.detail = detail
+    self.bubble = bubble
+    self.queued = queued
+    self.availableBytes = availableBytes
+    self.temperature = temperature
   }
 }
 
@@ -266,6 +282,14 @@ package struct StatusReply: Sendable, Hashable {
   /// Messages refused since the start.
   package var protocolErrors: UInt64
   package var workers: [WorkerStatus]
+  /// From a request's arrival to its first token.
+  package var firstToken: LatencySummary
+  /// From one token of a session to its next.
+  package var interToken: LatencySummary
+  /// Held by the sessions in each stage's caches.
+  package var kvPositions: UInt64
+  /// That fit.
+  package var kvCapacityPositions: UInt64
 
   package init(
     request: UInt64,
@@ -278,7 +302,11 @@ package struct StatusReply: Sendable, Hashable {
     tokensPerSecond: Double,
     uptimeMilliseconds: UInt64,
     protocolErrors: UInt64,
-    workers: [WorkerStatus]
+    workers: [WorkerStatus],
+    firstToken: LatencySummary = LatencySummary(),
+    interToken: LatencySummary = LatencySummary(),
+    kvPositions: UInt64 = 0,
+    kvCapacityPositions: UInt64 = 0
   ) {
     self.request = request
     self.model = model
@@ -291,6 +319,10 @@ package struct StatusReply: Sendable, Hashable {
     self.uptimeMilliseconds = uptimeMilliseconds
     self.protocolErrors = protocolErrors
     self.workers = workers
+    self.firstToken = firstToken
+    self.interToken = interToken
+    self.kvPositions = kvPositions
+    self.kvCapacityPositions = kvCapacityPositions
   }
 }
 
@@ -301,19 +333,34 @@ package struct WorkerHealth: Sendable, Hashable {
   package var state: HealthState
   package var heartbeatAgeMilliseconds: Int
   package var detail: String
+  package var residentBytes: UInt64
+  /// Memory its machine can still give; 0 if not known.
+  package var availableBytes: UInt64
+  /// Of the device; nil if its machine does not tell.
+  package var temperature: Temperature?
+  /// The last one; nil before the first.
+  package var selfTest: SelfTestReport?
 
   package init(
     name: String,
     pid: Int,
     state: HealthState,
     heartbeatAgeMilliseconds: Int,
-    detail: String
+    detail: String,
+    residentBytes: UInt64 = 0,
+    availableBytes: UInt64 = 0,
+    temperature: Temperature? = nil,
+    selfTest: SelfTestReport? = nil
   ) {
     self.name = name
     self.pid = pid
     self.state = state
     self.heartbeatAgeMilliseconds = heartbeatAgeMilliseconds
     self.detail = detail
+    self.residentBytes = residentBytes
+    self.availableBytes = availableBytes
+    self.temperature = temperature
+    self.selfTest = selfTest
   }
 }
 

@@ -93,9 +93,15 @@ package struct StatusRequest: Sendable, Hashable {
 /// Client → coordinator: answered by HealthReply.
 package struct HealthRequest: Sendable, Hashable {
   package var request: UInt64
+  /// Each worker tests its device first.
+  package var runsSelfTest: Bool
 
-  package init(request: UInt64) {
+  package init(
+    request: UInt64,
+    runsSelfTest: Bool = false
+  ) {
     self.request = request
+    self.runsSelfTest = runsSelfTest
   }
 }
 

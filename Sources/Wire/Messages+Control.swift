@@ -79,6 +79,8 @@ package struct Hello: Sendable, Hashable {
   package var resultsIdentity: PeerID
   /// What the data endpoint answers to; nil for ipc.
   package var dataKey: PublicKey?
+  /// Of one boot of one machine, whose processes share a clock; empty if not known.
+  package var machine: String
 
   package init(
     protocolVersion: UInt32,
@@ -94,7 +96,8 @@ package struct Hello: Sendable, Hashable {
     dataEndpoint: String,
     memoryBytes: UInt64,
     resultsIdentity: PeerID,
-    dataKey: PublicKey? = nil
+    dataKey: PublicKey? = nil,
+    machine: String = ""
   ) {
     self.protocolVersion = protocolVersion
     self.programVersion = programVersion
@@ -110,6 +113,7 @@ package struct Hello: Sendable, Hashable {
     self.memoryBytes = memoryBytes
     self.resultsIdentity = resultsIdentity
     self.dataKey = dataKey
+    self.machine = machine
   }
 }
 
@@ -137,6 +141,14 @@ package struct Heartbeat: Sendable, Hashable {
   package var rejectedMessages: UInt64
   /// For people; empty if there is nothing to say.
   package var detail: String
+  /// When it was sent, by the clock of its machine since it booted.
+  package var clockMicroseconds: UInt64
+  /// Memory its machine can still give; 0 if not known.
+  package var availableBytes: UInt64
+  /// Of the device; nil if its machine does not tell.
+  package var temperature: Temperature?
+  /// The last one; nil before the first.
+  package var selfTest: SelfTestReport?
 
   package init(
     state: WorkerState,
@@ -150,7 +162,11 @@ package struct Heartbeat: Sendable, Hashable {
     residentBytes: UInt64,
     kvBytes: UInt64,
     rejectedMessages: UInt64,
-    detail: String
+    detail: String,
+    clockMicroseconds: UInt64 = 0,
+    availableBytes: UInt64 = 0,
+    temperature: Temperature? = nil,
+    selfTest: SelfTestReport? = nil
   ) {
     self.state = state
     self.epoch = epoch
@@ -164,6 +180,10 @@ package struct Heartbeat: Sendable, Hashable {
     self.kvBytes = kvBytes
     self.rejectedMessages = rejectedMessages
     self.detail = detail
+    self.clockMicroseconds = clockMicroseconds
+    self.availableBytes = availableBytes
+    self.temperature = temperature
+    self.selfTest = selfTest
   }
 }
 
@@ -223,12 +243,21 @@ package struct StepDone: Sendable, Hashable {
   package var results: [RowResult]
   /// How long each stage computed.
   package var stageMicroseconds: [UInt64]
+  /// When each began, by the clock of its machine.
+  package var stageBeganMicroseconds: [UInt64]
 
-  package init(epoch: UInt32, sequence: UInt64, results: [RowResult], stageMicroseconds: [UInt64]) {
+  package init(
+    epoch: UInt32,
+    sequence: UInt64,
+    results: [RowResult],
+    stageMicroseconds: [UInt64],
+    stageBeganMicroseconds: [UInt64] = []
+  ) {
     self.epoch = epoch
     self.sequence = sequence
     self.results = results
     self.stageMicroseconds = stageMicroseconds
+    self.stageBeganMicroseconds = stageBeganMicroseconds
   }
 }
 

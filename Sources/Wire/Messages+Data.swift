@@ -110,6 +110,8 @@ package struct Step: Sendable, Hashable {
   package var rows: [StepRow]
   /// Each stage appends how long it computed.
   package var stageMicroseconds: [UInt64]
+  /// And when it began, by the clock of its machine.
+  package var stageBeganMicroseconds: [UInt64]
 
   package init(
     epoch: UInt32,
@@ -117,7 +119,8 @@ package struct Step: Sendable, Hashable {
     cleared: [Int],
     forks: [Fork] = [],
     rows: [StepRow],
-    stageMicroseconds: [UInt64]
+    stageMicroseconds: [UInt64],
+    stageBeganMicroseconds: [UInt64] = []
   ) {
     self.epoch = epoch
     self.sequence = sequence
@@ -125,5 +128,6 @@ package struct Step: Sendable, Hashable {
     self.forks = forks
     self.rows = rows
     self.stageMicroseconds = stageMicroseconds
+    self.stageBeganMicroseconds = stageBeganMicroseconds
   }
 }

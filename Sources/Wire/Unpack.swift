@@ -33,6 +33,15 @@ enum Unpack {
     return unsafe pointer.pointee
   }
 
+  /// Returns a part that may be absent.
+  static func optional<C, Value>(
+    _ pointer: UnsafeMutablePointer<C>?,
+    _ unpack: (C) throws(WireError) -> Value
+  ) throws(WireError) -> Value? {
+    guard let pointer = unsafe pointer else { return nil }
+    return try unsafe unpack(pointer.pointee)
+  }
+
   static func integer(_ value: UInt32, _ field: String, limit: Int) throws(WireError) -> Int {
     guard value <= limit else {
       throw WireError(.malformed, "\(value) is outside 0...\(limit)", context: field)

@@ -14,6 +14,8 @@ enum ComputeCommand: Sendable {
   case move(Move)
   case commit(epoch: UInt32)
   case abandon(epoch: UInt32)
+  /// Test the device and put the result, with this number, into the counters.
+  case selfTest(run: UInt32)
   case stop
 }
 
@@ -52,6 +54,7 @@ final class ComputeLoop: Sendable {
   private let identity: PeerID
   private let security: Security
   private let logger: Logger
+  private let backend: any Backend
 
   init(
     context: ZeroMQContext,
@@ -60,6 +63,7 @@ final class ComputeLoop: Sendable {
     coordinator: Endpoint,
     identity: PeerID,
     security: Security,
+    backend: any Backend,
     logger: Logger
   ) throws(WireError) {
     commands = try Mailbox()
@@ -70,6 +74,7 @@ final class ComputeLoop: Sendable {
     self.coordinator = coordinator
     self.identity = identity
     self.security = security
+    self.backend = backend
     self.logger = logger
   }
 
@@ -84,6 +89,8 @@ final class ComputeLoop: Sendable {
         identity: identity
       )
       defer { sockets.close() }
+      // Before the worker introduces itself: the first heartbeat tells what came out.
+      testDevice(0)
       reports.post(.listening(sockets.listening))
       try serve(sockets)
     } catch {
@@ -120,6 +127,7 @@ final class ComputeLoop: Sendable {
           stages.abandon(epoch)
           unsent = nil
           sockets.closeExports()
+        case .selfTest(let run): testDevice(run)
         case .stop: return
         }
       }
@@ -166,6 +174,17 @@ final class ComputeLoop: Sendable {
     try sockets.connectNext()
     sockets.closeExports()
     reports.post(.committed(epoch: epoch))
+  }
+
+  private func testDevice(_ run: UInt32) {
+    let report = DeviceTest.run(run, on: backend)
+    counters.withLock { $0.selfTest = report }
+    if !report.failure.isEmpty {
+      logger.warning(
+        "self-test failed",
+        metadata: ["worker": "\(name)", "reason": "\(report.failure)"]
+      )
+    }
   }
 
   private func take(

@@ -71,12 +71,14 @@ package final class Stage {
         epoch: step.epoch,
         sequence: step.sequence,
         results: results,
-        stageMicroseconds: step.stageMicroseconds + [elapsed(since: began, now())]
+        stageMicroseconds: step.stageMicroseconds + [elapsed(since: began, now())],
+        stageBeganMicroseconds: step.stageBeganMicroseconds + [began.microsecondsSinceBoot]
       )
       return .done(done, payloads: chosen.isEmpty ? [] : [chosen])
     }
     var next = step
     next.stageMicroseconds.append(elapsed(since: began, now()))
+    next.stageBeganMicroseconds.append(began.microsecondsSinceBoot)
     return .handOff(next, payloads: outputs)
   }
 

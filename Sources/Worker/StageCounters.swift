@@ -1,6 +1,6 @@
 // What a stage's compute thread has done, for the heartbeats that another thread sends.
 
-internal import Wire
+package import Wire
 
 /// Counts of one worker process, readable from any thread.
 package struct StageCounters: Sendable {
@@ -13,6 +13,8 @@ package struct StageCounters: Sendable {
   package var kvBytes: UInt64 = 0
   /// Messages refused as malformed or out of place.
   package var rejectedMessages: UInt64 = 0
+  /// What the last self-test found; nil before the first.
+  package var selfTest: SelfTestReport?
 
   package init() {}
 }

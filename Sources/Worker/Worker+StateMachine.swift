@@ -6,8 +6,9 @@ package import Wire
 /// What happens to a worker.
 package enum WorkerEvent: Sendable {
   case message(Message)
-  /// Time passed; with what the compute thread has counted and the process's resident bytes.
-  case tick(StageCounters, residentBytes: UInt64)
+  /// Time passed; with what the compute thread has counted, the process's resident bytes, and how the
+  /// machine is.
+  case tick(StageCounters, residentBytes: UInt64, vitals: Vitals = Vitals())
   /// Some of the weights are prepared.
   case loadProgress(epoch: UInt32, fraction: Double)
   /// The stage is in place and takes steps.
@@ -33,6 +34,8 @@ package enum WorkerAction: Sendable {
   case commit(epoch: UInt32)
   /// Let go of the epoch.
   case abandon(epoch: UInt32)
+  /// Test the device between two steps; the counters will hold the result with this number.
+  case selfTest(run: UInt32)
   /// End the process: in good order, or with a reason.
   case exit(WorkerError?)
 }
@@ -63,6 +66,8 @@ package struct WorkerMachine {
   private var preparedEpoch: UInt32?
   private var runningEpoch: UInt32?
   private var loadFraction = 0.0
+  /// The number of the self-test last told.
+  private var lastSelfTest: UInt32?
   private var actions: [WorkerAction] = []
 
   /// Begins with a hello; `actions` holds it.
@@ -88,7 +93,8 @@ package struct WorkerMachine {
     guard phase != .ended else { return [] }
     switch event {
     case .message(let message): receive(message, now)
-    case .tick(let counters, let residentBytes): tick(counters, residentBytes, now)
+    case .tick(let counters, let residentBytes, let vitals):
+      tick(counters, residentBytes, vitals, now)
     case .loadProgress(let epoch, let fraction):
       if epoch == assigned?.epoch { loadFraction = fraction }
     case .prepared(let epoch):
@@ -141,6 +147,7 @@ package struct WorkerMachine {
     case .move(let move): actions.append(.move(move))
     case .commit(let commit): actions.append(.commit(epoch: commit.epoch))
     case .abandon(let abandon): actions.append(.abandon(epoch: abandon.epoch))
+    case .selfTest(let test): actions.append(.selfTest(run: test.run))
     case .shutdown: exit(nil)
     default: break  // Heartbeat answers; anything else is not for a worker's control socket.
     }
@@ -149,8 +156,13 @@ package struct WorkerMachine {
   private mutating func tick(
     _ counters: StageCounters,
     _ residentBytes: UInt64,
+    _ vitals: Vitals,
     _ now: ContinuousClock.Instant
   ) {
+    if counters.selfTest?.run != lastSelfTest {
+      lastSelfTest = counters.selfTest?.run
+      hasNews = true
+    }
     switch phase {
     case .greeting(let since, let lastHello):
       if now - since > Self.patience {
@@ -170,7 +182,7 @@ package struct WorkerMachine {
       } else if hasNews || now - lastHeartbeat >= heartbeatInterval {
         lastHeartbeat = now
         hasNews = false
-        actions.append(.send(.heartbeat(heartbeat(counters, residentBytes, now))))
+        actions.append(.send(.heartbeat(heartbeat(counters, residentBytes, vitals, now))))
       }
     case .ended: break
     }
@@ -179,6 +191,7 @@ package struct WorkerMachine {
   private func heartbeat(
     _ counters: StageCounters,
     _ residentBytes: UInt64,
+    _ vitals: Vitals,
     _ now: ContinuousClock.Instant
   ) -> Heartbeat {
     // While a stage is prepared beside the one that runs, the worker is as ready as before.
@@ -201,7 +214,11 @@ package struct WorkerMachine {
       residentBytes: residentBytes,
       kvBytes: counters.kvBytes,
       rejectedMessages: counters.rejectedMessages,
-      detail: ""
+      detail: "",
+      clockMicroseconds: now.microsecondsSinceBoot,
+      availableBytes: vitals.availableBytes,
+      temperature: vitals.temperature,
+      selfTest: counters.selfTest
     )
   }
 }

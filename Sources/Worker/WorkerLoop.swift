@@ -60,6 +60,7 @@ package final class WorkerLoop {
   private let resultsIdentity: PeerID
   private let authenticator: Authenticator?
   private let loads: Mailbox<WorkerEvent>
+  private let vitals: VitalsReader
   private var computeThread: Thread?
   /// One an assignment; an earlier one may still run when the next begins.
   private var loaders: [Thread] = []
@@ -89,11 +90,13 @@ package final class WorkerLoop {
       coordinator: options.coordinator,
       identity: resultsIdentity,
       security: security,
+      backend: backend,
       logger: logger
     )
     self.compute = compute
     authenticator = try security.authenticator(context) { compute.refused($0) }
     loads = try Mailbox()
+    vitals = VitalsReader(device: backend.device)
   }
 
   /// Serves until the coordinator ends, or `stop` is readable.
@@ -129,7 +132,8 @@ package final class WorkerLoop {
       dataEndpoint: dataEndpoint.description,
       memoryBytes: ProcessMemory.total,
       resultsIdentity: resultsIdentity,
-      dataKey: options.security.publicKey(at: dataEndpoint)
+      dataKey: options.security.publicKey(at: dataEndpoint),
+      machine: Host.bootID
     )
   }
 
@@ -187,7 +191,11 @@ package final class WorkerLoop {
     }
     events += loads.takeAll()
     events.append(
-      .tick(compute.counters.withLock { $0 }, residentBytes: ProcessMemory.resident)
+      .tick(
+        compute.counters.withLock { $0 },
+        residentBytes: ProcessMemory.resident,
+        vitals: vitals.read(at: .now)
+      )
     )
     return events
   }
@@ -201,6 +209,7 @@ package final class WorkerLoop {
       case .move(let move): compute.commands.post(.move(move))
       case .commit(let epoch): compute.commands.post(.commit(epoch: epoch))
       case .abandon(let epoch): compute.commands.post(.abandon(epoch: epoch))
+      case .selfTest(let run): compute.commands.post(.selfTest(run: run))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
       }
     }

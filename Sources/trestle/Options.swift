@@ -121,6 +121,14 @@ struct PipelineOptions: ParsableArguments {
 
   @OptionGroup var cache: CacheOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "Write a timeline of every stage, for ui.perfetto.dev or chrome://tracing.",
+      valueName: "file"
+    )
+  )
+  var trace: String?
+
   @Flag(
     help:
       "Run a prompt's tokens through the layers that need only the last; to see what skipping is worth."

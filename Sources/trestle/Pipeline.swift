@@ -19,6 +19,7 @@ struct Pipeline {
   private let passesAllLayers: Bool
   /// Why the layers are placed as they are; nil where there was nothing to plan.
   private let placementReason: String?
+  private let tracePath: String?
 
   /// Opens the model and resolves the options against it.
   ///
@@ -27,6 +28,7 @@ struct Pipeline {
     checkpoint = try Checkpoint.open(path)
     cacheType = options.cache.type
     passesAllLayers = options.allLayers
+    tracePath = options.trace
     let choice = try PlacementChoice(checkpoint, options, measures: workersAreHere)
     workers = choice.workers
     placement = choice.placement
@@ -53,6 +55,9 @@ struct Pipeline {
       now: .now
     )
   }
+
+  /// Makes the file that `--trace` names; nil if it names none.
+  func openTrace() throws -> TraceFile? { try tracePath.map { try TraceFile(path: $0) } }
 
   /// Returns the commands that start the workers as children of this process.
   ///
@@ -101,6 +106,7 @@ struct Pipeline {
       security: security.security,
       supervisor: supervisor,
       logger: logger,
+      trace: openTrace(),
       onProgress: onProgress,
       onReady: onReady
     )

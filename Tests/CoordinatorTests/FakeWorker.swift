@@ -89,6 +89,8 @@ final class FakeWorker {
   private var prepared: Holding?
   /// The assignment it has prepared last, in place or not.
   var lastPrepared: Assign? { (prepared ?? running)?.assign }
+  /// When it says that its steps begin, by its own clock; nil if it does not say.
+  var beganMicroseconds: UInt64?
   /// Why the next step fails; nil if it does not.
   var nextFailure: FailureCode?
 
@@ -203,6 +205,7 @@ final class FakeWorker {
     if let reason = advance(step, running.assign) { return fail(step, .step, reason) }
     var next = step
     next.stageMicroseconds.append(UInt64(10 + running.assign.stage))
+    if let beganMicroseconds { next.stageBeganMicroseconds.append(beganMicroseconds) }
     guard running.assign.stage == running.assign.stageCount - 1 else {
       return .handOff(next, to: running.assign.nextEndpoint)
     }
@@ -211,7 +214,8 @@ final class FakeWorker {
       epoch: step.epoch,
       sequence: step.sequence,
       results: results,
-      stageMicroseconds: next.stageMicroseconds
+      stageMicroseconds: next.stageMicroseconds,
+      stageBeganMicroseconds: next.stageBeganMicroseconds
     )
     return .done(done, logits.isEmpty ? [] : [logits])
   }

@@ -54,6 +54,7 @@ final class Harness {
   private(set) var progress: [Double] = []
   private(set) var sentSteps: [Step] = []
   private(set) var connected: [String] = []
+  private(set) var tracedSteps: [StepTrace] = []
   private(set) var sentToPeers: [PeerID: [Message]] = [:]
   /// Results that have come in, for a test to send once more.
   private(set) var arrivedResults: [(message: Message, payloads: [[Float]])] = []
@@ -100,6 +101,7 @@ final class Harness {
       sentSteps.append(step)
       steps[firstStage ?? "nowhere", default: []].append(step)
     case .release: break
+    case .stepTraced(let step): tracedSteps.append(step)
     case .kill(let name):
       killed.append(name)
       workers.removeAll { $0.place == name }

@@ -94,6 +94,7 @@ extension MessageMaker {
       .move(move()),
       .commit(Commit(epoch: number(0 ... .max))),
       .abandon(Abandon(epoch: number(0 ... .max))),
+      .selfTest(selfTest()),
       .step(step()),
       .kvRows(kvRows()),
       .generate(generate()),
@@ -131,7 +132,8 @@ extension MessageMaker {
       dataEndpoint: text(Limits.endpointBytes),
       memoryBytes: number(0 ... .max),
       resultsIdentity: identity(),
-      dataKey: coin() ? key() : nil
+      dataKey: coin() ? key() : nil,
+      machine: text(Limits.nameBytes)
     )
   }
 
@@ -210,7 +212,11 @@ extension MessageMaker {
       residentBytes: number(0 ... .max),
       kvBytes: number(0 ... .max),
       rejectedMessages: number(0 ... .max),
-      detail: text(Limits.proseBytes)
+      detail: text(Limits.proseBytes),
+      clockMicroseconds: number(0 ... .max),
+      availableBytes: number(0 ... .max),
+      temperature: temperature(),
+      selfTest: selfTestReport()
     )
   }
 
@@ -240,7 +246,8 @@ extension MessageMaker {
       epoch: number(0 ... .max),
       sequence: number(0 ... .max),
       results: list { $0.rowResult() },
-      stageMicroseconds: list { $0.number(0 ... .max) }
+      stageMicroseconds: list { $0.number(0 ... .max) },
+      stageBeganMicroseconds: list { $0.number(0 ... .max) }
     )
   }
 
@@ -329,7 +336,8 @@ extension MessageMaker {
         )
       },
       rows: list { $0.stepRow() },
-      stageMicroseconds: list { $0.number(0 ... .max) }
+      stageMicroseconds: list { $0.number(0 ... .max) },
+      stageBeganMicroseconds: list { $0.number(0 ... .max) }
     )
   }
 
@@ -368,7 +376,7 @@ extension MessageMaker {
   }
 
   mutating func healthRequest() -> HealthRequest {
-    HealthRequest(request: number(0 ... .max))
+    HealthRequest(request: number(0 ... .max), runsSelfTest: coin())
   }
 
   mutating func accepted() -> Accepted {
@@ -453,7 +461,11 @@ extension MessageMaker {
       heartbeatAgeMilliseconds: integer(Limits.milliseconds),
       threads: integer(Limits.threads),
       loadFraction: double(),
-      detail: text(Limits.proseBytes)
+      detail: text(Limits.proseBytes),
+      bubble: double(),
+      queued: double(),
+      availableBytes: number(0 ... .max),
+      temperature: temperature()
     )
   }
 
@@ -469,7 +481,11 @@ extension MessageMaker {
       tokensPerSecond: double(),
       uptimeMilliseconds: number(0 ... .max),
       protocolErrors: number(0 ... .max),
-      workers: list { $0.workerStatus() }
+      workers: list { $0.workerStatus() },
+      firstToken: latencySummary(),
+      interToken: latencySummary(),
+      kvPositions: number(0 ... .max),
+      kvCapacityPositions: number(0 ... .max)
     )
   }
 
@@ -479,11 +495,44 @@ extension MessageMaker {
       pid: integer(Limits.pids),
       state: value(of: HealthState.self),
       heartbeatAgeMilliseconds: integer(Limits.milliseconds),
-      detail: text(Limits.proseBytes)
+      detail: text(Limits.proseBytes),
+      residentBytes: number(0 ... .max),
+      availableBytes: number(0 ... .max),
+      temperature: temperature(),
+      selfTest: selfTestReport()
     )
   }
 
   mutating func healthReply() -> HealthReply {
     HealthReply(request: number(0 ... .max), isHealthy: coin(), workers: list { $0.workerHealth() })
+  }
+}
+
+// MARK: Insight
+
+extension MessageMaker {
+  mutating func selfTest() -> SelfTest { SelfTest(run: number(0 ... .max)) }
+
+  mutating func temperature() -> Temperature? {
+    coin() ? nil : Temperature(sensor: text(Limits.nameBytes), celsius: double())
+  }
+
+  mutating func selfTestReport() -> SelfTestReport? {
+    guard coin() else { return nil }
+    return SelfTestReport(
+      run: number(0 ... .max),
+      maxError: double(infinite: true),
+      tolerance: double(),
+      failure: text(Limits.proseBytes)
+    )
+  }
+
+  mutating func latencySummary() -> LatencySummary {
+    LatencySummary(
+      count: number(0 ... .max),
+      p50Microseconds: number(0 ... .max),
+      p90Microseconds: number(0 ... .max),
+      p99Microseconds: number(0 ... .max)
+    )
   }
 }

@@ -216,11 +216,13 @@ import Worker
     #expect(stage.executable.footprint.kvBytes == 0)
   }
 
-  @Test func `each stage adds the time it took`() throws {
+  @Test func `each stage adds when it began and the time it took`() throws {
     let rows = chunk(slot: 0, [5], output: .sample(.greedy))
     var step = maker.step(rows)
     step.stageMicroseconds = [11]
+    step.stageBeganMicroseconds = [7]
     var clock = ContinuousClock.now
+    let start = clock.microsecondsSinceBoot
     let middle = try maker.stage(0..<1)
     let outcome = try middle.run(step, payloads: []) {
       defer { clock += .milliseconds(3) }
@@ -231,9 +233,12 @@ import Worker
       return
     }
     #expect(next.stageMicroseconds == [11, 3000])
+    #expect(next.stageBeganMicroseconds == [7, start])
     #expect(next.rows == rows && next.sequence == step.sequence && next.epoch == step.epoch)
     let (done, _) = try #require(try maker.stage(13..<14).finish(next, activations))
     #expect(done.stageMicroseconds.prefix(2) == [11, 3000])
     #expect(done.stageMicroseconds.count == 3)
+    #expect(done.stageBeganMicroseconds.prefix(2) == [7, start])
+    #expect(done.stageBeganMicroseconds.count == 3)
   }
 }

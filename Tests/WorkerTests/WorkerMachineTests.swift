@@ -193,9 +193,40 @@ extension [WorkerAction] {
       residentBytes: 77,
       kvBytes: 1 << 20,
       rejectedMessages: 3,
-      detail: ""
+      detail: "",
+      clockMicroseconds: bench.now.microsecondsSinceBoot
     )
     #expect(heartbeats == [want])
+  }
+
+  @Test func `a heartbeat tells how its machine is`() {
+    var bench = Bench.serving()
+    bench.now += .seconds(1)
+    let vitals = Vitals(
+      availableBytes: 5 << 30,
+      temperature: Temperature(sensor: "k10temp Tctl", celsius: 61.5)
+    )
+    let tick = WorkerEvent.tick(bench.counters, residentBytes: 77, vitals: vitals)
+    let heartbeat = bench.handle(tick).heartbeats.first
+    #expect(heartbeat?.availableBytes == 5 << 30)
+    #expect(heartbeat?.temperature == vitals.temperature)
+    #expect(bench.tick(after: .seconds(1)).heartbeats.first?.temperature == nil)
+  }
+
+  @Test func `a self-test is passed to the compute thread and its result told at once`() {
+    var bench = Bench.serving()
+    _ = bench.tick(after: .milliseconds(1))
+    let asked = bench.receive(.selfTest(SelfTest(run: 3)))
+    #expect(asked.count == 1)
+    guard case .selfTest(3) = asked.first else {
+      Issue.record("\(asked)")
+      return
+    }
+    #expect(bench.tick(after: .milliseconds(1)).isEmpty)
+    let report = SelfTestReport(run: 3, maxError: 0.25, tolerance: 0.1, failure: "wrong")
+    bench.counters.selfTest = report
+    #expect(bench.tick(after: .milliseconds(1)).heartbeats.map(\.selfTest) == [report])
+    #expect(bench.tick(after: .milliseconds(1)).isEmpty)
   }
 
   @Test func `a step that began later than the clock reads counts as just begun`() {

@@ -35,6 +35,9 @@ typedef struct Trestle__Moved Trestle__Moved;
 typedef struct Trestle__Commit Trestle__Commit;
 typedef struct Trestle__Abandon Trestle__Abandon;
 typedef struct Trestle__Shutdown Trestle__Shutdown;
+typedef struct Trestle__SelfTest Trestle__SelfTest;
+typedef struct Trestle__Temperature Trestle__Temperature;
+typedef struct Trestle__SelfTestReport Trestle__SelfTestReport;
 typedef struct Trestle__Sampling Trestle__Sampling;
 typedef struct Trestle__StepRow Trestle__StepRow;
 typedef struct Trestle__Fork Trestle__Fork;
@@ -56,6 +59,7 @@ typedef struct Trestle__Finished Trestle__Finished;
 typedef struct Trestle__Evaluated Trestle__Evaluated;
 typedef struct Trestle__RequestFailed Trestle__RequestFailed;
 typedef struct Trestle__WorkerStatus Trestle__WorkerStatus;
+typedef struct Trestle__LatencySummary Trestle__LatencySummary;
 typedef struct Trestle__StatusReply Trestle__StatusReply;
 typedef struct Trestle__WorkerHealth Trestle__WorkerHealth;
 typedef struct Trestle__HealthReply Trestle__HealthReply;
@@ -329,6 +333,7 @@ typedef enum {
   TRESTLE__ENVELOPE__BODY_MOVE = 25,
   TRESTLE__ENVELOPE__BODY_COMMIT = 26,
   TRESTLE__ENVELOPE__BODY_ABANDON = 27,
+  TRESTLE__ENVELOPE__BODY_SELF_TEST = 29,
   TRESTLE__ENVELOPE__BODY_STEP = 30,
   TRESTLE__ENVELOPE__BODY_KV_ROWS = 31,
   TRESTLE__ENVELOPE__BODY_GENERATE = 40,
@@ -381,6 +386,7 @@ struct  Trestle__Envelope
     Trestle__Move *move;
     Trestle__Commit *commit;
     Trestle__Abandon *abandon;
+    Trestle__SelfTest *self_test;
     /*
      * Data plane.
      */
@@ -465,10 +471,14 @@ struct  Trestle__Hello
    * public key that data_endpoint answers to, Z85; empty for ipc
    */
   ProtobufCBinaryData data_key;
+  /*
+   * of one boot of one machine, whose processes share a clock; empty if not known
+   */
+  ProtobufCBinaryData machine;
 };
 #define TRESTLE__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__hello__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL} }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 /*
@@ -514,10 +524,26 @@ struct  Trestle__Heartbeat
    * for people; empty if there is nothing to say
    */
   ProtobufCBinaryData detail;
+  /*
+   * when it was sent, by the clock of its machine since it booted
+   */
+  uint64_t clock_microseconds;
+  /*
+   * memory its machine can still give; 0 if not known
+   */
+  uint64_t available_bytes;
+  /*
+   * of the device; absent if its machine does not tell
+   */
+  Trestle__Temperature *temperature;
+  /*
+   * the last one; absent before the first
+   */
+  Trestle__SelfTestReport *self_test;
 };
 #define TRESTLE__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__heartbeat__descriptor) \
-    , TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL} }
+    , TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, NULL, NULL }
 
 
 /*
@@ -596,10 +622,15 @@ struct  Trestle__StepDone
    */
   size_t n_stage_microseconds;
   uint64_t *stage_microseconds;
+  /*
+   * when each began, by the clock of its machine
+   */
+  size_t n_stage_began_microseconds;
+  uint64_t *stage_began_microseconds;
 };
 #define TRESTLE__STEP_DONE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__step_done__descriptor) \
-    , 0, 0, 0,NULL, 0,NULL }
+    , 0, 0, 0,NULL, 0,NULL, 0,NULL }
 
 
 /*
@@ -865,6 +896,68 @@ struct  Trestle__Shutdown
 
 
 /*
+ * Coordinator → worker: compute the small program of the self-test, between two steps.
+ * Answered by the next Heartbeat whose selfTest has this number.
+ */
+struct  Trestle__SelfTest
+{
+  ProtobufCMessage base;
+  /*
+   * counts up; 0 is the one before Hello
+   */
+  uint32_t run;
+};
+#define TRESTLE__SELF_TEST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__self_test__descriptor) \
+    , 0 }
+
+
+/*
+ * A temperature of a worker's device.
+ */
+struct  Trestle__Temperature
+{
+  ProtobufCMessage base;
+  /*
+   * as the kernel calls it
+   */
+  ProtobufCBinaryData sensor;
+  double celsius;
+};
+#define TRESTLE__TEMPERATURE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__temperature__descriptor) \
+    , {0,NULL}, 0 }
+
+
+/*
+ * What a self-test found: a small program on the worker's backend and on the reference.
+ */
+struct  Trestle__SelfTestReport
+{
+  ProtobufCMessage base;
+  /*
+   * of the SelfTest; 0 is the one before Hello
+   */
+  uint32_t run;
+  /*
+   * the largest difference, in root mean squares of the reference's result
+   */
+  double max_error;
+  /*
+   * what it may be
+   */
+  double tolerance;
+  /*
+   * what is wrong; empty if it passed
+   */
+  ProtobufCBinaryData failure;
+};
+#define TRESTLE__SELF_TEST_REPORT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__self_test_report__descriptor) \
+    , 0, 0, 0, {0,NULL} }
+
+
+/*
  * How to draw a token; the same numbers and position draw the same token.
  */
 struct  Trestle__Sampling
@@ -1009,10 +1102,15 @@ struct  Trestle__Step
    */
   size_t n_forks;
   Trestle__Fork **forks;
+  /*
+   * and when it began, by the clock of its machine
+   */
+  size_t n_stage_began_microseconds;
+  uint64_t *stage_began_microseconds;
 };
 #define TRESTLE__STEP__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__step__descriptor) \
-    , 0, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+    , 0, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
 typedef enum {
@@ -1129,10 +1227,14 @@ struct  Trestle__HealthRequest
 {
   ProtobufCMessage base;
   uint64_t request;
+  /*
+   * each worker tests its device first
+   */
+  protobuf_c_boolean runs_self_test;
 };
 #define TRESTLE__HEALTH_REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__health_request__descriptor) \
-    , 0 }
+    , 0, 0 }
 
 
 /*
@@ -1348,10 +1450,45 @@ struct  Trestle__WorkerStatus
    * spent computing since the epoch began
    */
   uint64_t busy_microseconds;
+  /*
+   * share of the last seconds it did not compute while the pipeline had work
+   */
+  double bubble;
+  /*
+   * micro-batches that waited at the stage, on average over the last seconds
+   */
+  double queued;
+  /*
+   * memory its machine can still give; 0 if not known
+   */
+  uint64_t available_bytes;
+  /*
+   * of the device; absent if its machine does not tell
+   */
+  Trestle__Temperature *temperature;
 };
 #define TRESTLE__WORKER_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_status__descriptor) \
-    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0 }
+    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0, NULL }
+
+
+/*
+ * Times of the last minute, each within a twentieth.
+ */
+struct  Trestle__LatencySummary
+{
+  ProtobufCMessage base;
+  /*
+   * how many were measured
+   */
+  uint64_t count;
+  uint64_t p50_microseconds;
+  uint64_t p90_microseconds;
+  uint64_t p99_microseconds;
+};
+#define TRESTLE__LATENCY_SUMMARY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__latency_summary__descriptor) \
+    , 0, 0, 0, 0 }
 
 
 /*
@@ -1384,10 +1521,26 @@ struct  Trestle__StatusReply
   uint64_t protocol_errors;
   size_t n_workers;
   Trestle__WorkerStatus **workers;
+  /*
+   * from a request's arrival to its first token
+   */
+  Trestle__LatencySummary *first_token;
+  /*
+   * from one token of a session to its next
+   */
+  Trestle__LatencySummary *inter_token;
+  /*
+   * held by the sessions in each stage's caches
+   */
+  uint64_t kv_positions;
+  /*
+   * that fit
+   */
+  uint64_t kv_capacity_positions;
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, 0, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL }
+    , 0, {0,NULL}, 0, 0, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0 }
 
 
 /*
@@ -1401,10 +1554,23 @@ struct  Trestle__WorkerHealth
   Trestle__HealthState state;
   uint32_t heartbeat_age_milliseconds;
   ProtobufCBinaryData detail;
+  uint64_t resident_bytes;
+  /*
+   * memory its machine can still give; 0 if not known
+   */
+  uint64_t available_bytes;
+  /*
+   * of the device; absent if its machine does not tell
+   */
+  Trestle__Temperature *temperature;
+  /*
+   * the last one; absent before the first
+   */
+  Trestle__SelfTestReport *self_test;
 };
 #define TRESTLE__WORKER_HEALTH__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_health__descriptor) \
-    , {0,NULL}, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, {0,NULL} }
+    , {0,NULL}, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, {0,NULL}, 0, 0, NULL, NULL }
 
 
 /*
@@ -1826,6 +1992,63 @@ Trestle__Shutdown *
 void   trestle__shutdown__free_unpacked
                      (Trestle__Shutdown *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__SelfTest methods */
+void   trestle__self_test__init
+                     (Trestle__SelfTest         *message);
+size_t trestle__self_test__get_packed_size
+                     (const Trestle__SelfTest   *message);
+size_t trestle__self_test__pack
+                     (const Trestle__SelfTest   *message,
+                      uint8_t             *out);
+size_t trestle__self_test__pack_to_buffer
+                     (const Trestle__SelfTest   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__SelfTest *
+       trestle__self_test__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__self_test__free_unpacked
+                     (Trestle__SelfTest *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Temperature methods */
+void   trestle__temperature__init
+                     (Trestle__Temperature         *message);
+size_t trestle__temperature__get_packed_size
+                     (const Trestle__Temperature   *message);
+size_t trestle__temperature__pack
+                     (const Trestle__Temperature   *message,
+                      uint8_t             *out);
+size_t trestle__temperature__pack_to_buffer
+                     (const Trestle__Temperature   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Temperature *
+       trestle__temperature__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__temperature__free_unpacked
+                     (Trestle__Temperature *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__SelfTestReport methods */
+void   trestle__self_test_report__init
+                     (Trestle__SelfTestReport         *message);
+size_t trestle__self_test_report__get_packed_size
+                     (const Trestle__SelfTestReport   *message);
+size_t trestle__self_test_report__pack
+                     (const Trestle__SelfTestReport   *message,
+                      uint8_t             *out);
+size_t trestle__self_test_report__pack_to_buffer
+                     (const Trestle__SelfTestReport   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__SelfTestReport *
+       trestle__self_test_report__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__self_test_report__free_unpacked
+                     (Trestle__SelfTestReport *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__Sampling methods */
 void   trestle__sampling__init
                      (Trestle__Sampling         *message);
@@ -2225,6 +2448,25 @@ Trestle__WorkerStatus *
 void   trestle__worker_status__free_unpacked
                      (Trestle__WorkerStatus *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__LatencySummary methods */
+void   trestle__latency_summary__init
+                     (Trestle__LatencySummary         *message);
+size_t trestle__latency_summary__get_packed_size
+                     (const Trestle__LatencySummary   *message);
+size_t trestle__latency_summary__pack
+                     (const Trestle__LatencySummary   *message,
+                      uint8_t             *out);
+size_t trestle__latency_summary__pack_to_buffer
+                     (const Trestle__LatencySummary   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__LatencySummary *
+       trestle__latency_summary__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__latency_summary__free_unpacked
+                     (Trestle__LatencySummary *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__StatusReply methods */
 void   trestle__status_reply__init
                      (Trestle__StatusReply         *message);
@@ -2363,6 +2605,15 @@ typedef void (*Trestle__Abandon_Closure)
 typedef void (*Trestle__Shutdown_Closure)
                  (const Trestle__Shutdown *message,
                   void *closure_data);
+typedef void (*Trestle__SelfTest_Closure)
+                 (const Trestle__SelfTest *message,
+                  void *closure_data);
+typedef void (*Trestle__Temperature_Closure)
+                 (const Trestle__Temperature *message,
+                  void *closure_data);
+typedef void (*Trestle__SelfTestReport_Closure)
+                 (const Trestle__SelfTestReport *message,
+                  void *closure_data);
 typedef void (*Trestle__Sampling_Closure)
                  (const Trestle__Sampling *message,
                   void *closure_data);
@@ -2426,6 +2677,9 @@ typedef void (*Trestle__RequestFailed_Closure)
 typedef void (*Trestle__WorkerStatus_Closure)
                  (const Trestle__WorkerStatus *message,
                   void *closure_data);
+typedef void (*Trestle__LatencySummary_Closure)
+                 (const Trestle__LatencySummary *message,
+                  void *closure_data);
 typedef void (*Trestle__StatusReply_Closure)
                  (const Trestle__StatusReply *message,
                   void *closure_data);
@@ -2472,6 +2726,9 @@ extern const ProtobufCMessageDescriptor trestle__moved__descriptor;
 extern const ProtobufCMessageDescriptor trestle__commit__descriptor;
 extern const ProtobufCMessageDescriptor trestle__abandon__descriptor;
 extern const ProtobufCMessageDescriptor trestle__shutdown__descriptor;
+extern const ProtobufCMessageDescriptor trestle__self_test__descriptor;
+extern const ProtobufCMessageDescriptor trestle__temperature__descriptor;
+extern const ProtobufCMessageDescriptor trestle__self_test_report__descriptor;
 extern const ProtobufCMessageDescriptor trestle__sampling__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step_row__descriptor;
 extern const ProtobufCMessageDescriptor trestle__fork__descriptor;
@@ -2493,6 +2750,7 @@ extern const ProtobufCMessageDescriptor trestle__finished__descriptor;
 extern const ProtobufCMessageDescriptor trestle__evaluated__descriptor;
 extern const ProtobufCMessageDescriptor trestle__request_failed__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_status__descriptor;
+extern const ProtobufCMessageDescriptor trestle__latency_summary__descriptor;
 extern const ProtobufCMessageDescriptor trestle__status_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_health__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_reply__descriptor;

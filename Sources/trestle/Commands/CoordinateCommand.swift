@@ -37,6 +37,7 @@ struct CoordinateCommand: ParsableCommand {
         security: security.security,
         supervisor: nil,
         logger: logger,
+        trace: planned.openTrace(),
         onProgress: { progress.show($0) },
         onReady: {
           progress.clear()

@@ -45,6 +45,11 @@ struct RunCommand: ParsableCommand {
     guard maxTokens > 0 else {
       throw ValidationError("--max-tokens \(maxTokens): give 1 or more.")
     }
+    if pipeline.trace != nil, model == nil {
+      throw ValidationError(
+        "--trace: the pipeline that runs is not this command's; give --trace to `trestle up`."
+      )
+    }
     if stop.contains("") { throw ValidationError("--stop: the text is empty.") }
   }
 

@@ -1,0 +1,147 @@
+// What the coordinator learns of the pipeline while it runs: when micro-batches were where, how the
+// workers' devices are.
+
+internal import Wire
+
+extension CoordinatorMachine {
+  /// No step takes an hour: what is said to is a fault, and must not spoil every sum.
+  private static let longestStep = Duration.seconds(3600)
+
+  /// Takes the stages' times of a micro-batch that has come back.
+  mutating func measure(_ done: StepDone, _ batch: MicroBatch) {
+    let trace = trace(done, batch)
+    metrics.finished(trace, at: now)
+    if tracesSteps { act(.stepTraced(trace)) }
+  }
+
+  private func trace(_ done: StepDone, _ batch: MicroBatch) -> StepTrace {
+    var step = StepTrace(
+      epoch: done.epoch,
+      sequence: done.sequence,
+      prefillRows: 0,
+      decodeRows: 0,
+      lastPosition: 0,
+      slices: []
+    )
+    for part in batch.parts {
+      let promptCount = sessions[part.session]?.promptCount ?? part.positions.lowerBound
+      let prefill = max(0, min(part.positions.upperBound, promptCount) - part.positions.lowerBound)
+      step.prefillRows += prefill
+      step.decodeRows += part.positions.count - prefill
+      step.lastPosition = max(step.lastPosition, part.positions.upperBound - 1)
+    }
+    var arrived = batch.sent
+    for (stage, place) in plan.enumerated() where done.stageMicroseconds.indices.contains(stage) {
+      let told = Duration.microseconds(Int64(clamping: done.stageMicroseconds[stage]))
+      let duration = min(told, Self.longestStep)
+      let beganMicroseconds =
+        done.stageBeganMicroseconds.indices.contains(stage)
+        ? done.stageBeganMicroseconds[stage] : nil
+      let (began, isExact) = instant(beganMicroseconds, of: place.name, sent: batch.sent)
+      // A worker that does not tell when it began did so at once.
+      let start = began ?? arrived
+      step.slices.append(
+        StageSlice(
+          stage: stage,
+          worker: place.name,
+          layers: place.layers,
+          began: start,
+          duration: duration,
+          wait: max(.zero, start - arrived),
+          isExact: isExact
+        )
+      )
+      arrived = start + duration
+    }
+    return step
+  }
+
+  /// Returns a time of a worker's clock on the coordinator's own, and whether it is exact.
+  private func instant(
+    _ microseconds: UInt64?,
+    of name: String,
+    sent: ContinuousClock.Instant
+  ) -> (ContinuousClock.Instant?, isExact: Bool) {
+    guard let microseconds, let worker = workers[name] else { return (nil, false) }
+    let isHere = !machineID.isEmpty && worker.hello.machine == machineID
+    guard let offset = isHere ? 0 : worker.clock.offset else { return (nil, false) }
+    let (shifted, overflow) = Int64(clamping: microseconds).addingReportingOverflow(offset)
+    guard !overflow else { return (nil, false) }
+    let instant = ContinuousClock().systemEpoch + .microseconds(shifted)
+    // A clock that says what cannot be is not believed; a second is more than an estimate is off.
+    let possible = (sent - .seconds(1))...(now + .seconds(1))
+    return possible.contains(instant) ? (instant, isHere) : (nil, false)
+  }
+
+  /// Takes what a heartbeat tells beside the worker's state.
+  mutating func learn(from heartbeat: Heartbeat, _ name: String) {
+    workers[name]?.clock.hear(heartbeat.clockMicroseconds, at: now.microsecondsSinceBoot)
+    if let test = heartbeat.selfTest {
+      selfTests.done(name, run: test.run)
+      answerSelfTests()
+    }
+  }
+
+  /// Answers whether the workers are well, at once or after they have tested their devices.
+  mutating func answerHealth(_ request: HealthRequest, _ peer: PeerID) {
+    guard request.runsSelfTest, phase != .stopping else {
+      send(.healthReply(health(request.request)), to: peer)
+      return
+    }
+    let run = selfTests.begin(request.request, peer, workers: Set(workers.keys), at: now)
+    guard let run else {
+      let failure = RequestFailed(
+        request: request.request,
+        code: .busy,
+        message: "\(SelfTests.mostRounds) self-tests are under way; try again"
+      )
+      send(.requestFailed(failure), to: peer)
+      return
+    }
+    for worker in workers.values { send(.selfTest(SelfTest(run: run)), to: worker.peer) }
+    answerSelfTests()
+  }
+
+  /// Answers the clients whose self-tests have ended.
+  mutating func answerSelfTests() {
+    for round in selfTests.takeEnded(live: Set(workers.keys), at: now) {
+      let late = "did not test its device within \(SelfTests.patience)"
+      let reply = health(round.request, unwell: round.awaited, reason: late)
+      send(.healthReply(reply), to: round.peer)
+    }
+  }
+
+  /// Returns why a worker that serves is not well; nil if it is.
+  func complaint(about worker: WorkerRecord, _ meter: StageMeter?) -> String? {
+    guard let heartbeat = worker.heartbeat else { return nil }
+    if let test = heartbeat.selfTest, !test.failure.isEmpty {
+      return "self-test failed: \(test.failure)"
+    }
+    if let drift = meter?.drift.finding(at: now) {
+      return drift.description
+    }
+    if heartbeat.availableBytes > 0,
+      heartbeat.availableBytes < worker.hello.memoryBytes / Self.leastMemoryShare
+    {
+      return "its machine has \(heartbeat.availableBytes >> 20) MiB of memory left"
+        + " of \(worker.hello.memoryBytes >> 20) MiB"
+    }
+    return nil
+  }
+
+  // Below a fiftieth the kernel drops the mapped weights to make room, and steps wait for the disk.
+  private static let leastMemoryShare: UInt64 = 50
+}
+
+extension StepDrift.Finding: CustomStringConvertible {
+  var description: String {
+    let rows = stepClass.rowCount
+    let kind = stepClass.isPrefill ? "prefill" : "decode"
+    let milliseconds = { (duration: Duration) in
+      "\(((duration / .microseconds(10)).rounded()) / 100) ms"
+    }
+    return "\(kind) steps of \(rows == 1 ? "1 row" : "\(rows) rows and more") take "
+      + "\(milliseconds(now)), \((factor * 10).rounded() / 10) times the \(milliseconds(before)) "
+      + "of the epoch's first minute"
+  }
+}

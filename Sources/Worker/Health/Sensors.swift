@@ -1,0 +1,82 @@
+// Temperatures as the kernel tells them. What it does not tell is nil, never 0.
+
+internal import Foundation
+package import Wire
+
+/// The sensors below a directory that is laid out as /sys.
+///
+/// hwmon: Documentation/hwmon/sysfs-interface.rst (`temp*_input` in millidegrees, `temp*_label`,
+/// `name`). Thermal zones: Documentation/driver-api/thermal/sysfs-api.rst (`type`, `temp`).
+package struct Sensors: Sendable {
+  /// The drivers and zones that speak of a device, by the device's name.
+  private static let chips: [String: Set<String>] = [
+    "cpu": ["k10temp", "zenpower", "coretemp", "cpu_thermal"],
+    "vulkan": ["amdgpu", "xe", "i915", "nouveau"],
+  ]
+  private static let zones: [String: Set<String>] = [
+    "cpu": ["x86_pkg_temp", "cpu-thermal", "cpu_thermal"]
+  ]
+  // Some boards report -128 °C or 255 °C for a sensor that is not there.
+  private static let plausible = -60.0...150.0
+  // A text of sysfs is a page at most.
+  private static let mostBytes = 4096
+
+  private let root: String
+
+  package init(root: String = "/sys") { self.root = root }
+
+  /// Returns the hottest of a device's sensors; nil if none is known or readable.
+  ///
+  /// The reference backend computes on the CPU.
+  package func temperature(of device: String) -> Temperature? {
+    let device = device == "reference" ? "cpu" : device
+    let readings = hardwareMonitors(Self.chips[device] ?? [])
+    let found = readings.isEmpty ? thermalZones(Self.zones[device] ?? []) : readings
+    return found.max { $0.celsius < $1.celsius }
+  }
+
+  private func hardwareMonitors(_ names: Set<String>) -> [Temperature] {
+    entries("\(root)/class/hwmon").flatMap { chip -> [Temperature] in
+      let directory = "\(root)/class/hwmon/\(chip)"
+      guard let name = text("\(directory)/name"), names.contains(name) else { return [] }
+      return entries(directory).compactMap { entry in
+        guard entry.hasPrefix("temp"), entry.hasSuffix("_input"),
+          let celsius = celsius("\(directory)/\(entry)")
+        else { return nil }
+        let label = text("\(directory)/\(entry.dropLast(6))_label") ?? String(entry.dropLast(6))
+        return Temperature(sensor: "\(name) \(label)", celsius: celsius)
+      }
+    }
+  }
+
+  private func thermalZones(_ types: Set<String>) -> [Temperature] {
+    entries("\(root)/class/thermal").compactMap { zone in
+      let directory = "\(root)/class/thermal/\(zone)"
+      guard zone.hasPrefix("thermal_zone"), let type = text("\(directory)/type"),
+        types.contains(type), let celsius = celsius("\(directory)/temp")
+      else { return nil }
+      return Temperature(sensor: type, celsius: celsius)
+    }
+  }
+
+  private func entries(_ directory: String) -> [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
+  }
+
+  private func celsius(_ path: String) -> Double? {
+    guard let text = text(path), let millidegrees = Int(text) else { return nil }
+    let celsius = Double(millidegrees) / 1000
+    return Self.plausible.contains(celsius) ? celsius : nil
+  }
+
+  /// Returns a file's one line; nil if it cannot be read or is no text of a sensible length.
+  private func text(_ path: String) -> String? {
+    guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
+    defer { try? handle.close() }
+    guard let data = try? handle.read(upToCount: Self.mostBytes),
+      let text = String(data: data, encoding: .utf8)
+    else { return nil }
+    let line = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    return line.isEmpty || line.utf8.count > 64 ? nil : line
+  }
+}
