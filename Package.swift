@@ -124,6 +124,11 @@ let package = Package(
       swiftSettings: strict
     ),
     .testTarget(
+      name: "TrestleTests",
+      dependencies: ["trestle", "Worker", "CPUBackend", "Wire", "Compute"],
+      swiftSettings: strict
+    ),
+    .testTarget(
       name: "IntegrationTests",
       dependencies: ["Wire", "CZeroMQ", "TestSupport"],
       swiftSettings: strict

@@ -102,6 +102,12 @@ final class Client {
 
   /// Asks for the pipeline's status.
   func status() throws -> StatusReply {
+    guard let status = try nextStatus() else { throw CommandError("interrupted") }
+    return status
+  }
+
+  /// Asks for the pipeline's status; returns nil if interrupted.
+  func nextStatus() throws -> StatusReply? {
     let request = newRequest()
     try send(.statusRequest(StatusRequest(request: request)))
     while let answer = try receive() {
@@ -109,16 +115,19 @@ final class Client {
         return status
       }
     }
-    throw CommandError("interrupted")
+    return nil
   }
 
-  /// Asks whether the workers are well.
-  func health() throws -> HealthReply {
+  /// Asks whether the workers are well, on request after each has tested its device.
+  func health(selfTest: Bool = false) throws -> HealthReply {
     let request = newRequest()
-    try send(.healthRequest(HealthRequest(request: request)))
+    try send(.healthRequest(HealthRequest(request: request, runsSelfTest: selfTest)))
     while let answer = try receive() {
-      if case .healthReply(let health) = answer.message, health.request == request {
-        return health
+      switch answer.message {
+      case .healthReply(let health) where health.request == request: return health
+      case .requestFailed(let failure) where failure.request == request:
+        throw CommandError(failure.message)
+      default: continue
       }
     }
     throw CommandError("interrupted")

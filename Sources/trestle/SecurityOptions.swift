@@ -141,9 +141,14 @@ struct ClientOptions: ParsableArguments {
   @OptionGroup var endpoint: EndpointOptions
   @OptionGroup var security: PeerSecurityOptions
 
-  func connect() throws -> Client {
+  /// - Parameter interrupt: A descriptor that ends every wait when it is readable; nil for none.
+  func connect(interruptedBy interrupt: CInt? = nil) throws -> Client {
     let endpoint = try endpoint.resolve()
-    return try Client(endpoint, security: security.peer(of: endpoint))
+    return try Client(
+      endpoint,
+      security: security.peer(of: endpoint),
+      interruptedBy: interrupt
+    )
   }
 }
 

@@ -23,7 +23,7 @@ struct Trestle: ParsableCommand {
       """,
     version: programVersion,
     subcommands: [
-      UpCommand.self, RunCommand.self, StatusCommand.self, HealthCommand.self,
+      UpCommand.self, RunCommand.self, StatusCommand.self, HealthCommand.self, TopCommand.self,
       RebalanceCommand.self, DrainCommand.self, BenchCommand.self, PerplexityCommand.self,
       LogitsCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, DoctorCommand.self, CoordinateCommand.self,

@@ -9,8 +9,8 @@ extension Integration {
     private let model = Goldens.demoModel.path
 
     private static let names = [
-      "up", "coordinate", "work", "run", "status", "health", "logits", "perplexity", "tokenize",
-      "detokenize", "bench", "inspect", "doctor", "plan",
+      "up", "coordinate", "work", "run", "status", "health", "top", "rebalance", "drain", "logits",
+      "perplexity", "tokenize", "detokenize", "bench", "inspect", "doctor", "plan", "keys",
     ]
 
     @Test func `every command explains itself`() async throws {

@@ -12,21 +12,31 @@ struct HealthCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
+  @Flag(help: "Have every worker test its device first: a small program against the reference.")
+  var selfTest = false
+
   @OptionGroup var coordinator: ClientOptions
 
   func run() throws {
     try reportingFailures {
-      let health = try coordinator.connect().health()
+      let health = try coordinator.connect().health(selfTest: selfTest)
       if json {
         printOut(try trestle.json(HealthDocument(health)))
       } else {
         printOut(
           table(
-            ["worker", "state", "pid", "heartbeat ms", "detail"],
+            [
+              "worker", "state", "pid", "heartbeat ms", "memory", "left", "temperature",
+              "self-test", "detail",
+            ],
             health.workers.map { worker in
               [
                 worker.name, worker.state.name, "\(worker.pid)",
-                "\(worker.heartbeatAgeMilliseconds)", worker.detail,
+                "\(worker.heartbeatAgeMilliseconds)", describe(bytes: worker.residentBytes),
+                worker.availableBytes > 0 ? describe(bytes: worker.availableBytes) : "",
+                worker.temperature.map { "\(decimal($0.celsius, 0)) °C" } ?? "",
+                worker.selfTest.map { $0.failure.isEmpty ? "passed" : "failed" } ?? "",
+                worker.detail,
               ]
             }
           )
@@ -45,6 +55,27 @@ struct HealthDocument: Encodable {
     var state: String
     var heartbeatAgeMs: Int
     var detail: String
+    var residentBytes: UInt64
+    var availableBytes: UInt64
+    /// Absent where the machine does not tell.
+    var temperatureCelsius: Double?
+    var temperatureSensor: String?
+    var selfTest: SelfTest?
+  }
+
+  struct SelfTest: Encodable {
+    var run: UInt32
+    var passed: Bool
+    /// Absent if it is no number: JSON has none for that.
+    var maxError: Double?
+    var tolerance: Double
+
+    init(_ report: SelfTestReport) {
+      run = report.run
+      passed = report.failure.isEmpty
+      maxError = report.maxError.isFinite ? report.maxError : nil
+      tolerance = report.tolerance
+    }
   }
 
   var healthy: Bool
@@ -58,7 +89,12 @@ struct HealthDocument: Encodable {
         pid: worker.pid,
         state: worker.state.name,
         heartbeatAgeMs: worker.heartbeatAgeMilliseconds,
-        detail: worker.detail
+        detail: worker.detail,
+        residentBytes: worker.residentBytes,
+        availableBytes: worker.availableBytes,
+        temperatureCelsius: worker.temperature?.celsius,
+        temperatureSensor: worker.temperature?.sensor,
+        selfTest: worker.selfTest.map { SelfTest($0) }
       )
     }
   }

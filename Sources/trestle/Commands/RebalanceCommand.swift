@@ -33,7 +33,7 @@ struct RebalanceCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
-  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var coordinator: ClientOptions
 
   func validate() throws {
     guard auto != (split != nil) else {
@@ -43,7 +43,7 @@ struct RebalanceCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let client = try Client(endpoint.resolve())
+      let client = try coordinator.connect()
       let moved = try client.move { request in
         .rebalance(Rebalance(request: request, split: split?.values ?? []))
       }
@@ -67,11 +67,11 @@ struct DrainCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
-  @OptionGroup var endpoint: EndpointOptions
+  @OptionGroup var coordinator: ClientOptions
 
   func run() throws {
     try reportingFailures {
-      let client = try Client(endpoint.resolve())
+      let client = try coordinator.connect()
       let moved = try client.move { .drain(Drain(request: $0, worker: worker)) }
       try show(moved, client, json: json)
     }

@@ -26,17 +26,23 @@ struct StatusCommand: ParsableCommand {
           + "\(status.sessions) sessions, \(status.queued) waiting, "
           + "\(decimal(status.tokensPerSecond, 1)) tokens/s"
       )
+      for (name, latency) in [
+        ("first token", status.firstToken), ("between tokens", status.interToken),
+      ] where latency.count > 0 {
+        printOut("\(name): \(LatencyDocument(latency).description)")
+      }
       printOut(
         table(
           [
-            "worker", "device", "layers", "state", "pid", "threads", "busy", "step ms",
-            "resident", "kv",
+            "worker", "device", "layers", "state", "pid", "threads", "busy", "bubble", "queue",
+            "step ms", "resident", "kv",
           ],
           status.workers.map { worker in
             [
               worker.name, worker.device + (worker.isEmulated ? " (emulated)" : ""),
               "\(worker.firstLayer)..<\(worker.endLayer)", worker.state.name, "\(worker.pid)",
               "\(worker.threads)", "\(Int(worker.busy * 100)) %",
+              "\(Int(worker.bubble * 100)) %", decimal(worker.queued, 1),
               decimal(worker.stepMilliseconds, 2), describe(bytes: worker.residentBytes),
               describe(bytes: worker.kvBytes),
             ]
@@ -60,7 +66,15 @@ struct StatusDocument: Encodable {
     var residentBytes: UInt64
     var kvBytes: UInt64
     var busy: Double
+    var bubble: Double
+    var queued: Double
     var stepMs: Double
+    var heartbeatAgeMs: Int
+    var loadFraction: Double
+    var detail: String
+    var availableBytes: UInt64
+    /// Absent where the machine does not tell.
+    var temperatureCelsius: Double?
   }
 
   var model: String
@@ -70,8 +84,13 @@ struct StatusDocument: Encodable {
   var sessions: Int
   var queued: Int
   var tokensPerSecond: Double
+  var uptimeMs: UInt64
   /// Messages and peers that were refused.
   var protocolErrors: UInt64
+  var ttft: LatencyDocument
+  var interToken: LatencyDocument
+  var kvPositions: UInt64
+  var kvCapacityPositions: UInt64
 
   init(_ status: StatusReply) {
     model = status.model
@@ -80,7 +99,12 @@ struct StatusDocument: Encodable {
     sessions = status.sessions
     queued = status.queued
     tokensPerSecond = status.tokensPerSecond
+    uptimeMs = status.uptimeMilliseconds
     protocolErrors = status.protocolErrors
+    ttft = LatencyDocument(status.firstToken)
+    interToken = LatencyDocument(status.interToken)
+    kvPositions = status.kvPositions
+    kvCapacityPositions = status.kvCapacityPositions
     workers = status.workers.map { worker in
       Worker(
         name: worker.name,
@@ -93,9 +117,39 @@ struct StatusDocument: Encodable {
         residentBytes: worker.residentBytes,
         kvBytes: worker.kvBytes,
         busy: worker.busy,
-        stepMs: worker.stepMilliseconds
+        bubble: worker.bubble,
+        queued: worker.queued,
+        stepMs: worker.stepMilliseconds,
+        heartbeatAgeMs: worker.heartbeatAgeMilliseconds,
+        loadFraction: worker.loadFraction,
+        detail: worker.detail,
+        availableBytes: worker.availableBytes,
+        temperatureCelsius: worker.temperature?.celsius
       )
     }
+  }
+}
+
+/// Latencies of the last minute, in milliseconds; without percentiles if there were none.
+struct LatencyDocument: Encodable, CustomStringConvertible {
+  var count: UInt64
+  var p50Ms: Double?
+  var p90Ms: Double?
+  var p99Ms: Double?
+
+  init(_ summary: LatencySummary) {
+    count = summary.count
+    guard count > 0 else { return }
+    p50Ms = Double(summary.p50Microseconds) / 1000
+    p90Ms = Double(summary.p90Microseconds) / 1000
+    p99Ms = Double(summary.p99Microseconds) / 1000
+  }
+
+  var description: String {
+    let values = [("p50", p50Ms), ("p90", p90Ms), ("p99", p99Ms)].compactMap { name, value in
+      value.map { "\(name) \(decimal($0, 1)) ms" }
+    }
+    return values.joined(separator: ", ") + " of \(count) in the last minute"
   }
 }
 

@@ -37,6 +37,17 @@ struct StatusDocument: Decodable, Sendable {
     var kvBytes: Int
     var busy: Double
     var stepMs: Double
+    var bubble: Double
+    var queued: Double
+    var availableBytes: Int
+    var temperatureCelsius: Double?
+  }
+
+  struct Latency: Decodable, Sendable {
+    var count: Int
+    var p50Ms: Double?
+    var p90Ms: Double?
+    var p99Ms: Double?
   }
 
   var model: String
@@ -45,6 +56,10 @@ struct StatusDocument: Decodable, Sendable {
   var sessions: Int
   var tokensPerSecond: Double
   var protocolErrors: Int
+  var ttft: Latency
+  var interToken: Latency
+  var kvPositions: Int
+  var kvCapacityPositions: Int
 }
 
 struct HealthDocument: Decodable, Sendable {
@@ -54,6 +69,17 @@ struct HealthDocument: Decodable, Sendable {
     var state: String
     var heartbeatAgeMs: Int
     var detail: String
+    var residentBytes: Int
+    var availableBytes: Int
+    var temperatureCelsius: Double?
+    var selfTest: SelfTest?
+  }
+
+  struct SelfTest: Decodable, Sendable {
+    var run: Int
+    var passed: Bool
+    var maxError: Double?
+    var tolerance: Double
   }
 
   var healthy: Bool

@@ -1,0 +1,60 @@
+// `trestle top`: a live view of the pipeline.
+
+import ArgumentParser
+import Wire
+
+struct TopCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "top",
+    abstract: "Watch the pipeline live, until Ctrl-C.",
+    discussion: """
+      Redraws twice a second. Busy and bubble are shares of the last five seconds: computing, and
+      idle while the pipeline had work. The queue is how many micro-batches waited at the stage on
+      average. Latencies are those of the last minute. NO_COLOR=1 turns colours off.
+      """
+  )
+
+  @Flag(help: "Print one frame and end.")
+  var once = false
+
+  @Flag(help: "Print one JSON document a line, as `status --json`.")
+  var json = false
+
+  @OptionGroup var coordinator: ClientOptions
+
+  private static let interval = Duration.milliseconds(500)
+
+  func run() throws {
+    try reportingFailures {
+      let interrupt = try signalDescriptor()
+      let client = try coordinator.connect(interruptedBy: interrupt)
+      let isLive = Terminal.isPresent && !once && !json
+      // Asked before the screen is taken: what is wrong is said on the user's own.
+      var status = try client.status()
+      if isLive { printOut(Terminal.enter, terminator: "") }
+      defer { if isLive { printOut(Terminal.leave, terminator: "") } }
+      while true {
+        try show(status, isLive: isLive)
+        if once { return }
+        let ready = try poll(sockets: [], descriptors: [interrupt], timeout: Self.interval)
+        if ready.contains(descriptor: interrupt) { return }
+        guard let next = try client.nextStatus() else { return }
+        status = next
+      }
+    }
+  }
+
+  private func show(_ status: StatusReply, isLive: Bool) throws {
+    if json {
+      printOut(try trestle.json(StatusDocument(status)))
+      return
+    }
+    let size = Terminal.size
+    let frame = TopFrame(status, width: size.width, hasColours: Terminal.hasColours)
+    if isLive {
+      printOut(Terminal.redraw(Array(frame.lines.prefix(size.height - 1))), terminator: "")
+    } else {
+      printOut(frame.lines.joined(separator: "\n") + (once ? "" : "\n"))
+    }
+  }
+}
