@@ -141,7 +141,9 @@ struct ClientOptions: ParsableArguments {
   @OptionGroup var endpoint: EndpointOptions
   @OptionGroup var security: PeerSecurityOptions
 
-  /// - Parameter interrupt: A descriptor that ends every wait when it is readable; nil for none.
+  /// Returns a client whose waits end when `interrupt`, a descriptor, is readable.
+  ///
+  /// - Throws: `CommandError` if nobody is there, or keys are missing.
   func connect(interruptedBy interrupt: CInt? = nil) throws -> Client {
     let endpoint = try endpoint.resolve()
     return try Client(

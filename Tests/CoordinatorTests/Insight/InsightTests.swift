@@ -156,7 +156,7 @@ import Wire
     harness.settle()
     #expect(harness.tracedSteps.isEmpty)
     harness.machine.tracesSteps = true
-    harness.ask(Harness.generate(.tokens([5, 6, 7]), count: 2, ignoresEnd: true))
+    harness.ask(Harness.generate(.tokens([9, 8, 7]), count: 2, ignoresEnd: true))
     harness.settle()
     let rows = harness.tracedSteps.prefix(2).map { [$0.prefillRows, $0.decodeRows] }
     #expect(rows == [[3, 0], [0, 1]])
@@ -208,7 +208,7 @@ import Wire
       for _ in 0..<30 {
         let sequence = harness.machine.nextSequence
         let part = ScheduledRows(session: 999, positions: 8..<9)
-        let batch = MicroBatch(parts: [part], cleared: [], sent: harness.now)
+        let batch = MicroBatch(parts: [part], cleared: [], forks: [], wanted: [], sent: harness.now)
         let done = StepDone(
           epoch: 1,
           sequence: sequence,
