@@ -209,6 +209,11 @@ extension CoordinatorMachine {
   /// Begins to move keys and values if nothing is under way any more.
   mutating func moveIfDrained() {
     guard var move, move.stage == .draining, inFlight.isEmpty else { return }
+    // A session that was just admitted may count on a prefix that no step has taken over yet.
+    guard pendingForks.isEmpty else {
+      start([])
+      return
+    }
     let slots = turns.compactMap { id -> (slot: SlotState, session: Session)? in
       guard let session = sessions[id], let slot = session.slot else { return nil }
       return (SlotState(slot: slot, positionCount: session.submitted, tokens: []), session)

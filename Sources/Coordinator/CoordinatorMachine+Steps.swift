@@ -48,7 +48,8 @@ extension CoordinatorMachine {
     }
   }
 
-  private mutating func start(_ scheduled: [ScheduledRows]) {
+  /// Sends a step with these rows, what is to be cleared, and prefixes to take over.
+  mutating func start(_ scheduled: [ScheduledRows]) {
     var rows: [StepRow] = []
     for part in scheduled {
       guard var session = sessions[part.session], let slot = session.slot else { continue }

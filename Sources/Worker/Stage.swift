@@ -189,22 +189,20 @@ extension Stage {
     executable.program.caches.firstIndex { $0.layer == layer }
   }
 
-  /// Returns the keys and values that a slot's next rows can see.
+  /// Returns all keys and values that a cache holds of a slot's first `count` positions.
   ///
-  /// - Throws: `WorkerError` if the slot does not hold `count` positions of the layer.
+  /// Of a ring that is more than the next row sees: other sessions may begin with a prefix of it.
+  ///
+  /// - Throws: `WorkerError` if the slot does not hold what its next row sees.
   package func export(layer: Int, slot: Int, count: Int) throws(WorkerError) -> CacheRows {
     guard let index = cacheIndex(ofLayer: layer) else {
       throw WorkerError(.prepare, "layer \(layer) has no keys and values here")
     }
-    let cache = executable.program.caches[index]
-    // The row at `count` sees itself and window - 1 positions before it.
-    let first = cache.window.map { max(0, count - $0 + 1) } ?? 0
+    let seen = executable.program.caches[index].seen(from: count)
+    let held = executable.heldPositions(cache: index, slot: slot)
+    let positions = min(seen.lowerBound, held.lowerBound)..<count
     do {
-      return try executable.exportRows(
-        cache: index,
-        slot: slot,
-        positions: first..<max(first, count)
-      )
+      return try executable.exportRows(cache: index, slot: slot, positions: positions)
     } catch {
       throw WorkerError(.prepare, "slot \(slot) cannot be moved", underlying: error)
     }

@@ -271,6 +271,12 @@ private struct Simulation {
           Issue.record("request \(request): \(complaint) (TRESTLE_SEED=\(seed) replays this)")
         }
       }
+      // A move that finds keys and values missing is given up and harms nobody, but is a fault.
+      let gaps = harness.notes.filter {
+        $0.message.hasPrefix("placement given up")
+          && $0.metadata["reason"]?.contains(", slot ") ?? false
+      }
+      #expect(gaps.isEmpty, "TRESTLE_SEED=\(seed) replays this")
       let slots = Array(0..<harness.machine.limits.slots)
       #expect(harness.machine.slots.free.sorted() == slots, "TRESTLE_SEED=\(seed) replays this")
       #expect(harness.failures.isEmpty, "TRESTLE_SEED=\(seed) replays this")
