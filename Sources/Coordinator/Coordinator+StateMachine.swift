@@ -43,6 +43,8 @@ package enum CoordinatorAction: Sendable {
   case stepTraced(StepTrace)
   /// End a supervised worker's process; an unsupervised one is just forgotten.
   case kill(worker: String)
+  /// A step has passed all workers of the epoch: none of them dies of what it is asked to do.
+  case proven
   /// Let a supervised worker end without starting it again.
   case release(worker: String)
   case note(CoordinatorNote)
@@ -205,6 +207,8 @@ package struct CoordinatorMachine {
   package var tracesSteps = false
   /// `Host.bootID` of the coordinator's own machine; empty if not known.
   package var machineID = ""
+  /// Whether a step has come back in this epoch.
+  var isProven = false
   /// Epochs since a step last came back.
   var fruitlessEpochs = 0
   static let maxFruitlessEpochs = 8
@@ -237,6 +241,7 @@ package struct CoordinatorMachine {
 
   /// Begins an epoch's own accounts.
   mutating func beginEpoch() {
+    isProven = false
     metrics.beginEpoch(stageCount: plan.count, at: now)
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }

@@ -131,6 +131,7 @@ package final class CoordinatorLoop {
       return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
     case .stepTraced(let step): trace?.add(step)
     case .kill(let worker): supervisor?.kill(worker)
+    case .proven: supervisor?.forgive()
     case .release(let worker): supervisor?.release(worker)
     case .note(let note): log(note)
     case .progress(let fraction): onProgress(fraction)

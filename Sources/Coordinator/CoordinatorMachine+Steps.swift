@@ -103,6 +103,8 @@ extension CoordinatorMachine {
     }
     inFlight[done.sequence] = nil
     fruitlessEpochs = 0
+    if !isProven { act(.proven) }
+    isProven = true
     measure(done, batch)
     var results: [Int: [RowResult]] = [:]  // by slot
     for result in done.results { results[result.slot, default: []].append(result) }

@@ -43,7 +43,8 @@ package final class Supervisor {
     var isReleased = false
   }
 
-  /// A worker that died this often, each time within `quickDeath`, is given up.
+  /// A worker that died this often, each time within `quickDeath` and before a step came back, is
+  /// given up.
   private static let maxFailures = 5
   private static let quickDeath = Duration.seconds(10)
 
@@ -151,6 +152,11 @@ package final class Supervisor {
     return signal == 0
       ? "(pid \(pid)) exited with status \((status >> 8) & 0xFF)"
       : "(pid \(pid)) was ended by signal \(signal)"
+  }
+
+  /// Forgets how often workers have died: they have worked since.
+  func forgive() {
+    for index in children.indices { children[index].failures = 0 }
   }
 
   /// Does not start a worker again when it ends.

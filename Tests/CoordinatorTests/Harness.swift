@@ -100,7 +100,7 @@ final class Harness {
       }
       sentSteps.append(step)
       steps[firstStage ?? "nowhere", default: []].append(step)
-    case .release: break
+    case .release, .proven: break
     case .stepTraced(let step): tracedSteps.append(step)
     case .kill(let name):
       killed.append(name)
