@@ -1,8 +1,10 @@
 // Chooses the rows of the next micro-batch.
 //
 // Every session that can go on contributes: one row while it decodes, a chunk of its prompt before.
-// The sessions are taken in turn, the one that waited longest first, and shared out over as many
-// micro-batches as there are stages, so that every stage has one to work on.
+// Those that decode come first, since somebody reads along; prompts get the rows that are left, so a
+// long one costs the others the time of a chunk and no more. Among their kind the sessions are taken
+// in turn, the one that waited longest first, and shared out over as many micro-batches as there are
+// stages, so that every stage has one to work on.
 
 internal import Wire
 
@@ -40,11 +42,15 @@ package struct Scheduler: Sendable {
     guard !ready.isEmpty else { return [] }
     // What is ready now is shared with the micro-batches that may still be started.
     let groups = stageCount - inFlight
-    let share = (ready.count + groups - 1) / groups
+    let share = { (sessions: [Session]) in
+      sessions.prefix((sessions.count + groups - 1) / groups)
+    }
+    let decoding = ready.filter(\.isDecoding)
+    let others = ready.filter { !$0.isDecoding }
     var rows = maxRows
     var logitsRows = maxLogitsRows
     var scheduled: [ScheduledRows] = []
-    for session in ready.prefix(share) {
+    for session in share(decoding) + share(others) {
       let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))

@@ -69,6 +69,9 @@ package struct Session: Sendable {
   /// Tokens that can be sent now.
   package var pendingCount: Int { tokens.count - submitted }
 
+  /// Whether its next row is the one token it has got last.
+  package var isDecoding: Bool { !goal.isEvaluation && submitted > 0 && pendingCount == 1 }
+
   /// Returns what the pipeline shall give back for a position.
   package func output(at position: Int) -> RowOutput {
     // Delivered before a recovery: only the keys and values are wanted again.

@@ -77,7 +77,14 @@ import Wire
       session(4, pending: 1, done: 3),
     ]
     let scheduled = scheduler(stages: 1).next(sessions, inFlight: 0)
-    #expect(rows(scheduled) == [1: 0..<5, 2: 3..<4, 3: 0..<2])
+    #expect(rows(scheduled) == [1: 0..<5, 2: 3..<4, 3: 0..<1, 4: 3..<4])
+  }
+
+  @Test func `a long prompt does not keep those that decode waiting`() {
+    let decoding = (2...5).map { session(UInt64($0), pending: 1, done: 9) }
+    let prompt = session(1, pending: 100)
+    let first = scheduler().next([prompt] + decoding, inFlight: 0)
+    #expect(rows(first) == [2: 9..<10, 3: 9..<10, 1: 0..<6])
   }
 
   @Test func `logits and scores come in small pieces, logits of one session at a time`() {
@@ -116,9 +123,14 @@ import Wire
       let scheduled = scheduler.next(sessions, inFlight: inFlight)
       #expect(scheduled.isEmpty == (ready.isEmpty || inFlight == stages))
       #expect(scheduled.reduce(0) { $0 + $1.positions.count } <= maxRows)
-      // The first in line comes first, and nobody is passed over.
-      #expect(scheduled.map(\.session) == ready.prefix(scheduled.count).map(\.id))
-      for (part, session) in zip(scheduled, ready) {
+      // Those that decode come first; in each kind the first in line, and nobody is passed over.
+      let kinds = [ready.filter(\.isDecoding), ready.filter { !$0.isDecoding }]
+      let parts = kinds.map { kind in
+        scheduled.filter { part in kind.contains { $0.id == part.session } }
+      }
+      #expect(scheduled == parts[0] + parts[1])
+      for (part, session) in zip(parts, kinds).flatMap({ zip($0, $1) }) {
+        #expect(part.session == session.id)
         #expect(part.positions.lowerBound == session.submitted)
         #expect(!part.positions.isEmpty && part.positions.upperBound <= session.tokens.count)
       }

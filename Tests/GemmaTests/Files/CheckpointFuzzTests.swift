@@ -58,7 +58,9 @@ import Testing
   @Test(.seeded(default: seed), arguments: [TinyModel.gemma3, TinyModel.gemma3n])
   func `a damaged directory is refused or read in bounds`(model: TinyModel) throws {
     var random = SeededRandom(testSeed(default: Self.seed))
-    let config = Array(try JSONSerialization.data(withJSONObject: model.config))
+    let config = Array(
+      try JSONSerialization.data(withJSONObject: model.config, options: [.sortedKeys])
+    )
     let builder = model.safetensors
     let headerEnd = 8 + builder.json.utf8.count
     let (header, data) = (Array(builder.bytes[..<headerEnd]), builder.bytes[headerEnd...])
