@@ -167,6 +167,11 @@ extension CoordinatorMachine {
     else { return }
     phase = .serving
     hasServed = true
+    // Said though the first step would do it too: a worker that no step has reached yet may be told
+    // to prepare another epoch beside this one.
+    for place in plan {
+      if let worker = workers[place.name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
+    }
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     note("serving", ["epoch": "\(epoch)", "stages": "\(plan.count)"])
     act(.ready)
