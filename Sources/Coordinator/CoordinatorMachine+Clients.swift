@@ -195,7 +195,12 @@ extension CoordinatorMachine {
     turns.removeAll { $0 == id }
     queue.removeAll { $0 == id }
     guard let slot = session.slot else { return }
-    slots.giveBack(slot, holding: Array(session.tokens.prefix(session.submitted)), at: now)
+    slots.giveBack(
+      slot,
+      holding: Array(session.tokens.prefix(session.submitted)),
+      reached: session.reached,
+      at: now
+    )
   }
 
   private func placementEntries() -> [PlacementEntry] {

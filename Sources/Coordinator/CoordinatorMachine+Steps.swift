@@ -23,9 +23,9 @@ extension CoordinatorMachine {
   /// Gives free slots to the sessions that wait longest, with the prefix they share with others.
   private mutating func admit() {
     while let id = queue.first, var session = sessions[id] {
-      let live = turns.compactMap { id -> (slot: Int, tokens: ArraySlice<Int32>)? in
+      let live = turns.compactMap { id -> (slot: Int, tokens: ArraySlice<Int32>, reached: Int)? in
         guard let other = sessions[id], let slot = other.slot else { return nil }
-        return (slot, other.tokens.prefix(other.submitted))
+        return (slot, other.tokens.prefix(other.submitted), other.reached)
       }
       // An evaluation wants every position's output, a generation its last token's.
       let most = session.goal.isEvaluation ? 0 : session.tokens.count - 1
@@ -43,6 +43,7 @@ extension CoordinatorMachine {
       turns.append(id)
       session.slot = taken.slot
       session.submitted = taken.prefix
+      session.reached = taken.reached
       session.timing.started = now
       sessions[id] = session
     }
@@ -64,6 +65,7 @@ extension CoordinatorMachine {
         )
       }
       session.submitted = part.positions.upperBound
+      session.reached = max(session.reached, session.submitted)
       sessions[part.session] = session
       // To the end of the line.
       turns.removeAll { $0 == part.session }

@@ -34,6 +34,9 @@ package struct Session: Sendable {
   package var tokens: [Int32]
   /// How many of `tokens` have been sent through the pipeline, or are on their way.
   package var submitted = 0
+  /// The most positions its slot's rings have come to, earlier sessions' included: what a ring has
+  /// overwritten stays so when a session goes back to a prefix.
+  package var reached = 0
   /// How many have come back; results before this position have been delivered.
   package var completed = 0
   /// The session's place in the KV caches; nil while it waits for one.
@@ -90,6 +93,7 @@ package struct Session: Sendable {
   /// Forgets what is in flight or computed, so that the session is replayed from its tokens.
   package mutating func rewind() {
     submitted = 0
+    reached = 0
   }
 }
 

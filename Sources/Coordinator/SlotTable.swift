@@ -22,12 +22,13 @@ struct PrefixRule: Sendable {
     ring = (largest, min(limits.contextTokens, smallest + limits.maxRows - 1))
   }
 
-  /// Whether a slot that has come to `held` positions can go on behind the first `prefix` of them.
+  /// Whether a slot whose rings have come to `reached` positions can go on behind the first `prefix`.
   ///
-  /// A ring holds the last `capacity` positions. The row at `prefix` sees window - 1 before it.
-  func allows(_ prefix: Int, of held: Int) -> Bool {
-    guard let (window, capacity) = ring, held > capacity else { return true }
-    return held - capacity <= prefix - (window - 1)
+  /// Going back gives a ring nothing back: it holds what follows its last `capacity` positions. The
+  /// row at `prefix` sees window - 1 before it.
+  func allows(_ prefix: Int, reached: Int) -> Bool {
+    guard let (window, capacity) = ring, reached > capacity else { return true }
+    return reached - capacity <= prefix - (window - 1)
   }
 }
 
@@ -38,6 +39,8 @@ struct SlotTable: Sendable {
     var slot: Int
     /// Of its positions.
     var tokens: [Int32]
+    /// See `Session.reached`.
+    var reached: Int
     var since: ContinuousClock.Instant
   }
 
@@ -46,6 +49,8 @@ struct SlotTable: Sendable {
     var slot: Int
     /// How many of its first tokens are there already.
     var prefix: Int
+    /// See `Session.reached`.
+    var reached = 0
     /// How they get there; nil if there are none.
     var fork: Fork?
     /// What it held is of no use and must be forgotten first.
@@ -74,28 +79,38 @@ struct SlotTable: Sendable {
   /// - Parameters:
   ///   - tokens: The prompt.
   ///   - most: How many positions may be taken over at most.
-  ///   - live: Slots of sessions that go on, with the tokens of their positions.
+  ///   - live: Slots of sessions that go on, with the tokens of their positions and `Session.reached`.
   ///   - reserved: Slots that must stay as they are.
   /// - Returns: The slot; nil if none is free.
   mutating func take(
     for tokens: [Int32],
     most: Int,
-    live: [(slot: Int, tokens: ArraySlice<Int32>)],
+    live: [(slot: Int, tokens: ArraySlice<Int32>, reached: Int)],
     reserved: Set<Int>
   ) -> Taken? {
     let usable = warm.indices.filter { !reserved.contains(warm[$0].slot) }
     let best = usable.map { index in
-      (index: index, prefix: reusable(warm[index].tokens[...], tokens, most))
+      (
+        index: index,
+        prefix: reusable(warm[index].tokens[...], warm[index].reached, tokens, most)
+      )
     }.max { $0.prefix < $1.prefix }
-    let source = live.map { ($0.slot, prefix: reusable($0.tokens, tokens, most)) }
-      .max { $0.prefix < $1.prefix }
+    let source = live.map {
+      (slot: $0.slot, reached: $0.reached, prefix: reusable($0.tokens, $0.reached, tokens, most))
+    }.max { $0.prefix < $1.prefix }
     if let best, best.prefix > 0, best.prefix >= source?.prefix ?? 0 {
-      let slot = warm.remove(at: best.index).slot
-      let fork = Fork(source: slot, target: slot, positionCount: best.prefix)
-      return Taken(slot: slot, prefix: best.prefix, fork: fork, mustClear: false)
+      let own = warm.remove(at: best.index)
+      let fork = Fork(source: own.slot, target: own.slot, positionCount: best.prefix)
+      return Taken(
+        slot: own.slot,
+        prefix: best.prefix,
+        reached: own.reached,
+        fork: fork,
+        mustClear: false
+      )
     }
     let slot: Int
-    let isEmpty = !empty.isEmpty
+    let wasEmpty = !empty.isEmpty
     if let last = empty.popLast() {
       slot = last
     } else {
@@ -103,27 +118,38 @@ struct SlotTable: Sendable {
       slot = warm.remove(at: oldest).slot
     }
     guard let source, source.prefix > 0 else {
-      return Taken(slot: slot, prefix: 0, fork: nil, mustClear: !isEmpty)
+      return Taken(slot: slot, prefix: 0, fork: nil, mustClear: !wasEmpty)
     }
     return Taken(
       slot: slot,
       prefix: source.prefix,
-      fork: Fork(source: source.0, target: slot, positionCount: source.prefix),
-      mustClear: !isEmpty
+      reached: source.reached,
+      fork: Fork(source: source.slot, target: slot, positionCount: source.prefix),
+      mustClear: !wasEmpty
     )
   }
 
-  private func reusable(_ held: ArraySlice<Int32>, _ tokens: [Int32], _ most: Int) -> Int {
+  private func reusable(
+    _ held: ArraySlice<Int32>,
+    _ reached: Int,
+    _ tokens: [Int32],
+    _ most: Int
+  ) -> Int {
     let common = min(most, zip(held, tokens).prefix { $0 == $1 }.count)
-    return rule.allows(common, of: held.count) ? common : 0
+    return rule.allows(common, reached: reached) ? common : 0
   }
 
   /// Takes back the slot of a session that is over, with what it holds.
-  mutating func giveBack(_ slot: Int, holding tokens: [Int32], at now: ContinuousClock.Instant) {
+  mutating func giveBack(
+    _ slot: Int,
+    holding tokens: [Int32],
+    reached: Int,
+    at now: ContinuousClock.Instant
+  ) {
     if tokens.isEmpty {
       empty.append(slot)
     } else {
-      warm.append(Warm(slot: slot, tokens: tokens, since: now))
+      warm.append(Warm(slot: slot, tokens: tokens, reached: reached, since: now))
     }
   }
 

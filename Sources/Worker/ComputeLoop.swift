@@ -115,14 +115,12 @@ final class ComputeLoop: Sendable {
         switch command {
         case .install(let transfer, let next):
           // A loader may be overtaken by that of a later epoch.
-          guard stages.install(transfer.stage) else { continue }
-          sockets.nextAddress = next
+          guard stages.install(transfer.stage, next: next) else { continue }
           reports.post(.installed(epoch: transfer.stage.epoch))
         case .move(let order):
           attempt(order.epoch) { () throws(WorkerError) in try stages.begin(order) }
         case .commit(let epoch):
-          stages.commit(epoch)
-          try committed(stages.running, epoch, sockets)
+          if stages.commit(epoch) { try committed(stages, epoch, sockets) }
         case .abandon(let epoch):
           stages.abandon(epoch)
           unsent = nil
@@ -161,17 +159,17 @@ final class ComputeLoop: Sendable {
       }
       if let moved = try stages.completeMove() { reports.post(.moved(moved)) }
     } catch {
-      let epoch = stages.prepared?.epoch ?? unsent?.header.epoch ?? 0
+      let epoch = stages.moveEpoch ?? 0
       unsent = nil
       reports.post(.moveFailed(epoch: epoch, reason: "\(error)"))
     }
   }
 
   /// Notes that another stage runs.
-  private func committed(_ stage: Stage?, _ epoch: UInt32, _ sockets: DataSockets) throws {
-    running.withLock { $0 = stage.map { StageTransfer($0) } }
-    if stage == nil { counters.withLock { $0.kvBytes = 0 } }
-    try sockets.connectNext()
+  private func committed(_ stages: StagePair, _ epoch: UInt32, _ sockets: DataSockets) throws {
+    running.withLock { $0 = stages.running.map { StageTransfer($0) } }
+    if stages.running == nil { counters.withLock { $0.kvBytes = 0 } }
+    try sockets.connectNext(to: stages.next)
     sockets.closeExports()
     reports.post(.committed(epoch: epoch))
   }
@@ -196,7 +194,7 @@ final class ComputeLoop: Sendable {
     case .failure(let error): reject("malformed message refused", "\(error)")
     case .success(let (.step(step), payloads)):
       let (stage, isNew) = stages.stage(for: step.epoch)
-      if isNew { try committed(stage, step.epoch, sockets) }
+      if isNew { try committed(stages, step.epoch, sockets) }
       guard let stage else {
         reject("step refused", "no layers are prepared")
         return

@@ -15,8 +15,6 @@ final class DataSockets {
   let results: Socket
   /// Steps go on here; nil on the last stage.
   private(set) var next: Socket?
-  /// Where the stage that is installed will send its steps.
-  var nextAddress: PeerAddress?
   /// To workers that take over layers; as long as a move lasts.
   private var exports: [PeerAddress: Socket] = [:]
 
@@ -40,10 +38,10 @@ final class DataSockets {
   }
 
   /// Connects to the next stage of the epoch that begins.
-  func connectNext() throws(WireError) {
+  func connectNext(to address: PeerAddress?) throws(WireError) {
     next?.close()
     next = nil
-    guard let address = nextAddress else { return }
+    guard let address else { return }
     next = try connect(address)
   }
 

@@ -20,6 +20,9 @@ package struct OutgoingRows: Sendable {
 package struct StagePair {
   package private(set) var running: Stage?
   package private(set) var prepared: Stage?
+  /// Where the running stage hands off to; nil for the last one.
+  package private(set) var next: PeerAddress?
+  private var preparedNext: PeerAddress?
   private var move: MoveProgress?
 
   /// How far a move has come.
@@ -37,9 +40,10 @@ package struct StagePair {
   package init() {}
 
   /// Puts a stage beside the one that runs; false if a later one is there already.
-  package mutating func install(_ stage: Stage) -> Bool {
+  package mutating func install(_ stage: Stage, next: PeerAddress?) -> Bool {
     guard stage.epoch > max(running?.epoch ?? 0, prepared?.epoch ?? 0) else { return false }
     prepared = stage
+    preparedNext = next
     move = nil
     imported = 0
     return true
@@ -50,11 +54,14 @@ package struct StagePair {
   /// - Returns: The stage, and whether it was put in place just now.
   package mutating func stage(for epoch: UInt32) -> (stage: Stage?, isNew: Bool) {
     guard let prepared, prepared.epoch == epoch else { return (running, false) }
-    commit(epoch)
-    return (running, true)
+    let isNew = commit(epoch)
+    return (running, isNew)
   }
 
   // MARK: Moving
+
+  /// The epoch that is moved to; nil if none is.
+  package var moveEpoch: UInt32? { move?.order.epoch }
 
   /// Begins to move: from now on `nextExport` has what is to be sent.
   ///
@@ -148,23 +155,31 @@ package struct StagePair {
   // MARK: Ending
 
   /// Puts the prepared stage in place; without one, the worker holds no layers any more.
-  package mutating func commit(_ epoch: UInt32) {
-    guard epoch > running?.epoch ?? 0, prepared.map({ $0.epoch == epoch }) ?? true else { return }
+  ///
+  /// - Returns: False if nothing changes: the first step of the epoch has done it already.
+  package mutating func commit(_ epoch: UInt32) -> Bool {
+    guard epoch > running?.epoch ?? 0, prepared.map({ $0.epoch == epoch }) ?? true else {
+      return false
+    }
     if let prepared {
       // What the slots hold that nobody has moved is of sessions that are over.
       let live = Set((move?.isReported ?? false) ? move?.order.slots.map(\.slot) ?? [] : [])
       prepared.clear(except: live)
     }
     running = prepared
+    next = preparedNext
     prepared = nil
+    preparedNext = nil
     move = nil
     imported = 0
+    return true
   }
 
   /// Lets go of a prepared stage that will not be.
   package mutating func abandon(_ epoch: UInt32) {
     if prepared?.epoch == epoch {
       prepared = nil
+      preparedNext = nil
       imported = 0
     }
     if move?.order.epoch == epoch { move = nil }
