@@ -118,6 +118,10 @@ package struct CoordinatorLimits: Sendable, Hashable {
   /// 128 rows keep three stages of a 512-token prompt busy, and the
   /// matrix kernels are at their full rate from about 64 rows on.
   package var maxRows = 128
+  /// How long a micro-batch of a prompt may keep streams waiting that decode.
+  ///
+  /// A quarter of a second is a stutter, not a halt.
+  package var promptPause: Duration = .milliseconds(250)
   /// Logits a micro-batch may give back: 16 MiB, a quarter of the largest frame.
   package var maxLogits = 4 << 20
   /// How long a worker may be silent.
@@ -202,6 +206,7 @@ package struct CoordinatorMachine {
   /// By the step's sequence number.
   var inFlight: [UInt64: MicroBatch] = [:]
   var metrics: Metrics
+  var depthTuner: DepthTuner
   var selfTests = SelfTests()
   /// Whether `stepTraced` is said of every micro-batch.
   package var tracesSteps = false
@@ -235,6 +240,7 @@ package struct CoordinatorMachine {
     gatheringSince = now
     lastTick = now
     metrics = Metrics(stageCount: plan.count, at: now)
+    depthTuner = DepthTuner(stageCount: plan.count)
     slots = SlotTable(count: limits.slots, rule: PrefixRule(model.config, limits))
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
@@ -243,6 +249,7 @@ package struct CoordinatorMachine {
   mutating func beginEpoch() {
     isProven = false
     metrics.beginEpoch(stageCount: plan.count, at: now)
+    depthTuner = DepthTuner(stageCount: plan.count)
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 

@@ -11,13 +11,22 @@ extension CoordinatorMachine {
     while true {
       let scheduled = scheduler.next(
         turns.compactMap { sessions[$0] },
-        inFlight: inFlight.count
+        inFlight: inFlight.count,
+        pace: pace
       )
       guard !scheduled.isEmpty else { break }
       start(scheduled)
     }
     // Nothing to run, but caches to give back.
     if inFlight.isEmpty, !slotsToClear.isEmpty { start([]) }
+  }
+
+  /// What measurements say about the next micro-batches.
+  private var pace: Pace {
+    Pace(
+      decodeDepth: depthTuner.depth(streams: turns.count),
+      promptRows: metrics.promptRows(within: limits.promptPause, atMost: limits.maxRows)
+    )
   }
 
   /// Gives free slots to the sessions that wait longest, with the prefix they share with others.

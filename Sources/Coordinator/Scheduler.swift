@@ -14,7 +14,20 @@ package struct ScheduledRows: Sendable, Hashable {
   package var positions: Range<Int>
 }
 
-/// Chooses micro-batches; a value with its own small memory of whose turn it is.
+/// What measurements say about the next micro-batches.
+package struct Pace: Sendable, Hashable {
+  /// How many shall be under way while all streams decode.
+  package var decodeDepth: Int
+  /// The most rows of prompts in a micro-batch while others decode.
+  package var promptRows: Int
+
+  package init(decodeDepth: Int, promptRows: Int) {
+    self.decodeDepth = decodeDepth
+    self.promptRows = promptRows
+  }
+}
+
+/// Chooses micro-batches.
 package struct Scheduler: Sendable {
   /// The most rows a micro-batch may have.
   package let maxRows: Int
@@ -35,22 +48,31 @@ package struct Scheduler: Sendable {
   /// - Parameters:
   ///   - sessions: Those that hold a slot, in the order of their turns.
   ///   - inFlight: How many micro-batches are under way.
+  ///   - pace: What measurements say.
   /// - Returns: Rows of different sessions, at most `maxRows` together.
-  package func next(_ sessions: [Session], inFlight: Int) -> [ScheduledRows] {
-    guard inFlight < stageCount else { return [] }
+  package func next(_ sessions: [Session], inFlight: Int, pace: Pace) -> [ScheduledRows] {
     let ready = sessions.filter { $0.pendingCount > 0 }
-    guard !ready.isEmpty else { return [] }
+    let decoding = ready.filter(\.isDecoding)
+    let others = ready.filter { !$0.isDecoding }
+    let depth = others.isEmpty ? pace.decodeDepth : stageCount
+    guard inFlight < depth, !ready.isEmpty else { return [] }
     // What is ready now is shared with the micro-batches that may still be started.
-    let groups = stageCount - inFlight
+    let groups = depth - inFlight
     let share = { (sessions: [Session]) in
       sessions.prefix((sessions.count + groups - 1) / groups)
     }
-    let decoding = ready.filter(\.isDecoding)
-    let others = ready.filter { !$0.isDecoding }
+    // Somebody reads along, if not in this micro-batch then behind it.
+    let isWatched = sessions.contains { $0.isGenerating && $0.pendingCount <= 1 }
     var rows = maxRows
     var logitsRows = maxLogitsRows
     var scheduled: [ScheduledRows] = []
-    for session in share(decoding) + share(others) {
+    for session in share(decoding) {
+      let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
+      guard !positions.isEmpty else { break }
+      scheduled.append(ScheduledRows(session: session.id, positions: positions))
+    }
+    if isWatched { rows = min(rows, pace.promptRows) }
+    for session in share(others) {
       let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))

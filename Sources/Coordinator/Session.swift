@@ -72,6 +72,9 @@ package struct Session: Sendable {
   /// Tokens that can be sent now.
   package var pendingCount: Int { tokens.count - submitted }
 
+  /// Whether it has got tokens, and somebody waits for the next.
+  package var isGenerating: Bool { !goal.isEvaluation && generatedCount > 0 }
+
   /// Whether its next row is the one token it has got last.
   package var isDecoding: Bool { !goal.isEvaluation && submitted > 0 && pendingCount == 1 }
 

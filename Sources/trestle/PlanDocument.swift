@@ -51,7 +51,7 @@ struct PlanDocument: Encodable {
     plan: Plan,
     costs: PipelineCosts,
     reason: String,
-    simulate: ([StageSpan]) -> SimulationResult
+    simulate: (PlanOption) -> SimulationResult
   ) {
     let chosen = plan.chosen
     self.model = model
@@ -72,7 +72,7 @@ struct PlanDocument: Encodable {
     tokensPerSecond = chosen.tokensPerSecond
     limit = plan.limitText(chosen, costs)
     self.reason = reason
-    let result = simulate(chosen.stages)
+    let result = simulate(chosen)
     simulated = Simulated(
       decodeTokensPerSecond: result.decodeTokensPerSecond,
       prefillTokensPerSecond: result.prefillTokensPerSecond,
@@ -89,7 +89,7 @@ struct PlanDocument: Encodable {
         devices: option?.stages.map { costs.devices[$0.device].name } ?? [],
         split: option?.stages.map(\.layers.count) ?? [],
         tokensPerSecond: option?.tokensPerSecond ?? 0,
-        simulatedTokensPerSecond: option.map { simulate($0.stages).decodeTokensPerSecond } ?? 0,
+        simulatedTokensPerSecond: option.map { simulate($0).decodeTokensPerSecond } ?? 0,
         reason: plan.reason(alternative, costs)
       )
     }

@@ -43,32 +43,48 @@ import Wire
     Scheduler(maxRows: maxRows, maxLogitsRows: maxLogitsRows, stageCount: stages)
   }
 
+  /// As many micro-batches under way as there are stages, whatever fits of prompts.
+  private func pace(_ scheduler: Scheduler, promptRows: Int? = nil) -> Pace {
+    Pace(
+      decodeDepth: scheduler.stageCount,
+      promptRows: promptRows ?? scheduler.maxRows
+    )
+  }
+
+  private func next(
+    _ scheduler: Scheduler,
+    _ sessions: [Session],
+    inFlight: Int
+  ) -> [ScheduledRows] {
+    scheduler.next(sessions, inFlight: inFlight, pace: pace(scheduler))
+  }
+
   private func rows(_ scheduled: [ScheduledRows]) -> [UInt64: Range<Int>] {
     Dictionary(scheduled.map { ($0.session, $0.positions) }) { _, last in last }
   }
 
   @Test func `with nothing ready, or every stage busy, nothing is scheduled`() {
-    #expect(scheduler().next([], inFlight: 0).isEmpty)
-    #expect(scheduler().next([session(1, pending: 0, done: 4)], inFlight: 0).isEmpty)
-    #expect(scheduler().next([session(1, pending: 3)], inFlight: 2).isEmpty)
-    #expect(!scheduler().next([session(1, pending: 3)], inFlight: 1).isEmpty)
+    #expect(next(scheduler(), [], inFlight: 0).isEmpty)
+    #expect(next(scheduler(), [session(1, pending: 0, done: 4)], inFlight: 0).isEmpty)
+    #expect(next(scheduler(), [session(1, pending: 3)], inFlight: 2).isEmpty)
+    #expect(!next(scheduler(), [session(1, pending: 3)], inFlight: 1).isEmpty)
   }
 
   @Test func `a prompt goes in chunks that fit, from where it is`() {
-    let scheduled = scheduler().next([session(1, pending: 20, done: 5)], inFlight: 0)
+    let scheduled = next(scheduler(), [session(1, pending: 20, done: 5)], inFlight: 0)
     #expect(rows(scheduled) == [1: 5..<13])
-    #expect(rows(scheduler().next([session(1, pending: 3)], inFlight: 0)) == [1: 0..<3])
+    #expect(rows(next(scheduler(), [session(1, pending: 3)], inFlight: 0)) == [1: 0..<3])
   }
 
   @Test func `what is ready is shared out over the micro-batches that may still start`() {
     let ready = (1...5).map { session(UInt64($0), pending: 1, done: 9) }
     let three = scheduler(stages: 3)
-    #expect(three.next(ready, inFlight: 0).map(\.session) == [1, 2])
-    #expect(three.next(Array(ready[2...]), inFlight: 1).map(\.session) == [3, 4])
-    #expect(three.next(Array(ready[4...]), inFlight: 2).map(\.session) == [5])
+    #expect(next(three, ready, inFlight: 0).map(\.session) == [1, 2])
+    #expect(next(three, Array(ready[2...]), inFlight: 1).map(\.session) == [3, 4])
+    #expect(next(three, Array(ready[4...]), inFlight: 2).map(\.session) == [5])
     // The last one that may start takes all.
-    #expect(three.next(ready, inFlight: 2).map(\.session) == [1, 2, 3, 4, 5])
-    #expect(scheduler(stages: 1).next(ready, inFlight: 0).count == 5)
+    #expect(next(three, ready, inFlight: 2).map(\.session) == [1, 2, 3, 4, 5])
+    #expect(next(scheduler(stages: 1), ready, inFlight: 0).count == 5)
   }
 
   @Test func `a micro-batch never has more rows than fit`() {
@@ -76,25 +92,66 @@ import Wire
       session(1, pending: 5), session(2, pending: 1, done: 3), session(3, pending: 9),
       session(4, pending: 1, done: 3),
     ]
-    let scheduled = scheduler(stages: 1).next(sessions, inFlight: 0)
+    let scheduled = next(scheduler(stages: 1), sessions, inFlight: 0)
     #expect(rows(scheduled) == [1: 0..<5, 2: 3..<4, 3: 0..<1, 4: 3..<4])
   }
 
   @Test func `a long prompt does not keep those that decode waiting`() {
     let decoding = (2...5).map { session(UInt64($0), pending: 1, done: 9) }
     let prompt = session(1, pending: 100)
-    let first = scheduler().next([prompt] + decoding, inFlight: 0)
+    let first = next(scheduler(), [prompt] + decoding, inFlight: 0)
     #expect(rows(first) == [2: 9..<10, 3: 9..<10, 1: 0..<6])
+  }
+
+  @Test func `decoding streams are shared out over as many micro-batches as measured best`() {
+    let ready = (1...6).map { session(UInt64($0), pending: 1, done: 9) }
+    for (depth, sizes) in [(1, [6]), (2, [3, 3]), (3, [2, 2, 2]), (4, [2, 2, 1, 1])] {
+      var left = ready
+      var found: [Int] = []
+      while true {
+        let pace = Pace(decodeDepth: depth, promptRows: 8)
+        let scheduled = scheduler().next(left, inFlight: found.count, pace: pace)
+        if scheduled.isEmpty { break }
+        found.append(scheduled.count)
+        left.removeFirst(scheduled.count)
+      }
+      #expect(found == sizes)
+    }
+    // A prompt fills any step: then every stage gets one.
+    let pace = Pace(decodeDepth: 1, promptRows: 8)
+    let prompt = session(9, pending: 30)
+    #expect(scheduler().next([prompt], inFlight: 0, pace: pace).count == 1)
+    #expect(scheduler().next([prompt], inFlight: 1, pace: pace).count == 1)
+    #expect(scheduler().next([prompt], inFlight: 2, pace: pace).isEmpty)
+  }
+
+  @Test func `beside streams that decode, a prompt goes in chunks as small as measured`() {
+    let pace = pace(scheduler(), promptRows: 3)
+    var generating = session(2, pending: 1, done: 9)
+    let prompt = session(1, pending: 100)
+    #expect(rows(scheduler().next([prompt], inFlight: 0, pace: pace)) == [1: 0..<8])
+    // Its promptCount is all it has: it reads its own prompt, and nobody waits.
+    #expect(rows(scheduler().next([prompt, generating], inFlight: 0, pace: pace))[1] == 0..<7)
+    generating.tokens.append(7)
+    generating.submitted += 1
+    let both = scheduler().next([prompt, generating], inFlight: 0, pace: pace)
+    #expect(rows(both) == [2: 10..<11, 1: 0..<3])
+    // Also when the stream's own row is in another micro-batch.
+    generating.submitted += 1
+    #expect(rows(scheduler().next([prompt, generating], inFlight: 0, pace: pace)) == [1: 0..<3])
+    // A session that is replayed is a prompt itself.
+    generating.rewind()
+    #expect(rows(scheduler().next([prompt, generating], inFlight: 0, pace: pace))[1] == 0..<8)
   }
 
   @Test func `logits and scores come in small pieces, logits of one session at a time`() {
     let logits = session(1, pending: 6, .logits)
-    #expect(rows(scheduler(stages: 1).next([logits], inFlight: 0)) == [1: 0..<2])
+    #expect(rows(next(scheduler(stages: 1), [logits], inFlight: 0)) == [1: 0..<2])
     let scores = session(2, pending: 6, .scores(first: 1))
-    #expect(rows(scheduler(stages: 1).next([scores], inFlight: 0)) == [2: 0..<2])
+    #expect(rows(next(scheduler(stages: 1), [scores], inFlight: 0)) == [2: 0..<2])
     let decoding = session(3, pending: 1, done: 4)
     let other = session(4, pending: 6, .logits)
-    let mixed = scheduler(stages: 1).next([decoding, logits, other, scores], inFlight: 0)
+    let mixed = next(scheduler(stages: 1), [decoding, logits, other, scores], inFlight: 0)
     #expect(rows(mixed) == [3: 4..<5, 1: 0..<2])
   }
 
@@ -120,7 +177,7 @@ import Wire
         )
       }
       let ready = sessions.filter { $0.pendingCount > 0 }
-      let scheduled = scheduler.next(sessions, inFlight: inFlight)
+      let scheduled = next(scheduler, sessions, inFlight: inFlight)
       #expect(scheduled.isEmpty == (ready.isEmpty || inFlight == stages))
       #expect(scheduled.reduce(0) { $0 + $1.positions.count } <= maxRows)
       // Those that decode come first; in each kind the first in line, and nobody is passed over.

@@ -11,6 +11,12 @@ extension CoordinatorMachine {
   mutating func measure(_ done: StepDone, _ batch: MicroBatch) {
     let trace = trace(done, batch)
     metrics.finished(trace, at: now)
+    let isDecoding = trace.decodeRows > 0 && trace.prefillRows == 0
+    depthTuner.finished(
+      rows: trace.decodeRows,
+      streams: isDecoding ? turns.count : nil,
+      at: now
+    )
     if tracesSteps { act(.stepTraced(trace)) }
   }
 

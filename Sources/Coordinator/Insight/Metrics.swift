@@ -66,6 +66,13 @@ struct Metrics: Sendable {
   /// Tokens generated or evaluated.
   var tokensServed = RecentSum()
   var activity = ActivityClock()
+  /// Of a prompt's row, through all stages; nil before the first chunk of this epoch.
+  private var promptRowSeconds: Double?
+
+  /// Rows that no chunk of a prompt is made smaller than: below, a row costs more than twice as much.
+  static let leastPromptRows = 16
+  /// The rows of a chunk beside streams that decode, before any has been measured.
+  private static let firstPromptRows = 32
 
   init(stageCount: Int, at now: ContinuousClock.Instant) {
     stages = Array(repeating: StageMeter(began: now), count: stageCount)
@@ -74,6 +81,14 @@ struct Metrics: Sendable {
   /// Forgets what was measured of the stages: their layers may be others now.
   mutating func beginEpoch(stageCount: Int, at now: ContinuousClock.Instant) {
     stages = Array(repeating: StageMeter(began: now), count: stageCount)
+    promptRowSeconds = nil
+  }
+
+  /// Returns how many rows of a prompt pass through all stages within a time, 16 to `most`.
+  func promptRows(within time: Duration, atMost most: Int) -> Int {
+    guard let promptRowSeconds else { return min(Self.firstPromptRows, most) }
+    let count = (time / .seconds(1)) / max(promptRowSeconds, 1e-9)
+    return min(most, max(Self.leastPromptRows, Int(min(count, 1e6))))
   }
 
   /// Counts a new token of a session whose timing does not know of it yet.
@@ -89,6 +104,11 @@ struct Metrics: Sendable {
   mutating func finished(_ step: StepTrace, at now: ContinuousClock.Instant) {
     for slice in step.slices where stages.indices.contains(slice.stage) {
       stages[slice.stage].add(slice, step.stepClass, at: now)
+    }
+    if step.prefillRows >= Self.leastPromptRows {
+      let rows = Double(step.prefillRows + step.decodeRows)
+      let seconds = step.slices.reduce(0) { $0 + $1.duration / .seconds(1) } / rows
+      promptRowSeconds = promptRowSeconds.map { $0 + (seconds - $0) / 5 } ?? seconds
     }
   }
 

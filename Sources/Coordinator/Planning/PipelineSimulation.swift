@@ -22,11 +22,13 @@ package struct PipelineSimulation: Sendable {
   let costs: PipelineCosts
   let stages: [StageSpan]
   let scheduler: Scheduler
+  let pace: Pace
 
-  package init(costs: PipelineCosts, stages: [StageSpan], scheduler: Scheduler) {
+  package init(costs: PipelineCosts, stages: [StageSpan], scheduler: Scheduler, pace: Pace) {
     self.costs = costs
     self.stages = stages
     self.scheduler = scheduler
+    self.pace = pace
   }
 
   /// Simulates streams that start together; each reads its prompt and then decodes.
@@ -237,7 +239,8 @@ private struct SimulatedRun {
     while true {
       let parts = simulation.scheduler.next(
         turns.compactMap { sessions[$0] },
-        inFlight: inFlight
+        inFlight: inFlight,
+        pace: simulation.pace
       )
       guard !parts.isEmpty else { return }
       var size = StepSize(rows: 0, wanted: 0)

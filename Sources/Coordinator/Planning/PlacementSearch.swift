@@ -2,11 +2,10 @@
 // the layers placed; since a cycle is the largest of several sums, a state keeps every beginning that
 // no other beats in all of them (its Pareto front), which makes the search exact.
 
-/// Searches the best placement with a given number of stages.
+/// Searches the best placement with a given number of stages and of micro-batches.
 struct PlacementSearch {
   private let planner: Planner
   private let stageCount: Int
-  private let streams: Int
   private let batches: MicroBatches
   /// By device: the work on all micro-batches, and the time of the largest, of layers before an index.
   private var busyBefore: [[Double]] = []
@@ -29,11 +28,10 @@ struct PlacementSearch {
     }
   }
 
-  init(_ planner: Planner, stageCount: Int, streams: Int) {
+  init(_ planner: Planner, stageCount: Int, _ batches: MicroBatches) {
     self.planner = planner
     self.stageCount = stageCount
-    self.streams = streams
-    batches = MicroBatches(streams: streams, stageCount: stageCount)
+    self.batches = batches
     let costs = planner.costs
     for device in costs.devices.indices {
       var busy = [0.0]
@@ -97,7 +95,9 @@ struct PlacementSearch {
   /// Returns a beginning with a stage more; nil if it does not fit, or cannot be the best any more.
   private func extend(_ beginning: Beginning, _ span: StageSpan) -> Beginning? {
     let costs = planner.costs
-    guard let usage = beginning.usage.adding(span, planner, streams: streams) else { return nil }
+    guard let usage = beginning.usage.adding(span, planner, streams: batches.streams) else {
+      return nil
+    }
     var longer = beginning
     longer.usage = usage
     let (first, end) = (span.layers.lowerBound, span.layers.upperBound)
@@ -141,7 +141,12 @@ struct PlacementSearch {
 extension Planner {
   /// Returns the best placement with so many stages; nil if none fits into memory.
   func best(stageCount: Int, streams: Int) -> PlanOption? {
-    var search = PlacementSearch(self, stageCount: stageCount, streams: streams)
-    return search.run().flatMap { evaluate($0, streams: streams) }
+    DepthTuner.candidates(stageCount: stageCount, streams: streams)
+      .compactMap { depth in
+        let batches = MicroBatches(streams: streams, count: depth)
+        var search = PlacementSearch(self, stageCount: stageCount, batches)
+        return search.run().flatMap { evaluate($0, streams: streams) }
+      }
+      .fastest
   }
 }

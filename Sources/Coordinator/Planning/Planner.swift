@@ -1,8 +1,8 @@
 // Finds the fastest placement: exact dynamic programming over contiguous slices of layers and ordered
 // subsets of devices.
 //
-// N streams run as M micro-batches, as many as there are stages and streams to fill them. In a cycle
-// each stream gets one token, and a cycle lasts as long as the longest of
+// N streams run as M micro-batches, of the numbers that the running pipeline would try the fastest. In a
+// cycle each stream gets one token, and a cycle lasts as long as the longest of
 //   * a stage's work on all M micro-batches,
 //   * the way of the largest micro-batch through all stages and links, once,
 //   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
@@ -87,9 +87,16 @@ package struct Planner: Sendable {
     }
   }
 
-  /// Returns what a placement gives; nil if it does not fit into memory.
+  /// Returns what a placement gives with its best number of micro-batches; nil if it does not fit into
+  /// memory.
   package func evaluate(_ stages: [StageSpan], streams: Int) -> PlanOption? {
-    let batches = MicroBatches(streams: streams, stageCount: stages.count)
+    DepthTuner.candidates(stageCount: stages.count, streams: streams)
+      .compactMap { evaluate(stages, MicroBatches(streams: streams, count: $0)) }
+      .fastest
+  }
+
+  private func evaluate(_ stages: [StageSpan], _ batches: MicroBatches) -> PlanOption? {
+    let streams = batches.streams
     let times = stages.map { costs.time(of: $0, .decoding(batches.most)) }
     let busy = stages.map { stage in batches.sum { costs.time(of: stage, .decoding($0)) } }
     var link = costs.messageTime(to: stages[0].device)
@@ -130,15 +137,26 @@ package struct Planner: Sendable {
   }
 }
 
+extension [PlanOption] {
+  /// The first of the fastest; nil if there is none.
+  var fastest: PlanOption? {
+    reduce(nil) { best, option in
+      option.tokensPerSecond > best?.tokensPerSecond ?? 0 ? option : best
+    }
+  }
+}
+
 /// How streams are shared out over micro-batches.
 struct MicroBatches {
+  let streams: Int
   let count: Int
   /// Rows of the largest, and how many are as large; the others have one row less.
   let most: Int
   private let mostCount: Int
 
-  init(streams: Int, stageCount: Int) {
-    count = min(streams, stageCount)
+  init(streams: Int, count: Int) {
+    self.streams = streams
+    self.count = count
     most = (streams + count - 1) / count
     mostCount = streams - (most - 1) * count
   }

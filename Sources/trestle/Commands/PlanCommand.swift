@@ -93,15 +93,16 @@ struct PlanCommand: ParsableCommand {
         plan: plan,
         costs: costs,
         reason: reason
-      ) { stages in
+      ) { option in
         PipelineSimulation(
           costs: costs,
-          stages: stages,
+          stages: option.stages,
           scheduler: Scheduler(
             maxRows: limits.maxRows,
             maxLogitsRows: limits.maxRows,
-            stageCount: stages.count
-          )
+            stageCount: option.stages.count
+          ),
+          pace: Pace(decodeDepth: option.microBatches, promptRows: limits.maxRows)
         )
         .run(streams: streams, promptTokens: 512, decodeTokens: 64)
       }

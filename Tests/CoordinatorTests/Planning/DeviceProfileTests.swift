@@ -84,7 +84,8 @@ import Testing
           maxRows: 8,
           maxLogitsRows: 8,
           stageCount: plan.chosen.stages.count
-        )
+        ),
+        pace: Pace(decodeDepth: plan.chosen.microBatches, promptRows: 8)
       ).run(streams: 2, promptTokens: 4, decodeTokens: 3)
       #expect(result.decodeTokensPerSecond > 0)
     }

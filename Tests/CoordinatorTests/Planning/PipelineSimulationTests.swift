@@ -13,7 +13,8 @@ import Testing
     PipelineSimulation(
       costs: costs,
       stages: stages,
-      scheduler: Scheduler(maxRows: 128, maxLogitsRows: 16, stageCount: stages.count)
+      scheduler: Scheduler(maxRows: 128, maxLogitsRows: 16, stageCount: stages.count),
+      pace: Pace(decodeDepth: stages.count, promptRows: 128)
     )
     .run(streams: streams, promptTokens: promptTokens, decodeTokens: 200)
   }

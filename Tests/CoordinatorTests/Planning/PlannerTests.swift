@@ -30,10 +30,10 @@ import Testing
     let near = try evenCosts(latency: 10, cost: perRow)
     let plan = try Planner(costs: near, contextTokens: 16).plan(.throughput(streams: 4))
     #expect(plan.chosen.stages.map(\.layers) == [0..<6, 6..<12])
-    #expect(plan.chosen.rows == 2 && plan.chosen.microBatches == 2)
-    // Two stages of 1200, and three messages.
-    #expect(abs(plan.chosen.cycleMicroseconds - 2430) < 1e-6)
-    #expect(plan.chosen.limit == .latency)
+    // Micro-batches of two rows would wait for messages; of four with one row each stage has always one.
+    #expect(plan.chosen.rows == 1 && plan.chosen.microBatches == 4)
+    #expect(abs(plan.chosen.cycleMicroseconds - 2400) < 1e-6)
+    #expect(plan.chosen.limit == .stage(0))
 
     let far = try evenCosts(latency: 5000, cost: perRow)
     let whole = try Planner(costs: far, contextTokens: 16).plan(.throughput(streams: 4))
@@ -69,15 +69,21 @@ import Testing
   }
 
   @Test func `devices that share memory cannot read faster than it`() throws {
-    // 12 layers of 100 kB in two micro-batches: 2.4 MB at 1 GB/s.
-    let costs = try evenCosts(latency: 10, readBytes: 100_000, bandwidth: 1e9)
+    // 12 layers of 500 kB: 6 MB at 1 GB/s for each micro-batch, so one is better than two.
+    let costs = try evenCosts(
+      latency: 10,
+      cost: CostCurve(rows: [1], microseconds: [100]),
+      readBytes: 500_000,
+      bandwidth: 1e9
+    )
     let option = try #require(
       Planner(costs: costs, contextTokens: 16).evaluate(
         [StageSpan(device: 0, layers: 0..<6), StageSpan(device: 1, layers: 6..<12)],
         streams: 4
       )
     )
-    #expect(abs(option.cycleMicroseconds - 2400) < 1e-6)
+    #expect(option.microBatches == 1)
+    #expect(abs(option.cycleMicroseconds - 6000) < 1e-6)
     #expect(option.limit == .sharedMemory(machine: 0))
   }
 
