@@ -2918,7 +2918,7 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   (ProtobufCMessageInit) trestle__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[16] =
+static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[18] =
 {
   {
     "state",
@@ -3112,6 +3112,30 @@ static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[16] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "layer_rows",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, layer_rows),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "skipped_layer_rows",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, skipped_layer_rows),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__heartbeat__field_indices_by_name[] = {
   13,   /* field[13] = available_bytes */
@@ -3121,11 +3145,13 @@ static const unsigned trestle__heartbeat__field_indices_by_name[] = {
   1,   /* field[1] = epoch */
   9,   /* field[9] = kv_bytes */
   6,   /* field[6] = last_step_microseconds */
+  16,   /* field[16] = layer_rows */
   2,   /* field[2] = load_fraction */
   10,   /* field[10] = rejected_messages */
   8,   /* field[8] = resident_bytes */
   4,   /* field[4] = rows */
   15,   /* field[15] = self_test */
+  17,   /* field[17] = skipped_layer_rows */
   0,   /* field[0] = state */
   7,   /* field[7] = step_in_progress_microseconds */
   3,   /* field[3] = steps */
@@ -3135,7 +3161,7 @@ static const ProtobufCIntRange trestle__heartbeat__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 12 },
-  { 0, 16 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
 {
@@ -3145,7 +3171,7 @@ const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
   "Trestle__Heartbeat",
   "trestle",
   sizeof(Trestle__Heartbeat),
-  16,
+  18,
   trestle__heartbeat__field_descriptors,
   trestle__heartbeat__field_indices_by_name,
   2,  trestle__heartbeat__number_ranges,
@@ -5916,7 +5942,7 @@ const ProtobufCMessageDescriptor trestle__request_failed__descriptor =
   (ProtobufCMessageInit) trestle__request_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[20] =
+static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[22] =
 {
   {
     "name",
@@ -6158,6 +6184,30 @@ static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "layer_rows",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, layer_rows),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "skipped_layer_rows",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, skipped_layer_rows),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__worker_status__field_indices_by_name[] = {
   18,   /* field[18] = available_bytes */
@@ -6171,11 +6221,13 @@ static const unsigned trestle__worker_status__field_indices_by_name[] = {
   11,   /* field[11] = heartbeat_age_milliseconds */
   3,   /* field[3] = is_emulated */
   8,   /* field[8] = kv_bytes */
+  20,   /* field[20] = layer_rows */
   13,   /* field[13] = load_fraction */
   0,   /* field[0] = name */
   1,   /* field[1] = pid */
   17,   /* field[17] = queued */
   7,   /* field[7] = resident_bytes */
+  21,   /* field[21] = skipped_layer_rows */
   6,   /* field[6] = state */
   10,   /* field[10] = step_milliseconds */
   19,   /* field[19] = temperature */
@@ -6185,7 +6237,7 @@ static const ProtobufCIntRange trestle__worker_status__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 16 },
-  { 0, 20 }
+  { 0, 22 }
 };
 const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
 {
@@ -6195,7 +6247,7 @@ const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
   "Trestle__WorkerStatus",
   "trestle",
   sizeof(Trestle__WorkerStatus),
-  20,
+  22,
   trestle__worker_status__field_descriptors,
   trestle__worker_status__field_indices_by_name,
   2,  trestle__worker_status__number_ranges,

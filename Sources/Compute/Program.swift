@@ -5,6 +5,11 @@
 package struct Program: Sendable, Hashable {
   /// The layers this stage holds.
   package var layers: Range<Int>
+  /// The layer of the model from which on only rows whose output is wanted pass; nil if all pass all.
+  ///
+  /// In this layer itself the others leave their keys and values. For counting what is spared; the ops
+  /// say what is done.
+  package var narrowingLayer: Int?
   package var buffers: [Buffer] = []
   package var caches: [Cache] = []
   /// What arrives from the stage before, in the order of the hand-off's frames.
@@ -29,5 +34,13 @@ package struct Program: Sendable, Hashable {
   package mutating func add(_ cache: Cache) -> CacheID {
     caches.append(cache)
     return CacheID(index: caches.count - 1)
+  }
+
+  /// Returns how many rows of a batch pass how many layers, as a sum over the layers, and how many are
+  /// spared it.
+  package func layerRows(of batch: Batch) -> (computed: Int, skipped: Int) {
+    let narrow = layers.count { $0 >= narrowingLayer ?? .max }
+    let skipped = narrow * (batch.rows.count - batch.wantedRows.count)
+    return (layers.count * batch.rows.count - skipped, skipped)
   }
 }

@@ -90,7 +90,9 @@ extension CoordinatorMachine {
       bubble: meter.map { metrics.bubbleShare(of: $0, at: now) } ?? 0,
       queued: meter?.queueDepth(at: now) ?? 0,
       availableBytes: worker?.heartbeat?.availableBytes ?? 0,
-      temperature: worker?.heartbeat?.temperature
+      temperature: worker?.heartbeat?.temperature,
+      layerRows: worker?.heartbeat?.layerRows ?? 0,
+      skippedLayerRows: worker?.heartbeat?.skippedLayerRows ?? 0
     )
   }
 

@@ -249,6 +249,8 @@ extension WorkerStatus {
     unsafe c.pointee.queued = packer.finite(queued, "WorkerStatus.queued")
     unsafe c.pointee.available_bytes = availableBytes
     unsafe c.pointee.temperature = temperature?.packed(packer)
+    unsafe c.pointee.layer_rows = layerRows
+    unsafe c.pointee.skipped_layer_rows = skippedLayerRows
     return unsafe c
   }
 
@@ -278,7 +280,9 @@ extension WorkerStatus {
       bubble: Unpack.finite(c.bubble, "WorkerStatus.bubble"),
       queued: Unpack.finite(c.queued, "WorkerStatus.queued"),
       availableBytes: c.available_bytes,
-      temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:))
+      temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
+      layerRows: c.layer_rows,
+      skippedLayerRows: c.skipped_layer_rows
     )
   }
 }

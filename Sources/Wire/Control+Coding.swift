@@ -81,6 +81,8 @@ extension Heartbeat {
     unsafe c.pointee.available_bytes = availableBytes
     unsafe c.pointee.temperature = temperature?.packed(packer)
     unsafe c.pointee.self_test = selfTest?.packed(packer)
+    unsafe c.pointee.layer_rows = layerRows
+    unsafe c.pointee.skipped_layer_rows = skippedLayerRows
     return unsafe c
   }
 
@@ -102,7 +104,9 @@ extension Heartbeat {
       clockMicroseconds: c.clock_microseconds,
       availableBytes: c.available_bytes,
       temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
-      selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:))
+      selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:)),
+      layerRows: c.layer_rows,
+      skippedLayerRows: c.skipped_layer_rows
     )
   }
 }

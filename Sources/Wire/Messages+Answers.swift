@@ -219,6 +219,10 @@ package struct WorkerStatus: Sendable, Hashable {
   package var availableBytes: UInt64
   /// Of the device; nil if its machine does not tell.
   package var temperature: Temperature?
+  /// Rows that passed a layer, summed over the layers, since the worker's start.
+  package var layerRows: UInt64
+  /// Rows that were spared a layer: nobody wants their output.
+  package var skippedLayerRows: UInt64
 
   package init(
     name: String,
@@ -240,8 +244,12 @@ package struct WorkerStatus: Sendable, Hashable {
     bubble: Double = 0,
     queued: Double = 0,
     availableBytes: UInt64 = 0,
-    temperature: Temperature? = nil
+    temperature: Temperature? = nil,
+    layerRows: UInt64 = 0,
+    skippedLayerRows: UInt64 = 0
   ) {
+    self.layerRows = layerRows
+    self.skippedLayerRows = skippedLayerRows
     self.name = name
     self.pid = pid
     self.device = device

@@ -149,6 +149,10 @@ package struct Heartbeat: Sendable, Hashable {
   package var temperature: Temperature?
   /// The last one; nil before the first.
   package var selfTest: SelfTestReport?
+  /// Rows that passed a layer, summed over the layers, since the start.
+  package var layerRows: UInt64
+  /// Rows that were spared a layer: nobody wants their output.
+  package var skippedLayerRows: UInt64
 
   package init(
     state: WorkerState,
@@ -166,8 +170,12 @@ package struct Heartbeat: Sendable, Hashable {
     clockMicroseconds: UInt64 = 0,
     availableBytes: UInt64 = 0,
     temperature: Temperature? = nil,
-    selfTest: SelfTestReport? = nil
+    selfTest: SelfTestReport? = nil,
+    layerRows: UInt64 = 0,
+    skippedLayerRows: UInt64 = 0
   ) {
+    self.layerRows = layerRows
+    self.skippedLayerRows = skippedLayerRows
     self.state = state
     self.epoch = epoch
     self.loadFraction = loadFraction

@@ -251,7 +251,7 @@ final class ComputeLoop: Sendable {
     } catch {
       fail(step, .step, "\(error)", sockets)
     }
-    count(began, rows: step.rows.count, stage)
+    count(began, step, stage)
   }
 
   /// Tells the coordinator that a step ended here.
@@ -267,13 +267,16 @@ final class ComputeLoop: Sendable {
     _ = try? sockets.results.send(.stepFailed(failure))
   }
 
-  private func count(_ began: ContinuousClock.Instant, rows: Int, _ stage: Stage) {
+  private func count(_ began: ContinuousClock.Instant, _ step: Step, _ stage: Stage) {
     let elapsed = UInt64((ContinuousClock.now - began) / .microseconds(1))
     let kvBytes = UInt64(stage.executable.footprint.kvBytes)
+    let layerRows = stage.executable.program.layerRows(of: step.batch)
     counters.withLock { counters in
       counters.stepBegan = nil
       counters.steps += 1
-      counters.rows += UInt64(rows)
+      counters.rows += UInt64(step.rows.count)
+      counters.layerRows += UInt64(layerRows.computed)
+      counters.skippedLayerRows += UInt64(layerRows.skipped)
       counters.busyMicroseconds += elapsed
       counters.lastStepMicroseconds = elapsed
       counters.kvBytes = kvBytes

@@ -111,15 +111,7 @@ package final class Stage {
         throw WorkerError(.step, "target \(target) outside 0..<\(vocabularySize)")
       }
     }
-    let rows = step.rows.map { row in
-      Row(
-        slot: row.slot,
-        position: row.position,
-        token: row.token,
-        isWanted: row.output != .none
-      )
-    }
-    return Batch(rows: rows)
+    return step.batch
   }
 
   /// Turns the last stage's logits into what each row asked for.
@@ -165,6 +157,22 @@ package final class Stage {
     // A session that is replayed comes with its positions again.
     histories[row.slot].removeLast(max(0, histories[row.slot].count - row.position))
     histories[row.slot].append(row.token)
+  }
+}
+
+extension Step {
+  /// Its rows, as an executable takes them.
+  package var batch: Batch {
+    Batch(
+      rows: rows.map { row in
+        Row(
+          slot: row.slot,
+          position: row.position,
+          token: row.token,
+          isWanted: row.output != .none
+        )
+      }
+    )
   }
 }
 

@@ -6,6 +6,9 @@ package import Wire
 package struct StageCounters: Sendable {
   package var steps: UInt64 = 0
   package var rows: UInt64 = 0
+  /// See `Program.layerRows`.
+  package var layerRows: UInt64 = 0
+  package var skippedLayerRows: UInt64 = 0
   package var busyMicroseconds: UInt64 = 0
   package var lastStepMicroseconds: UInt64 = 0
   /// When the step that is running began; nil between steps.

@@ -218,7 +218,9 @@ package struct WorkerMachine {
       clockMicroseconds: now.microsecondsSinceBoot,
       availableBytes: vitals.availableBytes,
       temperature: vitals.temperature,
-      selfTest: counters.selfTest
+      selfTest: counters.selfTest,
+      layerRows: counters.layerRows,
+      skippedLayerRows: counters.skippedLayerRows
     )
   }
 }

@@ -1,5 +1,6 @@
 // Runs streams through a pipeline and times them.
 
+import Glibc
 import Wire
 
 /// A benchmark of a running pipeline.
@@ -22,7 +23,7 @@ struct Bench {
   ///
   /// Measured from when each has its first token until the first is done: while all of them run. The
   /// prompts are short, their time is not in it.
-  func decode(streams: Int) throws -> (rate: Double, stages: [StageShare]) {
+  func decode(streams: Int) throws -> DecodeResult {
     for stream in 0..<streams {
       try start(stream, prompt: min(promptTokens, 16), tokens: decodeTokens)
     }
@@ -34,7 +35,55 @@ struct Bench {
     guard let rate = run.rate, let stages = run.stages else {
       throw CommandError("the streams did not run side by side; raise --decode-tokens")
     }
-    return (rate, stages)
+    return DecodeResult(rate: rate, stages: stages, interToken: TokenGaps(run.gaps))
+  }
+
+  /// Lets a prompt of `tokens` tokens come while `streams` sequences decode, and returns what the
+  /// streams felt of it, from when it came to its first token.
+  func arrival(of tokens: Int, besideStreams streams: Int) throws -> ArrivalResult {
+    for stream in 0..<streams {
+      try start(stream, prompt: min(promptTokens, 16), tokens: decodeTokens)
+    }
+    var run = DecodeRun(streams: streams)
+    while run.finished == 0, !run.reachesMark() { run.take(try next()) }
+    let came = ContinuousClock.now
+    let arriving = try start(streams, prompt: tokens, tokens: 1)
+    run.forgetGaps()
+    var firstToken: Duration?
+    var during: [Duration] = []
+    while run.finished < streams + 1 {
+      let message = try next()
+      if case .delta(let delta) = message, delta.request == arriving {
+        guard run.finished == 0 else { break }
+        (firstToken, during) = (ContinuousClock.now - came, run.gaps)
+      } else {
+        run.take(message)
+      }
+    }
+    guard let firstToken, !during.isEmpty else {
+      throw CommandError(
+        "the streams ended before the prompt was read; raise --decode-tokens"
+      )
+    }
+    return ArrivalResult(
+      promptTokens: tokens,
+      firstTokenMs: firstToken / .milliseconds(1),
+      interToken: TokenGaps(during)
+    )
+  }
+
+  /// Returns what each worker was spared since it started.
+  ///
+  /// Workers tell with their heartbeats, four times a second.
+  func skipped() throws -> [SkippedRows] {
+    usleep(600_000)
+    return try client.status().workers.map { worker in
+      SkippedRows(
+        worker: worker.name,
+        layerRows: worker.layerRows,
+        skippedLayerRows: worker.skippedLayerRows
+      )
+    }
   }
 
   /// Returns the layers of each worker.
@@ -53,7 +102,8 @@ struct Bench {
   }
 
   /// Submits a stream: a prompt of its own, always decoded to its full length.
-  private func start(_ stream: Int, prompt: Int, tokens: Int) throws {
+  @discardableResult
+  private func start(_ stream: Int, prompt: Int, tokens: Int) throws -> UInt64 {
     let request = client.newRequest()
     // Plain token ids, different in every request, so that nothing can be reused.
     let ids = (0..<prompt).map { index in
@@ -73,6 +123,7 @@ struct Bench {
         )
       )
     )
+    return request
   }
 
   private func next() throws -> Message {
@@ -90,6 +141,46 @@ struct StageShare: Encodable {
   var bubble: Double
 }
 
+/// Streams that decoded side by side.
+struct DecodeResult {
+  /// Tokens a second, of all of them.
+  var rate: Double
+  var stages: [StageShare]
+  var interToken: TokenGaps
+}
+
+/// What streams felt of a prompt that came while they decoded.
+struct ArrivalResult: Encodable {
+  var promptTokens: Int
+  var firstTokenMs: Double
+  /// Of the streams, until then.
+  var interToken: TokenGaps
+}
+
+/// Times from one token of a stream to its next.
+struct TokenGaps: Encodable {
+  var p50Ms: Double
+  var p99Ms: Double
+
+  /// - Precondition: There is one at least.
+  init(_ gaps: [Duration]) {
+    let sorted = gaps.sorted()
+    p50Ms = sorted[sorted.count / 2] / .milliseconds(1)
+    p99Ms = sorted[min(sorted.count - 1, sorted.count * 99 / 100)] / .milliseconds(1)
+  }
+}
+
+/// Rows that passed layers, summed over the layers, and rows that were spared them.
+struct SkippedRows: Encodable {
+  var worker: String
+  var layerRows: UInt64
+  var skippedLayerRows: UInt64
+
+  var share: Double {
+    Double(skippedLayerRows) / Double(max(1, layerRows + skippedLayerRows))
+  }
+}
+
 /// Follows the streams of one run.
 private struct DecodeRun {
   /// A moment at which tokens are counted and the stages' clocks read.
@@ -100,8 +191,11 @@ private struct DecodeRun {
   }
 
   let streams: Int
-  private var started: Set<UInt64> = []
+  /// By request: when its last token came.
+  private var started: [UInt64: ContinuousClock.Instant] = [:]
   private var tokens = 0
+  /// Between tokens of one stream, while all run.
+  private(set) var gaps: [Duration] = []
   private(set) var finished = 0
   private var first: Mark?
   private(set) var last: Mark?
@@ -111,7 +205,10 @@ private struct DecodeRun {
   mutating func take(_ message: Message) {
     switch message {
     case .delta(let delta):
-      started.insert(delta.request)
+      let now = ContinuousClock.now
+      if let before = started.updateValue(now, forKey: delta.request), first != nil, finished == 0 {
+        gaps.append(now - before)
+      }
       tokens += delta.tokens.count
     case .finished: finished += 1
     case .statusReply(let status):
@@ -119,6 +216,8 @@ private struct DecodeRun {
     default: break
     }
   }
+
+  mutating func forgetGaps() { gaps = [] }
 
   /// Sets a mark when all streams run, and another when the first has ended; returns whether one was
   /// set just now.

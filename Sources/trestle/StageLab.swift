@@ -215,16 +215,7 @@ final class StageLab {
   }
 
   private func payloads(_ stage: Stage, _ step: Step) -> [[Float]] {
-    let batch = Batch(
-      rows: step.rows.map {
-        Row(
-          slot: $0.slot,
-          position: $0.position,
-          token: $0.token,
-          isWanted: $0.output != .none
-        )
-      }
-    )
+    let batch = step.batch
     let program = stage.executable.program
     // What the values are changes nothing, but that a gate is cut where a spread of them says.
     return program.inputs.map { id in

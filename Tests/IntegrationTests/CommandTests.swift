@@ -70,7 +70,34 @@ extension Integration {
         for stage in result.stages {
           #expect((0...1).contains(stage.busy) && (0...1).contains(stage.bubble))
         }
+        #expect(result.interToken.p50Ms > 0 && result.interToken.p99Ms >= result.interToken.p50Ms)
+        #expect(result.arrival == nil)
       }
+    }
+
+    @Test func `bench counts what prompts are spared, and feels a prompt that arrives`()
+      async throws
+    {
+      let options =
+        ["bench", "--model", model, "--devices", "cpu,cpu", "--split", "15,15", "--threads", "1,1"]
+        + ["--prompt-tokens", "64", "--decode-tokens", "200", "--streams", "1", "--repeat", "1"]
+        + ["--json"]
+      let outcome = try await TrestleProcess.run(options + ["--arriving-prompt", "150"])
+      let bench: BenchDocument = try outcome.document()
+      let arrival = try #require(bench.results[0].arrival)
+      #expect(arrival.promptTokens == 150)
+      #expect(arrival.firstTokenMs > 0 && arrival.interToken.p99Ms > 0)
+      // Two prompts of 64, one of 16 twice, one of 150, each but for its last token: they leave their
+      // keys and values in layer 19, the last with a cache of its own, and are spared what is behind.
+      let spared = (2 * 63 + 2 * 15 + 149) * (30 - 19)
+      #expect(bench.skipped.map(\.skippedLayerRows) == [0, spared])
+      let first = try #require(bench.skipped.first).layerRows
+      #expect(first % 15 == 0)
+      #expect(bench.skipped.map(\.layerRows) == [first, first - spared])
+
+      let all = try await TrestleProcess.run(options + ["--all-layers"])
+      let whole: BenchDocument = try all.document()
+      #expect(whole.skipped.map(\.skippedLayerRows) == [0, 0])
     }
 
     @Test func `bench kernels sets an op against the limits it measures`() async throws {

@@ -13,7 +13,9 @@ private let longFunctions: [String: String] = [
 ]
 
 /// Files over the limit, and why each is one subject.
-private let longFiles: [String: String] = [:]
+private let longFiles: [String: String] = [
+  "proto/trestle.proto": "the protocol is one document, with every message in it"
+]
 
 @Suite struct `Sizes` {
   @Test func `a function over 70 lines has a reason`() {

@@ -216,7 +216,9 @@ extension MessageMaker {
       clockMicroseconds: number(0 ... .max),
       availableBytes: number(0 ... .max),
       temperature: temperature(),
-      selfTest: selfTestReport()
+      selfTest: selfTestReport(),
+      layerRows: number(0 ... .max),
+      skippedLayerRows: number(0 ... .max)
     )
   }
 
@@ -465,7 +467,9 @@ extension MessageMaker {
       bubble: double(),
       queued: double(),
       availableBytes: number(0 ... .max),
-      temperature: temperature()
+      temperature: temperature(),
+      layerRows: number(0 ... .max),
+      skippedLayerRows: number(0 ... .max)
     )
   }
 

@@ -540,10 +540,18 @@ struct  Trestle__Heartbeat
    * the last one; absent before the first
    */
   Trestle__SelfTestReport *self_test;
+  /*
+   * rows that passed a layer, summed over the layers, since the start
+   */
+  uint64_t layer_rows;
+  /*
+   * rows that were spared a layer: nobody wants their output
+   */
+  uint64_t skipped_layer_rows;
 };
 #define TRESTLE__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__heartbeat__descriptor) \
-    , TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, NULL, NULL }
+    , TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, NULL, NULL, 0, 0 }
 
 
 /*
@@ -1466,10 +1474,18 @@ struct  Trestle__WorkerStatus
    * of the device; absent if its machine does not tell
    */
   Trestle__Temperature *temperature;
+  /*
+   * rows that passed a layer, summed over the layers, since the worker's start
+   */
+  uint64_t layer_rows;
+  /*
+   * rows that were spared a layer: nobody wants their output
+   */
+  uint64_t skipped_layer_rows;
 };
 #define TRESTLE__WORKER_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_status__descriptor) \
-    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0, NULL }
+    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0, NULL, 0, 0 }
 
 
 /*

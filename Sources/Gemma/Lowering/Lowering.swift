@@ -53,6 +53,7 @@ extension ModelConfig {
     }
     if passesAllLayers && stage.upperBound == layers.count { lowering.narrow() }
     try lowering.end()
+    lowering.program.narrowingLayer = narrowingLayer
     return lowering.program
   }
 }

@@ -24,7 +24,9 @@ struct BenchPipelineCommand: ParsableCommand {
     discussion: """
       For each stream count: that many prompts at once, for the prefill rate; then as many streams
       decoding side by side, measured while all of them run. Rates are sums over the streams,
-      medians over the repeats. A stage is busy while it computes; the rest is bubble.
+      medians over the repeats. A stage is busy while it computes; the rest is bubble. With
+      --arriving-prompt a long prompt comes while the streams decode: what they feel of it is the
+      time from a token to the next.
       """
   )
 
@@ -43,6 +45,14 @@ struct BenchPipelineCommand: ParsableCommand {
   @Option(help: ArgumentHelp("How often each is measured.", valueName: "times"))
   var `repeat` = 3
 
+  @Option(
+    help: ArgumentHelp(
+      "Let a prompt of so many tokens come while the streams decode.",
+      valueName: "tokens"
+    )
+  )
+  var arrivingPrompt: Int?
+
   @Flag(help: "Print one JSON document.")
   var json = false
 
@@ -55,6 +65,9 @@ struct BenchPipelineCommand: ParsableCommand {
         "--prompt-tokens and --repeat need at least 1, --decode-tokens at least 2."
       )
     }
+    guard arrivingPrompt ?? 1 > 0 else {
+      throw ValidationError("--arriving-prompt needs at least 1.")
+    }
     guard streams.values.allSatisfy({ (1...256).contains($0) }) else {
       throw ValidationError("--streams: give counts from 1 to 256.")
     }
@@ -64,9 +77,10 @@ struct BenchPipelineCommand: ParsableCommand {
     try reportingFailures {
       let interrupt = try signalDescriptor()
       var options = pipeline
-      options.slots = max(options.slots, streams.values.max() ?? 1)
+      // One more for a prompt that arrives.
+      options.slots = max(options.slots, (streams.values.max() ?? 1) + 1)
       let pipeline = try Pipeline(model: model, options)
-      let needed = promptTokens + decodeTokens
+      let needed = max(promptTokens + decodeTokens, (arrivingPrompt ?? 0) + 1)
       guard needed <= pipeline.limits.contextTokens else {
         throw CommandError(
           "\(needed) tokens a stream do not fit the context of \(pipeline.limits.contextTokens); "
@@ -90,7 +104,8 @@ struct BenchPipelineCommand: ParsableCommand {
       let document = BenchDocument(
         model: pipeline.checkpoint.name,
         placement: try bench.placement(),
-        results: results
+        results: results,
+        skipped: try bench.skipped()
       )
       printOut(json ? try trestle.json(document) : document.description)
     }
@@ -105,7 +120,9 @@ struct BenchPipelineCommand: ParsableCommand {
       streams: count,
       prefillTokensPerSecond: prefills[prefills.count / 2],
       decodeTokensPerSecond: median.rate,
-      stages: median.stages
+      stages: median.stages,
+      interToken: median.interToken,
+      arrival: try arrivingPrompt.map { try bench.arrival(of: $0, besideStreams: count) }
     )
   }
 }
@@ -117,11 +134,16 @@ struct BenchDocument: Encodable, CustomStringConvertible {
     var prefillTokensPerSecond: Double
     var decodeTokensPerSecond: Double
     var stages: [StageShare]
+    var interToken: TokenGaps
+    /// Absent if none was asked for.
+    var arrival: ArrivalResult?
   }
 
   var model: String
   var placement: [PlacementRow]
   var results: [Result]
+  /// Since the workers' start.
+  var skipped: [SkippedRows]
 
   var description: String {
     let stages = placement.map { "\($0.worker) \($0.layers[0])..<\($0.layers[1])" }
@@ -129,10 +151,28 @@ struct BenchDocument: Encodable, CustomStringConvertible {
       [
         "\(result.streams)", decimal(result.prefillTokensPerSecond, 1),
         decimal(result.decodeTokensPerSecond, 1),
+        "\(decimal(result.interToken.p50Ms, 1)) \(decimal(result.interToken.p99Ms, 1))",
         result.stages.map { "\(Int($0.busy * 100)) %" }.joined(separator: " "),
       ]
     }
-    return "\(model): \(stages.joined(separator: ", "))\n"
-      + table(["streams", "prefill tokens/s", "decode tokens/s", "busy by stage"], rows)
+    var text = "\(model): \(stages.joined(separator: ", "))\n"
+    text += table(
+      ["streams", "prefill tokens/s", "decode tokens/s", "ms between p50 p99", "busy by stage"],
+      rows
+    )
+    for result in results {
+      guard let arrival = result.arrival else { continue }
+      text += "\n\(result.streams) streams while a prompt of \(arrival.promptTokens) tokens came: "
+      text += "p50 \(decimal(arrival.interToken.p50Ms, 1)), "
+      text += "p99 \(decimal(arrival.interToken.p99Ms, 1)) ms between tokens; "
+      text += "its first token after \(decimal(arrival.firstTokenMs, 1)) ms"
+    }
+    let spared = skipped.filter { $0.skippedLayerRows > 0 }.map { worker in
+      "\(worker.worker) \(decimal(worker.share * 100, 1)) %"
+    }
+    if !spared.isEmpty {
+      text += "\nlayers' rows skipped since nobody wants them: \(spared.joined(separator: ", "))"
+    }
+    return text
   }
 }

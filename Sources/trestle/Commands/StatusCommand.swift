@@ -75,6 +75,10 @@ struct StatusDocument: Encodable {
     var availableBytes: UInt64
     /// Absent where the machine does not tell.
     var temperatureCelsius: Double?
+    /// Rows that passed a layer, summed over the layers, since the worker's start, and those that were
+    /// spared it because nobody wants their output.
+    var layerRows: UInt64
+    var skippedLayerRows: UInt64
   }
 
   var model: String
@@ -124,7 +128,9 @@ struct StatusDocument: Encodable {
         loadFraction: worker.loadFraction,
         detail: worker.detail,
         availableBytes: worker.availableBytes,
-        temperatureCelsius: worker.temperature?.celsius
+        temperatureCelsius: worker.temperature?.celsius,
+        layerRows: worker.layerRows,
+        skippedLayerRows: worker.skippedLayerRows
       )
     }
   }

@@ -98,11 +98,31 @@ struct BenchDocument: Decodable, Sendable {
     var prefillTokensPerSecond: Double
     var decodeTokensPerSecond: Double
     var stages: [Stage]
+    var interToken: Gaps
+    var arrival: Arrival?
+  }
+
+  struct Gaps: Decodable, Sendable {
+    var p50Ms: Double
+    var p99Ms: Double
+  }
+
+  struct Arrival: Decodable, Sendable {
+    var promptTokens: Int
+    var firstTokenMs: Double
+    var interToken: Gaps
+  }
+
+  struct Skipped: Decodable, Sendable {
+    var worker: String
+    var layerRows: Int
+    var skippedLayerRows: Int
   }
 
   var model: String
   var placement: [PlacementRow]
   var results: [Result]
+  var skipped: [Skipped]
 }
 
 struct PerplexityDocument: Decodable, Sendable, Equatable {
