@@ -3992,7 +3992,7 @@ const ProtobufCMessageDescriptor trestle__kvexport__descriptor =
   (ProtobufCMessageInit) trestle__kvexport__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__move__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__move__field_descriptors[5] =
 {
   {
     "epoch",
@@ -4042,17 +4042,30 @@ static const ProtobufCFieldDescriptor trestle__move__field_descriptors[4] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "is_early",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Move, is_early),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__move__field_indices_by_name[] = {
   0,   /* field[0] = epoch */
   2,   /* field[2] = exports */
   3,   /* field[3] = imports */
+  4,   /* field[4] = is_early */
   1,   /* field[1] = slots */
 };
 static const ProtobufCIntRange trestle__move__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__move__descriptor =
 {
@@ -4062,7 +4075,7 @@ const ProtobufCMessageDescriptor trestle__move__descriptor =
   "Trestle__Move",
   "trestle",
   sizeof(Trestle__Move),
-  4,
+  5,
   trestle__move__field_descriptors,
   trestle__move__field_indices_by_name,
   1,  trestle__move__number_ranges,
@@ -4683,7 +4696,7 @@ const ProtobufCMessageDescriptor trestle__fork__descriptor =
   (ProtobufCMessageInit) trestle__fork__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__kvrows__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__kvrows__field_descriptors[7] =
 {
   {
     "epoch",
@@ -4745,18 +4758,44 @@ static const ProtobufCFieldDescriptor trestle__kvrows__field_descriptors[5] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "is_early",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, is_early),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "continues",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__KVRows, continues),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__kvrows__field_indices_by_name[] = {
+  6,   /* field[6] = continues */
   4,   /* field[4] = end_position */
   0,   /* field[0] = epoch */
   3,   /* field[3] = first_position */
+  5,   /* field[5] = is_early */
   1,   /* field[1] = layer */
   2,   /* field[2] = slot */
 };
 static const ProtobufCIntRange trestle__kvrows__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor trestle__kvrows__descriptor =
 {
@@ -4766,7 +4805,7 @@ const ProtobufCMessageDescriptor trestle__kvrows__descriptor =
   "Trestle__KVRows",
   "trestle",
   sizeof(Trestle__KVRows),
-  5,
+  7,
   trestle__kvrows__field_descriptors,
   trestle__kvrows__field_indices_by_name,
   1,  trestle__kvrows__number_ranges,

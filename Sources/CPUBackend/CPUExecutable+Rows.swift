@@ -53,6 +53,11 @@ extension CPUExecutable {
     }
   }
 
+  func forget(cache: Int, slot: Int) {
+    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
+    caches[cache].clear(slot: slot)
+  }
+
   private func append(_ arguments: cpu_append_args, _ places: UnsafeBufferPointer<cpu_row>) {
     var step = unsafe cpu_step()
     unsafe step.rows.0 = places.baseAddress

@@ -142,6 +142,9 @@ package protocol Executable: AnyObject {
   ///   then.
   func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError)
 
+  /// Forgets what one cache holds of a slot; the slot's position count stays until `resume`.
+  func forget(cache: Int, slot: Int)
+
   /// Makes `count` a slot's position count, and forgets the positions from there on: to go on after
   /// imports, or back to a prefix.
   ///

@@ -1,7 +1,10 @@
 // Live rebalance: the next placement is prepared beside the one that runs; then, with no step under
 // way, keys and values move from worker to worker, the epoch is committed, and the sessions go on.
 //
-//   preparing ──all prepared──► draining ──no step under way──► moving ──all moved──► committed
+//   preparing ──all prepared──► copying ──all sent──► draining ──no step under way──► moving ──all moved──► committed
+//
+// What there is of keys and values is copied while steps go on, so that only what has come since moves
+// while they stand still.
 //
 // Until the commit any failure is answered by going on in the old epoch.
 
@@ -16,7 +19,7 @@ struct MoveRequest: Sendable, Hashable {
 
 /// A placement that is being prepared beside the one that runs.
 struct PlacementMove: Sendable {
-  enum Stage: Sendable { case preparing, draining, moving }
+  enum Stage: Sendable { case preparing, copying, draining, moving }
 
   let epoch: UInt32
   let plan: [PlannedWorker]
@@ -31,6 +34,9 @@ struct PlacementMove: Sendable {
   var kvBytes: UInt64 = 0
   /// When the last step of the old epoch came back.
   var stoodStill: ContinuousClock.Instant?
+
+  /// Whether steps of the old epoch begin.
+  var letsStepsStart: Bool { stage == .preparing || stage == .copying }
 }
 
 extension CoordinatorMachine {
@@ -203,25 +209,42 @@ extension CoordinatorMachine {
   /// A worker has prepared its layers of the next epoch.
   mutating func preparedForMove(_ name: String) {
     move?.awaited.remove(name)
-    if move?.awaited.isEmpty ?? false, move?.stage == .preparing { move?.stage = .draining }
+    if move?.awaited.isEmpty ?? false, move?.stage == .preparing { beginCopying() }
   }
 
-  /// Begins to move keys and values if nothing is under way any more.
-  mutating func moveIfDrained() {
-    guard var move, move.stage == .draining, inFlight.isEmpty else { return }
-    // A session that was just admitted may count on a prefix that no step has taken over yet.
-    guard pendingForks.isEmpty else {
-      start([])
-      return
+  /// Lets the owners of keys and values send what there is, while steps go on.
+  private mutating func beginCopying() {
+    guard var move else { return }
+    let slots = liveSlots.filter { $0.session.submitted > 0 }.map { live in
+      SlotState(slot: live.slot, positionCount: 0, tokens: [])
     }
-    let slots = turns.compactMap { id -> (slot: SlotState, session: Session)? in
+    let exports = slots.isEmpty ? [:] : exports(to: move.plan).exports
+    move.stage = exports.isEmpty ? .draining : .copying
+    move.awaited = Set(exports.keys)
+    self.move = move
+    for (name, own) in exports.sorted(by: { $0.key < $1.key }) {
+      guard let worker = workers[name] else { continue }
+      let order = Move(epoch: move.epoch, slots: slots, exports: own, imports: 0, isEarly: true)
+      send(.move(order), to: worker.peer)
+    }
+  }
+
+  /// The sessions that hold a slot, in the order of their turns.
+  private var liveSlots: [(slot: Int, session: Session)] {
+    turns.compactMap { id in
       guard let session = sessions[id], let slot = session.slot else { return nil }
-      return (SlotState(slot: slot, positionCount: session.submitted, tokens: []), session)
+      return (slot, session)
     }
-    let liveCount = slots.count { $0.slot.positionCount > 0 }
+  }
+
+  /// Returns what each owner of keys and values sends for another placement, and how many layers come to
+  /// each worker.
+  private func exports(
+    to next: [PlannedWorker]
+  ) -> (exports: [String: [KVExport]], imports: [String: Int]) {
     var exports: [String: [KVExport]] = [:]
     var imports: [String: Int] = [:]
-    for place in move.plan {
+    for place in next {
       let held = plan.first { $0.name == place.name }.map(cacheLayers) ?? []
       for layer in cacheLayers(place).subtracting(held).sorted() {
         guard let source = plan.first(where: { cacheLayers($0).contains(layer) }),
@@ -234,9 +257,23 @@ extension CoordinatorMachine {
             key: target.hello.dataKey
           )
         )
-        imports[place.name, default: 0] += liveCount
+        imports[place.name, default: 0] += 1
       }
     }
+    return (exports, imports)
+  }
+
+  /// Begins to move keys and values if nothing is under way any more.
+  mutating func moveIfDrained() {
+    guard var move, move.stage == .draining, inFlight.isEmpty else { return }
+    // A session that was just admitted may count on a prefix that no step has taken over yet.
+    guard pendingForks.isEmpty else {
+      start([])
+      return
+    }
+    let slots = liveSlots
+    let liveCount = slots.count { $0.session.submitted > 0 }
+    let (exports, imports) = exports(to: move.plan)
     move.stage = .moving
     move.stoodStill = now
     move.awaited = Set(move.plan.map(\.name)).union(exports.keys)
@@ -245,9 +282,11 @@ extension CoordinatorMachine {
       guard let worker = workers[name] else { continue }
       let isLast = move.plan.last?.name == name
       let states = slots.map { slot, session in
-        var state = slot
-        if isLast { state.tokens = Array(session.tokens.prefix(session.submitted)) }
-        return state
+        SlotState(
+          slot: slot,
+          positionCount: session.submitted,
+          tokens: isLast ? Array(session.tokens.prefix(session.submitted)) : []
+        )
       }
       send(
         .move(
@@ -255,7 +294,7 @@ extension CoordinatorMachine {
             epoch: move.epoch,
             slots: states,
             exports: exports[name] ?? [],
-            imports: imports[name] ?? 0
+            imports: (imports[name] ?? 0) * liveCount
           )
         ),
         to: worker.peer
@@ -269,10 +308,13 @@ extension CoordinatorMachine {
   }
 
   mutating func moved(_ moved: Moved, _ peer: PeerID) {
-    guard let name = peers[peer], move?.epoch == moved.epoch, move?.stage == .moving else { return }
-    guard move?.awaited.remove(name) != nil else { return }
+    guard let name = peers[peer], let stage = move?.stage, move?.epoch == moved.epoch else {
+      return
+    }
+    guard stage == .copying || stage == .moving, move?.awaited.remove(name) != nil else { return }
     move?.kvBytes += moved.sentBytes
-    if move?.awaited.isEmpty ?? false { commitMove() }
+    guard move?.awaited.isEmpty ?? false else { return }
+    if stage == .copying { move?.stage = .draining } else { commitMove() }
   }
 
   private mutating func commitMove() {

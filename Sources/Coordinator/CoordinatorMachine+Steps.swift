@@ -6,7 +6,7 @@ internal import Wire
 extension CoordinatorMachine {
   /// Starts micro-batches until the pipeline is full or nothing is ready.
   mutating func dispatch() {
-    guard phase == .serving, move.map({ $0.stage == .preparing }) ?? true else { return }
+    guard phase == .serving, move?.letsStepsStart ?? true else { return }
     admit()
     while true {
       let scheduled = scheduler.next(

@@ -136,6 +136,8 @@ extension KVRows {
       "KVRows.endPosition",
       limit: Limits.positions
     )
+    unsafe c.pointee.is_early = isEarly ? 1 : 0
+    unsafe c.pointee.continues = continues ? 1 : 0
     return unsafe c
   }
 
@@ -158,7 +160,9 @@ extension KVRows {
       epoch: c.epoch,
       layer: Unpack.integer(c.layer, "KVRows.layer", limit: Limits.layers),
       slot: Unpack.integer(c.slot, "KVRows.slot", limit: Limits.slots),
-      positions: first..<end
+      positions: first..<end,
+      isEarly: c.is_early != 0,
+      continues: c.continues != 0
     )
   }
 }

@@ -71,6 +71,7 @@ extension Move {
       unsafe $0.packed(packer)
     }
     unsafe c.pointee.imports = packer.integer(imports, "Move.imports", limit: Limits.kvMessages)
+    unsafe c.pointee.is_early = isEarly ? 1 : 0
     return unsafe c
   }
 
@@ -92,7 +93,8 @@ extension Move {
         limit: Limits.layers,
         KVExport.init(unpacking:)
       ),
-      imports: Unpack.integer(c.imports, "Move.imports", limit: Limits.kvMessages)
+      imports: Unpack.integer(c.imports, "Move.imports", limit: Limits.kvMessages),
+      isEarly: c.is_early != 0
     )
   }
 }

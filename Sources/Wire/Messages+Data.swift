@@ -84,8 +84,21 @@ package struct KVRows: Sendable, Hashable {
   package var layer: Int
   package var slot: Int
   package var positions: Range<Int>
+  /// Steps go on: what follows comes later, and this is not counted.
+  package var isEarly: Bool
+  /// Follows what was sent early; else it takes the place of all there was.
+  package var continues: Bool
 
-  package init(epoch: UInt32, layer: Int, slot: Int, positions: Range<Int>) {
+  package init(
+    epoch: UInt32,
+    layer: Int,
+    slot: Int,
+    positions: Range<Int>,
+    isEarly: Bool = false,
+    continues: Bool = false
+  ) {
+    self.isEarly = isEarly
+    self.continues = continues
     self.epoch = epoch
     self.layer = layer
     self.slot = slot

@@ -40,7 +40,8 @@ package struct KVExport: Sendable, Hashable {
 
 /// Coordinator → worker: no step is under way; the epoch that is prepared takes over the sessions.
 ///
-/// The worker sends the keys and values of these layers, and expects those of others.
+/// The worker sends the keys and values of these layers, and expects those of others. An early one
+/// comes before, while steps go on: what there is is sent, so that little is left.
 /// Answered by Moved when all of them are sent and received, or by PrepareFailed.
 package struct Move: Sendable, Hashable {
   /// The one that is prepared.
@@ -48,10 +49,19 @@ package struct Move: Sendable, Hashable {
   /// The live ones; all others are empty.
   package var slots: [SlotState]
   package var exports: [KVExport]
-  /// How many KVRows will come.
+  /// How many KVRows will come that are not early.
   package var imports: Int
+  /// Steps go on; position counts and tokens of the slots say nothing.
+  package var isEarly: Bool
 
-  package init(epoch: UInt32, slots: [SlotState], exports: [KVExport], imports: Int) {
+  package init(
+    epoch: UInt32,
+    slots: [SlotState],
+    exports: [KVExport],
+    imports: Int,
+    isEarly: Bool = false
+  ) {
+    self.isEarly = isEarly
     self.epoch = epoch
     self.slots = slots
     self.exports = exports

@@ -108,8 +108,9 @@ final class ComputeLoop: Sendable {
       _ = try poll(
         sockets: [sockets.input],
         descriptors: [commands.descriptor],
-        // A full queue has no descriptor to wait for: it is tried again.
-        timeout: unsent == nil ? nil : .milliseconds(1)
+        // A full queue has no descriptor to wait for: it is tried again. What is sent early is sent
+        // between two steps.
+        timeout: unsent != nil ? .milliseconds(1) : stages.isSendingEarly ? .zero : nil
       )
       for command in commands.takeAll() {
         switch command {
@@ -156,6 +157,8 @@ final class ComputeLoop: Sendable {
         guard let outgoing = unsent else { break }
         guard try sockets.export(outgoing) else { return }
         unsent = nil
+        // Steps that wait come first.
+        if stages.isSendingEarly { return }
       }
       if let moved = try stages.completeMove() { reports.post(.moved(moved)) }
     } catch {
@@ -193,7 +196,7 @@ final class ComputeLoop: Sendable {
     switch received.content {
     case .failure(let error): reject("malformed message refused", "\(error)")
     case .success(let (.step(step), payloads)):
-      let (stage, isNew) = stages.stage(for: step.epoch)
+      let (stage, isNew) = stages.stage(for: step)
       if isNew { try committed(stages, step.epoch, sockets) }
       guard let stage else {
         reject("step refused", "no layers are prepared")

@@ -201,14 +201,26 @@ extension Stage {
   ///
   /// Of a ring that is more than the next row sees: other sessions may begin with a prefix of it.
   ///
+  /// - Parameters:
+  ///   - layer: One with a cache here.
+  ///   - slot: The slot.
+  ///   - count: Its positions.
+  ///   - sent: Positions that need not be sent again, if all behind them are still there.
+  /// - Returns: The rows.
   /// - Throws: `WorkerError` if the slot does not hold what its next row sees.
-  package func export(layer: Int, slot: Int, count: Int) throws(WorkerError) -> CacheRows {
+  package func export(
+    layer: Int,
+    slot: Int,
+    count: Int,
+    after sent: Int? = nil
+  ) throws(WorkerError) -> CacheRows {
     guard let index = cacheIndex(ofLayer: layer) else {
       throw WorkerError(.prepare, "layer \(layer) has no keys and values here")
     }
     let seen = executable.program.caches[index].seen(from: count)
     let held = executable.heldPositions(cache: index, slot: slot)
-    let positions = min(seen.lowerBound, held.lowerBound)..<count
+    var positions = min(seen.lowerBound, held.lowerBound)..<count
+    if let sent, (held.lowerBound...count).contains(sent) { positions = sent..<count }
     do {
       return try executable.exportRows(cache: index, slot: slot, positions: positions)
     } catch {
@@ -218,12 +230,19 @@ extension Stage {
 
   /// Puts keys and values from another worker in place.
   ///
+  /// - Parameters:
+  ///   - rows: Keys and values.
+  ///   - slot: The slot.
+  ///   - replacing: Whether they take the place of all that the cache holds of the slot.
   /// - Throws: `WorkerError` if they do not fit.
-  package func take(_ rows: CacheRows, slot: Int) throws(WorkerError) {
+  package func take(_ rows: CacheRows, slot: Int, replacing: Bool) throws(WorkerError) {
     guard let index = cacheIndex(ofLayer: rows.layer) else {
       throw WorkerError(.prepare, "layer \(rows.layer) has no keys and values here")
     }
     do {
+      // Checked before anything is forgotten.
+      try executable.validateImport(rows, cache: index, slot: slot)
+      if replacing { executable.forget(cache: index, slot: slot) }
       try executable.importRows(rows, cache: index, slot: slot)
     } catch {
       throw WorkerError(.prepare, "slot \(slot) cannot be taken over", underlying: error)

@@ -37,6 +37,16 @@ package struct StagePair {
   /// KVRows taken for the stage that is prepared; they may come before the Move that announces them.
   private var imported = 0
 
+  /// Up to which position a slot has been sent early.
+  ///
+  /// Only while it has done nothing but grow since.
+  private var sentEarly: [CachedSlot: Int] = [:]
+
+  private struct CachedSlot: Hashable {
+    var layer: Int
+    var slot: Int
+  }
+
   package init() {}
 
   /// Puts a stage beside the one that runs; false if a later one is there already.
@@ -44,17 +54,27 @@ package struct StagePair {
     guard stage.epoch > max(running?.epoch ?? 0, prepared?.epoch ?? 0) else { return false }
     prepared = stage
     preparedNext = next
+    forgetMove()
+    return true
+  }
+
+  private mutating func forgetMove() {
     move = nil
     imported = 0
-    return true
+    sentEarly = [:]
   }
 
   /// Returns the stage that a step runs on; the first step of a prepared epoch puts it in place.
   ///
   /// - Returns: The stage, and whether it was put in place just now.
-  package mutating func stage(for epoch: UInt32) -> (stage: Stage?, isNew: Bool) {
-    guard let prepared, prepared.epoch == epoch else { return (running, false) }
-    let isNew = commit(epoch)
+  package mutating func stage(for step: Step) -> (stage: Stage?, isNew: Bool) {
+    guard let prepared, prepared.epoch == step.epoch else {
+      // What these slots held before the step is not what they hold behind it.
+      let others = Set(step.cleared + step.forks.map(\.target))
+      if !others.isEmpty { sentEarly = sentEarly.filter { !others.contains($0.key.slot) } }
+      return (running, false)
+    }
+    let isNew = commit(step.epoch)
     return (running, isNew)
   }
 
@@ -63,6 +83,9 @@ package struct StagePair {
   /// The epoch that is moved to; nil if none is.
   package var moveEpoch: UInt32? { move?.order.epoch }
 
+  /// Whether keys and values are sent while steps go on, which come first.
+  package var isSendingEarly: Bool { move.map { $0.order.isEarly && !$0.isReported } ?? false }
+
   /// Begins to move: from now on `nextExport` has what is to be sent.
   ///
   /// - Throws: `WorkerError` if the epoch is not the prepared one, or there is nothing to export from.
@@ -70,7 +93,13 @@ package struct StagePair {
     if let prepared, prepared.epoch != order.epoch {
       throw WorkerError(.prepare, "move to epoch \(order.epoch), prepared is \(prepared.epoch)")
     }
-    let live = order.slots.filter { $0.positionCount > 0 }
+    let live = order.slots.filter { order.isEarly || $0.positionCount > 0 }
+    let slotCount = running?.executable.limits.slots ?? 0
+    if !order.exports.isEmpty,
+      let slot = live.map(\.slot).first(where: { !(0..<slotCount).contains($0) })
+    {
+      throw WorkerError(.prepare, "slot \(slot) outside 0..<\(slotCount)")
+    }
     var exports: [(export: KVExport, slot: SlotState)] = []
     for export in order.exports {
       guard running?.cacheIndex(ofLayer: export.layer) != nil else {
@@ -86,26 +115,42 @@ package struct StagePair {
   ///
   /// - Throws: `WorkerError` if they are not there.
   package mutating func nextExport() throws(WorkerError) -> OutgoingRows? {
-    guard let (export, slot) = move?.exports.popLast(), let running, let order = move?.order
-    else { return nil }
+    guard let running, let order = move?.order else { return nil }
+    while let (export, slot) = move?.exports.popLast() {
+      let count =
+        order.isEarly ? running.executable.positionCount(slot: slot.slot) : slot.positionCount
+      guard count > 0 else { continue }
+      return try rows(of: export, slot.slot, count, running, order)
+    }
+    return nil
+  }
+
+  private mutating func rows(
+    of export: KVExport,
+    _ slot: Int,
+    _ count: Int,
+    _ running: Stage,
+    _ order: Move
+  ) throws(WorkerError) -> OutgoingRows {
     let address: PeerAddress
     do {
       address = try export.address()
     } catch {
       throw WorkerError(.prepare, "layer \(export.layer) cannot be sent", underlying: error)
     }
-    let rows = try running.export(
-      layer: export.layer,
-      slot: slot.slot,
-      count: slot.positionCount
-    )
+    let place = CachedSlot(layer: export.layer, slot: slot)
+    let sent = order.isEarly ? nil : sentEarly[place]
+    let rows = try running.export(layer: export.layer, slot: slot, count: count, after: sent)
+    if order.isEarly { sentEarly[place] = count }
     let outgoing = OutgoingRows(
       address: address,
       header: KVRows(
         epoch: order.epoch,
         layer: export.layer,
-        slot: slot.slot,
-        positions: rows.positions
+        slot: slot,
+        positions: rows.positions,
+        isEarly: order.isEarly,
+        continues: rows.positions.lowerBound == sent
       ),
       payloads: [rows.keys, rows.values]
     )
@@ -133,9 +178,10 @@ package struct StagePair {
         keys: payloads[0],
         values: payloads[1]
       ),
-      slot: header.slot
+      slot: header.slot,
+      replacing: !header.continues
     )
-    imported += 1
+    if !header.isEarly { imported += 1 }
   }
 
   /// Returns what to report when all is sent and received, once; nil before and after.
@@ -143,10 +189,10 @@ package struct StagePair {
   /// - Throws: `WorkerError` if the sessions cannot go on from what has come.
   package mutating func completeMove() throws(WorkerError) -> Moved? {
     guard let progress = move, !progress.isReported, progress.exports.isEmpty,
-      imported == progress.order.imports
+      progress.order.isEarly || imported == progress.order.imports
     else { return nil }
     move?.isReported = true
-    if let prepared {
+    if let prepared, !progress.order.isEarly {
       for slot in progress.order.slots { try prepared.resume(slot) }
     }
     return Moved(epoch: progress.order.epoch, sentBytes: UInt64(progress.sentBytes))
@@ -163,15 +209,14 @@ package struct StagePair {
     }
     if let prepared {
       // What the slots hold that nobody has moved is of sessions that are over.
-      let live = Set((move?.isReported ?? false) ? move?.order.slots.map(\.slot) ?? [] : [])
-      prepared.clear(except: live)
+      let hasMoved = move.map { $0.isReported && !$0.order.isEarly } ?? false
+      prepared.clear(except: Set(hasMoved ? move?.order.slots.map(\.slot) ?? [] : []))
     }
     running = prepared
     next = preparedNext
     prepared = nil
     preparedNext = nil
-    move = nil
-    imported = 0
+    forgetMove()
     return true
   }
 
@@ -180,8 +225,8 @@ package struct StagePair {
     if prepared?.epoch == epoch {
       prepared = nil
       preparedNext = nil
-      imported = 0
+      forgetMove()
     }
-    if move?.order.epoch == epoch { move = nil }
+    if move?.order.epoch == epoch { forgetMove() }
   }
 }

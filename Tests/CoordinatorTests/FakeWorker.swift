@@ -116,6 +116,7 @@ final class FakeWorker {
 
   /// Returns what is sent to others.
   func begin(_ move: Move) -> [Rows] {
+    if move.isEarly { return beginEarly(move) }
     let live = move.slots.filter { $0.positionCount > 0 }
     if var next = prepared, next.assign.epoch == move.epoch {
       next.move = move
@@ -132,11 +133,38 @@ final class FakeWorker {
     return move.exports.flatMap { export in
       live.map { state in
         let tokens = running?.caches[export.layer]?[state.slot] ?? []
+        let sent = sentEarly[export.layer]?[state.slot]
         let header = KVRows(
           epoch: move.epoch,
           layer: export.layer,
           slot: state.slot,
-          positions: 0..<tokens.count
+          positions: (sent ?? 0)..<tokens.count,
+          continues: sent != nil
+        )
+        return (export.endpoint, header, [tokens[(sent ?? 0)...].map { Float($0) }, []])
+      }
+    }
+  }
+
+  /// By layer and slot: how many positions were sent early, while the slot only grows.
+  private var sentEarly: [Int: [Int: Int]] = [:]
+  /// The epoch of an early move that is not reported yet.
+  private var early: UInt32?
+
+  private func beginEarly(_ move: Move) -> [Rows] {
+    early = move.epoch
+    return move.exports.flatMap { export in
+      move.slots.compactMap { state -> Rows? in
+        guard let tokens = running?.caches[export.layer]?[state.slot], !tokens.isEmpty else {
+          return nil
+        }
+        sentEarly[export.layer, default: [:]][state.slot] = tokens.count
+        let header = KVRows(
+          epoch: move.epoch,
+          layer: export.layer,
+          slot: state.slot,
+          positions: 0..<tokens.count,
+          isEarly: true
         )
         return (export.endpoint, header, [tokens.map { Float($0) }, []])
       }
@@ -148,12 +176,19 @@ final class FakeWorker {
 
   func take(_ header: KVRows, _ payloads: [[Float]]) {
     guard prepared?.assign.epoch == header.epoch else { return }
-    prepared?.caches[header.layer, default: [:]][header.slot] = payloads[0].map { Int32($0) }
-    prepared?.imported += 1
+    let held = prepared?.caches[header.layer]?[header.slot] ?? []
+    // What follows on nothing stays short, and is found out when the move is complete.
+    let kept = header.continues ? held.prefix(header.positions.lowerBound) : []
+    prepared?.caches[header.layer, default: [:]][header.slot] = kept + payloads[0].map { Int32($0) }
+    if !header.isEarly { prepared?.imported += 1 }
   }
 
   /// Returns what it says when a move is complete, once.
   func completeMove() -> Message? {
+    if let epoch = early {
+      early = nil
+      return .moved(Moved(epoch: epoch, sentBytes: 1))
+    }
     if let move = leaving {
       leaving = nil
       return .moved(Moved(epoch: move.epoch, sentBytes: 1))
@@ -182,9 +217,11 @@ final class FakeWorker {
     next?.caches = prepared?.caches.mapValues { $0.filter { live.contains($0.key) } } ?? [:]
     running = next
     prepared = nil
+    sentEarly = [:]
   }
 
   func abandon(_ epoch: UInt32) {
+    sentEarly = [:]
     if prepared?.assign.epoch == epoch { prepared = nil }
     if leaving?.epoch == epoch { leaving = nil }
   }
@@ -236,6 +273,9 @@ final class FakeWorker {
   private func advance(_ step: Step, _ assign: Assign) -> String? {
     guard step.rows.count <= assign.maxRows else { return "\(step.rows.count) rows" }
     guard var holding = running else { return "no layers" }
+    for slot in step.cleared + step.forks.map(\.target) {
+      for layer in sentEarly.keys { sentEarly[layer]?[slot] = nil }
+    }
     for layer in holding.layers {
       var slots = holding.caches[layer] ?? [:]
       for slot in step.cleared { slots[slot] = nil }

@@ -163,7 +163,8 @@ extension MessageMaker {
           key: $0.coin() ? $0.key() : nil
         )
       },
-      imports: integer(Limits.kvMessages)
+      imports: integer(Limits.kvMessages),
+      isEarly: coin()
     )
   }
 
@@ -173,7 +174,9 @@ extension MessageMaker {
       epoch: number(0 ... .max),
       layer: integer(Limits.layers),
       slot: integer(Limits.slots),
-      positions: Int.random(in: 0...end, using: &random)..<end
+      positions: Int.random(in: 0...end, using: &random)..<end,
+      isEarly: coin(),
+      continues: coin()
     )
   }
 

@@ -21,12 +21,13 @@ struct StageMaker {
   var layerCount: Int { config.layers.count }
   var vocabularySize: Int { config.vocabularySize }
 
-  func stage(_ layers: Range<Int>) throws -> Stage {
+  func stage(_ layers: Range<Int>, sharing other: Stage? = nil) throws -> Stage {
     let program = try config.lower(layers, weights: checkpoint)
     let executable = try ReferenceBackend().compile(
       program,
       weights: checkpoint,
-      limits: limits
+      limits: limits,
+      sharing: other?.executable
     ) { _ in }
     return Stage(
       epoch: epoch,

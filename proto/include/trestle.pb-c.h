@@ -819,7 +819,8 @@ struct  Trestle__KVExport
 
 /*
  * Coordinator → worker: no step is under way; the epoch that is prepared takes over the sessions. Send
- * the keys and values of these layers, and expect those of others.
+ * the keys and values of these layers, and expect those of others. An early one comes before, while
+ * steps go on: send what there is, so that little is left.
  * Answered by Moved when all of them are sent and received, or by PrepareFailed.
  */
 struct  Trestle__Move
@@ -837,13 +838,17 @@ struct  Trestle__Move
   size_t n_exports;
   Trestle__KVExport **exports;
   /*
-   * how many KVRows will come
+   * how many KVRows will come that are not early
    */
   uint32_t imports;
+  /*
+   * steps go on; position counts and tokens of the slots say nothing
+   */
+  protobuf_c_boolean is_early;
 };
 #define TRESTLE__MOVE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__move__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0 }
+    , 0, 0,NULL, 0,NULL, 0, 0 }
 
 
 /*
@@ -1071,10 +1076,18 @@ struct  Trestle__KVRows
    * exclusive
    */
   uint32_t end_position;
+  /*
+   * steps go on: what follows comes later, and this is not counted
+   */
+  protobuf_c_boolean is_early;
+  /*
+   * follows what was sent early; else it takes the place of all there was
+   */
+  protobuf_c_boolean continues;
 };
 #define TRESTLE__KVROWS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__kvrows__descriptor) \
-    , 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0 }
 
 
 /*

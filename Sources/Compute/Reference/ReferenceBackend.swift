@@ -210,6 +210,11 @@ extension ReferenceExecutable {
     }
   }
 
+  func forget(cache: Int, slot: Int) {
+    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
+    caches[cache].clear(slot: slot)
+  }
+
   func resume(slot: Int, at count: Int) throws(ComputeError) {
     try validateResume(slot: slot, at: count)
     positionCounts[slot] = count

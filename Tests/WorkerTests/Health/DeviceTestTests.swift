@@ -68,6 +68,8 @@ private final class SpoiledExecutable: Executable {
     try whole.exportRows(cache: cache, slot: slot, positions: positions)
   }
 
+  func forget(cache: Int, slot: Int) { whole.forget(cache: cache, slot: slot) }
+
   func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError) {
     try whole.importRows(rows, cache: cache, slot: slot)
   }
