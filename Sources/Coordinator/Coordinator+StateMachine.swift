@@ -158,9 +158,18 @@ struct MicroBatch: Sendable {
   var forks: [Fork]
   /// The slots and positions whose results are wanted, in order.
   var wanted: [SlotPosition]
+  /// How many of them want their logits.
+  var logitsRows = 0
   let sent: ContinuousClock.Instant
   /// That a worker could not run it, while it waits for earlier ones.
-  var failure: StepFailed?
+  var failure: StepFailure?
+}
+
+/// That a step ended in a stage.
+struct StepFailure: Sendable {
+  /// Who says so.
+  var worker: String
+  var message: String
 }
 
 /// A place in the KV caches.
@@ -217,6 +226,9 @@ package struct CoordinatorMachine {
   /// Epochs since a step last came back.
   var fruitlessEpochs = 0
   static let maxFruitlessEpochs = 8
+  /// Epochs without a step that came back before somebody is held to be at fault: one is a message
+  /// that was lost with its connection.
+  static let unluckyEpochs = 1
   /// Whether any epoch has served.
   var hasServed = false
   var nextSequence: UInt64 = 1
@@ -248,6 +260,7 @@ package struct CoordinatorMachine {
   /// Begins an epoch's own accounts.
   mutating func beginEpoch() {
     isProven = false
+    for (name, worker) in workers { workers[name]?.stepsBefore = worker.heartbeat?.steps ?? 0 }
     metrics.beginEpoch(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
@@ -310,7 +323,7 @@ package struct CoordinatorMachine {
     case .stepDone(let done):
       if let name = worker(ofResults: peer, message) { stepDone(done, payloads, from: name) }
     case .stepFailed(let failure):
-      if worker(ofResults: peer, message) != nil { stepFailed(failure) }
+      if let name = worker(ofResults: peer, message) { stepFailed(failure, from: name) }
     case .moved(let moved): self.moved(moved, peer)
     case .generate(let generate): self.generate(generate, peer)
     case .evaluate(let evaluate): self.evaluate(evaluate, peer)

@@ -312,7 +312,8 @@ extension CoordinatorMachine {
       return
     }
     guard stage == .copying || stage == .moving, move?.awaited.remove(name) != nil else { return }
-    move?.kvBytes += moved.sentBytes
+    // A worker's word: it may be anything.
+    move?.kvBytes &+= moved.sentBytes
     guard move?.awaited.isEmpty ?? false else { return }
     if stage == .copying { move?.stage = .draining } else { commitMove() }
   }

@@ -36,10 +36,27 @@ extension CoordinatorMachine {
   /// Begins a new epoch if steps are under way and nobody works on them: a message was lost.
   private mutating func judgeProgress() {
     guard phase == .serving, let oldest = inFlight.values.map(\.sent).min() else { return }
-    let last = workers.values.map(\.lastProgress).max() ?? oldest
-    guard now - max(oldest, last) > limits.stall else { return }
+    // Who stands by has no part in it, and who says that it computes is not believed for ever.
+    let last = plan.compactMap { workers[$0.name]?.lastProgress }.max() ?? oldest
+    guard
+      now - max(oldest, last) > limits.stall || now - oldest > limits.longestStep * plan.count
+    else { return }
     note("steps have vanished", ["steps": "\(inFlight.count)"], isWarning: true)
-    restartEpoch()
+    restartEpoch(blaming: workersWithoutResults, "keeps steps to itself")
+  }
+
+  /// The workers that steps do not get past, going by what each says it has run in this epoch.
+  ///
+  /// That is the first that has run none or, if each has, the last. One that says it has run what it
+  /// does not hand on puts the blame on the next: so the third time both sides are named.
+  private var workersWithoutResults: [String] {
+    let idle = plan.firstIndex { place in
+      guard let worker = workers[place.name] else { return true }
+      return (worker.heartbeat?.steps ?? 0) <= worker.stepsBefore
+    }
+    let stage = idle ?? plan.count - 1
+    let first = fruitlessEpochs > Self.unluckyEpochs ? max(0, stage - 1) : stage
+    return plan[first...stage].map(\.name)
   }
 
   /// Ends a worker that cannot be relied on.
@@ -51,6 +68,10 @@ extension CoordinatorMachine {
   /// Counts a message that no honest worker sends.
   mutating func countNonsense(from peer: PeerID?, _ reason: String) {
     guard let peer, let name = peers[peer] ?? resultsPeers[peer] else { return }
+    countNonsense(of: name, reason)
+  }
+
+  mutating func countNonsense(of name: String, _ reason: String) {
     workers[name]?.nonsense += 1
     guard let count = workers[name]?.nonsense, count >= limits.nonsense else { return }
     distrust(name, "\(count) messages made no sense, the last: \(reason)")
@@ -95,10 +116,17 @@ extension CoordinatorMachine {
 
   /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is
   /// known to be lost (yet).
-  mutating func restartEpoch() {
+  ///
+  /// - Parameters:
+  ///   - suspects: Who is ended if it goes on like this.
+  ///   - reason: What they are suspected of.
+  mutating func restartEpoch(blaming suspects: [String] = [], _ reason: String = "") {
     abandonMove("a step was lost")
     pause()
     fruitlessEpochs += 1
+    if fruitlessEpochs > Self.unluckyEpochs {
+      for name in suspects { distrust(name, reason) }
+    }
     guard fruitlessEpochs < Self.maxFruitlessEpochs else {
       act(
         .fail(

@@ -88,6 +88,7 @@ extension CoordinatorMachine {
       cleared: slotsToClear,
       forks: pendingForks,
       wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
+      logitsRows: wanted.count { $0.output == .logits },
       sent: now
     )
     let step = Step(
@@ -105,10 +106,15 @@ extension CoordinatorMachine {
 
   mutating func stepDone(_ done: StepDone, _ payloads: [[Float]], from worker: String) {
     guard done.epoch == epoch, let batch = inFlight[done.sequence] else {
-      // A step that has been given up: its sessions have been replayed.
+      // Else a step that has been given up: its sessions have been replayed.
+      refuseUnsent(done.epoch, done.sequence, from: worker)
       return
     }
-    if let nonsense = nonsense(in: done, batch) {
+    guard worker == plan.last?.name else {
+      distrust(worker, "step \(done.sequence) came back from it, and it is not the last stage")
+      return
+    }
+    if let nonsense = nonsense(in: done, payloads, batch) {
       distrust(worker, "step \(done.sequence) came back with \(nonsense)")
       return
     }
@@ -136,7 +142,7 @@ extension CoordinatorMachine {
   }
 
   /// Returns what an honest last stage would not have answered; nil if all is well.
-  private func nonsense(in done: StepDone, _ batch: MicroBatch) -> String? {
+  private func nonsense(in done: StepDone, _ payloads: [[Float]], _ batch: MicroBatch) -> String? {
     let answered = done.results.map { SlotPosition(slot: $0.slot, position: $0.position) }
     if answered != batch.wanted { return "results of other rows" }
     let vocabulary = model.config.vocabularySize
@@ -146,29 +152,52 @@ extension CoordinatorMachine {
     if done.stageMicroseconds.count != plan.count {
       return "the times of \(done.stageMicroseconds.count) stages instead of \(plan.count)"
     }
+    let logits = batch.logitsRows == 0 ? [] : [batch.logitsRows * vocabulary]
+    if payloads.map(\.count) != logits {
+      return "\(payloads.map(\.count)) logits instead of \(logits)"
+    }
     return nil
   }
 
-  /// A step that does not fit its stage ends its sessions; one that could not be handed on is
-  /// replayed, with all others, in a new epoch.
-  mutating func stepFailed(_ failure: StepFailed) {
-    guard failure.epoch == epoch, inFlight[failure.sequence] != nil else { return }
+  /// Counts a worker's word about a step that nobody has sent; no honest one is ahead of us.
+  private mutating func refuseUnsent(_ epoch: UInt32, _ sequence: UInt64, from worker: String) {
+    guard epoch > lastEpoch || sequence >= nextSequence else { return }
+    protocolErrors += 1
+    countNonsense(of: worker, "step \(sequence) of epoch \(epoch) was never sent")
+  }
+
+  /// A step that could not be run or handed on is replayed, with all others, in a new epoch.
+  mutating func stepFailed(_ failure: StepFailed, from worker: String) {
+    guard failure.epoch == epoch, inFlight[failure.sequence] != nil else {
+      refuseUnsent(failure.epoch, failure.sequence, from: worker)
+      return
+    }
+    guard let stage = plan.firstIndex(where: { $0.name == worker }) else {
+      distrust(worker, "step \(failure.sequence) failed there, it says, and it has no layers")
+      return
+    }
     note(
       "step failed",
-      [
-        "worker": failure.worker, "step": "\(failure.sequence)", "reason": failure.message,
-      ],
+      ["worker": worker, "step": "\(failure.sequence)", "reason": failure.message],
       isWarning: true
     )
     if failure.code == .handOff {
-      restartEpoch()
+      let sides = plan[stage..<min(stage + 2, plan.count)].map(\.name)
+      restartEpoch(blaming: sides, "no step gets past \(worker): \(failure.message)")
       return
     }
-    inFlight[failure.sequence]?.failure = failure
+    inFlight[failure.sequence]?.failure = StepFailure(worker: worker, message: failure.message)
     judgeFailure()
   }
 
-  /// Ends the sessions of the oldest micro-batch under way if it has failed.
+  /// How often a session's step may fail before it is taken to be the session's own fault.
+  private static let mostFailedSteps = 3
+
+  /// Decides about the oldest micro-batch under way if it has failed.
+  ///
+  /// We send no step that does not fit: either the stage cannot run it, its device having failed, or
+  /// the one before has handed on what is none. Who cannot be told, so both are ended, and the
+  /// sessions replayed. Only those that fail again and again are ended themselves.
   ///
   /// A failed one behind others waits for them. Each worker has a connection of its own, so the word
   /// of an earlier step's failure may come later; and behind a step that was lost, the next ones find
@@ -177,11 +206,21 @@ extension CoordinatorMachine {
     guard let oldest = inFlight.keys.min(), let batch = inFlight[oldest],
       let failure = batch.failure
     else { return }
-    inFlight[oldest] = nil
-    for part in batch.parts {
-      fail(part.session, .internal, "worker \(failure.worker) could not run it: \(failure.message)")
+    for part in batch.parts { sessions[part.session]?.failedSteps += 1 }
+    let poisonous = batch.parts.filter {
+      sessions[$0.session]?.failedSteps ?? 0 >= Self.mostFailedSteps
     }
-    giveUpMicroBatches(and: batch)
+    guard poisonous.isEmpty else {
+      inFlight[oldest] = nil
+      let reason = "worker \(failure.worker) could not run it: \(failure.message)"
+      for part in poisonous { fail(part.session, .internal, reason) }
+      giveUpMicroBatches(and: batch)
+      return
+    }
+    let stage = plan.firstIndex { $0.name == failure.worker } ?? 0
+    for name in plan[max(0, stage - 1)...stage].map(\.name) {
+      distrust(name, "step \(oldest) ended in \(failure.worker): \(failure.message)")
+    }
   }
 
   /// Replays the sessions of all micro-batches under way.
@@ -222,6 +261,7 @@ extension CoordinatorMachine {
     else { return }
     metrics.generated(session.timing, at: now)
     session.completed = session.tokens.count
+    session.failedSteps = 0
     if session.timing.firstToken == nil { session.timing.firstToken = now }
     session.timing.lastToken = now
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
@@ -262,6 +302,7 @@ extension CoordinatorMachine {
     var session = session
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     session.completed = fresh.upperBound
+    session.failedSteps = 0
     metrics.tokensServed.add(Double(fresh.count), at: now)
     let isLast = session.completed == session.tokens.count
     sessions[session.id] = session

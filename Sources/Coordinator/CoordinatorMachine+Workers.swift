@@ -13,6 +13,8 @@ struct WorkerRecord: Sendable {
   var lastProgress: ContinuousClock.Instant
   /// Messages that no honest worker sends.
   var nonsense = 0
+  /// How many steps it said it had run when the epoch began.
+  var stepsBefore: UInt64 = 0
   var clock = WorkerClock()
 }
 
@@ -203,6 +205,8 @@ extension CoordinatorMachine {
       worker.lastProgress = now
     }
     worker.heartbeat = heartbeat
+    // The sender's word: 1e300 is a number, too, and no percentage.
+    worker.heartbeat?.loadFraction = min(1, max(0, heartbeat.loadFraction))
     workers[name] = worker
     learn(from: heartbeat, name)
     send(.heartbeatAck(HeartbeatAck()), to: peer)

@@ -39,6 +39,8 @@ package struct Session: Sendable {
   package var reached = 0
   /// How many have come back; results before this position have been delivered.
   package var completed = 0
+  /// Steps of it that a worker could not run, since it last got anything new.
+  package var failedSteps = 0
   /// The session's place in the KV caches; nil while it waits for one.
   package var slot: Int?
   /// Nil where the model has no tokenizer: then tokens leave without text.

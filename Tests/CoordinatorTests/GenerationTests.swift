@@ -211,10 +211,51 @@ import Wire
 
   // MARK: Steps that fail
 
-  @Test func `a step that does not fit a stage ends its own sessions alone`() throws {
+  /// Makes the next failure of a request's step the last that is put up with.
+  private func exhaustPatience(_ harness: Harness, _ request: UInt64) {
+    for (id, session) in harness.machine.sessions where session.request == request {
+      harness.machine.sessions[id]?.failedSteps = 2
+    }
+  }
+
+  @Test func `a step that fails ends both sides of the hand-off, and no session`() throws {
+    let harness = Harness(plan: Harness.plan(3))
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    try #require(harness.worker("cpu1")).nextFailure = .step
+    harness.settle()
+    #expect(harness.killed == ["cpu0", "cpu1"])
+    harness.start(Harness.hello("cpu0"))
+    harness.start(Harness.hello("cpu1"))
+    harness.settle()
+    let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
+    #expect(harness.outcome().tokens == want)
+    #expect(harness.machine.epoch == 2)
+  }
+
+  @Test func `a session whose steps fail three times over is ended, and no other`() throws {
     let harness = Harness(limits: Harness.limits(slots: 2))
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6]), request: 1))
+    harness.ask(Harness.generate(.tokens([7]), request: 2))
+    for attempt in 1...3 {
+      #expect(harness.outcome(1).failed == nil, "attempt \(attempt)")
+      try #require(harness.worker("cpu0")).nextFailure = .step
+      harness.settle()
+      if attempt < 3 { harness.start(Harness.hello("cpu0")) }
+      harness.settle(computing: false)
+    }
+    #expect(harness.outcome(1).failed?.code == .internal)
+    let want = harness.model.continuation(of: [7], Harness.sampling(), count: 8)
+    #expect(harness.outcome(2).tokens == want)
+    #expect(harness.killed == ["cpu0", "cpu0"])
+  }
+
+  @Test func `a step that does not fit a stage may end its own sessions alone`() throws {
+    let harness = Harness(limits: Harness.limits(slots: 2))
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 1))
+    exhaustPatience(harness, 1)
     try #require(harness.worker("cpu1")).nextFailure = .step
     harness.ask(Harness.generate(.tokens([7]), request: 2))
     harness.settle()
@@ -253,6 +294,7 @@ import Wire
     let (failing, behind) = (harness.sentSteps[2], harness.sentSteps[3])
     try #require(failing.cleared.count == 1)
     try #require(Set(behind.rows.map(\.slot)) == [0, 1])
+    exhaustPatience(harness, 2)
     stages[0].nextFailure = .step
     harness.settle()
     #expect(harness.outcome(2).failed?.code == .internal)
@@ -273,6 +315,7 @@ import Wire
     harness.ask(Harness.generate(.tokens(Array(20..<32)), request: 2))
     let cleared = harness.sentSteps.first { $0.rows.contains { $0.token == 20 } }?.cleared
     try #require(cleared == [0])
+    exhaustPatience(harness, 2)
     try #require(harness.worker("cpu0")).nextFailure = .step
     harness.settle()
     #expect(harness.outcome(2).failed != nil)
@@ -290,6 +333,7 @@ import Wire
     harness.serve()
     let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
     harness.ask(Harness.generate(.tokens(Array(20..<32))))
+    exhaustPatience(harness, 1)
     harness.compute(stages[0].hello.dataEndpoint)
     stages[0].nextFailure = .step
     harness.compute(stages[0].hello.dataEndpoint)
@@ -364,6 +408,23 @@ import Wire
       harness.outcome(2).tokens
         == harness.model.continuation(of: [7], Harness.sampling(), count: 8)
     )
+  }
+
+  @Test func `a hand-off that fails twice over ends both of its sides`() throws {
+    let harness = Harness(plan: Harness.plan(3))
+    harness.serve()
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    for _ in 0..<2 {
+      #expect(harness.killed.isEmpty)
+      try #require(harness.worker("cpu1")).nextFailure = .handOff
+      harness.settle()
+      if harness.killed.isEmpty {
+        #expect(harness.outcome().finished != nil)
+        harness.machine.fruitlessEpochs = 1
+        harness.ask(Harness.generate(.tokens([5, 6])))
+      }
+    }
+    #expect(harness.killed == ["cpu1", "cpu2"])
   }
 
   @Test func `a pipeline that never brings a step to its end is given up`() {

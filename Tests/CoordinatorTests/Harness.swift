@@ -58,8 +58,8 @@ final class Harness {
   private(set) var sentToPeers: [PeerID: [Message]] = [:]
   /// Results that have come in, for a test to send once more.
   private(set) var arrivedResults: [(message: Message, payloads: [[Float]])] = []
-  /// Requests that were in a step which failed as a test wanted: they may fail.
-  private(set) var mayFail: Set<Request> = []
+  /// Requests that were in steps which failed as a test wanted, and in how many.
+  private(set) var failedSteps: [Request: Int] = [:]
 
   init(
     plan: [PlannedWorker] = Harness.plan(2),
@@ -215,17 +215,21 @@ final class Harness {
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
     guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
-    if worker.nextFailure == .step, step.epoch == machine.epoch {
-      for part in machine.inFlight[step.sequence]?.parts ?? [] {
-        guard let session = machine.sessions[part.session] else { continue }
-        mayFail.insert(Request(client: Int(session.peer.bytes[1]), request: session.request))
-      }
-    }
+    if worker.nextFailure == .step, step.epoch == machine.epoch { countFailure(of: step.sequence) }
     switch worker.run(step) {
     case .handOff(let next, let endpoint): steps[endpoint, default: []].append(next)
     case .done(let done, let payloads):
       post(.stepDone(done), from: worker.results, payloads: payloads)
     case .failed(let failure): post(.stepFailed(failure), from: worker.results)
+    }
+  }
+
+  /// Notes that a step under way fails as a test wants.
+  func countFailure(of sequence: UInt64) {
+    for part in machine.inFlight[sequence]?.parts ?? [] {
+      guard let session = machine.sessions[part.session] else { continue }
+      let key = Request(client: Int(session.peer.bytes[1]), request: session.request)
+      failedSteps[key, default: 0] += 1
     }
   }
 
