@@ -202,6 +202,10 @@ final class ComputeLoop: Sendable {
         reject("step refused", "no layers are prepared")
         return
       }
+      if let reason = stage.reasonToDrop(step) {
+        reject("step dropped", reason)
+        return
+      }
       run(step, payloads, stage, sockets)
     case .success(let (.kvRows(header), payloads)):
       do throws(WorkerError) {

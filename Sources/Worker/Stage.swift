@@ -23,6 +23,8 @@ package final class Stage {
   private let isLast: Bool
   /// Each slot's tokens so far, for the repeat penalty; kept on the last stage only.
   private var histories: [[Int32]]
+  /// Of the step that came last.
+  private var lastSequence: UInt64 = 0
 
   package init(epoch: UInt32, executable: any Executable, vocabularySize: Int, isLast: Bool) {
     self.epoch = epoch
@@ -30,6 +32,21 @@ package final class Stage {
     self.vocabularySize = vocabularySize
     self.isLast = isLast
     histories = Array(repeating: [], count: executable.limits.slots)
+  }
+
+  /// Returns why a step is none of this stage's, so that it is dropped without a word to anybody; nil
+  /// if it is.
+  ///
+  /// One of another epoch is on its way from before; one that has been run before is a copy, and what
+  /// it clears may be in use again.
+  package func reasonToDrop(_ step: Step) -> String? {
+    if step.epoch != epoch {
+      return "step of epoch \(step.epoch), this stage is of epoch \(epoch)"
+    }
+    if step.sequence <= lastSequence {
+      return "step \(step.sequence), after step \(lastSequence)"
+    }
+    return nil
   }
 
   /// Runs one step.
@@ -47,6 +64,7 @@ package final class Stage {
     now: () -> ContinuousClock.Instant = { .now }
   ) throws(WorkerError) -> StepOutcome {
     let began = now()
+    lastSequence = max(lastSequence, step.sequence)
     let batch = try check(step)
     for slot in step.cleared {
       executable.clear(slot: slot)

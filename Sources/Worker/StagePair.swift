@@ -34,18 +34,21 @@ package struct StagePair {
     var isReported = false
   }
 
-  /// KVRows taken for the stage that is prepared; they may come before the Move that announces them.
-  private var imported = 0
+  /// A layer's keys and values of one slot.
+  private struct CachePlace: Hashable {
+    let layer: Int
+    let slot: Int
+  }
+
+  /// Of the KVRows taken for the stage that is prepared; they may come before the Move that announces
+  /// them.
+  private var imported: Set<CachePlace> = []
+  private var importedEarly: Set<CachePlace> = []
 
   /// Up to which position a slot has been sent early.
   ///
   /// Only while it has done nothing but grow since.
-  private var sentEarly: [CachedSlot: Int] = [:]
-
-  private struct CachedSlot: Hashable {
-    var layer: Int
-    var slot: Int
-  }
+  private var sentEarly: [CachePlace: Int] = [:]
 
   package init() {}
 
@@ -60,7 +63,8 @@ package struct StagePair {
 
   private mutating func forgetMove() {
     move = nil
-    imported = 0
+    imported = []
+    importedEarly = []
     sentEarly = [:]
   }
 
@@ -138,7 +142,7 @@ package struct StagePair {
     } catch {
       throw WorkerError(.prepare, "layer \(export.layer) cannot be sent", underlying: error)
     }
-    let place = CachedSlot(layer: export.layer, slot: slot)
+    let place = CachePlace(layer: export.layer, slot: slot)
     let sent = order.isEarly ? nil : sentEarly[place]
     let rows = try running.export(layer: export.layer, slot: slot, count: count, after: sent)
     if order.isEarly { sentEarly[place] = count }
@@ -171,6 +175,21 @@ package struct StagePair {
     guard payloads.count == 2 else {
       throw WorkerError(.prepare, "keys and values in \(payloads.count) frames, 2 expected")
     }
+    // Nobody sends what is here: the cache may be one that the running stage reads.
+    guard running?.cacheIndex(ofLayer: header.layer) == nil else {
+      throw WorkerError(.prepare, "keys and values of layer \(header.layer), which is here already")
+    }
+    let place = CachePlace(layer: header.layer, slot: header.slot)
+    let isFirst =
+      header.isEarly
+      ? !imported.contains(place) && importedEarly.insert(place).inserted
+      : imported.insert(place).inserted
+    guard isFirst else {
+      throw WorkerError(
+        .prepare,
+        "keys and values of layer \(header.layer), slot \(header.slot) came twice"
+      )
+    }
     try prepared.take(
       CacheRows(
         layer: header.layer,
@@ -181,7 +200,6 @@ package struct StagePair {
       slot: header.slot,
       replacing: !header.continues
     )
-    if !header.isEarly { imported += 1 }
   }
 
   /// Returns what to report when all is sent and received, once; nil before and after.
@@ -189,7 +207,7 @@ package struct StagePair {
   /// - Throws: `WorkerError` if the sessions cannot go on from what has come.
   package mutating func completeMove() throws(WorkerError) -> Moved? {
     guard let progress = move, !progress.isReported, progress.exports.isEmpty,
-      progress.order.isEarly || imported == progress.order.imports
+      progress.order.isEarly || imported.count == progress.order.imports
     else { return nil }
     move?.isReported = true
     if let prepared, !progress.order.isEarly {

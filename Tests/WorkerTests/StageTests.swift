@@ -83,6 +83,21 @@ import Worker
     #expect(try logits(stage, right) == logits(other, right))
   }
 
+  @Test func `a copy of a step, and one of another epoch, are none of the stage's`() throws {
+    let stage = try maker.lastStage()
+    let step = maker.step(chunk(slot: 0, [5]), sequence: 7)
+    #expect(stage.reasonToDrop(step) == nil)
+    _ = try stage.run(step, payloads: maker.handOff(step.rows))
+    #expect(stage.reasonToDrop(step) == "step 7, after step 7")
+    #expect(stage.reasonToDrop(maker.step([], sequence: 6)) != nil)
+    #expect(stage.reasonToDrop(maker.step([], sequence: 8)) == nil)
+    let other = maker.step([], sequence: 8, epoch: 2)
+    #expect(stage.reasonToDrop(other) == "step of epoch 2, this stage is of epoch 1")
+    // One that could not be run does not come again either.
+    #expect(refusal(stage, maker.step(chunk(slot: 9, [5]), sequence: 9)) != nil)
+    #expect(stage.reasonToDrop(maker.step([], sequence: 9)) != nil)
+  }
+
   @Test func `activations that do not fit the rows are refused by name`() throws {
     let stage = try maker.lastStage()
     let rows = chunk(slot: 0, [5, 6])
