@@ -91,6 +91,13 @@ let package = Package(
       path: "Tests/TestSupport",
       swiftSettings: strict
     ),
+    // A worker that computes until it is told to lie: the peer of scripts/torment. No user gets it.
+    .executableTarget(
+      name: "HostileWorker",
+      dependencies: ["Worker", "CPUBackend", "Gemma", "Compute", "Wire", argumentParser],
+      path: "Tests/HostileWorker",
+      swiftSettings: strict
+    ),
     .testTarget(
       name: "ComputeTests",
       dependencies: ["Compute", "BackendConformance", "TestSupport"],

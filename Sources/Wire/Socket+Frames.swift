@@ -1,5 +1,5 @@
-// Messages as bare frames, for what libzmq itself says within a process (ZAP, monitor events). What
-// peers say is in Socket+Messages.swift.
+// Messages as bare frames, for what libzmq itself says within a process (ZAP, monitor events), and for
+// tests that say what is no message. What peers say is in Socket+Messages.swift.
 
 internal import CZeroMQ
 internal import Glibc
@@ -23,7 +23,7 @@ extension Socket {
   }
 
   /// Sends a message of frames; it is lost if the other side has gone.
-  func send(frames: [[UInt8]]) throws(WireError) {
+  package func send(frames: [[UInt8]]) throws(WireError) {
     for (index, frame) in frames.enumerated() {
       let flags = index == frames.count - 1 ? ZMQ_DONTWAIT : ZMQ_DONTWAIT | ZMQ_SNDMORE
       while unsafe zmq_send(try handle(), frame, frame.count, flags) < 0 {

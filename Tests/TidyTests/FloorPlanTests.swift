@@ -24,6 +24,7 @@ private let floorPlan: [String: Set<String>] = [
   "CLinux": [],
   "BackendConformance": ["Compute"],
   "TestSupport": ["Compute", "Gemma"],
+  "HostileWorker": ["Worker", "CPUBackend", "Gemma", "Compute", "Wire", "ArgumentParser"],
 ]
 
 /// Modules of the toolchain that anybody may import.
