@@ -10,64 +10,6 @@ extension Integration {
   @Suite struct `Between machines` {
     private let model = Goldens.demoModel.path
 
-    /// A coordinator and two workers, on three machines, and a fourth that only asks.
-    private struct Network {
-      let hub: Machine
-      let east: Machine
-      let west: Machine
-      let asker: Machine
-      let endpoint: String
-      /// Where the workers take steps in.
-      let data: [String]
-      let coordinator: TrestleProcess
-      private(set) var workers: [TrestleProcess] = []
-
-      init(in directory: String, _ model: String) async throws {
-        hub = try await Machine("hub", in: directory)
-        east = try await Machine("east", in: directory)
-        west = try await Machine("west", in: directory)
-        asker = try await Machine("asker", in: directory)
-        for (machine, name) in [(east, "east"), (west, "west"), (asker, "asker")] {
-          try await hub.allow(machine, name: name)
-        }
-        endpoint = "tcp://127.0.0.1:\(try freePort())"
-        data = try [freePort(), freePort()].map { "tcp://127.0.0.1:\($0)" }
-        coordinator = try TrestleProcess(
-          ["coordinate", "--model", model, "--endpoint", endpoint, "--devices", "cpu,cpu"]
-            + ["--split", "12,18", "--keys", hub.directory]
-        )
-        for (machine, listen) in zip([east, west], data) {
-          workers.append(
-            try TrestleProcess(
-              ["work", "--model", model, "--device", "cpu", "--threads", "1"]
-                + ["--coordinator", endpoint, "--listen", listen] + machine.options(to: hub)
-            )
-          )
-        }
-        try await coordinator.waitForOutput { $0 == "ready\n" }
-      }
-
-      func start(_ prompt: String, tokens: Int) throws -> TrestleProcess {
-        try TrestleProcess(
-          ["run", "--endpoint", endpoint, "--raw", "--temperature", "0", "--json"]
-            + ["--max-tokens", "\(tokens)"] + asker.options(to: hub) + [prompt]
-        )
-      }
-
-      func status() async throws -> StatusDocument {
-        let arguments = ["status", "--json", "--endpoint", endpoint] + asker.options(to: hub)
-        return try await TrestleProcess.run(arguments).document()
-      }
-
-      func stop() async throws {
-        coordinator.signal(SIGINT)
-        for process in [coordinator] + workers {
-          let outcome = try await process.wait(atMost: .seconds(8))
-          #expect(outcome.status == 0, "\(outcome)")
-        }
-      }
-    }
-
     private func answer(_ process: TrestleProcess) async throws -> [Int] {
       let outcome = try await process.wait(atMost: .seconds(60))
       try #require(outcome.status == 0, "\(outcome)")
@@ -76,7 +18,7 @@ extension Integration {
 
     @Test func `three machines give the tokens that one process gives`() async throws {
       try await withTemporaryDirectory { directory in
-        let network = try await Network(in: directory, model)
+        let network = try await Network(in: directory)
         let item = try Goldens.load("demo-model").cases[0]
         let got = try await answer(network.start(item.text ?? "", tokens: 40))
         #expect(got == Array(item.greedy.prefix(40)))
@@ -117,7 +59,7 @@ extension Integration {
       async throws
     {
       try await withTemporaryDirectory { directory in
-        let network = try await Network(in: directory, model)
+        let network = try await Network(in: directory)
         let stranger = try await Machine("stranger", in: directory)
         let undisturbed = try await answer(network.start("KING:", tokens: 3000))
         let before = try await network.status().protocolErrors

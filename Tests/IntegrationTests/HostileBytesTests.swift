@@ -3,6 +3,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Wire
 
 extension Integration {
   @Suite struct `Hostile bytes` {
@@ -48,10 +49,11 @@ extension Integration {
     /// A message of the right version with a body of a known number, whose fields are well-formed
     /// protobuf and hold anything.
     private func envelope(_ random: inout SeededRandom) -> [UInt8] {
-      let bodies = Array(10...16) + Array(20...24) + [30] + Array(40...50)
+      let bodies = Array(10...17) + Array(20...29) + [30, 31] + Array(40...46)
       let number = bodies.randomElement(using: &random) ?? 30
       let body = fields(depth: 0, &random)
-      return [0x08, 1] + varint(UInt64(number * 8 + 2)) + varint(UInt64(body.count)) + body
+      return [0x08] + varint(UInt64(protocolVersion)) + varint(UInt64(number * 8 + 2))
+        + varint(UInt64(body.count)) + body
     }
 
     private func fields(depth: Int, _ random: inout SeededRandom) -> [UInt8] {
