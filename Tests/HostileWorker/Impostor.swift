@@ -202,7 +202,7 @@ final class Impostor {
     switch message {
     case .kvRows(let header): try stages.take(header, payloads)
     case .step(let step):
-      let (stage, isNew) = stages.stage(for: step.epoch)
+      let (stage, isNew) = stages.stage(for: step)
       if isNew { try committed() }
       guard let stage, stage.reasonToDrop(step) == nil else { return }
       if isHostile, try answer(step, payloads) { return }

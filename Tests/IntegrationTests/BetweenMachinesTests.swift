@@ -99,22 +99,14 @@ extension Integration {
       }
     }
 
-    @Test func `a link that is cut for two seconds changes no token`() throws {
-      let script = Process()
-      let root = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "../..").standardized
-      script.executableURL = root.appending(path: "scripts/test-between-namespaces")
-      script.environment = ProcessInfo.processInfo.environment.merging(
-        ["TRESTLE_BINARY": TrestleProcess.program]
-      ) { $1 }
-      let output = Pipe()
-      script.standardOutput = output
-      script.standardError = output
-      try script.run()
-      let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-      script.waitUntilExit()
-      if script.terminationStatus == 77 { try Test.cancel("\(text)") }
-      #expect(script.terminationStatus == 0, "\(text)")
+    @Test(arguments: ["test-between-namespaces", "test-lossy-links"])
+    func `a link that is cut, late or lossy changes no token`(_ script: String) throws {
+      let (status, text) = try runScript(
+        script,
+        environment: ["TRESTLE_BINARY": TrestleProcess.program]
+      )
+      if status == 77 { try Test.cancel("\(text)") }
+      #expect(status == 0, "\(text)")
     }
 
     /// What a worker's own key can do: noise, frames beyond the limits, another protocol.
