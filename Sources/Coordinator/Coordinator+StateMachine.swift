@@ -8,7 +8,8 @@
 //       └──────── a worker lost ────────┴──────────────────────────┘
 //
 // CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift the clients', +Steps.swift
-// the micro-batches, +Move.swift live rebalance, +Recovery.swift what is done about lost workers.
+// the micro-batches, +Placement.swift who shall hold which layers, +Move.swift live rebalance,
+// +Recovery.swift what is done about lost workers.
 
 package import Gemma
 package import Wire

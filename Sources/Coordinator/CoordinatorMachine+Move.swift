@@ -45,11 +45,13 @@ extension CoordinatorMachine {
   mutating func rebalance(_ rebalance: Rebalance, _ peer: PeerID) {
     let request = MoveRequest(peer: peer, request: rebalance.request)
     guard mayMove(request) else { return }
-    let names = workerOrder
-    let split = rebalance.split.isEmpty ? chosenSplit(names) : .success(rebalance.split)
-    switch split.flatMap({ place($0, on: names) }) {
-    case .failure(let error): refuse(request.request, peer, .invalid, error.message)
-    case .success(let plan): startMove(plan, request: request, drained: nil)
+    do throws(CoordinatorError) {
+      let next =
+        rebalance.split.isEmpty
+        ? try fastestPlan(workerOrder) : try splitPlan(rebalance.split, on: workerOrder)
+      startMove(next, request: request, drained: nil)
+    } catch {
+      refuse(request.request, peer, .invalid, error.message)
     }
   }
 
@@ -80,9 +82,10 @@ extension CoordinatorMachine {
       )
       return
     }
-    switch chosenSplit(names).flatMap({ place($0, on: names) }) {
-    case .failure(let error): refuse(drain.request, peer, .invalid, error.message)
-    case .success(let plan): startMove(plan, request: request, drained: drain.worker)
+    do throws(CoordinatorError) {
+      startMove(try fastestPlan(names), request: request, drained: drain.worker)
+    } catch {
+      refuse(drain.request, peer, .invalid, error.message)
     }
   }
 
@@ -106,68 +109,6 @@ extension CoordinatorMachine {
       return false
     }
     return true
-  }
-
-  /// All workers: those with layers in pipeline order, then those without, by name.
-  var workerOrder: [String] {
-    let placed = plan.map(\.name)
-    return placed + workers.keys.filter { !placed.contains($0) }.sorted()
-  }
-
-  /// Returns the split that makes the slowest stage as fast as can be, going by how fast the workers
-  /// have been; those that have not run a step yet go by their threads.
-  private func chosenSplit(_ names: [String]) -> Result<[Int], CoordinatorError> {
-    let cost = model.cost
-    var rates: [String: Double] = [:]  // bytes a second
-    for (place, clock) in zip(plan, metrics.stages) where clock.decodeSeconds > 0 {
-      let isLast = place.layers.upperBound == cost.layers.count
-      let bytes = cost.layers[place.layers].reduce(isLast ? cost.head : 0, +)
-      rates[place.name] = bytes / clock.decodeSeconds
-    }
-    let threads = { (name: String) in Double(max(1, self.workers[name]?.hello.threads ?? 1)) }
-    let known = rates.map { $0.value / threads($0.key) }
-    let perThread = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
-    let used = Array(names.prefix(cost.layers.count))
-    return Result { () throws(CoordinatorError) in
-      let placement = try Placement(
-        cost: cost,
-        rates: used.map { rates[$0] ?? perThread * threads($0) }
-      )
-      return placement.stages.map(\.count)
-    }
-  }
-
-  /// Returns the plan that gives each worker so many layers; one with 0 stands by.
-  private func place(
-    _ split: [Int],
-    on names: [String]
-  ) -> Result<[PlannedWorker], CoordinatorError> {
-    let layerCount = model.config.layers.count
-    let text = split.map(String.init).joined(separator: ",")
-    guard split.count <= names.count else {
-      return .failure(
-        CoordinatorError(
-          .placement,
-          "split \(text) has \(split.count) stages, there are \(names.count) workers: "
-            + names.joined(separator: ", ")
-        )
-      )
-    }
-    let used = zip(names, split).filter { $0.1 > 0 }
-    return Result { () throws(CoordinatorError) in
-      let placement = try Placement(
-        split: used.map(\.1),
-        layerCount: layerCount,
-        workerCount: used.count
-      )
-      return zip(used, placement.stages).map { worker, layers in
-        PlannedWorker(
-          name: worker.0,
-          device: workers[worker.0]?.hello.device ?? "",
-          layers: layers
-        )
-      }
-    }
   }
 
   // MARK: The move

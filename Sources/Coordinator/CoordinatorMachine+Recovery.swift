@@ -188,9 +188,7 @@ extension CoordinatorMachine {
         cost: model.cost,
         rates: used.map { Double(max(1, workers[$0]?.hello.threads ?? 1)) }
       )
-      let next = zip(used, placement.stages).map { name, layers in
-        PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", layers: layers)
-      }
+      let next = planned(used, placement)
       try checkMemory(next)
       plan = next
       note(
@@ -202,21 +200,6 @@ extension CoordinatorMachine {
     } catch {
       failSessions("\(missing.joined(separator: ", ")) did not return, and \(error.message)")
       if givenUp.isSuperset(of: missing) { act(.fail(error)) }
-    }
-  }
-
-  /// Refuses a placement whose weights a worker's memory cannot hold.
-  private func checkMemory(_ plan: [PlannedWorker]) throws(CoordinatorError) {
-    for place in plan {
-      let isLast = place.layers.upperBound == model.cost.layers.count
-      let bytes = model.cost.layers[place.layers].reduce(isLast ? model.cost.head : 0, +)
-      let memory = Double(workers[place.name]?.hello.memoryBytes ?? 0)
-      guard bytes > memory else { continue }
-      throw CoordinatorError(
-        .placement,
-        "too little memory: \(place.name) would need \(Int(bytes / 1e6)) MB for layers "
-          + "\(place.layers.lowerBound)..<\(place.layers.upperBound) and has \(Int(memory / 1e6)) MB"
-      )
     }
   }
 

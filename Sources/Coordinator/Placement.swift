@@ -70,13 +70,12 @@ package struct Placement: Sendable, Hashable {
     best[0] = Cut(slowest: 0, squares: 0, ends: [])
     for (stage, rate) in rates.enumerated() {
       var next: [Cut?] = Array(repeating: nil, count: layerCount + 1)
-      let isLast = stage == rates.count - 1
       for first in 0..<layerCount {
         guard let before = best[first] else { continue }
-        var bytes = isLast ? cost.head : 0
-        for end in (first + 1)...layerCount {
-          bytes += cost.layers[end - 1]
-          let cut = before.adding(bytes / rate, end: end)
+        // The last stage ends with the last layer, and no other one does.
+        let ends = stage == rates.count - 1 ? layerCount...layerCount : (first + 1)...layerCount
+        for end in ends {
+          let cut = before.adding(cost.bytes(of: first..<end) / rate, end: end)
           if next[end].map({ cut < $0 }) ?? true { next[end] = cut }
         }
       }

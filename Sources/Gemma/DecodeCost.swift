@@ -16,6 +16,11 @@ package struct DecodeCost: Sendable, Hashable {
     self.layers = layers
     self.head = head
   }
+
+  /// Returns what a stage costs: its layers, and the head if it has the last one.
+  package func bytes(of stage: Range<Int>) -> Double {
+    layers[stage].reduce(stage.upperBound == layers.count ? head : 0, +)
+  }
 }
 
 extension Checkpoint {
