@@ -52,12 +52,12 @@ package final class Stage {
   /// Runs one step.
   ///
   /// - Parameters:
-  ///   - step: Its rows and the slots to forget first.
+  ///   - step: Its rows, the slots to forget first, and the prefixes to take over then.
   ///   - payloads: The program's inputs, in its order.
   ///   - now: A clock, for the time the stage adds to the step.
   /// - Returns: What to send on.
   /// - Throws: `WorkerError` with code `step`; the stage is as if the step had not come, but for the
-  ///   slots cleared.
+  ///   slots cleared and the prefixes taken over.
   package func run(
     _ step: Step,
     payloads: [[Float]],

@@ -52,9 +52,14 @@ package struct StagePair {
 
   package init() {}
 
-  /// Puts a stage beside the one that runs; false if a later one is there already.
+  /// The last epoch that was abandoned: its loader may come to its end only then.
+  private var abandoned: UInt32 = 0
+
+  /// Puts a stage beside the one that runs; false if a later one is there already, or nobody waits for
+  /// it any more.
   package mutating func install(_ stage: Stage, next: PeerAddress?) -> Bool {
-    guard stage.epoch > max(running?.epoch ?? 0, prepared?.epoch ?? 0) else { return false }
+    let latest = max(running?.epoch ?? 0, prepared?.epoch ?? 0, abandoned)
+    guard stage.epoch > latest else { return false }
     prepared = stage
     preparedNext = next
     forgetMove()
@@ -240,6 +245,7 @@ package struct StagePair {
 
   /// Lets go of a prepared stage that will not be.
   package mutating func abandon(_ epoch: UInt32) {
+    abandoned = max(abandoned, epoch)
     if prepared?.epoch == epoch {
       prepared = nil
       preparedNext = nil

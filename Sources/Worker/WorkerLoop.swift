@@ -62,8 +62,11 @@ package final class WorkerLoop {
   private let loads: Mailbox<WorkerEvent>
   private let vitals: VitalsReader
   private var computeThread: Thread?
-  /// One an assignment; an earlier one may still run when the next begins.
-  private var loaders: [Thread] = []
+  /// One an assignment, by its number; an earlier one may still run when the next begins.
+  private var loaders: [Int: Thread] = [:]
+  private var loaderCount = 0
+  /// The numbers of loaders that have come to their end.
+  private let endedLoaders: Mailbox<Int>
 
   package init(
     _ options: WorkerOptions,
@@ -96,6 +99,7 @@ package final class WorkerLoop {
     self.compute = compute
     authenticator = try security.authenticator(context) { compute.refused($0) }
     loads = try Mailbox()
+    endedLoaders = try Mailbox()
     vitals = VitalsReader(device: backend.device)
   }
 
@@ -155,7 +159,9 @@ package final class WorkerLoop {
   }
 
   private func nextEvents(_ stop: CInt) throws -> [WorkerEvent] {
-    var descriptors = [stop, compute.reports.descriptor, loads.descriptor]
+    var descriptors = [
+      stop, compute.reports.descriptor, loads.descriptor, endedLoaders.descriptor,
+    ]
     if let lifeline = options.lifeline { descriptors.append(lifeline) }
     let ready = try poll(
       sockets: [control],
@@ -190,6 +196,7 @@ package final class WorkerLoop {
       }
     }
     events += loads.takeAll()
+    for loader in endedLoaders.takeAll() { loaders.removeValue(forKey: loader)?.join() }
     events.append(
       .tick(
         compute.counters.withLock { $0 },
@@ -223,7 +230,10 @@ package final class WorkerLoop {
     var adjusted = checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers
     let config = adjusted
-    let loader = try Thread {
+    loaderCount += 1
+    let (number, endedLoaders) = (loaderCount, endedLoaders)
+    loaders[number] = try Thread {
+      defer { endedLoaders.post(number) }
       do {
         let next = try assign.next()
         let running = compute.running.withLock { $0 }
@@ -241,7 +251,6 @@ package final class WorkerLoop {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
       }
     }
-    loaders.append(loader)
   }
 
   private static func makeStage(
@@ -282,7 +291,7 @@ package final class WorkerLoop {
   }
 
   private func shutDown() {
-    for loader in loaders { loader.join() }
+    for loader in loaders.values { loader.join() }
     compute.commands.post(.stop)
     computeThread?.join()
     control.close()
