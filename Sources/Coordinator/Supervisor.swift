@@ -1,5 +1,5 @@
-// The worker processes that `up` starts: spawned, watched through pidfds, restarted with growing
-// pauses, given up when they keep dying.
+// The worker processes that `up` starts: spawned, watched through pidfds, ended when they are stopped,
+// restarted with growing pauses, given up when they keep dying.
 
 internal import CLinux
 internal import Glibc
@@ -39,6 +39,8 @@ package final class Supervisor {
     var failures = 0
     var started: ContinuousClock.Instant
     var restartAt: ContinuousClock.Instant?
+    /// The signal that stopped it, for which it is being ended.
+    var stoppedBy: CInt?
     /// It may end in peace.
     var isReleased = false
   }
@@ -102,7 +104,10 @@ package final class Supervisor {
     logger.debug("worker started", metadata: ["worker": "\(command.name)", "pid": "\(pid)"])
   }
 
-  /// Collects children that have ended, and starts those whose pause is over.
+  /// Collects children that have ended, ends those that are stopped, and starts those whose pause is
+  /// over.
+  ///
+  /// A stopped child makes no descriptor readable: this is called at least every 50 ms.
   func update() -> [Exit] {
     var exits: [Exit] = []
     for index in children.indices {
@@ -127,7 +132,15 @@ package final class Supervisor {
   private func collect(_ index: Int) -> Exit? {
     let pid = children[index].pid
     var status: CInt = 0
-    guard pid > 0, unsafe waitpid(pid, &status, WNOHANG) == pid else { return nil }
+    guard pid > 0, unsafe waitpid(pid, &status, WNOHANG | WUNTRACED) == pid else { return nil }
+    if let signal = Self.stopSignal(status) {
+      // It answers nobody, and nobody knows for how long. SIGKILL reaches a stopped process too.
+      children[index].stoppedBy = signal
+      Glibc.kill(pid, SIGKILL)
+      return nil
+    }
+    let stopped = children[index].stoppedBy.map { "(pid \(pid)) was stopped by signal \($0)" }
+    children[index].stoppedBy = nil
     close(children[index].descriptor)
     children[index].pid = 0
     children[index].descriptor = -1
@@ -142,9 +155,16 @@ package final class Supervisor {
     }
     return Exit(
       name: children[index].command.name,
-      how: Self.describe(status, pid: pid),
+      how: stopped ?? Self.describe(status, pid: pid),
       willRestart: willRestart
     )
+  }
+
+  /// The signal that has stopped a process; nil if it has ended.
+  ///
+  /// As `WIFSTOPPED` and `WSTOPSIG` of wait(2), which Swift does not see.
+  private static func stopSignal(_ status: CInt) -> CInt? {
+    status & 0xFF == 0x7F ? (status >> 8) & 0xFF : nil
   }
 
   private static func describe(_ status: CInt, pid: pid_t) -> String {

@@ -47,10 +47,13 @@ extension Integration {
       }
     }
 
-    @Test func `a worker that hangs is replaced, and no token changes`() async throws {
+    @Test func `a worker that is stopped is replaced, and no token changes`() async throws {
       try await withCluster { cluster in
         let undisturbed = try await cluster.run(prompt, options)
         try await disturb(cluster, worker: 1, with: SIGSTOP, undisturbed: undisturbed)
+        // Seen at once, and not by its silence.
+        #expect(cluster.process.errors.contains("was stopped by signal \(SIGSTOP)"))
+        #expect(!cluster.process.errors.contains("no heartbeat"))
       }
     }
 
