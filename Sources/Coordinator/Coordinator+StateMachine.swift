@@ -24,6 +24,8 @@ package enum CoordinatorEvent: Sendable {
   case refused(Refusal)
   /// A peer could not be reached.
   case unreachable(PeerID)
+  /// The first stage's data endpoint cannot be connected to.
+  case firstStageNotConnected(reason: String)
   /// The first stage could not take a step.
   case stepNotSent(sequence: UInt64)
   /// A supervised worker process ended.
@@ -199,6 +201,8 @@ package struct CoordinatorMachine {
   var peers: [PeerID: String] = [:]
   /// The sockets that workers' results come from.
   var resultsPeers: [PeerID: String] = [:]
+  /// Those of workers that are gone, the latest last: their results may still be on the way.
+  var formerResultsPeers: [PeerID] = []
   /// Supervised workers that are not started again.
   var givenUp: Set<String> = []
   var gatheringSince: ContinuousClock.Instant
@@ -285,6 +289,8 @@ package struct CoordinatorMachine {
       countNonsense(from: peer, "\(error)")
     case .refused(let refusal): refused(refusal)
     case .unreachable(let peer): clientGone(peer)
+    case .firstStageNotConnected(let reason):
+      if phase == .serving, let first = plan.first { distrust(first.name, reason) }
     case .stepNotSent(let sequence): stepNotSent(sequence)
     case .workerExited(let name, let how, let willRestart):
       workerExited(name, how, willRestart: willRestart)
@@ -353,8 +359,8 @@ package struct CoordinatorMachine {
   /// Returns the worker whose results come from a peer; nobody else may send any.
   private mutating func worker(ofResults peer: PeerID, _ message: Message) -> String? {
     if let name = resultsPeers[peer] { return name }
-    // Perhaps of a worker that has just been lost.
-    dropOutOfPlace(message, peer)
+    // What a lost worker had still to say is no fault of anybody's.
+    if !formerResultsPeers.contains(peer) { dropOutOfPlace(message, peer) }
     return nil
   }
 

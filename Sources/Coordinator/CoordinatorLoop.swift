@@ -125,7 +125,7 @@ package final class CoordinatorLoop {
     case .send(let message, let peer, let payloads):
       let outcome = try? front.send(message, payloads: payloads, to: peer)
       return outcome == .sent ? nil : .unreachable(peer)
-    case .connectFirstStage(let endpoint, let key): connectFirstStage(endpoint, key)
+    case .connectFirstStage(let endpoint, let key): return connectFirstStage(endpoint, key)
     case .sendStep(let step):
       let outcome = try? firstStage?.send(.step(step))
       return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
@@ -144,7 +144,7 @@ package final class CoordinatorLoop {
     return nil
   }
 
-  private func connectFirstStage(_ endpoint: String, _ key: PublicKey?) {
+  private func connectFirstStage(_ endpoint: String, _ key: PublicKey?) -> CoordinatorEvent? {
     firstStage?.close()
     firstStage = nil
     do {
@@ -153,13 +153,9 @@ package final class CoordinatorLoop {
       let socket = try Socket(context, role: .dealer, options: options)
       try socket.connect(peer.endpoint)
       firstStage = socket
+      return nil
     } catch {
-      failure = CoordinatorError(
-        .endpoint,
-        "cannot connect to the first stage",
-        context: endpoint,
-        underlying: error
-      )
+      return .firstStageNotConnected(reason: "cannot connect to \(endpoint): \(error)")
     }
   }
 

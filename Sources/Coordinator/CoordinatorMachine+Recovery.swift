@@ -112,6 +112,9 @@ extension CoordinatorMachine {
   mutating func forgetPeers(of worker: WorkerRecord) {
     peers[worker.peer] = nil
     resultsPeers[worker.hello.resultsIdentity] = nil
+    formerResultsPeers.append(worker.hello.resultsIdentity)
+    // Results come within seconds or not at all: as many as there can be workers is plenty.
+    if formerResultsPeers.count > Limits.workers { formerResultsPeers.removeFirst() }
   }
 
   /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is

@@ -100,6 +100,13 @@ extension CoordinatorMachine {
           + "this one is \(hello.device); choose another --name"
       )
     }
+    guard let endpoint = try? Endpoint(hello.dataEndpoint), endpoint.isConnectable else {
+      return Refused(
+        code: .invalid,
+        message: "nobody can connect to data endpoint \"\(hello.dataEndpoint)\"; "
+          + "start the worker with another --listen"
+      )
+    }
     return nil
   }
 

@@ -50,6 +50,14 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     return Endpoint(kind: .tcp(host: "127.0.0.1", port: port))
   }
 
+  /// Whether it says where to connect to, and not only where to bind.
+  package var isConnectable: Bool {
+    switch kind {
+    case .ipc: true
+    case .tcp(let host, let port): host != "*" && (port ?? 0) != 0
+    }
+  }
+
   /// Whether only processes of this machine reach it: ipc, or tcp at a loopback address.
   package var isLocal: Bool {
     switch kind {

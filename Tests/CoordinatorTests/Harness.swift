@@ -45,6 +45,8 @@ final class Harness {
   private(set) var replies: [Message] = []
   /// The next steps that the first stage does not take.
   var stepsToRefuse = 0
+  /// The next connections to a first stage that fail.
+  var connectionsToRefuse = 0
 
   // What the machine has asked of its shell.
   private(set) var notes: [CoordinatorNote] = []
@@ -91,6 +93,10 @@ final class Harness {
     switch action {
     case .send(let message, let peer, let payloads): return send(message, to: peer, payloads)
     case .connectFirstStage(let endpoint, _):
+      guard connectionsToRefuse == 0 else {
+        connectionsToRefuse -= 1
+        return .firstStageNotConnected(reason: "cannot connect to \(endpoint)")
+      }
       firstStage = endpoint
       connected.append(endpoint)
     case .sendStep(let step):

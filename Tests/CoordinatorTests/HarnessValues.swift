@@ -89,7 +89,7 @@ extension Harness {
       fingerprint: fingerprint,
       modelName: "tiny",
       layerCount: 6,
-      dataEndpoint: "ipc://\(name.isEmpty ? "worker" : name)",
+      dataEndpoint: "ipc:///\(name.isEmpty ? "worker" : name)",
       memoryBytes: 1 << 30,
       resultsIdentity: PeerID([0xD0])
     )

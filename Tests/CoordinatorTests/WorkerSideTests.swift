@@ -122,6 +122,22 @@ import Wire
     #expect(refused?.message.contains("(tiny, feed)") == true)
   }
 
+  @Test(arguments: ["", "nowhere", "ipc://relative", "tcp://10.0.0.9:*", "tcp://*:7000"])
+  func `a data endpoint that nobody can connect to is refused by name`(endpoint: String) {
+    let harness = Harness()
+    let peer = PeerID([0xC0, 1, 1])
+    var hello = Harness.hello("cpu0")
+    hello.dataEndpoint = endpoint
+    harness.handle(.message(.hello(hello), from: peer, payloads: []))
+    guard case .refused(let refused) = harness.sentToPeers[peer]?.last else {
+      Issue.record("it was not refused")
+      return
+    }
+    #expect(refused.code == .invalid)
+    #expect(refused.message.contains("\"\(endpoint)\""))
+    #expect(harness.machine.workers.isEmpty)
+  }
+
   @Test func `a place is given once, and only to its name and device`() {
     let harness = Harness()
     harness.start(Harness.hello("cpu0"))
@@ -377,6 +393,28 @@ import Wire
     harness.settle()
     let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
     #expect(harness.outcome().tokens == want)
+  }
+
+  @Test func `late results of a worker that was lost are no fault of anybody's`() throws {
+    let harness = Harness()
+    harness.serve()
+    let last = try #require(harness.worker("cpu1"))
+    harness.crash(last)
+    harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
+    let warnings = harness.notes.count(where: \.isWarning)
+    let done = StepDone(epoch: 1, sequence: 1, results: [], stageMicroseconds: [1, 1])
+    for _ in 0..<5 { harness.post(.stepDone(done), from: last.results) }
+    harness.settle()
+    #expect(harness.machine.protocolErrors == 0)
+    #expect(harness.notes.count(where: \.isWarning) == warnings)
+    // Others are not remembered for ever.
+    for _ in 0..<300 {
+      harness.start(Harness.hello("cpu1"))
+      harness.settle()
+      harness.crash(try #require(harness.worker("cpu1")))
+      harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
+    }
+    #expect(harness.machine.formerResultsPeers.count == Limits.workers)
   }
 
   @Test func `a worker that keeps sending malformed messages is ended`() {
