@@ -138,6 +138,19 @@ package struct CoordinatorLimits: Sendable, Hashable {
   ///
   /// 128 rows of a 30-billion-weight model on one core take less than half of it.
   package var longestStep: Duration = .seconds(120)
+  /// How long a worker may come no further with the layers it prepares.
+  ///
+  /// Its heartbeats tell how far it is after each op. The largest, the logits of a 30-billion-weight
+  /// model, reads a gigabyte: ten seconds from a slow disk.
+  package var loadStall: Duration = .seconds(60)
+  /// How long keys and values may be copied before a move.
+  ///
+  /// Sessions go on meanwhile; over a gigabit 70 GB pass in it.
+  package var copying: Duration = .seconds(600)
+  /// How long a move may wait for the last steps, and then for keys and values.
+  ///
+  /// All sessions stand still meanwhile. A gigabit a second moves 3 GB of keys and values in it.
+  package var standstill: Duration = .seconds(30)
   /// How long a lost worker's place is kept for it when another one stands by.
   ///
   /// A supervised worker is back within half of it.

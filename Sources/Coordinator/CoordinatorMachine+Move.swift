@@ -6,7 +6,9 @@
 // What there is of keys and values is copied while steps go on, so that only what has come since moves
 // while they stand still.
 //
-// Until the commit any failure is answered by going on in the old epoch.
+// A failure before the commit gives the next epoch up. Until keys and values are on their way the old one
+// then goes on as if nothing had been; once they are, its caches may have changed, and the live sessions
+// are replayed in it.
 
 internal import Gemma
 internal import Wire
@@ -28,12 +30,14 @@ struct PlacementMove: Sendable {
   /// A worker to be let go afterwards.
   let drained: String?
   let layersMoved: Int
-  var stage = Stage.preparing
+  private(set) var stage = Stage.preparing
+  /// When this stage of it began.
+  var since: ContinuousClock.Instant
   /// Workers that have not answered yet.
   var awaited: Set<String>
   var kvBytes: UInt64 = 0
-  /// When the last step of the old epoch came back.
-  var stoodStill: ContinuousClock.Instant?
+
+  mutating func enter(_ next: Stage, at now: ContinuousClock.Instant) { (stage, since) = (next, now) }
 
   /// Whether steps of the old epoch begin.
   var letsStepsStart: Bool { stage == .preparing || stage == .copying }
@@ -132,6 +136,7 @@ extension CoordinatorMachine {
       request: request,
       drained: drained,
       layersMoved: layersMoved,
+      since: now,
       awaited: Set(next.map(\.name))
     )
     note("preparing a new placement", ["epoch": "\(lastEpoch)", "layers": Self.text(next)])
@@ -153,6 +158,27 @@ extension CoordinatorMachine {
     if move?.awaited.isEmpty ?? false, move?.stage == .preparing { beginCopying() }
   }
 
+  /// Gives a move up that does not come forward.
+  mutating func judgeMove() {
+    guard let move else { return }
+    let isLate = now - move.since > limits.standstill
+    switch move.stage {
+    case .preparing:
+      guard let name = move.awaited.sorted().first(where: loadingHasStalled) else { return }
+      abandonMove("worker \(name) has come no further with its layers for \(limits.loadStall)")
+    case .copying:
+      guard now - move.since > limits.copying else { return }
+      let names = move.awaited.sorted().joined(separator: ", ")
+      abandonMove("\(names) did not copy keys and values within \(limits.copying)")
+    case .draining:
+      if isLate { abandonMove("steps were under way for more than \(limits.standstill)") }
+    case .moving:
+      guard isLate else { return }
+      let names = move.awaited.sorted().joined(separator: ", ")
+      abandonMove("\(names) did not move keys and values within \(limits.standstill)")
+    }
+  }
+
   /// Lets the owners of keys and values send what there is, while steps go on.
   private mutating func beginCopying() {
     guard var move else { return }
@@ -160,7 +186,7 @@ extension CoordinatorMachine {
       SlotState(slot: live.slot, positionCount: 0, tokens: [])
     }
     let exports = slots.isEmpty ? [:] : exports(to: move.plan).exports
-    move.stage = exports.isEmpty ? .draining : .copying
+    move.enter(exports.isEmpty ? .draining : .copying, at: now)
     move.awaited = Set(exports.keys)
     self.move = move
     for (name, own) in exports.sorted(by: { $0.key < $1.key }) {
@@ -215,8 +241,7 @@ extension CoordinatorMachine {
     let slots = liveSlots
     let liveCount = slots.count { $0.session.submitted > 0 }
     let (exports, imports) = exports(to: move.plan)
-    move.stage = .moving
-    move.stoodStill = now
+    move.enter(.moving, at: now)
     move.awaited = Set(move.plan.map(\.name)).union(exports.keys)
     self.move = move
     for name in move.awaited.sorted() {
@@ -256,7 +281,7 @@ extension CoordinatorMachine {
     // A worker's word: it may be anything.
     move?.kvBytes &+= moved.sentBytes
     guard move?.awaited.isEmpty ?? false else { return }
-    if stage == .copying { move?.stage = .draining } else { commitMove() }
+    if stage == .copying { move?.enter(.draining, at: now) } else { commitMove() }
   }
 
   private mutating func commitMove() {
@@ -275,7 +300,7 @@ extension CoordinatorMachine {
       if let worker = workers[name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
     }
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
-    let pause = move.stoodStill.map { now - $0 } ?? .zero
+    let pause = now - move.since
     note(
       "serving a new placement",
       [

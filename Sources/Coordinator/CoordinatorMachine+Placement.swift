@@ -13,6 +13,8 @@ extension CoordinatorMachine {
 
   /// Returns the plan that makes the slowest stage as fast as can be, going by how fast the workers
   /// have been; those that have not run a step yet go by their threads.
+  ///
+  /// - Throws: `CoordinatorError` with code `placement` if their memory does not hold the layers.
   func fastestPlan(_ names: [String]) throws(CoordinatorError) -> [PlannedWorker] {
     let cost = model.cost
     var rates: [String: Double] = [:]  // bytes a second
@@ -23,11 +25,41 @@ extension CoordinatorMachine {
     let known = rates.map { $0.value / threads($0.key) }
     let perThread = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
     let used = Array(names.prefix(cost.layers.count))
-    let placement = try Placement(
-      cost: cost,
-      rates: used.map { rates[$0] ?? perThread * threads($0) }
-    )
-    return planned(used, placement)
+    return try fastestPlan(used, rates: used.map { rates[$0] ?? perThread * threads($0) })
+  }
+
+  /// Returns the plan that makes the slowest stage as fast as can be, for workers that are so fast.
+  ///
+  /// - Throws: `CoordinatorError` with code `placement` if their memory does not hold the layers.
+  func fastestPlan(
+    _ names: [String],
+    rates: [Double]
+  ) throws(CoordinatorError) -> [PlannedWorker] {
+    do {
+      let placement = try Placement(cost: model.cost, rates: rates) { stage, layers in
+        self.obstacle(to: layers, on: names[stage]) == nil
+      }
+      return planned(names, placement)
+    } catch {
+      // Which worker cannot hold what shows best in the cut that would suit them otherwise.
+      let wished = planned(names, try Placement(cost: model.cost, rates: rates))
+      let obstacle = wished.lazy.compactMap { self.obstacle(to: $0.layers, on: $0.name) }.first
+      guard let obstacle else { throw error }
+      throw CoordinatorError(.placement, obstacle)
+    }
+  }
+
+  /// Returns a plan for workers of which some may have failed to prepare layers: those are left out
+  /// if need be.
+  func possiblePlan(_ names: [String]) throws(CoordinatorError) -> [PlannedWorker] {
+    let able = names.filter { !(workers[$0]?.inability.isTotal ?? true) }
+    do {
+      return try fastestPlan(able.isEmpty ? names : able)
+    } catch {
+      let unscathed = names.filter { workers[$0]?.inability.reason == nil }
+      guard !unscathed.isEmpty, unscathed.count < names.count else { throw error }
+      return try fastestPlan(unscathed)
+    }
   }
 
   /// Returns the plan that gives each worker so many layers; one with 0 stands by.
@@ -56,17 +88,16 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Refuses a placement whose weights a worker's memory cannot hold.
-  func checkMemory(_ plan: [PlannedWorker]) throws(CoordinatorError) {
-    for place in plan {
-      let bytes = model.cost.bytes(of: place.layers)
-      let memory = Double(workers[place.name]?.hello.memoryBytes ?? 0)
-      guard bytes > memory else { continue }
-      throw CoordinatorError(
-        .placement,
-        "too little memory: \(place.name) would need \(Int(bytes / 1e6)) MB for layers "
-          + "\(place.layers.lowerBound)..<\(place.layers.upperBound) and has \(Int(memory / 1e6)) MB"
-      )
-    }
+  func bytes(of place: PlannedWorker) -> Double { model.cost.bytes(of: place.layers) }
+
+  /// Returns why a worker cannot hold these layers; nil if nothing speaks against it.
+  private func obstacle(to layers: Range<Int>, on name: String) -> String? {
+    guard let worker = workers[name] else { return "\(name) is not here" }
+    let bytes = model.cost.bytes(of: layers)
+    if worker.inability.excludes(bytes) { return worker.inability.reason }
+    let memory = Double(worker.hello.memoryBytes)
+    guard bytes > memory else { return nil }
+    return "too little memory: \(name) would need \(Int(bytes / 1e6)) MB for layers "
+      + "\(layers.lowerBound)..<\(layers.upperBound) and has \(Int(memory / 1e6)) MB"
   }
 }

@@ -13,7 +13,12 @@ extension CoordinatorMachine {
     let gap = now - lastTick
     lastTick = now
     if gap > limits.silence / 2 {
-      for name in workers.keys { workers[name]?.lastHeard += gap }
+      for name in workers.keys {
+        workers[name]?.lastHeard += gap
+        workers[name]?.lastLoaded += gap
+        workers[name]?.lastProgress += gap
+      }
+      move?.since += gap
     }
     for (name, worker) in workers where now - worker.lastHeard > limits.silence {
       distrust(name, "no heartbeat for \(limits.silence)")
@@ -25,9 +30,11 @@ extension CoordinatorMachine {
       }
     }
     judgeProgress()
+    judgeMove()
+    judgeLoading()
     if phase == .gathering {
       if now - gatheringSince > limits.grace { fillPlaces() }
-      if hasServed, now - gatheringSince > limits.patience { placeAnew() }
+      if hasServed, now - gatheringSince > limits.patience { placeAnew(isLate: true) }
     }
     slotsToClear += slots.forget(unusedSince: now - SlotTable.keptFor)
     answerSelfTests()
@@ -57,6 +64,21 @@ extension CoordinatorMachine {
     let stage = idle ?? plan.count - 1
     let first = fruitlessEpochs > Self.unluckyEpochs ? max(0, stage - 1) : stage
     return plan[first...stage].map(\.name)
+  }
+
+  /// Whether a worker has come no further with its layers for too long.
+  func loadingHasStalled(_ name: String) -> Bool {
+    workers[name].map { now - $0.lastLoaded > limits.loadStall } ?? false
+  }
+
+  /// Places layers elsewhere that a worker does not get prepared.
+  ///
+  /// At the start nobody but the user knows how long it may take; later, sessions wait.
+  private mutating func judgeLoading() {
+    guard phase == .preparing, hasServed else { return }
+    let awaited = plan.map(\.name).filter { workers[$0]?.preparedEpoch != epoch }
+    guard let name = awaited.first(where: loadingHasStalled) else { return }
+    cannotPrepare(name, "has come no further with them for \(limits.loadStall)")
   }
 
   /// Ends a worker that cannot be relied on.
@@ -93,7 +115,24 @@ extension CoordinatorMachine {
       act(.fail(CoordinatorError(.worker, "worker \(name) \(how)")))
       return
     }
-    placeAnew()
+    placeAnew(isLate: true)
+  }
+
+  /// A worker cannot hold the layers that it shall: others get them.
+  mutating func cannotPrepare(_ name: String, _ reason: String) {
+    guard let layers = plan.first(where: { $0.name == name })?.layers else { return }
+    note(
+      "worker cannot prepare its layers",
+      ["worker": name, "layers": "\(layers.lowerBound)..<\(layers.upperBound)", "reason": reason],
+      isWarning: true
+    )
+    let bytes = model.cost.bytes(of: layers)
+    workers[name]?.inability.add(
+      bytes: bytes,
+      "\(name) cannot prepare layers \(layers.lowerBound)..<\(layers.upperBound): \(reason)"
+    )
+    pause()
+    placeAnew(isLate: false)
   }
 
   /// Forgets a worker; the live sessions wait for its return and are then replayed.
@@ -175,35 +214,43 @@ extension CoordinatorMachine {
     if phase == .gathering { assignIfComplete() }
   }
 
-  /// Gives the layers of workers that do not return to those that are here.
-  private mutating func placeAnew() {
-    gatheringSince = now
+  /// Gives layers that lost workers held, or that a worker could not prepare, to those that are here.
+  ///
+  /// - Parameter isLate: Whether nobody is waited for any longer; then requests fail if the layers find
+  ///   no place.
+  mutating func placeAnew(isLate: Bool) {
+    if isLate { gatheringSince = now }
     let names = workerOrder.filter { workers[$0] != nil }
     guard !names.isEmpty else {
       loseHope()
       return
     }
     let missing = plan.map(\.name).filter { workers[$0] == nil }
-    guard !missing.isEmpty else { return }
+    let unable = plan.filter { workers[$0.name]?.inability.excludes(bytes(of: $0)) ?? false }
+    guard isLate ? !(missing.isEmpty && unable.isEmpty) : missing.isEmpty && !unable.isEmpty else {
+      return
+    }
     do throws(CoordinatorError) {
-      let used = Array(names.prefix(model.cost.layers.count))
-      let placement = try Placement(
-        cost: model.cost,
-        rates: used.map { Double(max(1, workers[$0]?.hello.threads ?? 1)) }
-      )
-      let next = planned(used, placement)
-      try checkMemory(next)
-      plan = next
+      plan = try possiblePlan(names)
       note(
         "layers placed on the workers that are left",
-        ["missing": missing.joined(separator: ", "), "layers": Self.text(next)],
+        [
+          "missing": missing.joined(separator: ", "),
+          "unable": unable.map(\.name).joined(separator: ", "), "layers": Self.text(plan),
+        ].filter { !$0.value.isEmpty },
         isWarning: true
       )
-      assignIfComplete()
     } catch {
-      failSessions("\(missing.joined(separator: ", ")) did not return, and \(error.message)")
-      if givenUp.isSuperset(of: missing) { act(.fail(error)) }
+      guard isLate else { return }
+      let absent = missing.joined(separator: ", ")
+      failSessions(
+        missing.isEmpty ? error.message : "\(absent) did not return, and \(error.message)"
+      )
+      if !missing.isEmpty, givenUp.isSuperset(of: missing) { act(.fail(error)) }
+      // Memory may become free: they try again, for the requests that come now.
+      for name in workers.keys { workers[name]?.inability = Inability() }
     }
+    assignIfComplete()
   }
 
   /// No worker is here.

@@ -17,6 +17,7 @@ extension CoordinatorMachine {
       return (.degraded, "no heartbeat for \(age / .milliseconds(1)) ms")
     }
     let heartbeat = worker.heartbeat
+    if phase == .gathering, let reason = worker.inability.reason { return (.degraded, reason) }
     if place.layers.isEmpty { return (.ready, "stands by, without layers") }
     if worker.preparedEpoch != epoch || phase == .gathering {
       let percent = Int((heartbeat?.loadFraction ?? 0) * 100)

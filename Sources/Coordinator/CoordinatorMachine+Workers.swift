@@ -11,11 +11,37 @@ struct WorkerRecord: Sendable {
   var heartbeat: Heartbeat?
   /// When its heartbeats last showed that it computes.
   var lastProgress: ContinuousClock.Instant
+  /// When it was last told to prepare layers, or last came further with them.
+  var lastLoaded: ContinuousClock.Instant
+  var inability = Inability()
   /// Messages that no honest worker sends.
   var nonsense = 0
   /// How many steps it said it had run when the epoch began.
   var stepsBefore: UInt64 = 0
   var clock = WorkerClock()
+}
+
+/// What a worker has shown that it cannot hold.
+struct Inability: Sendable {
+  /// After so many failures a worker gets no layers: fewer are not what it lacks.
+  private static let mostFailures = 2
+
+  private var failures = 0
+  /// The least that it could not prepare.
+  private var bytes = Double.infinity
+  /// Of the last failure, in a sentence; nil if there was none.
+  private(set) var reason: String?
+
+  mutating func add(bytes: Double, _ reason: String) {
+    failures += 1
+    self.bytes = min(self.bytes, bytes)
+    self.reason = reason
+  }
+
+  /// Whether it must not be given so much.
+  func excludes(_ bytes: Double) -> Bool { bytes >= self.bytes || isTotal }
+
+  var isTotal: Bool { failures >= Self.mostFailures }
 }
 
 extension CoordinatorMachine {
@@ -42,7 +68,13 @@ extension CoordinatorMachine {
     }
     let place = freePlace(for: hello)
     let name = place?.name ?? (hello.name.isEmpty ? freeName(hello.device) : hello.name)
-    workers[name] = WorkerRecord(peer: peer, hello: hello, lastHeard: now, lastProgress: now)
+    workers[name] = WorkerRecord(
+      peer: peer,
+      hello: hello,
+      lastHeard: now,
+      lastProgress: now,
+      lastLoaded: now
+    )
     peers[peer] = name
     resultsPeers[hello.resultsIdentity] = name
     givenUp.remove(name)
@@ -57,7 +89,10 @@ extension CoordinatorMachine {
       .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
       to: peer
     )
-    if phase == .gathering { assignIfComplete() }
+    guard phase == .gathering else { return }
+    assignIfComplete()
+    // Perhaps it can hold what others could not.
+    if phase == .gathering, hasServed { placeAnew(isLate: false) }
   }
 
   private func refusal(of hello: Hello) -> Refused? {
@@ -77,6 +112,13 @@ extension CoordinatorMachine {
         code: .fingerprint,
         message: "worker has other weights (\(hello.modelName), \(theirs)) than the coordinator "
           + "(\(model.name), \(ours)); give both the same model"
+      )
+    }
+    guard let endpoint = try? Endpoint(hello.dataEndpoint), endpoint.isConnectable else {
+      return Refused(
+        code: .invalid,
+        message: "nobody can connect to data endpoint \"\(hello.dataEndpoint)\"; "
+          + "start the worker with another --listen"
       )
     }
     return nil
@@ -100,13 +142,6 @@ extension CoordinatorMachine {
           + "this one is \(hello.device); choose another --name"
       )
     }
-    guard let endpoint = try? Endpoint(hello.dataEndpoint), endpoint.isConnectable else {
-      return Refused(
-        code: .invalid,
-        message: "nobody can connect to data endpoint \"\(hello.dataEndpoint)\"; "
-          + "start the worker with another --listen"
-      )
-    }
     return nil
   }
 
@@ -126,7 +161,10 @@ extension CoordinatorMachine {
 
   /// Begins a new epoch if every place has its worker: each prepares its layers.
   mutating func assignIfComplete() {
-    guard plan.allSatisfy({ workers[$0.name] != nil }) else { return }
+    let isComplete = plan.allSatisfy { place in
+      workers[place.name].map { !$0.inability.excludes(bytes(of: place)) } ?? false
+    }
+    guard isComplete else { return }
     lastEpoch += 1
     epoch = lastEpoch
     phase = .preparing
@@ -138,6 +176,7 @@ extension CoordinatorMachine {
   mutating func assign(_ plan: [PlannedWorker], epoch: UInt32) {
     for (stage, place) in plan.enumerated() {
       guard let worker = workers[place.name] else { continue }
+      workers[place.name]?.lastLoaded = now
       let next = stage + 1 < plan.count ? workers[plan[stage + 1].name] : nil
       send(
         .assign(
@@ -190,6 +229,10 @@ extension CoordinatorMachine {
     guard let name = peers[peer] else { return }
     if failure.epoch == move?.epoch { abandonMove("worker \(name): \(failure.message)") }
     guard failure.epoch == epoch, phase == .preparing else { return }
+    guard !hasServed else {
+      cannotPrepare(name, failure.message)
+      return
+    }
     act(
       .fail(
         CoordinatorError(
@@ -211,6 +254,7 @@ extension CoordinatorMachine {
     if heartbeat.stepInProgressMicroseconds > 0 || heartbeat.steps != worker.heartbeat?.steps {
       worker.lastProgress = now
     }
+    if heartbeat.loadFraction != worker.heartbeat?.loadFraction { worker.lastLoaded = now }
     worker.heartbeat = heartbeat
     // The sender's word: 1e300 is a number, too, and no percentage.
     worker.heartbeat?.loadFraction = min(1, max(0, heartbeat.loadFraction))

@@ -56,8 +56,17 @@ package struct Placement: Sendable, Hashable {
   /// its rate (bytes a second, or anything in proportion, such as threads): decoding is bound by
   /// memory. Exact, by dynamic programming over the stages.
   ///
-  /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers.
-  package init(cost: DecodeCost, rates: [Double]) throws(CoordinatorError) {
+  /// - Parameters:
+  ///   - cost: What each layer and the logits read.
+  ///   - rates: How fast each stage is.
+  ///   - fits: Whether a stage can hold these layers.
+  /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers, or no
+  ///   cut fits them all.
+  package init(
+    cost: DecodeCost,
+    rates: [Double],
+    fits: (_ stage: Int, _ layers: Range<Int>) -> Bool = { _, _ in true }
+  ) throws(CoordinatorError) {
     let layerCount = cost.layers.count
     guard rates.count <= layerCount, !rates.isEmpty else {
       throw CoordinatorError(
@@ -74,14 +83,16 @@ package struct Placement: Sendable, Hashable {
         guard let before = best[first] else { continue }
         // The last stage ends with the last layer, and no other one does.
         let ends = stage == rates.count - 1 ? layerCount...layerCount : (first + 1)...layerCount
-        for end in ends {
+        for end in ends where fits(stage, first..<end) {
           let cut = before.adding(cost.bytes(of: first..<end) / rate, end: end)
           if next[end].map({ cut < $0 }) ?? true { next[end] = cut }
         }
       }
       best = next
     }
-    let ends = best[layerCount]?.ends ?? []
+    guard let ends = best[layerCount]?.ends else {
+      throw CoordinatorError(.placement, "no cut of \(layerCount) layers fits all workers")
+    }
     let split = zip(ends, [0] + ends).map { $0 - $1 }
     try self.init(split: split, layerCount: layerCount, workerCount: rates.count)
   }

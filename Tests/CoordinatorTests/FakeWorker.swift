@@ -108,8 +108,16 @@ final class FakeWorker {
   func finishPreparing() -> Message? {
     guard let assign = preparing else { return nil }
     preparing = nil
+    guard assign.epoch > abandoned else { return nil }
     prepared = Holding(assign: assign)
     return .prepared(Prepared(epoch: assign.epoch))
+  }
+
+  /// Gives up what it is asked to prepare, and says so.
+  func failPreparing(_ reason: String) -> Message? {
+    guard let assign = preparing else { return nil }
+    preparing = nil
+    return .prepareFailed(PrepareFailed(epoch: assign.epoch, code: .memory, message: reason))
   }
 
   // MARK: Epochs
@@ -220,8 +228,11 @@ final class FakeWorker {
     sentEarly = [:]
   }
 
+  private var abandoned: UInt32 = 0
+
   func abandon(_ epoch: UInt32) {
     sentEarly = [:]
+    abandoned = max(abandoned, epoch)
     if prepared?.assign.epoch == epoch { prepared = nil }
     if leaving?.epoch == epoch { leaving = nil }
   }

@@ -205,12 +205,21 @@ final class Harness {
     completeMove(worker)
   }
 
+  /// Drops all keys and values that are on their way.
+  func loseRows() { rows = [:] }
+
   /// Drops all steps that are on their way.
   func loseSteps() { steps = [:] }
 
   /// Lets a worker say that its layers are prepared.
   func finishPreparing(_ worker: FakeWorker) {
     guard let message = worker.finishPreparing() else { return }
+    post(message, from: worker.control)
+  }
+
+  /// Lets a worker say that it cannot prepare its layers.
+  func failPreparing(_ worker: FakeWorker, _ reason: String = "too little memory") {
+    guard let message = worker.failPreparing(reason) else { return }
     post(message, from: worker.control)
   }
 
@@ -269,11 +278,16 @@ final class Harness {
   }
 
   /// Lets time pass, with heartbeats of all workers but some; `times` ticks.
-  func pass(_ time: Duration, times: Int = 1, silent: Set<String> = []) {
+  func pass(
+    _ time: Duration,
+    times: Int = 1,
+    silent: Set<String> = [],
+    heartbeat: Heartbeat = Harness.heartbeat()
+  ) {
     for _ in 0..<times {
       now += time / times
       for worker in workers where worker.place.map({ !silent.contains($0) }) ?? false {
-        handle(.message(.heartbeat(Harness.heartbeat()), from: worker.control, payloads: []))
+        handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
       }
       handle(.tick)
     }

@@ -24,6 +24,8 @@ private struct Simulation {
   let isSupervised: Bool
   /// Processes that have ended and of which the coordinator does not know yet.
   var unreportedExits: [String] = []
+  /// Whether a worker could not prepare its layers: nobody else may be there to hold them.
+  private(set) var mayLoseRequests = false
 
   init(seed: UInt64, tokenizer: Tokenizer) {
     var random = SeededRandom(seed)
@@ -182,8 +184,18 @@ private struct Simulation {
   private mutating func fault() {
     faultsLeft -= 1
     guard let worker = pick(harness.workers) else { return }
-    switch Int.random(in: 0..<16, using: &random) {
-    case 13...: lie(worker)
+    switch Int.random(in: 0..<19, using: &random) {
+    case 15: harness.loseRows()
+    case 13: harness.connectionsToRefuse = 1
+    case 14:
+      // Before the first epoch serves, that ends everything.
+      if harness.machine.hasServed,
+        let failing = pick(harness.workers.filter { $0.preparing != nil })
+      {
+        harness.failPreparing(failing)
+        mayLoseRequests = true
+      }
+    case 16...: lie(worker)
     case 10: harness.loseSteps()
     case 11:
       let sequence = harness.machine.inFlight.keys.max() ?? 0
@@ -270,7 +282,9 @@ private struct Simulation {
     if let failed = got.failed {
       let key = Harness.Request(client: 1, request: request)
       let isPrefix = want.text.utf8.starts(with: got.text.utf8)
-      return harness.failedSteps[key] ?? 0 >= 3 && isPrefix ? nil : "failed: \(failed.message)"
+      let mayFail =
+        harness.failedSteps[key] ?? 0 >= 3 || (mayLoseRequests && failed.code == .lost)
+      return mayFail && isPrefix ? nil : "failed: \(failed.message)"
     }
     guard got.tokens == want.tokens else { return "tokens \(got.tokens), not \(want.tokens)" }
     guard got.text == want.text else { return "text \(got.text), not \(want.text)" }
