@@ -2032,6 +2032,51 @@ void   trestle__latency_summary__free_unpacked
   assert(message->base.descriptor == &trestle__latency_summary__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__auto_rebalance__init
+                     (Trestle__AutoRebalance         *message)
+{
+  static const Trestle__AutoRebalance init_value = TRESTLE__AUTO_REBALANCE__INIT;
+  *message = init_value;
+}
+size_t trestle__auto_rebalance__get_packed_size
+                     (const Trestle__AutoRebalance *message)
+{
+  assert(message->base.descriptor == &trestle__auto_rebalance__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__auto_rebalance__pack
+                     (const Trestle__AutoRebalance *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__auto_rebalance__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__auto_rebalance__pack_to_buffer
+                     (const Trestle__AutoRebalance *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__auto_rebalance__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__AutoRebalance *
+       trestle__auto_rebalance__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__AutoRebalance *)
+     protobuf_c_message_unpack (&trestle__auto_rebalance__descriptor,
+                                allocator, len, data);
+}
+void   trestle__auto_rebalance__free_unpacked
+                     (Trestle__AutoRebalance *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__auto_rebalance__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__status_reply__init
                      (Trestle__StatusReply         *message)
 {
@@ -6370,7 +6415,58 @@ const ProtobufCMessageDescriptor trestle__latency_summary__descriptor =
   (ProtobufCMessageInit) trestle__latency_summary__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[15] =
+static const ProtobufCFieldDescriptor trestle__auto_rebalance__field_descriptors[2] =
+{
+  {
+    "decision",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__AutoRebalance, decision),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "age_milliseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__AutoRebalance, age_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__auto_rebalance__field_indices_by_name[] = {
+  1,   /* field[1] = age_milliseconds */
+  0,   /* field[0] = decision */
+};
+static const ProtobufCIntRange trestle__auto_rebalance__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__auto_rebalance__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.AutoRebalance",
+  "AutoRebalance",
+  "Trestle__AutoRebalance",
+  "trestle",
+  sizeof(Trestle__AutoRebalance),
+  2,
+  trestle__auto_rebalance__field_descriptors,
+  trestle__auto_rebalance__field_indices_by_name,
+  1,  trestle__auto_rebalance__number_ranges,
+  (ProtobufCMessageInit) trestle__auto_rebalance__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[16] =
 {
   {
     "request",
@@ -6552,8 +6648,21 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[1
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "auto_rebalance",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, auto_rebalance),
+    &trestle__auto_rebalance__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__status_reply__field_indices_by_name[] = {
+  15,   /* field[15] = auto_rebalance */
   2,   /* field[2] = epoch */
   3,   /* field[3] = fingerprint */
   11,   /* field[11] = first_token */
@@ -6574,7 +6683,7 @@ static const ProtobufCIntRange trestle__status_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 11 },
-  { 0, 15 }
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
 {
@@ -6584,7 +6693,7 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   "Trestle__StatusReply",
   "trestle",
   sizeof(Trestle__StatusReply),
-  15,
+  16,
   trestle__status_reply__field_descriptors,
   trestle__status_reply__field_indices_by_name,
   2,  trestle__status_reply__number_ranges,

@@ -9,7 +9,7 @@
 //
 // CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift the clients', +Steps.swift
 // the micro-batches, +Placement.swift who shall hold which layers, +Move.swift live rebalance,
-// +Recovery.swift what is done about lost workers.
+// +Advice.swift when it comes unasked, +Recovery.swift what is done about lost workers.
 
 package import Gemma
 package import Wire
@@ -176,7 +176,8 @@ struct MicroBatch: Sendable {
   var wanted: [SlotPosition]
   /// How many of them want their logits.
   var logitsRows = 0
-  let sent: ContinuousClock.Instant
+  /// Later by what the coordinator has stood still since.
+  var sent: ContinuousClock.Instant
   /// That a worker could not run it, while it waits for earlier ones.
   var failure: StepFailure?
 }
@@ -235,6 +236,8 @@ package struct CoordinatorMachine {
   var metrics: Metrics
   var depthTuner: DepthTuner
   var selfTests = SelfTests()
+  /// Says when layers should move by themselves; nil if they never do.
+  var advisor: RebalanceAdvisor?
   /// Whether `stepTraced` is said of every micro-batch.
   package var tracesSteps = false
   /// `Host.bootID` of the coordinator's own machine; empty if not known.
@@ -260,7 +263,8 @@ package struct CoordinatorMachine {
     model: ServedModel,
     plan: [PlannedWorker],
     limits: CoordinatorLimits,
-    now: ContinuousClock.Instant
+    now: ContinuousClock.Instant,
+    advice: RebalanceAdvisor.Limits? = nil
   ) {
     self.model = model
     self.plan = plan
@@ -271,6 +275,7 @@ package struct CoordinatorMachine {
     lastTick = now
     metrics = Metrics(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
+    advisor = advice.map { RebalanceAdvisor(cost: model.cost, limits: $0) }
     slots = SlotTable(count: limits.slots, rule: PrefixRule(model.config, limits))
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
@@ -281,6 +286,7 @@ package struct CoordinatorMachine {
     for (name, worker) in workers { workers[name]?.stepsBefore = worker.heartbeat?.steps ?? 0 }
     metrics.beginEpoch(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
+    advisor?.placed(plan.map(\.layers), on: plan.map(\.name), at: now)
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 

@@ -37,7 +37,9 @@ struct PlacementMove: Sendable {
   var awaited: Set<String>
   var kvBytes: UInt64 = 0
 
-  mutating func enter(_ next: Stage, at now: ContinuousClock.Instant) { (stage, since) = (next, now) }
+  mutating func enter(_ next: Stage, at now: ContinuousClock.Instant) {
+    (stage, since) = (next, now)
+  }
 
   /// Whether steps of the old epoch begin.
   var letsStepsStart: Bool { stage == .preparing || stage == .copying }
@@ -117,7 +119,7 @@ extension CoordinatorMachine {
 
   // MARK: The move
 
-  private mutating func startMove(
+  mutating func startMove(
     _ next: [PlannedWorker],
     request: MoveRequest?,
     drained: String?
@@ -301,6 +303,7 @@ extension CoordinatorMachine {
     }
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     let pause = now - move.since
+    advisor?.paused(for: pause)
     note(
       "serving a new placement",
       [
@@ -360,6 +363,7 @@ extension CoordinatorMachine {
         send(.abandon(Abandon(epoch: move.epoch)), to: worker.peer)
       }
     }
+    if move.request == nil { advisor?.failed(reason, at: now) }
     if let request = move.request {
       refuse(
         request.request,

@@ -18,6 +18,7 @@ extension CoordinatorMachine {
         workers[name]?.lastLoaded += gap
         workers[name]?.lastProgress += gap
       }
+      for sequence in inFlight.keys { inFlight[sequence]?.sent += gap }
       move?.since += gap
     }
     for (name, worker) in workers where now - worker.lastHeard > limits.silence {
@@ -32,6 +33,7 @@ extension CoordinatorMachine {
     judgeProgress()
     judgeMove()
     judgeLoading()
+    considerMove()
     if phase == .gathering {
       if now - gatheringSince > limits.grace { fillPlaces() }
       if hasServed, now - gatheringSince > limits.patience { placeAnew(isLate: true) }

@@ -64,7 +64,14 @@ extension CoordinatorMachine {
       firstToken: metrics.firstTokenLatency(at: now),
       interToken: metrics.interTokenLatency(at: now),
       kvPositions: UInt64(turns.compactMap { sessions[$0]?.submitted }.reduce(0, +)),
-      kvCapacityPositions: UInt64(limits.slots * limits.contextTokens)
+      kvCapacityPositions: UInt64(limits.slots * limits.contextTokens),
+      autoRebalance: advisor.map { advisor in
+        AutoRebalance(
+          decision: advisor.last.map { "\($0.decision.kind.rawValue): \($0.decision.reason)" }
+            ?? "",
+          ageMilliseconds: advisor.last.map { UInt64(milliseconds(since: $0.at)) } ?? 0
+        )
+      }
     )
   }
 

@@ -316,6 +316,7 @@ extension StatusReply {
     unsafe c.pointee.inter_token = interToken.packed(packer)
     unsafe c.pointee.kv_positions = kvPositions
     unsafe c.pointee.kv_capacity_positions = kvCapacityPositions
+    unsafe c.pointee.auto_rebalance = autoRebalance?.packed(packer)
     return unsafe c
   }
 
@@ -346,7 +347,8 @@ extension StatusReply {
         unpacking: Unpack.required(c.inter_token, "StatusReply.interToken")
       ),
       kvPositions: c.kv_positions,
-      kvCapacityPositions: c.kv_capacity_positions
+      kvCapacityPositions: c.kv_capacity_positions,
+      autoRebalance: Unpack.optional(c.auto_rebalance, AutoRebalance.init(unpacking:))
     )
   }
 }

@@ -1,4 +1,4 @@
-// Self-tests, temperatures and latencies in protobuf-c's structs and back.
+// Self-tests, temperatures, latencies and decisions in protobuf-c's structs and back.
 
 internal import WireMessages
 
@@ -50,6 +50,23 @@ extension SelfTestReport {
       maxError: c.max_error,
       tolerance: Unpack.finite(c.tolerance, "SelfTestReport.tolerance"),
       failure: Unpack.text(c.failure, "SelfTestReport.failure", limit: Limits.proseBytes)
+    )
+  }
+}
+
+extension AutoRebalance {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__AutoRebalance> {
+    let c = unsafe packer.make(trestle__auto_rebalance__init)
+    unsafe c.pointee.decision = packer.prose(decision)
+    unsafe c.pointee.age_milliseconds = ageMilliseconds
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__AutoRebalance) throws(WireError) {
+    try unsafe Unpack.known(c.base, "AutoRebalance")
+    try unsafe self.init(
+      decision: Unpack.text(c.decision, "AutoRebalance.decision", limit: Limits.proseBytes),
+      ageMilliseconds: c.age_milliseconds
     )
   }
 }

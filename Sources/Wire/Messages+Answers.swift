@@ -298,6 +298,8 @@ package struct StatusReply: Sendable, Hashable {
   package var kvPositions: UInt64
   /// That fit.
   package var kvCapacityPositions: UInt64
+  /// Nil if layers move only when somebody asks.
+  package var autoRebalance: AutoRebalance?
 
   package init(
     request: UInt64,
@@ -314,7 +316,8 @@ package struct StatusReply: Sendable, Hashable {
     firstToken: LatencySummary = LatencySummary(),
     interToken: LatencySummary = LatencySummary(),
     kvPositions: UInt64 = 0,
-    kvCapacityPositions: UInt64 = 0
+    kvCapacityPositions: UInt64 = 0,
+    autoRebalance: AutoRebalance? = nil
   ) {
     self.request = request
     self.model = model
@@ -331,6 +334,7 @@ package struct StatusReply: Sendable, Hashable {
     self.interToken = interToken
     self.kvPositions = kvPositions
     self.kvCapacityPositions = kvCapacityPositions
+    self.autoRebalance = autoRebalance
   }
 }
 

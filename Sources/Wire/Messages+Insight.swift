@@ -44,6 +44,19 @@ package struct SelfTestReport: Sendable, Hashable {
   }
 }
 
+/// That layers move by themselves, and what was decided last.
+package struct AutoRebalance: Sendable, Hashable {
+  /// With its reason; empty before the first.
+  package var decision: String
+  /// Of the decision.
+  package var ageMilliseconds: UInt64
+
+  package init(decision: String, ageMilliseconds: UInt64) {
+    self.decision = decision
+    self.ageMilliseconds = ageMilliseconds
+  }
+}
+
 /// Times of the last minute, each within a twentieth.
 package struct LatencySummary: Sendable, Hashable {
   /// How many were measured.

@@ -148,6 +148,23 @@ struct PipelineOptions: ParsableArguments {
   }
 }
 
+/// `--auto-rebalance`.
+struct AutoRebalanceOptions: ParsableArguments {
+  @Flag(
+    help: ArgumentHelp(
+      "Move layers without being asked when stages drift apart: a device throttles, or its machine is busy.",
+      discussion: """
+        Off by default: on a quiet machine the first placement stays the best, and a move pauses all \
+        requests for some milliseconds. A move must gain 10 % for 20 s and earn its pause; the next \
+        waits a minute or longer. The log and `trestle status` tell each decision with its reason.
+        """
+    )
+  )
+  var autoRebalance = false
+
+  var advice: RebalanceAdvisor.Limits? { autoRebalance ? RebalanceAdvisor.Limits() : nil }
+}
+
 /// `--log-level`.
 struct LogOptions: ParsableArguments {
   @Option(

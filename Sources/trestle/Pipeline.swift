@@ -43,8 +43,8 @@ struct Pipeline {
     )
   }
 
-  /// The coordinator's first state.
-  func machine() throws -> CoordinatorMachine {
+  /// The coordinator's first state; with `advice`, layers move by themselves.
+  func machine(advice: RebalanceAdvisor.Limits? = nil) throws -> CoordinatorMachine {
     let plan = zip(workers, placement.stages).map { worker, layers in
       PlannedWorker(name: worker.name, device: worker.device.rawValue, layers: layers)
     }
@@ -52,7 +52,8 @@ struct Pipeline {
       model: try ServedModel(checkpoint),
       plan: plan,
       limits: limits,
-      now: .now
+      now: .now,
+      advice: advice
     )
   }
 
@@ -86,6 +87,7 @@ struct Pipeline {
   func start(
     at endpoint: Endpoint,
     security: CoordinatorSecurity = .localOnly,
+    advice: RebalanceAdvisor.Limits? = nil,
     logger: Logger,
     onProgress: @escaping (Double) -> Void,
     onReady: @escaping () -> Void
@@ -101,7 +103,7 @@ struct Pipeline {
       logger: logger
     )
     return try CoordinatorLoop(
-      machine: machine(),
+      machine: machine(advice: advice),
       endpoint: endpoint,
       security: security.security,
       supervisor: supervisor,

@@ -91,6 +91,8 @@ final class FakeWorker {
   var lastPrepared: Assign? { (prepared ?? running)?.assign }
   /// When it says that its steps begin, by its own clock; nil if it does not say.
   var beganMicroseconds: UInt64?
+  /// How long a step takes; nil for some microseconds.
+  var stepMicroseconds: ((Assign) -> UInt64)?
   /// Why the next step fails; nil if it does not.
   var nextFailure: FailureCode?
 
@@ -252,7 +254,8 @@ final class FakeWorker {
     }
     if let reason = advance(step, running.assign) { return fail(step, .step, reason) }
     var next = step
-    next.stageMicroseconds.append(UInt64(10 + running.assign.stage))
+    let microseconds = stepMicroseconds?(running.assign) ?? UInt64(10 + running.assign.stage)
+    next.stageMicroseconds.append(microseconds)
     if let beganMicroseconds { next.stageBeganMicroseconds.append(beganMicroseconds) }
     guard running.assign.stage == running.assign.stageCount - 1 else {
       return .handOff(next, to: running.assign.nextEndpoint)

@@ -45,6 +45,8 @@ final class Harness {
   private(set) var replies: [Message] = []
   /// The next steps that the first stage does not take.
   var stepsToRefuse = 0
+  /// Whether workers cannot prepare anything beside what they run.
+  var refusesMoves = false
   /// The next connections to a first stage that fail.
   var connectionsToRefuse = 0
 
@@ -67,14 +69,16 @@ final class Harness {
     plan: [PlannedWorker] = Harness.plan(2),
     limits: CoordinatorLimits = Harness.limits(),
     model: FakeModel = FakeModel(vocabularySize: 64),
-    served: ServedModel? = nil
+    served: ServedModel? = nil,
+    advice: RebalanceAdvisor.Limits? = nil
   ) {
     self.model = model
     machine = CoordinatorMachine(
       model: served ?? Harness.served(vocabularySize: model.vocabularySize),
       plan: plan,
       limits: limits,
-      now: now
+      now: now,
+      advice: advice
     )
   }
 
@@ -213,6 +217,10 @@ final class Harness {
 
   /// Lets a worker say that its layers are prepared.
   func finishPreparing(_ worker: FakeWorker) {
+    if refusesMoves, worker.preparing?.epoch == machine.move?.epoch {
+      failPreparing(worker)
+      return
+    }
     guard let message = worker.finishPreparing() else { return }
     post(message, from: worker.control)
   }

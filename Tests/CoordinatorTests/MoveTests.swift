@@ -57,10 +57,10 @@ import Wire
     deliver(harness)
     for step in 1...5 {
       let heartbeat = busy(loadFraction: Double(step) / 8)
-      harness.pass(.seconds(55), times: 110, heartbeat: heartbeat)
+      harness.pass(.seconds(30), times: 60, heartbeat: heartbeat)
     }
     #expect(harness.machine.move?.stage == .preparing)
-    harness.pass(.seconds(6), times: 12, heartbeat: busy(loadFraction: 5 / 8))
+    harness.pass(.seconds(61), times: 122, heartbeat: busy(loadFraction: 5 / 8))
     expectAbandoned(harness, saying: "has come no further with its layers")
   }
 

@@ -37,7 +37,20 @@ private struct Simulation {
     )
     limits.maxLogits = 64 * Int.random(in: 1...3, using: &random)
     let served = Harness.served(ends: [9], tokenizer: tokenizer)
-    harness = Harness(plan: plan, limits: limits, served: served)
+    // For every other seed layers move by themselves, and much sooner than is good.
+    var advice = RebalanceAdvisor.Limits()
+    advice.minGain = 0.05
+    advice.hold = .milliseconds(500)
+    advice.minInterval = .seconds(1)
+    advice.sampling = .milliseconds(250)
+    advice.pause = .zero
+    let isAutomatic = Bool.random(using: &random)
+    harness = Harness(
+      plan: plan,
+      limits: limits,
+      served: served,
+      advice: isAutomatic ? advice : nil
+    )
     undisturbed = Harness(plan: plan, limits: limits, served: served)
     faultsLeft = Int.random(in: 1...5, using: &random)
     movesLeft = Int.random(in: 0...5, using: &random)
@@ -129,7 +142,7 @@ private struct Simulation {
     case 20: reportExit()
     case 21: harness.pass(isSupervised ? .milliseconds(250) : .milliseconds(900))
     case 22: if let endpoint = pick(harness.rows.keys.sorted()) { harness.deliverRows(endpoint) }
-    case 23: if movesLeft > 0 { rebalance() }
+    case 23: if movesLeft > 0 { rebalance() } else { drift() }
     case 24:
       if nextRequest < requests.count {
         harness.ask(requests[nextRequest])
@@ -141,6 +154,14 @@ private struct Simulation {
 
   private mutating func pick<Element>(_ elements: [Element]) -> Element? {
     elements.randomElement(using: &random)
+  }
+
+  /// Changes how fast a worker is.
+  private mutating func drift() {
+    let scale = UInt64(pick([1, 1, 2, 4]) ?? 1)
+    pick(harness.workers)?.stepMicroseconds = { assign in
+      scale * UInt64(1000 * (assign.endLayer - assign.firstLayer))
+    }
   }
 
   /// Asks for another placement, of the workers there are or one fewer.
@@ -311,11 +332,13 @@ private struct Simulation {
     let isReplay = first != 1
     let count = isReplay ? 1 : fuzzIterations(default: 400)
     var epochs = 0
+    var automaticMoves = 0
     for seed in first..<(first + UInt64(count)) {
       var simulation = Simulation(seed: seed, tokenizer: tokenizer)
       let ends = simulation.run()
       let harness = simulation.harness
       epochs += Int(harness.machine.epoch)
+      automaticMoves += harness.notes.filter { $0.metadata["decision"] == "move" }.count
       #expect(
         ends,
         """
@@ -340,6 +363,7 @@ private struct Simulation {
       #expect(harness.failures.isEmpty, "TRESTLE_SEED=\(seed) replays this")
     }
     // The faults have had effect: the mean run saw more than one epoch.
+    if !isReplay { #expect(automaticMoves > count / 50, "\(automaticMoves) in \(count) runs") }
     if !isReplay { #expect(epochs > count * 3 / 2, "\(epochs) epochs in \(count) runs") }
   }
 }

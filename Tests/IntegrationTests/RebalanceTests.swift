@@ -133,6 +133,29 @@ extension Integration {
       }
     }
 
+    @Test func `layers move by themselves if the user says so, and no token changes`() async throws
+    {
+      // So uneven that no load of the machine hides it: the last stage does nearly all the work.
+      let uneven = ["--devices", "cpu,cpu", "--split", "1,29", "--threads", "1,1"]
+      try await withCluster(uneven + ["--auto-rebalance"]) { cluster in
+        let wanted = try await undisturbed(cluster, 0..<1)
+        // Twenty seconds it must last.
+        var hasMoved = false
+        let deadline = ContinuousClock.now + .seconds(60)
+        while !hasMoved, ContinuousClock.now < deadline {
+          #expect(try await cluster.run(prompt, options(seed: 0)).tokens == wanted[0])
+          hasMoved = try await cluster.status().epoch > 1
+        }
+        #expect(hasMoved, "\(cluster.process.errors)")
+        let status = try await cluster.status()
+        #expect(status.workers[0].layers[1] > 1)
+        #expect(status.autoRebalance.enabled)
+        #expect(status.autoRebalance.lastDecision?.contains("a step takes cpu-0") == true)
+        #expect(cluster.process.errors.contains("decision=move"))
+        #expect(try await cluster.run(prompt, options(seed: 0)).tokens == wanted[0])
+      }
+    }
+
     @Test func `a prompt that begins like an earlier one gets the same answer`() async throws {
       try await withCluster { cluster in
         let cold = try await cluster.run(prompt + "what news?", options(seed: 3))

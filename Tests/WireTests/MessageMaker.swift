@@ -492,7 +492,8 @@ extension MessageMaker {
       firstToken: latencySummary(),
       interToken: latencySummary(),
       kvPositions: number(0 ... .max),
-      kvCapacityPositions: number(0 ... .max)
+      kvCapacityPositions: number(0 ... .max),
+      autoRebalance: coin() ? nil : autoRebalance()
     )
   }
 
@@ -532,6 +533,10 @@ extension MessageMaker {
       tolerance: double(),
       failure: text(Limits.proseBytes)
     )
+  }
+
+  mutating func autoRebalance() -> AutoRebalance {
+    AutoRebalance(decision: text(Limits.proseBytes), ageMilliseconds: number(0 ... .max))
   }
 
   mutating func latencySummary() -> LatencySummary {

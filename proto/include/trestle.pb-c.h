@@ -60,6 +60,7 @@ typedef struct Trestle__Evaluated Trestle__Evaluated;
 typedef struct Trestle__RequestFailed Trestle__RequestFailed;
 typedef struct Trestle__WorkerStatus Trestle__WorkerStatus;
 typedef struct Trestle__LatencySummary Trestle__LatencySummary;
+typedef struct Trestle__AutoRebalance Trestle__AutoRebalance;
 typedef struct Trestle__StatusReply Trestle__StatusReply;
 typedef struct Trestle__WorkerHealth Trestle__WorkerHealth;
 typedef struct Trestle__HealthReply Trestle__HealthReply;
@@ -1521,6 +1522,26 @@ struct  Trestle__LatencySummary
 
 
 /*
+ * Layers move by themselves when stages drift apart.
+ */
+struct  Trestle__AutoRebalance
+{
+  ProtobufCMessage base;
+  /*
+   * the last one, with its reason; empty before the first
+   */
+  ProtobufCBinaryData decision;
+  /*
+   * of the decision
+   */
+  uint64_t age_milliseconds;
+};
+#define TRESTLE__AUTO_REBALANCE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__auto_rebalance__descriptor) \
+    , {0,NULL}, 0 }
+
+
+/*
  * Coordinator → client: answers StatusRequest.
  */
 struct  Trestle__StatusReply
@@ -1566,10 +1587,14 @@ struct  Trestle__StatusReply
    * that fit
    */
   uint64_t kv_capacity_positions;
+  /*
+   * absent if layers move only when somebody asks
+   */
+  Trestle__AutoRebalance *auto_rebalance;
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, 0, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0 }
+    , 0, {0,NULL}, 0, 0, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL }
 
 
 /*
@@ -2496,6 +2521,25 @@ Trestle__LatencySummary *
 void   trestle__latency_summary__free_unpacked
                      (Trestle__LatencySummary *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__AutoRebalance methods */
+void   trestle__auto_rebalance__init
+                     (Trestle__AutoRebalance         *message);
+size_t trestle__auto_rebalance__get_packed_size
+                     (const Trestle__AutoRebalance   *message);
+size_t trestle__auto_rebalance__pack
+                     (const Trestle__AutoRebalance   *message,
+                      uint8_t             *out);
+size_t trestle__auto_rebalance__pack_to_buffer
+                     (const Trestle__AutoRebalance   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__AutoRebalance *
+       trestle__auto_rebalance__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__auto_rebalance__free_unpacked
+                     (Trestle__AutoRebalance *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__StatusReply methods */
 void   trestle__status_reply__init
                      (Trestle__StatusReply         *message);
@@ -2709,6 +2753,9 @@ typedef void (*Trestle__WorkerStatus_Closure)
 typedef void (*Trestle__LatencySummary_Closure)
                  (const Trestle__LatencySummary *message,
                   void *closure_data);
+typedef void (*Trestle__AutoRebalance_Closure)
+                 (const Trestle__AutoRebalance *message,
+                  void *closure_data);
 typedef void (*Trestle__StatusReply_Closure)
                  (const Trestle__StatusReply *message,
                   void *closure_data);
@@ -2780,6 +2827,7 @@ extern const ProtobufCMessageDescriptor trestle__evaluated__descriptor;
 extern const ProtobufCMessageDescriptor trestle__request_failed__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_status__descriptor;
 extern const ProtobufCMessageDescriptor trestle__latency_summary__descriptor;
+extern const ProtobufCMessageDescriptor trestle__auto_rebalance__descriptor;
 extern const ProtobufCMessageDescriptor trestle__status_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_health__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_reply__descriptor;

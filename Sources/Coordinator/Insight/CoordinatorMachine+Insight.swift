@@ -17,6 +17,7 @@ extension CoordinatorMachine {
       streams: isDecoding ? turns.count : nil,
       at: now
     )
+    if isDecoding { advisor?.add(trace.slices.map(\.duration)) }
     if tracesSteps { act(.stepTraced(trace)) }
   }
 

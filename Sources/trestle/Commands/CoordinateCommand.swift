@@ -19,6 +19,7 @@ struct CoordinateCommand: ParsableCommand {
   var model: String
 
   @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var autoRebalance: AutoRebalanceOptions
   @OptionGroup var endpoint: EndpointOptions
   @OptionGroup var security: SecurityOptions
   @OptionGroup var log: LogOptions
@@ -32,7 +33,7 @@ struct CoordinateCommand: ParsableCommand {
       let planned = try Pipeline(model: model, pipeline, workersAreHere: false)
       let progress = ProgressLine(label: "loading")
       let coordinator = try CoordinatorLoop(
-        machine: planned.machine(),
+        machine: planned.machine(advice: autoRebalance.advice),
         endpoint: endpoint,
         security: security.security,
         supervisor: nil,

@@ -31,6 +31,10 @@ struct StatusCommand: ParsableCommand {
       ] where latency.count > 0 {
         printOut("\(name): \(LatencyDocument(latency).description)")
       }
+      if let decision = status.autoRebalance, !decision.decision.isEmpty {
+        let seconds = decision.ageMilliseconds / 1000
+        printOut("auto-rebalance, \(seconds) s ago: \(decision.decision)")
+      }
       printOut(
         table(
           [
@@ -95,6 +99,7 @@ struct StatusDocument: Encodable {
   var interToken: LatencyDocument
   var kvPositions: UInt64
   var kvCapacityPositions: UInt64
+  var autoRebalance: AutoRebalanceDocument
 
   init(_ status: StatusReply) {
     model = status.model
@@ -109,6 +114,7 @@ struct StatusDocument: Encodable {
     interToken = LatencyDocument(status.interToken)
     kvPositions = status.kvPositions
     kvCapacityPositions = status.kvCapacityPositions
+    autoRebalance = AutoRebalanceDocument(status.autoRebalance)
     workers = status.workers.map { worker in
       Worker(
         name: worker.name,
@@ -133,6 +139,21 @@ struct StatusDocument: Encodable {
         skippedLayerRows: worker.skippedLayerRows
       )
     }
+  }
+}
+
+/// Whether layers move by themselves, and what was decided last.
+struct AutoRebalanceDocument: Encodable {
+  var enabled: Bool
+  /// Absent before the first decision.
+  var lastDecision: String?
+  var decisionAgeMs: UInt64?
+
+  init(_ status: AutoRebalance?) {
+    enabled = status != nil
+    guard let status, !status.decision.isEmpty else { return }
+    lastDecision = status.decision
+    decisionAgeMs = status.ageMilliseconds
   }
 }
 

@@ -19,6 +19,7 @@ struct UpCommand: ParsableCommand {
   var model: String
 
   @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var autoRebalance: AutoRebalanceOptions
   @OptionGroup var endpoint: EndpointOptions
   @OptionGroup var security: SecurityOptions
   @OptionGroup var log: LogOptions
@@ -34,6 +35,7 @@ struct UpCommand: ParsableCommand {
       let coordinator = try planned.start(
         at: endpoint,
         security: security,
+        advice: autoRebalance.advice,
         logger: logger,
         onProgress: { progress.show($0) },
         onReady: {

@@ -60,6 +60,13 @@ struct StatusDocument: Decodable, Sendable {
   var interToken: Latency
   var kvPositions: Int
   var kvCapacityPositions: Int
+  var autoRebalance: AutoRebalance
+
+  struct AutoRebalance: Decodable, Sendable {
+    var enabled: Bool
+    var lastDecision: String?
+    var decisionAgeMs: Int?
+  }
 }
 
 struct HealthDocument: Decodable, Sendable {
