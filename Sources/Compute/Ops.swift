@@ -461,11 +461,13 @@ package struct MergeStreams: Sendable, Hashable {
 }
 
 /// `output = weight · input`, soft-capped: `cap · tanh(output / cap)`.
+///
+/// Each logit is a product of its own, so that stages may compute some rows of the vocabulary each.
 package struct Logits: Sendable, Hashable {
   package var input: BufferID  // [rows, d]
-  package var weight: WeightRef  // [vocabulary, d]
+  package var weight: WeightRef  // [some of the vocabulary, d]
   package var softcap: Float?
-  package var output: BufferID  // [rows, vocabulary]
+  package var output: BufferID  // [rows, some of the vocabulary]
 
   package init(input: BufferID, weight: WeightRef, softcap: Float?, output: BufferID) {
     self.input = input

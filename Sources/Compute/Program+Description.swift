@@ -85,6 +85,9 @@ extension Program: CustomStringConvertible {
   /// One line a buffer, a cache and an op.
   package var description: String {
     var lines = ["program: layers \(layers.lowerBound)..<\(layers.upperBound)"]
+    if !vocabulary.isEmpty {
+      lines[0] += ", vocabulary \(vocabulary.lowerBound)..<\(vocabulary.upperBound)"
+    }
     for (index, buffer) in buffers.enumerated() {
       let planes = buffer.planes > 1 ? "\(buffer.planes), " : ""
       let id = BufferID(index: index)

@@ -2,7 +2,7 @@
 
 extension Program {
   /// Checks that the program is consistent: identifiers exist, buffers are written before they are
-  /// read, shapes and row sets agree, outputs are produced.
+  /// read, shapes and row sets agree, outputs are produced, logits are computed once.
   ///
   /// - Throws: `ComputeError` with code `invalidProgram`, naming the op.
   package func validate() throws(ComputeError) {
@@ -18,6 +18,13 @@ extension Program {
       try checker.check(op, "op \(index) (\(op.name))")
     }
     for output in outputs { _ = try checker.read(output, "output") }
+    let logitsCount = ops.count { if case .logits = $0 { true } else { false } }
+    guard logitsCount <= 1 else {
+      throw ComputeError(
+        .invalidProgram,
+        "\(logitsCount) ops compute logits, a stage has one range"
+      )
+    }
   }
 }
 

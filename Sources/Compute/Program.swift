@@ -3,7 +3,7 @@
 
 /// The ops of one stage over named buffers.
 package struct Program: Sendable, Hashable {
-  /// The layers this stage holds.
+  /// The layers this stage holds, if any.
   package var layers: Range<Int>
   /// The layer of the model from which on only rows whose output is wanted pass; nil if all pass all.
   ///
@@ -14,12 +14,18 @@ package struct Program: Sendable, Hashable {
   package var caches: [Cache] = []
   /// What arrives from the stage before, in the order of the hand-off's frames.
   package var inputs: [BufferID] = []
-  /// What leaves for the stage behind, in the order of the hand-off's frames; for the last stage
-  /// the logits.
+  /// What leaves for the stage behind, in the order of the hand-off's frames; the logits come last, and
+  /// from the last stage alone.
   package var outputs: [BufferID] = []
   package var ops: [Op] = []
 
   package init(layers: Range<Int>) { self.layers = layers }
+
+  /// The rows of the vocabulary whose logits the stage computes, none for most stages.
+  package var vocabulary: Range<Int> {
+    for case .logits(let op) in ops { return op.weight.rows }
+    return 0..<0
+  }
 
   package subscript(_ id: BufferID) -> Buffer { buffers[id.index] }
   package subscript(_ id: CacheID) -> Cache { caches[id.index] }

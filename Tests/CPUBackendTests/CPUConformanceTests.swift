@@ -108,6 +108,15 @@ private let seed = testSeed(default: 20_240_817)
     #expect(wrong.isEmpty, "\(wrong)")
   }
 
+  @Test(arguments: instructionSets)
+  func `logits may be cut between stages, and no bit changes`(_ set: InstructionSet) throws {
+    for threads in 1...2 {
+      let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: set)
+      let wrong = try checkSlices(of: backend, seed: seed)
+      #expect(wrong.isEmpty, "\(wrong)")
+    }
+  }
+
   @Test(arguments: CacheType.allCases)
   func `sessions move bit for bit, and executables follow one another`(
     _ cacheType: CacheType

@@ -72,6 +72,55 @@ import Testing
     }
   }
 
+  @Test(.seeded(default: 17), arguments: Goldens.gemma3n + Goldens.gemma3)
+  func `logits cut anywhere and put together are the same`(_ name: String) throws {
+    let (checkpoint, tokens) = try model(name)
+    let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
+    let line = checkpoint.config.line
+    var random = SeededRandom(testSeed(default: 17))
+    for round in 0..<8 {
+      let layers = Int.random(in: 1..<line.layerCount, using: &random)
+      var rows = (0..<1 + round % 3).map { _ in
+        Int.random(in: 1..<line.vocabularySize, using: &random)
+      }
+      // Now and then the last layer's stage computes no logits.
+      if round.isMultiple(of: 3) { rows.append(0) }
+      let ends = Set(rows).sorted() + [line.vocabularySize]
+      let first = ModelSlice(layers: layers..<line.layerCount, vocabulary: 0..<ends[0])
+      let slices =
+        [ModelSlice(layers: 0..<layers), first]
+        + zip(ends, ends.dropFirst()).map {
+          ModelSlice(layers: line.layerCount..<line.layerCount, vocabulary: $0..<$1)
+        }
+      #expect(slices.allSatisfy(line.holds))
+      let cut = try InProcessPipeline(
+        checkpoint,
+        backend: backend,
+        slices: slices,
+        limits: ExecutableLimits(maxRows: 128, slots: 4, contextTokens: 160)
+      )
+      #expect(bits(try cut.logits(tokens: tokens, chunk: 37)) == whole, "\(slices)")
+    }
+  }
+
+  @Test func `a stage holds the weights of its own rows of the vocabulary alone`() throws {
+    let (checkpoint, _) = try model("gemma3n-random-a")
+    let line = checkpoint.config.line
+    let size = line.vocabularySize
+    func bytes(_ rows: Range<Int>) throws -> Int {
+      let slice = ModelSlice(layers: line.layerCount..<line.layerCount, vocabulary: rows)
+      let program = try checkpoint.config.lower(slice, weights: checkpoint)
+      let limits = ExecutableLimits(maxRows: 4, slots: 1, contextTokens: 16)
+      let executable = try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
+      #expect(program.caches.isEmpty && executable.footprint.kvBytes == 0)
+      return executable.footprint.ownedWeightBytes + executable.footprint.mappedWeightBytes
+    }
+    let all = try bytes(0..<size)
+    #expect(size.isMultiple(of: 64) && all > 0)
+    #expect(try bytes(0..<size / 4) * 4 == all)
+    #expect(try bytes(size / 4..<size) * 4 == all * 3)
+  }
+
   @Test(arguments: Goldens.gemma3n + Goldens.gemma3)
   func `a session gives the same logits in any chunks and beside any others`(
     _ name: String

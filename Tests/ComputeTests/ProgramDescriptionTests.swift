@@ -10,7 +10,7 @@ import Testing
     var tiny = TinyProgram()
     tiny.base.inputs = [TinyProgram.id("streams")]
     let lines = tiny.program.description.split(separator: "\n").map(String.init)
-    #expect(lines[0] == "program: layers 0..<1")
+    #expect(lines[0] == "program: layers 0..<1, vocabulary 0..<10")
     #expect(lines.contains("  %streams: [2, all rows, 32] f32 input"))
     #expect(lines.contains("  %keys: [all rows, 8] f32"))
     #expect(lines.contains("  %logits: [wanted rows, 10] f32 output"))

@@ -54,6 +54,15 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
     #expect(refusal(Program(layers: 0..<1)) == nil)
   }
 
+  @Test func `logits are computed once`() {
+    var program = TinyProgram().program
+    #expect(program.vocabulary == 0..<10)
+    program.ops += program.ops.suffix(1)
+    #expect(refusal(program)?.message.contains("2 ops compute logits") == true)
+    program.ops.removeLast(2)
+    #expect(program.vocabulary.isEmpty)
+  }
+
   @Test func `an op whose result is needed cannot be left out`() {
     let program = TinyProgram().program
     // What these write, something wrote before them or nothing reads.

@@ -30,4 +30,9 @@ private let seed = testSeed(default: 20_240_817)
     let wrong = try checkMoves(of: ReferenceBackend(), foreign: nil, seed: seed)
     #expect(wrong.isEmpty, "\(wrong)")
   }
+
+  @Test func `logits may be cut between stages, and no bit changes`() throws {
+    let wrong = try checkSlices(of: ReferenceBackend(), seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
 }

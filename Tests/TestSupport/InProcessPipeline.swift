@@ -9,15 +9,8 @@ package final class InProcessPipeline {
   package let config: ModelConfig
   package let stages: [any Executable]
 
-  /// - Parameters:
-  ///   - checkpoint: The model.
-  ///   - backend: What compiles every stage.
-  ///   - split: How many layers each stage has.
-  ///   - limits: What each stage has room for.
-  ///   - passesAllLayers: Whether rows that nobody wants go through all layers too.
-  ///   - previous: A pipeline whose stages are shared, each by the stage in its place.
-  /// - Throws: What lowering or compiling throws.
-  package init(
+  /// Makes stages of so many layers each; the last has all logits.
+  package convenience init(
     _ checkpoint: Checkpoint,
     backend: any Backend,
     split: [Int],
@@ -25,32 +18,69 @@ package final class InProcessPipeline {
     passesAllLayers: Bool = false,
     sharing previous: InProcessPipeline? = nil
   ) throws {
+    var first = 0
+    let slices = split.map { count in
+      defer { first += count }
+      return checkpoint.config.line.slice(layers: first..<(first + count))
+    }
+    try self.init(
+      checkpoint,
+      backend: backend,
+      slices: slices,
+      limits: limits,
+      passesAllLayers: passesAllLayers,
+      sharing: previous
+    )
+  }
+
+  /// - Parameters:
+  ///   - checkpoint: The model.
+  ///   - backend: What compiles every stage.
+  ///   - slices: What each stage has.
+  ///   - limits: What each stage has room for.
+  ///   - passesAllLayers: Whether rows that nobody wants go through all layers too.
+  ///   - previous: A pipeline whose stages are shared, each by the stage in its place.
+  /// - Throws: What lowering or compiling throws.
+  package init(
+    _ checkpoint: Checkpoint,
+    backend: any Backend,
+    slices: [ModelSlice],
+    limits: ExecutableLimits = ExecutableLimits(maxRows: 128, slots: 4, contextTokens: 256),
+    passesAllLayers: Bool = false,
+    sharing previous: InProcessPipeline? = nil
+  ) throws {
     var config = checkpoint.config
     config.passesAllLayers = passesAllLayers
     self.config = config
-    var first = 0
-    stages = try split.enumerated().map { index, count in
-      defer { first += count }
-      let program = try config.lower(first..<(first + count), weights: checkpoint)
+    stages = try slices.enumerated().map { index, slice in
+      let program = try config.lower(slice, weights: checkpoint)
       let old = previous.flatMap { index < $0.stages.count ? $0.stages[index] : nil }
       return try backend.compile(program, weights: checkpoint, limits: limits, sharing: old) { _ in
       }
     }
   }
 
-  /// Runs one step through all stages and returns what leaves each: the hand-off's tensors, and the
-  /// logits of the wanted rows at the end.
+  /// Runs one step through all stages and returns what leaves each: the hand-off's tensors, and behind
+  /// them its logits of the wanted rows.
   package func trace(_ batch: Batch) throws -> [[[Float]]] {
     var activations: [[Float]] = []
     return try stages.map { stage in
-      activations = try stage.run(batch, inputs: activations)
+      // Logits go round the stages behind.
+      let inputs = Array(activations.prefix(stage.program.inputs.count))
+      activations = try stage.run(batch, inputs: inputs)
       return activations
     }
   }
 
-  /// Runs one step and returns the logits of its wanted rows.
+  /// Runs one step and returns the logits of its wanted rows, put together from all stages.
   package func logits(_ batch: Batch) throws -> [Float] {
-    try trace(batch).last?.first ?? []
+    let parts = zip(stages, try trace(batch)).compactMap { stage, outputs in
+      let width = stage.program.vocabulary.count
+      return width > 0 ? outputs.last.map { (width: width, values: $0) } : nil
+    }
+    return batch.wantedRows.indices.flatMap { row in
+      parts.flatMap { $0.values[(row * $0.width)..<((row + 1) * $0.width)] }
+    }
   }
 
   /// Returns the logits of all tokens from a position on, run in chunks.

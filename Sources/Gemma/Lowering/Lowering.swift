@@ -1,4 +1,4 @@
-// From a model and a range of its layers to the program of one stage.
+// From a model and a slice of it to the program of one stage.
 //
 // What the stages of a pipeline share is decided here alone: what crosses each cut, which rows are
 // still alive there, and which keys and values travel along.
@@ -29,21 +29,31 @@ extension ModelConfig {
     layer < firstSkippedLayer ? .all : .wanted
   }
 
-  /// Lowers some of the layers to the program of one stage.
+  /// Lowers some of the layers to the program of one stage; all logits go with the last layer.
   ///
-  /// The first stage also embeds the tokens, the last one computes the logits. Per-layer inputs are
-  /// looked up by every stage for its own layers, from the tokens alone.
-  ///
-  /// - Precondition: `stage` is a non-empty range of this model's layers.
+  /// - Precondition: `layers` is a non-empty range of this model's layers.
   package func lower(
-    _ stage: Range<Int>,
+    _ layers: Range<Int>,
     weights: any WeightDirectory
   ) throws(GemmaError) -> Program {
-    precondition(
-      !stage.isEmpty && stage.lowerBound >= 0 && stage.upperBound <= layers.count,
-      "layers \(stage) outside 0..<\(layers.count)"
-    )
-    var lowering = StageLowering(config: self, stage: stage, weights: weights)
+    try lower(line.slice(layers: layers), weights: weights)
+  }
+
+  /// Lowers a slice of the model to the program of one stage.
+  ///
+  /// The first stage also embeds the tokens, the last layer's also norms the hidden rows. Logits leave in
+  /// a buffer `[wanted, rows of the slice]`, behind the normed rows where other stages have logits to
+  /// compute from them. Per-layer inputs are looked up by every stage for its own layers, from the tokens
+  /// alone.
+  ///
+  /// - Precondition: `slice` is a piece of this model's line.
+  package func lower(
+    _ slice: ModelSlice,
+    weights: any WeightDirectory
+  ) throws(GemmaError) -> Program {
+    precondition(line.holds(slice), "\(slice) is no piece of \(line)")
+    let stage = slice.layers
+    var lowering = StageLowering(config: self, slice: slice, weights: weights)
     try lowering.begin()
     for layer in stage {
       switch gemma3n {
@@ -51,7 +61,7 @@ extension ModelConfig {
       case nil: try lowering.gemma3Layer(layer)
       }
     }
-    if passesAllLayers && stage.upperBound == layers.count { lowering.narrow() }
+    if passesAllLayers && !stage.isEmpty && stage.upperBound == layers.count { lowering.narrow() }
     try lowering.end()
     lowering.program.narrowingLayer = narrowingLayer
     return lowering.program
@@ -61,10 +71,11 @@ extension ModelConfig {
 /// The state of lowering one stage.
 struct StageLowering {
   let config: ModelConfig
-  let stage: Range<Int>
+  let slice: ModelSlice
   let weights: any WeightDirectory
   var program: Program
-  /// The residual stream `[streams, rows, d]` at the current layer.
+  /// The residual stream `[streams, rows, d]` at the current layer; in a stage without layers the
+  /// normed hidden rows `[rows, d]`.
   var streams: BufferID
   /// Which rows are computed at the current layer.
   var rows: RowSet
@@ -73,21 +84,25 @@ struct StageLowering {
   private var caches: [Int: CacheID] = [:]
   private var scratchBuffers: [Buffer: BufferID] = [:]
 
-  init(config: ModelConfig, stage: Range<Int>, weights: any WeightDirectory) {
+  init(config: ModelConfig, slice: ModelSlice, weights: any WeightDirectory) {
     self.config = config
-    self.stage = stage
+    self.slice = slice
     self.weights = weights
-    program = Program(layers: stage)
-    rows = config.rowsAlive(at: stage.lowerBound)
+    program = Program(layers: slice.layers)
+    rows = config.rowsAlive(at: slice.layers.lowerBound)
+    let holdsLayers = !slice.layers.isEmpty
     streams = program.add(
       Buffer(
-        name: "streams",
-        planes: config.gemma3n?.streamCount ?? 1,
+        name: holdsLayers ? "streams" : "merged",
+        planes: holdsLayers ? config.gemma3n?.streamCount ?? 1 : 1,
         width: config.hiddenSize,
         rows: rows
       )
     )
   }
+
+  /// The layers of the stage.
+  var stage: Range<Int> { slice.layers }
 
   // MARK: Weights and buffers
 
@@ -153,7 +168,7 @@ extension StageLowering {
     }
   }
 
-  /// What comes behind the stage's last layer: the hand-off's outputs, or the logits.
+  /// What comes behind the stage's last layer: the hand-off's outputs, and the stage's logits.
   mutating func end() throws(GemmaError) {
     guard stage.upperBound == config.layers.count else {
       program.outputs.append(streams)
@@ -165,6 +180,25 @@ extension StageLowering {
       }
       return
     }
+    let merged = stage.isEmpty ? streams : try merge()
+    if !config.line.isLast(slice) { program.outputs.append(merged) }
+    guard !slice.vocabulary.isEmpty else { return }
+    let logits = scratch("logits", width: slice.vocabulary.count)
+    program.ops.append(
+      .logits(
+        Logits(
+          input: merged,
+          weight: try weight(.embedTokens, rows: slice.vocabulary),
+          softcap: config.finalSoftcap,
+          output: logits
+        )
+      )
+    )
+    program.outputs.append(logits)
+  }
+
+  /// Adds the end of the last layer's streams: merged to one, and normed.
+  private mutating func merge() throws(GemmaError) -> BufferID {
     var projections: [WeightRef] = []
     for index in 0..<((config.gemma3n?.streamCount ?? 1) - 1) {
       projections.append(try weight(.altupUnembedProjection(index)))
@@ -180,12 +214,7 @@ extension StageLowering {
         )
       )
     )
-    let head = try weight(.embedTokens)
-    let logits = scratch("logits", width: head.rows.count)
-    program.ops.append(
-      .logits(Logits(input: merged, weight: head, softcap: config.finalSoftcap, output: logits))
-    )
-    program.outputs = [logits]
+    return merged
   }
 
   /// Ends the rows whose output nobody wants, and keeps the others of the streams.
