@@ -13,26 +13,30 @@ package enum StepOutcome: Sendable {
   case done(StepDone, payloads: [[Float]])
 }
 
-/// The layers a worker holds, ready to run.
+/// The slice of the model a worker holds, ready to run.
 ///
 /// Used by one thread at a time.
 package final class Stage {
   package let epoch: UInt32
   package let executable: any Executable
   private let vocabularySize: Int
-  private let isLast: Bool
+  /// The rows of the vocabulary whose logits are computed here; those before come with the step.
+  private let vocabulary: Range<Int>
   /// Each slot's tokens so far, for the repeat penalty; kept on the last stage only.
   private var histories: [[Int32]]
   /// Of the step that came last.
   private var lastSequence: UInt64 = 0
 
-  package init(epoch: UInt32, executable: any Executable, vocabularySize: Int, isLast: Bool) {
+  package init(epoch: UInt32, executable: any Executable, vocabularySize: Int) {
     self.epoch = epoch
     self.executable = executable
     self.vocabularySize = vocabularySize
-    self.isLast = isLast
+    vocabulary = executable.program.vocabulary
     histories = Array(repeating: [], count: executable.limits.slots)
   }
+
+  /// Whether all logits of a row are here in the end.
+  private var isLast: Bool { vocabulary.upperBound == vocabularySize }
 
   /// Returns why a step is none of this stage's, so that it is dropped without a word to anybody; nil
   /// if it is.
@@ -53,7 +57,7 @@ package final class Stage {
   ///
   /// - Parameters:
   ///   - step: Its rows, the slots to forget first, and the prefixes to take over then.
-  ///   - payloads: The program's inputs, in its order.
+  ///   - payloads: The program's inputs, in its order, and the logits of the stages before.
   ///   - now: A clock, for the time the stage adds to the step.
   /// - Returns: What to send on.
   /// - Throws: `WorkerError` with code `step`; the stage is as if the step had not come, but for the
@@ -66,6 +70,7 @@ package final class Stage {
     let began = now()
     lastSequence = max(lastSequence, step.sequence)
     let batch = try check(step)
+    let (inputs, before) = try divide(payloads, of: batch)
     for slot in step.cleared {
       executable.clear(slot: slot)
       histories[slot] = []
@@ -73,7 +78,7 @@ package final class Stage {
     for fork in step.forks { try take(fork) }
     var outputs: [[Float]]
     do {
-      outputs = try executable.run(batch, inputs: payloads)
+      outputs = try executable.run(batch, inputs: inputs)
     } catch {
       throw WorkerError(
         .step,
@@ -82,8 +87,8 @@ package final class Stage {
         underlying: error
       )
     }
+    let logits = vocabulary.isEmpty ? [] : append(outputs.removeLast(), to: before, of: batch)
     if isLast {
-      let logits = outputs.removeFirst()
       let (results, chosen) = finish(step, batch, logits)
       let done = StepDone(
         epoch: step.epoch,
@@ -97,6 +102,7 @@ package final class Stage {
     var next = step
     next.stageMicroseconds.append(elapsed(since: began, now()))
     next.stageBeganMicroseconds.append(began.microsecondsSinceBoot)
+    if !vocabulary.isEmpty { outputs.append(logits) }
     return .handOff(next, payloads: outputs)
   }
 
@@ -130,6 +136,45 @@ package final class Stage {
       }
     }
     return step.batch
+  }
+
+  /// Returns what the program takes of a step's payloads, and the logits of the stages before,
+  /// [wanted, vocabulary before].
+  private func divide(
+    _ payloads: [[Float]],
+    of batch: Batch
+  ) throws(WorkerError) -> (inputs: [[Float]], logits: [Float]) {
+    guard vocabulary.lowerBound > 0 else { return (payloads, []) }
+    let inputCount = executable.program.inputs.count
+    guard payloads.count == inputCount + 1 else {
+      throw WorkerError(
+        .step,
+        "\(payloads.count) tensors, \(inputCount) and the logits before row "
+          + "\(vocabulary.lowerBound) expected"
+      )
+    }
+    let rowCount = batch.count(of: .wanted)
+    let expected = rowCount * vocabulary.lowerBound
+    guard payloads[inputCount].count == expected else {
+      throw WorkerError(
+        .step,
+        "logits of \(rowCount) rows before vocabulary row \(vocabulary.lowerBound) have "
+          + "\(payloads[inputCount].count) values, \(expected) expected"
+      )
+    }
+    return (Array(payloads[..<inputCount]), payloads[inputCount])
+  }
+
+  /// Returns the logits of this stage behind those of the stages before, row by row.
+  private func append(_ own: [Float], to before: [Float], of batch: Batch) -> [Float] {
+    guard vocabulary.lowerBound > 0 else { return own }
+    var logits: [Float] = []
+    logits.reserveCapacity(before.count + own.count)
+    for row in 0..<batch.count(of: .wanted) {
+      logits += before[(row * vocabulary.lowerBound)...].prefix(vocabulary.lowerBound)
+      logits += own[(row * vocabulary.count)...].prefix(vocabulary.count)
+    }
+    return logits
   }
 
   /// Turns the last stage's logits into what each row asked for.

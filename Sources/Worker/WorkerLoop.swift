@@ -285,8 +285,7 @@ package final class WorkerLoop {
     return Stage(
       epoch: assign.epoch,
       executable: executable,
-      vocabularySize: checkpoint.config.vocabularySize,
-      isLast: layers.upperBound == layerCount
+      vocabularySize: checkpoint.config.vocabularySize
     )
   }
 

@@ -136,8 +136,7 @@ final class StageLab {
     let stage = Stage(
       epoch: 1,
       executable: executable,
-      vocabularySize: checkpoint.config.vocabularySize,
-      isLast: isLast
+      vocabularySize: checkpoint.config.vocabularySize
     )
     try warm(stage)
     var position = Self.warmPositions

@@ -22,7 +22,11 @@ struct StageMaker {
   var vocabularySize: Int { config.vocabularySize }
 
   func stage(_ layers: Range<Int>, sharing other: Stage? = nil) throws -> Stage {
-    let program = try config.lower(layers, weights: checkpoint)
+    try stage(config.line.slice(layers: layers), sharing: other)
+  }
+
+  func stage(_ slice: ModelSlice, sharing other: Stage? = nil) throws -> Stage {
+    let program = try config.lower(slice, weights: checkpoint)
     let executable = try ReferenceBackend().compile(
       program,
       weights: checkpoint,
@@ -32,8 +36,7 @@ struct StageMaker {
     return Stage(
       epoch: epoch,
       executable: executable,
-      vocabularySize: vocabularySize,
-      isLast: layers.upperBound == layerCount
+      vocabularySize: vocabularySize
     )
   }
 
