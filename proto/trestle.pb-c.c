@@ -3741,7 +3741,7 @@ const ProtobufCMessageDescriptor trestle__heartbeat_ack__descriptor =
   (ProtobufCMessageInit) trestle__heartbeat_ack__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[11] =
+static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[13] =
 {
   {
     "epoch",
@@ -3875,12 +3875,38 @@ static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[11] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "first_vocabulary_row",
+    30,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Assign, first_vocabulary_row),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_vocabulary_row",
+    31,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Assign, end_vocabulary_row),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__assign__field_indices_by_name[] = {
   8,   /* field[8] = context_tokens */
   2,   /* field[2] = end_layer */
+  12,   /* field[12] = end_vocabulary_row */
   0,   /* field[0] = epoch */
   1,   /* field[1] = first_layer */
+  11,   /* field[11] = first_vocabulary_row */
   6,   /* field[6] = max_rows */
   5,   /* field[5] = next_endpoint */
   9,   /* field[9] = next_key */
@@ -3889,10 +3915,11 @@ static const unsigned trestle__assign__field_indices_by_name[] = {
   3,   /* field[3] = stage */
   4,   /* field[4] = stage_count */
 };
-static const ProtobufCIntRange trestle__assign__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__assign__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 30, 11 },
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor trestle__assign__descriptor =
 {
@@ -3902,10 +3929,10 @@ const ProtobufCMessageDescriptor trestle__assign__descriptor =
   "Trestle__Assign",
   "trestle",
   sizeof(Trestle__Assign),
-  11,
+  13,
   trestle__assign__field_descriptors,
   trestle__assign__field_indices_by_name,
-  1,  trestle__assign__number_ranges,
+  2,  trestle__assign__number_ranges,
   (ProtobufCMessageInit) trestle__assign__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -5359,7 +5386,7 @@ const ProtobufCMessageDescriptor trestle__health_request__descriptor =
   (ProtobufCMessageInit) trestle__health_request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__rebalance__field_descriptors[2] =
+static const ProtobufCFieldDescriptor trestle__rebalance__field_descriptors[3] =
 {
   {
     "request",
@@ -5385,15 +5412,29 @@ static const ProtobufCFieldDescriptor trestle__rebalance__field_descriptors[2] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "logits_split",
+    30,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Trestle__Rebalance, n_logits_split),
+    offsetof(Trestle__Rebalance, logits_split),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__rebalance__field_indices_by_name[] = {
+  2,   /* field[2] = logits_split */
   0,   /* field[0] = request */
   1,   /* field[1] = split */
 };
-static const ProtobufCIntRange trestle__rebalance__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__rebalance__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 30, 2 },
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor trestle__rebalance__descriptor =
 {
@@ -5403,10 +5444,10 @@ const ProtobufCMessageDescriptor trestle__rebalance__descriptor =
   "Trestle__Rebalance",
   "trestle",
   sizeof(Trestle__Rebalance),
-  2,
+  3,
   trestle__rebalance__field_descriptors,
   trestle__rebalance__field_indices_by_name,
-  1,  trestle__rebalance__number_ranges,
+  2,  trestle__rebalance__number_ranges,
   (ProtobufCMessageInit) trestle__rebalance__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -5679,7 +5720,7 @@ const ProtobufCMessageDescriptor trestle__request_timing__descriptor =
   (ProtobufCMessageInit) trestle__request_timing__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__placement_entry__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__placement_entry__field_descriptors[7] =
 {
   {
     "worker",
@@ -5741,18 +5782,45 @@ static const ProtobufCFieldDescriptor trestle__placement_entry__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "first_vocabulary_row",
+    30,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PlacementEntry, first_vocabulary_row),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_vocabulary_row",
+    31,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PlacementEntry, end_vocabulary_row),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__placement_entry__field_indices_by_name[] = {
   1,   /* field[1] = device */
   4,   /* field[4] = end_layer */
+  6,   /* field[6] = end_vocabulary_row */
   3,   /* field[3] = first_layer */
+  5,   /* field[5] = first_vocabulary_row */
   2,   /* field[2] = is_emulated */
   0,   /* field[0] = worker */
 };
-static const ProtobufCIntRange trestle__placement_entry__number_ranges[1 + 1] =
+static const ProtobufCIntRange trestle__placement_entry__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 30, 5 },
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor trestle__placement_entry__descriptor =
 {
@@ -5762,10 +5830,10 @@ const ProtobufCMessageDescriptor trestle__placement_entry__descriptor =
   "Trestle__PlacementEntry",
   "trestle",
   sizeof(Trestle__PlacementEntry),
-  5,
+  7,
   trestle__placement_entry__field_descriptors,
   trestle__placement_entry__field_indices_by_name,
-  1,  trestle__placement_entry__number_ranges,
+  2,  trestle__placement_entry__number_ranges,
   (ProtobufCMessageInit) trestle__placement_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -6026,7 +6094,7 @@ const ProtobufCMessageDescriptor trestle__request_failed__descriptor =
   (ProtobufCMessageInit) trestle__request_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[22] =
+static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[24] =
 {
   {
     "name",
@@ -6292,6 +6360,30 @@ static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "first_vocabulary_row",
+    30,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, first_vocabulary_row),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "end_vocabulary_row",
+    31,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, end_vocabulary_row),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__worker_status__field_indices_by_name[] = {
   18,   /* field[18] = available_bytes */
@@ -6301,7 +6393,9 @@ static const unsigned trestle__worker_status__field_indices_by_name[] = {
   14,   /* field[14] = detail */
   2,   /* field[2] = device */
   5,   /* field[5] = end_layer */
+  23,   /* field[23] = end_vocabulary_row */
   4,   /* field[4] = first_layer */
+  22,   /* field[22] = first_vocabulary_row */
   11,   /* field[11] = heartbeat_age_milliseconds */
   3,   /* field[3] = is_emulated */
   8,   /* field[8] = kv_bytes */
@@ -6317,11 +6411,12 @@ static const unsigned trestle__worker_status__field_indices_by_name[] = {
   19,   /* field[19] = temperature */
   12,   /* field[12] = threads */
 };
-static const ProtobufCIntRange trestle__worker_status__number_ranges[2 + 1] =
+static const ProtobufCIntRange trestle__worker_status__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 20, 16 },
-  { 0, 22 }
+  { 30, 22 },
+  { 0, 24 }
 };
 const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
 {
@@ -6331,10 +6426,10 @@ const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
   "Trestle__WorkerStatus",
   "trestle",
   sizeof(Trestle__WorkerStatus),
-  22,
+  24,
   trestle__worker_status__field_descriptors,
   trestle__worker_status__field_indices_by_name,
-  2,  trestle__worker_status__number_ranges,
+  3,  trestle__worker_status__number_ranges,
   (ProtobufCMessageInit) trestle__worker_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -99,13 +99,15 @@ package struct ServedModel: Sendable {
 package struct PlannedWorker: Sendable, Hashable {
   package var name: String
   package var device: String
-  package var layers: Range<Int>
+  package var slice: ModelSlice
 
-  package init(name: String, device: String, layers: Range<Int>) {
+  package init(name: String, device: String, slice: ModelSlice) {
     self.name = name
     self.device = device
-    self.layers = layers
+    self.slice = slice
   }
+
+  package var layers: Range<Int> { slice.layers }
 }
 
 /// Bounds of what is held at once.
@@ -286,7 +288,7 @@ package struct CoordinatorMachine {
     for (name, worker) in workers { workers[name]?.stepsBefore = worker.heartbeat?.steps ?? 0 }
     metrics.beginEpoch(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
-    advisor?.placed(plan.map(\.layers), on: plan.map(\.name), at: now)
+    advisor?.placed(plan.map(\.slice), on: plan.map(\.name), at: now)
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 

@@ -8,7 +8,7 @@ extension CoordinatorMachine {
     let names = plan.map(\.name)
     // Workers that stand by are left alone: nobody knows how fast they are.
     let decisions = advisor.advise(at: now) { speeds in
-      (try? fastestPlan(names, rates: speeds))?.map(\.layers)
+      (try? fastestPlan(names, rates: speeds))?.map(\.slice)
     }
     self.advisor = advisor
     for decision in decisions {
@@ -19,7 +19,7 @@ extension CoordinatorMachine {
     }
     guard let stages = decisions.last?.stages else { return }
     var next = plan
-    for (stage, layers) in stages.enumerated() { next[stage].layers = layers }
+    for (stage, slice) in stages.enumerated() { next[stage].slice = slice }
     startMove(next, request: nil, drained: nil)
   }
 }

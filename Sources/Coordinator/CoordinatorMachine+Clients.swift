@@ -210,7 +210,9 @@ extension CoordinatorMachine {
         device: place.device,
         isEmulated: workers[place.name]?.hello.isEmulated ?? false,
         firstLayer: place.layers.lowerBound,
-        endLayer: place.layers.upperBound
+        endLayer: place.layers.upperBound,
+        firstVocabularyRow: place.slice.vocabulary.lowerBound,
+        endVocabularyRow: place.slice.vocabulary.upperBound
       )
     }
   }

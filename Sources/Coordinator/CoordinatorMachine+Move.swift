@@ -54,7 +54,7 @@ extension CoordinatorMachine {
     do throws(CoordinatorError) {
       let next =
         rebalance.split.isEmpty
-        ? try fastestPlan(workerOrder) : try splitPlan(rebalance.split, on: workerOrder)
+        ? try fastestPlan(workerOrder) : try splitPlan(rebalance, on: workerOrder)
       startMove(next, request: request, drained: nil)
     } catch {
       refuse(request.request, peer, .invalid, error.message)
@@ -141,7 +141,7 @@ extension CoordinatorMachine {
       since: now,
       awaited: Set(next.map(\.name))
     )
-    note("preparing a new placement", ["epoch": "\(lastEpoch)", "layers": Self.text(next)])
+    note("preparing a new placement", ["epoch": "\(lastEpoch)", "layers": text(next)])
     assign(next, epoch: lastEpoch)
   }
 
@@ -149,9 +149,8 @@ extension CoordinatorMachine {
     plan.first { $0.layers.contains(layer) }?.name
   }
 
-  static func text(_ plan: [PlannedWorker]) -> String {
-    plan.map { "\($0.name) \($0.layers.lowerBound)..<\($0.layers.upperBound)" }
-      .joined(separator: ", ")
+  func text(_ plan: [PlannedWorker]) -> String {
+    plan.map { "\($0.name) \(model.config.line.text($0.slice))" }.joined(separator: ", ")
   }
 
   /// A worker has prepared its layers of the next epoch.
@@ -307,7 +306,7 @@ extension CoordinatorMachine {
     note(
       "serving a new placement",
       [
-        "epoch": "\(epoch)", "layers": Self.text(plan), "bytes": "\(move.kvBytes)",
+        "epoch": "\(epoch)", "layers": text(plan), "bytes": "\(move.kvBytes)",
         "pause": "\(pause)",
       ]
     )

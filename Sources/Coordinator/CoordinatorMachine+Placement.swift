@@ -19,7 +19,7 @@ extension CoordinatorMachine {
     let cost = model.cost
     var rates: [String: Double] = [:]  // bytes a second
     for (place, clock) in zip(plan, metrics.stages) where clock.decodeSeconds > 0 {
-      rates[place.name] = cost.bytes(of: place.layers) / clock.decodeSeconds
+      rates[place.name] = cost.bytes(of: place.slice) / clock.decodeSeconds
     }
     let threads = { (name: String) in Double(max(1, self.workers[name]?.hello.threads ?? 1)) }
     let known = rates.map { $0.value / threads($0.key) }
@@ -36,14 +36,14 @@ extension CoordinatorMachine {
     rates: [Double]
   ) throws(CoordinatorError) -> [PlannedWorker] {
     do {
-      let placement = try Placement(cost: model.cost, rates: rates) { stage, layers in
-        self.obstacle(to: layers, on: names[stage]) == nil
+      let placement = try Placement(cost: model.cost, rates: rates) { stage, slice in
+        self.obstacle(to: slice, on: names[stage]) == nil
       }
       return planned(names, placement)
     } catch {
       // Which worker cannot hold what shows best in the cut that would suit them otherwise.
       let wished = planned(names, try Placement(cost: model.cost, rates: rates))
-      let obstacle = wished.lazy.compactMap { self.obstacle(to: $0.layers, on: $0.name) }.first
+      let obstacle = wished.lazy.compactMap { self.obstacle(to: $0.slice, on: $0.name) }.first
       guard let obstacle else { throw error }
       throw CoordinatorError(.placement, obstacle)
     }
@@ -62,8 +62,13 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Returns the plan that gives each worker so many layers; one with 0 stands by.
-  func splitPlan(_ split: [Int], on names: [String]) throws(CoordinatorError) -> [PlannedWorker] {
+  /// Returns the plan that gives each worker so many layers, and of the logits such a part; one with
+  /// neither stands by.
+  func splitPlan(
+    _ rebalance: Rebalance,
+    on names: [String]
+  ) throws(CoordinatorError) -> [PlannedWorker] {
+    let (split, logitsSplit) = (rebalance.split, rebalance.logitsSplit)
     guard split.count <= names.count else {
       let text = split.map(String.init).joined(separator: ",")
       throw CoordinatorError(
@@ -72,32 +77,35 @@ extension CoordinatorMachine {
           + names.joined(separator: ", ")
       )
     }
-    let used = zip(names, split).filter { $0.1 > 0 }
+    let holder = split.lastIndex { $0 > 0 } ?? 0
+    let withLogits = holder..<min(split.count, holder + logitsSplit.count)
+    let used = split.indices.filter { split[$0] > 0 || withLogits.contains($0) }
     let placement = try Placement(
-      split: used.map(\.1),
-      layerCount: model.config.layers.count,
+      split: used.map { split[$0] },
+      logitsSplit: logitsSplit,
+      line: model.config.line,
       workerCount: used.count
     )
-    return planned(used.map(\.0), placement)
+    return planned(used.map { names[$0] }, placement)
   }
 
   /// Returns the places of workers, one a stage.
   func planned(_ names: [String], _ placement: Placement) -> [PlannedWorker] {
-    zip(names, placement.stages).map { name, layers in
-      PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", layers: layers)
+    zip(names, placement.stages).map { name, slice in
+      PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", slice: slice)
     }
   }
 
-  func bytes(of place: PlannedWorker) -> Double { model.cost.bytes(of: place.layers) }
+  func bytes(of place: PlannedWorker) -> Double { model.cost.bytes(of: place.slice) }
 
-  /// Returns why a worker cannot hold these layers; nil if nothing speaks against it.
-  private func obstacle(to layers: Range<Int>, on name: String) -> String? {
+  /// Returns why a worker cannot hold a slice; nil if nothing speaks against it.
+  private func obstacle(to slice: ModelSlice, on name: String) -> String? {
     guard let worker = workers[name] else { return "\(name) is not here" }
-    let bytes = model.cost.bytes(of: layers)
+    let bytes = model.cost.bytes(of: slice)
     if worker.inability.excludes(bytes) { return worker.inability.reason }
     let memory = Double(worker.hello.memoryBytes)
     guard bytes > memory else { return nil }
     return "too little memory: \(name) would need \(Int(bytes / 1e6)) MB for layers "
-      + "\(layers.lowerBound)..<\(layers.upperBound) and has \(Int(memory / 1e6)) MB"
+      + "\(model.config.line.text(slice)) and has \(Int(memory / 1e6)) MB"
   }
 }

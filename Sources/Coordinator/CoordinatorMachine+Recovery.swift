@@ -122,16 +122,17 @@ extension CoordinatorMachine {
 
   /// A worker cannot hold the layers that it shall: others get them.
   mutating func cannotPrepare(_ name: String, _ reason: String) {
-    guard let layers = plan.first(where: { $0.name == name })?.layers else { return }
+    guard let slice = plan.first(where: { $0.name == name })?.slice else { return }
+    let layers = model.config.line.text(slice)
     note(
       "worker cannot prepare its layers",
-      ["worker": name, "layers": "\(layers.lowerBound)..<\(layers.upperBound)", "reason": reason],
+      ["worker": name, "layers": layers, "reason": reason],
       isWarning: true
     )
-    let bytes = model.cost.bytes(of: layers)
+    let bytes = model.cost.bytes(of: slice)
     workers[name]?.inability.add(
       bytes: bytes,
-      "\(name) cannot prepare layers \(layers.lowerBound)..<\(layers.upperBound): \(reason)"
+      "\(name) cannot prepare layers \(layers): \(reason)"
     )
     pause()
     placeAnew(isLate: false)
@@ -238,7 +239,7 @@ extension CoordinatorMachine {
         "layers placed on the workers that are left",
         [
           "missing": missing.joined(separator: ", "),
-          "unable": unable.map(\.name).joined(separator: ", "), "layers": Self.text(plan),
+          "unable": unable.map(\.name).joined(separator: ", "), "layers": text(plan),
         ].filter { !$0.value.isEmpty },
         isWarning: true
       )

@@ -1,5 +1,6 @@
 // How the pipeline and each worker are, for whoever asks.
 
+internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {
@@ -18,7 +19,7 @@ extension CoordinatorMachine {
     }
     let heartbeat = worker.heartbeat
     if phase == .gathering, let reason = worker.inability.reason { return (.degraded, reason) }
-    if place.layers.isEmpty { return (.ready, "stands by, without layers") }
+    if place.slice.isEmpty { return (.ready, "stands by, without layers") }
     if worker.preparedEpoch != epoch || phase == .gathering {
       let percent = Int((heartbeat?.loadFraction ?? 0) * 100)
       return (.loading, phase == .gathering ? "waiting for other workers" : "\(percent) %")
@@ -35,7 +36,11 @@ extension CoordinatorMachine {
   /// Workers without layers, as places of none.
   private var standby: [PlannedWorker] {
     workerOrder.dropFirst(plan.count).map { name in
-      PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", layers: 0..<0)
+      PlannedWorker(
+        name: name,
+        device: workers[name]?.hello.device ?? "",
+        slice: ModelSlice(layers: 0..<0)
+      )
     }
   }
 
@@ -85,6 +90,8 @@ extension CoordinatorMachine {
       isEmulated: worker?.hello.isEmulated ?? false,
       firstLayer: place.layers.lowerBound,
       endLayer: place.layers.upperBound,
+      firstVocabularyRow: place.slice.vocabulary.lowerBound,
+      endVocabularyRow: place.slice.vocabulary.upperBound,
       state: state,
       residentBytes: worker?.heartbeat?.residentBytes ?? 0,
       kvBytes: worker?.heartbeat?.kvBytes ?? 0,

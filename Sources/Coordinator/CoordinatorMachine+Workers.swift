@@ -1,5 +1,6 @@
 // The workers' side of the coordinator: greeting, assignment, heartbeats.
 
+internal import Gemma
 internal import Wire
 
 /// A worker that has been welcomed.
@@ -82,7 +83,7 @@ extension CoordinatorMachine {
       "worker joined",
       [
         "worker": name, "device": hello.device, "pid": "\(hello.pid)",
-        "layers": place.map { "\($0.layers.lowerBound)..<\($0.layers.upperBound)" } ?? "none",
+        "layers": place.map { model.config.line.text($0.slice) } ?? "none",
       ]
     )
     send(
@@ -184,6 +185,8 @@ extension CoordinatorMachine {
             epoch: epoch,
             firstLayer: place.layers.lowerBound,
             endLayer: place.layers.upperBound,
+            firstVocabularyRow: place.slice.vocabulary.lowerBound,
+            endVocabularyRow: place.slice.vocabulary.upperBound,
             stage: stage,
             stageCount: plan.count,
             nextEndpoint: next?.hello.dataEndpoint ?? "",

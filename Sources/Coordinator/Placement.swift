@@ -1,100 +1,198 @@
-// Which worker holds which layers.
+// Which worker holds which slice of the model.
 
 package import Gemma
 
-/// The layers of each stage, in pipeline order.
+/// The slice of each stage, in pipeline order.
 package struct Placement: Sendable, Hashable {
-  /// Contiguous, non-empty, from layer 0 to the model's last.
-  package let stages: [Range<Int>]
+  /// Contiguous, non-empty, from layer 0 to the vocabulary's end.
+  package let stages: [ModelSlice]
 
-  /// Cuts the layers as a split says, for example `10,10,10`.
+  /// - Precondition: The stages cover a model without gaps.
+  package init(stages: [ModelSlice]) {
+    precondition(stages.allSatisfy { !$0.isEmpty }, "an empty stage in \(stages)")
+    self.stages = stages
+  }
+
+  /// Cuts the layers as a split says, for example `10,10,10`, and the vocabulary behind them as another.
   ///
-  /// - Throws: `CoordinatorError` with code `placement` if the split does not add up to the layers,
-  ///   has an empty stage, or another number of stages than there are workers.
+  /// - Parameters:
+  ///   - split: Layers a stage; behind the last layer 0 for stages that only compute logits.
+  ///   - logitsSplit: Proportions of the vocabulary, from the stage with the last layer on; empty: all of
+  ///     it is with that one.
+  ///   - line: The model.
+  ///   - workerCount: How many stages there must be.
+  /// - Throws: `CoordinatorError` with code `placement` if the split does not add up to the layers, has
+  ///   an empty stage, or another number of stages than there are workers.
   package init(
     split: [Int],
-    layerCount: Int,
+    logitsSplit: [Int] = [],
+    line: ModelLine,
     workerCount: Int
   ) throws(CoordinatorError) {
-    let text = split.map(String.init).joined(separator: ",")
+    let text = Self.text(split)
     guard split.count == workerCount else {
       throw CoordinatorError(
         .placement,
         "split \(text) has \(split.count) stages for \(workerCount) devices; give one number a device"
       )
     }
-    guard split.allSatisfy({ $0 > 0 }) else {
+    // Behind the last layer a stage may hold vocabulary rows alone.
+    let holder = (split.lastIndex { $0 > 0 }) ?? 0
+    let layered = logitsSplit.isEmpty ? split[...] : split[...holder]
+    guard layered.allSatisfy({ $0 > 0 }) else {
       throw CoordinatorError(
         .placement,
         "split \(text) has a stage without layers; every stage needs at least one"
+          + (logitsSplit.isEmpty ? "" : " up to that with the last")
       )
     }
     var sum = 0
-    for part in split {
+    for part in layered {
       let (next, overflow) = sum.addingReportingOverflow(part)
       guard !overflow else {
         throw CoordinatorError(.placement, "split \(text) is out of range")
       }
       sum = next
     }
-    guard sum == layerCount else {
+    guard sum == line.layerCount else {
       throw CoordinatorError(
         .placement,
-        "split \(text) adds up to \(sum) layers, the model has \(layerCount)"
+        "split \(text) adds up to \(sum) layers, the model has \(line.layerCount)"
       )
     }
+    let rows = try Self.rows(
+      logitsSplit.isEmpty ? [1] : logitsSplit,
+      line,
+      stageCount: split.count - holder
+    )
     var first = 0
-    stages = split.map { count in
+    stages = split.enumerated().map { stage, count in
       defer { first += count }
-      return first..<(first + count)
+      return ModelSlice(
+        layers: first..<(first + count),
+        vocabulary: stage < holder ? 0..<0 : rows[stage - holder]
+      )
     }
   }
 
-  /// Cuts the layers so that the slowest stage is as fast as can be.
+  private static func text(_ split: [Int]) -> String {
+    split.map(String.init).joined(separator: ",")
+  }
+
+  /// Cuts the vocabulary in proportion; only the first part, whose stage has layers, may be empty.
+  private static func rows(
+    _ proportions: [Int],
+    _ line: ModelLine,
+    stageCount: Int
+  ) throws(CoordinatorError) -> [Range<Int>] {
+    let text = "logits split \(text(proportions))"
+    guard proportions.count == stageCount else {
+      throw CoordinatorError(
+        .placement,
+        "\(text) has \(proportions.count) numbers; from the stage with the last layer on there are "
+          + "\(stageCount), give one for each"
+      )
+    }
+    guard proportions.allSatisfy({ $0 >= 0 }), proportions.dropFirst().allSatisfy({ $0 > 0 }),
+      proportions.contains(where: { $0 > 0 })
+    else {
+      throw CoordinatorError(
+        .placement,
+        "\(text) leaves a stage without layers and vocabulary rows; only the first may be 0"
+      )
+    }
+    let total = proportions.reduce(0.0) { $0 + Double($1) }
+    var sum = 0.0
+    let ends =
+      proportions.map { part in
+        sum += Double(part)
+        let granules = Double(line.vocabularySize) * (sum / total) / Double(line.rowGranule)
+        return min(line.vocabularySize, Int(granules.rounded()) * line.rowGranule)
+      }
+      .dropLast() + [line.vocabularySize]
+    let rows = zip([0] + ends, ends).map { $0..<$1 }
+    if let empty = rows.dropFirst().firstIndex(where: \.isEmpty) {
+      throw CoordinatorError(
+        .placement,
+        "\(text): \(proportions[empty]) is too small a part of \(line.vocabularySize) vocabulary rows, "
+          + "which are cut at multiples of \(line.rowGranule)"
+      )
+    }
+    return rows
+  }
+}
+
+// MARK: - By cost
+
+extension Placement {
+  /// Cuts the model so that the slowest stage is as fast as can be.
   ///
-  /// A stage costs what its layers read, and the last one what the logits read besides, divided by
-  /// its rate (bytes a second, or anything in proportion, such as threads): decoding is bound by
-  /// memory. Exact, by dynamic programming over the stages.
+  /// A stage costs what its slice reads, divided by its rate (bytes a second, or anything in proportion,
+  /// such as threads): decoding is bound by memory. Exact over the pieces of the line, by dynamic
+  /// programming over the stages. The vocabulary is cut only where that is worth it: a stage hands on the
+  /// logits it has, a megabyte a row at most.
   ///
   /// - Parameters:
   ///   - cost: What each layer and the logits read.
   ///   - rates: How fast each stage is.
-  ///   - fits: Whether a stage can hold these layers.
+  ///   - fits: Whether a stage can hold this.
   /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers, or no
   ///   cut fits them all.
   package init(
     cost: DecodeCost,
     rates: [Double],
-    fits: (_ stage: Int, _ layers: Range<Int>) -> Bool = { _, _ in true }
+    fits: (_ stage: Int, _ slice: ModelSlice) -> Bool = { _, _ in true }
   ) throws(CoordinatorError) {
-    let layerCount = cost.layers.count
-    guard rates.count <= layerCount, !rates.isEmpty else {
+    let line = cost.line
+    guard rates.count <= line.layerCount, !rates.isEmpty else {
       throw CoordinatorError(
         .placement,
-        "\(rates.count) devices for \(layerCount) layers; each needs at least one layer"
+        "\(rates.count) devices for \(line.layerCount) layers; each needs at least one layer"
       )
     }
-    // best[end]: the first stages hold layers 0..<end.
-    var best: [Cut?] = Array(repeating: nil, count: layerCount + 1)
+    let all = Array(0...line.pieceCount)
+    let whole = Self.cut(cost, rates, at: all.prefix(line.layerCount) + [line.pieceCount], fits)
+    guard let fine = Self.cut(cost, rates, at: all, fits) else {
+      throw CoordinatorError(
+        .placement,
+        "no cut of \(line.layerCount) layers and the logits fits all workers"
+      )
+    }
+    var ends = fine.ends
+    if let whole, fine.slowest * (1 + Planner.worthwhileGain) >= whole.slowest { ends = whole.ends }
+    self.init(stages: zip([0] + ends, ends).map { line.slice(pieces: $0..<$1) })
+  }
+
+  /// Returns the best cut of a model's pieces at some of the places between them, from the line's
+  /// beginning to its end; nil if none fits.
+  private static func cut(
+    _ cost: DecodeCost,
+    _ rates: [Double],
+    at places: [Int],
+    _ fits: (_ stage: Int, _ slice: ModelSlice) -> Bool
+  ) -> Cut? {
+    let line = cost.line
+    // best[place]: the first stages hold the pieces before it.
+    var best: [Cut?] = Array(repeating: nil, count: places.count)
     best[0] = Cut(slowest: 0, squares: 0, ends: [])
     for (stage, rate) in rates.enumerated() {
-      var next: [Cut?] = Array(repeating: nil, count: layerCount + 1)
-      for first in 0..<layerCount {
+      var next: [Cut?] = Array(repeating: nil, count: places.count)
+      for first in places.indices.dropLast() {
         guard let before = best[first] else { continue }
-        // The last stage ends with the last layer, and no other one does.
-        let ends = stage == rates.count - 1 ? layerCount...layerCount : (first + 1)...layerCount
-        for end in ends where fits(stage, first..<end) {
-          let cut = before.adding(cost.bytes(of: first..<end) / rate, end: end)
+        var bytes = 0.0
+        for end in places.indices[(first + 1)...] {
+          bytes += cost.bytes(of: line.slice(pieces: places[end - 1]..<places[end]))
+          // The last stage ends with the line, and no other one does.
+          guard (stage == rates.count - 1) == (end == places.count - 1),
+            fits(stage, line.slice(pieces: places[first]..<places[end]))
+          else { continue }
+          let cut = before.adding(bytes / rate, end: places[end])
           if next[end].map({ cut < $0 }) ?? true { next[end] = cut }
         }
       }
       best = next
     }
-    guard let ends = best[layerCount]?.ends else {
-      throw CoordinatorError(.placement, "no cut of \(layerCount) layers fits all workers")
-    }
-    let split = zip(ends, [0] + ends).map { $0 - $1 }
-    try self.init(split: split, layerCount: layerCount, workerCount: rates.count)
+    return best[places.count - 1]
   }
 
   /// The first stages of a placement being searched.

@@ -4,22 +4,31 @@ internal import Compute
 
 /// Bytes of weights that one token reads.
 package struct DecodeCost: Sendable, Hashable {
-  /// Of each layer.
+  /// Of each layer; what comes before the first and behind the last counts with them.
   package var layers: [Double]
-  /// Of the logits, and what else only the last stage computes.
+  /// Of the logits of all rows of the vocabulary, each as much as another.
   package var head: Double
+  /// The rows of the vocabulary.
+  package var vocabularySize: Int
 
   /// Of all layers and the head.
   package var total: Double { layers.reduce(head, +) }
 
-  package init(layers: [Double], head: Double) {
+  package init(layers: [Double], head: Double, vocabularySize: Int) {
     self.layers = layers
     self.head = head
+    self.vocabularySize = vocabularySize
   }
 
-  /// Returns what a stage costs: its layers, and the head if it has the last one.
-  package func bytes(of stage: Range<Int>) -> Double {
-    layers[stage].reduce(stage.upperBound == layers.count ? head : 0, +)
+  /// What stages are cut from.
+  package var line: ModelLine {
+    ModelLine(layerCount: layers.count, vocabularySize: vocabularySize)
+  }
+
+  /// Returns the bytes of a slice.
+  package func bytes(of slice: ModelSlice) -> Double {
+    let share = Double(slice.vocabulary.count) / Double(max(1, vocabularySize))
+    return layers[slice.layers].reduce(head * share, +)
   }
 }
 
@@ -29,7 +38,11 @@ extension Checkpoint {
   /// Rows looked up in a table are not counted: they are some kilobytes. Of a feed-forward whose gate
   /// is cut, only what is left counts.
   package var decodeCost: DecodeCost {
-    var cost = DecodeCost(layers: Array(repeating: 0, count: config.layers.count), head: 0)
+    var cost = DecodeCost(
+      layers: Array(repeating: 0, count: config.layers.count),
+      head: 0,
+      vocabularySize: config.vocabularySize
+    )
     for weight in weights {
       let bytes = Double(weight.tensor.byteCount)
       switch weight.name {
@@ -38,7 +51,8 @@ extension Checkpoint {
       case .model(.perLayerModelProjection):
         for layer in cost.layers.indices { cost.layers[layer] += bytes / Double(cost.layers.count) }
       case .model(.altupProjection): cost.layers[0] += bytes
-      case .model(.embedTokens), .model(.altupUnembedProjection): cost.head += bytes
+      case .model(.altupUnembedProjection): cost.layers[cost.layers.count - 1] += bytes
+      case .model(.embedTokens): cost.head += bytes
       case .model(.norm), .model(.embedTokensPerLayer), .model(.perLayerProjectionNorm): break
       }
     }

@@ -87,6 +87,16 @@ extension PlacementEntry {
       "PlacementEntry.endLayer",
       limit: Limits.layers
     )
+    unsafe c.pointee.first_vocabulary_row = packer.integer(
+      firstVocabularyRow,
+      "PlacementEntry.firstVocabularyRow",
+      limit: Limits.vocabulary
+    )
+    unsafe c.pointee.end_vocabulary_row = packer.integer(
+      endVocabularyRow,
+      "PlacementEntry.endVocabularyRow",
+      limit: Limits.vocabulary
+    )
     return unsafe c
   }
 
@@ -97,7 +107,17 @@ extension PlacementEntry {
       device: Unpack.text(c.device, "PlacementEntry.device", limit: Limits.nameBytes),
       isEmulated: c.is_emulated != 0,
       firstLayer: Unpack.integer(c.first_layer, "PlacementEntry.firstLayer", limit: Limits.layers),
-      endLayer: Unpack.integer(c.end_layer, "PlacementEntry.endLayer", limit: Limits.layers)
+      endLayer: Unpack.integer(c.end_layer, "PlacementEntry.endLayer", limit: Limits.layers),
+      firstVocabularyRow: Unpack.integer(
+        c.first_vocabulary_row,
+        "PlacementEntry.firstVocabularyRow",
+        limit: Limits.vocabulary
+      ),
+      endVocabularyRow: Unpack.integer(
+        c.end_vocabulary_row,
+        "PlacementEntry.endVocabularyRow",
+        limit: Limits.vocabulary
+      )
     )
   }
 }
@@ -224,6 +244,16 @@ extension WorkerStatus {
       "WorkerStatus.endLayer",
       limit: Limits.layers
     )
+    unsafe c.pointee.first_vocabulary_row = packer.integer(
+      firstVocabularyRow,
+      "WorkerStatus.firstVocabularyRow",
+      limit: Limits.vocabulary
+    )
+    unsafe c.pointee.end_vocabulary_row = packer.integer(
+      endVocabularyRow,
+      "WorkerStatus.endVocabularyRow",
+      limit: Limits.vocabulary
+    )
     unsafe c.pointee.state = Trestle__HealthState(state.rawValue)
     unsafe c.pointee.resident_bytes = residentBytes
     unsafe c.pointee.kv_bytes = kvBytes
@@ -263,6 +293,16 @@ extension WorkerStatus {
       isEmulated: c.is_emulated != 0,
       firstLayer: Unpack.integer(c.first_layer, "WorkerStatus.firstLayer", limit: Limits.layers),
       endLayer: Unpack.integer(c.end_layer, "WorkerStatus.endLayer", limit: Limits.layers),
+      firstVocabularyRow: Unpack.integer(
+        c.first_vocabulary_row,
+        "WorkerStatus.firstVocabularyRow",
+        limit: Limits.vocabulary
+      ),
+      endVocabularyRow: Unpack.integer(
+        c.end_vocabulary_row,
+        "WorkerStatus.endVocabularyRow",
+        limit: Limits.vocabulary
+      ),
       state: Unpack.enumeration(c.state.rawValue, "WorkerStatus.state"),
       residentBytes: c.resident_bytes,
       kvBytes: c.kv_bytes,

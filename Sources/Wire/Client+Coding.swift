@@ -151,6 +151,12 @@ extension Rebalance {
       count: Limits.workers,
       limit: Limits.layers
     )
+    unsafe (c.pointee.n_logits_split, c.pointee.logits_split) = packer.integers(
+      logitsSplit,
+      "Rebalance.logitsSplit",
+      count: Limits.workers,
+      limit: Limits.vocabulary
+    )
     return unsafe c
   }
 
@@ -164,6 +170,13 @@ extension Rebalance {
         "Rebalance.split",
         count: Limits.workers,
         limit: Limits.layers
+      ),
+      logitsSplit: Unpack.integers(
+        c.n_logits_split,
+        c.logits_split,
+        "Rebalance.logitsSplit",
+        count: Limits.workers,
+        limit: Limits.vocabulary
       )
     )
   }

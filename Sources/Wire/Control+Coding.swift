@@ -312,6 +312,16 @@ extension Assign {
       limit: Limits.layers
     )
     unsafe c.pointee.end_layer = packer.integer(endLayer, "Assign.endLayer", limit: Limits.layers)
+    unsafe c.pointee.first_vocabulary_row = packer.integer(
+      firstVocabularyRow,
+      "Assign.firstVocabularyRow",
+      limit: Limits.vocabulary
+    )
+    unsafe c.pointee.end_vocabulary_row = packer.integer(
+      endVocabularyRow,
+      "Assign.endVocabularyRow",
+      limit: Limits.vocabulary
+    )
     unsafe c.pointee.stage = packer.integer(stage, "Assign.stage", limit: Limits.stages)
     unsafe c.pointee.stage_count = packer.integer(
       stageCount,
@@ -346,6 +356,16 @@ extension Assign {
       epoch: c.epoch,
       firstLayer: Unpack.integer(c.first_layer, "Assign.firstLayer", limit: Limits.layers),
       endLayer: Unpack.integer(c.end_layer, "Assign.endLayer", limit: Limits.layers),
+      firstVocabularyRow: Unpack.integer(
+        c.first_vocabulary_row,
+        "Assign.firstVocabularyRow",
+        limit: Limits.vocabulary
+      ),
+      endVocabularyRow: Unpack.integer(
+        c.end_vocabulary_row,
+        "Assign.endVocabularyRow",
+        limit: Limits.vocabulary
+      ),
       stage: Unpack.integer(c.stage, "Assign.stage", limit: Limits.stages),
       stageCount: Unpack.integer(c.stage_count, "Assign.stageCount", limit: Limits.stages),
       nextEndpoint: Unpack.text(

@@ -109,7 +109,7 @@ package struct RequestTiming: Sendable, Hashable {
   }
 }
 
-/// The layers of one worker.
+/// The layers of one worker, and the rows of the output matrix.
 package struct PlacementEntry: Sendable, Hashable {
   package var worker: String
   package var device: String
@@ -117,13 +117,26 @@ package struct PlacementEntry: Sendable, Hashable {
   package var firstLayer: Int
   /// Exclusive.
   package var endLayer: Int
+  package var firstVocabularyRow: Int
+  /// Exclusive.
+  package var endVocabularyRow: Int
 
-  package init(worker: String, device: String, isEmulated: Bool, firstLayer: Int, endLayer: Int) {
+  package init(
+    worker: String,
+    device: String,
+    isEmulated: Bool,
+    firstLayer: Int,
+    endLayer: Int,
+    firstVocabularyRow: Int,
+    endVocabularyRow: Int
+  ) {
     self.worker = worker
     self.device = device
     self.isEmulated = isEmulated
     self.firstLayer = firstLayer
     self.endLayer = endLayer
+    self.firstVocabularyRow = firstVocabularyRow
+    self.endVocabularyRow = endVocabularyRow
   }
 }
 
@@ -198,6 +211,9 @@ package struct WorkerStatus: Sendable, Hashable {
   package var firstLayer: Int
   /// Exclusive; equal to firstLayer if it holds none.
   package var endLayer: Int
+  package var firstVocabularyRow: Int
+  /// Exclusive; equal to firstVocabularyRow if it computes no logits.
+  package var endVocabularyRow: Int
   package var state: HealthState
   package var residentBytes: UInt64
   package var kvBytes: UInt64
@@ -231,6 +247,8 @@ package struct WorkerStatus: Sendable, Hashable {
     isEmulated: Bool,
     firstLayer: Int,
     endLayer: Int,
+    firstVocabularyRow: Int,
+    endVocabularyRow: Int,
     state: HealthState,
     residentBytes: UInt64,
     kvBytes: UInt64,
@@ -256,6 +274,8 @@ package struct WorkerStatus: Sendable, Hashable {
     self.isEmulated = isEmulated
     self.firstLayer = firstLayer
     self.endLayer = endLayer
+    self.firstVocabularyRow = firstVocabularyRow
+    self.endVocabularyRow = endVocabularyRow
     self.state = state
     self.residentBytes = residentBytes
     self.kvBytes = kvBytes

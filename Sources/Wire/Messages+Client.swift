@@ -112,10 +112,13 @@ package struct Rebalance: Sendable, Hashable {
   package var request: UInt64
   /// Layers a worker, in pipeline order; empty: the coordinator chooses.
   package var split: [Int]
+  /// Proportions of the vocabulary, from the worker with the last layer on; empty: all with that one.
+  package var logitsSplit: [Int]
 
-  package init(request: UInt64, split: [Int]) {
+  package init(request: UInt64, split: [Int], logitsSplit: [Int] = []) {
     self.request = request
     self.split = split
+    self.logitsSplit = logitsSplit
   }
 }
 

@@ -331,8 +331,9 @@ package struct Refused: Sendable, Hashable {
   }
 }
 
-/// Coordinator → worker: prepare these layers beside those that run.
+/// Coordinator → worker: prepare these layers, and these rows of the output matrix, beside those that run.
 ///
+/// A stage without layers has the layer count twice; one that computes no logits has no rows.
 /// Answered by Prepared or PrepareFailed.
 package struct Assign: Sendable, Hashable {
   /// Of the placement.
@@ -354,11 +355,16 @@ package struct Assign: Sendable, Hashable {
   package var nextKey: PublicKey?
   /// Who may hand off to this worker, beside the coordinator.
   package var peerKeys: [PublicKey]
+  package var firstVocabularyRow: Int
+  /// Exclusive.
+  package var endVocabularyRow: Int
 
   package init(
     epoch: UInt32,
     firstLayer: Int,
     endLayer: Int,
+    firstVocabularyRow: Int,
+    endVocabularyRow: Int,
     stage: Int,
     stageCount: Int,
     nextEndpoint: String,
@@ -371,6 +377,8 @@ package struct Assign: Sendable, Hashable {
     self.epoch = epoch
     self.firstLayer = firstLayer
     self.endLayer = endLayer
+    self.firstVocabularyRow = firstVocabularyRow
+    self.endVocabularyRow = endVocabularyRow
     self.stage = stage
     self.stageCount = stageCount
     self.nextEndpoint = nextEndpoint

@@ -108,8 +108,8 @@ package struct KVRows: Sendable, Hashable {
 
 /// Coordinator → first worker → each next worker: one pass of a micro-batch.
 ///
-/// Payloads: the tensors that the stage's program takes, in its order; none for the first
-/// stage.
+/// Payloads: the tensors that the stage's program takes, in its order; none for the first stage. Behind
+/// them, where stages before have computed logits: those of the wanted rows, [wanted, vocabulary so far].
 /// Answered, at the end of the pipeline, by StepDone; from where it broke, by StepFailed.
 package struct Step: Sendable, Hashable {
   /// Of the placement; a step of another epoch is dropped.

@@ -261,15 +261,7 @@ package final class WorkerLoop {
     sharing running: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> Stage {
-    let layers = assign.firstLayer..<max(assign.firstLayer, assign.endLayer)
-    let layerCount = config.layers.count
-    guard !layers.isEmpty, layers.lowerBound >= 0, layers.upperBound <= layerCount else {
-      throw WorkerError(
-        .prepare,
-        "assigned layers \(assign.firstLayer)..<\(assign.endLayer), the model has \(layerCount)"
-      )
-    }
-    let program = try config.lower(layers, weights: checkpoint)
+    let program = try config.lower(slice(assign, of: config.line), weights: checkpoint)
     let limits = ExecutableLimits(
       maxRows: assign.maxRows,
       slots: assign.slots,
@@ -285,8 +277,35 @@ package final class WorkerLoop {
     return Stage(
       epoch: assign.epoch,
       executable: executable,
-      vocabularySize: checkpoint.config.vocabularySize
+      vocabularySize: config.vocabularySize
     )
+  }
+
+  /// Returns the slice a worker is assigned.
+  ///
+  /// - Throws: `WorkerError` if it is no piece of the model, or ends where its stage does not.
+  private static func slice(
+    _ assign: Assign,
+    of line: ModelLine
+  ) throws(WorkerError) -> ModelSlice {
+    let slice = ModelSlice(
+      layers: assign.firstLayer..<max(assign.firstLayer, assign.endLayer),
+      vocabulary: assign
+        .firstVocabularyRow..<max(
+          assign.firstVocabularyRow,
+          assign.endVocabularyRow
+        )
+    )
+    guard line.holds(slice), line.isLast(slice) == assign.nextEndpoint.isEmpty else {
+      throw WorkerError(
+        .prepare,
+        "assigned layers \(assign.firstLayer)..<\(assign.endLayer) and vocabulary rows "
+          + "\(assign.firstVocabularyRow)..<\(assign.endVocabularyRow) as stage \(assign.stage) of "
+          + "\(assign.stageCount), the model has \(line.layerCount) layers and "
+          + "\(line.vocabularySize) rows"
+      )
+    }
+    return slice
   }
 
   private func shutDown() {

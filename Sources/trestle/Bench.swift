@@ -89,11 +89,7 @@ struct Bench {
   /// Returns the layers of each worker.
   func placement() throws -> [PlacementRow] {
     try client.status().workers.map { worker in
-      PlacementRow(
-        worker: worker.name,
-        device: worker.device,
-        layers: [worker.firstLayer, worker.endLayer]
-      )
+      PlacementRow(worker: worker.name, device: worker.device, slice: worker.slice)
     }
   }
 

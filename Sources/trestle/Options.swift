@@ -32,8 +32,10 @@ struct EndpointOptions: ParsableArguments {
 }
 
 /// A list of numbers as `10,10,10`.
-struct NumberList: ExpressibleByArgument {
+struct NumberList: ExpressibleByArgument, CustomStringConvertible {
   var values: [Int]
+
+  var description: String { values.map(String.init).joined(separator: ",") }
 
   init(_ values: [Int]) { self.values = values }
 
@@ -46,17 +48,19 @@ struct NumberList: ExpressibleByArgument {
   }
 }
 
-/// A range of layers as `0..<10`.
-struct LayerRange: ExpressibleByArgument {
+/// A range of layers or rows as `0..<10`.
+struct IndexRange: ExpressibleByArgument, CustomStringConvertible {
   var range: Range<Int>
 
   init?(argument: String) {
     let parts = argument.components(separatedBy: "..<")
     guard parts.count == 2, let first = Int(parts[0]), let end = Int(parts[1]), first >= 0,
-      first < end
+      first <= end
     else { return nil }
     range = first..<end
   }
+
+  var description: String { "\(range.lowerBound)..<\(range.upperBound)" }
 }
 
 extension String {
@@ -100,6 +104,14 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
+      "With --split: proportions of the output matrix over the last workers, from the one with the last layer on. --split 18,0 --logits-split 1,3 gives a quarter of it to the first and the rest to the second, which holds no layer. Default: all with the last layer.",
+      valueName: "parts"
+    )
+  )
+  var logitsSplit: NumberList?
+
+  @Option(
+    help: ArgumentHelp(
       "Threads a worker, for example 1,1,1. Default: the CPUs, shared out.",
       valueName: "threads"
     )
@@ -136,6 +148,11 @@ struct PipelineOptions: ParsableArguments {
   var allLayers = false
 
   func validate() throws {
+    if let logitsSplit, split == nil {
+      throw ValidationError(
+        "--logits-split \(logitsSplit): needs --split, which says who holds the last layer."
+      )
+    }
     if let context, context < 2 {
       throw ValidationError("--context \(context): a context has at least 2 tokens.")
     }

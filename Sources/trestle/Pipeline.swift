@@ -45,8 +45,8 @@ struct Pipeline {
 
   /// The coordinator's first state; with `advice`, layers move by themselves.
   func machine(advice: RebalanceAdvisor.Limits? = nil) throws -> CoordinatorMachine {
-    let plan = zip(workers, placement.stages).map { worker, layers in
-      PlannedWorker(name: worker.name, device: worker.device.rawValue, layers: layers)
+    let plan = zip(workers, placement.stages).map { worker, slice in
+      PlannedWorker(name: worker.name, device: worker.device.rawValue, slice: slice)
     }
     return CoordinatorMachine(
       model: try ServedModel(checkpoint),

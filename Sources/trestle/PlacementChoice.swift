@@ -1,4 +1,4 @@
-// Which workers hold which layers when a pipeline starts: as the user says, or as planned over measured
+// Which workers hold which slices of the model when a pipeline starts: as the user says, or as planned over measured
 // profiles.
 
 import Coordinator
@@ -19,12 +19,12 @@ struct PlacementChoice {
   /// - Throws: What is wrong with the options, or keeps a device from being measured.
   init(_ checkpoint: Checkpoint, _ options: PipelineOptions, measures: Bool) throws {
     let all = try WorkerPlan.resolve(options)
-    let layerCount = checkpoint.config.layers.count
     if let split = options.split {
       workers = all
       placement = try Placement(
         split: split.values,
-        layerCount: layerCount,
+        logitsSplit: options.logitsSplit?.values ?? [],
+        line: checkpoint.config.line,
         workerCount: all.count
       )
       reason = nil
@@ -41,11 +41,7 @@ struct PlacementChoice {
     let best = try planning.best(objective)
     let stages = best.plan.chosen.stages
     workers = stages.map { best.workers[$0.device] }
-    placement = try Placement(
-      split: stages.map(\.layers.count),
-      layerCount: layerCount,
-      workerCount: stages.count
-    )
+    placement = Placement(stages: stages.map(\.slice))
     reason = best.reason
   }
 }

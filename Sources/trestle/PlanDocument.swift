@@ -1,6 +1,7 @@
 // What `trestle plan` prints, as JSON and for people.
 
 import Coordinator
+import Gemma
 
 /// A plan with the simulation that backs it.
 struct PlanDocument: Encodable {
@@ -8,6 +9,7 @@ struct PlanDocument: Encodable {
     var device: String
     var kind: String
     var layers: [Int]
+    var vocabulary: [Int]
     var stepMs: Double
     var busy: Double
   }
@@ -25,6 +27,8 @@ struct PlanDocument: Encodable {
     var kind: String
     var devices: [String]
     var split: [Int]
+    /// Rows of the vocabulary, from the stage with the last layer on.
+    var logitsSplit: [Int]
     /// 0 where it does not fit.
     var tokensPerSecond: Double
     var simulatedTokensPerSecond: Double
@@ -62,7 +66,8 @@ struct PlanDocument: Encodable {
       Stage(
         device: costs.devices[stage.device].name,
         kind: costs.devices[stage.device].kind.rawValue,
-        layers: [stage.layers.lowerBound, stage.layers.upperBound],
+        layers: stage.layers.ends,
+        vocabulary: stage.slice.vocabulary.ends,
         stepMs: chosen.stageMicroseconds[index] / 1000,
         busy: chosen.busy[index]
       )
@@ -88,6 +93,8 @@ struct PlanDocument: Encodable {
         kind: (option.map { costs.kind(of: $0.stages) } ?? leastCertain).rawValue,
         devices: option?.stages.map { costs.devices[$0.device].name } ?? [],
         split: option?.stages.map(\.layers.count) ?? [],
+        logitsSplit: (option?.stages ?? []).filter { $0.layers.upperBound == costs.layerCount }
+          .map(\.slice.vocabulary.count),
         tokensPerSecond: option?.tokensPerSecond ?? 0,
         simulatedTokensPerSecond: option.map { simulate($0).decodeTokensPerSecond } ?? 0,
         reason: plan.reason(alternative, costs)
@@ -101,6 +108,7 @@ struct PlanDocument: Encodable {
     let rows = stages.enumerated().map { index, stage in
       [
         "\(index)", stage.device, "\(stage.layers[0])..<\(stage.layers[1])",
+        "\(stage.vocabulary[0])..<\(stage.vocabulary[1])",
         decimal(stage.stepMs, 3), "\(Int((stage.busy * 100).rounded())) %",
         "\(Int((simulated.bubbles[index] * 100).rounded())) %",
       ]
@@ -108,7 +116,10 @@ struct PlanDocument: Encodable {
     let count = streams == 1 ? "1 stream" : "\(streams) streams"
     let title = "\(model): \(objective) of \(count), \(microBatches) micro-batches under way"
     var text = title + "\n"
-    text += table(["stage", "device", "layers", "ms a step", "busy", "bubble simulated"], rows)
+    text += table(
+      ["stage", "device", "layers", "vocabulary", "ms a step", "busy", "bubble simulated"],
+      rows
+    )
     text += "\ndecode \(decimal(tokensPerSecond, 1)) tokens/s predicted, "
     text += "\(decimal(simulated.decodeTokensPerSecond, 1)) simulated"
     text += "\nchosen: \(reason)"
@@ -121,6 +132,7 @@ struct PlanDocument: Encodable {
       [
         alternative.name, alternative.devices.joined(separator: ","),
         alternative.split.map(String.init).joined(separator: ","),
+        alternative.logitsSplit.map(String.init).joined(separator: ","),
         decimal(alternative.tokensPerSecond, 1),
         decimal(alternative.simulatedTokensPerSecond, 1), alternative.reason,
       ]
@@ -130,7 +142,7 @@ struct PlanDocument: Encodable {
       \(decimal(simulated.interTokenP50Ms, 2)) ms at the median, \
       \(decimal(simulated.interTokenP99Ms, 2)) ms at the 99th percentile
       alternatives:
-      \(table(["placement", "devices", "split", "predicted", "simulated", "why not"], rows))
+      \(table(["placement", "devices", "split", "logits", "predicted", "simulated", "why not"], rows))
       """
   }
 }

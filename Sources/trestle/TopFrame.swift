@@ -1,5 +1,6 @@
 // One frame of `trestle top`: lines of text made of a status and a width, and nothing else.
 
+import Gemma
 import Wire
 
 /// What `top` shows of a pipeline at one moment.
@@ -93,6 +94,11 @@ struct TopFrame {
       "step \(decimal(worker.stepMilliseconds, 2)) ms", "queue \(decimal(worker.queued, 1))",
       "KV \(describe(bytes: worker.kvBytes))", "memory \(describe(bytes: worker.residentBytes))",
     ]
+    let line = ModelLine(covering: status.workers.map(\.slice))
+    let rows = worker.slice.vocabulary
+    if !rows.isEmpty, rows.count < line.vocabularySize {
+      numbers.append("vocabulary \(rows.lowerBound)..<\(rows.upperBound)")
+    }
     if let temperature = worker.temperature {
       numbers.append("\(decimal(temperature.celsius, 0)) °C")
     }

@@ -56,7 +56,9 @@ struct FakeModel: Sendable {
 /// One life of one worker process.
 final class FakeWorker {
   enum Outcome {
-    case handOff(Step, to: String)
+    /// Behind the last layer with what the rows' answers follow from: the tokens of each wanted row, and a
+    /// tensor of the logits so far.
+    case handOff(Step, [[Float]], to: String)
     case done(StepDone, [[Float]])
     case failed(StepFailed)
   }
@@ -69,11 +71,15 @@ final class FakeWorker {
     let assign: Assign
     /// By layer and slot: the tokens whose keys and values are there.
     var caches: [Int: [Int: [Int32]]] = [:]
+    /// By slot: how many positions have passed; all that a stage without layers keeps.
+    var counts: [Int: Int] = [:]
     var move: Move?
     var imported = 0
 
     /// The layers whose keys and values it keeps.
     var layers: Set<Int> { Set((assign.firstLayer..<assign.endLayer).map(Harness.kvSource)) }
+
+    var isLast: Bool { assign.stage == assign.stageCount - 1 }
   }
 
   let hello: Hello
@@ -130,6 +136,7 @@ final class FakeWorker {
     let live = move.slots.filter { $0.positionCount > 0 }
     if var next = prepared, next.assign.epoch == move.epoch {
       next.move = move
+      for state in live { next.counts[state.slot] = state.positionCount }
       for layer in next.layers {
         for state in live {
           guard let tokens = running?.caches[layer]?[state.slot] else { continue }
@@ -225,6 +232,7 @@ final class FakeWorker {
     let live = Set(prepared?.move?.slots.map(\.slot) ?? [])
     var next = prepared
     next?.caches = prepared?.caches.mapValues { $0.filter { live.contains($0.key) } } ?? [:]
+    next?.counts = prepared?.counts.filter { live.contains($0.key) } ?? [:]
     running = next
     prepared = nil
     sentEarly = [:]
@@ -241,7 +249,7 @@ final class FakeWorker {
 
   // MARK: Steps
 
-  func run(_ step: Step) -> Outcome {
+  func run(_ step: Step, _ payloads: [[Float]]) -> Outcome {
     if step.epoch == prepared?.assign.epoch { commit(step.epoch) }
     guard let running, step.epoch == running.assign.epoch else {
       return fail(step, .step, "step of epoch \(step.epoch)")
@@ -257,10 +265,16 @@ final class FakeWorker {
     let microseconds = stepMicroseconds?(running.assign) ?? UInt64(10 + running.assign.stage)
     next.stageMicroseconds.append(microseconds)
     if let beganMicroseconds { next.stageBeganMicroseconds.append(beganMicroseconds) }
-    guard running.assign.stage == running.assign.stageCount - 1 else {
-      return .handOff(next, to: running.assign.nextEndpoint)
+    let wanted = step.rows.filter { $0.output != .none }
+    guard let hidden = hiddenRows(wanted, payloads) else {
+      return fail(step, .step, "\(payloads.map(\.count)) for \(wanted.count) rows")
     }
-    let (results, logits) = answers(to: step)
+    guard running.isLast else {
+      let isBehindLayers = running.assign.endLayer == Harness.layerCount
+      let handed = hidden.map { $0.tokens.map { Float($0) } } + [hidden.flatMap(\.logits)]
+      return .handOff(next, isBehindLayers ? handed : [], to: running.assign.nextEndpoint)
+    }
+    let (results, logits) = answers(to: wanted, hidden)
     let done = StepDone(
       epoch: step.epoch,
       sequence: step.sequence,
@@ -290,6 +304,9 @@ final class FakeWorker {
     for slot in step.cleared + step.forks.map(\.target) {
       for layer in sentEarly.keys { sentEarly[layer]?[slot] = nil }
     }
+    if holding.layers.isEmpty {
+      if let reason = count(step, &holding.counts) { return reason }
+    }
     for layer in holding.layers {
       var slots = holding.caches[layer] ?? [:]
       for slot in step.cleared { slots[slot] = nil }
@@ -316,12 +333,58 @@ final class FakeWorker {
     return nil
   }
 
-  private func answers(to step: Step) -> (results: [RowResult], logits: [Float]) {
+  /// What `advance` does in a stage without layers.
+  private func count(_ step: Step, _ counts: inout [Int: Int]) -> String? {
+    for slot in step.cleared { counts[slot] = nil }
+    for fork in step.forks {
+      guard counts[fork.source] ?? 0 >= fork.positionCount else {
+        return "slot \(fork.source) has \(counts[fork.source] ?? 0), not \(fork.positionCount)"
+      }
+      counts[fork.target] = fork.positionCount
+    }
+    for row in step.rows {
+      guard counts[row.slot] ?? 0 == row.position else {
+        return "slot \(row.slot) has \(counts[row.slot] ?? 0) positions, not \(row.position)"
+      }
+      counts[row.slot, default: 0] += 1
+    }
+    return nil
+  }
+
+  /// A wanted row behind the last layer: the tokens its answer follows from, and its logits so far.
+  private typealias HiddenRow = (tokens: [Int32], logits: [Float])
+
+  /// Returns the wanted rows with this stage's logits; nil if the stage before has not handed on what they
+  /// need.
+  private func hiddenRows(_ wanted: [StepRow], _ payloads: [[Float]]) -> [HiddenRow]? {
+    guard let running else { return nil }
+    let (first, end) = (running.assign.firstVocabularyRow, running.assign.endVocabularyRow)
+    guard running.layers.isEmpty else {
+      let slots = running.layers.max().flatMap { running.caches[$0] }
+      return wanted.map { row in
+        let tokens = Array((slots?[row.slot] ?? []).prefix(row.position + 1))
+        let logits = model.logits(tokens)
+        return (tokens, running.isLast ? logits : Array(logits[..<end]))
+      }
+    }
+    guard payloads.count == wanted.count + 1, payloads.last?.count == wanted.count * first,
+      running.isLast == (end == model.vocabularySize)
+    else { return nil }
+    return wanted.indices.map { index in
+      let tokens = payloads[index].map { Int32($0) }
+      let before = payloads[wanted.count][(index * first)..<((index + 1) * first)]
+      return (tokens, Array(before + model.logits(tokens)[first..<end]))
+    }
+  }
+
+  private func answers(
+    to wanted: [StepRow],
+    _ hidden: [HiddenRow]
+  ) -> (results: [RowResult], logits: [Float]) {
     var results: [RowResult] = []
     var logits: [Float] = []
-    let slots = running.flatMap { holding in holding.layers.max().flatMap { holding.caches[$0] } }
-    for row in step.rows {
-      let tokens = Array((slots?[row.slot] ?? []).prefix(row.position + 1))
+    for (row, hidden) in zip(wanted, hidden) {
+      let tokens = hidden.tokens
       var result = RowResult(
         slot: row.slot,
         position: row.position,
@@ -331,7 +394,7 @@ final class FakeWorker {
       switch row.output {
       case .none: continue
       case .sample(let sampling): result.token = model.next(tokens, sampling)
-      case .logits: logits += model.logits(tokens)
+      case .logits: logits += hidden.logits
       case .score(let target):
         result.token = target
         result.logProbability = model.score(tokens, target: target)

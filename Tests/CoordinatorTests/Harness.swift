@@ -36,7 +36,7 @@ final class Harness {
   private(set) var toCoordinator: [PeerID: [(message: Message, payloads: [[Float]])]] = [:]
   private(set) var toWorker: [PeerID: [Message]] = [:]
   /// Steps on their way, by the endpoint they go to.
-  private(set) var steps: [String: [Step]] = [:]
+  private(set) var steps: [String: [(step: Step, payloads: [[Float]])]] = [:]
   /// Keys and values on their way, by the endpoint they go to.
   private(set) var rows: [String: [FakeWorker.Rows]] = [:]
   private var firstStage: String?
@@ -109,7 +109,7 @@ final class Harness {
         return .stepNotSent(sequence: step.sequence)
       }
       sentSteps.append(step)
-      steps[firstStage ?? "nowhere", default: []].append(step)
+      steps[firstStage ?? "nowhere", default: []].append((step, []))
     case .release, .proven: break
     case .stepTraced(let step): tracedSteps.append(step)
     case .kill(let name):
@@ -234,13 +234,14 @@ final class Harness {
   /// Lets the worker behind an endpoint run its next step.
   func compute(_ endpoint: String) {
     guard var queue = steps[endpoint], !queue.isEmpty else { return }
-    let step = queue.removeFirst()
+    let (step, payloads) = queue.removeFirst()
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
     guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
     if worker.nextFailure == .step, step.epoch == machine.epoch { countFailure(of: step.sequence) }
-    switch worker.run(step) {
-    case .handOff(let next, let endpoint): steps[endpoint, default: []].append(next)
+    switch worker.run(step, payloads) {
+    case .handOff(let next, let payloads, let endpoint):
+      steps[endpoint, default: []].append((next, payloads))
     case .done(let done, let payloads):
       post(.stepDone(done), from: worker.results, payloads: payloads)
     case .failed(let failure): post(.stepFailed(failure), from: worker.results)

@@ -9,10 +9,17 @@ import Wire
 extension Harness {
   static let fingerprint: UInt64 = 0xFEED
 
-  /// Workers cpu0, cpu1, … of two layers each.
+  /// Workers cpu0, cpu1, … of two layers each; the last has the logits.
   static func plan(_ count: Int) -> [PlannedWorker] {
     (0..<count).map {
-      PlannedWorker(name: "cpu\($0)", device: "cpu", layers: (2 * $0)..<(2 * $0 + 2))
+      PlannedWorker(
+        name: "cpu\($0)",
+        device: "cpu",
+        slice: ModelSlice(
+          layers: (2 * $0)..<(2 * $0 + 2),
+          vocabulary: $0 == count - 1 ? 0..<64 : 0..<0
+        )
+      )
     }
   }
 
@@ -28,6 +35,8 @@ extension Harness {
     return limits
   }
 
+  static let layerCount = 6
+
   /// The layer whose keys and values a layer reads.
   static func kvSource(_ layer: Int) -> Int { layer == 5 ? 1 : layer }
 
@@ -40,7 +49,7 @@ extension Harness {
     )
   ) -> ServedModel {
     // The last layer shares the keys and values of the first but one, as Gemma 3n's do.
-    let layers = (0..<6).map { layer in
+    let layers = (0..<layerCount).map { layer in
       LayerRecord(
         attention: .full,
         rope: LayerRecord.RopeParameters(theta: 10_000),
@@ -71,7 +80,11 @@ extension Harness {
       name: "tiny",
       fingerprint: fingerprint,
       config: config,
-      cost: DecodeCost(layers: Array(repeating: 1, count: config.layers.count), head: 1),
+      cost: DecodeCost(
+        layers: Array(repeating: 1, count: config.layers.count),
+        head: 1,
+        vocabularySize: vocabularySize
+      ),
       tokenizer: tokenizer,
       template: template
     )
@@ -88,7 +101,7 @@ extension Harness {
       threads: 2,
       fingerprint: fingerprint,
       modelName: "tiny",
-      layerCount: 6,
+      layerCount: layerCount,
       dataEndpoint: "ipc:///\(name.isEmpty ? "worker" : name)",
       memoryBytes: 1 << 30,
       resultsIdentity: PeerID([0xD0])

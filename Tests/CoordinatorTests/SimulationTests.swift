@@ -61,16 +61,24 @@ private struct Simulation {
     }
   }
 
-  /// The six layers on one to three workers.
+  /// The six layers and the logits, in 32 pieces, on one to three workers.
   private static func randomPlan(_ random: inout SeededRandom) -> [PlannedWorker] {
+    let line = ModelLine(layerCount: Harness.layerCount, vocabularySize: 64)
     let ends = Set(
       (0..<Int.random(in: 0...2, using: &random)).map { _ in
-        Int.random(in: 1...5, using: &random)
+        // Between layers, or now and then in the logits.
+        Bool.random(using: &random)
+          ? Int.random(in: 1...5, using: &random)
+          : Int.random(in: 1..<line.pieceCount, using: &random)
       }
     )
-    let cuts = [0] + ends.sorted() + [6]
+    let cuts = [0] + ends.sorted() + [line.pieceCount]
     return zip(cuts, cuts.dropFirst()).enumerated().map { index, cut in
-      PlannedWorker(name: "cpu\(index)", device: "cpu", layers: cut.0..<cut.1)
+      PlannedWorker(
+        name: "cpu\(index)",
+        device: "cpu",
+        slice: line.slice(pieces: cut.0..<cut.1)
+      )
     }
   }
 
@@ -181,7 +189,18 @@ private struct Simulation {
     // Legal ones for the most part, with workers that stand by.
     var split = names.map { _ in 0 }
     for _ in 0..<6 { split[Int.random(in: 0..<split.count, using: &random)] += 1 }
-    harness.ask(.rebalance(Rebalance(request: request, split: split)), client: 2)
+    var logitsSplit: [Int] = []
+    let holder = split.lastIndex { $0 > 0 } ?? 0
+    if holder + 1 < split.count, Bool.random(using: &random) {
+      logitsSplit = [Int.random(in: 0...2, using: &random)]
+      for _ in 0..<Int.random(in: 1..<split.count - holder, using: &random) {
+        logitsSplit.append(Int.random(in: 1...3, using: &random))
+      }
+    }
+    harness.ask(
+      .rebalance(Rebalance(request: request, split: split, logitsSplit: logitsSplit)),
+      client: 2
+    )
   }
 
   private mutating func startWorker() {
@@ -333,17 +352,21 @@ private struct Simulation {
     let count = isReplay ? 1 : fuzzIterations(default: 400)
     var epochs = 0
     var automaticMoves = 0
+    var cutEpochs = 0
     for seed in first..<(first + UInt64(count)) {
       var simulation = Simulation(seed: seed, tokenizer: tokenizer)
       let ends = simulation.run()
       let harness = simulation.harness
       epochs += Int(harness.machine.epoch)
       automaticMoves += harness.notes.filter { $0.metadata["decision"] == "move" }.count
+      cutEpochs += harness.workers.count { worker in
+        worker.lastPrepared.map { $0.firstLayer == $0.endLayer } ?? false
+      }
       #expect(
         ends,
         """
         the requests never end (TRESTLE_SEED=\(seed) replays this): \(harness.machine.phase), \
-        \(CoordinatorMachine.text(harness.machine.plan)), \(harness.machine.workers.keys.sorted()), \
+        \(harness.machine.text(harness.machine.plan)), \(harness.machine.workers.keys.sorted()), \
         \(harness.notes.suffix(3).map(\.message)), \(harness.failures)
         """
       )
@@ -365,5 +388,7 @@ private struct Simulation {
     // The faults have had effect: the mean run saw more than one epoch.
     if !isReplay { #expect(automaticMoves > count / 50, "\(automaticMoves) in \(count) runs") }
     if !isReplay { #expect(epochs > count * 3 / 2, "\(epochs) epochs in \(count) runs") }
+    // And workers without layers were there.
+    if !isReplay { #expect(cutEpochs > count / 20, "\(cutEpochs) in \(count) runs") }
   }
 }

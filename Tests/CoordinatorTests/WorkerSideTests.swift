@@ -38,6 +38,8 @@ import Wire
         epoch: 1,
         firstLayer: 2 * stage,
         endLayer: 2 * stage + 2,
+        firstVocabularyRow: 0,
+        endVocabularyRow: stage == 2 ? 64 : 0,
         stage: stage,
         stageCount: 3,
         nextEndpoint: stage < 2 ? endpoints[stage + 1] : "",

@@ -129,9 +129,12 @@ final class Impostor {
 
   private func prepare(_ assign: Assign) throws {
     if isHostile, try refuse(assign) { return }
-    let layers = assign.firstLayer..<assign.endLayer
+    let slice = ModelSlice(
+      layers: assign.firstLayer..<assign.endLayer,
+      vocabulary: assign.firstVocabularyRow..<assign.endVocabularyRow
+    )
     let executable = try backend.compile(
-      checkpoint.config.lower(layers, weights: checkpoint),
+      checkpoint.config.lower(slice, weights: checkpoint),
       weights: checkpoint,
       limits: ExecutableLimits(
         maxRows: assign.maxRows,
@@ -143,8 +146,7 @@ final class Impostor {
     let stage = Stage(
       epoch: assign.epoch,
       executable: executable,
-      vocabularySize: checkpoint.config.vocabularySize,
-      isLast: assign.endLayer == checkpoint.config.layers.count
+      vocabularySize: checkpoint.config.vocabularySize
     )
     assigned = assign
     if stages.install(stage, next: try assign.next()) {

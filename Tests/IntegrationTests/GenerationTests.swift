@@ -43,9 +43,9 @@ extension Integration {
         #expect(got.finishReason == "length")
         #expect(
           got.placement == [
-            PlacementRow(worker: "cpu-0", device: "cpu", layers: [0, 10]),
-            PlacementRow(worker: "cpu-1", device: "cpu", layers: [10, 20]),
-            PlacementRow(worker: "cpu-2", device: "cpu", layers: [20, 30]),
+            PlacementRow(worker: "cpu-0", device: "cpu", layers: [0, 10], vocabulary: [0, 0]),
+            PlacementRow(worker: "cpu-1", device: "cpu", layers: [10, 20], vocabulary: [0, 0]),
+            PlacementRow(worker: "cpu-2", device: "cpu", layers: [20, 30], vocabulary: [0, 1024]),
           ]
         )
         let timing = got.timing

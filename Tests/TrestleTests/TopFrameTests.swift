@@ -13,6 +13,8 @@ import Wire
     isEmulated: false,
     firstLayer: 0,
     endLayer: 10,
+    firstVocabularyRow: 0,
+    endVocabularyRow: 0,
     state: .ready,
     residentBytes: 340 << 20,
     kvBytes: 12 << 20,

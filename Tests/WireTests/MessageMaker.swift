@@ -181,7 +181,11 @@ extension MessageMaker {
   }
 
   mutating func rebalance() -> Rebalance {
-    Rebalance(request: number(0 ... .max), split: list { $0.integer(Limits.layers) })
+    Rebalance(
+      request: number(0 ... .max),
+      split: list { $0.integer(Limits.layers) },
+      logitsSplit: list { $0.integer(Limits.vocabulary) }
+    )
   }
 
   mutating func drain() -> Drain {
@@ -283,6 +287,8 @@ extension MessageMaker {
       epoch: number(0 ... .max),
       firstLayer: integer(Limits.layers),
       endLayer: integer(Limits.layers),
+      firstVocabularyRow: integer(Limits.vocabulary),
+      endVocabularyRow: integer(Limits.vocabulary),
       stage: integer(Limits.stages),
       stageCount: integer(Limits.stages),
       nextEndpoint: text(Limits.endpointBytes),
@@ -416,7 +422,9 @@ extension MessageMaker {
       device: text(Limits.nameBytes),
       isEmulated: coin(),
       firstLayer: integer(Limits.layers),
-      endLayer: integer(Limits.layers)
+      endLayer: integer(Limits.layers),
+      firstVocabularyRow: integer(Limits.vocabulary),
+      endVocabularyRow: integer(Limits.vocabulary)
     )
   }
 
@@ -457,6 +465,8 @@ extension MessageMaker {
       isEmulated: coin(),
       firstLayer: integer(Limits.layers),
       endLayer: integer(Limits.layers),
+      firstVocabularyRow: integer(Limits.vocabulary),
+      endVocabularyRow: integer(Limits.vocabulary),
       state: value(of: HealthState.self),
       residentBytes: number(0 ... .max),
       kvBytes: number(0 ... .max),

@@ -199,7 +199,7 @@ import Worker
     let next = PeerAddress(try Endpoint("ipc:///run/trestle/next"), key: nil)
     let front = try maker.stage(slice(last, 0..<100))
     // The layer stays on its worker, which shares its cache; here it is copied.
-    try front.take(try whole.export(layer: count - 1, slot: 1, count: 3), slot: 1)
+    try front.take(try whole.export(layer: count - 1, slot: 1, count: 3), slot: 1, replacing: true)
     func moved(_ old: Stage?, _ new: Stage, to next: PeerAddress?, tokens: [Int32]) throws -> Stage
     {
       var pair = StagePair()

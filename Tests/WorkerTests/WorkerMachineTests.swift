@@ -29,6 +29,8 @@ private struct Bench {
       epoch: epoch,
       firstLayer: 0,
       endLayer: 7,
+      firstVocabularyRow: 0,
+      endVocabularyRow: 0,
       stage: 0,
       stageCount: 2,
       nextEndpoint: "ipc:///run/trestle/next",

@@ -727,7 +727,8 @@ struct  Trestle__HeartbeatAck
 
 
 /*
- * Coordinator → worker: prepare these layers beside those that run.
+ * Coordinator → worker: prepare these layers, and these rows of the output matrix, beside those that run.
+ * A stage without layers has the layer count twice; one that computes no logits has no rows.
  * Answered by Prepared or PrepareFailed.
  */
 struct  Trestle__Assign
@@ -769,10 +770,15 @@ struct  Trestle__Assign
    */
   size_t n_peer_keys;
   ProtobufCBinaryData *peer_keys;
+  uint32_t first_vocabulary_row;
+  /*
+   * exclusive
+   */
+  uint32_t end_vocabulary_row;
 };
 #define TRESTLE__ASSIGN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__assign__descriptor) \
-    , 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL }
+    , 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL, 0, 0 }
 
 
 /*
@@ -1093,7 +1099,8 @@ struct  Trestle__KVRows
 
 /*
  * Coordinator → first worker → each next worker: one pass of a micro-batch.
- * Payloads: the tensors that the stage's program takes, in its order; none for the first stage.
+ * Payloads: the tensors that the stage's program takes, in its order; none for the first stage. Behind
+ * them, where stages before have computed logits: those of the wanted rows, [wanted, vocabulary so far].
  * Answered, at the end of the pipeline, by StepDone; from where it broke, by StepFailed.
  */
 struct  Trestle__Step
@@ -1272,10 +1279,15 @@ struct  Trestle__Rebalance
    */
   size_t n_split;
   uint32_t *split;
+  /*
+   * Proportions of the vocabulary, from the worker with the last layer on; empty: all with that one.
+   */
+  size_t n_logits_split;
+  uint32_t *logits_split;
 };
 #define TRESTLE__REBALANCE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__rebalance__descriptor) \
-    , 0, 0,NULL }
+    , 0, 0,NULL, 0,NULL }
 
 
 /*
@@ -1354,7 +1366,7 @@ struct  Trestle__RequestTiming
 
 
 /*
- * The layers of one worker.
+ * The layers of one worker, and the rows of the output matrix.
  */
 struct  Trestle__PlacementEntry
 {
@@ -1367,10 +1379,15 @@ struct  Trestle__PlacementEntry
    * exclusive
    */
   uint32_t end_layer;
+  uint32_t first_vocabulary_row;
+  /*
+   * exclusive
+   */
+  uint32_t end_vocabulary_row;
 };
 #define TRESTLE__PLACEMENT_ENTRY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__placement_entry__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, 0, 0 }
+    , {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -1496,10 +1513,15 @@ struct  Trestle__WorkerStatus
    * rows that were spared a layer: nobody wants their output
    */
   uint64_t skipped_layer_rows;
+  uint32_t first_vocabulary_row;
+  /*
+   * exclusive; equal to firstVocabularyRow if it computes no logits
+   */
+  uint32_t end_vocabulary_row;
 };
 #define TRESTLE__WORKER_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_status__descriptor) \
-    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0, NULL, 0, 0 }
+    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0, NULL, 0, 0, 0, 0 }
 
 
 /*

@@ -1,6 +1,7 @@
 // What the coordinator learns of the pipeline while it runs: when micro-batches were where, how the
 // workers' devices are.
 
+internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {
@@ -52,6 +53,7 @@ extension CoordinatorMachine {
           stage: stage,
           worker: place.name,
           layers: place.layers,
+          vocabulary: place.slice.vocabulary,
           began: start,
           duration: duration,
           wait: max(.zero, start - arrived),

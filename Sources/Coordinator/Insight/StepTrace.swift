@@ -5,6 +5,8 @@ package struct StageSlice: Sendable, Hashable {
   package var stage: Int
   package var worker: String
   package var layers: Range<Int>
+  /// The rows of the vocabulary whose logits it computes.
+  package var vocabulary: Range<Int>
   package var began: ContinuousClock.Instant
   package var duration: Duration
   /// From when the stage before was done with it, or the coordinator had sent it.

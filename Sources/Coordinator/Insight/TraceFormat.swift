@@ -33,6 +33,10 @@ struct TraceFormat {
         ("rows", "\(step.prefillRows + step.decodeRows)"), ("prefill", "\(step.prefillRows)"),
         ("decode", "\(step.decodeRows)"),
         ("layers", Self.text("\(slice.layers.lowerBound)..<\(slice.layers.upperBound)")),
+        (
+          "vocabulary",
+          Self.text("\(slice.vocabulary.lowerBound)..<\(slice.vocabulary.upperBound)")
+        ),
         ("waited_us", Self.number(slice.wait)),
         ("clock", Self.text(slice.isExact ? "exact" : "estimated")),
       ]

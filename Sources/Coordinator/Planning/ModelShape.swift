@@ -72,8 +72,11 @@ package struct ModelShape: Sendable, Hashable {
   package var layers: [LayerClass]
   /// Read by each step of the first stage, for the embedding's projections.
   package var entryBytes: Int
-  /// Read by each step of the last stage, for the logits.
+  /// Read by each step behind the last layer, to merge its streams.
+  package var exitBytes: Int
+  /// Read by each step that wants an output, for the logits of all rows of the vocabulary.
   package var headBytes: Int
+  package var vocabularySize: Int
   /// The first layer that only wanted rows pass.
   package var firstSkippedLayer: Int
   /// Bytes of the residual streams that a row still computed takes over a cut.
@@ -84,7 +87,9 @@ package struct ModelShape: Sendable, Hashable {
   package init(
     layers: [LayerClass],
     entryBytes: Int,
+    exitBytes: Int,
     headBytes: Int,
+    vocabularySize: Int,
     firstSkippedLayer: Int,
     streamBytes: Int,
     sharedBytes: [Int]
@@ -92,7 +97,9 @@ package struct ModelShape: Sendable, Hashable {
     precondition(sharedBytes.count == layers.count, "a cut before each layer")
     self.layers = layers
     self.entryBytes = entryBytes
+    self.exitBytes = exitBytes
     self.headBytes = headBytes
+    self.vocabularySize = vocabularySize
     self.firstSkippedLayer = firstSkippedLayer
     self.streamBytes = streamBytes
     self.sharedBytes = sharedBytes
@@ -104,11 +111,12 @@ package struct ModelShape: Sendable, Hashable {
     config.passesAllLayers = passesAllLayers
     let cost = checkpoint.decodeCost
     var weightBytes = Array(repeating: 0, count: config.layers.count)
-    var entryBytes = 0
+    var (entryBytes, exitBytes) = (0, 0)
     for weight in checkpoint.weights {
       switch weight.name {
       case .layer(let layer, _): weightBytes[layer] += weight.tensor.byteCount
       case .model(.altupProjection): entryBytes += weight.tensor.byteCount
+      case .model(.altupUnembedProjection): exitBytes += weight.tensor.byteCount
       case .model(.perLayerModelProjection):
         for layer in weightBytes.indices {
           weightBytes[layer] += weight.tensor.byteCount / weightBytes.count
@@ -116,8 +124,11 @@ package struct ModelShape: Sendable, Hashable {
       case .model: break
       }
     }
+    let last = config.layers.count - 1
     let layers = config.layers.indices.map { index in
       let layer = config.layers[index]
+      // `decodeCost` counts the two ends with the layers there.
+      let ends = (index == 0 ? entryBytes : 0) + (index == last ? exitBytes : 0)
       return LayerClass(
         window: layer.attention.window,
         ownsKeysAndValues: layer.kvSource == index,
@@ -128,15 +139,16 @@ package struct ModelShape: Sendable, Hashable {
         feedForwardSize: layer.feedForwardSize,
         sparsityDeviations: layer.sparsityDeviations,
         weightBytes: weightBytes[index],
-        // `decodeCost` counts the entry with the first layer.
-        readBytes: Int((cost.layers[index] - (index == 0 ? Double(entryBytes) : 0)).rounded())
+        readBytes: Int((cost.layers[index] - Double(ends)).rounded())
       )
     }
     let keyValueBytes = 2 * config.kvHeadCount * config.headDim * MemoryLayout<Float>.size
     self.init(
       layers: layers,
       entryBytes: entryBytes,
+      exitBytes: exitBytes,
       headBytes: Int(cost.head),
+      vocabularySize: config.vocabularySize,
       firstSkippedLayer: config.firstSkippedLayer,
       streamBytes: (config.gemma3n?.streamCount ?? 1) * config.hiddenSize
         * MemoryLayout<Float>.size,
@@ -149,17 +161,38 @@ package struct ModelShape: Sendable, Hashable {
     layer < firstSkippedLayer ? step.rows : step.wanted
   }
 
-  /// Returns the bytes that a step hands on over the cut before a layer.
-  package func handOffBytes(before layer: Int, _ step: StepSize) -> Double {
-    Double(streamBytes) * Double(rows(at: layer, of: step))
+  /// What stages are cut from.
+  package var line: ModelLine {
+    ModelLine(layerCount: layers.count, vocabularySize: vocabularySize)
+  }
+
+  /// The share of the head's bytes that end the last layer.
+  var exitShare: Double { Double(exitBytes) / Double(max(1, exitBytes + headBytes)) }
+
+  /// Returns the bytes that a slice has of the head.
+  func headBytes(of slice: ModelSlice) -> Double {
+    let share = Double(slice.vocabulary.count) / Double(vocabularySize)
+    let hasEnd = slice.layers.upperBound == layers.count && !slice.layers.isEmpty
+    return Double(headBytes) * share + (hasEnd ? Double(exitBytes) : 0)
+  }
+
+  /// Returns the bytes that a step hands on over the cut before a slice: behind the layers, the normed
+  /// hidden rows and the logits so far.
+  package func handOffBytes(before slice: ModelSlice, _ step: StepSize) -> Double {
+    guard !slice.layers.isEmpty else {
+      let width = (layers.first?.hiddenSize ?? 0) + slice.vocabulary.lowerBound
+      return Double(width * MemoryLayout<Float>.size) * Double(step.wanted)
+    }
+    let layer = slice.layers.lowerBound
+    return Double(streamBytes) * Double(rows(at: layer, of: step))
       + Double(sharedBytes[layer]) * Double(step.rows)
   }
 
-  /// Returns the memory that some layers take with a context for each stream, in f16.
-  package func memoryBytes(_ layers: Range<Int>, streams: Int, contextTokens: Int) -> Double {
-    var bytes = layers.upperBound == self.layers.count ? Double(headBytes) : 0
-    if layers.lowerBound == 0 { bytes += Double(entryBytes) }
-    for layer in self.layers[layers] {
+  /// Returns the memory that a slice takes with a context for each stream, in f16.
+  package func memoryBytes(_ slice: ModelSlice, streams: Int, contextTokens: Int) -> Double {
+    var bytes = headBytes(of: slice)
+    if slice.layers.lowerBound == 0 { bytes += Double(entryBytes) }
+    for layer in self.layers[slice.layers] {
       bytes += Double(layer.weightBytes)
       guard layer.ownsKeysAndValues else { continue }
       let positions = min(contextTokens, layer.window ?? contextTokens)

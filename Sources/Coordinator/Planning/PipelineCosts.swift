@@ -1,16 +1,20 @@
 // What a stage costs on a device, and what the way between two costs: profiles put together with a
 // model.
 
-/// A stage: the device that holds it and its layers.
+package import Gemma
+
+/// A stage: the device that holds it and its slice of the model.
 package struct StageSpan: Sendable, Hashable {
   /// The index in `PipelineCosts.devices`.
   package var device: Int
-  package var layers: Range<Int>
+  package var slice: ModelSlice
 
-  package init(device: Int, layers: Range<Int>) {
+  package init(device: Int, slice: ModelSlice) {
     self.device = device
-    self.layers = layers
+    self.slice = slice
   }
+
+  package var layers: Range<Int> { slice.layers }
 }
 
 /// The costs of every stage that could be.
@@ -126,26 +130,50 @@ package struct PipelineCosts: Sendable {
   }
 
   /// Returns how long one layer takes on a device.
-  func layerTime(_ layer: Int, on device: Int, _ step: StepSize) -> Double {
+  private func layerTime(_ layer: Int, on device: Int, _ step: StepSize) -> Double {
     curves[device][layer].time(rows: shape.rows(at: layer, of: step))
   }
 
-  /// Returns how long a step takes beside its layers.
-  func fixedTime(of layers: Range<Int>, on device: Int, _ step: StepSize) -> Double {
-    let profile = devices[device]
+  /// Returns how long the logits of some rows of the vocabulary take on a device.
+  ///
+  /// The head is measured whole. It is shared out by the bytes read: to what ends the last layer, and to
+  /// each row of the vocabulary alike.
+  private func logitsTime(_ rows: Range<Int>, on device: Int, _ step: StepSize) -> Double {
+    guard !rows.isEmpty else { return 0 }
+    let share = Double(rows.count) / Double(shape.vocabularySize)
+    return devices[device].head.time(rows: step.wanted) * (1 - shape.exitShare) * share
+  }
+
+  /// Returns how long a piece of the model's line takes on a device.
+  func pieceTime(_ piece: Int, on device: Int, _ step: StepSize) -> Double {
+    piece < layerCount
+      ? layerTime(piece, on: device, step)
+      : logitsTime(
+        shape.line.slice(pieces: piece..<piece + 1).vocabulary,
+        on: device,
+        step
+      )
+  }
+
+  /// Returns how long a step takes beside its layers and its logits.
+  func fixedTime(of slice: ModelSlice, on device: Int, _ step: StepSize) -> Double {
+    let (profile, layers) = (devices[device], slice.layers)
     var time = profile.stepOverhead.time(
       rows: max(1, shape.rows(at: layers.lowerBound, of: step))
     )
     if layers.lowerBound == 0 { time += profile.entry.time(rows: step.rows) }
-    if layers.upperBound == layerCount { time += profile.head.time(rows: step.wanted) }
+    if layers.upperBound == layerCount, !layers.isEmpty {
+      time += profile.head.time(rows: step.wanted) * shape.exitShare
+    }
     return time
   }
 
   /// Returns how many microseconds a step takes in a stage that has the machine's memory for itself.
   package func time(of stage: StageSpan, _ step: StepSize) -> Double {
-    stage.layers.reduce(fixedTime(of: stage.layers, on: stage.device, step)) {
+    let layers = stage.layers.reduce(fixedTime(of: stage.slice, on: stage.device, step)) {
       $0 + layerTime($1, on: stage.device, step)
     }
+    return layers + logitsTime(stage.slice.vocabulary, on: stage.device, step)
   }
 
   /// Returns the bytes of weights that a step reads in a stage.
@@ -157,8 +185,8 @@ package struct PipelineCosts: Sendable {
       bytes += Double(shape.layers[layer].readBytes)
     }
     if stage.layers.lowerBound == 0 { bytes += Double(shape.entryBytes) }
-    if stage.layers.upperBound == layerCount, step.wanted > 0 { bytes += Double(shape.headBytes) }
-    return bytes
+    guard step.wanted > 0 else { return bytes }
+    return bytes + shape.headBytes(of: stage.slice)
   }
 
   /// Returns the link from one device to another.
@@ -171,11 +199,16 @@ package struct PipelineCosts: Sendable {
     return link
   }
 
-  /// Returns how long the activations of a step take to the stage that begins with a layer.
-  package func handOffTime(from: Int, to: Int, before layer: Int, _ step: StepSize) -> Double {
+  /// Returns how long the activations of a step take to the stage with a slice.
+  package func handOffTime(
+    from: Int,
+    to: Int,
+    before slice: ModelSlice,
+    _ step: StepSize
+  ) -> Double {
     let link = link(from: from, to: to)
     return link.latencyMicroseconds
-      + shape.handOffBytes(before: layer, step) / link.bytesPerSecond * 1e6
+      + shape.handOffBytes(before: slice, step) / link.bytesPerSecond * 1e6
   }
 
   /// Returns how long a message without activations takes between the coordinator, which sits with

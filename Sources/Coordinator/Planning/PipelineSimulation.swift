@@ -227,7 +227,7 @@ private struct SimulatedRun {
       return
     }
     let link = costs.link(from: stages[place - 1].device, to: stages[place].device)
-    let bytes = costs.shape.handOffBytes(before: stages[place].layers.lowerBound, batch.size)
+    let bytes = costs.shape.handOffBytes(before: stages[place].slice, batch.size)
     linkFree[place] = max(now, linkFree[place]) + bytes / link.bytesPerSecond * 1e6
     arrivals.append(
       Arrival(time: linkFree[place] + link.latencyMicroseconds, place: place, batch: batch)

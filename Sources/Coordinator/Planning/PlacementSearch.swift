@@ -1,13 +1,15 @@
 // The dynamic programme behind the planner. A state is the set of devices used, the last of them and
-// the layers placed; since a cycle is the largest of several sums, a state keeps every beginning that
+// the pieces placed, layers and parts of the vocabulary; since a cycle is the largest of several sums, a state keeps every beginning that
 // no other beats in all of them (its Pareto front), which makes the search exact.
+
+internal import Gemma
 
 /// Searches the best placement with a given number of stages and of micro-batches.
 struct PlacementSearch {
   private let planner: Planner
   private let stageCount: Int
   private let batches: MicroBatches
-  /// By device: the work on all micro-batches, and the time of the largest, of layers before an index.
+  /// By device: the work on all micro-batches, and the time of the largest, of pieces before an index.
   private var busyBefore: [[Double]] = []
   private var timeBefore: [[Double]] = []
   /// By device: those like it that come first.
@@ -36,10 +38,10 @@ struct PlacementSearch {
     for device in costs.devices.indices {
       var busy = [0.0]
       var time = [0.0]
-      for layer in 0..<costs.layerCount {
-        let work = batches.sum { costs.layerTime(layer, on: device, .decoding($0)) }
+      for piece in 0..<costs.shape.line.pieceCount {
+        let work = batches.sum { costs.pieceTime(piece, on: device, .decoding($0)) }
         busy.append((busy.last ?? 0) + work)
-        let step = costs.layerTime(layer, on: device, .decoding(batches.most))
+        let step = costs.pieceTime(piece, on: device, .decoding(batches.most))
         time.append((time.last ?? 0) + step)
       }
       busyBefore.append(busy)
@@ -51,31 +53,40 @@ struct PlacementSearch {
 
   /// Returns the stages of the fastest placement; nil if none fits into memory.
   ///
-  /// - Complexity: For D unlike devices and L layers, 2^D · D² · L² steps, times the size of the fronts.
+  /// First with cuts between layers alone: most beginnings that cut the vocabulary as well are then known
+  /// to be no better.
   mutating func run() -> [StageSpan]? {
+    let line = planner.costs.shape.line
+    search(cutting: Array(0..<line.layerCount) + [line.pieceCount])
+    search(cutting: Array(0...line.pieceCount))
+    return best?.stages
+  }
+
+  /// Searches the placements that cut the line's pieces at some of the places between them.
+  ///
+  /// - Complexity: For D unlike devices and P places, 2^D · D² · P² steps, times the size of the fronts.
+  private mutating func search(cutting places: [Int]) {
     let costs = planner.costs
-    let (deviceCount, layerCount) = (costs.devices.count, costs.layerCount)
-    // By set and last device, then by the layers placed.
+    let (deviceCount, last) = (costs.devices.count, places.count - 1)
+    // By set and last device, then by the place reached.
     typealias Fronts = [[[Beginning]]]
     let none: Fronts = Array(
-      repeating: Array(repeating: [], count: layerCount + 1),
+      repeating: Array(repeating: [], count: places.count),
       count: deviceCount << deviceCount
     )
     var current = none
     current[0][0] = [Beginning(usage: MachineUsage(machineCount: costs.machines.count))]
-    for stage in 0..<stageCount {
+    for later in (0..<stageCount).reversed() {
       var next = none
-      let later = stageCount - stage - 1
       for key in current.indices {
         let used = key / deviceCount
-        for first in 0..<layerCount - later {
+        for first in 0..<last - later {
           for beginning in current[key][first] {
             for device in costs.devices.indices
             where used & 1 << device == 0 && used & twinsBefore[device] == twinsBefore[device] {
-              let ends = later == 0 ? layerCount...layerCount : first + 1...layerCount - later
-              for end in ends {
-                let span = StageSpan(device: device, layers: first..<end)
-                guard let longer = extend(beginning, span) else { continue }
+              for end in later == 0 ? last...last : first + 1...last - later {
+                let pieces = places[first]..<places[end]
+                guard let longer = extend(beginning, pieces, on: device) else { continue }
                 if later == 0 {
                   take(longer)
                 } else {
@@ -89,31 +100,35 @@ struct PlacementSearch {
       }
       current = next
     }
-    return best?.stages
   }
 
   /// Returns a beginning with a stage more; nil if it does not fit, or cannot be the best any more.
-  private func extend(_ beginning: Beginning, _ span: StageSpan) -> Beginning? {
+  private func extend(
+    _ beginning: Beginning,
+    _ pieces: Range<Int>,
+    on device: Int
+  ) -> Beginning? {
     let costs = planner.costs
+    let span = StageSpan(device: device, slice: costs.shape.line.slice(pieces: pieces))
     guard let usage = beginning.usage.adding(span, planner, streams: batches.streams) else {
       return nil
     }
     var longer = beginning
     longer.usage = usage
-    let (first, end) = (span.layers.lowerBound, span.layers.upperBound)
+    let (first, end) = (pieces.lowerBound, pieces.upperBound)
     let work =
-      busyBefore[span.device][end] - busyBefore[span.device][first]
-      + batches.sum { costs.fixedTime(of: span.layers, on: span.device, .decoding($0)) }
+      busyBefore[device][end] - busyBefore[device][first]
+      + batches.sum { costs.fixedTime(of: span.slice, on: device, .decoding($0)) }
     longer.busiest = max(longer.busiest, work)
     let step = StepSize.decoding(batches.most)
     longer.way +=
-      timeBefore[span.device][end] - timeBefore[span.device][first]
-      + costs.fixedTime(of: span.layers, on: span.device, step)
+      timeBefore[device][end] - timeBefore[device][first]
+      + costs.fixedTime(of: span.slice, on: device, step)
     longer.way +=
       beginning.stages.last.map {
-        costs.handOffTime(from: $0.device, to: span.device, before: first, step)
-      } ?? costs.messageTime(to: span.device)
-    if end == costs.layerCount { longer.way += costs.messageTime(to: span.device) }
+        costs.handOffTime(from: $0.device, to: device, before: span.slice, step)
+      } ?? costs.messageTime(to: device)
+    if end == costs.shape.line.pieceCount { longer.way += costs.messageTime(to: device) }
     longer.stages.append(span)
     return cycle(longer) < bestCycle ? longer : nil
   }

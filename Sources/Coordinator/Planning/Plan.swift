@@ -1,5 +1,7 @@
 // A placement that was planned: what it should give, what limits it, and what else there was.
 
+internal import Gemma
+
 /// What a placement is planned for.
 package enum PlanObjective: Sendable, Hashable {
   /// Tokens a second of so many streams together.
@@ -101,7 +103,7 @@ extension Plan {
   /// Returns what was chosen of how many devices, and why, in a sentence.
   package func summary(_ costs: PipelineCosts) -> String {
     let split = chosen.stages.map { stage in
-      "\(costs.devices[stage.device].name) \(stage.layers.lowerBound)..<\(stage.layers.upperBound)"
+      "\(costs.devices[stage.device].name) \(costs.shape.line.text(stage.slice))"
     }
     var text = "\(split.joined(separator: ", ")) for "
     switch objective {

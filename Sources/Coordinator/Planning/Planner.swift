@@ -1,5 +1,5 @@
-// Finds the fastest placement: exact dynamic programming over contiguous slices of layers and ordered
-// subsets of devices.
+// Finds the fastest placement: exact dynamic programming over contiguous slices of the model, layers
+// and behind them parts of the vocabulary, and ordered subsets of devices.
 //
 // N streams run as M micro-batches, of the numbers that the running pipeline would try the fastest. In a
 // cycle each stream gets one token, and a cycle lasts as long as the longest of
@@ -7,6 +7,8 @@
 //   * the way of the largest micro-batch through all stages and links, once,
 //   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
 // The latency of one stream is the same with N = 1.
+
+internal import Gemma
 
 /// Plans placements over some devices.
 package struct Planner: Sendable {
@@ -53,7 +55,7 @@ package struct Planner: Sendable {
     }
     guard let chosen else {
       let whole = costs.shape.memoryBytes(
-        0..<costs.layerCount,
+        costs.shape.line.slice(layers: 0..<costs.layerCount),
         streams: streams,
         contextTokens: contextTokens
       )
@@ -80,10 +82,8 @@ package struct Planner: Sendable {
 
   private func evenSplit(_ count: Int) -> [StageSpan] {
     (0..<count).map { stage in
-      StageSpan(
-        device: stage,
-        layers: (costs.layerCount * stage / count)..<(costs.layerCount * (stage + 1) / count)
-      )
+      let layers = (costs.layerCount * stage / count)..<(costs.layerCount * (stage + 1) / count)
+      return StageSpan(device: stage, slice: costs.shape.line.slice(layers: layers))
     }
   }
 
@@ -105,7 +105,7 @@ package struct Planner: Sendable {
       link += costs.handOffTime(
         from: from.device,
         to: to.device,
-        before: to.layers.lowerBound,
+        before: to.slice,
         .decoding(batches.most)
       )
     }
@@ -184,7 +184,7 @@ struct MachineUsage: Hashable {
     let costs = planner.costs
     let machine = costs.machineOfDevice[stage.device]
     let memory = costs.shape.memoryBytes(
-      stage.layers,
+      stage.slice,
       streams: streams,
       contextTokens: planner.contextTokens
     )

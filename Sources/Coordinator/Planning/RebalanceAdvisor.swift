@@ -54,13 +54,13 @@ package struct RebalanceAdvisor: Sendable {
     package var kind: Kind
     /// In a sentence, with the numbers that led to it.
     package var reason: String
-    /// The layers of each stage after a move.
-    package var stages: [Range<Int>]?
+    /// What each stage holds after a move.
+    package var stages: [ModelSlice]?
   }
 
   /// A move of its own whose outcome is not known yet.
   private struct Trial: Sendable {
-    var stages: [Range<Int>]
+    var stages: [ModelSlice]
     var gain: Double
     /// Seconds of a step in the slowest stage before.
     var slowest: Double
@@ -79,8 +79,8 @@ package struct RebalanceAdvisor: Sendable {
   private let cost: DecodeCost
   private let limits: Limits
   private var names: [String] = []
-  private var stages: [Range<Int>] = []
-  private var previousStages: [Range<Int>]?
+  private var stages: [ModelSlice] = []
+  private var previousStages: [ModelSlice]?
   /// Of the steps since the last look, by stage.
   private var sums: [Double] = []
   private var stepCount = 0
@@ -112,7 +112,7 @@ package struct RebalanceAdvisor: Sendable {
 
   /// Notes who holds which layers from now on, for whatever reason; what was seen before does not count.
   package mutating func placed(
-    _ stages: [Range<Int>],
+    _ stages: [ModelSlice],
     on names: [String],
     at now: ContinuousClock.Instant
   ) {
@@ -176,7 +176,7 @@ package struct RebalanceAdvisor: Sendable {
   /// - Returns: Decisions that have not been told lately.
   package mutating func advise(
     at now: ContinuousClock.Instant,
-    choose: (_ speeds: [Double]) -> [Range<Int>]?
+    choose: (_ speeds: [Double]) -> [ModelSlice]?
   ) -> [Decision] {
     guard let looked, now - looked >= limits.sampling, stepCount > 0 else { return [] }
     let gap = now - looked
@@ -211,7 +211,7 @@ package struct RebalanceAdvisor: Sendable {
   private mutating func decide(
     _ busySeconds: Double,
     at now: ContinuousClock.Instant,
-    _ choose: ([Double]) -> [Range<Int>]?
+    _ choose: ([Double]) -> [ModelSlice]?
   ) -> Decision {
     let speeds = zip(stages, smoothed).map { cost.bytes(of: $0) / $1 }
     let slowest = smoothed.max() ?? 0
@@ -277,16 +277,22 @@ package struct RebalanceAdvisor: Sendable {
   }
 
   /// Returns whether a move would give layers to the stages that the last move took them from.
-  private func takesBack(_ target: [Range<Int>]) -> Bool {
+  private func takesBack(_ target: [ModelSlice]) -> Bool {
     guard let previousStages else { return false }
     let moves = zip(zip(previousStages, stages), target).map { pair, target in
       let (before, now) = pair
-      return (now.upperBound - before.upperBound) * (target.upperBound - now.upperBound)
+      return (end(now) - end(before)) * (end(target) - end(now))
     }
     return moves.reduce(0, +) < 0
   }
 
-  private func waiting(for target: [Range<Int>]) -> Duration {
+  /// Where a slice ends on the line: layers, and behind them the share of the vocabulary.
+  private func end(_ slice: ModelSlice) -> Double {
+    Double(slice.layers.upperBound)
+      + Double(slice.vocabulary.upperBound) / Double(max(1, cost.vocabularySize))
+  }
+
+  private func waiting(for target: [ModelSlice]) -> Duration {
     let power = min(doublings + (takesBack(target) ? 1 : 0), limits.maxDoublings)
     return limits.minInterval * (1 << power)
   }
@@ -314,8 +320,8 @@ package struct RebalanceAdvisor: Sendable {
     return "a step takes \(each.joined(separator: ", "))"
   }
 
-  private func text(_ stages: [Range<Int>]) -> String {
-    stages.map { "\($0.count)" }.joined(separator: ",")
+  private func text(_ stages: [ModelSlice]) -> String {
+    stages.map { cost.line.text($0) }.joined(separator: ", ")
   }
 
   private func percent(_ part: Double) -> String { "\(decimal(part * 100, 1)) %" }

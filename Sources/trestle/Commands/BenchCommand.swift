@@ -146,7 +146,8 @@ struct BenchDocument: Encodable, CustomStringConvertible {
   var skipped: [SkippedRows]
 
   var description: String {
-    let stages = placement.map { "\($0.worker) \($0.layers[0])..<\($0.layers[1])" }
+    let line = ModelLine(covering: placement.map(\.slice))
+    let stages = placement.map { "\($0.worker) \(line.text($0.slice))" }
     let rows = results.map { result in
       [
         "\(result.streams)", decimal(result.prefillTokensPerSecond, 1),

@@ -19,16 +19,30 @@ struct InspectCommand: ParsableCommand {
       valueName: "layers"
     )
   )
-  var program: LayerRange?
+  var program: IndexRange?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --program: the rows of the output matrix the stage holds. --program 18..<18 is a stage without layers. Default: all with the last layer.",
+      valueName: "rows"
+    )
+  )
+  var vocabulary: IndexRange?
 
   @Flag(help: "Print one JSON document.")
   var json = false
 
+  func validate() throws {
+    if let vocabulary, program == nil {
+      throw ValidationError("--vocabulary \(vocabulary): needs --program.")
+    }
+  }
+
   func run() throws {
     try reportingFailures {
       let checkpoint = try Checkpoint.open(path)
-      if let layers = program?.range {
-        try show(layers, of: checkpoint)
+      if let program {
+        try show(program, of: checkpoint)
       } else {
         let document = ModelDocument(checkpoint)
         printOut(json ? try trestle.json(document) : document.description)
@@ -36,14 +50,18 @@ struct InspectCommand: ParsableCommand {
     }
   }
 
-  private func show(_ layers: Range<Int>, of checkpoint: Checkpoint) throws {
-    let count = checkpoint.config.layers.count
-    guard layers.upperBound <= count else {
+  private func show(_ layers: IndexRange, of checkpoint: Checkpoint) throws {
+    let line = checkpoint.config.line
+    var slice = line.slice(layers: layers.range)
+    if let vocabulary { slice.vocabulary = vocabulary.range }
+    guard line.holds(slice) else {
+      let rows = vocabulary.map { " --vocabulary \($0)" } ?? ""
       throw CommandError(
-        "--program \(layers.lowerBound)..<\(layers.upperBound): the model has \(count) layers"
+        "--program \(layers)\(rows): the model has \(line.layerCount) layers"
+          + (vocabulary == nil ? "" : ", and \(line.vocabularySize) rows behind the last")
       )
     }
-    let program = try checkpoint.config.lower(layers, weights: checkpoint)
+    let program = try checkpoint.config.lower(slice, weights: checkpoint)
     try program.validate()
     printOut(json ? try trestle.json(ProgramDocument(program)) : program.description)
   }
@@ -151,13 +169,15 @@ struct ProgramDocument: Encodable {
   }
 
   var layers: [Int]
+  var vocabulary: [Int]
   var buffers: [Buffer]
   var inputs: [String]
   var outputs: [String]
   var ops: [String]
 
   init(_ program: Program) {
-    layers = [program.layers.lowerBound, program.layers.upperBound]
+    layers = program.layers.ends
+    vocabulary = program.vocabulary.ends
     buffers = program.buffers.map {
       Buffer(name: $0.name, planes: $0.planes, width: $0.width, rows: $0.rows.rawValue)
     }

@@ -136,7 +136,7 @@ struct PlanCommand: ParsableCommand {
     )
     let planner = Planner(costs: costs, contextTokens: limits(checkpoint).contextTokens)
     var plan = try planner.plan(goal(deviceCount: costs.devices.count))
-    if let split = pipeline.split { try take(split.values, &plan, planner, costs) }
+    if let split = pipeline.split { try take(split, &plan, planner, costs) }
     return (costs, plan, plan.summary(costs))
   }
 
@@ -149,17 +149,18 @@ struct PlanCommand: ParsableCommand {
 
   /// Puts a given split, over all devices in their order, in the place of the best.
   private func take(
-    _ split: [Int],
+    _ split: NumberList,
     _ plan: inout Plan,
     _ planner: Planner,
     _ costs: PipelineCosts
   ) throws {
     let placement = try Placement(
-      split: split,
-      layerCount: costs.layerCount,
+      split: split.values,
+      logitsSplit: pipeline.logitsSplit?.values ?? [],
+      line: costs.shape.line,
       workerCount: costs.devices.count
     )
-    let stages = placement.stages.enumerated().map { StageSpan(device: $0, layers: $1) }
+    let stages = placement.stages.enumerated().map { StageSpan(device: $0, slice: $1) }
     guard let option = planner.evaluate(stages, streams: plan.objective.streams) else {
       throw CommandError("split \(split): it does not fit into the devices' memory")
     }

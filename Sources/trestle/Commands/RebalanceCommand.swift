@@ -1,6 +1,7 @@
 // `trestle rebalance` and `trestle drain`: layers move between workers while requests run.
 
 import ArgumentParser
+import Gemma
 import Wire
 
 struct RebalanceCommand: ParsableCommand {
@@ -14,6 +15,8 @@ struct RebalanceCommand: ParsableCommand {
         trestle rebalance --split 12,8,10     layers a worker, in the order `status` shows them
         trestle rebalance --split 18,12,0     the last one stands by
         trestle rebalance --auto              such that the slowest stage is as fast as can be
+        trestle rebalance --split 18,0 --logits-split 1,3
+                                              three quarters of the logits on the second worker
 
       Workers that joined later (`trestle work`) come behind those that hold layers.
       """
@@ -27,6 +30,14 @@ struct RebalanceCommand: ParsableCommand {
   )
   var split: NumberList?
 
+  @Option(
+    help: ArgumentHelp(
+      "With --split: proportions of the output matrix, from the worker with the last layer on; those behind it may have 0 layers. Default: all with the last layer.",
+      valueName: "parts"
+    )
+  )
+  var logitsSplit: NumberList?
+
   @Flag(help: "Choose the split from how fast each worker has been.")
   var auto = false
 
@@ -39,13 +50,24 @@ struct RebalanceCommand: ParsableCommand {
     guard auto != (split != nil) else {
       throw ValidationError("Give either --split, for example --split 12,8,10, or --auto.")
     }
+    if let logitsSplit, split == nil {
+      throw ValidationError(
+        "--logits-split \(logitsSplit): needs --split, which says who holds the last layer."
+      )
+    }
   }
 
   func run() throws {
     try reportingFailures {
       let client = try coordinator.connect()
       let moved = try client.move { request in
-        .rebalance(Rebalance(request: request, split: split?.values ?? []))
+        .rebalance(
+          Rebalance(
+            request: request,
+            split: split?.values ?? [],
+            logitsSplit: logitsSplit?.values ?? []
+          )
+        )
       }
       try show(moved, client, json: json)
     }
@@ -120,9 +142,9 @@ private func show(_ moved: Rebalanced, _ client: Client, json: Bool) throws {
     )
     return
   }
-  let layers = try client.status().workers
-    .map { "\($0.name) \($0.firstLayer)..<\($0.endLayer)" }
-    .joined(separator: ", ")
+  let workers = try client.status().workers
+  let line = ModelLine(covering: workers.map(\.slice))
+  let layers = workers.map { "\($0.name) \(line.text($0.slice))" }.joined(separator: ", ")
   printOut("epoch \(moved.epoch): \(layers)")
   printOut(
     "\(moved.layersMoved) layers and \(describe(bytes: moved.kvBytesMoved)) of keys and values moved, "

@@ -130,11 +130,7 @@ struct RunResult: Encodable {
     promptTokens = finished.promptTokens
     finishReason = finished.reason.name
     placement = finished.placement.map { entry in
-      PlacementRow(
-        worker: entry.worker,
-        device: entry.device,
-        layers: [entry.firstLayer, entry.endLayer]
-      )
+      PlacementRow(worker: entry.worker, device: entry.device, slice: entry.slice)
     }
     let timing = finished.timing
     self.timing.ttftMs = Double(timing.firstTokenMicroseconds) / 1000
@@ -150,13 +146,6 @@ struct RunResult: Encodable {
   static func rate(_ count: Int, _ microseconds: UInt64) -> Double {
     microseconds > 0 ? Double(max(0, count)) * 1e6 / Double(microseconds) : 0
   }
-}
-
-/// A stage as the JSON documents show it.
-struct PlacementRow: Encodable {
-  var worker: String
-  var device: String
-  var layers: [Int]
 }
 
 extension FinishReason {

@@ -1,6 +1,7 @@
 // `trestle status`: what each worker holds and does.
 
 import ArgumentParser
+import Gemma
 import Wire
 
 struct StatusCommand: ParsableCommand {
@@ -38,14 +39,16 @@ struct StatusCommand: ParsableCommand {
       printOut(
         table(
           [
-            "worker", "device", "layers", "state", "pid", "threads", "busy", "bubble", "queue",
+            "worker", "device", "layers", "vocabulary", "state", "pid", "threads", "busy", "bubble",
+            "queue",
             "step ms", "resident", "kv",
           ],
           status.workers.map { worker in
             [
               worker.name, worker.device + (worker.isEmulated ? " (emulated)" : ""),
-              "\(worker.firstLayer)..<\(worker.endLayer)", worker.state.name, "\(worker.pid)",
-              "\(worker.threads)", "\(Int(worker.busy * 100)) %",
+              "\(worker.firstLayer)..<\(worker.endLayer)",
+              "\(worker.firstVocabularyRow)..<\(worker.endVocabularyRow)", worker.state.name,
+              "\(worker.pid)", "\(worker.threads)", "\(Int(worker.busy * 100)) %",
               "\(Int(worker.bubble * 100)) %", decimal(worker.queued, 1),
               decimal(worker.stepMilliseconds, 2), describe(bytes: worker.residentBytes),
               describe(bytes: worker.kvBytes),
@@ -65,6 +68,8 @@ struct StatusDocument: Encodable {
     var device: String
     var emulated: Bool
     var layers: [Int]
+    /// Rows of the output matrix; equal ends where it computes no logits.
+    var vocabulary: [Int]
     var state: String
     var threads: Int
     var residentBytes: UInt64
@@ -121,7 +126,8 @@ struct StatusDocument: Encodable {
         pid: worker.pid,
         device: worker.device,
         emulated: worker.isEmulated,
-        layers: [worker.firstLayer, worker.endLayer],
+        layers: worker.slice.layers.ends,
+        vocabulary: worker.slice.vocabulary.ends,
         state: worker.state.name,
         threads: worker.threads,
         residentBytes: worker.residentBytes,

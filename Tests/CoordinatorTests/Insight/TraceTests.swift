@@ -36,6 +36,7 @@ import Testing
         stage: stage,
         worker: "cpu-\(stage)",
         layers: (stage * 5)..<(stage * 5 + 5),
+        vocabulary: stage == 1 ? 0..<64 : 0..<0,
         began: start + .microseconds(1000 * Int(sequence) + 300 * stage),
         duration: .microseconds(250),
         wait: .microseconds(50),

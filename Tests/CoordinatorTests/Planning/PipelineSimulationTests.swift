@@ -1,6 +1,7 @@
 // The simulated pipeline against what can be computed by hand.
 
 import Coordinator
+import Gemma
 import Testing
 
 @Suite struct `Pipeline simulation` {
@@ -20,7 +21,7 @@ import Testing
   }
 
   private let halves = [
-    StageSpan(device: 0, layers: 0..<6), StageSpan(device: 1, layers: 6..<12),
+    span(0, 0..<6, of: 12), span(1, 6..<12, of: 12),
   ]
 
   private func expectNear(
@@ -39,7 +40,7 @@ import Testing
   @Test func `one stage takes its layers and two messages a token`() throws {
     let result = run(
       try evenCosts(devices: 1, latency: 100),
-      [StageSpan(device: 0, layers: 0..<12)],
+      [span(0, 0..<12, of: 12)],
       streams: 1
     )
     expectNear(result.interTokenP50Microseconds, 1400)
@@ -63,7 +64,7 @@ import Testing
   }
 
   @Test func `uneven stages are as fast as the slower, which is always busy`() throws {
-    let stages = [StageSpan(device: 0, layers: 0..<3), StageSpan(device: 1, layers: 3..<12)]
+    let stages = [span(0, 0..<3, of: 12), span(1, 3..<12, of: 12)]
     let result = run(try evenCosts(latency: 1), stages, streams: 4)
     // Micro-batches of two rows, each 900 in the slower stage.
     expectNear(result.decodeTokensPerSecond, 2e6 / 900)
@@ -110,10 +111,33 @@ import Testing
         ]
       )
     }
-    let stages = [StageSpan(device: 0, layers: 0..<10)]
+    let stages = [span(0, 0..<10, of: 10)]
     let all = run(try costs(firstSkipped: 10), stages, streams: 1, promptTokens: 100)
     let skipping = run(try costs(firstSkipped: 5), stages, streams: 1, promptTokens: 100)
     expectNear(skipping.prefillTokensPerSecond / all.prefillTokensPerSecond, 1000.0 / 505)
     expectNear(skipping.decodeTokensPerSecond, all.decodeTokensPerSecond)
+  }
+
+  @Test func `a stage of logits alone is busy with its share of the head`() throws {
+    let kind = layerClass(1)
+    let costs = try PipelineCosts(
+      shape: modelShape([kind, kind], headBytes: 8, vocabularySize: 8),
+      documents: [
+        ProfileDocument(
+          model: "wide",
+          machines: [machineProfile()],
+          devices: (0..<2).map {
+            deviceProfile("d\($0)", head: constant(800), layers: [kind: constant(100)])
+          },
+          links: [linkProfile(latency: 0)]
+        )
+      ]
+    )
+    let stages = [0..<3, 3..<10].map { costs.shape.line.slice(pieces: $0) }.enumerated()
+      .map { StageSpan(device: $0, slice: $1) }
+    let result = run(costs, stages, streams: 4)
+    // 300 before 700: two micro-batches of two rows.
+    expectNear(result.decodeTokensPerSecond, 2e6 / 700)
+    expectNear(result.bubbles[0], 1 - 300.0 / 700, within: 0.02)
   }
 }

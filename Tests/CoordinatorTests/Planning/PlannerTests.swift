@@ -1,6 +1,7 @@
 // The planner against every placement there is, and what it says about them.
 
 import Coordinator
+import Gemma
 import TestSupport
 import Testing
 
@@ -64,7 +65,7 @@ import Testing
       ]
     )
     let plan = try Planner(costs: costs, contextTokens: 16).plan(.latency)
-    #expect(plan.chosen.stages == [StageSpan(device: 1, layers: 0..<6)])
+    #expect(plan.chosen.stages == [span(1, 0..<6, of: 6)])
     #expect(plan.chosen.tokensPerSecond == 1e6 / 602)
   }
 
@@ -78,7 +79,7 @@ import Testing
     )
     let option = try #require(
       Planner(costs: costs, contextTokens: 16).evaluate(
-        [StageSpan(device: 0, layers: 0..<6), StageSpan(device: 1, layers: 6..<12)],
+        [span(0, 0..<6, of: 12), span(1, 6..<12, of: 12)],
         streams: 4
       )
     )
@@ -158,7 +159,12 @@ import Testing
       classes[Int.random(in: 0...1, using: &random)]
     }
     return try PipelineCosts(
-      shape: modelShape(layers),
+      shape: modelShape(
+        layers,
+        exitBytes: Int.random(in: 0...100, using: &random),
+        headBytes: Int.random(in: 0...2000, using: &random),
+        vocabularySize: Int.random(in: 1...3, using: &random)
+      ),
       documents: [
         ProfileDocument(
           model: "random",
@@ -177,16 +183,75 @@ import Testing
   }
 
   private func everyPlacement(_ costs: PipelineCosts) -> [[StageSpan]] {
+    let line = costs.shape.line
     func beginnings(_ first: Int, _ used: Set<Int>) -> [[StageSpan]] {
-      if first == costs.layerCount { return [[]] }
+      if first == line.pieceCount { return [[]] }
       return costs.devices.indices.filter { !used.contains($0) }.flatMap { device in
-        (first + 1...costs.layerCount).flatMap { end in
+        (first + 1...line.pieceCount).flatMap { end in
           beginnings(end, used.union([device])).map {
-            [StageSpan(device: device, layers: first..<end)] + $0
+            [StageSpan(device: device, slice: line.slice(pieces: first..<end))] + $0
           }
         }
       }
     }
     return beginnings(0, [])
+  }
+
+  @Test func `logits that take most of the time are cut, and a stage may hold nothing else`() throws
+  {
+    let kind = layerClass(1)
+    let perRow = { (microseconds: Double) in CostCurve(rows: [1], microseconds: [microseconds]) }
+    // Two layers of 100 µs and 800 µs of logits in eight pieces: 500 µs each is what two devices can do.
+    let shape = modelShape([kind, kind], headBytes: 1000, vocabularySize: 8)
+    let costs = try PipelineCosts(
+      shape: shape,
+      documents: [
+        ProfileDocument(
+          model: "wide",
+          machines: [machineProfile()],
+          devices: (0..<2).map {
+            deviceProfile("d\($0)", head: perRow(800), layers: [kind: perRow(100)])
+          },
+          links: [linkProfile(latency: 1)]
+        )
+      ]
+    )
+    let planner = Planner(costs: costs, contextTokens: 16)
+    let plan = try planner.plan(.throughput(streams: 4))
+    #expect(
+      plan.alternatives[1].option?.stages.map(\.slice) == [
+        ModelSlice(layers: 0..<2, vocabulary: 0..<3), ModelSlice(layers: 2..<2, vocabulary: 3..<8),
+      ]
+    )
+    let option = try #require(plan.alternatives[1].option)
+    #expect(option.stageMicroseconds.map { $0.rounded() } == [500, 500])
+    // A row takes its normed hidden state and the logits so far over the cut.
+    #expect(shape.handOffBytes(before: option.stages[1].slice, .decoding(2)) == 2 * 4 * (1 + 3))
+  }
+
+  @Test func `the end of the last layer stays with it, and what it reads counts there`() throws {
+    let kind = layerClass(1)
+    let shape = modelShape([kind], exitBytes: 250, headBytes: 750, vocabularySize: 4)
+    let costs = try PipelineCosts(
+      shape: shape,
+      documents: [
+        ProfileDocument(
+          model: "exit",
+          machines: [machineProfile()],
+          devices: [deviceProfile("d", head: constant(400), layers: [kind: constant(100)])],
+          links: [linkProfile(latency: 1)]
+        )
+      ]
+    )
+    let step = StepSize.decoding(1)
+    let times = [
+      ModelSlice(layers: 0..<1), ModelSlice(layers: 0..<1, vocabulary: 0..<1),
+      ModelSlice(layers: 1..<1, vocabulary: 1..<4),
+    ].map { costs.time(of: StageSpan(device: 0, slice: $0), step) }
+    #expect(times == [200, 275, 225])
+    let bytes = [ModelSlice(layers: 0..<1), ModelSlice(layers: 1..<1, vocabulary: 1..<4)]
+      .map { costs.readBytes(of: StageSpan(device: 0, slice: $0), step) }
+    #expect(bytes == [250, 562.5])
+    #expect(costs.readBytes(of: span(0, 0..<1, of: 1), StepSize(rows: 1, wanted: 0)) == 0)
   }
 }

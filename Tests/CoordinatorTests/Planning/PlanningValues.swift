@@ -1,6 +1,7 @@
 // Small models and machines for the planner's tests.
 
 import Coordinator
+import Gemma
 
 /// Makes a class of layers; the number tells classes apart.
 func layerClass(_ number: Int, readBytes: Int = 0, weightBytes: Int = 0) -> LayerClass {
@@ -18,16 +19,29 @@ func layerClass(_ number: Int, readBytes: Int = 0, weightBytes: Int = 0) -> Laye
   )
 }
 
-/// A model whose layers hand on one byte a row.
-func modelShape(_ layers: [LayerClass], headBytes: Int = 0) -> ModelShape {
+/// A model whose layers hand on one byte a row; its vocabulary is cut in as many pieces as it has rows.
+func modelShape(
+  _ layers: [LayerClass],
+  exitBytes: Int = 0,
+  headBytes: Int = 0,
+  vocabularySize: Int = 1
+) -> ModelShape {
   ModelShape(
     layers: layers,
     entryBytes: 0,
+    exitBytes: exitBytes,
     headBytes: headBytes,
+    vocabularySize: vocabularySize,
     firstSkippedLayer: layers.count,
     streamBytes: 1,
     sharedBytes: Array(repeating: 0, count: layers.count)
   )
+}
+
+/// A stage of layers of `modelShape`, of so many; the last has all logits.
+func span(_ device: Int, _ layers: Range<Int>, of layerCount: Int) -> StageSpan {
+  let line = ModelLine(layerCount: layerCount, vocabularySize: 1)
+  return StageSpan(device: device, slice: line.slice(layers: layers))
 }
 
 /// The same time for any number of rows.

@@ -78,5 +78,11 @@ import Testing
       #expect((program.inputs + program.outputs).allSatisfy { program[$0].rows == .wanted })
       #expect(program.ops.flatMap(\.weights).map(\.rows) == [program.vocabulary])
     }
+    // What a slice reads adds up to the whole.
+    let cost = checkpoint.decodeCost
+    let cut = [
+      slice(0..<3), slice(3..<count, 0..<7), slice(count..<count, 7..<size),
+    ].map(cost.bytes)
+    #expect(abs(cut.reduce(0, +) / cost.total - 1) < 1e-12 && cut.allSatisfy { $0 > 0 })
   }
 }

@@ -23,6 +23,7 @@ struct PlacementRow: Decodable, Sendable, Equatable {
   var worker: String
   var device: String
   var layers: [Int]
+  var vocabulary: [Int]
 }
 
 struct StatusDocument: Decodable, Sendable {
@@ -32,6 +33,7 @@ struct StatusDocument: Decodable, Sendable {
     var device: String
     var emulated: Bool
     var layers: [Int]
+    var vocabulary: [Int]
     var state: String
     var residentBytes: Int
     var kvBytes: Int
