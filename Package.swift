@@ -48,7 +48,7 @@ let package = Package(
     // What is exchanged, what is modelled, what can be computed.
     .target(
       name: "Wire",
-      dependencies: ["WireMessages", "CZeroMQ", "CLinux"],
+      dependencies: ["WireMessages", "CZeroMQ", "CSodium", "CLinux"],
       swiftSettings: strict
     ),
     .target(name: "Gemma", dependencies: ["Compute"], swiftSettings: strict),
@@ -76,6 +76,7 @@ let package = Package(
       linkerSettings: [.linkedLibrary("protobuf-c")]
     ),
     .systemLibrary(name: "CZeroMQ"),
+    .systemLibrary(name: "CSodium"),
     .target(name: "CLinux"),
 
     // Tests.
@@ -122,7 +123,7 @@ let package = Package(
     ),
     .testTarget(
       name: "WorkerTests",
-      dependencies: ["Worker", "Wire", "Gemma", "Compute", "TestSupport"],
+      dependencies: ["Worker", "Wire", "Gemma", "Compute", "TestSupport", logging],
       swiftSettings: strict
     ),
     .testTarget(

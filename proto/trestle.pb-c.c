@@ -2257,7 +2257,277 @@ void   trestle__rebalanced__free_unpacked
   assert(message->base.descriptor == &trestle__rebalanced__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[35] =
+void   trestle__model_file__init
+                     (Trestle__ModelFile         *message)
+{
+  static const Trestle__ModelFile init_value = TRESTLE__MODEL_FILE__INIT;
+  *message = init_value;
+}
+size_t trestle__model_file__get_packed_size
+                     (const Trestle__ModelFile *message)
+{
+  assert(message->base.descriptor == &trestle__model_file__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__model_file__pack
+                     (const Trestle__ModelFile *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__model_file__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__model_file__pack_to_buffer
+                     (const Trestle__ModelFile *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__model_file__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ModelFile *
+       trestle__model_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ModelFile *)
+     protobuf_c_message_unpack (&trestle__model_file__descriptor,
+                                allocator, len, data);
+}
+void   trestle__model_file__free_unpacked
+                     (Trestle__ModelFile *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__model_file__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__describe_model__init
+                     (Trestle__DescribeModel         *message)
+{
+  static const Trestle__DescribeModel init_value = TRESTLE__DESCRIBE_MODEL__INIT;
+  *message = init_value;
+}
+size_t trestle__describe_model__get_packed_size
+                     (const Trestle__DescribeModel *message)
+{
+  assert(message->base.descriptor == &trestle__describe_model__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__describe_model__pack
+                     (const Trestle__DescribeModel *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__describe_model__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__describe_model__pack_to_buffer
+                     (const Trestle__DescribeModel *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__describe_model__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__DescribeModel *
+       trestle__describe_model__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__DescribeModel *)
+     protobuf_c_message_unpack (&trestle__describe_model__descriptor,
+                                allocator, len, data);
+}
+void   trestle__describe_model__free_unpacked
+                     (Trestle__DescribeModel *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__describe_model__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__model_description__init
+                     (Trestle__ModelDescription         *message)
+{
+  static const Trestle__ModelDescription init_value = TRESTLE__MODEL_DESCRIPTION__INIT;
+  *message = init_value;
+}
+size_t trestle__model_description__get_packed_size
+                     (const Trestle__ModelDescription *message)
+{
+  assert(message->base.descriptor == &trestle__model_description__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__model_description__pack
+                     (const Trestle__ModelDescription *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__model_description__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__model_description__pack_to_buffer
+                     (const Trestle__ModelDescription *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__model_description__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ModelDescription *
+       trestle__model_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ModelDescription *)
+     protobuf_c_message_unpack (&trestle__model_description__descriptor,
+                                allocator, len, data);
+}
+void   trestle__model_description__free_unpacked
+                     (Trestle__ModelDescription *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__model_description__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__pull__init
+                     (Trestle__Pull         *message)
+{
+  static const Trestle__Pull init_value = TRESTLE__PULL__INIT;
+  *message = init_value;
+}
+size_t trestle__pull__get_packed_size
+                     (const Trestle__Pull *message)
+{
+  assert(message->base.descriptor == &trestle__pull__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__pull__pack
+                     (const Trestle__Pull *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__pull__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__pull__pack_to_buffer
+                     (const Trestle__Pull *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__pull__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Pull *
+       trestle__pull__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Pull *)
+     protobuf_c_message_unpack (&trestle__pull__descriptor,
+                                allocator, len, data);
+}
+void   trestle__pull__free_unpacked
+                     (Trestle__Pull *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__pull__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__chunk__init
+                     (Trestle__Chunk         *message)
+{
+  static const Trestle__Chunk init_value = TRESTLE__CHUNK__INIT;
+  *message = init_value;
+}
+size_t trestle__chunk__get_packed_size
+                     (const Trestle__Chunk *message)
+{
+  assert(message->base.descriptor == &trestle__chunk__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__chunk__pack
+                     (const Trestle__Chunk *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__chunk__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__chunk__pack_to_buffer
+                     (const Trestle__Chunk *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__chunk__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Chunk *
+       trestle__chunk__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Chunk *)
+     protobuf_c_message_unpack (&trestle__chunk__descriptor,
+                                allocator, len, data);
+}
+void   trestle__chunk__free_unpacked
+                     (Trestle__Chunk *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__chunk__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__pull_failed__init
+                     (Trestle__PullFailed         *message)
+{
+  static const Trestle__PullFailed init_value = TRESTLE__PULL_FAILED__INIT;
+  *message = init_value;
+}
+size_t trestle__pull_failed__get_packed_size
+                     (const Trestle__PullFailed *message)
+{
+  assert(message->base.descriptor == &trestle__pull_failed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__pull_failed__pack
+                     (const Trestle__PullFailed *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__pull_failed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__pull_failed__pack_to_buffer
+                     (const Trestle__PullFailed *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__pull_failed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__PullFailed *
+       trestle__pull_failed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__PullFailed *)
+     protobuf_c_message_unpack (&trestle__pull_failed__descriptor,
+                                allocator, len, data);
+}
+void   trestle__pull_failed__free_unpacked
+                     (Trestle__PullFailed *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__pull_failed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[40] =
 {
   {
     "version",
@@ -2679,14 +2949,76 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[35] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "describe_model",
+    60,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, describe_model),
+    &trestle__describe_model__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "model_description",
+    61,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, model_description),
+    &trestle__model_description__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pull",
+    62,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, pull),
+    &trestle__pull__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "chunk",
+    63,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, chunk),
+    &trestle__chunk__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "pull_failed",
+    64,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, pull_failed),
+    &trestle__pull_failed__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__envelope__field_indices_by_name[] = {
   16,   /* field[16] = abandon */
   27,   /* field[27] = accepted */
   11,   /* field[11] = assign */
   22,   /* field[22] = cancel */
+  38,   /* field[38] = chunk */
   15,   /* field[15] = commit */
   28,   /* field[28] = delta */
+  35,   /* field[35] = describe_model */
   26,   /* field[26] = drain */
   21,   /* field[21] = evaluate */
   30,   /* field[30] = evaluated */
@@ -2699,10 +3031,13 @@ static const unsigned trestle__envelope__field_indices_by_name[] = {
   13,   /* field[13] = heartbeat_ack */
   1,   /* field[1] = hello */
   19,   /* field[19] = kv_rows */
+  36,   /* field[36] = model_description */
   14,   /* field[14] = move */
   8,   /* field[8] = moved */
   4,   /* field[4] = prepare_failed */
   3,   /* field[3] = prepared */
+  37,   /* field[37] = pull */
+  39,   /* field[39] = pull_failed */
   25,   /* field[25] = rebalance */
   34,   /* field[34] = rebalanced */
   10,   /* field[10] = refused */
@@ -2717,7 +3052,7 @@ static const unsigned trestle__envelope__field_indices_by_name[] = {
   0,   /* field[0] = version */
   9,   /* field[9] = welcome */
 };
-static const ProtobufCIntRange trestle__envelope__number_ranges[6 + 1] =
+static const ProtobufCIntRange trestle__envelope__number_ranges[7 + 1] =
 {
   { 1, 0 },
   { 10, 1 },
@@ -2725,7 +3060,8 @@ static const ProtobufCIntRange trestle__envelope__number_ranges[6 + 1] =
   { 29, 17 },
   { 40, 20 },
   { 50, 27 },
-  { 0, 35 }
+  { 60, 35 },
+  { 0, 40 }
 };
 const ProtobufCMessageDescriptor trestle__envelope__descriptor =
 {
@@ -2735,10 +3071,10 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   "Trestle__Envelope",
   "trestle",
   sizeof(Trestle__Envelope),
-  35,
+  40,
   trestle__envelope__field_descriptors,
   trestle__envelope__field_indices_by_name,
-  6,  trestle__envelope__number_ranges,
+  7,  trestle__envelope__number_ranges,
   (ProtobufCMessageInit) trestle__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -7090,6 +7426,370 @@ const ProtobufCMessageDescriptor trestle__rebalanced__descriptor =
   trestle__rebalanced__field_indices_by_name,
   1,  trestle__rebalanced__number_ranges,
   (ProtobufCMessageInit) trestle__rebalanced__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__model_file__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelFile, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "size",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelFile, size),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "header_bytes",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelFile, header_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__model_file__field_indices_by_name[] = {
+  2,   /* field[2] = header_bytes */
+  0,   /* field[0] = name */
+  1,   /* field[1] = size */
+};
+static const ProtobufCIntRange trestle__model_file__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor trestle__model_file__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ModelFile",
+  "ModelFile",
+  "Trestle__ModelFile",
+  "trestle",
+  sizeof(Trestle__ModelFile),
+  3,
+  trestle__model_file__field_descriptors,
+  trestle__model_file__field_indices_by_name,
+  1,  trestle__model_file__number_ranges,
+  (ProtobufCMessageInit) trestle__model_file__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+#define trestle__describe_model__field_descriptors NULL
+#define trestle__describe_model__field_indices_by_name NULL
+#define trestle__describe_model__number_ranges NULL
+const ProtobufCMessageDescriptor trestle__describe_model__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.DescribeModel",
+  "DescribeModel",
+  "Trestle__DescribeModel",
+  "trestle",
+  sizeof(Trestle__DescribeModel),
+  0,
+  trestle__describe_model__field_descriptors,
+  trestle__describe_model__field_indices_by_name,
+  0,  trestle__describe_model__number_ranges,
+  (ProtobufCMessageInit) trestle__describe_model__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__model_description__field_descriptors[5] =
+{
+  {
+    "model",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelDescription, model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "fingerprint",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelDescription, fingerprint),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelDescription, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_directory",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelDescription, is_directory),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "files",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__ModelDescription, n_files),
+    offsetof(Trestle__ModelDescription, files),
+    &trestle__model_file__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__model_description__field_indices_by_name[] = {
+  4,   /* field[4] = files */
+  1,   /* field[1] = fingerprint */
+  3,   /* field[3] = is_directory */
+  0,   /* field[0] = model */
+  2,   /* field[2] = name */
+};
+static const ProtobufCIntRange trestle__model_description__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor trestle__model_description__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ModelDescription",
+  "ModelDescription",
+  "Trestle__ModelDescription",
+  "trestle",
+  sizeof(Trestle__ModelDescription),
+  5,
+  trestle__model_description__field_descriptors,
+  trestle__model_description__field_indices_by_name,
+  1,  trestle__model_description__number_ranges,
+  (ProtobufCMessageInit) trestle__model_description__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__pull__field_descriptors[3] =
+{
+  {
+    "model",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Pull, model),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "file",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Pull, file),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "chunk",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Pull, chunk),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__pull__field_indices_by_name[] = {
+  2,   /* field[2] = chunk */
+  1,   /* field[1] = file */
+  0,   /* field[0] = model */
+};
+static const ProtobufCIntRange trestle__pull__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor trestle__pull__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Pull",
+  "Pull",
+  "Trestle__Pull",
+  "trestle",
+  sizeof(Trestle__Pull),
+  3,
+  trestle__pull__field_descriptors,
+  trestle__pull__field_indices_by_name,
+  1,  trestle__pull__number_ranges,
+  (ProtobufCMessageInit) trestle__pull__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__chunk__field_descriptors[4] =
+{
+  {
+    "file",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Chunk, file),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "chunk",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Chunk, chunk),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "data",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Chunk, data),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "digest",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Chunk, digest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__chunk__field_indices_by_name[] = {
+  1,   /* field[1] = chunk */
+  2,   /* field[2] = data */
+  3,   /* field[3] = digest */
+  0,   /* field[0] = file */
+};
+static const ProtobufCIntRange trestle__chunk__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__chunk__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Chunk",
+  "Chunk",
+  "Trestle__Chunk",
+  "trestle",
+  sizeof(Trestle__Chunk),
+  4,
+  trestle__chunk__field_descriptors,
+  trestle__chunk__field_indices_by_name,
+  1,  trestle__chunk__number_ranges,
+  (ProtobufCMessageInit) trestle__chunk__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__pull_failed__field_descriptors[2] =
+{
+  {
+    "code",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PullFailed, code),
+    &trestle__failure_code__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "message",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PullFailed, message),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__pull_failed__field_indices_by_name[] = {
+  0,   /* field[0] = code */
+  1,   /* field[1] = message */
+};
+static const ProtobufCIntRange trestle__pull_failed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__pull_failed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.PullFailed",
+  "PullFailed",
+  "Trestle__PullFailed",
+  "trestle",
+  sizeof(Trestle__PullFailed),
+  2,
+  trestle__pull_failed__field_descriptors,
+  trestle__pull_failed__field_indices_by_name,
+  1,  trestle__pull_failed__number_ranges,
+  (ProtobufCMessageInit) trestle__pull_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCEnumValue trestle__worker_state__enum_values_by_number[5] =

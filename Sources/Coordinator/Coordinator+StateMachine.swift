@@ -362,7 +362,8 @@ package struct CoordinatorMachine {
     case .healthRequest(let request): answerHealth(request, peer)
     case .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted, .delta,
       .finished, .evaluated, .requestFailed, .statusReply, .healthReply, .move, .commit, .abandon,
-      .kvRows, .rebalanced, .selfTest:
+      .kvRows, .rebalanced, .selfTest, .describeModel, .modelDescription, .pull, .chunk,
+      .pullFailed:
       dropOutOfPlace(message, peer)
     }
   }

@@ -36,6 +36,26 @@ package enum Limits {
   /// The path of an ipc socket: `sun_path` of unix(7) is 108 bytes with the final NUL.
   package static let socketPathBytes = 107
 
+  // Weights
+
+  /// A piece of a model file.
+  ///
+  /// What is sent before anything else gets its turn on the socket: a quarter of a millisecond of
+  /// encryption, two of a gigabit link.
+  package static let chunkBytes = 256 << 10
+  /// Pieces of one file.
+  package static let chunks = 1 << 24
+  /// A model file: 4 TiB.
+  package static let fileBytes = UInt64(chunks) * UInt64(chunkBytes)
+  /// Files of a model: a thousand shards and what describes them.
+  package static let modelFiles = 2048
+  /// A file's name: NAME_MAX of Linux.
+  package static let fileNameBytes = 255
+  /// Pieces that one peer may have asked for and not received.
+  ///
+  /// 2 MiB: what a gigabit link holds at a round trip of 16 ms.
+  package static let pulls = 8
+
   // Keys
 
   /// A key in Z85: 32 bytes, five characters for four.

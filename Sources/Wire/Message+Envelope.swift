@@ -74,6 +74,20 @@ extension Message {
       unsafe c.set(TRESTLE__ENVELOPE__BODY_DRAIN, \.drain, body.packed(packer))
     case .rebalanced(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_REBALANCED, \.rebalanced, body.packed(packer))
+    case .describeModel(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_DESCRIBE_MODEL, \.describe_model, body.packed(packer))
+    case .modelDescription(let body):
+      unsafe c.set(
+        TRESTLE__ENVELOPE__BODY_MODEL_DESCRIPTION,
+        \.model_description,
+        body.packed(packer)
+      )
+    case .pull(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_PULL, \.pull, body.packed(packer))
+    case .chunk(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_CHUNK, \.chunk, body.packed(packer))
+    case .pullFailed(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_PULL_FAILED, \.pull_failed, body.packed(packer))
     }
   }
 
@@ -168,6 +182,22 @@ extension Message {
     case TRESTLE__ENVELOPE__BODY_REBALANCED:
       self = try unsafe .rebalanced(
         Rebalanced(unpacking: Unpack.required(c.rebalanced, "Rebalanced"))
+      )
+    case TRESTLE__ENVELOPE__BODY_DESCRIBE_MODEL:
+      self = try unsafe .describeModel(
+        DescribeModel(unpacking: Unpack.required(c.describe_model, "DescribeModel"))
+      )
+    case TRESTLE__ENVELOPE__BODY_MODEL_DESCRIPTION:
+      self = try unsafe .modelDescription(
+        ModelDescription(unpacking: Unpack.required(c.model_description, "ModelDescription"))
+      )
+    case TRESTLE__ENVELOPE__BODY_PULL:
+      self = try unsafe .pull(Pull(unpacking: Unpack.required(c.pull, "Pull")))
+    case TRESTLE__ENVELOPE__BODY_CHUNK:
+      self = try unsafe .chunk(Chunk(unpacking: Unpack.required(c.chunk, "Chunk")))
+    case TRESTLE__ENVELOPE__BODY_PULL_FAILED:
+      self = try unsafe .pullFailed(
+        PullFailed(unpacking: Unpack.required(c.pull_failed, "PullFailed"))
       )
     default:
       throw WireError(.malformed, "the header holds no message", context: "Envelope.body")

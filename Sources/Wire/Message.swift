@@ -41,6 +41,11 @@ package enum Message: Sendable, Hashable {
   case rebalance(Rebalance)
   case drain(Drain)
   case rebalanced(Rebalanced)
+  case describeModel(DescribeModel)
+  case modelDescription(ModelDescription)
+  case pull(Pull)
+  case chunk(Chunk)
+  case pullFailed(PullFailed)
 }
 
 extension Message {
@@ -81,6 +86,11 @@ extension Message {
     case .rebalance: "Rebalance"
     case .drain: "Drain"
     case .rebalanced: "Rebalanced"
+    case .describeModel: "DescribeModel"
+    case .modelDescription: "ModelDescription"
+    case .pull: "Pull"
+    case .chunk: "Chunk"
+    case .pullFailed: "PullFailed"
     }
   }
 }

@@ -75,6 +75,14 @@ extension Packer {
     return number
   }
 
+  func size(_ value: UInt64, _ field: String, limit: UInt64) -> UInt64 {
+    guard value <= limit else {
+      fail(.malformed, "\(value) is outside 0...\(limit)", field)
+      return 0
+    }
+    return value
+  }
+
   func token(_ value: Int32, _ field: String) -> Int32 {
     guard value >= 0 else {
       fail(.malformed, "token \(value) is negative", field)
@@ -98,6 +106,14 @@ extension Packer {
       return unsafe ProtobufCBinaryData(len: 0, data: nil)
     }
     return unsafe ProtobufCBinaryData(len: bytes.count, data: copy(bytes))
+  }
+
+  func bytes(_ value: [UInt8], _ field: String, limit: Int) -> ProtobufCBinaryData {
+    guard value.count <= limit else {
+      fail(.oversized, "\(value.count) bytes, at most \(limit) are sent", field)
+      return unsafe ProtobufCBinaryData(len: 0, data: nil)
+    }
+    return unsafe ProtobufCBinaryData(len: value.count, data: copy(value))
   }
 
   func identity(_ value: PeerID) -> ProtobufCBinaryData {

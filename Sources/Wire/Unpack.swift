@@ -49,6 +49,13 @@ enum Unpack {
     return Int(value)
   }
 
+  static func size(_ value: UInt64, _ field: String, limit: UInt64) throws(WireError) -> UInt64 {
+    guard value <= limit else {
+      throw WireError(.malformed, "\(value) is outside 0...\(limit)", context: field)
+    }
+    return value
+  }
+
   static func token(_ value: Int32, _ field: String) throws(WireError) -> Int32 {
     guard value >= 0 else {
       throw WireError(.malformed, "token \(value) is negative", context: field)
@@ -89,6 +96,35 @@ enum Unpack {
     guard let start = unsafe data.data, unsafe (1...255).contains(data.len), unsafe start[0] != 0
     else { throw WireError(.malformed, "not a ZeroMQ identity", context: field) }
     return unsafe PeerID(Array(UnsafeBufferPointer(start: start, count: data.len)))
+  }
+
+  static func bytes(
+    _ data: ProtobufCBinaryData,
+    _ field: String,
+    limit: Int
+  ) throws(WireError) -> [UInt8] {
+    guard unsafe data.len <= limit else {
+      throw unsafe WireError(
+        .oversized,
+        "\(data.len) bytes, at most \(limit) are read",
+        context: field
+      )
+    }
+    return unsafe Array(
+      UnsafeBufferPointer(start: data.data, count: data.data == nil ? 0 : data.len)
+    )
+  }
+
+  static func digest(_ data: ProtobufCBinaryData, _ field: String) throws(WireError) -> Digest {
+    let bytes = try unsafe bytes(data, field, limit: Digest.byteCount)
+    guard let digest = Digest(bytes: bytes) else {
+      throw WireError(
+        .malformed,
+        "a digest of \(bytes.count) bytes, not \(Digest.byteCount)",
+        context: field
+      )
+    }
+    return digest
   }
 
   static func text(

@@ -14,7 +14,7 @@ private let longFunctions: [String: String] = [
 
 /// Files over the limit, and why each is one subject.
 private let longFiles: [String: String] = [
-  "proto/trestle.proto": "the protocol is one document, with every message in it"
+  "proto/trestle.proto": "one document with every message, whose order tells who answers whom"
 ]
 
 @Suite struct `Sizes` {

@@ -170,6 +170,54 @@ import Wire
     )
   }
 
+  @Test func `files and pieces of files that cannot be are refused by name`() {
+    let digest = [UInt8](repeating: 1, count: Digest.byteCount)
+    expect(
+      ProtobufWriter.envelope { $0.message(62) { $0.bytes(1, [1, 2, 3]) } },
+      .malformed,
+      "Pull.model",
+      "3 bytes"
+    )
+    expect(
+      ProtobufWriter.envelope {
+        $0.message(62) {
+          $0.bytes(1, digest)
+          $0.varint(3, UInt64(Limits.chunks) + 1)
+        }
+      },
+      .malformed,
+      "Pull.chunk"
+    )
+    expect(
+      ProtobufWriter.envelope {
+        $0.message(63) {
+          $0.bytes(3, [UInt8](repeating: 0, count: Limits.chunkBytes + 1))
+          $0.bytes(4, digest)
+        }
+      },
+      .oversized,
+      "Chunk.data"
+    )
+    let cases: [(UInt64, UInt64, String)] = [
+      (.max, 0, "size"), (Limits.fileBytes + 1, 0, "size"), (10, 11, "headerBytes"),
+    ]
+    for (size, header, field) in cases {
+      expect(
+        ProtobufWriter.envelope {
+          $0.message(61) {
+            $0.bytes(1, digest)
+            $0.message(5) {
+              $0.varint(2, size)
+              $0.varint(3, header)
+            }
+          }
+        },
+        .malformed,
+        "ModelDescription.files[0]: ModelFile.\(field)"
+      )
+    }
+  }
+
   @Test func `a header over the limit is refused before it is looked at`() {
     let header = [UInt8](repeating: 0, count: Limits.headerBytes + 1)
     expect(header, .oversized, "", "\(header.count)")

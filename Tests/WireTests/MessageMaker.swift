@@ -112,6 +112,11 @@ extension MessageMaker {
       .statusReply(statusReply()),
       .healthReply(healthReply()),
       .rebalanced(rebalanced()),
+      .describeModel(DescribeModel()),
+      .modelDescription(modelDescription()),
+      .pull(Pull(model: digest(), id: chunkID())),
+      .chunk(chunk()),
+      .pullFailed(pullFailed()),
     ]
   }
 }

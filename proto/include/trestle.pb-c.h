@@ -65,6 +65,12 @@ typedef struct Trestle__StatusReply Trestle__StatusReply;
 typedef struct Trestle__WorkerHealth Trestle__WorkerHealth;
 typedef struct Trestle__HealthReply Trestle__HealthReply;
 typedef struct Trestle__Rebalanced Trestle__Rebalanced;
+typedef struct Trestle__ModelFile Trestle__ModelFile;
+typedef struct Trestle__DescribeModel Trestle__DescribeModel;
+typedef struct Trestle__ModelDescription Trestle__ModelDescription;
+typedef struct Trestle__Pull Trestle__Pull;
+typedef struct Trestle__Chunk Trestle__Chunk;
+typedef struct Trestle__PullFailed Trestle__PullFailed;
 
 
 /* --- enums --- */
@@ -351,7 +357,12 @@ typedef enum {
   TRESTLE__ENVELOPE__BODY_REQUEST_FAILED = 54,
   TRESTLE__ENVELOPE__BODY_STATUS_REPLY = 55,
   TRESTLE__ENVELOPE__BODY_HEALTH_REPLY = 56,
-  TRESTLE__ENVELOPE__BODY_REBALANCED = 57
+  TRESTLE__ENVELOPE__BODY_REBALANCED = 57,
+  TRESTLE__ENVELOPE__BODY_DESCRIBE_MODEL = 60,
+  TRESTLE__ENVELOPE__BODY_MODEL_DESCRIPTION = 61,
+  TRESTLE__ENVELOPE__BODY_PULL = 62,
+  TRESTLE__ENVELOPE__BODY_CHUNK = 63,
+  TRESTLE__ENVELOPE__BODY_PULL_FAILED = 64
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__ENVELOPE__BODY__CASE)
 } Trestle__Envelope__BodyCase;
 
@@ -414,6 +425,14 @@ struct  Trestle__Envelope
     Trestle__StatusReply *status_reply;
     Trestle__HealthReply *health_reply;
     Trestle__Rebalanced *rebalanced;
+    /*
+     * Weights, for workers that have no model file.
+     */
+    Trestle__DescribeModel *describe_model;
+    Trestle__ModelDescription *model_description;
+    Trestle__Pull *pull;
+    Trestle__Chunk *chunk;
+    Trestle__PullFailed *pull_failed;
   };
 };
 #define TRESTLE__ENVELOPE__INIT \
@@ -1688,6 +1707,131 @@ struct  Trestle__Rebalanced
     , 0, 0, 0, 0, 0 }
 
 
+/*
+ * A file of the model that is served.
+ */
+struct  Trestle__ModelFile
+{
+  ProtobufCMessage base;
+  /*
+   * in the model's directory; no path
+   */
+  ProtobufCBinaryData name;
+  uint64_t size;
+  /*
+   * from its start: what says where the tensors are; all of a JSON file
+   */
+  uint64_t header_bytes;
+};
+#define TRESTLE__MODEL_FILE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__model_file__descriptor) \
+    , {0,NULL}, 0, 0 }
+
+
+/*
+ * Worker → coordinator: which model is served? The first message of a worker that has none.
+ * Answered by ModelDescription or PullFailed.
+ */
+struct  Trestle__DescribeModel
+{
+  ProtobufCMessage base;
+};
+#define TRESTLE__DESCRIBE_MODEL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__describe_model__descriptor) \
+     }
+
+
+/*
+ * Coordinator → worker: answers DescribeModel.
+ */
+struct  Trestle__ModelDescription
+{
+  ProtobufCMessage base;
+  /*
+   * digest of what follows and of the headers: names these very files in Pull
+   */
+  ProtobufCBinaryData model;
+  /*
+   * for the worker's Hello
+   */
+  uint64_t fingerprint;
+  ProtobufCBinaryData name;
+  /*
+   * in Hugging Face layout; else `files` is one GGUF file
+   */
+  protobuf_c_boolean is_directory;
+  size_t n_files;
+  Trestle__ModelFile **files;
+};
+#define TRESTLE__MODEL_DESCRIPTION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__model_description__descriptor) \
+    , {0,NULL}, 0, {0,NULL}, 0, 0,NULL }
+
+
+/*
+ * Worker → coordinator: send a piece of a file. A worker has at most 8 under way at once.
+ * Answered by Chunk or PullFailed; by nothing if there are too many, or no such piece.
+ */
+struct  Trestle__Pull
+{
+  ProtobufCMessage base;
+  /*
+   * as described
+   */
+  ProtobufCBinaryData model;
+  /*
+   * index in the description
+   */
+  uint32_t file;
+  /*
+   * the one that begins at this many times 256 KiB
+   */
+  uint32_t chunk;
+};
+#define TRESTLE__PULL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__pull__descriptor) \
+    , {0,NULL}, 0, 0 }
+
+
+/*
+ * Coordinator → worker: answers Pull.
+ */
+struct  Trestle__Chunk
+{
+  ProtobufCMessage base;
+  uint32_t file;
+  uint32_t chunk;
+  /*
+   * 256 KiB, or what is left of the file
+   */
+  ProtobufCBinaryData data;
+  /*
+   * of the data: BLAKE2b, 32 bytes
+   */
+  ProtobufCBinaryData digest;
+};
+#define TRESTLE__CHUNK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__chunk__descriptor) \
+    , 0, 0, {0,NULL}, {0,NULL} }
+
+
+/*
+ * Coordinator → worker: answers DescribeModel and Pull that cannot be served.
+ */
+struct  Trestle__PullFailed
+{
+  ProtobufCMessage base;
+  Trestle__FailureCode code;
+  /*
+   * the file at fault, or that another model is served by now
+   */
+  ProtobufCBinaryData message;
+};
+#define TRESTLE__PULL_FAILED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__pull_failed__descriptor) \
+    , TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSPECIFIED, {0,NULL} }
+
+
 /* Trestle__Envelope methods */
 void   trestle__envelope__init
                      (Trestle__Envelope         *message);
@@ -2638,6 +2782,120 @@ Trestle__Rebalanced *
 void   trestle__rebalanced__free_unpacked
                      (Trestle__Rebalanced *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__ModelFile methods */
+void   trestle__model_file__init
+                     (Trestle__ModelFile         *message);
+size_t trestle__model_file__get_packed_size
+                     (const Trestle__ModelFile   *message);
+size_t trestle__model_file__pack
+                     (const Trestle__ModelFile   *message,
+                      uint8_t             *out);
+size_t trestle__model_file__pack_to_buffer
+                     (const Trestle__ModelFile   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ModelFile *
+       trestle__model_file__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__model_file__free_unpacked
+                     (Trestle__ModelFile *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__DescribeModel methods */
+void   trestle__describe_model__init
+                     (Trestle__DescribeModel         *message);
+size_t trestle__describe_model__get_packed_size
+                     (const Trestle__DescribeModel   *message);
+size_t trestle__describe_model__pack
+                     (const Trestle__DescribeModel   *message,
+                      uint8_t             *out);
+size_t trestle__describe_model__pack_to_buffer
+                     (const Trestle__DescribeModel   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__DescribeModel *
+       trestle__describe_model__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__describe_model__free_unpacked
+                     (Trestle__DescribeModel *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__ModelDescription methods */
+void   trestle__model_description__init
+                     (Trestle__ModelDescription         *message);
+size_t trestle__model_description__get_packed_size
+                     (const Trestle__ModelDescription   *message);
+size_t trestle__model_description__pack
+                     (const Trestle__ModelDescription   *message,
+                      uint8_t             *out);
+size_t trestle__model_description__pack_to_buffer
+                     (const Trestle__ModelDescription   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ModelDescription *
+       trestle__model_description__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__model_description__free_unpacked
+                     (Trestle__ModelDescription *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Pull methods */
+void   trestle__pull__init
+                     (Trestle__Pull         *message);
+size_t trestle__pull__get_packed_size
+                     (const Trestle__Pull   *message);
+size_t trestle__pull__pack
+                     (const Trestle__Pull   *message,
+                      uint8_t             *out);
+size_t trestle__pull__pack_to_buffer
+                     (const Trestle__Pull   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Pull *
+       trestle__pull__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__pull__free_unpacked
+                     (Trestle__Pull *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Chunk methods */
+void   trestle__chunk__init
+                     (Trestle__Chunk         *message);
+size_t trestle__chunk__get_packed_size
+                     (const Trestle__Chunk   *message);
+size_t trestle__chunk__pack
+                     (const Trestle__Chunk   *message,
+                      uint8_t             *out);
+size_t trestle__chunk__pack_to_buffer
+                     (const Trestle__Chunk   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Chunk *
+       trestle__chunk__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__chunk__free_unpacked
+                     (Trestle__Chunk *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__PullFailed methods */
+void   trestle__pull_failed__init
+                     (Trestle__PullFailed         *message);
+size_t trestle__pull_failed__get_packed_size
+                     (const Trestle__PullFailed   *message);
+size_t trestle__pull_failed__pack
+                     (const Trestle__PullFailed   *message,
+                      uint8_t             *out);
+size_t trestle__pull_failed__pack_to_buffer
+                     (const Trestle__PullFailed   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__PullFailed *
+       trestle__pull_failed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__pull_failed__free_unpacked
+                     (Trestle__PullFailed *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Trestle__Envelope_Closure)
@@ -2790,6 +3048,24 @@ typedef void (*Trestle__HealthReply_Closure)
 typedef void (*Trestle__Rebalanced_Closure)
                  (const Trestle__Rebalanced *message,
                   void *closure_data);
+typedef void (*Trestle__ModelFile_Closure)
+                 (const Trestle__ModelFile *message,
+                  void *closure_data);
+typedef void (*Trestle__DescribeModel_Closure)
+                 (const Trestle__DescribeModel *message,
+                  void *closure_data);
+typedef void (*Trestle__ModelDescription_Closure)
+                 (const Trestle__ModelDescription *message,
+                  void *closure_data);
+typedef void (*Trestle__Pull_Closure)
+                 (const Trestle__Pull *message,
+                  void *closure_data);
+typedef void (*Trestle__Chunk_Closure)
+                 (const Trestle__Chunk *message,
+                  void *closure_data);
+typedef void (*Trestle__PullFailed_Closure)
+                 (const Trestle__PullFailed *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -2854,6 +3130,12 @@ extern const ProtobufCMessageDescriptor trestle__status_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_health__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__rebalanced__descriptor;
+extern const ProtobufCMessageDescriptor trestle__model_file__descriptor;
+extern const ProtobufCMessageDescriptor trestle__describe_model__descriptor;
+extern const ProtobufCMessageDescriptor trestle__model_description__descriptor;
+extern const ProtobufCMessageDescriptor trestle__pull__descriptor;
+extern const ProtobufCMessageDescriptor trestle__chunk__descriptor;
+extern const ProtobufCMessageDescriptor trestle__pull_failed__descriptor;
 
 PROTOBUF_C__END_DECLS
 

@@ -1,0 +1,38 @@
+// The messages about weights, with random content.
+
+import TestSupport
+import Wire
+
+extension MessageMaker {
+  mutating func digest() -> Digest { Digest(of: random.bytes(4)) }
+
+  mutating func chunkID() -> ChunkID {
+    ChunkID(file: integer(Limits.modelFiles), chunk: integer(Limits.chunks))
+  }
+
+  mutating func modelDescription() -> ModelDescription {
+    ModelDescription(
+      model: digest(),
+      fingerprint: number(0 ... .max),
+      name: text(Limits.nameBytes),
+      isDirectory: coin(),
+      files: list { maker in
+        let size = maker.number(0...Limits.fileBytes)
+        return ModelFile(
+          name: maker.text(Limits.fileNameBytes),
+          size: size,
+          headerBytes: maker.number(0...size)
+        )
+      }
+    )
+  }
+
+  mutating func chunk() -> Chunk {
+    let data = random.bytes(Int.random(in: 0...64, using: &random))
+    return Chunk(id: chunkID(), data: data, digest: coin() ? Digest(of: data) : digest())
+  }
+
+  mutating func pullFailed() -> PullFailed {
+    PullFailed(code: value(of: FailureCode.self), message: text(Limits.proseBytes))
+  }
+}
