@@ -39,41 +39,67 @@ package final class Checkpoint: WeightSource, Sendable {
 
   private let weightOfName: [String: Weight]
 
+  /// What is known of a model from elsewhere, where its files hold but a part of it.
+  package struct Identity: Sendable, Hashable {
+    package var name: String
+    package var fingerprint: UInt64
+
+    package init(name: String, fingerprint: UInt64) {
+      self.name = name
+      self.fingerprint = fingerprint
+    }
+  }
+
   /// Opens a `.gguf` file or a directory in Hugging Face layout.
   ///
+  /// - Parameters:
+  ///   - path: The file or directory.
+  ///   - identity: Its name and fingerprint, if the files hold not all of the tensors; nil to find
+  ///     them in the files.
+  /// - Returns: The model, its headers read.
   /// - Throws: `GemmaError` if a file is missing or malformed, the model is of an unknown kind, or
   ///   a tensor is missing or has another shape than the config says.
-  package static func open(_ path: String) throws(GemmaError) -> Checkpoint {
+  package static func open(
+    _ path: String,
+    as identity: Identity? = nil
+  ) throws(GemmaError) -> Checkpoint {
     var isDirectory: ObjCBool = false
     if unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory),
       isDirectory.boolValue
     {
-      return try Checkpoint(HuggingFaceDirectory.open(path))
+      return try Checkpoint(HuggingFaceDirectory.open(path), identity)
     }
     guard !path.hasSuffix(".safetensors") else {
       throw GemmaError(.unsupported, "give the directory that holds this file", context: path)
     }
-    return try Checkpoint(GGUFFile.open(path), path: path)
+    return try Checkpoint(GGUFFile.open(path), path: path, identity)
   }
 
-  private init(_ file: GGUFFile, path: String) throws(GemmaError) {
+  private init(_ file: GGUFFile, path: String, _ identity: Identity?) throws(GemmaError) {
     self.path = path
     format = .gguf
     gguf = file
-    name = try file.string("general.name") ?? (path as NSString).lastPathComponent
+    let ownName = try file.string("general.name") ?? (path as NSString).lastPathComponent
+    name = identity?.name ?? ownName
     config = try ModelConfig(gguf: file)
     let inventory = try Inventory(config, gguf: file)
     weights = inventory.weights
     ignoredTensors = inventory.ignored
     weightOfName = inventory.weightOfName
-    fingerprint = try Fingerprint.of(config, weights)
+    if let identity {
+      fingerprint = identity.fingerprint
+    } else {
+      fingerprint = try Fingerprint.of(config, weights)
+    }
   }
 
-  private init(_ directory: HuggingFaceDirectory) throws(GemmaError) {
+  private init(_ directory: HuggingFaceDirectory, _ identity: Identity?) throws(GemmaError) {
     path = directory.path
     format = .huggingFace
     gguf = nil
-    name = URL(fileURLWithPath: directory.path).standardizedFileURL.lastPathComponent
+    name =
+      identity?.name
+      ?? URL(fileURLWithPath: directory.path).standardizedFileURL.lastPathComponent
     config = try ModelConfig(
       huggingFace: directory.config,
       generation: directory.generationConfig
@@ -82,7 +108,11 @@ package final class Checkpoint: WeightSource, Sendable {
     weights = inventory.weights
     ignoredTensors = inventory.ignored
     weightOfName = inventory.weightOfName
-    fingerprint = try Fingerprint.of(config, weights)
+    if let identity {
+      fingerprint = identity.fingerprint
+    } else {
+      fingerprint = try Fingerprint.of(config, weights)
+    }
   }
 
   /// How many weights the model uses.
@@ -137,7 +167,7 @@ package final class Checkpoint: WeightSource, Sendable {
     )
   }
 
-  private func check(_ rows: Range<Int>, of weight: Weight) throws(GemmaError) {
+  func check(_ rows: Range<Int>, of weight: Weight) throws(GemmaError) {
     guard rows.lowerBound >= 0, rows.upperBound <= weight.tensor.rowCount else {
       throw GemmaError(
         .tensor,
@@ -147,7 +177,7 @@ package final class Checkpoint: WeightSource, Sendable {
     }
   }
 
-  private func find(_ name: String) throws(GemmaError) -> Weight {
+  func find(_ name: String) throws(GemmaError) -> Weight {
     guard let weight = weightOfName[name] else {
       throw GemmaError(.tensor, "the model has no weight \(name)", context: path)
     }

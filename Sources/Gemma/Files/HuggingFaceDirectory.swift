@@ -27,6 +27,13 @@ struct HuggingFaceDirectory: Sendable {
     )
   }
 
+  /// Returns the names of the files beside the safetensors that `open` reads.
+  static func describingFiles(in path: String) -> [String] {
+    ["config.json", "generation_config.json", "model.safetensors.index.json"].filter {
+      exists("\(path)/\($0)")
+    }
+  }
+
   private static func tensors(in path: String) throws(GemmaError) -> [StoredTensor] {
     let single = "\(path)/model.safetensors"
     if exists(single) { return try SafetensorsFile.open(single).tensors }
