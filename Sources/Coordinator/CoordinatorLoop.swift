@@ -17,6 +17,7 @@ package final class CoordinatorLoop {
   private let refusals: Mailbox<Refusal>
   private var firstStage: Socket?
   private let supervisor: Supervisor?
+  private let weights: WeightsDesk
   private let logger: Logger
   private let trace: TraceFile?
   private let onProgress: (Double) -> Void
@@ -34,6 +35,7 @@ package final class CoordinatorLoop {
   ///   - endpoint: Where clients and workers connect.
   ///   - security: Who may connect there, and how workers elsewhere are reached.
   ///   - supervisor: The workers to start here; nil if they are started elsewhere.
+  ///   - weights: What workers without a model file pull theirs from.
   ///   - logger: Where to log.
   ///   - trace: Where to write a timeline; nil for none.
   ///   - onProgress: Called with the fraction of the weights prepared, while workers load.
@@ -45,6 +47,7 @@ package final class CoordinatorLoop {
     endpoint: Endpoint,
     security: Security = .localOnly,
     supervisor: Supervisor?,
+    weights: WeightsDesk,
     logger: Logger,
     trace: TraceFile?,
     onProgress: @escaping (Double) -> Void,
@@ -52,6 +55,7 @@ package final class CoordinatorLoop {
   ) throws {
     self.machine = machine
     self.supervisor = supervisor
+    self.weights = weights
     self.logger = logger
     self.trace = trace
     self.machine.tracesSteps = trace != nil
@@ -79,7 +83,7 @@ package final class CoordinatorLoop {
   package func run(untilReadable stop: CInt) throws {
     defer { shutDown() }
     while failure == nil {
-      let descriptors = [stop] + (supervisor?.descriptors ?? [])
+      let descriptors = [stop, weights.descriptor] + (supervisor?.descriptors ?? [])
       let ready = try poll(
         sockets: [front],
         descriptors: descriptors,
@@ -92,6 +96,7 @@ package final class CoordinatorLoop {
       for refusal in refusals.takeAll() { handle(.refused(refusal)) }
       try receiveAll()
       handle(.tick)
+      answerPulls()
     }
     if let failure { throw failure }
   }
@@ -102,9 +107,29 @@ package final class CoordinatorLoop {
       guard let received = try front.receive() else { return }
       switch received.content {
       case .success(let (message, payloads)):
-        guard let peer = received.peer else { continue }
+        guard let peer = received.peer, !pull(message, peer) else { continue }
         handle(.message(message, from: peer, payloads: payloads))
       case .failure(let error): handle(.malformed(from: received.peer, error))
+      }
+    }
+  }
+
+  /// Has the weights desk take a message; false if it is none for it.
+  private func pull(_ message: Message, _ peer: PeerID) -> Bool {
+    do throws(WireError) { return try weights.take(message, from: peer) } catch {
+      handle(.malformed(from: peer, error))
+      return true
+    }
+  }
+
+  /// Sends the weights that have been read, a few pieces at most.
+  ///
+  /// One that a queue has no room for is dropped: whoever misses it asks again.
+  private func answerPulls() {
+    for answer in weights.takeAnswers() {
+      switch answer {
+      case .send(let message, let peer): _ = try? front.send(message, to: peer)
+      case .refuse(let error, let peer): handle(.malformed(from: peer, error))
       }
     }
   }
@@ -177,6 +202,7 @@ package final class CoordinatorLoop {
   private func shutDown() {
     handle(.stop)
     endTrace()
+    weights.close()
     supervisor?.stopAll(grace: Self.grace)
     firstStage?.close()
     front.close()

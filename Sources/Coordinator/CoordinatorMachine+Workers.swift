@@ -112,7 +112,8 @@ extension CoordinatorMachine {
       return Refused(
         code: .fingerprint,
         message: "worker has other weights (\(hello.modelName), \(theirs)) than the coordinator "
-          + "(\(model.name), \(ours)); give both the same model"
+          + "(\(model.name), \(ours)); give both the same model, or leave the worker's --model away: "
+          + "then it pulls the weights it needs"
       )
     }
     guard let endpoint = try? Endpoint(hello.dataEndpoint), endpoint.isConnectable else {

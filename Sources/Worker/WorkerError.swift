@@ -13,6 +13,10 @@ package struct WorkerError: Error, Sendable, CustomStringConvertible {
     case prepare
     /// A thread or descriptor could not be made.
     case system
+    /// Weights could not be pulled, or not be kept.
+    case weights
+    /// Somebody asked to stop.
+    case stopped
   }
 
   package var code: Code

@@ -2,7 +2,7 @@
 // while layers are prepared.
 
 package import Compute
-package import Gemma
+internal import Gemma
 internal import Glibc
 package import Logging
 package import Wire
@@ -50,7 +50,7 @@ package struct WorkerOptions: Sendable {
 /// A worker process's life.
 package final class WorkerLoop {
   private let options: WorkerOptions
-  private let checkpoint: Checkpoint
+  private let model: WorkerModel
   private let backend: any Backend
   private let logger: Logger
   private let context: ZeroMQContext
@@ -67,15 +67,17 @@ package final class WorkerLoop {
   private var loaderCount = 0
   /// The numbers of loaders that have come to their end.
   private let endedLoaders: Mailbox<Int>
+  /// The epoch to prepare; a loader of another one stops pulling.
+  private let wanted = Lock<UInt32?>(nil)
 
   package init(
     _ options: WorkerOptions,
-    checkpoint: Checkpoint,
+    model: WorkerModel,
     backend: any Backend,
     logger: Logger
   ) throws {
     self.options = options
-    self.checkpoint = checkpoint
+    self.model = model
     self.backend = backend
     self.logger = logger
     context = try ZeroMQContext()
@@ -130,9 +132,9 @@ package final class WorkerLoop {
       isEmulated: options.isEmulated,
       pid: Int(getpid()),
       threads: options.threads,
-      fingerprint: checkpoint.fingerprint,
-      modelName: checkpoint.name,
-      layerCount: checkpoint.config.layers.count,
+      fingerprint: model.checkpoint.fingerprint,
+      modelName: model.checkpoint.name,
+      layerCount: model.checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
       memoryBytes: ProcessMemory.total,
       resultsIdentity: resultsIdentity,
@@ -215,7 +217,9 @@ package final class WorkerLoop {
       case .prepare(let assign): try prepare(assign)
       case .move(let move): compute.commands.post(.move(move))
       case .commit(let epoch): compute.commands.post(.commit(epoch: epoch))
-      case .abandon(let epoch): compute.commands.post(.abandon(epoch: epoch))
+      case .abandon(let epoch):
+        wanted.withLock { if $0 == epoch { $0 = nil } }
+        compute.commands.post(.abandon(epoch: epoch))
       case .selfTest(let run): compute.commands.post(.selfTest(run: run))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
       }
@@ -226,10 +230,11 @@ package final class WorkerLoop {
   /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
   private func prepare(_ assign: Assign) throws {
     authenticator?.admit(assign.peerKeys)
-    let (checkpoint, backend, compute, loads) = (checkpoint, backend, compute, loads)
-    var adjusted = checkpoint.config
+    let (model, backend, compute, loads, wanted) = (model, backend, compute, loads, wanted)
+    var adjusted = model.checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers
     let config = adjusted
+    wanted.withLock { $0 = assign.epoch }
     loaderCount += 1
     let (number, endedLoaders) = (loaderCount, endedLoaders)
     loaders[number] = try Thread {
@@ -240,12 +245,16 @@ package final class WorkerLoop {
         let stage = try Self.makeStage(
           assign,
           config,
-          checkpoint,
+          model,
           backend,
-          sharing: running?.stage.executable
-        ) { fraction in
-          loads.post(.loadProgress(epoch: assign.epoch, fraction: fraction))
-        }
+          sharing: running?.stage.executable,
+          check: {
+            guard wanted.withLock({ $0 == assign.epoch }) else {
+              throw WorkerError(.stopped, "epoch \(assign.epoch) is not wanted any more")
+            }
+          },
+          progress: { loads.post(.loadProgress(epoch: assign.epoch, fraction: $0)) }
+        )
         compute.commands.post(.install(StageTransfer(stage), next: next))
       } catch {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
@@ -253,26 +262,39 @@ package final class WorkerLoop {
     }
   }
 
+  /// The part of loading that is pulling, where weights are pulled: links are slower than memory.
+  private static let pulledShare = 0.8
+
   private static func makeStage(
     _ assign: Assign,
     _ config: ModelConfig,
-    _ checkpoint: Checkpoint,
+    _ model: WorkerModel,
     _ backend: any Backend,
     sharing running: (any Executable)?,
+    check: () throws -> Void,
     progress: (Double) -> Void
   ) throws -> Stage {
-    let program = try config.lower(slice(assign, of: config.line), weights: checkpoint)
+    let program = try config.lower(slice(assign, of: config.line), weights: model.checkpoint)
     let limits = ExecutableLimits(
       maxRows: assign.maxRows,
       slots: assign.slots,
       contextTokens: assign.contextTokens
     )
+    let weights: any WeightSource
+    var pulledShare = 0.0
+    switch model {
+    case .local(let checkpoint): weights = checkpoint
+    case .pulled(let pulled):
+      pulledShare = Self.pulledShare
+      try pulled.fetch(program, check: check) { progress(pulledShare * $0) }
+      weights = pulled
+    }
     let executable = try backend.compile(
       program,
-      weights: checkpoint,
+      weights: weights,
       limits: limits,
       sharing: running,
-      progress: progress
+      progress: { progress(pulledShare + (1 - pulledShare) * $0) }
     )
     return Stage(
       epoch: assign.epoch,
@@ -309,6 +331,7 @@ package final class WorkerLoop {
   }
 
   private func shutDown() {
+    wanted.withLock { $0 = nil }
     for loader in loaders.values { loader.join() }
     compute.commands.post(.stop)
     computeThread?.join()

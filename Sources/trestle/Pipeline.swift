@@ -107,6 +107,7 @@ struct Pipeline {
       endpoint: endpoint,
       security: security.security,
       supervisor: supervisor,
+      weights: WeightsDesk(checkpoint),
       logger: logger,
       trace: openTrace(),
       onProgress: onProgress,

@@ -103,13 +103,7 @@ struct ProfileCache {
 
   // MARK: Files
 
-  private var directory: URL {
-    let environment = ProcessInfo.processInfo.environment
-    let base =
-      environment["XDG_CACHE_HOME"].flatMap { $0.hasPrefix("/") ? URL(filePath: $0) : nil }
-      ?? FileManager.default.homeDirectoryForCurrentUser.appending(path: ".cache")
-    return base.appending(path: "trestle/profiles")
-  }
+  private var directory: URL { URL(filePath: UserCache.directory("profiles")) }
 
   private func fileName(_ worker: WorkerPlan) -> String {
     [

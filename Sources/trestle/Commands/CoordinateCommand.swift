@@ -11,7 +11,8 @@ struct CoordinateCommand: ParsableCommand {
     abstract: "Run a coordinator alone; its workers are started with `trestle work`.",
     discussion: """
       Waits for one worker for each of --devices, gives each its layers, and prints `ready` on
-      stdout when prompts are accepted.
+      stdout when prompts are accepted. Workers that have no model file pull their layers' weights
+      from here.
       """
   )
 
@@ -37,6 +38,7 @@ struct CoordinateCommand: ParsableCommand {
         endpoint: endpoint,
         security: security.security,
         supervisor: nil,
+        weights: WeightsDesk(planned.checkpoint),
         logger: logger,
         trace: planned.openTrace(),
         onProgress: { progress.show($0) },

@@ -14,13 +14,40 @@ struct WorkCommand: ParsableCommand {
     commandName: "work",
     abstract: "Run one worker: it owns a device and holds some of the layers.",
     discussion: """
-      `trestle up` starts its workers itself. Start them by hand for other supervisors, beside
-      `trestle coordinate`.
+      `trestle up` starts its workers itself. Start them by hand for other supervisors and on other
+      machines, beside `trestle coordinate`.
+
+      A machine without the model needs no copy of it: without --model the worker pulls the weights
+      of the layers it is given from the coordinator, checks each piece by its digest, and keeps
+      them in the directory of --cache. There they are found at the next start; what was cut short
+      goes on where it stopped, and damage is noticed and mended.
       """
   )
 
-  @Option(help: ArgumentHelp("The same model as the coordinator's.", valueName: "path"))
-  var model: String
+  @Option(
+    help: ArgumentHelp(
+      "The same model as the coordinator's. Default: pull what is needed from it.",
+      valueName: "path"
+    )
+  )
+  var model: String?
+
+  @Option(
+    name: .customLong("cache"),
+    help: ArgumentHelp(
+      "Where pulled weights are kept. Default: trestle/models in $XDG_CACHE_HOME or ~/.cache.",
+      valueName: "directory"
+    )
+  )
+  var modelCache: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Pull at most so many MiB a second, to leave room on the network. Default: no limit.",
+      valueName: "rate"
+    )
+  )
+  var pullRate: Double?
 
   @Option(help: ArgumentHelp("cpu or reference.", valueName: "device"))
   var device: String
@@ -66,6 +93,12 @@ struct WorkCommand: ParsableCommand {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads \(threads) is outside 1...1024.")
     }
+    if let pullRate, !(pullRate >= 0.01 && pullRate.isFinite) {
+      throw ValidationError("--pull-rate \(pullRate): give 0.01 or more.")
+    }
+    if model != nil, modelCache != nil || pullRate != nil {
+      throw ValidationError("--cache and --pull-rate are for workers without --model.")
+    }
   }
 
   func run() throws {
@@ -89,22 +122,47 @@ struct WorkCommand: ParsableCommand {
         passesAllLayers: allLayers,
         security: security
       )
-      let worker = try WorkerLoop(
-        options,
-        checkpoint: Checkpoint.open(model),
-        backend: kind.makeBackend(
-          threads: threads,
-          pinnedTo: pin?.values,
-          cacheType: cache.type
-        ),
-        logger: log.logger("trestle.worker", default: .info)
+      // Before anybody is waited for: what is bad here is told of at once.
+      let local = try model.map { WorkerModel.local(try Checkpoint.open($0)) }
+      let backend = try kind.makeBackend(
+        threads: threads,
+        pinnedTo: pin?.values,
+        cacheType: cache.type
       )
+      let logger = log.logger("trestle.worker", default: .info)
       guard try awaitCoordinator(coordinator, stop) else { return }
-      do { try worker.run(untilReadable: stop) } catch let error as WorkerError
-        where error.code == .unreachable
-      {
+      do {
+        let worker = try WorkerLoop(
+          options,
+          model: local ?? .pulled(pull(from: coordinator, security, logger, stop)),
+          backend: backend,
+          logger: logger
+        )
+        try worker.run(untilReadable: stop)
+      } catch let error as WorkerError where error.code == .unreachable {
         throw CommandError("\(error)\(keyAdvice(security, coordinator))")
+      } catch let error as WorkerError where error.code == .stopped {
+        return
       }
+    }
+  }
+
+  /// Returns the coordinator's model, its headers pulled.
+  private func pull(
+    from coordinator: Endpoint,
+    _ security: Security,
+    _ logger: Logger,
+    _ stop: CInt
+  ) throws -> PulledModel {
+    try PulledModel(
+      from: coordinator,
+      security: security,
+      cacheDirectory: modelCache ?? UserCache.directory("models"),
+      bytesPerSecond: pullRate.map { $0 * 1024 * 1024 },
+      logger: logger
+    ) {
+      let ready = try poll(sockets: [], descriptors: [stop] + lifelines, timeout: .zero)
+      if !ready.isEmpty { throw WorkerError(.stopped, "was asked to stop") }
     }
   }
 

@@ -1,0 +1,274 @@
+// A part of a model's files on this machine: files of the full size, with holes where nothing was
+// pulled, and beside each the digests of the pieces that are there.
+//
+//   ROOT/FINGERPRINT-DIGEST/
+//     files/NAME      piece 0 | hole | piece 2 | …           as in the model, 256 KiB a piece
+//     digests/NAME    digest 0 | zeros | digest 2 | …        32 bytes a piece
+//
+// A piece is written before its digest, and what has a digest is believed only after it was read and
+// compared. So nothing needs a lock or an order on the disk: a process that is killed between the two
+// leaves a piece without digest, a machine that loses power a digest without piece, and two workers
+// that pull the same piece write the same bytes.
+
+internal import Foundation
+internal import Glibc
+internal import Wire
+
+/// The local copy of the files of one model.
+final class ModelCache: Sendable {
+  /// What is there of some pieces.
+  struct Contents {
+    var missing: [ChunkID] = []
+    /// Pieces among them whose bytes are not those of their digest.
+    var damagedCount = 0
+  }
+
+  let description: ModelDescription
+  private let directory: String
+  private let files: [CacheFile]
+  /// Pieces that this process has read and compared, or written.
+  private let verified = Lock<Set<ChunkID>>([])
+
+  /// Makes or opens the copy.
+  ///
+  /// - Throws: `WorkerError` if the description is absurd or the files cannot be made.
+  init(root: String, _ description: ModelDescription) throws(WorkerError) {
+    try Self.check(description)
+    self.description = description
+    let name = String(description.fingerprint, radix: 16)
+    directory = "\(root)/\(name)-\(description.model.description.prefix(16))"
+    for part in ["files", "digests"] {
+      do {
+        try FileManager.default.createDirectory(
+          atPath: "\(directory)/\(part)",
+          withIntermediateDirectories: true,
+          attributes: [.posixPermissions: 0o700]
+        )
+      } catch {
+        throw WorkerError(.weights, "cannot make \(directory)/\(part)", underlying: error)
+      }
+    }
+    var files: [CacheFile] = []
+    for file in description.files { files.append(try CacheFile(file, in: directory)) }
+    self.files = files
+  }
+
+  /// What to open as the model.
+  var modelPath: String {
+    description.isDirectory
+      ? "\(directory)/files" : "\(directory)/files/\(description.files[0].name)"
+  }
+
+  /// Refuses names that lead out of the directory, and what is no model.
+  private static func check(_ description: ModelDescription) throws(WorkerError) {
+    let names = description.files.map(\.name)
+    let areNames = names.allSatisfy { name in
+      !name.isEmpty && name != "." && name != ".." && !name.utf8.contains(UInt8(ascii: "/"))
+        && !name.utf8.contains(0)
+    }
+    guard areNames, Set(names).count == names.count, !names.isEmpty,
+      description.isDirectory || names.count == 1,
+      description.files.allSatisfy({ $0.size > 0 })
+    else {
+      throw WorkerError(
+        .weights,
+        "the coordinator describes a model that is none: files \(names.prefix(8))"
+      )
+    }
+  }
+}
+
+// MARK: Pieces
+
+extension ModelCache {
+  /// The pieces that say where the tensors are.
+  var headerChunks: [ChunkID] {
+    description.files.enumerated().flatMap { index, file in
+      chunks(of: index, 0..<Int(file.headerBytes))
+    }
+  }
+
+  /// Returns the pieces that hold a range of a file.
+  func chunks(of file: Int, _ bytes: Range<Int>) -> [ChunkID] {
+    guard !bytes.isEmpty else { return [] }
+    let (first, last) = (bytes.lowerBound, bytes.upperBound - 1)
+    return (first / Limits.chunkBytes...last / Limits.chunkBytes)
+      .map { ChunkID(file: file, chunk: $0) }
+  }
+
+  /// Returns how many bytes a piece has.
+  func byteCount(_ id: ChunkID) -> Int { description.files[id.file].range(ofChunk: id.chunk).count }
+
+  /// Whether all these pieces were found here, and compared.
+  func holds(_ ids: [ChunkID]) -> Bool {
+    verified.withLock { verified in ids.allSatisfy(verified.contains) }
+  }
+
+  /// Returns which pieces are not here, having read all others and compared them.
+  ///
+  /// - Parameters:
+  ///   - ids: The pieces.
+  ///   - each: Called before each piece; may throw to stop.
+  /// - Returns: What is missing.
+  /// - Throws: What `each` throws, or `WorkerError` if the files cannot be read.
+  func inspect(
+    _ ids: [ChunkID],
+    each: () throws -> Void
+  ) throws -> Contents {
+    var contents = Contents()
+    for id in ids {
+      try each()
+      if holds([id]) { continue }
+      let file = files[id.file]
+      guard let digest = try file.digest(of: id.chunk) else {
+        contents.missing.append(id)
+        continue
+      }
+      guard Digest(of: try file.read(id.chunk)) == digest else {
+        contents.damagedCount += 1
+        contents.missing.append(id)
+        continue
+      }
+      verified.withLock { _ = $0.insert(id) }
+    }
+    return contents
+  }
+
+  /// Keeps a piece whose digest is right.
+  ///
+  /// - Throws: `WorkerError` that names the directory, if it cannot be written.
+  func store(_ chunk: Chunk) throws(WorkerError) {
+    try files[chunk.id.file].write(chunk)
+    verified.withLock { _ = $0.insert(chunk.id) }
+  }
+
+  /// Makes sure that there is room for so many bytes more.
+  ///
+  /// - Throws: `WorkerError` that names the directory and what is missing.
+  func reserve(_ byteCount: Int) throws(WorkerError) {
+    var status = statvfs()
+    guard unsafe statvfs(directory, &status) == 0 else { return }
+    let free = Int(
+      clamping: UInt64(status.f_bavail).multipliedReportingOverflow(
+        by: UInt64(status.f_frsize)
+      ).partialValue
+    )
+    guard free < byteCount else { return }
+    throw WorkerError(
+      .weights,
+      "the weights need \(byteCount) bytes more and \(directory) has room for \(free); free "
+        + "\(byteCount - free) bytes, or choose another --cache"
+    )
+  }
+}
+
+/// A file of the copy, with its digests.
+private final class CacheFile: Sendable {
+  private let file: ModelFile
+  private let path: String
+  private let data: CInt
+  private let digests: CInt
+
+  init(_ file: ModelFile, in directory: String) throws(WorkerError) {
+    self.file = file
+    path = "\(directory)/files/\(file.name)"
+    let data = try Self.open(path, size: Int(file.size))
+    self.data = data
+    do throws(WorkerError) {
+      digests = try Self.open(
+        "\(directory)/digests/\(file.name)",
+        size: file.chunkCount * Digest.byteCount
+      )
+    } catch {
+      close(data)
+      throw error
+    }
+  }
+
+  deinit {
+    close(data)
+    close(digests)
+  }
+
+  private static func open(_ path: String, size: Int) throws(WorkerError) -> CInt {
+    let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    guard descriptor >= 0 else { throw failure("cannot open", path) }
+    var status = stat()
+    let isSized = unsafe fstat(descriptor, &status) == 0 && status.st_size == size
+    guard isSized || ftruncate(descriptor, size) == 0 else {
+      let error = failure("cannot give \(size) bytes to", path)
+      close(descriptor)
+      throw error
+    }
+    return descriptor
+  }
+
+  /// Returns the digest that was stored with a piece; nil if there is none.
+  func digest(of chunk: Int) throws(WorkerError) -> Digest? {
+    let bytes = try read(digests, at: chunk * Digest.byteCount, count: Digest.byteCount)
+    guard bytes.contains(where: { $0 != 0 }) else { return nil }
+    return Digest(bytes: bytes)
+  }
+
+  func read(_ chunk: Int) throws(WorkerError) -> [UInt8] {
+    let range = file.range(ofChunk: chunk)
+    return try read(data, at: range.lowerBound, count: range.count)
+  }
+
+  /// Writes a piece, then its digest.
+  func write(_ chunk: Chunk) throws(WorkerError) {
+    let range = file.range(ofChunk: chunk.id.chunk)
+    precondition(range.count == chunk.data.count, "\(chunk.data.count) bytes for \(range)")
+    try write(chunk.data, to: data, at: range.lowerBound)
+    try write(chunk.digest.bytes, to: digests, at: chunk.id.chunk * Digest.byteCount)
+  }
+
+  /// Reads bytes; zeros where the file has become shorter.
+  private func read(_ descriptor: CInt, at offset: Int, count: Int) throws(WorkerError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    var done = 0
+    while done < count {
+      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
+        unsafe pread(
+          descriptor,
+          buffer.baseAddress.map { unsafe $0 + done },
+          count - done,
+          offset + done
+        )
+      }
+      if got < 0, errno == EINTR { continue }
+      guard got >= 0 else { throw Self.failure("cannot read", path) }
+      if got == 0 { break }
+      done += got
+    }
+    return bytes
+  }
+
+  private func write(_ bytes: [UInt8], to descriptor: CInt, at offset: Int) throws(WorkerError) {
+    var done = 0
+    while done < bytes.count {
+      let put = unsafe bytes.withUnsafeBytes { buffer in
+        unsafe pwrite(
+          descriptor,
+          buffer.baseAddress.map { unsafe $0 + done },
+          bytes.count - done,
+          offset + done
+        )
+      }
+      if put < 0, errno == EINTR { continue }
+      guard put > 0 else { throw Self.failure("cannot keep weights in", path) }
+      done += put
+    }
+  }
+
+  /// Returns the error of a failed call, from `errno`.
+  private static func failure(_ what: String, _ path: String) -> WorkerError {
+    let code = errno
+    let isFull = code == ENOSPC || code == EDQUOT
+    return WorkerError(
+      .weights,
+      "\(what) \(path): \(unsafe String(cString: strerror(code)))"
+        + (isFull ? "; free some room there, or choose another --cache" : "")
+    )
+  }
+}

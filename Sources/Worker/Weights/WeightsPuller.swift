@@ -1,0 +1,173 @@
+// Asks the coordinator for its model: on a connection of its own, so that heartbeats and steps wait
+// behind no weights.
+
+internal import Logging
+internal import Wire
+
+/// What a pull has brought.
+struct PullTally: Sendable {
+  var byteCount = 0
+  var chunkCount = 0
+}
+
+/// Where weights are pulled from.
+struct WeightsPuller: Sendable {
+  let coordinator: Endpoint
+  let security: Security
+  let bytesPerSecond: Double?
+  let logger: Logger
+
+  /// How long a coordinator may take to describe its model.
+  private static let patience = Duration.seconds(30)
+  /// How often it is asked: it may have been started again.
+  private static let askAgain = Duration.seconds(2)
+  /// How often a long pull says how far it is.
+  private static let reportInterval = Duration.seconds(5)
+
+  /// Returns what the coordinator serves.
+  ///
+  /// - Parameter check: Called several times a second; may throw to stop.
+  /// - Returns: The model's name, fingerprint and files.
+  /// - Throws: What `check` throws; `WorkerError` if there is no answer, or a refusal.
+  func describe(check: () throws -> Void) throws -> ModelDescription {
+    try withSocket { socket in
+      let began = ContinuousClock.now
+      var asked: ContinuousClock.Instant?
+      while true {
+        let now = ContinuousClock.now
+        guard now - began < Self.patience else {
+          throw WorkerError(
+            .unreachable,
+            "no answer from the coordinator in \(Self.patience); is one running there?"
+          )
+        }
+        if asked.map({ now - $0 > Self.askAgain }) ?? true {
+          _ = try socket.send(.describeModel(DescribeModel()))
+          asked = now
+        }
+        _ = try poll(sockets: [socket], timeout: .milliseconds(100))
+        try check()
+        while let received = try socket.receive() {
+          switch try received.content.get().message {
+          case .modelDescription(let description): return description
+          case .pullFailed(let failure): throw Self.refused(failure)
+          default: break
+          }
+        }
+      }
+    }
+  }
+
+  /// Pulls pieces into the cache.
+  ///
+  /// - Parameters:
+  ///   - chunks: Which, in this order.
+  ///   - cache: Where they go.
+  ///   - check: Called several times a second; may throw to stop.
+  ///   - progress: Called with each piece.
+  /// - Returns: What has come.
+  /// - Throws: What `check` throws; `WorkerError` if the coordinator does not give them, or they
+  ///   cannot be kept. What has come by then stays in the cache.
+  func pull(
+    _ chunks: [ChunkID],
+    into cache: ModelCache,
+    check: () throws -> Void,
+    progress: () -> Void
+  ) throws -> PullTally {
+    var tally = PullTally()
+    let total = chunks.reduce(0) { $0 + cache.byteCount($1) }
+    try cache.reserve(total)
+    try withSocket { socket in
+      let began = ContinuousClock.now
+      var reported = began
+      var schedule = PullSchedule(chunks, bytesPerSecond: bytesPerSecond, now: began)
+      while !schedule.isDone {
+        while let id = schedule.next(at: .now) {
+          // Should the queue be full, it is as if the request was lost.
+          _ = try socket.send(.pull(Pull(model: cache.description.model, id: id)))
+        }
+        _ = try poll(sockets: [socket], timeout: schedule.idleTime(at: .now))
+        try check()
+        while let received = try socket.receive() {
+          guard try take(received, &schedule, cache, &tally) else { continue }
+          progress()
+        }
+        try schedule.tick(at: .now)
+        if ContinuousClock.now - reported > Self.reportInterval {
+          reported = .now
+          report("pulling weights", tally, of: total, since: began)
+        }
+      }
+    }
+    return tally
+  }
+
+  /// Takes what has come; true if it is a piece that was wanted and is right.
+  private func take(
+    _ received: Received,
+    _ schedule: inout PullSchedule,
+    _ cache: ModelCache,
+    _ tally: inout PullTally
+  ) throws -> Bool {
+    switch received.content {
+    case .success((.chunk(let chunk), _)):
+      let files = cache.description.files
+      guard chunk.id.file < files.count, chunk.id.chunk < files[chunk.id.file].chunkCount else {
+        logger.warning("weights that nobody asked for dropped")
+        return false
+      }
+      let isWhole =
+        chunk.data.count == cache.byteCount(chunk.id) && Digest(of: chunk.data) == chunk.digest
+      if !isWhole {
+        logger.warning(
+          "damaged weights dropped",
+          metadata: ["file": "\(files[chunk.id.file].name)", "piece": "\(chunk.id.chunk)"]
+        )
+      }
+      guard try schedule.received(chunk.id, isWhole: isWhole, at: .now) else { return false }
+      try cache.store(chunk)
+      tally.byteCount += chunk.data.count
+      tally.chunkCount += 1
+      return true
+    case .success((.pullFailed(let failure), _)): throw Self.refused(failure)
+    case .success((let message, _)):
+      logger.warning("message out of place dropped", metadata: ["message": "\(message.name)"])
+    case .failure(let error):
+      logger.warning("malformed message dropped", metadata: ["reason": "\(error)"])
+    }
+    return false
+  }
+
+  /// Says in the log how far a pull is, and how fast.
+  func report(
+    _ phrase: Logger.Message,
+    _ tally: PullTally,
+    of total: Int,
+    since began: ContinuousClock.Instant
+  ) {
+    let seconds = max(1e-3, (ContinuousClock.now - began) / .seconds(1))
+    logger.info(
+      phrase,
+      metadata: [
+        "bytes": "\(tally.byteCount)", "of": "\(total)",
+        "bytes_per_second": "\(Int(Double(tally.byteCount) / seconds))",
+      ]
+    )
+  }
+
+  private static func refused(_ failure: PullFailed) -> WorkerError {
+    WorkerError(.weights, "the coordinator gives no weights: \(failure.message)")
+  }
+
+  /// Runs the body with a connection that ends with it.
+  private func withSocket<Result>(_ body: (Socket) throws -> Result) throws -> Result {
+    let context = try ZeroMQContext()
+    defer { context.close() }
+    var options = try security.options(.control, connectingToCoordinator: coordinator)
+    options.linger = .zero
+    let socket = try Socket(context, role: .dealer, options: options)
+    defer { socket.close() }
+    try socket.connect(coordinator)
+    return try body(socket)
+  }
+}
