@@ -45,10 +45,16 @@ package struct StagePair {
   private var imported: Set<CachePlace> = []
   private var importedEarly: Set<CachePlace> = []
 
+  /// A worker that takes over a layer's keys and values of one slot; several may take the same.
+  private struct Destination: Hashable {
+    let place: CachePlace
+    let endpoint: String
+  }
+
   /// Up to which position a slot has been sent early.
   ///
   /// Only while it has done nothing but grow since.
-  private var sentEarly: [CachePlace: Int] = [:]
+  private var sentEarly: [Destination: Int] = [:]
 
   package init() {}
 
@@ -80,7 +86,7 @@ package struct StagePair {
     guard let prepared, prepared.epoch == step.epoch else {
       // What these slots held before the step is not what they hold behind it.
       let others = Set(step.cleared + step.forks.map(\.target))
-      if !others.isEmpty { sentEarly = sentEarly.filter { !others.contains($0.key.slot) } }
+      if !others.isEmpty { sentEarly = sentEarly.filter { !others.contains($0.key.place.slot) } }
       return (running, false)
     }
     let isNew = commit(step.epoch)
@@ -147,10 +153,13 @@ package struct StagePair {
     } catch {
       throw WorkerError(.prepare, "layer \(export.layer) cannot be sent", underlying: error)
     }
-    let place = CachePlace(layer: export.layer, slot: slot)
-    let sent = order.isEarly ? nil : sentEarly[place]
+    let destination = Destination(
+      place: CachePlace(layer: export.layer, slot: slot),
+      endpoint: export.endpoint
+    )
+    let sent = order.isEarly ? nil : sentEarly[destination]
     let rows = try running.export(layer: export.layer, slot: slot, count: count, after: sent)
-    if order.isEarly { sentEarly[place] = count }
+    if order.isEarly { sentEarly[destination] = count }
     let outgoing = OutgoingRows(
       address: address,
       header: KVRows(

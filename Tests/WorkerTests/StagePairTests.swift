@@ -225,6 +225,26 @@ import Worker
     #expect(sent.map(\.continues) == [true, false, false])
   }
 
+  @Test func `a layer that two workers take goes to each from where that one has it`() throws {
+    let maker = try StageMaker("gemma3-random-a")
+    var line = try Line(maker, cut: 7)
+    _ = try line.run(maker.step(chunk(slot: 0, [2, 5, 9, 4]), sequence: 1))
+    try line.prepare(cut: 6)
+    let exports = (0..<2).map { KVExport(layer: 6, endpoint: "ipc:///nowhere/\($0)") }
+    func move(_ count: Int, isEarly: Bool) -> Move {
+      let slots = [SlotState(slot: 0, positionCount: count, tokens: [])]
+      return Move(epoch: 2, slots: slots, exports: exports, imports: 0, isEarly: isEarly)
+    }
+    try line.pairs[0].begin(move(0, isEarly: true))
+    #expect(try line.pairs[0].nextExport()?.header.positions == 0..<4)
+    _ = try line.run(maker.step(chunk(slot: 0, [8], from: 4), sequence: 2))
+    #expect(try line.pairs[0].nextExport()?.header.positions == 0..<5)
+    #expect(try line.pairs[0].completeMove() != nil)
+    try line.pairs[0].begin(move(5, isEarly: false))
+    #expect(try line.pairs[0].nextExport()?.header.positions == 4..<5)
+    #expect(try line.pairs[0].nextExport()?.header.positions == 5..<5)
+  }
+
   @Test func `a move that does not fit is refused in words`() throws {
     let maker = try StageMaker("gemma3-random-a")
     var line = try Line(maker, cut: 7)

@@ -39,10 +39,11 @@ import Wire
     harness.ask(.rebalance(Rebalance(request: 9, split: [4, 2])), client: 2)
     deliver(harness)
     try #require(harness.workers.allSatisfy { $0.preparing?.epoch == 2 })
-    // One has its weights, the other pulls for ten minutes more.
+    // One has its weights, the other pulls for minutes more, and says how far it has come.
     harness.finishPreparing(harness.workers[0])
     for request in 1...10 as ClosedRange<UInt64> {
-      harness.pass(.seconds(60), times: 240)
+      let heartbeat = Harness.heartbeat(loadFraction: Double(request) / 12)
+      harness.pass(.seconds(50), times: 200, heartbeat: heartbeat)
       harness.ask(Harness.generate(.tokens([1, 2, 3]), request: request))
       for _ in 0..<1000 {
         deliver(harness)
