@@ -176,6 +176,8 @@ struct MicroBatch: Sendable {
   var forks: [Fork]
   /// The slots and positions whose results are wanted, in order.
   var wanted: [SlotPosition]
+  /// Whether it has rows of sessions that do not decode yet.
+  var readsPrompt: Bool
   /// How many of them want their logits.
   var logitsRows = 0
   /// Later by what the coordinator has stood still since.

@@ -12,6 +12,7 @@ extension CoordinatorMachine {
       let scheduled = scheduler.next(
         turns.compactMap { sessions[$0] },
         inFlight: inFlight.count,
+        readsPrompt: readsPrompt,
         pace: pace
       )
       guard !scheduled.isEmpty else { break }
@@ -20,6 +21,9 @@ extension CoordinatorMachine {
     // Nothing to run, but caches to give back.
     if inFlight.isEmpty, !slotsToClear.isEmpty { start([]) }
   }
+
+  /// Whether a micro-batch under way has rows of a prompt.
+  var readsPrompt: Bool { inFlight.values.contains(where: \.readsPrompt) }
 
   /// What measurements say about the next micro-batches.
   private var pace: Pace {
@@ -61,8 +65,10 @@ extension CoordinatorMachine {
   /// Sends a step with these rows, what is to be cleared, and prefixes to take over.
   mutating func start(_ scheduled: [ScheduledRows]) {
     var rows: [StepRow] = []
+    var readsPrompt = false
     for part in scheduled {
       guard var session = sessions[part.session], let slot = session.slot else { continue }
+      if !session.isDecoding { readsPrompt = true }
       for position in part.positions {
         rows.append(
           StepRow(
@@ -88,6 +94,7 @@ extension CoordinatorMachine {
       cleared: slotsToClear,
       forks: pendingForks,
       wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
+      readsPrompt: readsPrompt,
       logitsRows: wanted.count { $0.output == .logits },
       sent: now
     )

@@ -48,21 +48,30 @@ package struct Scheduler: Sendable {
   /// - Parameters:
   ///   - sessions: Those that hold a slot, in the order of their turns.
   ///   - inFlight: How many micro-batches are under way.
+  ///   - readsPrompt: Whether one of them has rows of a prompt.
   ///   - pace: What measurements say.
   /// - Returns: Rows of different sessions, at most `maxRows` together.
-  package func next(_ sessions: [Session], inFlight: Int, pace: Pace) -> [ScheduledRows] {
-    let ready = sessions.filter { $0.pendingCount > 0 }
+  package func next(
+    _ sessions: [Session],
+    inFlight: Int,
+    readsPrompt: Bool,
+    pace: Pace
+  ) -> [ScheduledRows] {
+    // Somebody reads along, if not in this micro-batch then behind it: two chunks under way would cost
+    // twice the time of one.
+    let isWatched = sessions.contains { $0.isGenerating && $0.pendingCount <= 1 }
+    let ready = sessions.filter {
+      $0.pendingCount > 0 && ($0.isDecoding || !isWatched || !readsPrompt)
+    }
     let decoding = ready.filter(\.isDecoding)
     let others = ready.filter { !$0.isDecoding }
-    let depth = others.isEmpty ? pace.decodeDepth : stageCount
+    let depth = others.isEmpty && !readsPrompt ? pace.decodeDepth : stageCount
     guard inFlight < depth, !ready.isEmpty else { return [] }
     // What is ready now is shared with the micro-batches that may still be started.
     let groups = depth - inFlight
     let share = { (sessions: [Session]) in
       sessions.prefix((sessions.count + groups - 1) / groups)
     }
-    // Somebody reads along, if not in this micro-batch then behind it.
-    let isWatched = sessions.contains { $0.isGenerating && $0.pendingCount <= 1 }
     var rows = maxRows
     var logitsRows = maxLogitsRows
     var scheduled: [ScheduledRows] = []

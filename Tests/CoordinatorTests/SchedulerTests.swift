@@ -56,7 +56,7 @@ import Wire
     _ sessions: [Session],
     inFlight: Int
   ) -> [ScheduledRows] {
-    scheduler.next(sessions, inFlight: inFlight, pace: pace(scheduler))
+    scheduler.next(sessions, inFlight: inFlight, readsPrompt: false, pace: pace(scheduler))
   }
 
   private func rows(_ scheduled: [ScheduledRows]) -> [UInt64: Range<Int>] {
@@ -110,7 +110,12 @@ import Wire
       var found: [Int] = []
       while true {
         let pace = Pace(decodeDepth: depth, promptRows: 8)
-        let scheduled = scheduler().next(left, inFlight: found.count, pace: pace)
+        let scheduled = scheduler().next(
+          left,
+          inFlight: found.count,
+          readsPrompt: false,
+          pace: pace
+        )
         if scheduled.isEmpty { break }
         found.append(scheduled.count)
         left.removeFirst(scheduled.count)
@@ -120,28 +125,51 @@ import Wire
     // A prompt fills any step: then every stage gets one.
     let pace = Pace(decodeDepth: 1, promptRows: 8)
     let prompt = session(9, pending: 30)
-    #expect(scheduler().next([prompt], inFlight: 0, pace: pace).count == 1)
-    #expect(scheduler().next([prompt], inFlight: 1, pace: pace).count == 1)
-    #expect(scheduler().next([prompt], inFlight: 2, pace: pace).isEmpty)
+    #expect(scheduler().next([prompt], inFlight: 0, readsPrompt: false, pace: pace).count == 1)
+    #expect(scheduler().next([prompt], inFlight: 1, readsPrompt: false, pace: pace).count == 1)
+    #expect(scheduler().next([prompt], inFlight: 2, readsPrompt: false, pace: pace).isEmpty)
   }
 
   @Test func `beside streams that decode, a prompt goes in chunks as small as measured`() {
     let pace = pace(scheduler(), promptRows: 3)
     var generating = session(2, pending: 1, done: 9)
     let prompt = session(1, pending: 100)
-    #expect(rows(scheduler().next([prompt], inFlight: 0, pace: pace)) == [1: 0..<8])
+    #expect(
+      rows(scheduler().next([prompt], inFlight: 0, readsPrompt: false, pace: pace)) == [1: 0..<8]
+    )
     // Its promptCount is all it has: it reads its own prompt, and nobody waits.
-    #expect(rows(scheduler().next([prompt, generating], inFlight: 0, pace: pace))[1] == 0..<7)
+    #expect(
+      rows(scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace))[1]
+        == 0..<7
+    )
     generating.tokens.append(7)
     generating.submitted += 1
-    let both = scheduler().next([prompt, generating], inFlight: 0, pace: pace)
+    let both = scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace)
     #expect(rows(both) == [2: 10..<11, 1: 0..<3])
     // Also when the stream's own row is in another micro-batch.
     generating.submitted += 1
-    #expect(rows(scheduler().next([prompt, generating], inFlight: 0, pace: pace)) == [1: 0..<3])
+    #expect(
+      rows(scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace)) == [
+        1: 0..<3
+      ]
+    )
+    // One chunk at a time; those that decode go on beside it.
+    let behind = scheduler().next([prompt, generating], inFlight: 1, readsPrompt: true, pace: pace)
+    #expect(behind.isEmpty)
+    let other = session(3, pending: 1, done: 4)
+    let beside = scheduler().next(
+      [prompt, generating, other],
+      inFlight: 1,
+      readsPrompt: true,
+      pace: pace
+    )
+    #expect(rows(beside) == [3: 4..<5])
     // A session that is replayed is a prompt itself.
     generating.rewind()
-    #expect(rows(scheduler().next([prompt, generating], inFlight: 0, pace: pace))[1] == 0..<8)
+    #expect(
+      rows(scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace))[1]
+        == 0..<8
+    )
   }
 
   @Test func `logits and scores come in small pieces, logits of one session at a time`() {

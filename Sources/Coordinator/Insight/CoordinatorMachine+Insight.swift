@@ -15,7 +15,8 @@ extension CoordinatorMachine {
     let isDecoding = trace.decodeRows > 0 && trace.prefillRows == 0
     depthTuner.finished(
       rows: trace.decodeRows,
-      streams: isDecoding ? turns.count : nil,
+      // A chunk of a prompt beside it has its share of the time.
+      streams: isDecoding && !readsPrompt ? turns.count : nil,
       at: now
     )
     if isDecoding { advisor?.add(trace.slices.map(\.duration)) }

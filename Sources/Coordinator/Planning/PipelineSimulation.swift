@@ -61,6 +61,7 @@ package struct PipelineSimulation: Sendable {
 private struct SimulatedBatch {
   var parts: [ScheduledRows]
   var size: StepSize
+  var readsPrompt: Bool
 }
 
 /// The state of a run.
@@ -89,6 +90,8 @@ private struct SimulatedRun {
   private var sessions: [UInt64: Session] = [:]
   private var turns: [UInt64] = []
   private var inFlight = 0
+  /// Of those, how many have rows of prompts.
+  private var promptsInFlight = 0
   private var queues: [[SimulatedBatch]]
   private var working: [Work?]
   /// In the order they were sent; few at a time.
@@ -240,12 +243,15 @@ private struct SimulatedRun {
       let parts = simulation.scheduler.next(
         turns.compactMap { sessions[$0] },
         inFlight: inFlight,
+        readsPrompt: promptsInFlight > 0,
         pace: simulation.pace
       )
       guard !parts.isEmpty else { return }
       var size = StepSize(rows: 0, wanted: 0)
+      var readsPrompt = false
       for part in parts {
         guard let session = sessions[part.session] else { continue }
+        if !session.isDecoding { readsPrompt = true }
         size.rows += part.positions.count
         size.wanted += part.positions.count { session.output(at: $0) != .none }
         sessions[part.session]?.submitted = part.positions.upperBound
@@ -253,13 +259,15 @@ private struct SimulatedRun {
         turns.append(part.session)
       }
       inFlight += 1
-      send(SimulatedBatch(parts: parts, size: size), to: 0)
+      if readsPrompt { promptsInFlight += 1 }
+      send(SimulatedBatch(parts: parts, size: size, readsPrompt: readsPrompt), to: 0)
     }
   }
 
   /// What the coordinator does with a step that is done.
   private mutating func finish(_ batch: SimulatedBatch) {
     inFlight -= 1
+    if batch.readsPrompt { promptsInFlight -= 1 }
     for part in batch.parts {
       guard var session = sessions[part.session],
         part.positions.upperBound == session.tokens.count

@@ -112,6 +112,8 @@ struct BenchPipelineCommand: ParsableCommand {
   }
 
   private func measure(_ count: Int, _ bench: Bench) throws -> BenchDocument.Result {
+    // Meanwhile the coordinator finds out how many micro-batches serve so many streams best.
+    if count > 1 { _ = try bench.decode(streams: count) }
     let prefills = try (0..<`repeat`).map { _ in try bench.prefill(streams: count) }.sorted()
     let decodes = try (0..<`repeat`).map { _ in try bench.decode(streams: count) }
       .sorted { $0.rate < $1.rate }

@@ -208,7 +208,14 @@ import Wire
       for _ in 0..<30 {
         let sequence = harness.machine.nextSequence
         let part = ScheduledRows(session: 999, positions: 8..<9)
-        let batch = MicroBatch(parts: [part], cleared: [], forks: [], wanted: [], sent: harness.now)
+        let batch = MicroBatch(
+          parts: [part],
+          cleared: [],
+          forks: [],
+          wanted: [],
+          readsPrompt: false,
+          sent: harness.now
+        )
         let done = StepDone(
           epoch: 1,
           sequence: sequence,
