@@ -1,7 +1,8 @@
 // Live rebalance: the next placement is prepared beside the one that runs; then, with no step under
 // way, keys and values move from worker to worker, the epoch is committed, and the sessions go on.
 //
-//   preparing ──all prepared──► copying ──all sent──► draining ──no step under way──► moving ──all moved──► committed
+//   preparing ──all prepared──► copying ──all sent──► draining
+//   draining ──no step under way──► moving ──all moved──► committed
 //
 // What there is of keys and values is copied while steps go on, so that only what has come since moves
 // while they stand still.

@@ -56,10 +56,10 @@ package struct StagePair {
   /// Only while it has done nothing but grow since.
   private var sentEarly: [Destination: Int] = [:]
 
-  package init() {}
-
   /// The last epoch that was abandoned: its loader may come to its end only then.
   private var abandoned: UInt32 = 0
+
+  package init() {}
 
   /// Puts a stage beside the one that runs; false if a later one is there already, or nobody waits for
   /// it any more.

@@ -1,6 +1,7 @@
 // The dynamic programme behind the planner. A state is the set of devices used, the last of them and
-// the pieces placed, layers and parts of the vocabulary; since a cycle is the largest of several sums, a state keeps every beginning that
-// no other beats in all of them (its Pareto front), which makes the search exact.
+// the pieces placed, layers and parts of the vocabulary; since a cycle is the largest of several sums, a
+// state keeps every beginning that no other beats in all of them (its Pareto front), which makes the
+// search exact.
 
 internal import Gemma
 
