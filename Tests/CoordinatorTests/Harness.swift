@@ -210,7 +210,15 @@ final class Harness {
   }
 
   /// Drops all keys and values that are on their way.
-  func loseRows() { rows = [:] }
+  func loseRows() {
+    if rows.values.contains(where: { $0.contains(where: \.header.isEarly) }) {
+      hasLostEarlyRows = true
+    }
+    rows = [:]
+  }
+
+  /// Whether some were copies made early: what follows on them then finds nothing to follow on.
+  private(set) var hasLostEarlyRows = false
 
   /// Drops all steps that are on their way.
   func loseSteps() { steps = [:] }
