@@ -42,11 +42,11 @@ package struct Program: Sendable, Hashable {
     return CacheID(index: caches.count - 1)
   }
 
-  /// Returns how many rows of a batch pass how many layers, as a sum over the layers, and how many are
+  /// Returns how many of a step's rows pass how many layers, as a sum over the layers, and how many are
   /// spared it.
-  package func layerRows(of batch: Batch) -> (computed: Int, skipped: Int) {
-    let narrow = layers.count { $0 >= narrowingLayer ?? .max }
-    let skipped = narrow * (batch.rows.count - batch.wantedRows.count)
-    return (layers.count * batch.rows.count - skipped, skipped)
+  package func layerRows(all: Int, wanted: Int) -> (computed: Int, skipped: Int) {
+    let narrow = layers.clamped(to: (narrowingLayer ?? layers.upperBound)..<Int.max).count
+    let skipped = narrow * (all - wanted)
+    return (layers.count * all - skipped, skipped)
   }
 }

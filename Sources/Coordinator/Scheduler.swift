@@ -1,10 +1,11 @@
 // Chooses the rows of the next micro-batch.
 //
 // Every session that can go on contributes: one row while it decodes, a chunk of its prompt before.
-// Those that decode come first, since somebody reads along; prompts get the rows that are left, so a
-// long one costs the others the time of a chunk and no more. Among their kind the sessions are taken
-// in turn, the one that waited longest first, and shared out over as many micro-batches as there are
-// stages, so that every stage has one to work on.
+// Those that decode come first, since somebody reads along; prompts get the rows that are left, in one
+// micro-batch at a time, so a long one costs the others the time of a chunk and no more. Among their
+// kind the sessions are taken in turn, the one that waited longest first, and shared out over the
+// micro-batches that shall be under way: as many as there are stages while prompts are read, since those
+// fill any step; as many as measured best while all decode.
 
 internal import Wire
 

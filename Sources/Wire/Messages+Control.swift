@@ -174,8 +174,6 @@ package struct Heartbeat: Sendable, Hashable {
     layerRows: UInt64 = 0,
     skippedLayerRows: UInt64 = 0
   ) {
-    self.layerRows = layerRows
-    self.skippedLayerRows = skippedLayerRows
     self.state = state
     self.epoch = epoch
     self.loadFraction = loadFraction
@@ -192,6 +190,8 @@ package struct Heartbeat: Sendable, Hashable {
     self.availableBytes = availableBytes
     self.temperature = temperature
     self.selfTest = selfTest
+    self.layerRows = layerRows
+    self.skippedLayerRows = skippedLayerRows
   }
 }
 

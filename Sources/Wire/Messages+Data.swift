@@ -97,12 +97,12 @@ package struct KVRows: Sendable, Hashable {
     isEarly: Bool = false,
     continues: Bool = false
   ) {
-    self.isEarly = isEarly
-    self.continues = continues
     self.epoch = epoch
     self.layer = layer
     self.slot = slot
     self.positions = positions
+    self.isEarly = isEarly
+    self.continues = continues
   }
 }
 

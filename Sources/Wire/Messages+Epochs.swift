@@ -61,11 +61,11 @@ package struct Move: Sendable, Hashable {
     imports: Int,
     isEarly: Bool = false
   ) {
-    self.isEarly = isEarly
     self.epoch = epoch
     self.slots = slots
     self.exports = exports
     self.imports = imports
+    self.isEarly = isEarly
   }
 }
 

@@ -24,9 +24,7 @@ struct Bench {
   /// Measured from when each has its first token until the first is done: while all of them run. The
   /// prompts are short, their time is not in it.
   func decode(streams: Int) throws -> DecodeResult {
-    for stream in 0..<streams {
-      try start(stream, prompt: min(promptTokens, 16), tokens: decodeTokens)
-    }
+    try startDecoding(streams)
     var run = DecodeRun(streams: streams)
     while run.finished < streams || run.last?.status == nil {
       run.take(try next())
@@ -41,9 +39,7 @@ struct Bench {
   /// Lets a prompt of `tokens` tokens come while `streams` sequences decode, and returns what the
   /// streams felt of it, from when it came to its first token.
   func arrival(of tokens: Int, besideStreams streams: Int) throws -> ArrivalResult {
-    for stream in 0..<streams {
-      try start(stream, prompt: min(promptTokens, 16), tokens: decodeTokens)
-    }
+    try startDecoding(streams)
     var run = DecodeRun(streams: streams)
     while run.finished == 0, !run.reachesMark() { run.take(try next()) }
     let came = ContinuousClock.now
@@ -95,6 +91,13 @@ struct Bench {
 
   private func askStatus() throws {
     try client.send(.statusRequest(StatusRequest(request: client.newRequest())))
+  }
+
+  /// Submits streams with short prompts.
+  private func startDecoding(_ streams: Int) throws {
+    for stream in 0..<streams {
+      try start(stream, prompt: min(promptTokens, 16), tokens: decodeTokens)
+    }
   }
 
   /// Submits a stream: a prompt of its own, always decoded to its full length.
