@@ -1447,6 +1447,51 @@ void   trestle__cancel__free_unpacked
   assert(message->base.descriptor == &trestle__cancel__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__receipt__init
+                     (Trestle__Receipt         *message)
+{
+  static const Trestle__Receipt init_value = TRESTLE__RECEIPT__INIT;
+  *message = init_value;
+}
+size_t trestle__receipt__get_packed_size
+                     (const Trestle__Receipt *message)
+{
+  assert(message->base.descriptor == &trestle__receipt__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__receipt__pack
+                     (const Trestle__Receipt *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__receipt__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__receipt__pack_to_buffer
+                     (const Trestle__Receipt *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__receipt__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Receipt *
+       trestle__receipt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Receipt *)
+     protobuf_c_message_unpack (&trestle__receipt__descriptor,
+                                allocator, len, data);
+}
+void   trestle__receipt__free_unpacked
+                     (Trestle__Receipt *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__receipt__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__status_request__init
                      (Trestle__StatusRequest         *message)
 {
@@ -2527,7 +2572,7 @@ void   trestle__pull_failed__free_unpacked
   assert(message->base.descriptor == &trestle__pull_failed__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[40] =
+static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[41] =
 {
   {
     "version",
@@ -2854,6 +2899,18 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[40] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "receipt",
+    47,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, receipt),
+    &trestle__receipt__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "accepted",
     50,
     PROTOBUF_C_LABEL_NONE,
@@ -3012,39 +3069,40 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[40] =
 };
 static const unsigned trestle__envelope__field_indices_by_name[] = {
   16,   /* field[16] = abandon */
-  27,   /* field[27] = accepted */
+  28,   /* field[28] = accepted */
   11,   /* field[11] = assign */
   22,   /* field[22] = cancel */
-  38,   /* field[38] = chunk */
+  39,   /* field[39] = chunk */
   15,   /* field[15] = commit */
-  28,   /* field[28] = delta */
-  35,   /* field[35] = describe_model */
+  29,   /* field[29] = delta */
+  36,   /* field[36] = describe_model */
   26,   /* field[26] = drain */
   21,   /* field[21] = evaluate */
-  30,   /* field[30] = evaluated */
-  29,   /* field[29] = finished */
+  31,   /* field[31] = evaluated */
+  30,   /* field[30] = finished */
   20,   /* field[20] = generate */
   7,   /* field[7] = goodbye */
-  33,   /* field[33] = health_reply */
+  34,   /* field[34] = health_reply */
   24,   /* field[24] = health_request */
   2,   /* field[2] = heartbeat */
   13,   /* field[13] = heartbeat_ack */
   1,   /* field[1] = hello */
   19,   /* field[19] = kv_rows */
-  36,   /* field[36] = model_description */
+  37,   /* field[37] = model_description */
   14,   /* field[14] = move */
   8,   /* field[8] = moved */
   4,   /* field[4] = prepare_failed */
   3,   /* field[3] = prepared */
-  37,   /* field[37] = pull */
-  39,   /* field[39] = pull_failed */
+  38,   /* field[38] = pull */
+  40,   /* field[40] = pull_failed */
   25,   /* field[25] = rebalance */
-  34,   /* field[34] = rebalanced */
+  35,   /* field[35] = rebalanced */
+  27,   /* field[27] = receipt */
   10,   /* field[10] = refused */
-  31,   /* field[31] = request_failed */
+  32,   /* field[32] = request_failed */
   17,   /* field[17] = self_test */
   12,   /* field[12] = shutdown */
-  32,   /* field[32] = status_reply */
+  33,   /* field[33] = status_reply */
   23,   /* field[23] = status_request */
   18,   /* field[18] = step */
   5,   /* field[5] = step_done */
@@ -3059,9 +3117,9 @@ static const ProtobufCIntRange trestle__envelope__number_ranges[7 + 1] =
   { 20, 9 },
   { 29, 17 },
   { 40, 20 },
-  { 50, 27 },
-  { 60, 35 },
-  { 0, 40 }
+  { 50, 28 },
+  { 60, 36 },
+  { 0, 41 }
 };
 const ProtobufCMessageDescriptor trestle__envelope__descriptor =
 {
@@ -3071,7 +3129,7 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   "Trestle__Envelope",
   "trestle",
   sizeof(Trestle__Envelope),
-  40,
+  41,
   trestle__envelope__field_descriptors,
   trestle__envelope__field_indices_by_name,
   7,  trestle__envelope__number_ranges,
@@ -5630,6 +5688,57 @@ const ProtobufCMessageDescriptor trestle__cancel__descriptor =
   trestle__cancel__field_indices_by_name,
   1,  trestle__cancel__number_ranges,
   (ProtobufCMessageInit) trestle__cancel__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__receipt__field_descriptors[2] =
+{
+  {
+    "messages",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Receipt, messages),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "awaited",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Trestle__Receipt, n_awaited),
+    offsetof(Trestle__Receipt, awaited),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__receipt__field_indices_by_name[] = {
+  1,   /* field[1] = awaited */
+  0,   /* field[0] = messages */
+};
+static const ProtobufCIntRange trestle__receipt__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__receipt__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Receipt",
+  "Receipt",
+  "Trestle__Receipt",
+  "trestle",
+  sizeof(Trestle__Receipt),
+  2,
+  trestle__receipt__field_descriptors,
+  trestle__receipt__field_indices_by_name,
+  1,  trestle__receipt__number_ranges,
+  (ProtobufCMessageInit) trestle__receipt__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor trestle__status_request__field_descriptors[1] =

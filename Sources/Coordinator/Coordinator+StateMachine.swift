@@ -24,6 +24,10 @@ package enum CoordinatorEvent: Sendable {
   case refused(Refusal)
   /// A peer could not be reached.
   case unreachable(PeerID)
+  /// A message could not be sent to a peer that is there.
+  case notSent(Message, to: PeerID, reason: String)
+  /// A text has been tokenized, or cannot be.
+  case encoded(id: UInt64, Result<[Int32], GemmaError>)
   /// The first stage's data endpoint cannot be connected to.
   case firstStageNotConnected(reason: String)
   /// The first stage could not take a step.
@@ -42,6 +46,10 @@ package enum CoordinatorAction: Sendable {
   /// Connect the data plane to the first stage, in place of any connection before.
   case connectFirstStage(endpoint: String, key: PublicKey?)
   case sendStep(Step)
+  /// Tokenize a text elsewhere, then say `encoded`.
+  case encode(PromptText)
+  /// Nobody wants those tokens any more.
+  case forgetEncoding(UInt64)
   /// A micro-batch has come back; said where `tracesSteps` asks for it.
   case stepTraced(StepTrace)
   /// End a supervised worker's process; an unsupervised one is just forgotten.
@@ -180,7 +188,6 @@ struct MicroBatch: Sendable {
   var readsPrompt: Bool
   /// How many of them want their logits.
   var logitsRows = 0
-  /// Later by what the coordinator has stood still since.
   var sent: ContinuousClock.Instant
   /// That a worker could not run it, while it waits for earlier ones.
   var failure: StepFailure?
@@ -224,12 +231,18 @@ package struct CoordinatorMachine {
   /// Supervised workers that are not started again.
   var givenUp: Set<String> = []
   var gatheringSince: ContinuousClock.Instant
-  var lastTick: ContinuousClock.Instant
   var sessions: [UInt64: Session] = [:]
   /// Sessions that hold a slot, in the order of their turns.
   var turns: [UInt64] = []
-  /// Sessions that wait for a slot, oldest first.
-  var queue: [UInt64] = []
+  /// Sessions that wait for a slot.
+  var queue = SessionQueue()
+  /// Requests whose texts are being tokenized, by the number that a session would have.
+  var encoding: [UInt64: EncodingPrompt] = [:]
+  let encoder: PromptEncoder
+  /// What clients have been sent and have not read.
+  var outflow = Outflow()
+  /// When it was last seen to that clients are there and read.
+  var clientsWatched: ContinuousClock.Instant
   var slots: SlotTable
   /// Prefixes that the next step takes over.
   var pendingForks: [Fork] = []
@@ -260,7 +273,12 @@ package struct CoordinatorMachine {
   var nextSession: UInt64 = 1
   var protocolErrors: UInt64 = 0
   let began: ContinuousClock.Instant
+  private var clock: AwakeClock
+  /// When the event that is handled came, and every other time here: what the coordinator has stood
+  /// still is left out.
   var now: ContinuousClock.Instant
+  /// The same by the clock that all processes of the machine share.
+  var systemNow: ContinuousClock.Instant
   private var actions: [CoordinatorAction] = []
 
   package init(
@@ -274,9 +292,12 @@ package struct CoordinatorMachine {
     self.plan = plan
     self.limits = limits
     self.now = now
+    systemNow = now
+    clock = AwakeClock(longestPause: limits.silence / 2, now: now)
     began = now
     gatheringSince = now
-    lastTick = now
+    clientsWatched = now
+    encoder = PromptEncoder(model)
     metrics = Metrics(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
     advisor = advice.map { RebalanceAdvisor(cost: model.cost, limits: $0) }
@@ -295,23 +316,25 @@ package struct CoordinatorMachine {
   }
 
   /// Takes an event and returns what to do about it, in order.
+  ///
+  /// - Parameters:
+  ///   - event: What has happened.
+  ///   - now: When, by the system's clock. A longer pause since the last event than half the silence
+  ///     that a worker is allowed is taken for a standstill of the coordinator's own.
+  /// - Returns: What the shell shall do.
   package mutating func handle(
     _ event: CoordinatorEvent,
     at now: ContinuousClock.Instant
   ) -> [CoordinatorAction] {
-    self.now = now
+    readClock(now)
     switch event {
     case .message(let message, let peer, let payloads): receive(message, peer, payloads)
     case .malformed(let peer, let error):
-      protocolErrors += 1
-      note(
-        "malformed message dropped",
-        ["peer": peer?.description ?? "none", "reason": "\(error)"],
-        isWarning: true
-      )
-      countNonsense(from: peer, "\(error)")
+      malformed(from: peer, error)
     case .refused(let refusal): refused(refusal)
     case .unreachable(let peer): clientGone(peer)
+    case .notSent(let message, let peer, let reason): notSent(message, to: peer, reason)
+    case .encoded(let id, let tokens): encoded(id, tokens)
     case .firstStageNotConnected(let reason):
       if phase == .serving, let first = plan.first { distrust(first.name, reason) }
     case .stepNotSent(let sequence): stepNotSent(sequence)
@@ -327,9 +350,25 @@ package struct CoordinatorMachine {
     return actions
   }
 
+  private mutating func readClock(_ reading: ContinuousClock.Instant) {
+    let before = clock.leftOut
+    now = clock.read(reading)
+    systemNow = reading
+    let standstill = clock.leftOut - before
+    if standstill > .zero {
+      note("the coordinator stood still", ["duration": "\(standstill)"])
+    }
+  }
+
+  /// Returns an instant of the system's clock on the axis of `now`.
+  func place(_ instant: ContinuousClock.Instant) -> ContinuousClock.Instant {
+    clock.place(instant)
+  }
+
   mutating func act(_ action: CoordinatorAction) { actions.append(action) }
 
   mutating func send(_ message: Message, to peer: PeerID, payloads: [[Float]] = []) {
+    outflow.sent(message, payloads, to: peer, at: now)
     actions.append(.send(message, to: peer, payloads: payloads))
   }
 
@@ -358,6 +397,7 @@ package struct CoordinatorMachine {
     case .generate(let generate): self.generate(generate, peer)
     case .evaluate(let evaluate): self.evaluate(evaluate, peer)
     case .cancel(let cancel): self.cancel(cancel.request, peer)
+    case .receipt(let receipt): self.receipt(receipt, peer)
     case .rebalance(let rebalance): self.rebalance(rebalance, peer)
     case .drain(let drain): self.drain(drain, peer)
     case .statusRequest(let request): send(.statusReply(status(request.request)), to: peer)
@@ -368,6 +408,18 @@ package struct CoordinatorMachine {
       .pullFailed:
       dropOutOfPlace(message, peer)
     }
+  }
+
+  /// Counts a message that could not be read; a request among them is refused with the field at fault.
+  private mutating func malformed(from peer: PeerID?, _ error: WireError) {
+    protocolErrors += 1
+    note(
+      "malformed message dropped",
+      ["peer": peer?.description ?? "none", "reason": "\(error)"],
+      isWarning: true
+    )
+    countNonsense(from: peer, "\(error)")
+    if let peer, let request = error.request { refuse(request, peer, .invalid, "\(error)") }
   }
 
   private mutating func dropOutOfPlace(_ message: Message, _ peer: PeerID) {
@@ -393,6 +445,11 @@ package struct CoordinatorMachine {
     for session in sessions.values {
       fail(session.id, .shuttingDown, "the coordinator is stopping")
     }
+    for prompt in encoding.values {
+      let reason = "the coordinator is stopping"
+      refuse(prompt.generate.request, prompt.peer, .shuttingDown, reason)
+    }
+    encoding = [:]
     for worker in workers.values {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
     }

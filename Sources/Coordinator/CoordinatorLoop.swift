@@ -2,6 +2,7 @@
 // happens to the machine and does what the machine says.
 
 internal import CLinux
+internal import Gemma
 internal import Glibc
 package import Logging
 package import Wire
@@ -18,6 +19,7 @@ package final class CoordinatorLoop {
   private var firstStage: Socket?
   private let supervisor: Supervisor?
   private let weights: WeightsDesk
+  private let prompts: PromptDesk
   private let logger: Logger
   private let trace: TraceFile?
   private let onProgress: (Double) -> Void
@@ -62,6 +64,7 @@ package final class CoordinatorLoop {
     self.machine.machineID = Host.bootID
     self.onProgress = onProgress
     self.onReady = onReady
+    prompts = try PromptDesk(machine.model)
     claim = try EndpointClaim(endpoint)
     context = try ZeroMQContext()
     self.security = security
@@ -83,7 +86,8 @@ package final class CoordinatorLoop {
   package func run(untilReadable stop: CInt) throws {
     defer { shutDown() }
     while failure == nil {
-      let descriptors = [stop, weights.descriptor] + (supervisor?.descriptors ?? [])
+      let descriptors =
+        [stop, weights.descriptor, prompts.descriptor] + (supervisor?.descriptors ?? [])
       let ready = try poll(
         sockets: [front],
         descriptors: descriptors,
@@ -95,6 +99,7 @@ package final class CoordinatorLoop {
       }
       for refusal in refusals.takeAll() { handle(.refused(refusal)) }
       try receiveAll()
+      for (id, tokens) in prompts.takeResults() { handle(.encoded(id: id, tokens)) }
       handle(.tick)
       answerPulls()
     }
@@ -141,15 +146,19 @@ package final class CoordinatorLoop {
         if let consequence = perform(action) { events.append(consequence) }
       }
     }
-    trace?.add(phase: machine.phase.rawValue, at: .now)
+    trace?.add(phase: machine.phase.rawValue, at: machine.now)
   }
 
   /// Does what the machine says, and returns what came of it where that matters.
   private func perform(_ action: CoordinatorAction) -> CoordinatorEvent? {
     switch action {
     case .send(let message, let peer, let payloads):
-      let outcome = try? front.send(message, payloads: payloads, to: peer)
-      return outcome == .sent ? nil : .unreachable(peer)
+      return send(message, payloads, to: peer)
+    case .encode(let text):
+      do throws(WireError) { try prompts.take(text) } catch {
+        return .encoded(id: text.id, .failure(GemmaError(.tokenizer, "\(error)")))
+      }
+    case .forgetEncoding(let id): prompts.forget(id)
     case .connectFirstStage(let endpoint, let key): return connectFirstStage(endpoint, key)
     case .sendStep(let step):
       let outcome = try? firstStage?.send(.step(step))
@@ -169,6 +178,22 @@ package final class CoordinatorLoop {
     return nil
   }
 
+  private func send(
+    _ message: Message,
+    _ payloads: [[Float]],
+    to peer: PeerID
+  ) -> CoordinatorEvent? {
+    do throws(WireError) {
+      switch try front.send(message, payloads: payloads, to: peer) {
+      case .sent: return nil
+      case .unreachable: return .unreachable(peer)
+      case .full: return .notSent(message, to: peer, reason: "its queue is full")
+      }
+    } catch {
+      return .notSent(message, to: peer, reason: "\(error)")
+    }
+  }
+
   private func connectFirstStage(_ endpoint: String, _ key: PublicKey?) -> CoordinatorEvent? {
     firstStage?.close()
     firstStage = nil
@@ -185,7 +210,7 @@ package final class CoordinatorLoop {
   }
 
   private func log(_ note: CoordinatorNote) {
-    trace?.add(note, at: .now)
+    trace?.add(note, at: machine.now)
     logger.log(
       level: note.isWarning ? .warning : .info,
       "\(note.message)",
@@ -195,7 +220,7 @@ package final class CoordinatorLoop {
 
   private func endTrace() {
     guard let trace else { return }
-    trace.close()
+    trace.close(at: machine.now)
     if let failure = trace.failure { logger.warning("\(failure)") }
   }
 
@@ -203,6 +228,7 @@ package final class CoordinatorLoop {
     handle(.stop)
     endTrace()
     weights.close()
+    prompts.close()
     supervisor?.stopAll(grace: Self.grace)
     firstStage?.close()
     front.close()

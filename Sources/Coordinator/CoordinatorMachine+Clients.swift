@@ -1,22 +1,76 @@
-// The clients' side of the coordinator: requests in, text and results out.
+// The clients' side of the coordinator: requests in, text and results out. What has been sent and not
+// been read is Outflow's to know, who comes next SessionQueue's.
 
 internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {
   mutating func generate(_ generate: Generate, _ peer: PeerID) {
-    let tokens: [Int32]
-    do {
-      tokens = try promptTokens(generate)
-    } catch {
+    if let reason = generate.complaint {
+      refuse(generate.request, peer, .invalid, reason)
+      return
+    }
+    if let (code, message) = refusalBeforeTokens(generate.request, peer) {
+      refuse(generate.request, peer, code, message)
+      return
+    }
+    switch generate.prompt {
+    case .tokens(let tokens): open(tokens, generate, peer)
+    case .text(let text): encode(text, generate, peer)
+    }
+  }
+
+  /// Opens a session for a text's tokens: at once, or when a long one has been tokenized elsewhere.
+  private mutating func encode(_ text: String, _ generate: Generate, _ peer: PeerID) {
+    let options = PromptOptions(generate)
+    guard text.utf8.count > PromptEncoder.mostBytesAtOnce else {
+      let tokens = Result { () throws(GemmaError) in try encoder.encode(text, options) }
+      encoded(tokens, generate, peer)
+      return
+    }
+    let least = encoder.leastTokens(of: text)
+    guard least <= limits.contextTokens else {
+      refuse(
+        generate.request,
+        peer,
+        .tooLong,
+        "the prompt has \(text.utf8.count) bytes, which are \(least) tokens or more; "
+          + "the context holds \(limits.contextTokens); shorten it or start with a larger --context"
+      )
+      return
+    }
+    guard encoding.count < limits.queuedSessions else {
+      refuse(generate.request, peer, .busy, "\(encoding.count) prompts wait to be tokenized already")
+      return
+    }
+    var rest = generate
+    rest.prompt = .tokens([])
+    let id = nextSession
+    nextSession += 1
+    encoding[id] = EncodingPrompt(peer: peer, generate: rest)
+    act(.encode(PromptText(id: id, text: text, options: options)))
+  }
+
+  /// Takes the tokens of a text, unless nobody waits for them any more.
+  mutating func encoded(_ id: UInt64, _ tokens: Result<[Int32], GemmaError>) {
+    guard let prompt = encoding.removeValue(forKey: id) else { return }
+    encoded(tokens, prompt.generate, prompt.peer)
+  }
+
+  private mutating func encoded(
+    _ tokens: Result<[Int32], GemmaError>,
+    _ generate: Generate,
+    _ peer: PeerID
+  ) {
+    switch tokens {
+    case .success(let tokens): open(tokens, generate, peer)
+    case .failure(let error):
       let code: RequestFailureCode = error.code == .template ? .template : .invalid
       refuse(generate.request, peer, code, error.message)
-      return
     }
-    guard generate.maxTokens > 0 else {
-      refuse(generate.request, peer, .invalid, "max tokens is 0; ask for at least 1")
-      return
-    }
+  }
+
+  private mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
     open(
       tokens,
       generate.request,
@@ -33,30 +87,16 @@ extension CoordinatorMachine {
   }
 
   mutating func evaluate(_ evaluate: Evaluate, _ peer: PeerID) {
+    if let (code, message) = refusalBeforeTokens(evaluate.request, peer) {
+      refuse(evaluate.request, peer, code, message)
+      return
+    }
     let goal: SessionGoal =
       switch evaluate.kind {
       case .logits: .logits
       case .scores: .scores(first: evaluate.firstScored)
       }
     open(evaluate.tokens, evaluate.request, peer, goal, stops: [], room: 0)
-  }
-
-  private func promptTokens(_ generate: Generate) throws(GemmaError) -> [Int32] {
-    switch generate.prompt {
-    case .tokens(let tokens): return tokens
-    case .text(let text):
-      guard let tokenizer = model.tokenizer else {
-        throw GemmaError(
-          .tokenizer,
-          "\(model.name) has no tokenizer; send the prompt as tokens"
-        )
-      }
-      guard generate.appliesChatTemplate else {
-        return tokenizer.encode(text, addBOS: true, parseSpecial: generate.parsesSpecial)
-      }
-      let template = try model.template.get()
-      return try tokenizer.encode(template.pieces([ChatMessage(role: .user, content: text)]))
-    }
   }
 
   /// Admits a request, or refuses it by name; `room` is how many tokens must fit behind the prompt.
@@ -72,8 +112,8 @@ extension CoordinatorMachine {
       refuse(request, peer, code, message)
       return
     }
-    guard !sessions.values.contains(where: { $0.peer == peer && $0.request == request }) else {
-      refuse(request, peer, .invalid, "request \(request) is being served already")
+    guard makeRoomInQueue(for: peer) else {
+      refuse(request, peer, .busy, "\(queue.count) requests wait already; try again later")
       return
     }
     let session = Session(
@@ -88,17 +128,37 @@ extension CoordinatorMachine {
     )
     nextSession += 1
     sessions[session.id] = session
-    queue.append(session.id)
+    queue.append(session.id, of: peer)
+    accept(session)
+  }
+
+  /// Tells a client that its request waits, and behind how many; said again while it does.
+  private mutating func accept(_ session: Session) {
+    let isWaiting = session.slot == nil && slots.free.isEmpty
     send(
       .accepted(
         Accepted(
-          request: request,
-          promptTokens: tokens.count,
-          queuePosition: slots.free.isEmpty ? queue.count : 0
+          request: session.request,
+          promptTokens: session.promptCount,
+          queuePosition: isWaiting ? queue.place(of: session.id) : 0
         )
       ),
-      to: peer
+      to: session.peer
     )
+  }
+
+  /// Returns why a request cannot be served, whatever its tokens; nil if it can.
+  private func refusalBeforeTokens(
+    _ request: UInt64,
+    _ peer: PeerID
+  ) -> (code: RequestFailureCode, message: String)? {
+    if phase == .stopping { return (.shuttingDown, "the coordinator is stopping") }
+    if awaits(request, peer) { return (.invalid, "request \(request) is being served already") }
+    if outflow.unreadCount(peer) > Outflow.mostMessages {
+      let count = outflow.unreadCount(peer)
+      return (.busy, "\(count) messages of earlier requests have not been read; read them first")
+    }
+    return nil
   }
 
   /// Returns why a prompt cannot be served; nil if it can.
@@ -106,7 +166,6 @@ extension CoordinatorMachine {
     of tokens: [Int32],
     room: Int
   ) -> (code: RequestFailureCode, message: String)? {
-    if phase == .stopping { return (.shuttingDown, "the coordinator is stopping") }
     if tokens.isEmpty { return (.invalid, "the prompt is empty") }
     let vocabulary = model.config.vocabularySize
     if let bad = tokens.first(where: { !(0..<vocabulary).contains(Int($0)) }) {
@@ -119,10 +178,20 @@ extension CoordinatorMachine {
           + "shorten it or start with a larger --context"
       )
     }
-    if queue.count >= limits.queuedSessions {
-      return (.busy, "\(queue.count) requests wait already; try again later")
-    }
     return nil
+  }
+
+  /// Whether the queue takes one more of a client's, if need be in the place of another client's.
+  private mutating func makeRoomInQueue(for peer: PeerID) -> Bool {
+    guard queue.count >= limits.queuedSessions else { return true }
+    guard let surplus = queue.surplus(for: peer) else { return false }
+    fail(
+      surplus,
+      .busy,
+      "\(queue.count) requests wait, most of them of this client; "
+        + "the last of them gave way to another client's; try again later"
+    )
+    return true
   }
 
   mutating func refuse(
@@ -137,19 +206,139 @@ extension CoordinatorMachine {
     )
   }
 
+  // MARK: What clients say of their requests
+
   mutating func cancel(_ request: UInt64, _ peer: PeerID) {
     let session = sessions.values.first { $0.peer == peer && $0.request == request }
     // None: it has just finished, and the client has been told.
     if let session { finish(session.id, .cancelled) }
+    if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) {
+      refuse(request, peer, .cancelled, "cancelled before it began")
+    }
+  }
+
+  /// Takes a client's word of what has arrived, and answers for requests that nobody serves.
+  ///
+  /// So no client waits for ever: not one whose connection was lost with its request or the last word
+  /// about it, and not one that was ended while it did not read.
+  mutating func receipt(_ receipt: Receipt, _ peer: PeerID) {
+    outflow.received(receipt.messages, by: peer, at: now)
+    for request in receipt.awaited where !awaits(request, peer) {
+      refuse(
+        request,
+        peer,
+        .lost,
+        "request \(request) is not being served; it, or the end of its answer, was lost on the way"
+      )
+    }
+  }
+
+  /// Whether a client's request is being served.
+  private func awaits(_ request: UInt64, _ peer: PeerID) -> Bool {
+    sessions.values.contains { $0.peer == peer && $0.request == request }
+      || encoding.values.contains { $0.peer == peer && $0.generate.request == request }
+  }
+
+  /// Drops prompts that are being tokenized; returns whether there was any.
+  @discardableResult
+  private mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Bool {
+    let ids = encoding.filter { matches($0.value) }.map(\.key)
+    for id in ids {
+      encoding[id] = nil
+      act(.forgetEncoding(id))
+    }
+    return !ids.isEmpty
   }
 
   /// A client's socket is gone: nobody waits for its sessions.
   mutating func clientGone(_ peer: PeerID) {
+    outflow.forget(peer)
+    forgetEncoding { $0.peer == peer }
     for session in sessions.values where session.peer == peer {
       note("client gone, request cancelled", ["session": "\(session.id)"])
       end(session.id)
     }
   }
+
+  /// A message found no room in a client's queue, or could not be put together.
+  ///
+  /// Of a session's messages none may be missing, so its sessions end. It hears of it when it reads
+  /// again, and asks what has become of them.
+  mutating func notSent(_ message: Message, to peer: PeerID, _ reason: String) {
+    note(
+      "message not sent",
+      ["peer": peer.description, "message": message.name, "reason": reason],
+      isWarning: true
+    )
+    switch message {
+    case .accepted, .delta, .evaluated, .finished, .requestFailed:
+      outflow.notSent(to: peer)
+      for session in sessions.values where session.peer == peer { end(session.id) }
+    default: break
+    }
+  }
+
+  // MARK: Clients that are slow, or gone
+
+  /// How often a client that waits is told so; the first word that cannot be delivered shows that it
+  /// has gone.
+  private static let waitingInterval = Duration.seconds(1)
+  /// How long a client may leave everything unread while others wait for its slot.
+  private static let readingPatience = Duration.seconds(30)
+  /// The same while nobody else wants the slot: somebody may have stopped a terminal to read.
+  private static let idlePatience = Duration.seconds(600)
+
+  /// Looks after clients that wait, do not read, or are gone.
+  mutating func watchClients() {
+    guard now - clientsWatched >= Self.waitingInterval else { return }
+    clientsWatched = now
+    for id in sessions.keys.sorted() {
+      guard let session = sessions[id], !session.isGenerating else { continue }
+      // Enough are under way for one that does not read.
+      if outflow.unreadCount(session.peer) < Outflow.mostMessages / 4 { accept(session) }
+    }
+    for id in encoding.keys.sorted() {
+      guard let prompt = encoding[id] else { continue }
+      let waits = Accepted(request: prompt.generate.request, promptTokens: 0, queuePosition: 0)
+      if outflow.unreadCount(prompt.peer) < Outflow.mostMessages / 4 {
+        send(.accepted(waits), to: prompt.peer)
+      }
+    }
+    let patience = queue.isEmpty ? Self.idlePatience : Self.readingPatience
+    for peer in outflow.clients(unreadSince: now - patience) where outflow.isFull(peer) {
+      for session in sessions.values where session.peer == peer {
+        note(
+          "client does not read, request ended",
+          ["session": "\(session.id)", "unread": "\(outflow.unreadCount(peer))"],
+          isWarning: true
+        )
+        fail(
+          session.id,
+          .cancelled,
+          "\(outflow.unreadCount(peer)) messages of the answer were not read for \(patience)"
+        )
+      }
+    }
+    // Without a session nobody learns of a client that has gone with something unread.
+    let served = Set(sessions.values.map(\.peer)).union(encoding.values.map(\.peer))
+    for peer in outflow.clients(unreadSince: now - Self.waitingInterval)
+    where !served.contains(peer) {
+      send(.healthReply(health(0)), to: peer)
+    }
+  }
+
+  /// Whether a session must wait because its client has too much to read.
+  func isHeldBack(_ session: Session) -> Bool {
+    guard case .logits = session.goal else { return outflow.isFull(session.peer) }
+    let rows = inFlight.values.reduce(0) { sum, batch in
+      let isOurs = batch.parts.contains { sessions[$0.session]?.peer == session.peer }
+      return isOurs ? sum + batch.logitsRows : sum
+    }
+    let expected = (rows + 1) * model.config.vocabularySize * MemoryLayout<Float>.size
+    return outflow.isFull(session.peer, expecting: expected)
+  }
+
+  // MARK: Ends
 
   mutating func finish(_ id: UInt64, _ reason: FinishReason) {
     guard let session = sessions[id] else { return }
@@ -193,7 +382,7 @@ extension CoordinatorMachine {
   mutating func end(_ id: UInt64) {
     guard let session = sessions.removeValue(forKey: id) else { return }
     turns.removeAll { $0 == id }
-    queue.removeAll { $0 == id }
+    queue.remove(id)
     guard let slot = session.slot else { return }
     slots.giveBack(
       slot,
@@ -215,5 +404,31 @@ extension CoordinatorMachine {
         endVocabularyRow: place.slice.vocabulary.upperBound
       )
     }
+  }
+}
+
+/// A request whose text is being tokenized.
+struct EncodingPrompt: Sendable {
+  let peer: PeerID
+  /// Without its text.
+  let generate: Generate
+}
+
+extension Generate {
+  /// What no program can do with the request, by the names that a client gives; nil if all is well.
+  fileprivate var complaint: String? {
+    if maxTokens <= 0 { return "max tokens is 0; ask for at least 1" }
+    return sampling.complaint
+  }
+}
+
+extension Sampling {
+  /// What no draw can be made with; nil if all is well.
+  fileprivate var complaint: String? {
+    if !(temperature >= 0) { return "temperature \(temperature): give 0 or more" }
+    if !(topP > 0 && topP <= 1) { return "top p \(topP): give more than 0 and at most 1" }
+    if !(minP >= 0 && minP <= 1) { return "min p \(minP): give 0 to 1" }
+    if !(repeatPenalty > 0) { return "repeat penalty \(repeatPenalty): give more than 0" }
+    return nil
   }
 }

@@ -8,19 +8,6 @@ extension CoordinatorMachine {
   // MARK: Signs of trouble
 
   mutating func tick() {
-    // A coordinator that stood still itself (a laptop asleep, a stopped process) has heard of nobody
-    // through no fault of theirs.
-    let gap = now - lastTick
-    lastTick = now
-    if gap > limits.silence / 2 {
-      for name in workers.keys {
-        workers[name]?.lastHeard += gap
-        workers[name]?.lastLoaded += gap
-        workers[name]?.lastProgress += gap
-      }
-      for sequence in inFlight.keys { inFlight[sequence]?.sent += gap }
-      move?.since += gap
-    }
     for (name, worker) in workers where now - worker.lastHeard > limits.silence {
       distrust(name, "no heartbeat for \(limits.silence)")
     }
@@ -40,6 +27,7 @@ extension CoordinatorMachine {
     }
     slotsToClear += slots.forget(unusedSince: now - SlotTable.keptFor)
     answerSelfTests()
+    watchClients()
   }
 
   /// Begins a new epoch if steps are under way and nobody works on them: a message was lost.

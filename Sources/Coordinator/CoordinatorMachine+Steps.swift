@@ -10,7 +10,7 @@ extension CoordinatorMachine {
     admit()
     while true {
       let scheduled = scheduler.next(
-        turns.compactMap { sessions[$0] },
+        runnableSessions,
         inFlight: inFlight.count,
         readsPrompt: readsPrompt,
         pace: pace
@@ -20,6 +20,11 @@ extension CoordinatorMachine {
     }
     // Nothing to run, but caches to give back.
     if inFlight.isEmpty, !slotsToClear.isEmpty { start([]) }
+  }
+
+  /// The sessions that may have rows in the next micro-batch, in the order of their turns.
+  private var runnableSessions: [Session] {
+    turns.compactMap { sessions[$0] }.filter { !isHeldBack($0) }
   }
 
   /// Whether a micro-batch under way has rows of a prompt.
@@ -33,9 +38,19 @@ extension CoordinatorMachine {
     )
   }
 
-  /// Gives free slots to the sessions that wait longest, with the prefix they share with others.
+  /// The waiting session whose turn it is; nil if none may run.
+  private var nextInQueue: UInt64? {
+    guard !queue.isEmpty else { return nil }
+    var held: [PeerID: Int] = [:]
+    for id in turns {
+      if let peer = sessions[id]?.peer { held[peer, default: 0] += 1 }
+    }
+    return queue.next(held: held) { !outflow.isFull($0) }
+  }
+
+  /// Gives free slots to sessions that wait, with the prefix they share with others.
   private mutating func admit() {
-    while let id = queue.first, var session = sessions[id] {
+    while !slots.isFull, let id = nextInQueue, var session = sessions[id] {
       let live = turns.compactMap { id -> (slot: Int, tokens: ArraySlice<Int32>, reached: Int)? in
         guard let other = sessions[id], let slot = other.slot else { return nil }
         return (slot, other.tokens.prefix(other.submitted), other.reached)
@@ -52,7 +67,7 @@ extension CoordinatorMachine {
       else { return }
       if taken.mustClear { slotsToClear.append(taken.slot) }
       if let fork = taken.fork { pendingForks.append(fork) }
-      queue.removeFirst()
+      queue.remove(id)
       turns.append(id)
       session.slot = taken.slot
       session.submitted = taken.prefix

@@ -74,6 +74,9 @@ struct SlotTable: Sendable {
   /// Slots that a session can have.
   var free: [Int] { empty + warm.map(\.slot) }
 
+  /// Whether no session can have a slot.
+  var isFull: Bool { empty.isEmpty && warm.isEmpty }
+
   /// Takes a slot for a session, the one that spares most of its prompt.
   ///
   /// - Parameters:

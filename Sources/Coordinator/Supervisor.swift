@@ -4,6 +4,7 @@
 internal import CLinux
 internal import Glibc
 package import Logging
+internal import Wire
 
 /// How to start one worker.
 package struct WorkerCommand: Sendable, Hashable {
@@ -50,7 +51,13 @@ package final class Supervisor {
   private static let maxFailures = 5
   private static let quickDeath = Duration.seconds(10)
 
+  /// How long after a standstill of our own a stopped child is woken instead of ended.
+  ///
+  /// What stopped us may have stopped it too, and whoever wakes the two does it one after the other.
+  private static let wakingTime = Duration.seconds(2)
+
   private var children: [Child]
+  private var clock = AwakeClock(now: .now)
   private var lifeline: [CInt] = [-1, -1]
   private let logger: Logger
   /// Whether a child that ends is started again; not before all have been ready once, since a
@@ -110,6 +117,7 @@ package final class Supervisor {
   /// A stopped child makes no descriptor readable: this is called at least every 50 ms.
   func update() -> [Exit] {
     var exits: [Exit] = []
+    _ = clock.read(.now)
     for index in children.indices {
       if let restartAt = children[index].restartAt, .now >= restartAt { exits += restart(index) }
       if let exit = collect(index) { exits.append(exit) }
@@ -134,6 +142,10 @@ package final class Supervisor {
     var status: CInt = 0
     guard pid > 0, unsafe waitpid(pid, &status, WNOHANG | WUNTRACED) == pid else { return nil }
     if let signal = Self.stopSignal(status) {
+      if clock.hasStoodStill(within: Self.wakingTime) {
+        Glibc.kill(pid, SIGCONT)
+        return nil
+      }
       // It answers nobody, and nobody knows for how long. SIGKILL reaches a stopped process too.
       children[index].stoppedBy = signal
       Glibc.kill(pid, SIGKILL)

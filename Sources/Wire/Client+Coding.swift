@@ -109,6 +109,27 @@ extension Cancel {
   }
 }
 
+extension Receipt {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Receipt> {
+    let c = unsafe packer.make(trestle__receipt__init)
+    unsafe c.pointee.messages = packer.integer(messages, "Receipt.messages", limit: Limits.queue)
+    unsafe (c.pointee.n_awaited, c.pointee.awaited) = packer.numbers(
+      awaited,
+      "Receipt.awaited",
+      limit: Limits.awaited
+    )
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Receipt) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Receipt")
+    try unsafe self.init(
+      messages: Unpack.integer(c.messages, "Receipt.messages", limit: Limits.queue),
+      awaited: Unpack.numbers(c.n_awaited, c.awaited, "Receipt.awaited", limit: Limits.awaited)
+    )
+  }
+}
+
 extension StatusRequest {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__StatusRequest> {
     let c = unsafe packer.make(trestle__status_request__init)

@@ -72,6 +72,8 @@ package enum Limits {
   /// Rows of one step.
   package static let rows = 8192
   package static let stops = 64
+  /// Requests that one client waits for at once.
+  package static let awaited = 4096
   package static let workers = 256
   package static let stages = 256
   /// Layers of a model; Gemma's largest has 62.

@@ -68,6 +68,8 @@ extension Message {
       do throws(WireError) {
         return .success(try unsafe Message(unpacking: envelope.pointee))
       } catch {
+        var error = error
+        error.request = unsafe envelope.pointee.request
         return .failure(error)
       }
     }

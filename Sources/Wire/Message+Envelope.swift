@@ -72,6 +72,8 @@ extension Message {
       unsafe c.set(TRESTLE__ENVELOPE__BODY_REBALANCE, \.rebalance, body.packed(packer))
     case .drain(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_DRAIN, \.drain, body.packed(packer))
+    case .receipt(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_RECEIPT, \.receipt, body.packed(packer))
     case .rebalanced(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_REBALANCED, \.rebalanced, body.packed(packer))
     case .describeModel(let body):
@@ -179,6 +181,8 @@ extension Message {
       self = try unsafe .rebalance(Rebalance(unpacking: Unpack.required(c.rebalance, "Rebalance")))
     case TRESTLE__ENVELOPE__BODY_DRAIN:
       self = try unsafe .drain(Drain(unpacking: Unpack.required(c.drain, "Drain")))
+    case TRESTLE__ENVELOPE__BODY_RECEIPT:
+      self = try unsafe .receipt(Receipt(unpacking: Unpack.required(c.receipt, "Receipt")))
     case TRESTLE__ENVELOPE__BODY_REBALANCED:
       self = try unsafe .rebalanced(
         Rebalanced(unpacking: Unpack.required(c.rebalanced, "Rebalanced"))
@@ -201,6 +205,24 @@ extension Message {
       )
     default:
       throw WireError(.malformed, "the header holds no message", context: "Envelope.body")
+    }
+  }
+}
+
+extension Trestle__Envelope {
+  /// The client's number of the request in the body; nil if the body is no request of a client's.
+  ///
+  /// It is known however little of the rest makes sense, so that a request with a bad field can be
+  /// answered by name.
+  var request: UInt64? {
+    switch unsafe body_case {
+    case TRESTLE__ENVELOPE__BODY_GENERATE: unsafe generate?.pointee.request
+    case TRESTLE__ENVELOPE__BODY_EVALUATE: unsafe evaluate?.pointee.request
+    case TRESTLE__ENVELOPE__BODY_STATUS_REQUEST: unsafe status_request?.pointee.request
+    case TRESTLE__ENVELOPE__BODY_HEALTH_REQUEST: unsafe health_request?.pointee.request
+    case TRESTLE__ENVELOPE__BODY_REBALANCE: unsafe rebalance?.pointee.request
+    case TRESTLE__ENVELOPE__BODY_DRAIN: unsafe drain?.pointee.request
+    default: nil
     }
   }
 }

@@ -3,7 +3,7 @@
 /// The version of the protocol that this program speaks.
 ///
 /// Raised by any change of `proto/trestle.proto` that a peer could notice.
-package let protocolVersion: UInt32 = 3
+package let protocolVersion: UInt32 = 4
 
 /// What one process tells another, without the tensors that may go with it.
 package enum Message: Sendable, Hashable {
@@ -40,6 +40,7 @@ package enum Message: Sendable, Hashable {
   case kvRows(KVRows)
   case rebalance(Rebalance)
   case drain(Drain)
+  case receipt(Receipt)
   case rebalanced(Rebalanced)
   case describeModel(DescribeModel)
   case modelDescription(ModelDescription)
@@ -85,6 +86,7 @@ extension Message {
     case .kvRows: "KVRows"
     case .rebalance: "Rebalance"
     case .drain: "Drain"
+    case .receipt: "Receipt"
     case .rebalanced: "Rebalanced"
     case .describeModel: "DescribeModel"
     case .modelDescription: "ModelDescription"

@@ -81,6 +81,22 @@ package struct Cancel: Sendable, Hashable {
   }
 }
 
+/// Client → coordinator: what has arrived, so that the coordinator knows how much it may send on.
+///
+/// Sent after every 64 messages or megabyte, when a request has ended, and while nothing comes.
+/// Answered by RequestFailed for each awaited request that is not being served.
+package struct Receipt: Sendable, Hashable {
+  /// Accepted, Delta, Finished, Evaluated and RequestFailed since the last receipt.
+  package var messages: Int
+  /// Requests of which the last message has not come.
+  package var awaited: [UInt64]
+
+  package init(messages: Int, awaited: [UInt64]) {
+    self.messages = messages
+    self.awaited = awaited
+  }
+}
+
 /// Client → coordinator: answered by StatusReply.
 package struct StatusRequest: Sendable, Hashable {
   package var request: UInt64

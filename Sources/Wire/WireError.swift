@@ -32,6 +32,8 @@ package struct WireError: Error, Sendable, CustomStringConvertible {
   /// The endpoint, the message or its field.
   package var context: String
   package var underlying: (any Error)?
+  /// The client's number of the request that is at fault; nil if it is none.
+  package var request: UInt64?
 
   package init(
     _ code: Code,

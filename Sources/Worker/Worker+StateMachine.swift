@@ -52,10 +52,17 @@ package struct WorkerMachine {
   static let patience = Duration.seconds(30)
   /// How often the hello is repeated until it is answered.
   static let helloInterval = Duration.seconds(1)
-  /// How long a coordinator may be silent: it answers each heartbeat.
-  static let silence = Duration.seconds(10)
+  /// How long a coordinator elsewhere may be silent: it answers each heartbeat.
+  ///
+  /// One that was stopped for half a minute comes back to the workers it had. A new one at its
+  /// endpoint is met at once, by a heartbeat that it refuses. The end of a coordinator on this
+  /// machine is told by the lifeline, so it may be silent for ever.
+  static let silence = Duration.seconds(60)
 
   private let hello: Hello
+  /// Whether the end of the coordinator's process is noticed without a message.
+  private let hasLifeline: Bool
+  private var clock: AwakeClock
   private var phase: Phase
   private var lastHeard: ContinuousClock.Instant
   private var lastHeartbeat: ContinuousClock.Instant
@@ -71,8 +78,10 @@ package struct WorkerMachine {
   private var actions: [WorkerAction] = []
 
   /// Begins with a hello; `actions` holds it.
-  package init(hello: Hello, now: ContinuousClock.Instant) {
+  package init(hello: Hello, hasLifeline: Bool = false, now: ContinuousClock.Instant) {
     self.hello = hello
+    self.hasLifeline = hasLifeline
+    clock = AwakeClock(now: now)
     phase = .greeting(since: now, lastHello: now)
     lastHeard = now
     lastHeartbeat = now
@@ -86,15 +95,22 @@ package struct WorkerMachine {
   }
 
   /// Takes an event and returns what to do about it, in order.
+  ///
+  /// - Parameters:
+  ///   - event: What has happened.
+  ///   - systemNow: When, by the system's clock. A longer pause since the last event than a second is
+  ///     taken for a standstill of the worker's own.
+  /// - Returns: What the shell shall do.
   package mutating func handle(
     _ event: WorkerEvent,
-    at now: ContinuousClock.Instant
+    at systemNow: ContinuousClock.Instant
   ) -> [WorkerAction] {
     guard phase != .ended else { return [] }
+    let now = clock.read(systemNow)
     switch event {
     case .message(let message): receive(message, now)
     case .tick(let counters, let residentBytes, let vitals):
-      tick(counters, residentBytes, vitals, now)
+      tick(counters, residentBytes, vitals, now, systemNow)
     case .loadProgress(let epoch, let fraction):
       if epoch == assigned?.epoch { loadFraction = fraction }
     case .prepared(let epoch):
@@ -157,7 +173,8 @@ package struct WorkerMachine {
     _ counters: StageCounters,
     _ residentBytes: UInt64,
     _ vitals: Vitals,
-    _ now: ContinuousClock.Instant
+    _ now: ContinuousClock.Instant,
+    _ systemNow: ContinuousClock.Instant
   ) {
     if counters.selfTest?.run != lastSelfTest {
       lastSelfTest = counters.selfTest?.run
@@ -177,12 +194,13 @@ package struct WorkerMachine {
         actions.append(.send(.hello(hello)))
       }
     case .serving:
-      if now - lastHeard > Self.silence {
+      if !hasLifeline, now - lastHeard > Self.silence {
         exit(WorkerError(.unreachable, "the coordinator has been silent for \(Self.silence)"))
       } else if hasNews || now - lastHeartbeat >= heartbeatInterval {
         lastHeartbeat = now
         hasNews = false
-        actions.append(.send(.heartbeat(heartbeat(counters, residentBytes, vitals, now))))
+        let heartbeat = heartbeat(counters, residentBytes, vitals, now, systemNow)
+        actions.append(.send(.heartbeat(heartbeat)))
       }
     case .ended: break
     }
@@ -192,7 +210,8 @@ package struct WorkerMachine {
     _ counters: StageCounters,
     _ residentBytes: UInt64,
     _ vitals: Vitals,
-    _ now: ContinuousClock.Instant
+    _ now: ContinuousClock.Instant,
+    _ systemNow: ContinuousClock.Instant
   ) -> Heartbeat {
     // While a stage is prepared beside the one that runs, the worker is as ready as before.
     let state: WorkerState =
@@ -201,7 +220,7 @@ package struct WorkerMachine {
       } else {
         .ready
       }
-    let running = counters.stepBegan.map { max(0, (now - $0) / .microseconds(1)) } ?? 0
+    let running = counters.stepBegan.map { max(0, (now - clock.place($0)) / .microseconds(1)) } ?? 0
     return Heartbeat(
       state: state,
       epoch: runningEpoch ?? assigned?.epoch ?? 0,
@@ -215,7 +234,7 @@ package struct WorkerMachine {
       kvBytes: counters.kvBytes,
       rejectedMessages: counters.rejectedMessages,
       detail: "",
-      clockMicroseconds: now.microsecondsSinceBoot,
+      clockMicroseconds: systemNow.microsecondsSinceBoot,
       availableBytes: vitals.availableBytes,
       temperature: vitals.temperature,
       selfTest: counters.selfTest,

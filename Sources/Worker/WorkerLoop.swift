@@ -114,7 +114,11 @@ package final class WorkerLoop {
     defer { shutDown() }
     let listening = try waitForDataSocket()
     try control.connect(options.coordinator)
-    var machine = WorkerMachine(hello: hello(dataEndpoint: listening), now: .now)
+    var machine = WorkerMachine(
+      hello: hello(dataEndpoint: listening),
+      hasLifeline: options.lifeline != nil,
+      now: .now
+    )
     if let end = try perform(machine.begin()) { return try end.get() }
     while true {
       for event in try nextEvents(stop) {

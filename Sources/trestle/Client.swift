@@ -14,7 +14,15 @@ final class Client {
   /// A descriptor that ends every wait when it is readable; nil for none.
   private let interrupt: CInt?
   private var nextRequest: UInt64 = 1
+  /// Requests whose last message has not come.
+  private var awaited: Set<UInt64> = []
+  /// Messages and bytes of sessions that have come since the coordinator was last told.
+  private var unacknowledged = (messages: 0, bytes: 0)
 
+  /// After so many messages or bytes the coordinator is told that they have come: a quarter of what it
+  /// sends before it waits.
+  private static let receiptMessages = 64
+  private static let receiptBytes = 1 << 20
   /// How long the coordinator may be silent before the client gives up.
   ///
   /// It is never busy for long: it computes nothing.
@@ -55,6 +63,11 @@ final class Client {
   }
 
   func send(_ message: Message) throws {
+    switch message {
+    case .generate(let generate): awaited.insert(generate.request)
+    case .evaluate(let evaluate): awaited.insert(evaluate.request)
+    default: break
+    }
     guard try socket.send(message) == .sent else {
       throw CommandError("\(endpoint) takes no messages; is the coordinator running?")
     }
@@ -70,26 +83,31 @@ final class Client {
   /// - Throws: `CommandError` if the coordinator is silent for too long.
   func receive(interruptedBy interrupt: CInt? = nil) throws -> Answer? {
     let interrupt = interrupt ?? self.interrupt
-    var heard = ContinuousClock.now
-    var asked = heard
+    var clock = AwakeClock(now: .now)
+    var now = clock.read(.now)
+    var heard = now
+    var asked = now
     while true {
+      now = clock.read(.now)
       while let received = try socket.receive() {
         let answer = try received.content.get()
-        heard = .now
+        heard = now
+        try acknowledge(answer.message, answer.payloads)
         // Answers to our own asking whether it is there.
         if case .healthReply(let health) = answer.message, health.request == 0 { continue }
         return (answer.message, answer.payloads)
       }
-      if .now - heard > Self.silence {
+      if now - heard > Self.silence {
         let advice = keyAdvice(security, endpoint)
         throw CommandError("no answer from \(endpoint) in \(Self.silence)\(advice)")
       }
-      if .now - asked > Self.askInterval {
-        asked = .now
+      if now - asked > Self.askInterval {
+        asked = now
         guard try endpoint.isListening() else {
           throw CommandError("the coordinator at \(endpoint) has ended")
         }
         _ = try socket.send(.healthRequest(HealthRequest(request: 0)))
+        try sendReceipt()
       }
       let ready = try poll(
         sockets: [socket],
@@ -98,6 +116,38 @@ final class Client {
       )
       if let interrupt, ready.descriptors.contains(interrupt) { return nil }
     }
+  }
+
+  /// Counts a message of a session, and tells the coordinator now and then.
+  private func acknowledge(_ message: Message, _ payloads: [[Float]]) throws {
+    var isLast = false
+    switch message {
+    case .accepted, .delta: break
+    case .evaluated(let part):
+      isLast = part.isLast
+      if isLast { awaited.remove(part.request) }
+    case .finished(let finished): isLast = awaited.remove(finished.request) != nil
+    case .requestFailed(let failure): isLast = awaited.remove(failure.request) != nil
+    default: return
+    }
+    unacknowledged.messages += 1
+    unacknowledged.bytes += payloads.reduce(0) { $0 + 4 * $1.count }
+    if isLast || unacknowledged.messages >= Self.receiptMessages
+      || unacknowledged.bytes >= Self.receiptBytes
+    {
+      try sendReceipt()
+    }
+  }
+
+  /// Tells the coordinator what has come, and what is still waited for.
+  private func sendReceipt() throws {
+    let receipt = Receipt(
+      messages: unacknowledged.messages,
+      awaited: awaited.sorted().suffix(Limits.awaited)
+    )
+    // A full queue: the next one tells of these too.
+    guard try socket.send(.receipt(receipt)) == .sent else { return }
+    unacknowledged = (0, 0)
   }
 
   /// Asks for the pipeline's status.

@@ -111,6 +111,8 @@ final class Harness {
       sentSteps.append(step)
       steps[firstStage ?? "nowhere", default: []].append((step, []))
     case .release, .proven: break
+    case .encode(let text): encoding.append(text)
+    case .forgetEncoding(let id): encoding.removeAll { $0.id == id }
     case .stepTraced(let step): tracedSteps.append(step)
     case .kill(let name):
       killed.append(name)
@@ -135,7 +137,29 @@ final class Harness {
     }
     guard !goneClients.contains(peer) else { return .unreachable(peer) }
     record(message, payloads, Int(peer.bytes[1]))
-    return nil
+    if let unsentReason { return .notSent(message, to: peer, reason: unsentReason) }
+    switch message {
+    case .accepted, .delta, .evaluated, .finished, .requestFailed:
+      unread[peer, default: 0] += 1
+      return pausedClients.contains(peer) ? nil : read(peer)
+    default: return nil
+    }
+  }
+
+  /// What a client says that has read all it was sent.
+  private func read(_ peer: PeerID) -> CoordinatorEvent {
+    let receipt = Receipt(messages: unread.removeValue(forKey: peer) ?? 0, awaited: [])
+    return .message(.receipt(receipt), from: peer, payloads: [])
+  }
+
+  /// Lets the oldest text that waits be tokenized.
+  func encodeNext() {
+    guard !encoding.isEmpty else { return }
+    let text = encoding.removeFirst()
+    let tokens = Result { () throws(GemmaError) in
+      try machine.encoder.encode(text.text, text.options)
+    }
+    handle(.encoded(id: text.id, tokens))
   }
 
   // MARK: Workers
@@ -313,6 +337,22 @@ final class Harness {
   // MARK: Clients
 
   private var goneClients: Set<PeerID> = []
+  private var pausedClients: Set<PeerID> = []
+  private var unread: [PeerID: Int] = [:]
+  /// Texts that are to be tokenized.
+  private(set) var encoding: [PromptText] = []
+  /// Why messages to clients cannot be sent; nil if they can.
+  var unsentReason: String?
+
+  /// Lets a client read nothing until it goes on.
+  func pause(client: Int) { pausedClients.insert(Harness.peer(client)) }
+
+  /// Lets a client go on and read what it was sent.
+  func resume(client: Int) {
+    let peer = Harness.peer(client)
+    guard pausedClients.remove(peer) != nil else { return }
+    handle(read(peer))
+  }
 
   static func peer(_ client: Int) -> PeerID { PeerID([0xA0, UInt8(client)]) }
 

@@ -104,6 +104,7 @@ extension MessageMaker {
       .healthRequest(healthRequest()),
       .rebalance(rebalance()),
       .drain(drain()),
+      .receipt(receipt()),
       .accepted(accepted()),
       .delta(delta()),
       .finished(finished()),
@@ -385,6 +386,10 @@ extension MessageMaker {
 
   mutating func cancel() -> Cancel {
     Cancel(request: number(0 ... .max))
+  }
+
+  mutating func receipt() -> Receipt {
+    Receipt(messages: integer(Limits.queue), awaited: list { $0.number(0 ... .max) })
   }
 
   mutating func statusRequest() -> StatusRequest {

@@ -47,6 +47,7 @@ typedef struct Trestle__Generate Trestle__Generate;
 typedef struct Trestle__TokenList Trestle__TokenList;
 typedef struct Trestle__Evaluate Trestle__Evaluate;
 typedef struct Trestle__Cancel Trestle__Cancel;
+typedef struct Trestle__Receipt Trestle__Receipt;
 typedef struct Trestle__StatusRequest Trestle__StatusRequest;
 typedef struct Trestle__HealthRequest Trestle__HealthRequest;
 typedef struct Trestle__Rebalance Trestle__Rebalance;
@@ -350,6 +351,7 @@ typedef enum {
   TRESTLE__ENVELOPE__BODY_HEALTH_REQUEST = 44,
   TRESTLE__ENVELOPE__BODY_REBALANCE = 45,
   TRESTLE__ENVELOPE__BODY_DRAIN = 46,
+  TRESTLE__ENVELOPE__BODY_RECEIPT = 47,
   TRESTLE__ENVELOPE__BODY_ACCEPTED = 50,
   TRESTLE__ENVELOPE__BODY_DELTA = 51,
   TRESTLE__ENVELOPE__BODY_FINISHED = 52,
@@ -414,6 +416,7 @@ struct  Trestle__Envelope
     Trestle__HealthRequest *health_request;
     Trestle__Rebalance *rebalance;
     Trestle__Drain *drain;
+    Trestle__Receipt *receipt;
     /*
      * Coordinator to client.
      */
@@ -1253,6 +1256,29 @@ struct  Trestle__Cancel
 #define TRESTLE__CANCEL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__cancel__descriptor) \
     , 0 }
+
+
+/*
+ * Client → coordinator: what has arrived, so that the coordinator knows how much it may send on; after
+ * every 64 messages or megabyte, when a request has ended, and while nothing comes.
+ * Answered by RequestFailed for each awaited request that is not being served.
+ */
+struct  Trestle__Receipt
+{
+  ProtobufCMessage base;
+  /*
+   * Accepted, Delta, Finished, Evaluated, RequestFailed since the last receipt
+   */
+  uint32_t messages;
+  /*
+   * requests of which the last message has not come
+   */
+  size_t n_awaited;
+  uint64_t *awaited;
+};
+#define TRESTLE__RECEIPT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__receipt__descriptor) \
+    , 0, 0,NULL }
 
 
 /*
@@ -2440,6 +2466,25 @@ Trestle__Cancel *
 void   trestle__cancel__free_unpacked
                      (Trestle__Cancel *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__Receipt methods */
+void   trestle__receipt__init
+                     (Trestle__Receipt         *message);
+size_t trestle__receipt__get_packed_size
+                     (const Trestle__Receipt   *message);
+size_t trestle__receipt__pack
+                     (const Trestle__Receipt   *message,
+                      uint8_t             *out);
+size_t trestle__receipt__pack_to_buffer
+                     (const Trestle__Receipt   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Receipt *
+       trestle__receipt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__receipt__free_unpacked
+                     (Trestle__Receipt *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__StatusRequest methods */
 void   trestle__status_request__init
                      (Trestle__StatusRequest         *message);
@@ -2994,6 +3039,9 @@ typedef void (*Trestle__Evaluate_Closure)
 typedef void (*Trestle__Cancel_Closure)
                  (const Trestle__Cancel *message,
                   void *closure_data);
+typedef void (*Trestle__Receipt_Closure)
+                 (const Trestle__Receipt *message,
+                  void *closure_data);
 typedef void (*Trestle__StatusRequest_Closure)
                  (const Trestle__StatusRequest *message,
                   void *closure_data);
@@ -3112,6 +3160,7 @@ extern const ProtobufCMessageDescriptor trestle__generate__descriptor;
 extern const ProtobufCMessageDescriptor trestle__token_list__descriptor;
 extern const ProtobufCMessageDescriptor trestle__evaluate__descriptor;
 extern const ProtobufCMessageDescriptor trestle__cancel__descriptor;
+extern const ProtobufCMessageDescriptor trestle__receipt__descriptor;
 extern const ProtobufCMessageDescriptor trestle__status_request__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_request__descriptor;
 extern const ProtobufCMessageDescriptor trestle__rebalance__descriptor;

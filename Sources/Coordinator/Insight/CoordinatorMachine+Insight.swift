@@ -77,15 +77,15 @@ extension CoordinatorMachine {
     guard let offset = isHere ? 0 : worker.clock.offset else { return (nil, false) }
     let (shifted, overflow) = Int64(clamping: microseconds).addingReportingOverflow(offset)
     guard !overflow else { return (nil, false) }
-    let instant = ContinuousClock().systemEpoch + .microseconds(shifted)
+    let instant = place(ContinuousClock().systemEpoch + .microseconds(shifted))
     // A clock that says what cannot be is not believed; a second is more than an estimate is off.
-    let possible = (sent - .seconds(1))...(now + .seconds(1))
-    return possible.contains(instant) ? (instant, isHere) : (nil, false)
+    let isPossible = instant >= sent - .seconds(1) && instant <= now + .seconds(1)
+    return isPossible ? (instant, isHere) : (nil, false)
   }
 
   /// Takes what a heartbeat tells beside the worker's state.
   mutating func learn(from heartbeat: Heartbeat, _ name: String) {
-    workers[name]?.clock.hear(heartbeat.clockMicroseconds, at: now.microsecondsSinceBoot)
+    workers[name]?.clock.hear(heartbeat.clockMicroseconds, at: systemNow.microsecondsSinceBoot)
     if let test = heartbeat.selfTest {
       selfTests.done(name, run: test.run)
       answerSelfTests()

@@ -81,6 +81,13 @@ package struct Tokenizer: Sendable {
     return tokens
   }
 
+  /// The most bytes of a text, spaces written out, that one token can stand for.
+  ///
+  /// Nil where some bytes have no token of their own: then an unknown token may stand for any number.
+  package var longestPieceBytes: Int? {
+    vocabulary.byteTokens.contains { $0 < 0 } ? nil : vocabulary.longestPiece
+  }
+
   /// Returns the text of tokens; bytes that are no UTF-8 become U+FFFD.
   ///
   /// - Parameters:

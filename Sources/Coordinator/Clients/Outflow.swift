@@ -1,0 +1,110 @@
+// What has been sent to clients and not been received yet. A socket's queue is bounded in messages, and
+// one may be sixteen megabytes of logits or six bytes of text; so what a client has not taken is counted
+// here, by its receipts, and its sessions stand still while it is too much.
+
+internal import Wire
+
+/// The messages of sessions that are under way to clients.
+struct Outflow: Sendable {
+  /// Messages of one client that may be unread before its sessions pause.
+  ///
+  /// A quarter of the socket's queue: what is under way for a paused session, and words of refusal,
+  /// still find room. A client that reads takes them within milliseconds.
+  static let mostMessages = SocketOptions.control.sendQueue / 4
+  /// Bytes of one client that may be unread before its sessions pause: one step's logits and more.
+  static let mostBytes = 32 << 20
+  /// Bytes of all clients together.
+  static let mostTotalBytes = 256 << 20
+  /// What a message takes beside its text, tokens and numbers: its envelope, and ZeroMQ's and the
+  /// kernel's own accounts of it.
+  private static let messageBytes = 128
+
+  private struct Account: Sendable {
+    /// Sizes in bytes, the oldest first.
+    var unread: [Int] = []
+    var bytes = 0
+    /// When it was last found to have read something, or begun.
+    var since: ContinuousClock.Instant
+  }
+
+  private var accounts: [PeerID: Account] = [:]
+  /// Of all clients.
+  private(set) var bytes = 0
+
+  /// Takes note of a message of a session; others are not counted.
+  mutating func sent(
+    _ message: Message,
+    _ payloads: [[Float]],
+    to peer: PeerID,
+    at now: ContinuousClock.Instant
+  ) {
+    guard let size = Self.size(message, payloads) else { return }
+    accounts[peer, default: Account(since: now)].unread.append(size)
+    accounts[peer]?.bytes += size
+    bytes += size
+  }
+
+  /// Returns what a message takes; nil for one that is no session's.
+  private static func size(_ message: Message, _ payloads: [[Float]]) -> Int? {
+    switch message {
+    case .delta(let delta): messageBytes + delta.text.utf8.count + 4 * delta.tokens.count
+    case .evaluated(let part):
+      messageBytes + 8 * part.scores.count + payloads.reduce(0) { $0 + 4 * $1.count }
+    case .requestFailed(let failure): messageBytes + failure.message.utf8.count
+    case .accepted, .finished: messageBytes
+    default: nil
+    }
+  }
+
+  /// Takes note that the last message to a client has not been sent after all.
+  mutating func notSent(to peer: PeerID) {
+    guard let size = accounts[peer]?.unread.popLast() else { return }
+    accounts[peer]?.bytes -= size
+    bytes -= size
+    if accounts[peer]?.unread.isEmpty ?? false { accounts[peer] = nil }
+  }
+
+  /// Takes a client's word that so many messages more have come.
+  mutating func received(_ count: Int, by peer: PeerID, at now: ContinuousClock.Instant) {
+    guard var account = accounts[peer], count > 0 else { return }
+    let read = account.unread.prefix(count).reduce(0, +)
+    account.unread.removeFirst(min(count, account.unread.count))
+    account.bytes -= read
+    account.since = now
+    bytes -= read
+    accounts[peer] = account.unread.isEmpty ? nil : account
+  }
+
+  /// Forgets a client that is gone: ZeroMQ has thrown away what was still queued for it.
+  mutating func forget(_ peer: PeerID) {
+    bytes -= accounts.removeValue(forKey: peer)?.bytes ?? 0
+  }
+
+  /// Whether a client has so much to read that its sessions pause.
+  ///
+  /// - Parameters:
+  ///   - peer: The client.
+  ///   - expected: The bytes that steps under way will bring it.
+  /// - Returns: True while nothing more should be computed for it.
+  func isFull(_ peer: PeerID, expecting expected: Int = 0) -> Bool {
+    guard let account = accounts[peer] else { return expected > Self.mostBytes }
+    return account.unread.count >= Self.mostMessages
+      || account.bytes + expected > Self.mostBytes
+      // Beyond what all may have, each waits until it has read what it has got.
+      || bytes + expected > Self.mostTotalBytes
+  }
+
+  /// Whether a client has read all it was sent.
+  func hasReadAll(_ peer: PeerID) -> Bool { accounts[peer] == nil }
+
+  /// Messages that a client has not read.
+  func unreadCount(_ peer: PeerID) -> Int { accounts[peer]?.unread.count ?? 0 }
+
+  /// Clients that have not read what they were sent since before an instant.
+  func clients(unreadSince limit: ContinuousClock.Instant) -> [PeerID] {
+    accounts.filter { $0.value.since < limit }.map(\.key)
+  }
+
+  /// How many clients have something to read.
+  var clientCount: Int { accounts.count }
+}

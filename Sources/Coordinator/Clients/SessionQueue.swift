@@ -1,0 +1,57 @@
+// The requests that wait for a slot, shared out fairly among clients: whoever holds fewest slots comes
+// next, and a full queue is full for those who fill it.
+
+internal import Wire
+
+/// Sessions that wait, in the order in which they came.
+struct SessionQueue: Sendable {
+  private struct Entry: Sendable {
+    var session: UInt64
+    var client: PeerID
+  }
+
+  private var entries: [Entry] = []
+
+  var count: Int { entries.count }
+  var isEmpty: Bool { entries.isEmpty }
+  /// In the order in which they came.
+  var sessions: [UInt64] { entries.map(\.session) }
+
+  mutating func append(_ session: UInt64, of client: PeerID) {
+    entries.append(Entry(session: session, client: client))
+  }
+
+  mutating func remove(_ session: UInt64) { entries.removeAll { $0.session == session } }
+
+  /// Returns how many requests came before a session, itself included; 0 if it does not wait.
+  func place(of session: UInt64) -> Int {
+    entries.firstIndex { $0.session == session }.map { $0 + 1 } ?? 0
+  }
+
+  /// Returns the session that gets the next slot.
+  ///
+  /// - Parameters:
+  ///   - held: How many slots each client has.
+  ///   - mayRun: Whether a client's sessions may go on at all.
+  /// - Returns: The session; nil if none may run.
+  func next(held: [PeerID: Int], mayRun: (PeerID) -> Bool) -> UInt64? {
+    var best: (held: Int, session: UInt64)?
+    for entry in entries where mayRun(entry.client) {
+      let count = held[entry.client] ?? 0
+      if best.map({ count < $0.held }) ?? true { best = (count, entry.session) }
+    }
+    return best?.session
+  }
+
+  /// Returns the waiting session that gives way to a client's when the queue is full; nil if none does.
+  ///
+  /// It is the last of the client that has most waiting, if that has at least two more: after the
+  /// exchange it still has as many as the newcomer.
+  func surplus(for client: PeerID) -> UInt64? {
+    var waiting: [PeerID: Int] = [:]
+    for entry in entries { waiting[entry.client, default: 0] += 1 }
+    let own = waiting[client] ?? 0
+    guard let most = waiting.values.max(), most >= own + 2 else { return nil }
+    return entries.last { waiting[$0.client] == most }?.session
+  }
+}

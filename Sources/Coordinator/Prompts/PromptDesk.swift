@@ -1,0 +1,97 @@
+// Encodes long prompts on a thread of its own, so that megabytes of text from one client keep nobody else
+// waiting. The coordinator's loop hands texts in and takes tokens out between two events.
+
+internal import Gemma
+package import Wire
+
+/// A text that is to become a prompt.
+package struct PromptText: Sendable {
+  /// The machine's number for it.
+  var id: UInt64
+  var text: String
+  var options: PromptOptions
+}
+
+/// Encodes prompts.
+///
+/// But for its thread, for the coordinator's loop alone.
+package final class PromptDesk {
+  private enum Request: Sendable {
+    case encode(PromptText)
+    case forget(UInt64)
+    case stop
+  }
+
+  private let encoder: PromptEncoder
+  private let requests: Mailbox<Request>
+  private let results: Mailbox<(id: UInt64, tokens: Result<[Int32], GemmaError>)>
+  private var thread: Thread?
+
+  /// - Throws: `WireError` if the process has no descriptor left.
+  package init(_ model: ServedModel) throws(WireError) {
+    encoder = PromptEncoder(model)
+    requests = try Mailbox()
+    results = try Mailbox()
+  }
+
+  deinit { close() }
+
+  /// Readable when a prompt is encoded.
+  var descriptor: CInt { results.descriptor }
+
+  /// Takes a text; short ones overtake long ones.
+  ///
+  /// - Throws: `WireError` if there is no thread for it.
+  func take(_ text: PromptText) throws(WireError) {
+    if thread == nil {
+      let (encoder, requests, results) = (encoder, requests, results)
+      thread = try Thread { Self.serve(encoder, requests, results) }
+    }
+    requests.post(.encode(text))
+  }
+
+  /// Nobody wants a prompt any more.
+  func forget(_ id: UInt64) { requests.post(.forget(id)) }
+
+  /// Returns what has been encoded since.
+  func takeResults() -> [(id: UInt64, tokens: Result<[Int32], GemmaError>)] { results.takeAll() }
+
+  private static func serve(
+    _ encoder: PromptEncoder,
+    _ requests: Mailbox<Request>,
+    _ results: Mailbox<(id: UInt64, tokens: Result<[Int32], GemmaError>)>
+  ) {
+    var waiting: [PromptText] = []
+    while true {
+      if waiting.isEmpty {
+        _ = try? poll(sockets: [], descriptors: [requests.descriptor], timeout: nil)
+      }
+      for request in requests.takeAll() {
+        switch request {
+        case .encode(let text): waiting.append(text)
+        case .forget(let id): waiting.removeAll { $0.id == id }
+        case .stop: return
+        }
+      }
+      let shortest = waiting.indices.min {
+        waiting[$0].text.utf8.count < waiting[$1].text.utf8.count
+      }
+      guard let shortest else { continue }
+      let next = waiting.remove(at: shortest)
+      do throws(GemmaError) {
+        let tokens = try encoder.encode(next.text, next.options)
+        results.post((next.id, .success(tokens)))
+      } catch {
+        results.post((next.id, .failure(error)))
+      }
+    }
+  }
+
+  /// Ends the thread, after the text that it is at.
+  func close() {
+    guard thread != nil else { return }
+    requests.post(.stop)
+    thread?.join()
+    thread = nil
+  }
+}
