@@ -167,6 +167,8 @@ package struct CoordinatorLimits: Sendable, Hashable {
   package var grace: Duration = .seconds(2)
   /// How long to wait for lost workers before their layers are given to others, or requests fail.
   package var patience: Duration = .seconds(30)
+  /// What clients may leave unread before their sessions pause.
+  var unread = Outflow.Limits()
   /// Messages without sense that a worker may send before it is ended.
   package var nonsense = 3
 
@@ -240,7 +242,7 @@ package struct CoordinatorMachine {
   var encoding: [UInt64: EncodingPrompt] = [:]
   let encoder: PromptEncoder
   /// What clients have been sent and have not read.
-  var outflow = Outflow()
+  var outflow: Outflow
   /// When it was last seen to that clients are there and read.
   var clientsWatched: ContinuousClock.Instant
   var slots: SlotTable
@@ -297,6 +299,7 @@ package struct CoordinatorMachine {
     began = now
     gatheringSince = now
     clientsWatched = now
+    outflow = Outflow(limits.unread)
     encoder = PromptEncoder(model)
     metrics = Metrics(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)

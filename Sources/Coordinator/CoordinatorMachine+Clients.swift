@@ -40,7 +40,8 @@ extension CoordinatorMachine {
       return
     }
     guard encoding.count < limits.queuedSessions else {
-      refuse(generate.request, peer, .busy, "\(encoding.count) prompts wait to be tokenized already")
+      let reason = "\(encoding.count) prompts wait to be tokenized already"
+      refuse(generate.request, peer, .busy, reason)
       return
     }
     var rest = generate
@@ -154,7 +155,7 @@ extension CoordinatorMachine {
   ) -> (code: RequestFailureCode, message: String)? {
     if phase == .stopping { return (.shuttingDown, "the coordinator is stopping") }
     if awaits(request, peer) { return (.invalid, "request \(request) is being served already") }
-    if outflow.unreadCount(peer) > Outflow.mostMessages {
+    if outflow.unreadCount(peer) > limits.unread.messages {
       let count = outflow.unreadCount(peer)
       return (.busy, "\(count) messages of earlier requests have not been read; read them first")
     }
@@ -295,12 +296,12 @@ extension CoordinatorMachine {
     for id in sessions.keys.sorted() {
       guard let session = sessions[id], !session.isGenerating else { continue }
       // Enough are under way for one that does not read.
-      if outflow.unreadCount(session.peer) < Outflow.mostMessages / 4 { accept(session) }
+      if outflow.unreadCount(session.peer) < limits.unread.messages / 4 { accept(session) }
     }
     for id in encoding.keys.sorted() {
       guard let prompt = encoding[id] else { continue }
       let waits = Accepted(request: prompt.generate.request, promptTokens: 0, queuePosition: 0)
-      if outflow.unreadCount(prompt.peer) < Outflow.mostMessages / 4 {
+      if outflow.unreadCount(prompt.peer) < limits.unread.messages / 4 {
         send(.accepted(waits), to: prompt.peer)
       }
     }

@@ -93,7 +93,7 @@ extension CoordinatorMachine {
 
   mutating func farewell(_ goodbye: Goodbye, _ peer: PeerID) {
     guard let name = peers[peer] else { return }
-    lose(name, goodbye.reason)
+    lose(name, goodbye.reason, inGoodOrder: true)
   }
 
   mutating func workerExited(_ name: String, _ how: String, willRestart: Bool) {
@@ -127,16 +127,38 @@ extension CoordinatorMachine {
   }
 
   /// Forgets a worker; the live sessions wait for its return and are then replayed.
-  mutating func lose(_ name: String, _ reason: String) {
+  mutating func lose(_ name: String, _ reason: String, inGoodOrder: Bool = false) {
     guard let worker = workers.removeValue(forKey: name) else { return }
     forgetPeers(of: worker)
     note("worker lost", ["worker": name, "reason": reason], isWarning: true)
     guard phase != .stopping else { return }
     let isPlaced = plan.contains { $0.name == name }
+    if isPlaced, !inGoodOrder { suspectSessions(of: name, reason) }
     if isPlaced || (move?.plan.contains { $0.name == name } ?? false) {
       abandonMove("worker \(name) was lost: \(reason)")
     }
     if isPlaced { pause() }
+  }
+
+  /// Notes which sessions were under way when a worker was lost, and ends one that is the cause.
+  ///
+  /// A prompt may take more memory than a worker's container has, or find a fault of a kernel: then every
+  /// worker that is given it dies, and with it the service for all others.
+  private mutating func suspectSessions(of name: String, _ reason: String) {
+    var first: [UInt64: Int] = [:]
+    for part in inFlight.values.flatMap(\.parts) where !part.positions.isEmpty {
+      let position = part.positions.lowerBound
+      first[part.session] = min(first[part.session] ?? position, position)
+    }
+    for (id, position) in first {
+      let isAlone = first.count == 1
+      let place = LossRecord.Place(worker: name, position: position)
+      sessions[id]?.losses.add(at: isAlone ? place : nil)
+      guard let session = sessions[id], session.losses.isCause else { continue }
+      let words = "\(session.losses.description); the last, \(name), \(reason)"
+      note("request ended, workers are lost over it", ["session": "\(id)", "reason": words])
+      fail(id, .internal, words)
+    }
   }
 
   mutating func forgetPeers(of worker: WorkerRecord) {

@@ -23,8 +23,16 @@ extension CoordinatorMachine {
   }
 
   /// The sessions that may have rows in the next micro-batch, in the order of their turns.
+  ///
+  /// One that may be the cause of lost workers runs alone until it gets anything new: then either it is
+  /// cleared, or nobody else is suspected with it.
   private var runnableSessions: [Session] {
-    turns.compactMap { sessions[$0] }.filter { !isHeldBack($0) }
+    let ready = turns.compactMap { sessions[$0] }.filter { !isHeldBack($0) }
+    guard let suspect = ready.filter(\.losses.isSuspect).min(by: { $0.id < $1.id }) else {
+      return ready
+    }
+    let isAlone = inFlight.values.allSatisfy { $0.parts.allSatisfy { $0.session == suspect.id } }
+    return isAlone ? [suspect] : []
   }
 
   /// Whether a micro-batch under way has rows of a prompt.
@@ -284,6 +292,7 @@ extension CoordinatorMachine {
     metrics.generated(session.timing, at: now)
     session.completed = session.tokens.count
     session.failedSteps = 0
+    session.losses = LossRecord()
     if session.timing.firstToken == nil { session.timing.firstToken = now }
     session.timing.lastToken = now
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
@@ -325,6 +334,7 @@ extension CoordinatorMachine {
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     session.completed = fresh.upperBound
     session.failedSteps = 0
+    session.losses = LossRecord()
     metrics.tokensServed.add(Double(fresh.count), at: now)
     let isLast = session.completed == session.tokens.count
     sessions[session.id] = session

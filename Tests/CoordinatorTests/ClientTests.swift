@@ -17,7 +17,8 @@ import Wire
     harness.ask(Harness.generate(.tokens([7]), count: 700, ignoresEnd: true), client: 2)
     harness.settle()
     let unread = harness.outcome().tokens.count
-    #expect((Outflow.mostMessages - 2...Outflow.mostMessages + 2).contains(unread))
+    let most = Outflow.Limits().messages
+    #expect((most - 2...most + 2).contains(unread))
     #expect(harness.outcome(client: 2).tokens.count == 700)
     while harness.outcome().finished == nil, harness.outcome().tokens.count < 1500 {
       harness.resume(client: 1)
@@ -42,7 +43,7 @@ import Wire
     let bytes = harness.outcome().logits.reduce(0) { $0 + 4 * $1.count }
     #expect(bytes > 0)
     // One step's 16 rows may be beyond what was free when it was sent.
-    #expect(bytes <= Outflow.mostBytes + 16 * 4 * vocabulary)
+    #expect(bytes <= Outflow.Limits().bytes + 16 * 4 * vocabulary)
     #expect(harness.machine.outflow.bytes >= bytes)
     for _ in 0..<20 {
       harness.resume(client: 1)

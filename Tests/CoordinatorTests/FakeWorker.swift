@@ -101,6 +101,8 @@ final class FakeWorker {
   var stepMicroseconds: ((Assign) -> UInt64)?
   /// Why the next step fails; nil if it does not.
   var nextFailure: FailureCode?
+  /// Its process is stopped: it takes nothing, computes nothing and says nothing.
+  var isAsleep = false
 
   init(_ hello: Hello, life: Int, model: FakeModel) {
     var hello = hello

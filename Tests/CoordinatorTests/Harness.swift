@@ -202,10 +202,11 @@ final class Harness {
 
   /// Lets the coordinator's next message reach a worker.
   func deliver(toWorker peer: PeerID) {
-    guard var queue = toWorker[peer], !queue.isEmpty else { return }
+    let worker = workers.first { $0.control == peer }
+    guard var queue = toWorker[peer], !queue.isEmpty, !(worker?.isAsleep ?? false) else { return }
     let message = queue.removeFirst()
     toWorker[peer] = queue.isEmpty ? nil : queue
-    guard let worker = workers.first(where: { $0.control == peer }) else { return }
+    guard let worker else { return }
     switch message {
     case .welcome(let welcome): worker.place = welcome.name
     case .assign(let assign): worker.preparing = assign
@@ -225,10 +226,11 @@ final class Harness {
 
   /// Lets the next keys and values reach the worker behind an endpoint.
   func deliverRows(_ endpoint: String) {
-    guard var queue = rows[endpoint], !queue.isEmpty else { return }
+    let worker = workers.first { $0.hello.dataEndpoint == endpoint }
+    guard var queue = rows[endpoint], !queue.isEmpty, !(worker?.isAsleep ?? false) else { return }
     let next = queue.removeFirst()
     rows[endpoint] = queue.isEmpty ? nil : queue
-    guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
+    guard let worker else { return }
     worker.take(next.header, next.payloads)
     completeMove(worker)
   }
@@ -249,6 +251,7 @@ final class Harness {
 
   /// Lets a worker say that its layers are prepared.
   func finishPreparing(_ worker: FakeWorker) {
+    guard !worker.isAsleep else { return }
     if refusesMoves, worker.preparing?.epoch == machine.move?.epoch {
       failPreparing(worker)
       return
@@ -265,11 +268,20 @@ final class Harness {
 
   /// Lets the worker behind an endpoint run its next step.
   func compute(_ endpoint: String) {
-    guard var queue = steps[endpoint], !queue.isEmpty else { return }
+    let worker = workers.first { $0.hello.dataEndpoint == endpoint }
+    guard var queue = steps[endpoint], !queue.isEmpty, !(worker?.isAsleep ?? false) else { return }
     let (step, payloads) = queue.removeFirst()
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
-    guard let worker = workers.first(where: { $0.hello.dataEndpoint == endpoint }) else { return }
+    guard let worker else { return }
+    if let poison, step.epoch == machine.epoch, step.rows.contains(where: { $0.token == poison }) {
+      let name = worker.place ?? worker.hello.name
+      deaths += 1
+      crash(worker)
+      handle(.workerExited(name: name, how: "was ended by signal 9", willRestart: true))
+      start(Harness.hello(name))
+      return
+    }
     if worker.nextFailure == .step, step.epoch == machine.epoch { countFailure(of: step.sequence) }
     switch worker.run(step, payloads) {
     case .handOff(let next, let payloads, let endpoint):
@@ -327,7 +339,8 @@ final class Harness {
   ) {
     for _ in 0..<times {
       now += time / times
-      for worker in workers where worker.place.map({ !silent.contains($0) }) ?? false {
+      for worker in workers
+      where !worker.isAsleep && worker.place.map({ !silent.contains($0) }) ?? false {
         handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
       }
       handle(.tick)
@@ -341,6 +354,9 @@ final class Harness {
   private var unread: [PeerID: Int] = [:]
   /// Texts that are to be tokenized.
   private(set) var encoding: [PromptText] = []
+  /// A token that no worker survives, and how many have not.
+  var poison: Int32?
+  private(set) var deaths = 0
   /// Why messages to clients cannot be sent; nil if they can.
   var unsentReason: String?
 

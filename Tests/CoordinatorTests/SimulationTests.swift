@@ -20,6 +20,7 @@ private struct Simulation {
   var nextRequest = 0
   var faultsLeft: Int
   var movesLeft: Int
+  var standstillsLeft: Int
   /// Whether a supervisor tells of processes that end; else silence does.
   let isSupervised: Bool
   /// Processes that have ended and of which the coordinator does not know yet.
@@ -36,6 +37,9 @@ private struct Simulation {
       maxRows: Int.random(in: 2...6, using: &random)
     )
     limits.maxLogits = 64 * Int.random(in: 1...3, using: &random)
+    // A client that does not read holds its sessions up after a few tokens.
+    limits.unread.messages = Int.random(in: 3...12, using: &random)
+    limits.unread.bytes = 2048
     let served = Harness.served(ends: [9], tokenizer: tokenizer)
     // For every other seed layers move by themselves, and much sooner than is good.
     var advice = RebalanceAdvisor.Limits()
@@ -54,6 +58,7 @@ private struct Simulation {
     undisturbed = Harness(plan: plan, limits: limits, served: served)
     faultsLeft = Int.random(in: 1...5, using: &random)
     movesLeft = Int.random(in: 0...5, using: &random)
+    standstillsLeft = Int.random(in: 0...5, using: &random)
     isSupervised = Bool.random(using: &random)
     self.random = random
     for request in 0..<Int.random(in: 2...4, using: &self.random) {
@@ -132,7 +137,9 @@ private struct Simulation {
 
   /// Lets one thing happen.
   private mutating func move() {
-    switch Int.random(in: 0..<26, using: &random) {
+    switch Int.random(in: 0..<28, using: &random) {
+    case 26: standStill()
+    case 27: wakeUp()
     case 0..<7:
       if let peer = pick(harness.toCoordinator.keys.sorted { $0.description < $1.description }) {
         harness.deliver(from: peer)
@@ -158,6 +165,26 @@ private struct Simulation {
       }
     default: if faultsLeft > 0, harness.machine.epoch > 0 { fault() }
     }
+  }
+
+  /// Stops the coordinator, a worker, a client or the whole machine.
+  ///
+  /// The coordinator finds on waking what the others have sent meanwhile; so does whoever sleeps alone.
+  private mutating func standStill() {
+    guard standstillsLeft > 0 else { return }
+    standstillsLeft -= 1
+    // From five milliseconds to three hours.
+    let milliseconds = pow(10, Double.random(in: 0.7...7.03, using: &random))
+    switch Int.random(in: 0..<4, using: &random) {
+    case 0: pick(harness.workers)?.isAsleep = true
+    case 1: harness.pause(client: 1)
+    default: harness.now += .milliseconds(Int64(milliseconds))
+    }
+  }
+
+  private func wakeUp() {
+    for worker in harness.workers { worker.isAsleep = false }
+    harness.resume(client: 1)
   }
 
   private mutating func pick<Element>(_ elements: [Element]) -> Element? {

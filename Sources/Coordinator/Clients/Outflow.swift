@@ -6,15 +6,19 @@ internal import Wire
 
 /// The messages of sessions that are under way to clients.
 struct Outflow: Sendable {
-  /// Messages of one client that may be unread before its sessions pause.
-  ///
-  /// A quarter of the socket's queue: what is under way for a paused session, and words of refusal,
-  /// still find room. A client that reads takes them within milliseconds.
-  static let mostMessages = SocketOptions.control.sendQueue / 4
-  /// Bytes of one client that may be unread before its sessions pause: one step's logits and more.
-  static let mostBytes = 32 << 20
-  /// Bytes of all clients together.
-  static let mostTotalBytes = 256 << 20
+  /// How much may be unread before sessions pause.
+  struct Limits: Sendable, Hashable {
+    /// Messages of one client.
+    ///
+    /// A quarter of the socket's queue: what is under way for a paused session, and words of refusal,
+    /// still find room. A client that reads takes them within milliseconds.
+    var messages = SocketOptions.control.sendQueue / 4
+    /// Bytes of one client: one step's logits and more.
+    var bytes = 32 << 20
+    /// Bytes of all clients together.
+    var totalBytes = 256 << 20
+  }
+
   /// What a message takes beside its text, tokens and numbers: its envelope, and ZeroMQ's and the
   /// kernel's own accounts of it.
   private static let messageBytes = 128
@@ -27,9 +31,12 @@ struct Outflow: Sendable {
     var since: ContinuousClock.Instant
   }
 
+  private let limits: Limits
   private var accounts: [PeerID: Account] = [:]
   /// Of all clients.
   private(set) var bytes = 0
+
+  init(_ limits: Limits) { self.limits = limits }
 
   /// Takes note of a message of a session; others are not counted.
   mutating func sent(
@@ -87,15 +94,12 @@ struct Outflow: Sendable {
   ///   - expected: The bytes that steps under way will bring it.
   /// - Returns: True while nothing more should be computed for it.
   func isFull(_ peer: PeerID, expecting expected: Int = 0) -> Bool {
-    guard let account = accounts[peer] else { return expected > Self.mostBytes }
-    return account.unread.count >= Self.mostMessages
-      || account.bytes + expected > Self.mostBytes
+    guard let account = accounts[peer] else { return expected > limits.bytes }
+    return account.unread.count >= limits.messages
+      || account.bytes + expected > limits.bytes
       // Beyond what all may have, each waits until it has read what it has got.
-      || bytes + expected > Self.mostTotalBytes
+      || bytes + expected > limits.totalBytes
   }
-
-  /// Whether a client has read all it was sent.
-  func hasReadAll(_ peer: PeerID) -> Bool { accounts[peer] == nil }
 
   /// Messages that a client has not read.
   func unreadCount(_ peer: PeerID) -> Int { accounts[peer]?.unread.count ?? 0 }
