@@ -28,7 +28,7 @@ extension CoordinatorMachine {
       encoded(tokens, generate, peer)
       return
     }
-    let least = encoder.leastTokens(of: text)
+    let least = encoder.leastTokens(of: text, options)
     guard least <= limits.contextTokens else {
       refuse(
         generate.request,

@@ -222,7 +222,10 @@ import Wire
       let text = (0..<Int.random(in: 0...300, using: &random))
         .map { _ in words[Int.random(in: words.indices, using: &random)] }.joined()
       let count = tokenizer.encode(text, addBOS: false, parseSpecial: false).count
-      #expect(encoder.leastTokens(of: text) <= count, "\(text.debugDescription)")
+      for isTurn in [false, true] {
+        let options = PromptOptions(appliesChatTemplate: isTurn, parsesSpecial: false)
+        #expect(encoder.leastTokens(of: text, options) <= count, "\(text.debugDescription)")
+      }
     }
   }
 

@@ -38,13 +38,14 @@ struct PromptEncoder: Sendable {
 
   /// Returns the fewest tokens that a text can have, without tokenizing it.
   ///
-  /// No token stands for more bytes than the vocabulary's longest piece, and white space at both ends
-  /// counts for nothing, since a template may trim it.
-  func leastTokens(of text: String) -> Int {
+  /// No token stands for more bytes than the vocabulary's longest piece. A chat template trims white space
+  /// at both ends, so there it counts for nothing.
+  func leastTokens(of text: String, _ options: PromptOptions) -> Int {
     let bytes = text.utf8
     guard let longest = tokenizer?.longestPieceBytes, longest > 0, bytes.count > longest else {
       return 0
     }
+    guard options.appliesChatTemplate else { return bytes.count / longest }
     let isSpace = { (byte: UInt8) in byte == 0x20 || (0x09...0x0D).contains(byte) }
     guard let first = bytes.firstIndex(where: { !isSpace($0) }),
       let last = bytes.lastIndex(where: { !isSpace($0) })
@@ -59,6 +60,11 @@ struct PromptOptions: Sendable, Hashable {
   var appliesChatTemplate: Bool
   /// Special tokens are recognised in the text.
   var parsesSpecial: Bool
+
+  init(appliesChatTemplate: Bool, parsesSpecial: Bool) {
+    self.appliesChatTemplate = appliesChatTemplate
+    self.parsesSpecial = parsesSpecial
+  }
 
   init(_ generate: Generate) {
     appliesChatTemplate = generate.appliesChatTemplate
