@@ -14,6 +14,7 @@ final class Client {
   /// A descriptor that ends every wait when it is readable; nil for none.
   private let interrupt: CInt?
   private var nextRequest: UInt64 = 1
+  private var hasHeard = false
   /// Requests whose last message has not come.
   private var awaited: Set<UInt64> = []
   /// Messages and bytes of sessions that have come since the coordinator was last told.
@@ -23,10 +24,15 @@ final class Client {
   /// sends before it waits.
   private static let receiptMessages = 64
   private static let receiptBytes = 1 << 20
-  /// How long the coordinator may be silent before the client gives up.
+  /// How long the coordinator may be silent.
   ///
-  /// It is never busy for long: it computes nothing.
-  private static let silence = Duration.seconds(10)
+  /// It is never busy for long, since it computes nothing; but its process may be stopped, or its machine
+  /// asleep, and then goes on where it was.
+  private let timeout: Duration
+  /// How long one elsewhere may leave the first question unanswered: so is who has a wrong key.
+  private static let firstSilence = Duration.seconds(10)
+  /// After so much silence the user is told what is waited for.
+  private static let worryingSilence = Duration.seconds(10)
   /// How often a silent coordinator is asked whether it is there.
   private static let askInterval = Duration.seconds(2)
 
@@ -34,9 +40,11 @@ final class Client {
   init(
     _ endpoint: Endpoint,
     security: Security = .localOnly,
+    timeout: Duration = .seconds(60),
     interruptedBy interrupt: CInt? = nil
   ) throws {
     self.endpoint = endpoint
+    self.timeout = timeout
     self.security = security
     self.interrupt = interrupt
     guard try endpoint.isListening() else {
@@ -87,19 +95,27 @@ final class Client {
     var now = clock.read(.now)
     var heard = now
     var asked = now
+    var hasTold = false
     while true {
       now = clock.read(.now)
       while let received = try socket.receive() {
         let answer = try received.content.get()
         heard = now
+        hasHeard = true
         try acknowledge(answer.message, answer.payloads)
         // Answers to our own asking whether it is there.
         if case .healthReply(let health) = answer.message, health.request == 0 { continue }
         return (answer.message, answer.payloads)
       }
-      if now - heard > Self.silence {
-        let advice = keyAdvice(security, endpoint)
-        throw CommandError("no answer from \(endpoint) in \(Self.silence)\(advice)")
+      let isKnown = hasHeard || endpoint.socketPath != nil
+      let patience = isKnown ? timeout : min(timeout, Self.firstSilence)
+      if now - heard > patience {
+        let advice = isKnown ? "" : keyAdvice(security, endpoint)
+        throw CommandError("no answer from \(endpoint) in \(patience)\(advice)")
+      }
+      if !hasTold, now - heard > Self.worryingSilence {
+        hasTold = true
+        printError("no answer from \(endpoint) for \(Self.worryingSilence); waiting on")
       }
       if now - asked > Self.askInterval {
         asked = now

@@ -141,6 +141,20 @@ struct ClientOptions: ParsableArguments {
   @OptionGroup var endpoint: EndpointOptions
   @OptionGroup var security: PeerSecurityOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "Give up after so long without a sign of life of the coordinator.",
+      valueName: "seconds"
+    )
+  )
+  var timeout = 60
+
+  func validate() throws {
+    guard (1...86_400).contains(timeout) else {
+      throw ValidationError("--timeout \(timeout) is outside 1...86400 seconds.")
+    }
+  }
+
   /// Returns a client whose waits end when `interrupt`, a descriptor, is readable.
   ///
   /// - Throws: `CommandError` if nobody is there, or keys are missing.
@@ -149,6 +163,7 @@ struct ClientOptions: ParsableArguments {
     return try Client(
       endpoint,
       security: security.peer(of: endpoint),
+      timeout: .seconds(timeout),
       interruptedBy: interrupt
     )
   }

@@ -231,7 +231,8 @@ extension Integration {
         let descriptor = try unixSocket(mute, binds: true)
         defer { close(descriptor) }
         try #require(listen(descriptor, 8) == 0)
-        try await expectFailure(["status", "--endpoint", "ipc://\(mute)"], mute, "no answer")
+        let arguments = ["status", "--timeout", "2", "--endpoint", "ipc://\(mute)"]
+        try await expectFailure(arguments, mute, "no answer")
       }
     }
   }
