@@ -243,6 +243,20 @@ internal import Glibc
     return unsafe copy.base
   }
 
+  /// Returns one row of a loaded weight, decoded to f32.
+  func row(_ index: Int, of weight: WeightRef) -> [Float] {
+    let matrix = unsafe stored(weight)
+    return unsafe Array(unsafeUninitializedCapacity: weight.columns) { values, count in
+      unsafe kernels.pointee.dequantise(
+        matrix.type,
+        matrix.bytes + index * Int(matrix.row_bytes),
+        matrix.columns,
+        values.baseAddress
+      )
+      count = weight.columns
+    }
+  }
+
   /// Returns a norm's parameters as a kernel operand.
   func norm(_ norm: NormParameters) -> cpu_norm {
     let gain = unsafe norm.weight.map { unsafe values($0, plus: norm.gainOffset) }
@@ -261,9 +275,13 @@ extension TensorType {
     case .q5_0: CPU_Q5_0
     case .q5_1: CPU_Q5_1
     case .q8_0: CPU_Q8_0
+    case .q2_K: CPU_Q2_K
+    case .q3_K: CPU_Q3_K
     case .q4_K: CPU_Q4_K
     case .q5_K: CPU_Q5_K
     case .q6_K: CPU_Q6_K
+    case .iq4_nl: CPU_IQ4_NL
+    case .iq4_xs: CPU_IQ4_XS
     }
   }
 }

@@ -49,8 +49,14 @@ package enum Dequantize {
       for index in 0..<32 {
         values.append(scale * Float(Int8(bitPattern: unsafe block[2 + index])))
       }
+    case .q2_K: unsafe appendQ2K(block, to: &values)
+    case .q3_K: unsafe appendQ3K(block, to: &values)
     case .q4_K, .q5_K: unsafe appendK(block, hasHighBits: type == .q5_K, to: &values)
     case .q6_K: unsafe appendQ6K(block, to: &values)
+    case .iq4_nl:
+      let scale = unsafe half(block, 0)
+      for index in 0..<32 { values.append(scale * (unsafe tableValue(block, 2, index))) }
+    case .iq4_xs: unsafe appendIQ4XS(block, to: &values)
     }
   }
 
@@ -149,6 +155,85 @@ package enum Dequantize {
       let subScale = Float(Int8(bitPattern: unsafe block[192 + index / 16]))
       values.append(scale * subScale * Float(quant - 32))
     }
+  }
+}
+
+// Types of two and three bits, and those whose quants index a table.
+extension Dequantize {
+  // q2_K: [16 bytes: scale s low, minimum m high, one for 16 weights][64 bytes of pairs][scale f16]
+  // [minimum scale f16]. w = q · (scale · s) - minimum · m.
+  private static func appendQ2K(_ block: UnsafeRawBufferPointer, to values: inout [Float]) {
+    let scale = unsafe half(block, 80)
+    let minimum = unsafe half(block, 82)
+    for index in 0..<256 {
+      let sub = unsafe block[index / 16]
+      let quant = unsafe pair(block, 16, index)
+      values.append(
+        Float(quant) * (scale * Float(sub & 15)) - minimum * Float(sub >> 4)
+      )
+    }
+  }
+
+  // q3_K: [32 bytes of high bits: bit j of byte l is weight 32j + l's][64 bytes of pairs][12 bytes:
+  // 16 six-bit scales s][scale f16]. w = scale · (s - 32) · (q - 4), one s for 16 weights.
+  private static func appendQ3K(_ block: UnsafeRawBufferPointer, to values: inout [Float]) {
+    let scale = unsafe half(block, 108)
+    for index in 0..<256 {
+      let high = (unsafe block[index % 32] >> UInt8(index / 32)) & 1
+      let quant = Int(unsafe pair(block, 32, index)) | Int(high) << 2
+      let step = scale * Float(Int(unsafe sixBitScale(block, index / 16)) - 32)
+      values.append(step * Float(quant - 4))
+    }
+  }
+
+  // Two halves of 128 weights: weight 32g + l of one stands in bits 2g of its byte l.
+  private static func pair(
+    _ block: UnsafeRawBufferPointer,
+    _ first: Int,
+    _ index: Int
+  ) -> UInt8 {
+    let (part, group, lane) = (index / 128, index % 128 / 32, index % 32)
+    return (unsafe block[first + part * 32 + lane] >> UInt8(2 * group)) & 3
+  }
+
+  // Bytes 0 to 7 have the low four bits of scales 0 to 7 (low nibble) and 8 to 15 (high); bytes 8 to 11
+  // the two bits above: byte 8 + i those of scales i, i + 4, i + 8 and i + 12, from the lowest bits up.
+  private static func sixBitScale(_ block: UnsafeRawBufferPointer, _ index: Int) -> UInt8 {
+    let byte = unsafe block[96 + index % 8]
+    let low = index < 8 ? byte & 15 : byte >> 4
+    let high = (unsafe block[104 + index % 4] >> UInt8(2 * (index / 4))) & 3
+    return low | high << 4
+  }
+
+  // iq4_xs: [scale f16][8 × 2 high bits][4 bytes: 8 × 4 low bits of scales s][128 bytes: eight
+  // sub-blocks of 32 weights as in iq4_nl]. w = scale · (s - 32) · table[q].
+  private static func appendIQ4XS(_ block: UnsafeRawBufferPointer, to values: inout [Float]) {
+    let scale = unsafe half(block, 0)
+    let high = unsafe block.loadUnaligned(fromByteOffset: 2, as: UInt16.self)
+    for sub in 0..<8 {
+      let byte = unsafe block[4 + sub / 2]
+      let low = sub.isMultiple(of: 2) ? byte & 15 : byte >> 4
+      let subScale = Int(low) | Int((high >> UInt16(2 * sub)) & 3) << 4
+      let step = scale * Float(subScale - 32)
+      for index in 0..<32 {
+        values.append(step * (unsafe tableValue(block, 8 + 16 * sub, index)))
+      }
+    }
+  }
+
+  // kvalues_iq4nl of ggml-common.h: sixteen steps, finer near zero, where most weights are.
+  private static let table: [Float] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+  ]
+
+  // 16 bytes of nibbles: byte i holds weight i low, weight i + 16 high.
+  private static func tableValue(
+    _ block: UnsafeRawBufferPointer,
+    _ first: Int,
+    _ index: Int
+  ) -> Float {
+    let byte = unsafe block[first + index % 16]
+    return table[Int(index < 16 ? byte & 15 : byte >> 4)]
   }
 }
 

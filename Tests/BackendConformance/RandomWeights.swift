@@ -71,11 +71,15 @@ extension Generator {
     case .bf16:
       let bits = uniform().bitPattern
       put(UInt16(bits >> 16), into: &block, at: 0)
-    case .q4_0, .q5_0, .q8_0: put(half(), into: &block, at: 0)
+    case .q4_0, .q5_0, .q8_0, .iq4_nl, .iq4_xs: put(half(), into: &block, at: 0)
     case .q4_1, .q5_1, .q4_K, .q5_K:
       put(half(), into: &block, at: 0)
       put(half(), into: &block, at: 2)
     case .q6_K: put(half(), into: &block, at: 208)
+    case .q2_K:
+      put(half(), into: &block, at: 80)
+      put(half(), into: &block, at: 82)
+    case .q3_K: put(half(), into: &block, at: 108)
     }
     return block
   }

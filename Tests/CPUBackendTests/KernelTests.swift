@@ -23,8 +23,9 @@ private let seed = testSeed(default: 31)
 
   private static let types: [(TensorType, cpu_type)] = [
     (.f32, CPU_F32), (.f16, CPU_F16), (.bf16, CPU_BF16), (.q4_0, CPU_Q4_0), (.q4_1, CPU_Q4_1),
-    (.q5_0, CPU_Q5_0), (.q5_1, CPU_Q5_1), (.q8_0, CPU_Q8_0), (.q4_K, CPU_Q4_K),
-    (.q5_K, CPU_Q5_K), (.q6_K, CPU_Q6_K),
+    (.q5_0, CPU_Q5_0), (.q5_1, CPU_Q5_1), (.q8_0, CPU_Q8_0), (.q2_K, CPU_Q2_K),
+    (.q3_K, CPU_Q3_K), (.q4_K, CPU_Q4_K), (.q5_K, CPU_Q5_K), (.q6_K, CPU_Q6_K),
+    (.iq4_nl, CPU_IQ4_NL), (.iq4_xs, CPU_IQ4_XS),
   ]
 
   @Test(arguments: instructionSets)

@@ -180,6 +180,58 @@ private func decode(
     want[255] = -45  // (47 - 32) · -3
     #expect(decode(low + high + scales + one, .q6_K) == want)
   }
+
+  @Test func `q2_K has two bits a weight, and a scale and a minimum for sixteen`() {
+    var scales = [UInt8](repeating: 0x21, count: 16)  // s = 1, m = 2
+    scales[15] = 0x0f
+    var pairs = [UInt8](repeating: 0, count: 64)
+    // Weight 33: 3, in bits 2-3 of byte 1. Weight 255: 2, in bits 6-7 of byte 63.
+    pairs[1] = 0x0c
+    pairs[63] = 0x80
+    var want = [Float](repeating: 4, count: 256)  // -(-2 · 2)
+    want[33] = 5.5
+    for index in 240..<256 { want[index] = 0 }
+    want[255] = 15  // 2 · ½ · 15
+    #expect(decode(scales + pairs + half + minusTwo, .q2_K) == want)
+  }
+
+  @Test func `q3_K has a high bit that is missing from four, and six-bit scales centred at 32`() {
+    var high = [UInt8](repeating: 0, count: 32)
+    // Weight 0, and weight 255: bit 7 of byte 31.
+    high[0] = 0x01
+    high[31] = 0x80
+    var pairs = [UInt8](repeating: 0, count: 64)
+    pairs[63] = 0xc0
+    // All scales 33, but the last: 15 | 3 · 16 = 63.
+    var scales = [UInt8](repeating: 0x11, count: 8) + [UInt8](repeating: 0xaa, count: 4)
+    scales[7] = 0xf1
+    scales[11] = 0xea
+    var want = [Float](repeating: -4, count: 256)
+    want[0] = 0
+    for index in 240..<256 { want[index] = -124 }  // -4 · (63 - 32)
+    want[255] = 93  // (7 - 4) · 31
+    #expect(decode(high + pairs + scales + one, .q3_K) == want)
+  }
+
+  @Test func `iq4_nl takes its weights from a table`() {
+    let quants = (0..<16).map { UInt8($0) | UInt8(15 - $0) << 4 }
+    let table: [Float] = [
+      -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+    ]
+    #expect(decode(one + quants, .iq4_nl) == table + table.reversed())
+  }
+
+  @Test func `iq4_xs has eight scales of six bits, centred at 32`() {
+    // Low bits: sub-block j has j; high bits: 3 for the last, else 2.
+    let low: [UInt8] = [0x10, 0x32, 0x54, 0x76]
+    let high: [UInt8] = [0xaa, 0xea]
+    let quants = [UInt8](repeating: 0x88, count: 128)  // 1 throughout
+    let got = decode(one + high + low + quants, .iq4_xs)
+    for sub in 0..<8 {
+      let want = Float(sub == 7 ? 23 : sub)  // 7 | 3 · 16 - 32
+      #expect(got[(sub * 32)..<(sub * 32 + 32)].allSatisfy { $0 == want }, "sub-block \(sub)")
+    }
+  }
 }
 
 @Suite struct `Half to float` {

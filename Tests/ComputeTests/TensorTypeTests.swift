@@ -12,9 +12,13 @@ import Testing
     (.q5_0, 32, 2 + 4 + 16),
     (.q5_1, 32, 2 + 2 + 4 + 16),
     (.q8_0, 32, 2 + 32),
+    (.q2_K, 256, 16 + 64 + 2 + 2),
+    (.q3_K, 256, 32 + 64 + 12 + 2),
     (.q4_K, 256, 2 + 2 + 12 + 128),
     (.q5_K, 256, 2 + 2 + 12 + 32 + 128),
     (.q6_K, 256, 128 + 64 + 16 + 2),
+    (.iq4_nl, 32, 2 + 16),
+    (.iq4_xs, 256, 2 + 2 + 4 + 128),
   ]
 
   @Test func `blocks are as long and as large as ggml's`() {
@@ -45,7 +49,7 @@ import Testing
   @Test(arguments: TensorType.allCases)
   func `a row too large to count has no size`(_ type: TensorType) {
     let columns = Int.max / type.blockLength * type.blockLength
-    // A block of q4_0 has fewer bytes than elements: its rows cannot be too large.
+    // A block of four bits has fewer bytes than elements: its rows cannot be too large.
     let fits = type.blockByteCount <= type.blockLength
     #expect((type.byteCount(columns: columns) != nil) == fits)
   }

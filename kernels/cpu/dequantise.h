@@ -81,6 +81,54 @@ static INLINE void dequantise_q6_K(const uint8_t *block, float *values) {
   }
 }
 
+// Two halves of 128 weights: weight 32g + l of one stands in bits 2g of its byte l.
+static INLINE int pair_at(const uint8_t *pairs, int i) {
+  return pairs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+}
+
+static INLINE void dequantise_q2_K(const uint8_t *block, float *values) {
+  float scale = half_value(block + 80);
+  float minimum = half_value(block + 82);
+  for (int i = 0; i < 256; i++) {
+    float step = scale * (float)(block[i / 16] & 15);
+    float offset = minimum * (float)(block[i / 16] >> 4);
+    values[i] = (float)pair_at(block + 16, i) * step - offset;
+  }
+}
+
+static INLINE void dequantise_q3_K(const uint8_t *block, float *values) {
+  float scale = half_value(block + 108);
+  for (int i = 0; i < 256; i++) {
+    int sub = i / 16;
+    int low = sub < 8 ? block[96 + sub] & 15 : block[96 + sub % 8] >> 4;
+    int s = low | (block[104 + sub % 4] >> (sub / 4 * 2) & 3) << 4;
+    int quant = pair_at(block + 32, i) | (block[i % 32] >> (i / 32) & 1) << 2;
+    float step = scale * (float)(s - 32);
+    values[i] = step * (float)(quant - 4);
+  }
+}
+
+// kvalues_iq4nl of ggml-common.h.
+static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+
+static INLINE void dequantise_iq4(const uint8_t *nibbles, float step, float *values) {
+  for (int i = 0; i < 16; i++) {
+    values[i] = step * (float)iq4_values[nibbles[i] & 15];
+    values[i + 16] = step * (float)iq4_values[nibbles[i] >> 4];
+  }
+}
+
+static INLINE void dequantise_iq4_xs(const uint8_t *block, float *values) {
+  float scale = half_value(block);
+  int high = block[2] | block[3] << 8;
+  for (int sub = 0; sub < 8; sub++) {
+    int low = block[4 + sub / 2] >> (sub % 2 * 4) & 15;
+    int s = low | (high >> (2 * sub) & 3) << 4;
+    dequantise_iq4(block + 8 + 16 * sub, scale * (float)(s - 32), values + 32 * sub);
+  }
+}
+
 static void dequantise(cpu_type type, const uint8_t *p, int64_t count, float *values) {
   switch (type) {
     case CPU_F32:
@@ -111,6 +159,12 @@ static void dequantise(cpu_type type, const uint8_t *p, int64_t count, float *va
     case CPU_Q8_0:
       for (; count > 0; count -= 32, p += 34, values += 32) dequantise_q8_0(p, values);
       return;
+    case CPU_Q2_K:
+      for (; count > 0; count -= 256, p += 84, values += 256) dequantise_q2_K(p, values);
+      return;
+    case CPU_Q3_K:
+      for (; count > 0; count -= 256, p += 110, values += 256) dequantise_q3_K(p, values);
+      return;
     case CPU_Q4_K:
       for (; count > 0; count -= 256, p += 144, values += 256) {
         dequantise_six_bit(p, false, values);
@@ -123,6 +177,14 @@ static void dequantise(cpu_type type, const uint8_t *p, int64_t count, float *va
       return;
     case CPU_Q6_K:
       for (; count > 0; count -= 256, p += 210, values += 256) dequantise_q6_K(p, values);
+      return;
+    case CPU_IQ4_NL:
+      for (; count > 0; count -= 32, p += 18, values += 32) {
+        dequantise_iq4(p + 2, half_value(p), values);
+      }
+      return;
+    case CPU_IQ4_XS:
+      for (; count > 0; count -= 256, p += 136, values += 256) dequantise_iq4_xs(p, values);
       return;
     case CPU_TYPE_COUNT:
       return;

@@ -11,9 +11,13 @@ static INLINE int64_t row_offset(cpu_type type, int64_t count) {
     case CPU_Q5_0: return count / 32 * 22;
     case CPU_Q5_1: return count / 32 * 24;
     case CPU_Q8_0: return count / 32 * 34;
+    case CPU_Q2_K: return count / 256 * 84;
+    case CPU_Q3_K: return count / 256 * 110;
     case CPU_Q4_K: return count / 256 * 144;
     case CPU_Q5_K: return count / 256 * 176;
     case CPU_Q6_K: return count / 256 * 210;
+    case CPU_IQ4_NL: return count / 32 * 18;
+    case CPU_IQ4_XS: return count / 256 * 136;
     case CPU_TYPE_COUNT: break;
   }
   return 0;

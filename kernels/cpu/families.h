@@ -35,6 +35,10 @@
 #include "matmul_q4_K_i8.h"
 #include "matmul_q5_K_i8.h"
 #include "matmul_q6_K_i8.h"
+#include "matmul_q2_K_i8.h"
+#include "matmul_q3_K_i8.h"
+#include "matmul_iq4_nl_i8.h"
+#include "matmul_iq4_xs_i8.h"
 
 #include "machine.h"
 #include "sparse.h"
@@ -51,9 +55,13 @@
             [CPU_Q5_0] = matmul_q5_0_i8,               \
             [CPU_Q5_1] = matmul_q5_1_i8,               \
             [CPU_Q8_0] = matmul_q8_0_i8,               \
+            [CPU_Q2_K] = matmul_q2_K_i8,               \
+            [CPU_Q3_K] = matmul_q3_K_i8,               \
             [CPU_Q4_K] = matmul_q4_K_i8,               \
             [CPU_Q5_K] = matmul_q5_K_i8,               \
             [CPU_Q6_K] = matmul_q6_K_i8,               \
+            [CPU_IQ4_NL] = matmul_iq4_nl_i8,           \
+            [CPU_IQ4_XS] = matmul_iq4_xs_i8,           \
         },                                             \
     .scale_selected =                                  \
         {                                              \
@@ -62,9 +70,13 @@
             [CPU_Q5_0] = scale_selected_q5_0,          \
             [CPU_Q5_1] = scale_selected_q5_1,          \
             [CPU_Q8_0] = scale_selected_q8_0,          \
+            [CPU_Q2_K] = scale_selected_q2_K,          \
+            [CPU_Q3_K] = scale_selected_q3_K,          \
             [CPU_Q4_K] = scale_selected_q4_K,          \
             [CPU_Q5_K] = scale_selected_q5_K,          \
             [CPU_Q6_K] = scale_selected_q6_K,          \
+            [CPU_IQ4_NL] = scale_selected_iq4_nl,      \
+            [CPU_IQ4_XS] = scale_selected_iq4_xs,      \
         },                                             \
     .matmul_columns = matmul_columns,                  \
     .pack_columns = pack_columns,                      \

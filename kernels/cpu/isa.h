@@ -14,6 +14,7 @@ enum {
   DECODED_COLUMNS = 4096,  // the most a tile may have to be decoded into scratch: 176 KiB then
   COLUMN_ROWS = 64,        // output rows that weights packed by columns are padded to
   COLUMN_GROUP = 8,        // rows of activations that go through such weights together
+  DECODED_VECTORS = 11,    // of TILE_ROWS lanes, that 32 columns of a decoded tile take
 };
 
 extern const cpu_kernels cpu_kernels_scalar;

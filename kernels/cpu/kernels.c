@@ -44,9 +44,9 @@ int64_t cpu_column_rows(int64_t rows) {
   return (rows + COLUMN_ROWS - 1) / COLUMN_ROWS * COLUMN_ROWS;
 }
 
-// A decoded tile: 11 vectors of 64 bytes for 32 columns.
+// A decoded tile: vectors of 64 bytes at most for 32 columns.
 int64_t cpu_matmul_scratch(int64_t columns) {
-  return columns <= DECODED_COLUMNS ? (columns + 31) / 32 * 11 * 64 : 0;
+  return columns <= DECODED_COLUMNS ? (columns + 31) / 32 * DECODED_VECTORS * TILE_ROWS * 4 : 0;
 }
 
 // Sums of a group.

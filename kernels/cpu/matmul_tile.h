@@ -5,7 +5,9 @@
 //     total = Σ (w - offset) · x                           exact, int32
 //     sum = sum + (scale · x_scale) · f32(total)
 //     sum = sum + minimum · x_sum                          types with a minimum
-// where types with two scales in a block (q6_K) take total = s₀ · total₀ + s₁ · total₁, exact too.
+// where types with two scales in a block (q6_K, q3_K) take total = s₀ · total₀ + s₁ · total₁, exact too,
+// and one with two minima besides (q2_K)
+//     sum = sum - (minimum · x_scale) · f32(m₀ · Σ x₀ + m₁ · Σ x₁)
 //
 // Weights are packed (packed.h). TILE of a tile's sixteen rows are decoded block by block into
 // registers, and used by up to ROWS_TOGETHER rows of activations there; decoding again for the next
@@ -15,21 +17,24 @@
 
 typedef struct {
   int bits;         // of a stored weight: how large products may get
-  int offset;       // subtracted from each stored weight: 32 with halves, else a multiple of 8
+  int offset;       // subtracted from each stored weight: divides 32 with halves, else a multiple of 8
   bool has_minimum;
-  bool has_halves;  // two integer scales in a block
+  bool has_halves;  // two integer scales in a block; and two minima, if it has a minimum too
   block_layout layout;
 } weight_format;
 
 // 32 columns of TILE rows.
 typedef struct {
   tile_u32 weights[8];  // [j] columns 4j ..< 4j + 4 of each row
-  tile_f32 scale;
+  tile_f32 scale;  // with two minima: the bits of the f16 scale low, of the f16 minimum high
   union {
     tile_f32 minimum;
-    tile_i32 half_scales[2];
+    tile_i32 half_scales[2];  // with two minima: s low, m above four bits
   };
 } tile_block;
+
+_Static_assert(sizeof(tile_block) == DECODED_VECTORS * TILE * 4, "cpu_matmul_scratch");
+_Static_assert(TILE_ROWS % TILE == 0, "a tile has whole lanes");
 
 // Decodes columns 32 · index ..< 32 · index + 32 of a packed block for lanes `lane` ..< `lane` + TILE.
 typedef void (*unpacker)(const uint8_t *packed, int lane, int index, tile_block *block);
@@ -76,6 +81,19 @@ static INLINE void dot_rows(const tile_u32 *weights, int steps, const int8_t *x,
   }
 }
 
+// The end of a block with two scales and two minima. `halves` are -32 · Σ x of either half, and at most
+// 15 · 32 · 16 · 127 with their minima: exact in f32.
+static INLINE tile_f32 add_with_minima(const tile_block *block, tile_i32 first, tile_i32 second,
+                                       const int32_t *halves, float x_scale, tile_f32 sum) {
+  tile_i32 low = block->half_scales[0], high = block->half_scales[1];
+  tile_i32 total = first * (low & 15) + second * (high & 15);
+  tile_i32 minima = (low >> 4) * halves[0] + (high >> 4) * halves[1];
+  tile_f32 scale = halves_to_floats((tile_u32)block->scale);
+  tile_f32 minimum = halves_to_floats((tile_u32)block->scale >> 16) * 0.03125f;
+  sum = sum + (scale * x_scale) * __builtin_convertvector(total, tile_f32);
+  return sum + (minimum * x_scale) * __builtin_convertvector(minima, tile_f32);
+}
+
 static INLINE void dot_block(const tile_block *block, weight_format format,
                              const activation_rows *x, int64_t index, int rows, tile_f32 *sums) {
   int64_t first = x->first + index * x->step;
@@ -90,9 +108,10 @@ static INLINE void dot_block(const tile_block *block, weight_format format,
   for (int m = 0; m < rows; m++) {
     // Σ (w - offset) · x = Σ w · x - offset · Σ x
     seconds[m] = (tile_i32){0};
-    if (format.has_halves) {
-      totals[m] = splat_i32(halves[2 * m * x->apart]);
-      seconds[m] = splat_i32(halves[2 * m * x->apart + 1]);
+    if (format.has_halves && format.offset != 0) {
+      // Whole multiples of 32, so exact.
+      totals[m] = splat_i32(halves[2 * m * x->apart] / (32 / format.offset));
+      seconds[m] = splat_i32(halves[2 * m * x->apart + 1] / (32 / format.offset));
     } else if (format.offset != 0) {
       totals[m] = splat_i32(eights[m * x->apart]) * (format.offset / 8);
     } else {
@@ -104,6 +123,11 @@ static INLINE void dot_block(const tile_block *block, weight_format format,
            format.has_halves ? seconds : totals);
 #pragma clang loop unroll(full)
   for (int m = 0; m < rows; m++) {
+    if (format.has_halves && format.has_minimum) {
+      sums[m] = add_with_minima(block, totals[m], seconds[m], halves + 2 * m * x->apart,
+                                scales[m * x->apart], sums[m]);
+      continue;
+    }
     tile_i32 total = totals[m];
     if (format.has_halves) {
       total = total * block->half_scales[0] + seconds[m] * block->half_scales[1];

@@ -13,9 +13,15 @@
 //   q4_K  4 words of nibbles       word j: weights 4j ..< 4j + 4 low, 4j + 16 ..< 4j + 20 high
 //   q5_K  1 word of high bits      bit i is weight i's
 //         4 words of nibbles
+//   q2_K  2 words of pairs         word k: weights 16k + 4q ..< 16k + 4q + 4 at bits 2q of each byte
+//   q3_K  1 word of high bits      bit i is weight i's
+//         2 words of pairs
 //   q6_K  2 scales of each row     [scale, row] bytes; so there is no header but the f16
 //         4 words of nibbles
-//         2 words of high pairs    word k: weights 16k + 4q ..< 16k + 4q + 4 at bits 2q of each byte
+//         2 words of high pairs    as the pairs of q2_K
+//
+// A header keeps its bytes: of q2_K the words of scale and minimum and 16 bytes of scales, of q3_K the
+// 12 bytes of scales. iq4_xs stores its columns like this already.
 //
 // A packed matrix takes the bytes of the stored one, its rows rounded up to whole tiles; rows that
 // are not there are zero.
@@ -28,6 +34,9 @@ typedef struct {
   int word_count, word_offset;
 } block_layout;
 
+// The bytes of the largest block, q6_K's.
+enum { LARGEST_BLOCK = 210 };
+
 static INLINE block_layout layout_of(cpu_type type) {
   switch (type) {
     case CPU_Q4_0: return (block_layout){32, 18, 1, 0, 4, 2};
@@ -35,9 +44,13 @@ static INLINE block_layout layout_of(cpu_type type) {
     case CPU_Q5_0: return (block_layout){32, 22, 1, 0, 5, 2};
     case CPU_Q5_1: return (block_layout){32, 24, 2, 0, 5, 4};
     case CPU_Q8_0: return (block_layout){32, 34, 1, 0, 8, 2};
+    case CPU_Q2_K: return (block_layout){256, 84, 0, 0, 21, 0};
+    case CPU_Q3_K: return (block_layout){256, 110, 1, 108, 27, 0};
     case CPU_Q4_K: return (block_layout){256, 144, 0, 0, 36, 0};
     case CPU_Q5_K: return (block_layout){256, 176, 0, 0, 44, 0};
     case CPU_Q6_K: return (block_layout){256, 210, 1, 208, 52, 0};
+    case CPU_IQ4_NL: return (block_layout){32, 18, 1, 0, 4, 2};
+    case CPU_IQ4_XS: return (block_layout){256, 136, 0, 0, 34, 0};
     default: return (block_layout){0};
   }
 }
@@ -97,7 +110,34 @@ static INLINE tile_u32 gather_bits(const uint8_t *from, int index) {
   return bits;
 }
 
+// Two words of pairs for 32 columns, from bits `shift` and the next of each byte of eight words.
+static INLINE void deal_pairs(const uint8_t *from, int shift, uint8_t *to) {
+  for (int k = 0; k < 2; k++) {
+    tile_u32 pairs = {0};
+    for (int q = 0; q < 4; q++) {
+      pairs |= ((word_at(from, 4 * k + q) >> shift) & 0x03030303u) << (2 * q);
+    }
+    put_word(to, k, pairs);
+  }
+}
+
 // Deals the turned words of a block of 256 out anew, for the lanes that both pointers are at.
+static INLINE void deal_q2_K(const uint8_t *from, uint8_t *to) {
+  put_word(to, 0, word_at(from, 20));
+  for (int j = 0; j < 4; j++) put_word(to, 1 + j, word_at(from, j));
+  for (int sub = 0; sub < 8; sub++) {
+    deal_pairs(from + 64 * (4 + 8 * (sub / 4)), sub % 4 * 2, to + 64 * (5 + 2 * sub));
+  }
+}
+
+static INLINE void deal_q3_K(const uint8_t *from, uint8_t *to) {
+  for (int j = 0; j < 3; j++) put_word(to, j, word_at(from, 24 + j));
+  for (int sub = 0; sub < 8; sub++) {
+    put_word(to, 3 + 3 * sub, gather_bits(from, sub));
+    deal_pairs(from + 64 * (8 + 8 * (sub / 4)), sub % 4 * 2, to + 64 * (4 + 3 * sub));
+  }
+}
+
 static INLINE void deal_q4_K(const uint8_t *from, uint8_t *to) {
   for (int j = 0; j < 4; j++) put_word(to, j, word_at(from, j));
   for (int sub = 0; sub < 8; sub++) {
@@ -131,31 +171,26 @@ static INLINE void deal_q6_K(const uint8_t *from, uint8_t *to) {
     int part = sub / 4, group = sub % 4;
     uint8_t *own = to + Q6_K_UNIT_BYTES * sub + 2 * TILE_ROWS;
     deal_nibbles(from + 64 * (16 * part + 8 * (group % 2)), group / 2 * 4, own);
-    for (int k = 0; k < 2; k++) {
-      tile_u32 pairs = {0};
-      for (int q = 0; q < 4; q++) {
-        tile_u32 v = word_at(from, 32 + 8 * part + 4 * k + q) >> (2 * group);
-        pairs |= (v & 0x03030303u) << (2 * q);
-      }
-      put_word(own, 4 + k, pairs);
-    }
+    deal_pairs(from + 64 * (32 + 8 * part), 2 * group, own + 64 * 4);
   }
 }
 
 // Packs a block of sixteen rows, `offset` bytes from pointers into each.
 static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], int64_t offset, cpu_type type,
                               block_layout layout, uint8_t *packed) {
-  if (layout.columns == 32) {
+  if (layout.columns == 32 || type == CPU_IQ4_XS) {
     turn_block(rows, offset, layout, packed);
     return;
   }
-  uint8_t turned[TILE_ROWS * 210];
+  uint8_t turned[TILE_ROWS * LARGEST_BLOCK];
   turn_block(rows, offset, layout, turned);
   int halves = 2 * TILE_ROWS * layout.half_count;
   memcpy(packed, turned, (size_t)halves);
   for (int lane = 0; lane < TILE_ROWS; lane += TILE) {
     const uint8_t *from = turned + halves + 4 * lane;
     uint8_t *to = packed + halves + 4 * lane;
+    if (type == CPU_Q2_K) deal_q2_K(from, to);
+    if (type == CPU_Q3_K) deal_q3_K(from, to);
     if (type == CPU_Q4_K) deal_q4_K(from, to);
     if (type == CPU_Q5_K) deal_q5_K(from, to);
     if (type == CPU_Q6_K) deal_q6_K(from, to);
@@ -165,6 +200,7 @@ static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], int64_t offs
 
 static INLINE void pack_tile(const cpu_matrix *source, int64_t first_row, uint8_t *packed) {
   static const uint8_t absent[256] = {0};
+  _Static_assert(LARGEST_BLOCK <= sizeof absent, "a block of rows that are not there");
   block_layout layout = layout_of(source->type);
   const uint8_t *rows[TILE_ROWS];
   for (int row = 0; row < TILE_ROWS; row++) {

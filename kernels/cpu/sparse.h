@@ -91,7 +91,7 @@ static INLINE void multiply_gathered(const cpu_scale_selected_args *args,
     for (; asked < (block + 1) * bytes; asked += 64) {
       for (int row = 0; row < TILE_ROWS; row++) __builtin_prefetch(next[row] + asked);
     }
-    uint8_t packed[TILE_ROWS * 210];
+    uint8_t packed[TILE_ROWS * LARGEST_BLOCK];
     pack_block(rows, block * bytes, args->weight.type, format.layout, packed);
     for (int t = 0; t < TILE_ROWS / TILE; t++) {
 #pragma clang loop unroll(full)
@@ -171,9 +171,13 @@ DEFINE_SCALE_SELECTED(q4_1)
 DEFINE_SCALE_SELECTED(q5_0)
 DEFINE_SCALE_SELECTED(q5_1)
 DEFINE_SCALE_SELECTED(q8_0)
+DEFINE_SCALE_SELECTED(q2_K)
+DEFINE_SCALE_SELECTED(q3_K)
 DEFINE_SCALE_SELECTED(q4_K)
 DEFINE_SCALE_SELECTED(q5_K)
 DEFINE_SCALE_SELECTED(q6_K)
+DEFINE_SCALE_SELECTED(iq4_nl)
+DEFINE_SCALE_SELECTED(iq4_xs)
 
 // --- down ----------------------------------------------------------------------------------------
 

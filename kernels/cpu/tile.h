@@ -71,7 +71,13 @@ static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
   return (tile_u32)_mm512_maskz_set1_epi8(set, 16);
 }
 
-// dpbusd multiplies unsigned weights: q8_0 weights come with 128 added.
+// The bytes of a table of sixteen that the bytes of each lane, all below 16, name.
+static INLINE tile_u32 bytes_of_table(const uint8_t table[16], tile_u32 indices) {
+  __m512i bytes = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
+  return (tile_u32)_mm512_shuffle_epi8(bytes, (__m512i)indices);
+}
+
+// dpbusd multiplies unsigned weights: those of eight bits come with 128 added.
 #define Q8_OFFSET 128
 #define DOT_STEPS(bits) 4
 
@@ -127,11 +133,16 @@ static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
   return (tile_u32)_mm256_and_si256(set, _mm256_set1_epi8(16));
 }
 
+static INLINE tile_u32 bytes_of_table(const uint8_t table[16], tile_u32 indices) {
+  __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
+  return (tile_u32)_mm256_shuffle_epi8(bytes, (__m256i)indices);
+}
+
 // maddubs adds two products in 16 bits, and steps add up there: 8 · 2 · 15 · 128, 4 · 2 · 31 · 128
-// and 2 · 2 · 63 · 128 are all below 2¹⁵. q8_0 weights stay signed: |w| · (x with w's sign) is
-// at most 2 · 128 · 127.
+// and 2 · 2 · 63 · 128 are all below 2¹⁵. Weights of eight bits stay signed: |w| · (x with w's sign)
+// is at most 2 · 128 · 127.
 #define Q8_OFFSET 0
-#define DOT_STEPS(bits) ((bits) == 4 || (bits) == 5 ? 4 : (bits) == 6 ? 2 : 1)
+#define DOT_STEPS(bits) ((bits) <= 5 ? 4 : (bits) == 6 ? 2 : 1)
 
 static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x, int bits) {
   int32_t four;
@@ -188,6 +199,14 @@ static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
   four = four | four << 7;
   four = four | four << 14;
   return (four & 0x01010101u) << 4;
+}
+
+static INLINE tile_u32 bytes_of_table(const uint8_t table[16], tile_u32 indices) {
+  uint8_t bytes[4 * TILE];
+  memcpy(bytes, &indices, sizeof bytes);
+  for (int i = 0; i < 4 * TILE; i++) bytes[i] = table[bytes[i]];
+  memcpy(&indices, bytes, sizeof bytes);
+  return indices;
 }
 
 #define Q8_OFFSET 128

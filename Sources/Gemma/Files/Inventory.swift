@@ -69,7 +69,8 @@ struct Inventory {
       let known = TensorType.allCases.map { $0.rawValue.uppercased() }.joined(separator: ", ")
       throw GemmaError(
         .unsupported,
-        "tensor \(tensor.name) has type \(tensor.typeName); known are \(known)",
+        "tensor \(tensor.name) has type \(tensor.typeName), which no backend computes with; use a file"
+          + " quantised to one of \(known)",
         context: tensor.file.path
       )
     }

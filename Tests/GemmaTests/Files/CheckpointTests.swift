@@ -209,12 +209,12 @@ import Testing
 
   @Test func `an unsupported type is refused by name where it is needed`() throws {
     var builder = TinyModel.gemma3.gguf
-    builder.change("blk.1.ffn_up.weight") { $0.type = 20 }  // IQ4_NL, blocks like Q4_0's
-    expectRefusal(.unsupported, "blk.1.ffn_up.weight", "IQ4_NL", "Q4_0") {
+    builder.change("blk.1.ffn_up.weight") { $0.type = 39 }  // MXFP4, blocks of 32 too
+    expectRefusal(.unsupported, "blk.1.ffn_up.weight", "MXFP4", "Q4_0", "IQ4_XS") {
       _ = try openModel(builder)
     }
     builder = TinyModel.gemma3n.gguf
-    builder.change("blk.3.attn_k.weight") { $0.type = 20 }
+    builder.change("blk.3.attn_k.weight") { $0.type = 39 }
     _ = try openModel(builder)
   }
 

@@ -2,8 +2,8 @@
 """Writes values.json: blocks of every quantised type and what the gguf package decodes them to.
 
 Two kinds of row a type: `quantised`, smooth values as the package's own quantiser stores them (the
-K types have none), and `random`, where every bit of the quants is random and only the f16 scales are
-of an ordinary size. Run: python3 make.py
+K and IQ4 types have none), and `random`, where every bit of the quants is random and only the f16
+scales are of an ordinary size. Run: python3 make.py
 """
 import json
 import os
@@ -23,8 +23,14 @@ BLOCKS = {
     T.Q4_K: (144, [0, 2]),
     T.Q5_K: (176, [0, 2]),
     T.Q6_K: (210, [208]),
+    T.Q2_K: (84, [80, 82]),
+    T.Q3_K: (110, [108]),
+    T.IQ4_NL: (18, [0]),
+    T.IQ4_XS: (136, [0]),
 }
-LENGTHS = {T.Q4_K: 256, T.Q5_K: 256, T.Q6_K: 256}
+LENGTHS = dict.fromkeys((T.Q4_K, T.Q5_K, T.Q6_K, T.Q2_K, T.Q3_K, T.IQ4_XS), 256)
+# Types that the package decodes, but has no quantiser for.
+DECODED_ONLY = {*LENGTHS, T.IQ4_NL}
 
 
 def random_row(kind, rng):
@@ -50,7 +56,7 @@ rng = np.random.default_rng(20260101)
 rows = []
 for kind in BLOCKS:
     rows.append(entry(kind, "random", random_row(kind, rng)))
-    if kind not in LENGTHS:
+    if kind not in DECODED_ONLY:
         smooth = (np.sin(np.arange(COLUMNS) / 7) * rng.uniform(0.5, 1.5)).astype(np.float32)
         rows.append(entry(kind, "quantised", quantize(smooth, kind).reshape(-1)))
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "values.json")

@@ -71,7 +71,8 @@ typedef struct {
 typedef enum {
   CPU_F32, CPU_F16, CPU_BF16,
   CPU_Q4_0, CPU_Q4_1, CPU_Q5_0, CPU_Q5_1, CPU_Q8_0,
-  CPU_Q4_K, CPU_Q5_K, CPU_Q6_K,
+  CPU_Q2_K, CPU_Q3_K, CPU_Q4_K, CPU_Q5_K, CPU_Q6_K,
+  CPU_IQ4_NL, CPU_IQ4_XS,
   CPU_TYPE_COUNT
 } cpu_type;
 
