@@ -52,8 +52,10 @@ extension Checkpoint {
         for layer in cost.layers.indices { cost.layers[layer] += bytes / Double(cost.layers.count) }
       case .model(.altupProjection): cost.layers[0] += bytes
       case .model(.altupUnembedProjection): cost.layers[cost.layers.count - 1] += bytes
-      case .model(.embedTokens): cost.head += bytes
-      case .model(.norm), .model(.embedTokensPerLayer), .model(.perLayerProjectionNorm): break
+      case .model(config.head): cost.head += bytes
+      case .model(.embedTokens), .model(.head), .model(.norm), .model(.embedTokensPerLayer),
+        .model(.perLayerProjectionNorm):
+        break
       }
     }
     return cost

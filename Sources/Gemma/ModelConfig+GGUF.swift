@@ -126,13 +126,6 @@ private struct GGUFKeys {
         context: file.path
       )
     }
-    guard !file.tensors.contains(where: { $0.name == "output.weight" }) else {
-      throw GemmaError(
-        .unsupported,
-        "output.weight: an output matrix apart from the embedding",
-        context: file.path
-      )
-    }
   }
 
   func vocabularySize() throws(GemmaError) -> Int {

@@ -115,9 +115,6 @@ private struct HuggingFaceKeys {
     for object in [top, text] where object.value("quantization_config") != nil {
       throw refusal("quantization_config: only F32, F16 and BF16 safetensors are read")
     }
-    for object in [text, top] where try object.bool("tie_word_embeddings") == false {
-      throw refusal("tie_word_embeddings false: an output matrix apart from the embedding")
-    }
     for key in ["attention_bias", "use_bidirectional_attention"] where try text.bool(key) == true {
       throw refusal("\(key) true")
     }

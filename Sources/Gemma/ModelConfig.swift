@@ -86,6 +86,10 @@ package struct ModelConfig: Sendable, Hashable {
   package var layers: [LayerRecord]
   /// Gemma 3n's additions; nil for Gemma 3.
   package var gemma3n: Gemma3nConfig?
+  /// Whether the file has an output matrix of its own; else the logits are products with the embedding.
+  ///
+  /// A file's tensors say so, not its config: what stands there is used, as llama.cpp and transformers do.
+  package var hasOwnHead = false
   /// Whether rows whose output nobody wants pass all layers, and not just what leaves keys and values.
   ///
   /// It changes no result; it is there to measure what skipping is worth.
@@ -126,6 +130,9 @@ package struct ModelConfig: Sendable, Hashable {
     self.layers = layers
     self.gemma3n = gemma3n
   }
+
+  /// The weight whose rows give the logits.
+  package var head: ModelWeight { hasOwnHead ? .head : .embedTokens }
 
   /// The first layer from which on no layer owns a KV cache; the layer count if all own one.
   package var firstSharedLayer: Int {

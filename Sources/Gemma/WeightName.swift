@@ -19,6 +19,8 @@ package enum WeightName: Sendable, Hashable {
 package enum ModelWeight: Sendable, Hashable {
   case embedTokens
   case norm
+  /// The output matrix, where the model does not use the embedding for it.
+  case head
   case embedTokensPerLayer
   case perLayerModelProjection
   case perLayerProjectionNorm
@@ -29,6 +31,7 @@ package enum ModelWeight: Sendable, Hashable {
     switch self {
     case .embedTokens: "embed_tokens"
     case .norm: "norm"
+    case .head: "lm_head"
     case .embedTokensPerLayer: "embed_tokens_per_layer"
     case .perLayerModelProjection: "per_layer_model_projection"
     case .perLayerProjectionNorm: "per_layer_projection_norm"

@@ -81,7 +81,9 @@ package final class Checkpoint: WeightSource, Sendable {
     gguf = file
     let ownName = try file.string("general.name") ?? (path as NSString).lastPathComponent
     name = identity?.name ?? ownName
-    config = try ModelConfig(gguf: file)
+    var config = try ModelConfig(gguf: file)
+    config.hasOwnHead = file.tensors.contains { $0.name == WeightName.model(.head).gguf.name }
+    self.config = config
     let inventory = try Inventory(config, gguf: file)
     weights = inventory.weights
     ignoredTensors = inventory.ignored
@@ -100,10 +102,12 @@ package final class Checkpoint: WeightSource, Sendable {
     name =
       identity?.name
       ?? URL(fileURLWithPath: directory.path).standardizedFileURL.lastPathComponent
-    config = try ModelConfig(
+    var config = try ModelConfig(
       huggingFace: directory.config,
       generation: directory.generationConfig
     )
+    config.hasOwnHead = try directory.hasOwnHead()
+    self.config = config
     let inventory = try Inventory(config, directory)
     weights = inventory.weights
     ignoredTensors = inventory.ignored

@@ -113,6 +113,30 @@ struct HuggingFaceDirectory: Sendable {
     return file
   }
 
+  /// Returns whether there is an output matrix beside the embedding.
+  ///
+  /// One that is there is used, even if the config calls the two tied: if it repeats the embedding, that
+  /// changes nothing, and else it is what the model was saved with (transformers 5 reads it so too).
+  ///
+  /// - Throws: `GemmaError.tensor` if the config says that there is one, and there is none.
+  func hasOwnHead() throws(GemmaError) -> Bool {
+    let name = WeightName.model(.head).canonical
+    if tensors.contains(where: { WeightName.canonical(huggingFace: $0.name) == name }) {
+      return true
+    }
+    for object in [config, try config.object("text_config") ?? config]
+    where try object.bool("tie_word_embeddings") == false {
+      throw GemmaError(
+        .tensor,
+        "tie_word_embeddings is false, and the output matrix lm_head.weight is missing; copy it from"
+          + " where the model comes from, or set tie_word_embeddings to true if the embedding is"
+          + " also the output matrix",
+        context: object.place
+      )
+    }
+    return false
+  }
+
   private static func exists(_ path: String) -> Bool {
     FileManager.default.fileExists(atPath: path)
   }

@@ -14,6 +14,7 @@ extension ModelConfig {
       (.embedTokens, [vocabularySize, hiddenSize]),
       (.norm, [hiddenSize]),
     ]
+    if hasOwnHead { weights.append((.head, [vocabularySize, hiddenSize])) }
     guard let gemma3n else { return weights }
     let width = layers.count * gemma3n.perLayerInputSize
     weights += [

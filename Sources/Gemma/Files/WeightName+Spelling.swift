@@ -2,7 +2,9 @@
 
 extension WeightName {
   /// The prefixes under which Hugging Face files keep the text model, longest first.
-  private static let prefixes = ["language_model.model.", "model.language_model.", "model."]
+  private static let prefixes = [
+    "language_model.model.", "model.language_model.", "model.", "language_model.",
+  ]
 
   /// Returns the canonical name of a tensor in Hugging Face layout, whether we know it or not.
   static func canonical(huggingFace name: String) -> String {
@@ -30,6 +32,7 @@ extension ModelWeight {
     switch self {
     case .embedTokens: ("token_embd", nil)
     case .norm: ("output_norm", nil)
+    case .head: ("output", nil)
     case .embedTokensPerLayer: ("per_layer_token_embd", nil)
     case .perLayerModelProjection: ("per_layer_model_proj", nil)
     case .perLayerProjectionNorm: ("per_layer_proj_norm", nil)

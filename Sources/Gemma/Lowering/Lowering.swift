@@ -188,7 +188,7 @@ extension StageLowering {
       .logits(
         Logits(
           input: merged,
-          weight: try weight(.embedTokens, rows: slice.vocabulary),
+          weight: try weight(config.head, rows: slice.vocabulary),
           softcap: config.finalSoftcap,
           output: logits
         )

@@ -206,9 +206,22 @@ import Testing
     refuse(.gemma3, .config, "general.architecture", .uint32(1), "an integer")
   }
 
-  @Test func `a part of a split file, and an output matrix, are refused with advice`() {
+  @Test func `a part of a split file is refused with advice`() {
     refuse(.gemma3, .unsupported, "split.count", .uint16(3), "split.count is 3", "merge")
-    expectRefusal(.unsupported, "output.weight") {
+  }
+
+  @Test(arguments: [TinyModel.gemma3, .gemma3n])
+  func `an output matrix of its own gives the logits`(_ model: TinyModel) throws {
+    var builder = model.gguf
+    let bytes = (0..<(12 * 34)).map { UInt8($0 % 120) }
+    builder.tensors.append(
+      .init(name: "output.weight", dimensions: [32, 12], type: 8, bytes: bytes)
+    )
+    try withTemporaryModel(builder.bytes) { try expectOwnHead(try Checkpoint.open($0), bytes) }
+  }
+
+  @Test func `an output matrix of another shape is refused`() {
+    expectRefusal(.tensor, "output.weight has shape [32], the config says [12, 32]") {
       _ = try config(.gemma3) {
         $0.tensors.append(
           .init(
