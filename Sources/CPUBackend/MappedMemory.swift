@@ -8,7 +8,8 @@ internal import Glibc
   let base: UnsafeMutableRawPointer
   let byteCount: Int
 
-  static let pageByteCount = 4096
+  /// What the system maps at a time: 4 KiB, or on some ARM machines 16 or 64 KiB.
+  static let pageByteCount = sysconf(Int32(_SC_PAGESIZE))
 
   /// - Throws: `ComputeError` with code `device`, naming `purpose`, if the address space or the
   ///   system's limits do not allow it.
@@ -44,7 +45,14 @@ internal import Glibc
   ///
   /// - Precondition: `offset` and `count` are multiples of the page size.
   func discard(offset: Int, count: Int) {
-    _ = unsafe madvise(base + offset, count, MADV_DONTNEED)
+    let page = Self.pageByteCount
+    precondition(
+      offset.isMultiple(of: page) && count.isMultiple(of: page),
+      "\(count) bytes at \(offset) are no whole pages of \(page)"
+    )
+    if unsafe madvise(base + offset, count, MADV_DONTNEED) == 0 { return }
+    // Locked pages (mlockall) are refused: they stay in memory, and are cleared by hand.
+    unsafe memset(base + offset, 0, count)
   }
 }
 
