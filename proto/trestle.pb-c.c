@@ -3887,7 +3887,7 @@ const ProtobufCMessageDescriptor trestle__step_done__descriptor =
   (ProtobufCMessageInit) trestle__step_done__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__step_failed__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__step_failed__field_descriptors[6] =
 {
   {
     "epoch",
@@ -3949,18 +3949,31 @@ static const ProtobufCFieldDescriptor trestle__step_failed__field_descriptors[5]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "slots",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Trestle__StepFailed, n_slots),
+    offsetof(Trestle__StepFailed, slots),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__step_failed__field_indices_by_name[] = {
   3,   /* field[3] = code */
   0,   /* field[0] = epoch */
   4,   /* field[4] = message */
   1,   /* field[1] = sequence */
+  5,   /* field[5] = slots */
   2,   /* field[2] = worker */
 };
 static const ProtobufCIntRange trestle__step_failed__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor trestle__step_failed__descriptor =
 {
@@ -3970,7 +3983,7 @@ const ProtobufCMessageDescriptor trestle__step_failed__descriptor =
   "Trestle__StepFailed",
   "trestle",
   sizeof(Trestle__StepFailed),
-  5,
+  6,
   trestle__step_failed__field_descriptors,
   trestle__step_failed__field_indices_by_name,
   1,  trestle__step_failed__number_ranges,
@@ -7977,7 +7990,7 @@ const ProtobufCEnumDescriptor trestle__refusal_code__descriptor =
   trestle__refusal_code__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue trestle__failure_code__enum_values_by_number[8] =
+static const ProtobufCEnumValue trestle__failure_code__enum_values_by_number[9] =
 {
   { "FAILURE_CODE_UNSPECIFIED", "TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSPECIFIED", 0 },
   { "FAILURE_CODE_MODEL", "TRESTLE__FAILURE_CODE__FAILURE_CODE_MODEL", 1 },
@@ -7987,17 +8000,19 @@ static const ProtobufCEnumValue trestle__failure_code__enum_values_by_number[8] 
   { "FAILURE_CODE_STEP", "TRESTLE__FAILURE_CODE__FAILURE_CODE_STEP", 5 },
   { "FAILURE_CODE_HAND_OFF", "TRESTLE__FAILURE_CODE__FAILURE_CODE_HAND_OFF", 6 },
   { "FAILURE_CODE_INTERNAL", "TRESTLE__FAILURE_CODE__FAILURE_CODE_INTERNAL", 7 },
+  { "FAILURE_CODE_NOT_FINITE", "TRESTLE__FAILURE_CODE__FAILURE_CODE_NOT_FINITE", 8 },
 };
 static const ProtobufCIntRange trestle__failure_code__value_ranges[] = {
-{0, 0},{0, 8}
+{0, 0},{0, 9}
 };
-static const ProtobufCEnumValueIndex trestle__failure_code__enum_values_by_name[8] =
+static const ProtobufCEnumValueIndex trestle__failure_code__enum_values_by_name[9] =
 {
   { "FAILURE_CODE_DEVICE", 4 },
   { "FAILURE_CODE_HAND_OFF", 6 },
   { "FAILURE_CODE_INTERNAL", 7 },
   { "FAILURE_CODE_MEMORY", 3 },
   { "FAILURE_CODE_MODEL", 1 },
+  { "FAILURE_CODE_NOT_FINITE", 8 },
   { "FAILURE_CODE_STEP", 5 },
   { "FAILURE_CODE_UNSPECIFIED", 0 },
   { "FAILURE_CODE_UNSUPPORTED", 2 },
@@ -8009,9 +8024,9 @@ const ProtobufCEnumDescriptor trestle__failure_code__descriptor =
   "FailureCode",
   "Trestle__FailureCode",
   "trestle",
-  8,
+  9,
   trestle__failure_code__enum_values_by_number,
-  8,
+  9,
   trestle__failure_code__enum_values_by_name,
   1,
   trestle__failure_code__value_ranges,

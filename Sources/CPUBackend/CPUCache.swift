@@ -11,7 +11,7 @@ internal import Synchronization
 @safe final class CPUCache {
   let shape: Cache
   let operand: cpu_cache
-  private let type: CacheType
+  let type: CacheType
   private let limits: ExecutableLimits
   private let memory: MappedMemory
   private let layout: Layout

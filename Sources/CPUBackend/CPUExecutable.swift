@@ -11,10 +11,12 @@ internal import Compute
   let limits: ExecutableLimits
   let pool: ThreadPool
   let weights: CPUWeights
-  private let memory: ExecutableMemory
+  let memory: ExecutableMemory
   let caches: CPUCaches
   let kernels: UnsafePointer<cpu_kernels>
   private let calls: [cpu_call]
+  /// Of each call.
+  let traces: [CallTrace]
   /// How often all threads wait for each other between the calls of a step.
   let waitCount: Int
   private let scratch: MappedMemory
@@ -34,6 +36,7 @@ internal import Compute
     memory = lowering.memory
     caches = lowering.caches
     unsafe calls = unsafe lowering.calls
+    traces = lowering.traces
     waitCount = lowering.waitCount
     self.pool = pool
     // Each thread's scratch starts on a page of its own.
@@ -71,14 +74,7 @@ internal import Compute
         )
       }
     }
-    for (id, input) in zip(program.inputs, inputs) {
-      let buffer = try memory.buffer(id)
-      unsafe input.withUnsafeBytes { bytes in
-        if let source = bytes.baseAddress {
-          unsafe buffer.base.copyMemory(from: source, byteCount: bytes.count)
-        }
-      }
-    }
+    try put(inputs)
     fillRows(batch)
     runCalls()
     caches.advance(by: batch)
@@ -89,7 +85,19 @@ internal import Compute
     return outputs
   }
 
-  private func fillRows(_ batch: Batch) {
+  /// Copies the inputs into their buffers.
+  func put(_ inputs: [[Float]]) throws(ComputeError) {
+    for (id, input) in zip(program.inputs, inputs) {
+      let buffer = try memory.buffer(id)
+      unsafe input.withUnsafeBytes { bytes in
+        if let source = bytes.baseAddress {
+          unsafe buffer.base.copyMemory(from: source, byteCount: bytes.count)
+        }
+      }
+    }
+  }
+
+  func fillRows(_ batch: Batch) {
     rows.removeAll(keepingCapacity: true)
     wantedRows.removeAll(keepingCapacity: true)
     wantedIndices.removeAll(keepingCapacity: true)
@@ -104,7 +112,8 @@ internal import Compute
     }
   }
 
-  private func runCalls() {
+  /// Runs all calls, or one of them.
+  func runCalls(only one: Int? = nil) {
     unsafe rows.withUnsafeBufferPointer { all in
       unsafe wantedRows.withUnsafeBufferPointer { wanted in
         unsafe wantedIndices.withUnsafeBufferPointer { indices in
@@ -115,14 +124,17 @@ internal import Compute
             scratch: scratch.base.assumingMemoryBound(to: UInt8.self),
             scratch_bytes: Int64(scratchByteCount)
           )
-          unsafe calls.withUnsafeBufferPointer { unsafe pool.run($0, &step) }
+          unsafe calls.withUnsafeBufferPointer { calls in
+            let some = unsafe one.map { unsafe calls[$0..<($0 + 1)] } ?? calls[...]
+            unsafe pool.run(UnsafeBufferPointer(rebasing: some), &step)
+          }
         }
       }
     }
   }
 
   /// Copies an output out of its buffer.
-  private func take(_ id: BufferID, count: Int) throws(ComputeError) -> [Float] {
+  func take(_ id: BufferID, count: Int) throws(ComputeError) -> [Float] {
     let buffer = try memory.buffer(id)
     let values = unsafe buffer.base.assumingMemoryBound(to: Float.self)
     return unsafe Array(UnsafeBufferPointer(start: values, count: count))

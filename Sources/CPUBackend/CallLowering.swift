@@ -4,6 +4,12 @@
 internal import CPUKernels
 internal import Compute
 
+/// Which op a call is of, and what it writes: to tell where results went wrong.
+struct CallTrace {
+  var op: Int
+  var writes: [Region]
+}
+
 /// The state of lowering one program.
 @safe struct CallLowering {
   let program: Program
@@ -12,7 +18,9 @@ internal import Compute
   let memory: ExecutableMemory
   let caches: CPUCaches
   let limits: ExecutableLimits
-  private var emitted: [(phase: Int, call: cpu_call)] = unsafe []
+  private var emitted: [Emitted] = []
+  /// The index of the op that is being lowered.
+  private var op = 0
   /// What a thread needs as scratch for any of the calls.
   var scratchByteCount = 0
   private var phases = PhasePlanner()
@@ -37,6 +45,7 @@ internal import Compute
   /// Lowers all ops, and packs their weights on the way.
   mutating func lower(progress: (Double) -> Void) throws(ComputeError) {
     for (index, op) in program.ops.enumerated() {
+      self.op = index
       try lower(op)
       progress(Double(index + 1) / Double(program.ops.count))
     }
@@ -66,20 +75,32 @@ internal import Compute
   }
 
   /// How often all threads wait for each other between calls.
-  var waitCount: Int { max(unsafe Set(emitted.map { unsafe $0.phase }).count - 1, 0) }
+  var waitCount: Int { max(Set(emitted.map(\.phase)).count - 1, 0) }
+
+  /// A call that has been emitted.
+  @safe private struct Emitted {
+    var phase: Int
+    var call: cpu_call
+    var trace: CallTrace
+  }
+
+  /// The calls' places in the order they are run in.
+  private var order: [Int] {
+    // Calls of one phase stay in the order they were emitted in.
+    emitted.indices.sorted { (emitted[$0].phase, $0) < (emitted[$1].phase, $1) }
+  }
+
+  /// What is known of each call, in the same order.
+  var traces: [CallTrace] { order.map { emitted[$0].trace } }
 
   /// The calls in the order they are run in, phase by phase.
   var calls: [cpu_call] {
-    // Calls of one phase stay in the order they were emitted in.
-    let order = unsafe emitted.indices.sorted {
-      unsafe (emitted[$0].phase, $0) < (emitted[$1].phase, $1)
-    }
     var last = 0
     return unsafe order.map { index in
-      let (phase, emitted) = unsafe emitted[index]
-      defer { last = phase }
-      var call = unsafe emitted
-      unsafe call.waits = phase != last
+      let emitted = emitted[index]
+      defer { last = emitted.phase }
+      var call = unsafe emitted.call
+      unsafe call.waits = emitted.phase != last
       return unsafe call
     }
   }
@@ -98,7 +119,9 @@ internal import Compute
     let phase = phases.phase(reads: reads, wholeReads: wholeReads, writes: writes, split: split)
     for region in writes where region.view == .values { quantised.remove(region) }
     let call = unsafe cpu_call(run: kernel, args: memory.keep(arguments), waits: false)
-    unsafe emitted.append((phase, call))
+    unsafe emitted.append(
+      Emitted(phase: phase, call: call, trace: CallTrace(op: op, writes: writes))
+    )
   }
 
   /// Adds a product of a weight and a plane, with the plane's int8 copy before it where the weight

@@ -110,6 +110,13 @@ package protocol Executable: AnyObject {
   /// - Throws: `ComputeError` with code `batch` if batch and inputs do not fit; nothing has run then.
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]]
 
+  /// Runs the step that has just been run once more, op by op, and returns where its results are first
+  /// no finite numbers.
+  ///
+  /// Slots are as before in the end. Nil if all results are finite, or the backend cannot tell, which
+  /// is what it answers if it does not say otherwise.
+  func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite?
+
   /// Forgets a slot's keys and values and gives their memory back.
   func clear(slot: Int)
 

@@ -200,6 +200,8 @@ struct StepFailure: Sendable {
   /// Who says so.
   var worker: String
   var message: String
+  /// The slots whose results are no finite numbers; nil if that is not why.
+  var notFiniteSlots: [Int]?
 }
 
 /// A place in the KV caches.

@@ -216,7 +216,11 @@ extension CoordinatorMachine {
       restartEpoch(blaming: sides, "no step gets past \(worker): \(failure.message)")
       return
     }
-    inFlight[failure.sequence]?.failure = StepFailure(worker: worker, message: failure.message)
+    inFlight[failure.sequence]?.failure = StepFailure(
+      worker: worker,
+      message: failure.message,
+      notFiniteSlots: failure.code == .notFinite ? failure.slots : nil
+    )
     judgeFailure()
   }
 
@@ -236,6 +240,10 @@ extension CoordinatorMachine {
     guard let oldest = inFlight.keys.min(), let batch = inFlight[oldest],
       let failure = batch.failure
     else { return }
+    if let slots = failure.notFiniteSlots {
+      endNotFinite(slots, oldest, batch, failure)
+      return
+    }
     for part in batch.parts { sessions[part.session]?.failedSteps += 1 }
     let poisonous = batch.parts.filter {
       sessions[$0.session]?.failedSteps ?? 0 >= Self.mostFailedSteps
@@ -258,7 +266,7 @@ extension CoordinatorMachine {
   /// The stages behind the one that failed have not seen the failed step: not its rows, which later
   /// steps may continue, nor the slots it cleared. So later steps may fail as well, through no fault
   /// of theirs.
-  private mutating func giveUpMicroBatches(and failed: MicroBatch) {
+  mutating func giveUpMicroBatches(and failed: MicroBatch) {
     var slots = Set(slotsToClear + self.slots.forget())
     let batches = Array(inFlight.values) + [failed]
     for batch in batches {

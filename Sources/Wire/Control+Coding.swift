@@ -230,6 +230,12 @@ extension StepFailed {
     unsafe c.pointee.worker = packer.text(worker, "StepFailed.worker", limit: Limits.nameBytes)
     unsafe c.pointee.code = Trestle__FailureCode(code.rawValue)
     unsafe c.pointee.message = packer.prose(message)
+    unsafe (c.pointee.n_slots, c.pointee.slots) = packer.integers(
+      slots,
+      "StepFailed.slots",
+      count: Limits.slots,
+      limit: Limits.slots
+    )
     return unsafe c
   }
 
@@ -240,7 +246,14 @@ extension StepFailed {
       sequence: c.sequence,
       worker: Unpack.text(c.worker, "StepFailed.worker", limit: Limits.nameBytes),
       code: Unpack.enumeration(c.code.rawValue, "StepFailed.code"),
-      message: Unpack.text(c.message, "StepFailed.message", limit: Limits.proseBytes)
+      message: Unpack.text(c.message, "StepFailed.message", limit: Limits.proseBytes),
+      slots: Unpack.integers(
+        c.n_slots,
+        c.slots,
+        "StepFailed.slots",
+        count: Limits.slots,
+        limit: Limits.slots
+      )
     )
   }
 }

@@ -49,6 +49,8 @@ package enum FailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case handOff = 6
   /// A fault of the program.
   case `internal` = 7
+  /// The step's results are no finite numbers.
+  case notFinite = 8
 }
 
 /// Worker → coordinator: the first message of a connection.
@@ -271,7 +273,8 @@ package struct StepDone: Sendable, Hashable {
 
 /// Any worker → coordinator: a step ended here.
 ///
-/// Not answered; the coordinator replays the sessions in it.
+/// Not answered; the coordinator replays the sessions in it, but for those whose results are no finite
+/// numbers, which it ends.
 package struct StepFailed: Sendable, Hashable {
   package var epoch: UInt32
   /// Of the step.
@@ -279,19 +282,23 @@ package struct StepFailed: Sendable, Hashable {
   package var worker: String
   package var code: FailureCode
   package var message: String
+  /// Of rows whose results are no finite numbers; with `notFinite` alone.
+  package var slots: [Int]
 
   package init(
     epoch: UInt32,
     sequence: UInt64,
     worker: String,
     code: FailureCode,
-    message: String
+    message: String,
+    slots: [Int] = []
   ) {
     self.epoch = epoch
     self.sequence = sequence
     self.worker = worker
     self.code = code
     self.message = message
+    self.slots = slots
   }
 }
 

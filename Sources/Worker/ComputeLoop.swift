@@ -254,6 +254,8 @@ final class ComputeLoop: Sendable {
       case .done(let done, let logits):
         // Not sent only if the coordinator is gone, and then this process ends too.
         _ = try sockets.results.send(.stepDone(done), payloads: logits)
+      case .notFinite(let slots, let reason):
+        fail(step, .notFinite, reason, slots: slots, sockets)
       }
     } catch {
       fail(step, .step, "\(error)", sockets)
@@ -262,14 +264,21 @@ final class ComputeLoop: Sendable {
   }
 
   /// Tells the coordinator that a step ended here.
-  private func fail(_ step: Step, _ code: FailureCode, _ reason: String, _ sockets: DataSockets) {
+  private func fail(
+    _ step: Step,
+    _ code: FailureCode,
+    _ reason: String,
+    slots: [Int] = [],
+    _ sockets: DataSockets
+  ) {
     reject("step failed", reason)
     let failure = StepFailed(
       epoch: step.epoch,
       sequence: step.sequence,
       worker: name,
       code: code,
-      message: reason
+      message: reason,
+      slots: slots
     )
     _ = try? sockets.results.send(.stepFailed(failure))
   }

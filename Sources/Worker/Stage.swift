@@ -11,6 +11,9 @@ package enum StepOutcome: Sendable {
   case handOff(Step, payloads: [[Float]])
   /// For the coordinator; the payload holds logits of the rows that asked for them.
   case done(StepDone, payloads: [[Float]])
+  /// For the coordinator: the rows of these slots have become no finite numbers, and why. The step ends
+  /// here.
+  case notFinite(slots: [Int], reason: String)
 }
 
 /// The slice of the model a worker holds, ready to run.
@@ -70,6 +73,7 @@ package final class Stage {
     let began = now()
     lastSequence = max(lastSequence, step.sequence)
     let batch = try check(step)
+    try checkFinite(payloads)
     let (inputs, before) = try divide(payloads, of: batch)
     for slot in step.cleared {
       executable.clear(slot: slot)
@@ -87,6 +91,7 @@ package final class Stage {
         underlying: error
       )
     }
+    if let failure = nonFinite(outputs, of: batch, inputs: inputs) { return failure }
     let logits = vocabulary.isEmpty ? [] : append(outputs.removeLast(), to: before, of: batch)
     if isLast {
       let (results, chosen) = finish(step, batch, logits)

@@ -103,6 +103,8 @@ final class FakeWorker {
   var nextFailure: FailureCode?
   /// Its process is stopped: it takes nothing, computes nothing and says nothing.
   var isAsleep = false
+  /// A token whose rows become no finite numbers.
+  var poison: Int32?
 
   init(_ hello: Hello, life: Int, model: FakeModel) {
     var hello = hello
@@ -263,6 +265,10 @@ final class FakeWorker {
       return fail(step, failure, "as the test wants")
     }
     if let reason = advance(step, running.assign) { return fail(step, .step, reason) }
+    let poisoned = Set(step.rows.filter { $0.token == poison }.map(\.slot))
+    if !poisoned.isEmpty {
+      return fail(step, .notFinite, "layer 1: NaN", slots: poisoned.sorted())
+    }
     var next = step
     let microseconds = stepMicroseconds?(running.assign) ?? UInt64(10 + running.assign.stage)
     next.stageMicroseconds.append(microseconds)
@@ -287,14 +293,20 @@ final class FakeWorker {
     return .done(done, logits.isEmpty ? [] : [logits])
   }
 
-  private func fail(_ step: Step, _ code: FailureCode, _ reason: String) -> Outcome {
+  private func fail(
+    _ step: Step,
+    _ code: FailureCode,
+    _ reason: String,
+    slots: [Int] = []
+  ) -> Outcome {
     .failed(
       StepFailed(
         epoch: step.epoch,
         sequence: step.sequence,
         worker: place ?? hello.name,
         code: code,
-        message: reason
+        message: reason,
+        slots: slots
       )
     )
   }

@@ -38,6 +38,8 @@ enum Behaviour: String, CaseIterable, ExpressibleByArgument {
   case otherStep = "other-step"
   /// Steps fail, it says.
   case stepFails = "step-fails"
+  /// Activations that are NaN; on the last stage the word that a step became so, for no row of it.
+  case notFinite = "not-finite"
   /// Steps cannot be handed on, it says.
   case handOffFails = "hand-off-fails"
   /// Nothing, with honest heartbeats.

@@ -218,10 +218,14 @@ final class Impostor {
     switch try stage.run(step, payloads: payloads) {
     case .handOff(let step, let activations):
       liar.remember(.step(step), activations)
-      _ = try next?.send(.step(step), payloads: activations)
+      _ = try next?.send(.step(step), payloads: isHostile ? spoiled(activations) : activations)
+    case .done where isHostile && liar.behaviour == .notFinite:
+      try sendFailure(step, .notFinite)
     case .done(let done, let logits):
       liar.remember(.stepDone(done), logits)
       _ = try results.send(.stepDone(done), payloads: logits)
+    case .notFinite(let slots, let reason):
+      try sendFailure(step, .notFinite, reason, slots: slots)
     }
   }
 }

@@ -127,7 +127,8 @@ extension Impostor {
     case .outOfPlace, .stranger: try sendElsewhere(step)
     case .stepFails: try sendFailure(step, .step)
     case .handOffFails: try sendFailure(step, .handOff)
-    case .uninvitedKeys, .absurdHeartbeats, .goodbye, .prepareFails, .hangs: return false
+    case .uninvitedKeys, .absurdHeartbeats, .goodbye, .notFinite, .prepareFails, .hangs:
+      return false
     }
     return true
   }
@@ -238,13 +239,25 @@ extension Impostor {
     for _ in 0..<3 { _ = try results.send(.commit(Commit(epoch: step.epoch))) }
   }
 
-  private func sendFailure(_ step: Step, _ code: FailureCode) throws {
+  /// Returns activations as a hostile worker hands them on.
+  func spoiled(_ activations: [[Float]]) -> [[Float]] {
+    guard liar.behaviour == .notFinite else { return activations }
+    return activations.map { Array(repeating: .nan, count: $0.count) }
+  }
+
+  func sendFailure(
+    _ step: Step,
+    _ code: FailureCode,
+    _ reason: String = "a lie",
+    slots: [Int] = []
+  ) throws {
     let failure = StepFailed(
       epoch: step.epoch,
       sequence: step.sequence,
       worker: "somebody else",
       code: code,
-      message: "a lie"
+      message: reason,
+      slots: slots
     )
     _ = try results.send(.stepFailed(failure))
   }

@@ -8,7 +8,7 @@ extension Integration {
   @Suite struct `Torment` {
     @Test func `workers that answer garbage or die in a recovery change no token`() throws {
       let kinds = [
-        "noise", "vocabulary", "out-of-place", "wrong-size", "hand-off-fails",
+        "noise", "vocabulary", "out-of-place", "wrong-size", "not-finite", "hand-off-fails",
         "killed again while it prepares",
       ]
       let program = URL(filePath: TrestleProcess.program)

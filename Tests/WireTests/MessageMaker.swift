@@ -272,7 +272,8 @@ extension MessageMaker {
       sequence: number(0 ... .max),
       worker: text(Limits.nameBytes),
       code: value(of: FailureCode.self),
-      message: text(Limits.proseBytes)
+      message: text(Limits.proseBytes),
+      slots: list { $0.integer(Limits.slots) }
     )
   }
 

@@ -179,7 +179,11 @@ typedef enum _Trestle__FailureCode {
   /*
    * a fault of the program
    */
-  TRESTLE__FAILURE_CODE__FAILURE_CODE_INTERNAL = 7
+  TRESTLE__FAILURE_CODE__FAILURE_CODE_INTERNAL = 7,
+  /*
+   * the step's results are no finite numbers
+   */
+  TRESTLE__FAILURE_CODE__FAILURE_CODE_NOT_FINITE = 8
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__FAILURE_CODE)
 } Trestle__FailureCode;
 /*
@@ -666,7 +670,8 @@ struct  Trestle__StepDone
 
 /*
  * Any worker → coordinator: a step ended here.
- * Not answered; the coordinator replays the sessions in it.
+ * Not answered; the coordinator replays the sessions in it, but for those whose results are no finite
+ * numbers, which it ends.
  */
 struct  Trestle__StepFailed
 {
@@ -679,10 +684,15 @@ struct  Trestle__StepFailed
   ProtobufCBinaryData worker;
   Trestle__FailureCode code;
   ProtobufCBinaryData message;
+  /*
+   * of rows whose results are no finite numbers; with NOT_FINITE alone
+   */
+  size_t n_slots;
+  uint32_t *slots;
 };
 #define TRESTLE__STEP_FAILED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__step_failed__descriptor) \
-    , 0, 0, {0,NULL}, TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSPECIFIED, {0,NULL} }
+    , 0, 0, {0,NULL}, TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSPECIFIED, {0,NULL}, 0,NULL }
 
 
 /*

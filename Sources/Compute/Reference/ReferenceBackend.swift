@@ -77,13 +77,35 @@ final class ReferenceExecutable: Executable {
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
     try validate(batch, inputs: inputs)
     try validatePositions(batch)
+    begin(batch, inputs)
+    for op in program.ops { run(op, batch) }
+    for row in batch.rows { positionCounts[row.slot] = row.position + 1 }
+    return program.outputs.map { values[$0.index] }
+  }
+
+  private func begin(_ batch: Batch, _ inputs: [[Float]]) {
     for (index, buffer) in program.buffers.enumerated() {
       values[index] = Array(repeating: 0, count: buffer.elementCount(in: batch))
     }
     for (id, input) in zip(program.inputs, inputs) { values[id.index] = input }
-    for op in program.ops { run(op, batch) }
-    for row in batch.rows { positionCounts[row.slot] = row.position + 1 }
-    return program.outputs.map { values[$0.index] }
+  }
+
+  func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? {
+    begin(batch, inputs)
+    for (index, op) in program.ops.enumerated() {
+      run(op, batch)
+      if op.operands.writes.allSatisfy({ areFinite(values[$0.index]) }) { continue }
+      for weight in op.weights {
+        let rows = program.rowsRead(weight, by: op, in: batch)
+        let isFinite = rows.allSatisfy { areFinite(row($0, of: weight)) }
+        if !isFinite { return NonFinite(op: index, cause: .weight(weight.name)) }
+      }
+      guard case .attend(let op) = op, let fault = faultOfKept(op.cache, .f32, of: batch) else {
+        return NonFinite(op: index, cause: .result)
+      }
+      return NonFinite(op: index, cause: fault)
+    }
+    return nil
   }
 
   private func run(_ op: Op, _ batch: Batch) {
