@@ -27,8 +27,8 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "CPUKernels", "CLinux",
-        argumentParser, logging,
+        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "CPUKernels",
+        "CLinux", argumentParser, logging,
       ],
       swiftSettings: strict
     ),
@@ -36,23 +36,29 @@ let package = Package(
     // The two roles. Neither imports the other, nor a backend.
     .target(
       name: "Coordinator",
-      dependencies: ["Wire", "Gemma", "Compute", "CLinux", logging],
+      dependencies: ["Wire", "Gemma", "Compute", "Content", "CLinux", logging],
       swiftSettings: strict
     ),
     .target(
       name: "Worker",
-      dependencies: ["Wire", "Gemma", "Compute", "CLinux", logging],
+      dependencies: ["Wire", "Gemma", "Compute", "Content", "CLinux", logging],
       swiftSettings: strict
     ),
 
     // What is exchanged, what is modelled, what can be computed.
     .target(
       name: "Wire",
-      dependencies: ["WireMessages", "CZeroMQ", "CSodium", "CLinux"],
+      dependencies: ["WireMessages", "CZeroMQ", "Content", "CLinux"],
       swiftSettings: strict
     ),
-    .target(name: "Gemma", dependencies: ["Compute"], swiftSettings: strict),
+    .target(
+      name: "Gemma",
+      dependencies: ["Compute", "Content", "CLinux"],
+      swiftSettings: strict
+    ),
     .target(name: "Compute", swiftSettings: strict),
+    // What bytes are: their digests, as files have them and as messages carry them.
+    .target(name: "Content", dependencies: ["CSodium"], swiftSettings: strict),
 
     // Backends: each knows Compute and its own silicon.
     .target(
@@ -106,7 +112,7 @@ let package = Package(
     ),
     .testTarget(
       name: "GemmaTests",
-      dependencies: ["Gemma", "Compute", "TestSupport"],
+      dependencies: ["Gemma", "Compute", "Content", "CLinux", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
@@ -118,27 +124,27 @@ let package = Package(
     ),
     .testTarget(
       name: "WireTests",
-      dependencies: ["Wire", "CZeroMQ", "TestSupport"],
+      dependencies: ["Wire", "Content", "CZeroMQ", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
       name: "WorkerTests",
-      dependencies: ["Worker", "Wire", "Gemma", "Compute", "TestSupport", logging],
+      dependencies: ["Worker", "Wire", "Gemma", "Compute", "Content", "TestSupport", logging],
       swiftSettings: strict
     ),
     .testTarget(
       name: "CoordinatorTests",
-      dependencies: ["Coordinator", "Wire", "Gemma", "Compute", "TestSupport"],
+      dependencies: ["Coordinator", "Wire", "Gemma", "Compute", "Content", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
       name: "TrestleTests",
-      dependencies: ["trestle", "Worker", "CPUBackend", "Wire", "Compute"],
+      dependencies: ["trestle", "Worker", "CPUBackend", "Wire", "Compute", "Content"],
       swiftSettings: strict
     ),
     .testTarget(
       name: "IntegrationTests",
-      dependencies: ["Wire", "CZeroMQ", "TestSupport"],
+      dependencies: ["Wire", "Content", "CZeroMQ", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(name: "TidyTests", dependencies: ["TestSupport"], swiftSettings: strict),

@@ -2392,6 +2392,51 @@ void   trestle__describe_model__free_unpacked
   assert(message->base.descriptor == &trestle__describe_model__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__model_pending__init
+                     (Trestle__ModelPending         *message)
+{
+  static const Trestle__ModelPending init_value = TRESTLE__MODEL_PENDING__INIT;
+  *message = init_value;
+}
+size_t trestle__model_pending__get_packed_size
+                     (const Trestle__ModelPending *message)
+{
+  assert(message->base.descriptor == &trestle__model_pending__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__model_pending__pack
+                     (const Trestle__ModelPending *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__model_pending__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__model_pending__pack_to_buffer
+                     (const Trestle__ModelPending *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__model_pending__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ModelPending *
+       trestle__model_pending__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ModelPending *)
+     protobuf_c_message_unpack (&trestle__model_pending__descriptor,
+                                allocator, len, data);
+}
+void   trestle__model_pending__free_unpacked
+                     (Trestle__ModelPending *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__model_pending__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__model_description__init
                      (Trestle__ModelDescription         *message)
 {
@@ -2527,6 +2572,51 @@ void   trestle__chunk__free_unpacked
   assert(message->base.descriptor == &trestle__chunk__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__pull_receipt__init
+                     (Trestle__PullReceipt         *message)
+{
+  static const Trestle__PullReceipt init_value = TRESTLE__PULL_RECEIPT__INIT;
+  *message = init_value;
+}
+size_t trestle__pull_receipt__get_packed_size
+                     (const Trestle__PullReceipt *message)
+{
+  assert(message->base.descriptor == &trestle__pull_receipt__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__pull_receipt__pack
+                     (const Trestle__PullReceipt *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__pull_receipt__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__pull_receipt__pack_to_buffer
+                     (const Trestle__PullReceipt *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__pull_receipt__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__PullReceipt *
+       trestle__pull_receipt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__PullReceipt *)
+     protobuf_c_message_unpack (&trestle__pull_receipt__descriptor,
+                                allocator, len, data);
+}
+void   trestle__pull_receipt__free_unpacked
+                     (Trestle__PullReceipt *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__pull_receipt__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__pull_failed__init
                      (Trestle__PullFailed         *message)
 {
@@ -2572,7 +2662,7 @@ void   trestle__pull_failed__free_unpacked
   assert(message->base.descriptor == &trestle__pull_failed__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[41] =
+static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[43] =
 {
   {
     "version",
@@ -3066,6 +3156,30 @@ static const ProtobufCFieldDescriptor trestle__envelope__field_descriptors[41] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "pull_receipt",
+    65,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, pull_receipt),
+    &trestle__pull_receipt__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "model_pending",
+    66,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Envelope, body_case),
+    offsetof(Trestle__Envelope, model_pending),
+    &trestle__model_pending__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__envelope__field_indices_by_name[] = {
   16,   /* field[16] = abandon */
@@ -3089,12 +3203,14 @@ static const unsigned trestle__envelope__field_indices_by_name[] = {
   1,   /* field[1] = hello */
   19,   /* field[19] = kv_rows */
   37,   /* field[37] = model_description */
+  42,   /* field[42] = model_pending */
   14,   /* field[14] = move */
   8,   /* field[8] = moved */
   4,   /* field[4] = prepare_failed */
   3,   /* field[3] = prepared */
   38,   /* field[38] = pull */
   40,   /* field[40] = pull_failed */
+  41,   /* field[41] = pull_receipt */
   25,   /* field[25] = rebalance */
   35,   /* field[35] = rebalanced */
   27,   /* field[27] = receipt */
@@ -3119,7 +3235,7 @@ static const ProtobufCIntRange trestle__envelope__number_ranges[7 + 1] =
   { 40, 20 },
   { 50, 28 },
   { 60, 36 },
-  { 0, 41 }
+  { 0, 43 }
 };
 const ProtobufCMessageDescriptor trestle__envelope__descriptor =
 {
@@ -3129,7 +3245,7 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   "Trestle__Envelope",
   "trestle",
   sizeof(Trestle__Envelope),
-  41,
+  43,
   trestle__envelope__field_descriptors,
   trestle__envelope__field_indices_by_name,
   7,  trestle__envelope__number_ranges,
@@ -3226,7 +3342,7 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[15] =
     "fingerprint",
     8,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
+    PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
     offsetof(Trestle__Hello, fingerprint),
     NULL,
@@ -7061,7 +7177,7 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[1
     "fingerprint",
     4,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
+    PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
     offsetof(Trestle__StatusReply, fingerprint),
     NULL,
@@ -7550,7 +7666,7 @@ const ProtobufCMessageDescriptor trestle__rebalanced__descriptor =
   (ProtobufCMessageInit) trestle__rebalanced__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__model_file__field_descriptors[3] =
+static const ProtobufCFieldDescriptor trestle__model_file__field_descriptors[4] =
 {
   {
     "name",
@@ -7588,8 +7704,21 @@ static const ProtobufCFieldDescriptor trestle__model_file__field_descriptors[3] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "digests",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__ModelFile, n_digests),
+    offsetof(Trestle__ModelFile, digests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__model_file__field_indices_by_name[] = {
+  3,   /* field[3] = digests */
   2,   /* field[2] = header_bytes */
   0,   /* field[0] = name */
   1,   /* field[1] = size */
@@ -7597,7 +7726,7 @@ static const unsigned trestle__model_file__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__model_file__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor trestle__model_file__descriptor =
 {
@@ -7607,7 +7736,7 @@ const ProtobufCMessageDescriptor trestle__model_file__descriptor =
   "Trestle__ModelFile",
   "trestle",
   sizeof(Trestle__ModelFile),
-  3,
+  4,
   trestle__model_file__field_descriptors,
   trestle__model_file__field_indices_by_name,
   1,  trestle__model_file__number_ranges,
@@ -7632,6 +7761,44 @@ const ProtobufCMessageDescriptor trestle__describe_model__descriptor =
   (ProtobufCMessageInit) trestle__describe_model__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor trestle__model_pending__field_descriptors[1] =
+{
+  {
+    "fraction",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ModelPending, fraction),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__model_pending__field_indices_by_name[] = {
+  0,   /* field[0] = fraction */
+};
+static const ProtobufCIntRange trestle__model_pending__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__model_pending__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ModelPending",
+  "ModelPending",
+  "Trestle__ModelPending",
+  "trestle",
+  sizeof(Trestle__ModelPending),
+  1,
+  trestle__model_pending__field_descriptors,
+  trestle__model_pending__field_indices_by_name,
+  1,  trestle__model_pending__number_ranges,
+  (ProtobufCMessageInit) trestle__model_pending__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor trestle__model_description__field_descriptors[5] =
 {
   {
@@ -7650,7 +7817,7 @@ static const ProtobufCFieldDescriptor trestle__model_description__field_descript
     "fingerprint",
     2,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
+    PROTOBUF_C_TYPE_BYTES,
     0,   /* quantifier_offset */
     offsetof(Trestle__ModelDescription, fingerprint),
     NULL,
@@ -7722,7 +7889,7 @@ const ProtobufCMessageDescriptor trestle__model_description__descriptor =
   (ProtobufCMessageInit) trestle__model_description__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__pull__field_descriptors[3] =
+static const ProtobufCFieldDescriptor trestle__pull__field_descriptors[4] =
 {
   {
     "model",
@@ -7760,16 +7927,29 @@ static const ProtobufCFieldDescriptor trestle__pull__field_descriptors[3] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "of_digests",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Pull, of_digests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__pull__field_indices_by_name[] = {
   2,   /* field[2] = chunk */
   1,   /* field[1] = file */
   0,   /* field[0] = model */
+  3,   /* field[3] = of_digests */
 };
 static const ProtobufCIntRange trestle__pull__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor trestle__pull__descriptor =
 {
@@ -7779,14 +7959,14 @@ const ProtobufCMessageDescriptor trestle__pull__descriptor =
   "Trestle__Pull",
   "trestle",
   sizeof(Trestle__Pull),
-  3,
+  4,
   trestle__pull__field_descriptors,
   trestle__pull__field_indices_by_name,
   1,  trestle__pull__number_ranges,
   (ProtobufCMessageInit) trestle__pull__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__chunk__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__chunk__field_descriptors[5] =
 {
   {
     "file",
@@ -7825,12 +8005,24 @@ static const ProtobufCFieldDescriptor trestle__chunk__field_descriptors[4] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "digest",
+    "of_digests",
     4,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
+    PROTOBUF_C_TYPE_BOOL,
     0,   /* quantifier_offset */
-    offsetof(Trestle__Chunk, digest),
+    offsetof(Trestle__Chunk, of_digests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "receipt",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Chunk, receipt),
     NULL,
     NULL,
     0,             /* flags */
@@ -7840,13 +8032,14 @@ static const ProtobufCFieldDescriptor trestle__chunk__field_descriptors[4] =
 static const unsigned trestle__chunk__field_indices_by_name[] = {
   1,   /* field[1] = chunk */
   2,   /* field[2] = data */
-  3,   /* field[3] = digest */
   0,   /* field[0] = file */
+  3,   /* field[3] = of_digests */
+  4,   /* field[4] = receipt */
 };
 static const ProtobufCIntRange trestle__chunk__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__chunk__descriptor =
 {
@@ -7856,11 +8049,49 @@ const ProtobufCMessageDescriptor trestle__chunk__descriptor =
   "Trestle__Chunk",
   "trestle",
   sizeof(Trestle__Chunk),
-  4,
+  5,
   trestle__chunk__field_descriptors,
   trestle__chunk__field_indices_by_name,
   1,  trestle__chunk__number_ranges,
   (ProtobufCMessageInit) trestle__chunk__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__pull_receipt__field_descriptors[1] =
+{
+  {
+    "receipts",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Trestle__PullReceipt, n_receipts),
+    offsetof(Trestle__PullReceipt, receipts),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__pull_receipt__field_indices_by_name[] = {
+  0,   /* field[0] = receipts */
+};
+static const ProtobufCIntRange trestle__pull_receipt__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__pull_receipt__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.PullReceipt",
+  "PullReceipt",
+  "Trestle__PullReceipt",
+  "trestle",
+  sizeof(Trestle__PullReceipt),
+  1,
+  trestle__pull_receipt__field_descriptors,
+  trestle__pull_receipt__field_indices_by_name,
+  1,  trestle__pull_receipt__number_ranges,
+  (ProtobufCMessageInit) trestle__pull_receipt__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor trestle__pull_failed__field_descriptors[2] =

@@ -1,2 +1,2 @@
-// libsodium's C interface, as the Wire module sees it.
+// libsodium's C interface, as the Content module sees it.
 #include <sodium.h>

@@ -11,6 +11,7 @@
 // the micro-batches, +Placement.swift who shall hold which layers, +Move.swift live rebalance,
 // +Advice.swift when it comes unasked, +Recovery.swift what is done about lost workers.
 
+package import Content
 package import Gemma
 package import Wire
 
@@ -32,6 +33,8 @@ package enum CoordinatorEvent: Sendable {
   case firstStageNotConnected(reason: String)
   /// The first stage could not take a step.
   case stepNotSent(sequence: UInt64)
+  /// The model's files are not what they were when they were opened: what happened, in a sentence.
+  case modelChanged(String)
   /// A supervised worker process ended.
   case workerExited(name: String, how: String, willRestart: Bool)
   /// Time passed.
@@ -77,7 +80,7 @@ package struct CoordinatorNote: Sendable, Hashable {
 /// What the coordinator must know of the model.
 package struct ServedModel: Sendable {
   package var name: String
-  package var fingerprint: UInt64
+  package var fingerprint: Digest
   package var config: ModelConfig
   /// What a decoded token reads of each layer, in bytes.
   package var cost: DecodeCost
@@ -88,7 +91,7 @@ package struct ServedModel: Sendable {
 
   package init(
     name: String,
-    fingerprint: UInt64,
+    fingerprint: Digest,
     config: ModelConfig,
     cost: DecodeCost,
     tokenizer: Tokenizer?,
@@ -234,6 +237,8 @@ package struct CoordinatorMachine {
   var formerResultsPeers: [PeerID] = []
   /// Supervised workers that are not started again.
   var givenUp: Set<String> = []
+  /// What has happened to the model's files since they were opened; nil if nothing has.
+  var modelChange: String?
   var gatheringSince: ContinuousClock.Instant
   var sessions: [UInt64: Session] = [:]
   /// Sessions that hold a slot, in the order of their turns.
@@ -343,6 +348,7 @@ package struct CoordinatorMachine {
     case .firstStageNotConnected(let reason):
       if phase == .serving, let first = plan.first { distrust(first.name, reason) }
     case .stepNotSent(let sequence): stepNotSent(sequence)
+    case .modelChanged(let change): modelChanged(change)
     case .workerExited(let name, let how, let willRestart):
       workerExited(name, how, willRestart: willRestart)
     case .tick: tick()
@@ -410,7 +416,7 @@ package struct CoordinatorMachine {
     case .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted, .delta,
       .finished, .evaluated, .requestFailed, .statusReply, .healthReply, .move, .commit, .abandon,
       .kvRows, .rebalanced, .selfTest, .describeModel, .modelDescription, .pull, .chunk,
-      .pullFailed:
+      .pullFailed, .pullReceipt, .modelPending:
       dropOutOfPlace(message, peer)
     }
   }

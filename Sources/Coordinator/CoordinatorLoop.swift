@@ -133,10 +133,14 @@ package final class CoordinatorLoop {
   private func answerPulls() {
     for answer in weights.takeAnswers() {
       switch answer {
-      case .send(let message, let peer): _ = try? front.send(message, to: peer)
-      case .refuse(let error, let peer): handle(.malformed(from: peer, error))
+      case .send(let message, let peer):
+        weights.note(answer, try? front.send(message, to: peer))
+      case .refuse(let error, let peer):
+        weights.note(answer, nil)
+        handle(.malformed(from: peer, error))
       }
     }
+    for change in weights.takeChanges() { handle(.modelChanged(change)) }
   }
 
   private func handle(_ event: CoordinatorEvent) {

@@ -102,7 +102,7 @@ extension CoordinatorMachine {
     guard !willRestart, plan.contains(where: { $0.name == name }) else { return }
     givenUp.insert(name)
     guard hasServed else {
-      act(.fail(CoordinatorError(.worker, "worker \(name) \(how)")))
+      act(.fail(CoordinatorError(.worker, "worker \(name) \(how)\(modelChangeSuffix)")))
       return
     }
     placeAnew(isLate: true)
@@ -259,7 +259,11 @@ extension CoordinatorMachine {
       failSessions(
         missing.isEmpty ? error.message : "\(absent) did not return, and \(error.message)"
       )
-      if !missing.isEmpty, givenUp.isSuperset(of: missing) { act(.fail(error)) }
+      if !missing.isEmpty, givenUp.isSuperset(of: missing) {
+        var failure = error
+        failure.message += modelChangeSuffix
+        act(.fail(failure))
+      }
       // Memory may become free: they try again, for the requests that come now.
       for name in workers.keys { workers[name]?.inability = Inability() }
     }
@@ -268,9 +272,13 @@ extension CoordinatorMachine {
 
   /// No worker is here.
   private mutating func loseHope() {
-    failSessions("no worker has returned within \(limits.patience); start one with `trestle work`")
+    failSessions(
+      "no worker has returned within \(limits.patience); start one with `trestle work`"
+        + modelChangeSuffix
+    )
     if givenUp.isSuperset(of: plan.map(\.name)) {
-      act(.fail(CoordinatorError(.worker, "every worker keeps dying; see the log for why")))
+      let message = "every worker keeps dying; see the log for why\(modelChangeSuffix)"
+      act(.fail(CoordinatorError(.worker, message)))
     }
   }
 

@@ -107,13 +107,14 @@ extension CoordinatorMachine {
       )
     }
     guard hello.fingerprint == model.fingerprint else {
-      let ours = String(model.fingerprint, radix: 16)
-      let theirs = String(hello.fingerprint, radix: 16)
+      let advice =
+        modelChange.map { "\($0) while it was served: \(Self.adviceOnChange)" }
+        ?? "give both the same model, or leave the worker's --model away: then it pulls the weights it "
+        + "needs; if a model file was changed since the coordinator was started, start that again"
       return Refused(
         code: .fingerprint,
-        message: "worker has other weights (\(hello.modelName), \(theirs)) than the coordinator "
-          + "(\(model.name), \(ours)); give both the same model, or leave the worker's --model away: "
-          + "then it pulls the weights it needs"
+        message: "worker has other weights (\(hello.modelName), \(hello.fingerprint)) than the "
+          + "coordinator (\(model.name), \(model.fingerprint)); \(advice)"
       )
     }
     guard let endpoint = try? Endpoint(hello.dataEndpoint), endpoint.isConnectable else {
@@ -124,6 +125,24 @@ extension CoordinatorMachine {
       )
     }
     return nil
+  }
+
+  private static let adviceOnChange =
+    "put the file back as it was, by renaming, or start the coordinator again to serve what is there now"
+
+  /// Notes that the model's files have changed: a worker that starts anew may hold something else.
+  mutating func modelChanged(_ change: String) {
+    modelChange = change
+    note(
+      "model file changed while it is served",
+      ["change": change, "advice": Self.adviceOnChange],
+      isWarning: true
+    )
+  }
+
+  /// What to add to the words in which the service ends, if the model's files have to do with it.
+  var modelChangeSuffix: String {
+    modelChange.map { "; \($0) while it was served: \(Self.adviceOnChange)" } ?? ""
   }
 
   private func refusalOfName(_ hello: Hello) -> Refused? {

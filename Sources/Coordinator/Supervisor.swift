@@ -181,6 +181,9 @@ package final class Supervisor {
 
   private static func describe(_ status: CInt, pid: pid_t) -> String {
     let signal = status & 0x7F
+    if signal == 0, (status >> 8) & 0xFF == CLINUX_CUT_FILE_STATUS {
+      return "(pid \(pid)) exited: a model file that it had mapped was cut short, or cannot be read"
+    }
     return signal == 0
       ? "(pid \(pid)) exited with status \((status >> 8) & 0xFF)"
       : "(pid \(pid)) was ended by signal \(signal)"

@@ -333,7 +333,7 @@ extension StatusReply {
     unsafe c.pointee.request = request
     unsafe c.pointee.model = packer.text(model, "StatusReply.model", limit: Limits.nameBytes)
     unsafe c.pointee.epoch = epoch
-    unsafe c.pointee.fingerprint = fingerprint
+    unsafe c.pointee.fingerprint = packer.digest(fingerprint)
     unsafe c.pointee.state = Trestle__ServiceState(state.rawValue)
     unsafe c.pointee.sessions = packer.integer(
       sessions,
@@ -366,7 +366,7 @@ extension StatusReply {
       request: c.request,
       model: Unpack.text(c.model, "StatusReply.model", limit: Limits.nameBytes),
       epoch: c.epoch,
-      fingerprint: c.fingerprint,
+      fingerprint: Unpack.digest(c.fingerprint, "StatusReply.fingerprint"),
       state: Unpack.enumeration(c.state.rawValue, "StatusReply.state"),
       sessions: Unpack.integer(c.sessions, "StatusReply.sessions", limit: Limits.queue),
       queued: Unpack.integer(c.queued, "StatusReply.queued", limit: Limits.queue),

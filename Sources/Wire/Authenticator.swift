@@ -112,6 +112,7 @@ private final class Desk: @unchecked Sendable {
       questions.close()
       handshakes.close()
     }
+    var pause = Self.shortestPause
     while true {
       do {
         let ready = try poll(
@@ -122,12 +123,21 @@ private final class Desk: @unchecked Sendable {
         if ready.contains(descriptor: stop.descriptor) { return }
         // Bounded, so that a flood of questions does not delay the end.
         for _ in 0..<64 where try answerQuestion() || hearOfHandshake() {}
+        pause = Self.shortestPause
       } catch {
-        // Both sockets are this thread's own. Without answers libzmq would let everybody in.
-        preconditionFailure("the authenticator cannot go on: \(error)")
+        // Both sockets are this thread's own, so it is the system that lacks something, memory at
+        // most. Peers that knock meanwhile wait: they are let in by an answer, never by none.
+        report("the authenticator must wait: \(error)", "")
+        if !stop.takeAll().isEmpty { return }
+        usleep(pause)
+        pause = min(2 * pause, Self.longestPause)
       }
     }
   }
+
+  /// Microseconds between two tries while the system lacks something.
+  private static let shortestPause: useconds_t = 1000
+  private static let longestPause: useconds_t = 256_000
 
   /// Answers a question; false if none waits.
   private func answerQuestion() throws(WireError) -> Bool {

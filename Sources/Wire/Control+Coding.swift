@@ -17,7 +17,7 @@ extension Hello {
     unsafe c.pointee.is_emulated = isEmulated ? 1 : 0
     unsafe c.pointee.pid = packer.integer(pid, "Hello.pid", limit: Limits.pids)
     unsafe c.pointee.threads = packer.integer(threads, "Hello.threads", limit: Limits.threads)
-    unsafe c.pointee.fingerprint = fingerprint
+    unsafe c.pointee.fingerprint = packer.digest(fingerprint)
     unsafe c.pointee.model_name = packer.text(modelName, "Hello.modelName", limit: Limits.nameBytes)
     unsafe c.pointee.layer_count = packer.integer(
       layerCount,
@@ -50,7 +50,7 @@ extension Hello {
       isEmulated: c.is_emulated != 0,
       pid: Unpack.integer(c.pid, "Hello.pid", limit: Limits.pids),
       threads: Unpack.integer(c.threads, "Hello.threads", limit: Limits.threads),
-      fingerprint: c.fingerprint,
+      fingerprint: Unpack.digest(c.fingerprint, "Hello.fingerprint"),
       modelName: Unpack.text(c.model_name, "Hello.modelName", limit: Limits.nameBytes),
       layerCount: Unpack.integer(c.layer_count, "Hello.layerCount", limit: Limits.layers),
       dataEndpoint: Unpack.text(c.data_endpoint, "Hello.dataEndpoint", limit: Limits.endpointBytes),

@@ -49,9 +49,20 @@ package enum Limits {
   package static let fileBytes = UInt64(chunks) * UInt64(chunkBytes)
   /// Files of a model: a thousand shards and what describes them.
   package static let modelFiles = 2048
+  /// All files of a model: 1 TiB, four times Gemma's largest in f32.
+  package static let modelBytes = UInt64(1) << 40
+  /// What says where the tensors are, in all files of a model.
+  ///
+  /// A safetensors header has at most 100 MB by its format, a GGUF file's vocabulary some 10 MB.
+  package static let modelHeaderBytes = UInt64(1) << 30
+  /// Pieces of one file's list of digests: one for each 2 GiB.
+  package static let digestChunks = chunks / digestsPerChunk
+  /// Digests in a piece of a list of them.
+  package static let digestsPerChunk = chunkBytes / 32
   /// A file's name: NAME_MAX of Linux.
   package static let fileNameBytes = 255
-  /// Pieces that one peer may have asked for and not received.
+  /// Pieces that one peer may have asked for and not received, and that are sent to it before it has
+  /// said that earlier ones have come.
   ///
   /// 2 MiB: what a gigabit link holds at a round trip of 16 ms.
   package static let pulls = 8

@@ -90,6 +90,10 @@ extension Message {
       unsafe c.set(TRESTLE__ENVELOPE__BODY_CHUNK, \.chunk, body.packed(packer))
     case .pullFailed(let body):
       unsafe c.set(TRESTLE__ENVELOPE__BODY_PULL_FAILED, \.pull_failed, body.packed(packer))
+    case .pullReceipt(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_PULL_RECEIPT, \.pull_receipt, body.packed(packer))
+    case .modelPending(let body):
+      unsafe c.set(TRESTLE__ENVELOPE__BODY_MODEL_PENDING, \.model_pending, body.packed(packer))
     }
   }
 
@@ -202,6 +206,14 @@ extension Message {
     case TRESTLE__ENVELOPE__BODY_PULL_FAILED:
       self = try unsafe .pullFailed(
         PullFailed(unpacking: Unpack.required(c.pull_failed, "PullFailed"))
+      )
+    case TRESTLE__ENVELOPE__BODY_PULL_RECEIPT:
+      self = try unsafe .pullReceipt(
+        PullReceipt(unpacking: Unpack.required(c.pull_receipt, "PullReceipt"))
+      )
+    case TRESTLE__ENVELOPE__BODY_MODEL_PENDING:
+      self = try unsafe .modelPending(
+        ModelPending(unpacking: Unpack.required(c.model_pending, "ModelPending"))
       )
     default:
       throw WireError(.malformed, "the header holds no message", context: "Envelope.body")

@@ -47,6 +47,8 @@ package enum Message: Sendable, Hashable {
   case pull(Pull)
   case chunk(Chunk)
   case pullFailed(PullFailed)
+  case pullReceipt(PullReceipt)
+  case modelPending(ModelPending)
 }
 
 extension Message {
@@ -93,6 +95,8 @@ extension Message {
     case .pull: "Pull"
     case .chunk: "Chunk"
     case .pullFailed: "PullFailed"
+    case .pullReceipt: "PullReceipt"
+    case .modelPending: "ModelPending"
     }
   }
 }

@@ -1,5 +1,7 @@
 // What the coordinator answers to clients; the requests are in Messages+Client.swift.
 
+package import Content
+
 /// Why a generation ended; the raw values are the wire's.
 package enum FinishReason: UInt32, Sendable, Hashable, CaseIterable {
   /// A stop string or the end of the turn.
@@ -298,7 +300,7 @@ package struct StatusReply: Sendable, Hashable {
   package var request: UInt64
   package var model: String
   package var epoch: UInt32
-  package var fingerprint: UInt64
+  package var fingerprint: Digest
   package var state: ServiceState
   /// Being served.
   package var sessions: Int
@@ -325,7 +327,7 @@ package struct StatusReply: Sendable, Hashable {
     request: UInt64,
     model: String,
     epoch: UInt32,
-    fingerprint: UInt64,
+    fingerprint: Digest,
     state: ServiceState,
     sessions: Int,
     queued: Int,

@@ -1,6 +1,8 @@
 // The control plane: what workers and the coordinator tell each other. proto/trestle.proto says what
 // answers what; Control+Coding.swift turns these into protobuf and back.
 
+package import Content
+
 /// What a worker says of itself; the raw values are the wire's.
 package enum WorkerState: UInt32, Sendable, Hashable, CaseIterable {
   /// No layers assigned.
@@ -68,8 +70,8 @@ package struct Hello: Sendable, Hashable {
   package var isEmulated: Bool
   package var pid: Int
   package var threads: Int
-  /// Of the weights; must equal the coordinator's.
-  package var fingerprint: UInt64
+  /// Of config and weights; must equal the coordinator's.
+  package var fingerprint: Digest
   package var modelName: String
   /// Of the model.
   package var layerCount: Int
@@ -92,7 +94,7 @@ package struct Hello: Sendable, Hashable {
     isEmulated: Bool,
     pid: Int,
     threads: Int,
-    fingerprint: UInt64,
+    fingerprint: Digest,
     modelName: String,
     layerCount: Int,
     dataEndpoint: String,

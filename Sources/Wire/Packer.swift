@@ -1,6 +1,7 @@
 // From Swift's values to protobuf-c's structs. One Packer makes the structs of one message; they live
 // as long as it does.
 
+internal import Content
 internal import WireMessages
 
 /// Memory for the C structs of one message, and the checks on what goes into them.
@@ -116,6 +117,10 @@ extension Packer {
     return unsafe ProtobufCBinaryData(len: value.count, data: copy(value))
   }
 
+  func digest(_ value: Digest) -> ProtobufCBinaryData {
+    unsafe ProtobufCBinaryData(len: value.bytes.count, data: copy(value.bytes))
+  }
+
   func identity(_ value: PeerID) -> ProtobufCBinaryData {
     unsafe ProtobufCBinaryData(len: value.bytes.count, data: copy(value.bytes))
   }
@@ -172,6 +177,14 @@ extension Packer {
     limit: Int
   ) -> (Int, UnsafeMutablePointer<ProtobufCBinaryData>?) {
     unsafe numbers(values.map { unsafe text($0, field, limit: limit) }, field, limit: count)
+  }
+
+  func digests(
+    _ values: [Digest],
+    _ field: String,
+    limit: Int
+  ) -> (Int, UnsafeMutablePointer<ProtobufCBinaryData>?) {
+    unsafe numbers(values.map { unsafe digest($0) }, field, limit: limit)
   }
 
   /// Returns a list of messages, each made by `pack`.

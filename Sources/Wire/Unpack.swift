@@ -3,6 +3,7 @@
 // protobuf-c accepts much: an empty frame, any number in an enum, fields it does not know, bytes that
 // are no UTF-8. Each of these is refused with the field's name.
 
+internal import Content
 internal import Glibc
 internal import WireMessages
 
@@ -125,6 +126,20 @@ enum Unpack {
       )
     }
     return digest
+  }
+
+  static func digests(
+    _ count: Int,
+    _ elements: UnsafeMutablePointer<ProtobufCBinaryData>?,
+    _ field: String,
+    limit: Int
+  ) throws(WireError) -> [Digest] {
+    var result: [Digest] = []
+    let elements = try unsafe numbers(count, elements, field, limit: limit)
+    for index in unsafe 0..<elements.count {
+      result.append(try unsafe digest(elements[index], field))
+    }
+    return result
   }
 
   static func text(

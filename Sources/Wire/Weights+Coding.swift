@@ -1,5 +1,6 @@
 // The messages about weights in protobuf-c's structs and back.
 
+internal import Content
 internal import WireMessages
 
 extension ModelFile {
@@ -12,6 +13,11 @@ extension ModelFile {
       "ModelFile.headerBytes",
       limit: size
     )
+    unsafe (c.pointee.n_digests, c.pointee.digests) = packer.digests(
+      digests,
+      "ModelFile.digests",
+      limit: Limits.digestChunks
+    )
     return unsafe c
   }
 
@@ -20,7 +26,13 @@ extension ModelFile {
     try unsafe self.init(
       name: Unpack.text(c.name, "ModelFile.name", limit: Limits.fileNameBytes),
       size: Unpack.size(c.size, "ModelFile.size", limit: Limits.fileBytes),
-      headerBytes: Unpack.size(c.header_bytes, "ModelFile.headerBytes", limit: c.size)
+      headerBytes: Unpack.size(c.header_bytes, "ModelFile.headerBytes", limit: c.size),
+      digests: Unpack.digests(
+        c.n_digests,
+        c.digests,
+        "ModelFile.digests",
+        limit: Limits.digestChunks
+      )
     )
   }
 }
@@ -39,12 +51,8 @@ extension DescribeModel {
 extension ModelDescription {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ModelDescription> {
     let c = unsafe packer.make(trestle__model_description__init)
-    unsafe c.pointee.model = packer.bytes(
-      model.bytes,
-      "ModelDescription.model",
-      limit: Digest.byteCount
-    )
-    unsafe c.pointee.fingerprint = fingerprint
+    unsafe c.pointee.model = packer.digest(model)
+    unsafe c.pointee.fingerprint = packer.digest(fingerprint)
     unsafe c.pointee.name = packer.text(name, "ModelDescription.name", limit: Limits.nameBytes)
     unsafe c.pointee.is_directory = isDirectory ? 1 : 0
     unsafe (c.pointee.n_files, c.pointee.files) = packer.list(
@@ -61,7 +69,7 @@ extension ModelDescription {
     try unsafe Unpack.known(c.base, "ModelDescription")
     try unsafe self.init(
       model: Unpack.digest(c.model, "ModelDescription.model"),
-      fingerprint: c.fingerprint,
+      fingerprint: Unpack.digest(c.fingerprint, "ModelDescription.fingerprint"),
       name: Unpack.text(c.name, "ModelDescription.name", limit: Limits.nameBytes),
       isDirectory: c.is_directory != 0,
       files: Unpack.list(
@@ -78,9 +86,10 @@ extension ModelDescription {
 extension Pull {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Pull> {
     let c = unsafe packer.make(trestle__pull__init)
-    unsafe c.pointee.model = packer.bytes(model.bytes, "Pull.model", limit: Digest.byteCount)
+    unsafe c.pointee.model = packer.digest(model)
     unsafe c.pointee.file = packer.integer(id.file, "Pull.file", limit: Limits.modelFiles)
     unsafe c.pointee.chunk = packer.integer(id.chunk, "Pull.chunk", limit: Limits.chunks)
+    unsafe c.pointee.of_digests = id.isOfDigests ? 1 : 0
     return unsafe c
   }
 
@@ -90,7 +99,8 @@ extension Pull {
       model: Unpack.digest(c.model, "Pull.model"),
       id: ChunkID(
         file: Unpack.integer(c.file, "Pull.file", limit: Limits.modelFiles),
-        chunk: Unpack.integer(c.chunk, "Pull.chunk", limit: Limits.chunks)
+        chunk: Unpack.integer(c.chunk, "Pull.chunk", limit: Limits.chunks),
+        isOfDigests: c.of_digests != 0
       )
     )
   }
@@ -102,11 +112,8 @@ extension Chunk {
     unsafe c.pointee.file = packer.integer(id.file, "Chunk.file", limit: Limits.modelFiles)
     unsafe c.pointee.chunk = packer.integer(id.chunk, "Chunk.chunk", limit: Limits.chunks)
     unsafe c.pointee.data = packer.bytes(data, "Chunk.data", limit: Limits.chunkBytes)
-    unsafe c.pointee.digest = packer.bytes(
-      digest.bytes,
-      "Chunk.digest",
-      limit: Digest.byteCount
-    )
+    unsafe c.pointee.of_digests = id.isOfDigests ? 1 : 0
+    unsafe c.pointee.receipt = receipt
     return unsafe c
   }
 
@@ -115,10 +122,11 @@ extension Chunk {
     try unsafe self.init(
       id: ChunkID(
         file: Unpack.integer(c.file, "Chunk.file", limit: Limits.modelFiles),
-        chunk: Unpack.integer(c.chunk, "Chunk.chunk", limit: Limits.chunks)
+        chunk: Unpack.integer(c.chunk, "Chunk.chunk", limit: Limits.chunks),
+        isOfDigests: c.of_digests != 0
       ),
       data: Unpack.bytes(c.data, "Chunk.data", limit: Limits.chunkBytes),
-      digest: Unpack.digest(c.digest, "Chunk.digest")
+      receipt: c.receipt
     )
   }
 }
@@ -137,5 +145,42 @@ extension PullFailed {
       code: Unpack.enumeration(c.code.rawValue, "PullFailed.code"),
       message: Unpack.text(c.message, "PullFailed.message", limit: Limits.proseBytes)
     )
+  }
+}
+
+extension PullReceipt {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__PullReceipt> {
+    let c = unsafe packer.make(trestle__pull_receipt__init)
+    unsafe (c.pointee.n_receipts, c.pointee.receipts) = packer.numbers(
+      receipts,
+      "PullReceipt.receipts",
+      limit: Limits.pulls
+    )
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__PullReceipt) throws(WireError) {
+    try unsafe Unpack.known(c.base, "PullReceipt")
+    try unsafe self.init(
+      receipts: Unpack.numbers(
+        c.n_receipts,
+        c.receipts,
+        "PullReceipt.receipts",
+        limit: Limits.pulls
+      )
+    )
+  }
+}
+
+extension ModelPending {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ModelPending> {
+    let c = unsafe packer.make(trestle__model_pending__init)
+    unsafe c.pointee.fraction = packer.finite(fraction, "ModelPending.fraction")
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__ModelPending) throws(WireError) {
+    try unsafe Unpack.known(c.base, "ModelPending")
+    try unsafe self.init(fraction: Unpack.finite(c.fraction, "ModelPending.fraction"))
   }
 }

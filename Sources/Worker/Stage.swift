@@ -275,7 +275,7 @@ extension Stage {
   ///   - count: Its positions.
   ///   - sent: Positions that need not be sent again, if all behind them are still there.
   /// - Returns: The rows.
-  /// - Throws: `WorkerError` if the slot does not hold what its next row sees.
+  /// - Throws: `WorkerError` if there is no such slot, or it does not hold what its next row sees.
   package func export(
     layer: Int,
     slot: Int,
@@ -285,10 +285,14 @@ extension Stage {
     guard let index = cacheIndex(ofLayer: layer) else {
       throw WorkerError(.prepare, "layer \(layer) has no keys and values here")
     }
+    guard histories.indices.contains(slot) else {
+      throw WorkerError(.prepare, "slot \(slot) outside 0..<\(histories.count)")
+    }
     let seen = executable.program.caches[index].seen(from: count)
     let held = executable.heldPositions(cache: index, slot: slot)
     var positions = min(seen.lowerBound, held.lowerBound)..<count
-    if let sent, (held.lowerBound...count).contains(sent) { positions = sent..<count }
+    // `count` may lie before all that is held: another session has followed, or the coordinator lies.
+    if let sent, held.lowerBound <= sent, sent <= count { positions = sent..<count }
     do {
       return try executable.exportRows(cache: index, slot: slot, positions: positions)
     } catch {

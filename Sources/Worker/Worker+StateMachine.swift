@@ -19,6 +19,8 @@ package enum WorkerEvent: Sendable {
   case moveFailed(epoch: UInt32, reason: String)
   /// This epoch runs from now on.
   case committed(epoch: UInt32)
+  /// The model file has other bytes by now: what this worker computes is not to be trusted.
+  case modelChanged(String)
   /// The user or the supervisor asks to stop.
   case stop
 }
@@ -133,6 +135,16 @@ package struct WorkerMachine {
     case .committed(let epoch):
       runningEpoch = epoch
       hasNews = true
+    case .modelChanged(let change):
+      let reason = "\(change) while it was in use"
+      actions.append(.send(.goodbye(Goodbye(reason: reason))))
+      exit(
+        WorkerError(
+          .weights,
+          "\(reason): other weights than those that are served; put the file back as it was, by "
+            + "renaming, or start everything that serves it again"
+        )
+      )
     case .stop:
       actions.append(.send(.goodbye(Goodbye(reason: "was asked to stop"))))
       exit(nil)

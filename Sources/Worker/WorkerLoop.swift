@@ -65,6 +65,9 @@ package final class WorkerLoop {
   /// One an assignment, by its number; an earlier one may still run when the next begins.
   private var loaders: [Int: Thread] = [:]
   private var loaderCount = 0
+  /// What to prepare when a loader has ended; the last assignment wins.
+  private var waiting: Assign?
+  private var watch: ModelWatch?
   /// The numbers of loaders that have come to their end.
   private let endedLoaders: Mailbox<Int>
   /// The epoch to prepare; a loader of another one stops pulling.
@@ -112,6 +115,7 @@ package final class WorkerLoop {
     let compute = compute
     computeThread = try Thread { compute.run() }
     defer { shutDown() }
+    try watchModel()
     let listening = try waitForDataSocket()
     try control.connect(options.coordinator)
     var machine = WorkerMachine(
@@ -127,6 +131,15 @@ package final class WorkerLoop {
     }
   }
 
+  /// Has the files looked after that the weights come from; those of a cache grow by themselves.
+  private func watchModel() throws {
+    guard case .local(let checkpoint, let fingerprint) = model else { return }
+    let loads = loads
+    watch = try ModelWatch(checkpoint, fingerprint: fingerprint, logger: logger) {
+      loads.post(.modelChanged($0))
+    }
+  }
+
   private func hello(dataEndpoint: Endpoint) -> Hello {
     Hello(
       protocolVersion: protocolVersion,
@@ -136,7 +149,7 @@ package final class WorkerLoop {
       isEmulated: options.isEmulated,
       pid: Int(getpid()),
       threads: options.threads,
-      fingerprint: model.checkpoint.fingerprint,
+      fingerprint: model.fingerprint,
       modelName: model.checkpoint.name,
       layerCount: model.checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
@@ -203,6 +216,10 @@ package final class WorkerLoop {
     }
     events += loads.takeAll()
     for loader in endedLoaders.takeAll() { loaders.removeValue(forKey: loader)?.join() }
+    if loaders.count < Self.maxLoaders, let assign = waiting {
+      waiting = nil
+      load(assign)
+    }
     events.append(
       .tick(
         compute.counters.withLock { $0 },
@@ -218,11 +235,12 @@ package final class WorkerLoop {
     for action in actions {
       switch action {
       case .send(let message): _ = try control.send(message)
-      case .prepare(let assign): try prepare(assign)
+      case .prepare(let assign): prepare(assign)
       case .move(let move): compute.commands.post(.move(move))
       case .commit(let epoch): compute.commands.post(.commit(epoch: epoch))
       case .abandon(let epoch):
         wanted.withLock { if $0 == epoch { $0 = nil } }
+        if waiting?.epoch == epoch { waiting = nil }
         compute.commands.post(.abandon(epoch: epoch))
       case .selfTest(let run): compute.commands.post(.selfTest(run: run))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
@@ -231,17 +249,31 @@ package final class WorkerLoop {
     return nil
   }
 
-  /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
-  private func prepare(_ assign: Assign) throws {
+  /// Loaders that run at once: the one whose stage is wanted, and one of an epoch before that has not
+  /// noticed yet that its is not.
+  private static let maxLoaders = 2
+
+  /// Prepares a stage, now or as soon as there is a loader for it.
+  private func prepare(_ assign: Assign) {
     authenticator?.admit(assign.peerKeys)
+    wanted.withLock { $0 = assign.epoch }
+    guard loaders.count < Self.maxLoaders else {
+      // Whatever waited before is of an epoch that nobody asks about any more.
+      waiting = assign
+      return
+    }
+    load(assign)
+  }
+
+  /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
+  private func load(_ assign: Assign) {
     let (model, backend, compute, loads, wanted) = (model, backend, compute, loads, wanted)
     var adjusted = model.checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers
     let config = adjusted
-    wanted.withLock { $0 = assign.epoch }
     loaderCount += 1
     let (number, endedLoaders) = (loaderCount, endedLoaders)
-    loaders[number] = try Thread {
+    let work: @Sendable () -> Void = {
       defer { endedLoaders.post(number) }
       do {
         let next = try assign.next()
@@ -263,6 +295,11 @@ package final class WorkerLoop {
       } catch {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
       }
+    }
+    do {
+      loaders[number] = try Thread(work)
+    } catch {
+      loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
     }
   }
 
@@ -287,7 +324,7 @@ package final class WorkerLoop {
     let weights: any WeightSource
     var pulledShare = 0.0
     switch model {
-    case .local(let checkpoint): weights = checkpoint
+    case .local(let checkpoint, _): weights = checkpoint
     case .pulled(let pulled):
       pulledShare = Self.pulledShare
       try pulled.fetch(program, check: check) { progress(pulledShare * $0) }
@@ -337,6 +374,7 @@ package final class WorkerLoop {
   private func shutDown() {
     wanted.withLock { $0 = nil }
     for loader in loaders.values { loader.join() }
+    watch?.close()
     compute.commands.post(.stop)
     computeThread?.join()
     control.close()

@@ -1,6 +1,7 @@
 // How a command ends when something is wrong: one line on stderr, exit status 1.
 
 import ArgumentParser
+import CLinux
 import Compute
 import Coordinator
 import Gemma
@@ -16,8 +17,10 @@ struct CommandError: Error, CustomStringConvertible {
 
 /// Runs a command's work and turns any error into its line on stderr and exit status 1.
 ///
-/// Bad flags are argument-parser's: they exit 64 with the usage.
+/// Bad flags are argument-parser's: they exit 64 with the usage. A model file that is cut short while
+/// it is read ends the process with a line, too, and exit status 74.
 func reportingFailures(_ work: () throws -> Void) throws {
+  clinux_tell_of_cut_files()
   do {
     try work()
   } catch let error as ExitCode {

@@ -2,6 +2,7 @@
 
 import CLinux
 import Compute
+import Content
 import Coordinator
 import Foundation
 import Gemma
@@ -11,6 +12,8 @@ import Wire
 /// A pipeline that is planned but not started.
 struct Pipeline {
   let checkpoint: Checkpoint
+  /// Of config and weights.
+  let fingerprint: Digest
   let workers: [WorkerPlan]
   let placement: Placement
   let limits: CoordinatorLimits
@@ -23,13 +26,35 @@ struct Pipeline {
 
   /// Opens the model and resolves the options against it.
   ///
-  /// `workersAreHere` says that the devices are this machine's, so that they can be measured.
-  init(model path: String, _ options: PipelineOptions, workersAreHere: Bool = true) throws {
+  /// - Parameters:
+  ///   - path: The model.
+  ///   - options: How to divide it.
+  ///   - workersAreHere: Whether the devices are this machine's, so that they can be measured.
+  ///   - interrupt: A descriptor that ends the reading of a large model when it is readable.
+  ///   - interruption: How it ends then.
+  /// - Throws: What is wrong with the model or the options, or `interruption`.
+  init(
+    model path: String,
+    _ options: PipelineOptions,
+    workersAreHere: Bool = true,
+    interruptedBy interrupt: CInt,
+    _ interruption: any Error = CommandError("interrupted")
+  ) throws {
     checkpoint = try Checkpoint.open(path)
+    fingerprint = try ModelContent.fingerprint(
+      of: checkpoint,
+      interruptedBy: [interrupt],
+      interruption
+    )
     cacheType = options.cache.type
     passesAllLayers = options.allLayers
     tracePath = options.trace
-    let choice = try PlacementChoice(checkpoint, options, measures: workersAreHere)
+    let choice = try PlacementChoice(
+      checkpoint,
+      fingerprint: fingerprint,
+      options,
+      measures: workersAreHere
+    )
     workers = choice.workers
     placement = choice.placement
     placementReason = choice.reason
@@ -49,12 +74,17 @@ struct Pipeline {
       PlannedWorker(name: worker.name, device: worker.device.rawValue, slice: slice)
     }
     return CoordinatorMachine(
-      model: try ServedModel(checkpoint),
+      model: try ServedModel(checkpoint, fingerprint: fingerprint),
       plan: plan,
       limits: limits,
       now: .now,
       advice: advice
     )
+  }
+
+  /// What workers without a model file pull theirs from.
+  func weightsDesk() throws -> WeightsDesk {
+    try WeightsDesk(checkpoint, fingerprint: fingerprint, store: ModelContent.store)
   }
 
   /// Makes the file that `--trace` names; nil if it names none.
@@ -107,7 +137,7 @@ struct Pipeline {
       endpoint: endpoint,
       security: security.security,
       supervisor: supervisor,
-      weights: WeightsDesk(checkpoint),
+      weights: weightsDesk(),
       logger: logger,
       trace: openTrace(),
       onProgress: onProgress,
@@ -121,13 +151,13 @@ extension ServedModel {
   ///
   /// A model without tokenizer is served all the same: requests may bring tokens. A broken tokenizer
   /// is an error.
-  init(_ checkpoint: Checkpoint) throws {
+  init(_ checkpoint: Checkpoint, fingerprint: Digest) throws {
     let tokenizer =
       Tokenizer.isPresent(for: checkpoint.path) ? try Tokenizer.load(for: checkpoint.path) : nil
     let template = Result { () throws(GemmaError) in try ChatTemplate.load(for: checkpoint.path) }
     self.init(
       name: checkpoint.name,
-      fingerprint: checkpoint.fingerprint,
+      fingerprint: fingerprint,
       config: checkpoint.config,
       cost: checkpoint.decodeCost,
       tokenizer: tokenizer,

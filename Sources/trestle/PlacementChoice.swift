@@ -1,6 +1,7 @@
 // Which workers hold which slices of the model when a pipeline starts: as the user says, or as planned over measured
 // profiles.
 
+import Content
 import Coordinator
 import Gemma
 
@@ -13,11 +14,17 @@ struct PlacementChoice {
 
   /// - Parameters:
   ///   - checkpoint: The model.
+  ///   - fingerprint: Of its config and weights.
   ///   - options: With a split, that is taken.
   ///   - measures: Whether the devices are here and can be measured; else a device is taken to be as
   ///     fast as it has threads.
   /// - Throws: What is wrong with the options, or keeps a device from being measured.
-  init(_ checkpoint: Checkpoint, _ options: PipelineOptions, measures: Bool) throws {
+  init(
+    _ checkpoint: Checkpoint,
+    fingerprint: Digest,
+    _ options: PipelineOptions,
+    measures: Bool
+  ) throws {
     let all = try WorkerPlan.resolve(options)
     if let split = options.split {
       workers = all
@@ -36,7 +43,7 @@ struct PlacementChoice {
       reason = nil
       return
     }
-    let planning = LocalPlanning(checkpoint, options)
+    let planning = LocalPlanning(checkpoint, fingerprint: { fingerprint }, options)
     let objective = PlanObjective.throughput(streams: min(options.slots, 2 * all.count))
     let best = try planning.best(objective)
     let stages = best.plan.chosen.stages
@@ -61,11 +68,17 @@ struct LocalPlanning {
   private let cache: ProfileCache
   private let contextTokens: Int
 
-  init(_ checkpoint: Checkpoint, _ options: PipelineOptions, measuresAgain: Bool = false) {
+  init(
+    _ checkpoint: Checkpoint,
+    fingerprint: @escaping () throws -> Digest,
+    _ options: PipelineOptions,
+    measuresAgain: Bool = false
+  ) {
     self.options = options
     shape = ModelShape(checkpoint, passesAllLayers: options.allLayers)
     cache = ProfileCache(
       checkpoint: checkpoint,
+      fingerprint: fingerprint,
       shape: shape,
       cacheType: options.cache.type,
       measuresAgain: measuresAgain

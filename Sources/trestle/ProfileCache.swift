@@ -3,6 +3,7 @@
 
 import CPUBackend
 import Compute
+import Content
 import Coordinator
 import Foundation
 import Gemma
@@ -12,6 +13,8 @@ import Wire
 /// Measures profiles, or finds those measured before.
 struct ProfileCache {
   let checkpoint: Checkpoint
+  /// Of config and weights; asked for only where a profile is.
+  let fingerprint: () throws -> Digest
   let shape: ModelShape
   let cacheType: CacheType?
   /// Whether to measure what the cache has.
@@ -24,8 +27,9 @@ struct ProfileCache {
   func profiles(of workers: [WorkerPlan]) throws -> [ProfileDocument] {
     var known: [String: ProfileDocument] = [:]
     var documents: [ProfileDocument] = []
+    let fingerprint = try fingerprint()
     for worker in workers {
-      let file = fileName(worker)
+      let file = fileName(worker, fingerprint)
       var document =
         try known[file] ?? load(file) ?? measure(worker, file, beside: known.values.first)
       known[file] = document
@@ -105,9 +109,9 @@ struct ProfileCache {
 
   private var directory: URL { URL(filePath: UserCache.directory("profiles")) }
 
-  private func fileName(_ worker: WorkerPlan) -> String {
+  private func fileName(_ worker: WorkerPlan, _ fingerprint: Digest) -> String {
     [
-      Self.hostName(), String(checkpoint.fingerprint, radix: 16), worker.device.rawValue,
+      Self.hostName(), fingerprint.description, worker.device.rawValue,
       "\(worker.threads)", cacheType?.rawValue ?? "default", programVersion,
     ].joined(separator: "-") + ".json"
   }

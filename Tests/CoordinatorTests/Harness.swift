@@ -274,7 +274,9 @@ final class Harness {
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
     guard let worker else { return }
-    if let poison, step.epoch == machine.epoch, step.rows.contains(where: { $0.token == poison }) {
+    if let deadlyToken, step.epoch == machine.epoch,
+      step.rows.contains(where: { $0.token == deadlyToken })
+    {
       let name = worker.place ?? worker.hello.name
       deaths += 1
       crash(worker)
@@ -355,7 +357,7 @@ final class Harness {
   /// Texts that are to be tokenized.
   private(set) var encoding: [PromptText] = []
   /// A token that no worker survives, and how many have not.
-  var poison: Int32?
+  var deadlyToken: Int32?
   private(set) var deaths = 0
   /// Why messages to clients cannot be sent; nil if they can.
   var unsentReason: String?

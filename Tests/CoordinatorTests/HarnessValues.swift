@@ -1,5 +1,6 @@
 // What the coordinator's tests are made of: a plan, a model, greetings and requests.
 
+import Content
 import Gemma
 import TestSupport
 import Wire
@@ -7,7 +8,7 @@ import Wire
 @testable import Coordinator
 
 extension Harness {
-  static let fingerprint: UInt64 = 0xFEED
+  static let fingerprint = Digest(of: [0xFE, 0xED])
 
   /// Workers cpu0, cpu1, … of two layers each; the last has the logits.
   static func plan(_ count: Int) -> [PlannedWorker] {

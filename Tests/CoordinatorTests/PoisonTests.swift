@@ -9,7 +9,7 @@ import Wire
   @Test(arguments: [1, 3]) func `one alone is refused after three deaths`(stages: Int) {
     let harness = Harness(plan: Harness.plan(stages))
     harness.serve()
-    harness.poison = 13
+    harness.deadlyToken = 13
     harness.ask(Harness.generate(.tokens([5, 13, 6])))
     harness.settle()
     #expect(harness.outcome().failed?.code == .internal)
@@ -24,7 +24,7 @@ import Wire
   @Test func `those beside it get their answers, and no worker dies a fifth time`() {
     let harness = Harness(plan: Harness.plan(2), limits: Harness.limits(slots: 8))
     harness.serve()
-    harness.poison = 13
+    harness.deadlyToken = 13
     for request in UInt64(1)...6 {
       let second: Int32 = request == 3 ? 13 : 20
       harness.ask(Harness.generate(.tokens([5, second, Int32(request)]), request: request))

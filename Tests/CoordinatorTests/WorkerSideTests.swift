@@ -1,6 +1,7 @@
 // The workers' side of the coordinator: who may join, what they are told, and what is done about
 // those that fail.
 
+import Content
 import Testing
 import Wire
 
@@ -114,14 +115,30 @@ import Wire
   @Test func `other weights are refused, with both fingerprints named`() {
     let harness = Harness()
     var hello = Harness.hello("cpu0")
-    hello.fingerprint = 0xBEEF
+    hello.fingerprint = Digest(of: [0xBE, 0xEF])
     hello.modelName = "other"
     let worker = harness.start(hello)
     harness.settle()
     let refused = refusal(harness, worker)
     #expect(refused?.code == .fingerprint)
-    #expect(refused?.message.contains("(other, beef)") == true)
-    #expect(refused?.message.contains("(tiny, feed)") == true)
+    #expect(refused?.message.contains("(other, \(Digest(of: [0xBE, 0xEF])))") == true)
+    #expect(refused?.message.contains("(tiny, \(Harness.fingerprint))") == true)
+  }
+
+  @Test func `where the model file has changed, the refusal and the end say so`() {
+    let harness = Harness()
+    harness.handle(.modelChanged("/models/tiny.gguf was replaced by another file"))
+    #expect(harness.notes.contains { $0.metadata["change"]?.contains("tiny.gguf") == true })
+    var hello = Harness.hello("cpu0")
+    hello.fingerprint = Digest(of: [0xBE, 0xEF])
+    let worker = harness.start(hello)
+    harness.settle()
+    let message = refusal(harness, worker)?.message ?? ""
+    #expect(message.contains("/models/tiny.gguf was replaced by another file while it was served"))
+    #expect(message.contains("start the coordinator again"))
+    harness.handle(.workerExited(name: "cpu0", how: "exited with status 1", willRestart: false))
+    let words = harness.failures.first?.message ?? ""
+    #expect(words.contains("cpu0 exited with status 1; /models/tiny.gguf was replaced"), "\(words)")
   }
 
   @Test(arguments: ["", "nowhere", "ipc://relative", "tcp://10.0.0.9:*", "tcp://*:7000"])

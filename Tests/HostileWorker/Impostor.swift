@@ -66,7 +66,7 @@ final class Impostor {
       isEmulated: false,
       pid: Int(getpid()),
       threads: 1,
-      fingerprint: checkpoint.fingerprint,
+      fingerprint: try checkpoint.fingerprint(),
       modelName: checkpoint.name,
       layerCount: checkpoint.config.layers.count,
       dataEndpoint: listen.description,

@@ -1,5 +1,6 @@
 // Pipelines over encrypted tcp: machines are directories with keys of their own.
 
+import Content
 import Foundation
 import Glibc
 import TestSupport
@@ -126,7 +127,7 @@ extension Integration {
         isEmulated: false,
         pid: 1,
         threads: 1,
-        fingerprint: 0,
+        fingerprint: Digest(of: []),
         modelName: "",
         layerCount: 30,
         dataEndpoint: "tcp://127.0.0.1:1",

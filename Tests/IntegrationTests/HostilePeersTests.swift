@@ -1,6 +1,7 @@
 // Peers with a right key that send what they should not, while a stream runs: it is refused and counted,
 // and the stream goes on as if nothing had come.
 
+import Content
 import TestSupport
 import Testing
 import Wire
@@ -158,7 +159,7 @@ extension Integration {
           isEmulated: false,
           pid: 1,
           threads: 1,
-          fingerprint: 0,
+          fingerprint: Digest(of: []),
           modelName: "",
           layerCount: 30,
           dataEndpoint: "tcp://127.0.0.1:1",

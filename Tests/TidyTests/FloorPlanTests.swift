@@ -9,15 +9,16 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "CPUKernels", "CLinux",
-    "ArgumentParser", "Logging",
+    "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "CPUKernels",
+    "CLinux", "ArgumentParser", "Logging",
   ],
-  "Coordinator": ["Wire", "Gemma", "Compute", "CLinux", "Logging"],
-  "Worker": ["Wire", "Gemma", "Compute", "CLinux", "Logging"],
-  "Wire": ["WireMessages", "CZeroMQ", "CSodium", "CLinux"],
-  "Gemma": ["Compute"],
+  "Coordinator": ["Wire", "Gemma", "Compute", "Content", "CLinux", "Logging"],
+  "Worker": ["Wire", "Gemma", "Compute", "Content", "CLinux", "Logging"],
+  "Wire": ["WireMessages", "CZeroMQ", "Content", "CLinux"],
+  "Gemma": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
   "Compute": [],
+  "Content": ["CSodium"],
   "CPUKernels": [],
   "WireMessages": [],
   "CZeroMQ": [],
@@ -29,7 +30,7 @@ private let floorPlan: [String: Set<String>] = [
 ]
 
 /// Modules of the toolchain that anybody may import.
-private let toolchain: Set<String> = ["Foundation", "Glibc", "Synchronization"]
+private let toolchain: Set<String> = ["Dispatch", "Foundation", "Glibc", "Synchronization"]
 
 @Suite struct `The floor plan` {
   let targets = Manifest.targets(Checkout.text("Package.swift") ?? "")

@@ -1,5 +1,6 @@
 // Frames of `trestle top`, made of statuses without any pipeline or terminal.
 
+import Content
 import Testing
 import Wire
 
@@ -36,7 +37,7 @@ import Wire
       request: 1,
       model: "demo-model",
       epoch: 3,
-      fingerprint: 1,
+      fingerprint: Digest(of: [1]),
       state: .ready,
       sessions: 4,
       queued: 2,

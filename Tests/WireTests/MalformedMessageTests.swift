@@ -1,6 +1,7 @@
 // Each way in which a header frame can be wrong is refused with its name. Field numbers are those of
 // proto/trestle.proto.
 
+import Content
 import TestSupport
 import Testing
 import Wire
@@ -192,7 +193,6 @@ import Wire
       ProtobufWriter.envelope {
         $0.message(63) {
           $0.bytes(3, [UInt8](repeating: 0, count: Limits.chunkBytes + 1))
-          $0.bytes(4, digest)
         }
       },
       .oversized,
@@ -206,6 +206,7 @@ import Wire
         ProtobufWriter.envelope {
           $0.message(61) {
             $0.bytes(1, digest)
+            $0.bytes(2, digest)
             $0.message(5) {
               $0.varint(2, size)
               $0.varint(3, header)
@@ -216,6 +217,24 @@ import Wire
         "ModelDescription.files[0]: ModelFile.\(field)"
       )
     }
+    expect(
+      ProtobufWriter.envelope {
+        $0.message(61) {
+          $0.bytes(1, digest)
+          $0.bytes(2, digest)
+          $0.message(5) { $0.bytes(4, [1, 2]) }
+        }
+      },
+      .malformed,
+      "ModelDescription.files[0]: ModelFile.digests",
+      "2 bytes"
+    )
+    expect(
+      ProtobufWriter.envelope { $0.message(10) { $0.varint(1, 4) } },
+      .malformed,
+      "Hello.fingerprint",
+      "0 bytes"
+    )
   }
 
   @Test func `a header over the limit is refused before it is looked at`() {

@@ -1,5 +1,6 @@
 // The messages about weights, with random content.
 
+import Content
 import TestSupport
 import Wire
 
@@ -7,13 +8,17 @@ extension MessageMaker {
   mutating func digest() -> Digest { Digest(of: random.bytes(4)) }
 
   mutating func chunkID() -> ChunkID {
-    ChunkID(file: integer(Limits.modelFiles), chunk: integer(Limits.chunks))
+    ChunkID(
+      file: integer(Limits.modelFiles),
+      chunk: integer(Limits.chunks),
+      isOfDigests: coin()
+    )
   }
 
   mutating func modelDescription() -> ModelDescription {
     ModelDescription(
       model: digest(),
-      fingerprint: number(0 ... .max),
+      fingerprint: digest(),
       name: text(Limits.nameBytes),
       isDirectory: coin(),
       files: list { maker in
@@ -21,7 +26,8 @@ extension MessageMaker {
         return ModelFile(
           name: maker.text(Limits.fileNameBytes),
           size: size,
-          headerBytes: maker.number(0...size)
+          headerBytes: maker.number(0...size),
+          digests: maker.list { $0.digest() }
         )
       }
     )
@@ -29,7 +35,15 @@ extension MessageMaker {
 
   mutating func chunk() -> Chunk {
     let data = random.bytes(Int.random(in: 0...64, using: &random))
-    return Chunk(id: chunkID(), data: data, digest: coin() ? Digest(of: data) : digest())
+    return Chunk(id: chunkID(), data: data, receipt: number(0 ... .max))
+  }
+
+  mutating func pullReceipt() -> PullReceipt {
+    PullReceipt(
+      receipts: (0..<Int.random(in: 0...Limits.pulls, using: &random)).map { _ in
+        number(0 ... .max)
+      }
+    )
   }
 
   mutating func pullFailed() -> PullFailed {

@@ -118,6 +118,8 @@ extension MessageMaker {
       .pull(Pull(model: digest(), id: chunkID())),
       .chunk(chunk()),
       .pullFailed(pullFailed()),
+      .pullReceipt(pullReceipt()),
+      .modelPending(ModelPending(fraction: double())),
     ]
   }
 }
@@ -132,7 +134,7 @@ extension MessageMaker {
       isEmulated: coin(),
       pid: integer(Limits.pids),
       threads: integer(Limits.threads),
-      fingerprint: number(0 ... .max),
+      fingerprint: digest(),
       modelName: text(Limits.nameBytes),
       layerCount: integer(Limits.layers),
       dataEndpoint: text(Limits.endpointBytes),
@@ -502,7 +504,7 @@ extension MessageMaker {
       request: number(0 ... .max),
       model: text(Limits.nameBytes),
       epoch: number(0 ... .max),
-      fingerprint: number(0 ... .max),
+      fingerprint: digest(),
       state: value(of: ServiceState.self),
       sessions: integer(Limits.queue),
       queued: integer(Limits.queue),

@@ -256,4 +256,30 @@ import Worker
     #expect(done.stageBeganMicroseconds.prefix(2) == [7, start])
     #expect(done.stageBeganMicroseconds.count == 3)
   }
+
+  @Test func `positions that its ring has lost cannot be sent on, wherever the copy was`() throws {
+    let stage = try maker.lastStage()
+    let layer = maker.layerCount - 1
+    let index = try #require(stage.cacheIndex(ofLayer: layer))
+    for start in stride(from: 0, to: 48, by: 16) {
+      let rows = chunk(slot: 0, (0..<16).map { Int32($0 + 1) }, from: start)
+      _ = try stage.run(maker.step(rows), payloads: maker.handOff(rows))
+    }
+    let held = stage.executable.heldPositions(cache: index, slot: 0)
+    try #require(held.lowerBound > 2, "\(held): the layer's window is too long for this test")
+    for count in 1..<held.lowerBound {
+      for sent in [nil, 0, count, held.lowerBound, 48, -1] {
+        let error = #expect(throws: WorkerError.self) {
+          try stage.export(layer: layer, slot: 0, count: count, after: sent)
+        }
+        #expect(error?.code == .prepare, "\(count) after \(sent as Any): \(error as Any)")
+      }
+    }
+    for slot in [-1, 3] {
+      let error = #expect(throws: WorkerError.self) {
+        try stage.export(layer: layer, slot: slot, count: 1)
+      }
+      #expect(error?.message.contains("slot \(slot) outside 0..<3") == true)
+    }
+  }
 }

@@ -1,6 +1,7 @@
 // A worker's control side: events in, actions out, with a clock that the test turns.
 
 import Compute
+import Content
 import Testing
 import Wire
 
@@ -16,7 +17,7 @@ private struct Bench {
     isEmulated: false,
     pid: 4711,
     threads: 2,
-    fingerprint: 0xFEED,
+    fingerprint: Digest(of: [0xFE, 0xED]),
     modelName: "tiny",
     layerCount: 14,
     dataEndpoint: "ipc:///run/trestle/data",

@@ -68,9 +68,11 @@ typedef struct Trestle__HealthReply Trestle__HealthReply;
 typedef struct Trestle__Rebalanced Trestle__Rebalanced;
 typedef struct Trestle__ModelFile Trestle__ModelFile;
 typedef struct Trestle__DescribeModel Trestle__DescribeModel;
+typedef struct Trestle__ModelPending Trestle__ModelPending;
 typedef struct Trestle__ModelDescription Trestle__ModelDescription;
 typedef struct Trestle__Pull Trestle__Pull;
 typedef struct Trestle__Chunk Trestle__Chunk;
+typedef struct Trestle__PullReceipt Trestle__PullReceipt;
 typedef struct Trestle__PullFailed Trestle__PullFailed;
 
 
@@ -368,7 +370,9 @@ typedef enum {
   TRESTLE__ENVELOPE__BODY_MODEL_DESCRIPTION = 61,
   TRESTLE__ENVELOPE__BODY_PULL = 62,
   TRESTLE__ENVELOPE__BODY_CHUNK = 63,
-  TRESTLE__ENVELOPE__BODY_PULL_FAILED = 64
+  TRESTLE__ENVELOPE__BODY_PULL_FAILED = 64,
+  TRESTLE__ENVELOPE__BODY_PULL_RECEIPT = 65,
+  TRESTLE__ENVELOPE__BODY_MODEL_PENDING = 66
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__ENVELOPE__BODY__CASE)
 } Trestle__Envelope__BodyCase;
 
@@ -440,6 +444,8 @@ struct  Trestle__Envelope
     Trestle__Pull *pull;
     Trestle__Chunk *chunk;
     Trestle__PullFailed *pull_failed;
+    Trestle__PullReceipt *pull_receipt;
+    Trestle__ModelPending *model_pending;
   };
 };
 #define TRESTLE__ENVELOPE__INIT \
@@ -474,9 +480,9 @@ struct  Trestle__Hello
   uint32_t pid;
   uint32_t threads;
   /*
-   * of the weights; must equal the coordinator's
+   * digest of config and weights; must equal the coordinator's
    */
-  uint64_t fingerprint;
+  ProtobufCBinaryData fingerprint;
   ProtobufCBinaryData model_name;
   /*
    * of the model
@@ -505,7 +511,7 @@ struct  Trestle__Hello
 };
 #define TRESTLE__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__hello__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
+    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 /*
@@ -1627,7 +1633,10 @@ struct  Trestle__StatusReply
   uint64_t request;
   ProtobufCBinaryData model;
   uint32_t epoch;
-  uint64_t fingerprint;
+  /*
+   * digest of config and weights
+   */
+  ProtobufCBinaryData fingerprint;
   Trestle__ServiceState state;
   /*
    * being served
@@ -1671,7 +1680,7 @@ struct  Trestle__StatusReply
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, 0, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL }
+    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL }
 
 
 /*
@@ -1744,7 +1753,8 @@ struct  Trestle__Rebalanced
 
 
 /*
- * A file of the model that is served.
+ * A file of the model that is served, in pieces of 256 KiB. The pieces' digests, 32 bytes each, are its
+ * list of digests; that is sent in pieces of 256 KiB too, one for each 2 GiB of the file.
  */
 struct  Trestle__ModelFile
 {
@@ -1758,15 +1768,20 @@ struct  Trestle__ModelFile
    * from its start: what says where the tensors are; all of a JSON file
    */
   uint64_t header_bytes;
+  /*
+   * of each piece of its list of digests
+   */
+  size_t n_digests;
+  ProtobufCBinaryData *digests;
 };
 #define TRESTLE__MODEL_FILE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__model_file__descriptor) \
-    , {0,NULL}, 0, 0 }
+    , {0,NULL}, 0, 0, 0,NULL }
 
 
 /*
  * Worker → coordinator: which model is served? The first message of a worker that has none.
- * Answered by ModelDescription or PullFailed.
+ * Answered by ModelDescription, ModelPending or PullFailed.
  */
 struct  Trestle__DescribeModel
 {
@@ -1778,19 +1793,35 @@ struct  Trestle__DescribeModel
 
 
 /*
+ * Coordinator → worker: answers DescribeModel while the model is read to describe it; ask again.
+ */
+struct  Trestle__ModelPending
+{
+  ProtobufCMessage base;
+  /*
+   * that was read, 0 to 1
+   */
+  double fraction;
+};
+#define TRESTLE__MODEL_PENDING__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__model_pending__descriptor) \
+    , 0 }
+
+
+/*
  * Coordinator → worker: answers DescribeModel.
  */
 struct  Trestle__ModelDescription
 {
   ProtobufCMessage base;
   /*
-   * digest of what follows and of the headers: names these very files in Pull
+   * digest of all that follows, so of every byte of the files: names them in Pull
    */
   ProtobufCBinaryData model;
   /*
    * for the worker's Hello
    */
-  uint64_t fingerprint;
+  ProtobufCBinaryData fingerprint;
   ProtobufCBinaryData name;
   /*
    * in Hugging Face layout; else `files` is one GGUF file
@@ -1801,7 +1832,7 @@ struct  Trestle__ModelDescription
 };
 #define TRESTLE__MODEL_DESCRIPTION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__model_description__descriptor) \
-    , {0,NULL}, 0, {0,NULL}, 0, 0,NULL }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0, 0,NULL }
 
 
 /*
@@ -1823,10 +1854,14 @@ struct  Trestle__Pull
    * the one that begins at this many times 256 KiB
    */
   uint32_t chunk;
+  /*
+   * a piece of the file's list of digests, not of the file
+   */
+  protobuf_c_boolean of_digests;
 };
 #define TRESTLE__PULL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__pull__descriptor) \
-    , {0,NULL}, 0, 0 }
+    , {0,NULL}, 0, 0, 0 }
 
 
 /*
@@ -1838,17 +1873,39 @@ struct  Trestle__Chunk
   uint32_t file;
   uint32_t chunk;
   /*
-   * 256 KiB, or what is left of the file
+   * 256 KiB, or what is left; its digest is in the list
    */
   ProtobufCBinaryData data;
   /*
-   * of the data: BLAKE2b, 32 bytes
+   * as in Pull
    */
-  ProtobufCBinaryData digest;
+  protobuf_c_boolean of_digests;
+  /*
+   * for PullReceipt: nobody can guess it
+   */
+  uint64_t receipt;
 };
 #define TRESTLE__CHUNK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__chunk__descriptor) \
-    , 0, 0, {0,NULL}, {0,NULL} }
+    , 0, 0, {0,NULL}, 0, 0 }
+
+
+/*
+ * Worker → coordinator: these chunks have come. A worker that has not said so of 8 is sent no more.
+ * Not answered.
+ */
+struct  Trestle__PullReceipt
+{
+  ProtobufCMessage base;
+  /*
+   * of Chunk
+   */
+  size_t n_receipts;
+  uint64_t *receipts;
+};
+#define TRESTLE__PULL_RECEIPT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__pull_receipt__descriptor) \
+    , 0,NULL }
 
 
 /*
@@ -2875,6 +2932,25 @@ Trestle__DescribeModel *
 void   trestle__describe_model__free_unpacked
                      (Trestle__DescribeModel *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__ModelPending methods */
+void   trestle__model_pending__init
+                     (Trestle__ModelPending         *message);
+size_t trestle__model_pending__get_packed_size
+                     (const Trestle__ModelPending   *message);
+size_t trestle__model_pending__pack
+                     (const Trestle__ModelPending   *message,
+                      uint8_t             *out);
+size_t trestle__model_pending__pack_to_buffer
+                     (const Trestle__ModelPending   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ModelPending *
+       trestle__model_pending__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__model_pending__free_unpacked
+                     (Trestle__ModelPending *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__ModelDescription methods */
 void   trestle__model_description__init
                      (Trestle__ModelDescription         *message);
@@ -2931,6 +3007,25 @@ Trestle__Chunk *
                       const uint8_t       *data);
 void   trestle__chunk__free_unpacked
                      (Trestle__Chunk *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__PullReceipt methods */
+void   trestle__pull_receipt__init
+                     (Trestle__PullReceipt         *message);
+size_t trestle__pull_receipt__get_packed_size
+                     (const Trestle__PullReceipt   *message);
+size_t trestle__pull_receipt__pack
+                     (const Trestle__PullReceipt   *message,
+                      uint8_t             *out);
+size_t trestle__pull_receipt__pack_to_buffer
+                     (const Trestle__PullReceipt   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__PullReceipt *
+       trestle__pull_receipt__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__pull_receipt__free_unpacked
+                     (Trestle__PullReceipt *message,
                       ProtobufCAllocator *allocator);
 /* Trestle__PullFailed methods */
 void   trestle__pull_failed__init
@@ -3112,6 +3207,9 @@ typedef void (*Trestle__ModelFile_Closure)
 typedef void (*Trestle__DescribeModel_Closure)
                  (const Trestle__DescribeModel *message,
                   void *closure_data);
+typedef void (*Trestle__ModelPending_Closure)
+                 (const Trestle__ModelPending *message,
+                  void *closure_data);
 typedef void (*Trestle__ModelDescription_Closure)
                  (const Trestle__ModelDescription *message,
                   void *closure_data);
@@ -3120,6 +3218,9 @@ typedef void (*Trestle__Pull_Closure)
                   void *closure_data);
 typedef void (*Trestle__Chunk_Closure)
                  (const Trestle__Chunk *message,
+                  void *closure_data);
+typedef void (*Trestle__PullReceipt_Closure)
+                 (const Trestle__PullReceipt *message,
                   void *closure_data);
 typedef void (*Trestle__PullFailed_Closure)
                  (const Trestle__PullFailed *message,
@@ -3191,9 +3292,11 @@ extern const ProtobufCMessageDescriptor trestle__health_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__rebalanced__descriptor;
 extern const ProtobufCMessageDescriptor trestle__model_file__descriptor;
 extern const ProtobufCMessageDescriptor trestle__describe_model__descriptor;
+extern const ProtobufCMessageDescriptor trestle__model_pending__descriptor;
 extern const ProtobufCMessageDescriptor trestle__model_description__descriptor;
 extern const ProtobufCMessageDescriptor trestle__pull__descriptor;
 extern const ProtobufCMessageDescriptor trestle__chunk__descriptor;
+extern const ProtobufCMessageDescriptor trestle__pull_receipt__descriptor;
 extern const ProtobufCMessageDescriptor trestle__pull_failed__descriptor;
 
 PROTOBUF_C__END_DECLS

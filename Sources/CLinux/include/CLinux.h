@@ -5,6 +5,7 @@
 #define CLINUX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -40,5 +41,17 @@ int clinux_allowed_cpus(int *cpus, int capacity);
 
 // Names the calling thread, and on the main thread the process, in ps and top: 15 characters.
 void clinux_set_name(const char *name);
+
+// From now on a process that reads memory of a mapped file which was cut short says which file that is,
+// on stderr, and exits with CLINUX_CUT_FILE_STATUS. Other causes of SIGBUS end it as before.
+void clinux_tell_of_cut_files(void);
+#define CLINUX_CUT_FILE_STATUS 74  // EX_IOERR of sysexits.h
+
+// Notes which file some memory is mapped to; returns the note's number, or -1 if there is no room for
+// one: then the file is not named.
+int clinux_name_mapping(const void *address, size_t size, const char *path);
+
+// Forgets a note, before its memory is unmapped; does nothing for -1.
+void clinux_forget_mapping(int number);
 
 #endif

@@ -1,5 +1,6 @@
 // The model's files as workers without them see them: described once, then in pieces.
 
+internal import Content
 internal import Gemma
 internal import Wire
 
@@ -8,13 +9,23 @@ final class ServedFiles: Sendable {
   private struct Contents: Sendable {
     var description: ModelDescription
     var files: [MappedFile]
+    /// The list of digests of each file, 32 bytes a piece.
+    var digests: [[UInt8]]
   }
 
   private let checkpoint: Checkpoint
-  /// Made when somebody first asks: it takes reading the headers.
+  private let fingerprint: Digest
+  private let store: DigestStore?
+  /// Made when somebody first asks: it takes reading the files from end to end, once.
   private let contents = Lock<Result<Contents, GemmaError>?>(nil)
+  /// How much was read to describe them, and whether to stop.
+  private let progress = Lock((fraction: 0.0, isStopped: false))
 
-  init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+  init(_ checkpoint: Checkpoint, fingerprint: Digest, store: DigestStore?) {
+    self.checkpoint = checkpoint
+    self.fingerprint = fingerprint
+    self.store = store
+  }
 
   /// Returns the answer to DescribeModel.
   func describe() -> Message {
@@ -23,6 +34,15 @@ final class ServedFiles: Sendable {
     case .failure(let error): Self.failure(error)
     }
   }
+
+  /// How much was read by now of what must be, to describe the model.
+  var describedFraction: Double { progress.withLock { $0.fraction } }
+
+  /// Lets `describe` fail soon, if it is at work.
+  func stop() { progress.withLock { $0.isStopped = true } }
+
+  /// Tells what has happened to the files since they were opened.
+  func changes() -> [FileChange] { checkpoint.changes() }
 
   /// Returns the answer to a Pull.
   func answer(_ pull: Pull, _ peer: PeerID) -> WeightsAnswer {
@@ -35,7 +55,7 @@ final class ServedFiles: Sendable {
         return .send(.pullFailed(PullFailed(code: .model, message: message)), to: peer)
       }
       guard pull.id.file < description.files.count,
-        pull.id.chunk < description.files[pull.id.file].chunkCount
+        description.files[pull.id.file].holds(pull.id)
       else {
         return .refuse(
           WireError(
@@ -51,10 +71,13 @@ final class ServedFiles: Sendable {
   }
 
   private func read(_ id: ChunkID, _ contents: Contents) -> Message {
-    let range = contents.description.files[id.file].range(ofChunk: id.chunk)
+    let range = contents.description.files[id.file].range(of: id)
     do throws(GemmaError) {
-      let data = try contents.files[id.file].read(offset: range.lowerBound, count: range.count)
-      return .chunk(Chunk(id: id, data: data, digest: Digest(of: data)))
+      let data =
+        id.isOfDigests
+        ? Array(contents.digests[id.file][range])
+        : try contents.files[id.file].read(offset: range.lowerBound, count: range.count)
+      return .chunk(Chunk(id: id, data: data, receipt: .random(in: 1 ... .max)))
     } catch {
       return Self.failure(error)
     }
@@ -67,37 +90,51 @@ final class ServedFiles: Sendable {
   private func known() -> Result<Contents, GemmaError> {
     contents.withLock { contents in
       if let contents { return contents }
-      let made = Result { () throws(GemmaError) in try make() }
+      let made: Result<Contents, GemmaError>
+      do {
+        made = .success(try make())
+      } catch let error as GemmaError {
+        made = .failure(error)
+      } catch {
+        made = .failure(GemmaError(.file, "cannot be described", underlying: error))
+      }
       contents = made
       return made
     }
   }
 
-  private func make() throws(GemmaError) -> Contents {
+  private func make() throws -> Contents {
     let files = try checkpoint.files()
-    var description = ModelDescription(
-      model: Digest(of: []),
-      fingerprint: checkpoint.fingerprint,
-      name: Self.name(checkpoint.name),
-      isDirectory: checkpoint.format == .huggingFace,
-      files: files.map {
-        ModelFile(
-          name: $0.name,
-          size: UInt64($0.file.size),
-          headerBytes: UInt64($0.headerByteCount)
-        )
+    let progress = progress
+    // Beside streams, perhaps: half of the CPUs.
+    let reader = ContentReader(keptIn: store, share: 0.5) { done, total in
+      let isStopped = progress.withLock { progress in
+        progress.fraction = max(progress.fraction, Double(done) / Double(total))
+        return progress.isStopped
       }
-    )
-    // Two layouts of the same weights have the same fingerprint, but other bytes in other places.
-    var text = "\(description.fingerprint) \(description.isDirectory) \(description.name)"
-    for file in description.files { text += "\n\(file.size) \(file.headerBytes) \(file.name)" }
-    var identity = Array(text.utf8)
-    for file in files {
-      let header = try file.file.read(offset: 0, count: file.headerByteCount)
-      identity += Digest(of: header).bytes
+      if isStopped { throw GemmaError(.file, "the coordinator is stopping") }
     }
-    description.model = Digest(of: identity)
-    return Contents(description: description, files: files.map(\.file))
+    let digests = try Checkpoint.pieceDigests(of: files, size: Limits.chunkBytes, reader)
+    let lists = digests.map { $0.flatMap(\.bytes) }
+    let described = zip(files, lists).map { file, list in
+      ModelFile(
+        name: file.name,
+        size: UInt64(file.file.size),
+        headerBytes: UInt64(file.headerByteCount),
+        digests: FilePiece.cut(0..<list.count, of: 0, size: Limits.chunkBytes)
+          .map { Digest(of: Array(list[$0.bytes])) }
+      )
+    }
+    return Contents(
+      description: ModelDescription(
+        fingerprint: fingerprint,
+        name: Self.name(checkpoint.name),
+        isDirectory: checkpoint.format == .huggingFace,
+        files: described
+      ),
+      files: files.map(\.file),
+      digests: lists
+    )
   }
 
   /// Cuts a name that is longer than the protocol carries.

@@ -1,6 +1,7 @@
 // A model on disk, whatever its format: its config, and its weights by canonical name.
 
 package import Compute
+package import Content
 import Foundation
 
 /// An opened model file or directory.
@@ -26,10 +27,8 @@ package final class Checkpoint: WeightSource, Sendable {
   package let name: String
   package let format: Format
   package let config: ModelConfig
-  /// A number that is the same for the same weights and config, wherever they lie.
-  ///
-  /// Two stages work together only if theirs agree.
-  package let fingerprint: UInt64
+  /// What was said of the model when it was opened; nil if its files hold all of it.
+  let identity: Identity?
   /// The file's metadata, for the tokenizer; nil for a directory.
   package let gguf: GGUFFile?
   /// The weights in use, in the order of `ModelConfig.neededWeights`.
@@ -42,9 +41,9 @@ package final class Checkpoint: WeightSource, Sendable {
   /// What is known of a model from elsewhere, where its files hold but a part of it.
   package struct Identity: Sendable, Hashable {
     package var name: String
-    package var fingerprint: UInt64
+    package var fingerprint: Digest
 
-    package init(name: String, fingerprint: UInt64) {
+    package init(name: String, fingerprint: Digest) {
       self.name = name
       self.fingerprint = fingerprint
     }
@@ -88,11 +87,7 @@ package final class Checkpoint: WeightSource, Sendable {
     weights = inventory.weights
     ignoredTensors = inventory.ignored
     weightOfName = inventory.weightOfName
-    if let identity {
-      fingerprint = identity.fingerprint
-    } else {
-      fingerprint = try Fingerprint.of(config, weights)
-    }
+    self.identity = identity
   }
 
   private init(_ directory: HuggingFaceDirectory, _ identity: Identity?) throws(GemmaError) {
@@ -112,11 +107,7 @@ package final class Checkpoint: WeightSource, Sendable {
     weights = inventory.weights
     ignoredTensors = inventory.ignored
     weightOfName = inventory.weightOfName
-    if let identity {
-      fingerprint = identity.fingerprint
-    } else {
-      fingerprint = try Fingerprint.of(config, weights)
-    }
+    self.identity = identity
   }
 
   /// How many weights the model uses.

@@ -1,56 +1,32 @@
-// A short number that tells two models apart, for processes that must hold the same one.
+// What tells two models apart, for processes that must hold the same one: of every byte that decides
+// what they compute.
 
-import Compute
+internal import Compute
+package import Content
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv-35, section 2): not against forgery, only against mixing up.
-package struct Fingerprint: Sendable {
-  package private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+/// Gathers what a model is, in one order, and ends as its digest.
+struct Fingerprint {
+  private var bytes: [UInt8] = Array("trestle model 1\0".utf8)
 
-  // Bytes read at the start, the middle and the end of each tensor. Finetunes and other
-  // quantisations differ in nearly every byte; 700 tensors take 130 kB.
-  private static let sampleByteCount = 64
-
-  /// Returns the fingerprint of a model: config, tensor directory and samples of every tensor.
-  ///
-  /// Where the files lie, and in which order, does not matter.
-  static func of(_ config: ModelConfig, _ weights: [Checkpoint.Weight]) throws(GemmaError) -> UInt64
-  {
-    var fingerprint = Fingerprint()
-    fingerprint.combine(config)
-    for weight in weights {
-      let tensor = weight.tensor
-      fingerprint.combine(weight.name.canonical)
-      fingerprint.combine(weight.type.rawValue)
-      fingerprint.combine(tensor.byteCount)
-      let sample = min(sampleByteCount, tensor.byteCount)
-      for start in [0, (tensor.byteCount - sample) / 2, tensor.byteCount - sample] {
-        fingerprint.combine(try tensor.file.read(offset: tensor.offset + start, count: sample))
-      }
-    }
-    return fingerprint.value
-  }
-
-  package init() {}
-
-  package mutating func combine(_ bytes: some Sequence<UInt8>) {
-    for byte in bytes { value = (value ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-  }
+  var digest: Digest { Digest(of: bytes) }
 
   mutating func combine(_ text: String) {
     combine(text.utf8.count)
-    combine(text.utf8)
+    bytes += text.utf8
   }
 
   mutating func combine(_ number: Int) {
-    combine((0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) })
+    bytes += (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
   }
 
   mutating func combine(_ number: Float?) {
     combine(number.map { Int($0.bitPattern) } ?? -1)
   }
 
+  mutating func combine(_ digest: Digest) { bytes += digest.bytes }
+
   // EOS tokens are left out: they end a turn, they do not change what a stage computes.
-  private mutating func combine(_ config: ModelConfig) {
+  mutating func combine(_ config: ModelConfig) {
     combine(config.architecture.rawValue)
     for size in [
       config.vocabularySize, config.hiddenSize, config.headCount, config.kvHeadCount,
@@ -72,5 +48,75 @@ package struct Fingerprint: Sendable {
       gemma3n.streamCount, gemma3n.activeStream, gemma3n.scalesActiveStream ? 1 : 0,
       gemma3n.laurelRank, gemma3n.perLayerInputSize, gemma3n.perLayerVocabularySize,
     ] { combine(size) }
+  }
+}
+
+extension Checkpoint {
+  /// Returns the digest of the config and of all bytes of all weights in use; of a part of a model, what
+  /// was said when it was opened.
+  ///
+  /// It is the same for the same weights and config, wherever they lie, in which order and in how many
+  /// files. Two stages work together only if theirs agree.
+  ///
+  /// - Parameter reader: Reads the files, if it has not before.
+  /// - Returns: The fingerprint.
+  /// - Throws: What the reader's progress throws, or `GemmaError.file` if a file cannot be read, or has
+  ///   changed since it was opened.
+  package func fingerprint(_ reader: ContentReader = ContentReader()) throws -> Digest {
+    if let identity { return identity.fingerprint }
+    var files: [(file: MappedFile, ranges: [Range<Int>])] = []
+    var indices: [ObjectIdentifier: Int] = [:]
+    var places: [(file: Int, range: Int)] = []
+    for tensor in weights.map(\.tensor) {
+      let id = ObjectIdentifier(tensor.file)
+      let index = indices[id] ?? files.count
+      if indices[id] == nil {
+        indices[id] = index
+        files.append((tensor.file, []))
+      }
+      places.append((index, files[index].ranges.count))
+      files[index].ranges.append(tensor.offset..<(tensor.offset + tensor.byteCount))
+    }
+    let digests = try reader.digests(of: files, .tensors)
+    var fingerprint = Fingerprint()
+    fingerprint.combine(config)
+    for (weight, place) in zip(weights, places) {
+      fingerprint.combine(weight.name.canonical)
+      fingerprint.combine(weight.type.rawValue)
+      fingerprint.combine(weight.tensor.byteCount)
+      fingerprint.combine(digests[place.file][place.range])
+    }
+    return fingerprint.digest
+  }
+
+  /// Returns the digests of a file's pieces.
+  ///
+  /// - Parameters:
+  ///   - files: Files of the model.
+  ///   - size: How many bytes a piece has.
+  ///   - reader: Reads them, if it has not before.
+  /// - Returns: A list a file.
+  /// - Throws: As `fingerprint`.
+  package static func pieceDigests(
+    of files: [File],
+    size: Int,
+    _ reader: ContentReader
+  ) throws -> [[Digest]] {
+    try reader.digests(
+      of: files.map { file in
+        let whole = 0..<file.file.size
+        return (file.file, FilePiece.cut(whole, of: 0, size: size).map(\.bytes))
+      },
+      .pieces
+    )
+  }
+
+  /// Tells what has happened to the files of the weights since they were opened; the worst first.
+  package func changes() -> [FileChange] {
+    var seen: Set<ObjectIdentifier> = []
+    let files = (weights.map(\.tensor) + ignoredTensors).map(\.file)
+      .filter { seen.insert(ObjectIdentifier($0)).inserted }
+    let changes = files.compactMap { $0.change() }
+    return [.cut, .written, .replaced].flatMap { kind in changes.filter { $0.kind == kind } }
   }
 }

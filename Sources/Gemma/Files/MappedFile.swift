@@ -1,17 +1,21 @@
 // Model files as read-only memory: a file is opened once, and each user maps the range it needs.
 // What the bytes mean is GGUFFile's and SafetensorsFile's business.
 
+internal import CLinux
 import Glibc
 
 /// A regular file opened for reading, whose ranges are mapped on demand.
 ///
 /// Mapped pages are shared with the page cache: two processes that map one model hold one copy. A
 /// file that is cut short while it is mapped raises SIGBUS in its readers, as every mapped file
-/// does; model files are replaced by renaming, not by rewriting.
+/// does; `clinux_tell_of_cut_files` says then which one it was. Model files are replaced by renaming,
+/// not by rewriting.
 package final class MappedFile: Sendable {
   package let path: String
   /// The size in bytes when the file was opened; never 0.
-  package let size: Int
+  package var size: Int { opened.size }
+  /// What it was when it was opened.
+  package let opened: FileIdentity
   private let descriptor: Int32
 
   /// Opens a file.
@@ -35,12 +39,12 @@ package final class MappedFile: Sendable {
       let fault = kind == S_IFDIR ? "a directory" : kind == S_IFREG ? "empty" : "no regular file"
       throw GemmaError(.file, "is \(fault), a model file is expected", context: path)
     }
-    return MappedFile(path: path, size: Int(status.st_size), descriptor: descriptor)
+    return MappedFile(path: path, opened: FileIdentity(status), descriptor: descriptor)
   }
 
-  private init(path: String, size: Int, descriptor: Int32) {
+  private init(path: String, opened: FileIdentity, descriptor: Int32) {
     self.path = path
-    self.size = size
+    self.opened = opened
     self.descriptor = descriptor
   }
 
@@ -77,8 +81,16 @@ package final class MappedFile: Sendable {
     }
     return unsafe MappedRegion(
       mapping: UnsafeRawBufferPointer(start: address, count: lead + count),
-      lead: lead
+      lead: lead,
+      name: clinux_name_mapping(address, lead + count, path)
     )
+  }
+
+  /// Returns what the open file is now; nil if the system does not tell.
+  package func identity() -> FileIdentity? {
+    var status = stat()
+    guard unsafe fstat(descriptor, &status) == 0 else { return nil }
+    return FileIdentity(status)
   }
 
   /// Reads a short range into memory, without mapping it.
@@ -91,16 +103,30 @@ package final class MappedFile: Sendable {
       )
     }
     var bytes = [UInt8](repeating: 0, count: count)
-    var done = 0
-    while done < count {
-      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
-        unsafe pread(
-          descriptor,
-          buffer.baseAddress.map { unsafe $0 + done },
-          count - done,
-          off_t(offset + done)
-        )
+    let result = unsafe bytes.withUnsafeMutableBytes { buffer -> Result<Void, GemmaError> in
+      do throws(GemmaError) {
+        return .success(try unsafe fill(buffer, offset: offset))
+      } catch {
+        return .failure(error)
       }
+    }
+    try result.get()
+    return bytes
+  }
+
+  /// Reads a range into memory that is there.
+  package func fill(
+    _ buffer: UnsafeMutableRawBufferPointer,
+    offset: Int
+  ) throws(GemmaError) {
+    var done = 0
+    while done < buffer.count {
+      let got = unsafe pread(
+        descriptor,
+        buffer.baseAddress.map { unsafe $0 + done },
+        buffer.count - done,
+        off_t(offset + done)
+      )
       if got < 0, errno == EINTR { continue }
       guard got > 0 else {
         let fault = got < 0 ? systemMessage(errno) : "the file has become shorter"
@@ -108,7 +134,6 @@ package final class MappedFile: Sendable {
       }
       done += got
     }
-    return bytes
   }
 
   private static let pageSize = sysconf(Int32(_SC_PAGESIZE))
@@ -121,14 +146,18 @@ package final class MappedFile: Sendable {
   package let bytes: UnsafeRawBufferPointer
   /// The whole pages around it.
   private let mapping: UnsafeRawBufferPointer
+  /// Under which it is known which file this is; negative for none.
+  private let name: Int32
 
   static let empty = unsafe MappedRegion(
     mapping: UnsafeRawBufferPointer(start: nil, count: 0),
-    lead: 0
+    lead: 0,
+    name: -1
   )
 
-  fileprivate init(mapping: UnsafeRawBufferPointer, lead: Int) {
+  fileprivate init(mapping: UnsafeRawBufferPointer, lead: Int, name: Int32) {
     unsafe self.mapping = unsafe mapping
+    self.name = name
     unsafe self.bytes = unsafe UnsafeRawBufferPointer(rebasing: mapping[lead...])
   }
 
@@ -140,6 +169,7 @@ package final class MappedFile: Sendable {
 
   deinit {
     if let base = unsafe mapping.baseAddress {
+      clinux_forget_mapping(name)
       _ = unsafe munmap(UnsafeMutableRawPointer(mutating: base), mapping.count)
     }
   }

@@ -1,15 +1,16 @@
 // A part of a model's files on this machine: files of the full size, with holes where nothing was
-// pulled, and beside each the digests of the pieces that are there.
+// pulled, and beside each the digests that its pieces must have.
 //
-//   ROOT/FINGERPRINT-DIGEST/
+//   ROOT/MODEL/               the digest of the model's description, so of every byte of its files
 //     files/NAME      piece 0 | hole | piece 2 | …           as in the model, 256 KiB a piece
-//     digests/NAME    digest 0 | zeros | digest 2 | …        32 bytes a piece
+//     digests/NAME    digest 0 | digest 1 | …                32 bytes a piece; itself in pieces
 //
-// A piece is written before its digest, and what has a digest is believed only after it was read and
-// compared. So nothing needs a lock or an order on the disk: a process that is killed between the two
-// leaves a piece without digest, a machine that loses power a digest without piece, and two workers
-// that pull the same piece write the same bytes.
+// The description names the digests of the lists of digests, and these those of the pieces. So what is
+// here is believed only after it was read and compared, and nobody can put other bytes under this name,
+// whichever coordinator they came from. Nothing needs a lock or an order on the disk: a hole or half a
+// piece is none, and two workers that pull the same piece write the same bytes.
 
+internal import Content
 internal import Foundation
 internal import Glibc
 internal import Wire
@@ -28,6 +29,8 @@ final class ModelCache: Sendable {
   private let files: [CacheFile]
   /// Pieces that this process has read and compared, or written.
   private let verified = Lock<Set<ChunkID>>([])
+  /// Pieces of lists of digests, by what they are of; each was compared.
+  private let lists = Lock<[ChunkID: [UInt8]]>([:])
 
   /// Makes or opens the copy.
   ///
@@ -35,8 +38,7 @@ final class ModelCache: Sendable {
   init(root: String, _ description: ModelDescription) throws(WorkerError) {
     try Self.check(description)
     self.description = description
-    let name = String(description.fingerprint, radix: 16)
-    directory = "\(root)/\(name)-\(description.model.description.prefix(16))"
+    directory = "\(root)/\(description.model)"
     for part in ["files", "digests"] {
       do {
         try FileManager.default.createDirectory(
@@ -59,22 +61,38 @@ final class ModelCache: Sendable {
       ? "\(directory)/files" : "\(directory)/files/\(description.files[0].name)"
   }
 
-  /// Refuses names that lead out of the directory, and what is no model.
+  /// Refuses what is no model: names that lead out of the directory, sizes that no model has, another
+  /// digest than its own.
   private static func check(_ description: ModelDescription) throws(WorkerError) {
-    let names = description.files.map(\.name)
+    let files = description.files
+    let names = files.map(\.name)
     let areNames = names.allSatisfy { name in
       !name.isEmpty && name != "." && name != ".." && !name.utf8.contains(UInt8(ascii: "/"))
         && !name.utf8.contains(0)
     }
-    guard areNames, Set(names).count == names.count, !names.isEmpty,
-      description.isDirectory || names.count == 1,
-      description.files.allSatisfy({ $0.size > 0 })
-    else {
-      throw WorkerError(
-        .weights,
-        "the coordinator describes a model that is none: files \(names.prefix(8))"
-      )
-    }
+    // Each is at most 4 TiB, and there are at most 2048.
+    let size = files.reduce(0) { $0 + $1.size }
+    let headerSize = files.reduce(0) { $0 + $1.headerBytes }
+    let fault: String? =
+      if !areNames || Set(names).count != names.count || names.isEmpty
+        || !description.isDirectory && names.count != 1
+      {
+        "files \(names.prefix(8))"
+      } else if let empty = files.first(where: { $0.size == 0 }) {
+        "\(empty.name) is empty"
+      } else if size > Limits.modelBytes {
+        "its files have \(size) bytes, at most \(Limits.modelBytes) are taken"
+      } else if headerSize > Limits.modelHeaderBytes {
+        "its headers have \(headerSize) bytes, at most \(Limits.modelHeaderBytes) are taken"
+      } else if let odd = files.first(where: { $0.digests.count != $0.digestChunkCount }) {
+        "\(odd.name) has \(odd.digests.count) digests, not \(odd.digestChunkCount)"
+      } else if description.root != description.model {
+        "its digest is \(description.root), not \(description.model)"
+      } else {
+        nil
+      }
+    guard let fault else { return }
+    throw WorkerError(.weights, "the coordinator describes a model that is none: \(fault)")
   }
 }
 
@@ -96,18 +114,35 @@ extension ModelCache {
       .map { ChunkID(file: file, chunk: $0) }
   }
 
+  /// Returns the pieces of lists that hold the digests of some pieces.
+  func digestChunks(of ids: [ChunkID]) -> [ChunkID] {
+    Set(ids.map(Self.digestChunk(of:))).sorted()
+  }
+
+  private static func digestChunk(of id: ChunkID) -> ChunkID {
+    ChunkID(file: id.file, chunk: id.chunk / Limits.digestsPerChunk, isOfDigests: true)
+  }
+
   /// Returns how many bytes a piece has.
-  func byteCount(_ id: ChunkID) -> Int { description.files[id.file].range(ofChunk: id.chunk).count }
+  func byteCount(_ id: ChunkID) -> Int { description.files[id.file].range(of: id).count }
 
   /// Whether all these pieces were found here, and compared.
   func holds(_ ids: [ChunkID]) -> Bool {
     verified.withLock { verified in ids.allSatisfy(verified.contains) }
   }
 
+  /// Returns the digest that a piece must have; nil while the list with it is not here.
+  private func digest(of id: ChunkID) -> Digest? {
+    if id.isOfDigests { return description.files[id.file].digests[id.chunk] }
+    guard let list = lists.withLock({ $0[Self.digestChunk(of: id)] }) else { return nil }
+    let start = id.chunk % Limits.digestsPerChunk * Digest.byteCount
+    return Digest(bytes: Array(list[start..<(start + Digest.byteCount)]))
+  }
+
   /// Returns which pieces are not here, having read all others and compared them.
   ///
   /// - Parameters:
-  ///   - ids: The pieces.
+  ///   - ids: The pieces; those that hold their digests were inspected before, and stored.
   ///   - each: Called before each piece; may throw to stop.
   /// - Returns: What is missing.
   /// - Throws: What `each` throws, or `WorkerError` if the files cannot be read.
@@ -119,27 +154,34 @@ extension ModelCache {
     for id in ids {
       try each()
       if holds([id]) { continue }
-      let file = files[id.file]
-      guard let digest = try file.digest(of: id.chunk) else {
+      let data = try files[id.file].read(id)
+      if isRight(data, id) {
+        remember(data, id)
+      } else {
+        // A hole reads as zeros, and so does what was never written.
+        if data.contains(where: { $0 != 0 }) { contents.damagedCount += 1 }
         contents.missing.append(id)
-        continue
       }
-      guard Digest(of: try file.read(id.chunk)) == digest else {
-        contents.damagedCount += 1
-        contents.missing.append(id)
-        continue
-      }
-      verified.withLock { _ = $0.insert(id) }
     }
     return contents
   }
 
-  /// Keeps a piece whose digest is right.
+  /// Whether these are the bytes of a piece.
+  func isRight(_ data: [UInt8], _ id: ChunkID) -> Bool {
+    data.count == byteCount(id) && digest(of: id) == Digest(of: data)
+  }
+
+  /// Keeps a piece whose bytes are right.
   ///
   /// - Throws: `WorkerError` that names the directory, if it cannot be written.
   func store(_ chunk: Chunk) throws(WorkerError) {
     try files[chunk.id.file].write(chunk)
-    verified.withLock { _ = $0.insert(chunk.id) }
+    remember(chunk.data, chunk.id)
+  }
+
+  private func remember(_ data: [UInt8], _ id: ChunkID) {
+    if id.isOfDigests { lists.withLock { $0[id] = data } }
+    verified.withLock { _ = $0.insert(id) }
   }
 
   /// Makes sure that there is room for so many bytes more.
@@ -162,7 +204,7 @@ extension ModelCache {
   }
 }
 
-/// A file of the copy, with its digests.
+/// A file of the copy, with its list of digests.
 private final class CacheFile: Sendable {
   private let file: ModelFile
   private let path: String
@@ -203,24 +245,19 @@ private final class CacheFile: Sendable {
     return descriptor
   }
 
-  /// Returns the digest that was stored with a piece; nil if there is none.
-  func digest(of chunk: Int) throws(WorkerError) -> Digest? {
-    let bytes = try read(digests, at: chunk * Digest.byteCount, count: Digest.byteCount)
-    guard bytes.contains(where: { $0 != 0 }) else { return nil }
-    return Digest(bytes: bytes)
+  func read(_ id: ChunkID) throws(WorkerError) -> [UInt8] {
+    let range = file.range(of: id)
+    return try read(id.isOfDigests ? digests : data, at: range.lowerBound, count: range.count)
   }
 
-  func read(_ chunk: Int) throws(WorkerError) -> [UInt8] {
-    let range = file.range(ofChunk: chunk)
-    return try read(data, at: range.lowerBound, count: range.count)
-  }
-
-  /// Writes a piece, then its digest.
   func write(_ chunk: Chunk) throws(WorkerError) {
-    let range = file.range(ofChunk: chunk.id.chunk)
+    let range = file.range(of: chunk.id)
     precondition(range.count == chunk.data.count, "\(chunk.data.count) bytes for \(range)")
-    try write(chunk.data, to: data, at: range.lowerBound)
-    try write(chunk.digest.bytes, to: digests, at: chunk.id.chunk * Digest.byteCount)
+    try write(
+      chunk.data,
+      to: chunk.id.isOfDigests ? digests : data,
+      at: range.lowerBound
+    )
   }
 
   /// Reads bytes; zeros where the file has become shorter.

@@ -82,7 +82,8 @@ struct PullSchedule {
       throw WorkerError(
         .weights,
         "piece \(id.chunk) of file \(id.file) came damaged \(Self.attempts) times: its bytes are not "
-          + "those of its digest"
+          + "those that the coordinator described; its model file may have changed since: start it "
+          + "again"
       )
     }
     waiting.append(id)

@@ -2,20 +2,29 @@
 // of its layers when they are assigned.
 
 package import Compute
+package import Content
 package import Gemma
 package import Logging
 package import Wire
 
 /// Where a worker's weights come from.
 package enum WorkerModel: Sendable {
-  /// A file or directory of this machine.
-  case local(Checkpoint)
+  /// A file or directory of this machine, read from end to end.
+  case local(Checkpoint, fingerprint: Digest)
   case pulled(PulledModel)
 
   package var checkpoint: Checkpoint {
     switch self {
-    case .local(let checkpoint): checkpoint
+    case .local(let checkpoint, _): checkpoint
     case .pulled(let model): model.checkpoint
+    }
+  }
+
+  /// Of config and weights.
+  var fingerprint: Digest {
+    switch self {
+    case .local(_, let fingerprint): fingerprint
+    case .pulled(let model): model.fingerprint
     }
   }
 }
@@ -26,6 +35,8 @@ package final class PulledModel: WeightSource, Sendable {
   ///
   /// Their bytes come from `bytes(of:)`.
   package let checkpoint: Checkpoint
+  /// Of config and weights, as described.
+  let fingerprint: Digest
   private let puller: WeightsPuller
   private let cache: ModelCache
 
@@ -55,6 +66,7 @@ package final class PulledModel: WeightSource, Sendable {
       logger: logger
     )
     let description = try puller.describe(check: check)
+    fingerprint = description.fingerprint
     cache = try ModelCache(root: directory, description)
     try Self.fetch(cache.headerChunks, "headers", cache, puller, check: check) { _ in }
     checkpoint = try Checkpoint.open(
@@ -76,6 +88,15 @@ package final class PulledModel: WeightSource, Sendable {
     check: () throws -> Void,
     progress: (Double) -> Void
   ) throws {
+    // Another coordinator may serve here by now: what is in the cache would not tell.
+    let served = try puller.describe(check: check)
+    guard served.model == cache.description.model else {
+      throw WorkerError(
+        .weights,
+        "another model is served by now, \(served.name), not \(cache.description.name); start this "
+          + "worker again to pull that"
+      )
+    }
     let refs = Set(program.ops.flatMap(\.weights))
     try Self.fetch(
       Set(chunks(of: refs)).sorted(),
@@ -111,6 +132,8 @@ package final class PulledModel: WeightSource, Sendable {
     progress: (Double) -> Void
   ) throws {
     let began = ContinuousClock.now
+    let lists = try cache.inspect(cache.digestChunks(of: chunks), each: check).missing
+    if !lists.isEmpty { _ = try puller.pull(lists, into: cache, check: check) {} }
     let contents = try cache.inspect(chunks, each: check)
     var here = chunks.count - contents.missing.count
     let tally =

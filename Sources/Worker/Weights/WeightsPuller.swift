@@ -17,12 +17,16 @@ struct WeightsPuller: Sendable {
   let bytesPerSecond: Double?
   let logger: Logger
 
-  /// How long a coordinator may take to describe its model.
+  /// How long a coordinator may be silent before it describes its model.
   private static let patience = Duration.seconds(30)
   /// How often it is asked: it may have been started again.
   private static let askAgain = Duration.seconds(2)
   /// How often a long pull says how far it is.
   private static let reportInterval = Duration.seconds(5)
+  /// How much further a coordinator must be for its progress to be told again.
+  private static let reportShare = 0.1
+  /// How long the last receipts may take to leave.
+  private static let farewell = Duration.milliseconds(500)
 
   /// Returns what the coordinator serves.
   ///
@@ -31,11 +35,12 @@ struct WeightsPuller: Sendable {
   /// - Throws: What `check` throws; `WorkerError` if there is no answer, or a refusal.
   func describe(check: () throws -> Void) throws -> ModelDescription {
     try withSocket { socket in
-      let began = ContinuousClock.now
+      var heard = ContinuousClock.now
       var asked: ContinuousClock.Instant?
+      var told = -Self.reportShare
       while true {
         let now = ContinuousClock.now
-        guard now - began < Self.patience else {
+        guard now - heard < Self.patience else {
           throw WorkerError(
             .unreachable,
             "no answer from the coordinator in \(Self.patience); is one running there?"
@@ -50,6 +55,14 @@ struct WeightsPuller: Sendable {
         while let received = try socket.receive() {
           switch try received.content.get().message {
           case .modelDescription(let description): return description
+          case .modelPending(let pending):
+            heard = now
+            guard pending.fraction - told >= Self.reportShare else { break }
+            told = pending.fraction
+            logger.info(
+              "the coordinator reads its model to describe it",
+              metadata: ["percent": "\(Int(min(1, max(0, told)) * 100))"]
+            )
           case .pullFailed(let failure): throw Self.refused(failure)
           default: break
           }
@@ -88,9 +101,17 @@ struct WeightsPuller: Sendable {
         }
         _ = try poll(sockets: [socket], timeout: schedule.idleTime(at: .now))
         try check()
-        while let received = try socket.receive() {
+        // As many as the coordinator sends before it wants to hear of them.
+        var receipts: [UInt64] = []
+        while receipts.count < Limits.pulls, let received = try socket.receive() {
+          if case .success((.chunk(let chunk), _)) = received.content {
+            receipts.append(chunk.receipt)
+          }
           guard try take(received, &schedule, cache, &tally) else { continue }
           progress()
+        }
+        if !receipts.isEmpty {
+          _ = try socket.send(.pullReceipt(PullReceipt(receipts: receipts)))
         }
         try schedule.tick(at: .now)
         if ContinuousClock.now - reported > Self.reportInterval {
@@ -112,12 +133,11 @@ struct WeightsPuller: Sendable {
     switch received.content {
     case .success((.chunk(let chunk), _)):
       let files = cache.description.files
-      guard chunk.id.file < files.count, chunk.id.chunk < files[chunk.id.file].chunkCount else {
+      guard chunk.id.file < files.count, files[chunk.id.file].holds(chunk.id) else {
         logger.warning("weights that nobody asked for dropped")
         return false
       }
-      let isWhole =
-        chunk.data.count == cache.byteCount(chunk.id) && Digest(of: chunk.data) == chunk.digest
+      let isWhole = cache.isRight(chunk.data, chunk.id)
       if !isWhole {
         logger.warning(
           "damaged weights dropped",
@@ -164,7 +184,7 @@ struct WeightsPuller: Sendable {
     let context = try ZeroMQContext()
     defer { context.close() }
     var options = try security.options(.control, connectingToCoordinator: coordinator)
-    options.linger = .zero
+    options.linger = Self.farewell
     let socket = try Socket(context, role: .dealer, options: options)
     defer { socket.close() }
     try socket.connect(coordinator)

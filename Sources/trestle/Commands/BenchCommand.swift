@@ -79,7 +79,7 @@ struct BenchPipelineCommand: ParsableCommand {
       var options = pipeline
       // One more for a prompt that arrives.
       options.slots = max(options.slots, (streams.values.max() ?? 1) + 1)
-      let pipeline = try Pipeline(model: model, options)
+      let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
       let needed = max(promptTokens + decodeTokens, (arrivingPrompt ?? 0) + 1)
       guard needed <= pipeline.limits.contextTokens else {
         throw CommandError(

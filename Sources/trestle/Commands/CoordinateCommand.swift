@@ -31,14 +31,20 @@ struct CoordinateCommand: ParsableCommand {
       let endpoint = try endpoint.resolve()
       let logger = log.logger("trestle.coordinator", default: .info)
       let security = try security.coordinator(at: endpoint, logger: logger)
-      let planned = try Pipeline(model: model, pipeline, workersAreHere: false)
+      let planned = try Pipeline(
+        model: model,
+        pipeline,
+        workersAreHere: false,
+        interruptedBy: stop,
+        ExitCode.success
+      )
       let progress = ProgressLine(label: "loading")
       let coordinator = try CoordinatorLoop(
         machine: planned.machine(advice: autoRebalance.advice),
         endpoint: endpoint,
         security: security.security,
         supervisor: nil,
-        weights: WeightsDesk(planned.checkpoint),
+        weights: planned.weightsDesk(),
         logger: logger,
         trace: planned.openTrace(),
         onProgress: { progress.show($0) },

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Compute
+import Content
 import Gemma
 
 struct InspectCommand: ParsableCommand {
@@ -44,7 +45,8 @@ struct InspectCommand: ParsableCommand {
       if let program {
         try show(program, of: checkpoint)
       } else {
-        let document = ModelDocument(checkpoint)
+        let fingerprint = try ModelContent.fingerprint(of: checkpoint)
+        let document = ModelDocument(checkpoint, fingerprint: fingerprint)
         printOut(json ? try trestle.json(document) : document.description)
       }
     }
@@ -102,13 +104,13 @@ struct ModelDocument: Encodable, CustomStringConvertible {
   /// Of weights, that decoding one token must read.
   var decodeBytes: Int
 
-  init(_ checkpoint: Checkpoint) {
+  init(_ checkpoint: Checkpoint, fingerprint: Digest) {
     let config = checkpoint.config
     path = checkpoint.path
     name = checkpoint.name
     format = checkpoint.format.rawValue
     architecture = config.architecture.rawValue
-    fingerprint = String(checkpoint.fingerprint, radix: 16)
+    self.fingerprint = fingerprint.description
     vocabularySize = config.vocabularySize
     hiddenSize = config.hiddenSize
     heads = config.headCount

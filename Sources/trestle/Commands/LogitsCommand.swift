@@ -31,7 +31,7 @@ struct LogitsCommand: ParsableCommand {
     try reportingFailures {
       let interrupt = try signalDescriptor()
       let ids = try parseTokens(tokens)
-      let pipeline = try Pipeline(model: model, pipeline)
+      let pipeline = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
       let vocabularySize = pipeline.checkpoint.config.vocabularySize
       var file = try NPYWriter(path: output, rows: ids.count, columns: vocabularySize)
       do {

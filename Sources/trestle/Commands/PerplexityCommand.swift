@@ -36,7 +36,7 @@ struct PerplexityCommand: ParsableCommand {
       let text = try readText(file)
       var options = pipeline
       options.context = window
-      let pipeline = try Pipeline(model: model, options)
+      let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
       let tokenizer = try Tokenizer.load(for: model)
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
       guard window >= 4, tokens.count >= window else {

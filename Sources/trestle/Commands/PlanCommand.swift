@@ -120,7 +120,12 @@ struct PlanCommand: ParsableCommand {
   private func planned(
     _ checkpoint: Checkpoint
   ) throws -> (costs: PipelineCosts, plan: Plan, reason: String) {
-    let local = LocalPlanning(checkpoint, pipeline, measuresAgain: measure)
+    let local = LocalPlanning(
+      checkpoint,
+      fingerprint: { try ModelContent.fingerprint(of: checkpoint) },
+      pipeline,
+      measuresAgain: measure
+    )
     if profile.isEmpty, pipeline.split == nil {
       let workers = try WorkerPlan.resolve(pipeline)
       let outcome = try local.best(goal(deviceCount: workers.count))

@@ -59,7 +59,7 @@ struct RunCommand: ParsableCommand {
       let text = prompt == "-" ? try readStandardInput() : prompt
       let own = try model.map { model in
         try PrivatePipeline(
-          Pipeline(model: model, pipeline),
+          Pipeline(model: model, pipeline, interruptedBy: interrupt),
           logger: log.logger("trestle.coordinator", default: .warning),
           interruptedBy: interrupt
         )

@@ -30,7 +30,12 @@ struct UpCommand: ParsableCommand {
       let endpoint = try endpoint.resolve()
       let logger = log.logger("trestle.coordinator", default: .info)
       let security = try security.coordinator(at: endpoint, logger: logger)
-      let planned = try Pipeline(model: model, pipeline)
+      let planned = try Pipeline(
+        model: model,
+        pipeline,
+        interruptedBy: stop,
+        ExitCode.success
+      )
       let progress = ProgressLine(label: "loading")
       let coordinator = try planned.start(
         at: endpoint,

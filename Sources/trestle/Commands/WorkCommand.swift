@@ -123,7 +123,7 @@ struct WorkCommand: ParsableCommand {
         security: security
       )
       // Before anybody is waited for: what is bad here is told of at once.
-      let local = try model.map { WorkerModel.local(try Checkpoint.open($0)) }
+      let local = try model.map { try openLocal($0, stop) }
       let backend = try kind.makeBackend(
         threads: threads,
         pinnedTo: pin?.values,
@@ -141,10 +141,24 @@ struct WorkCommand: ParsableCommand {
         try worker.run(untilReadable: stop)
       } catch let error as WorkerError where error.code == .unreachable {
         throw CommandError("\(error)\(keyAdvice(security, coordinator))")
+      } catch var error as WorkerError where error.code == .refused {
+        if let local { error.context = local.checkpoint.path }
+        throw error
       } catch let error as WorkerError where error.code == .stopped {
         return
       }
     }
+  }
+
+  /// Returns the model of this machine, read from end to end if it was not before.
+  private func openLocal(_ path: String, _ stop: CInt) throws -> WorkerModel {
+    let checkpoint = try Checkpoint.open(path)
+    let fingerprint = try ModelContent.fingerprint(
+      of: checkpoint,
+      interruptedBy: [stop] + lifelines,
+      ExitCode.success
+    )
+    return .local(checkpoint, fingerprint: fingerprint)
   }
 
   /// Returns the coordinator's model, its headers pulled.

@@ -1,5 +1,6 @@
 // What the coordinator gives to workers without a model: the very bytes of its files, and no others.
 
+import Content
 import Foundation
 import Glibc
 import Gemma
@@ -14,11 +15,21 @@ import Wire
   private let directory = Goldens.checkpoint("gemma3n-random-c")
 
   private func served() throws -> (files: ServedFiles, description: ModelDescription) {
-    let files = ServedFiles(try Checkpoint.open(directory.path))
+    let files = try serve(directory.path)
     guard case .modelDescription(let description) = files.describe() else {
       throw WireError(.malformed, "\(files.describe())")
     }
     return (files, description)
+  }
+
+  private func serve(_ path: String) throws -> ServedFiles {
+    let checkpoint = try Checkpoint.open(path)
+    return ServedFiles(checkpoint, fingerprint: try checkpoint.fingerprint(), store: nil)
+  }
+
+  private func desk() throws -> WeightsDesk {
+    let checkpoint = try Checkpoint.open(directory.path)
+    return try WeightsDesk(checkpoint, fingerprint: checkpoint.fingerprint())
   }
 
   private func failure(_ answer: WeightsAnswer) -> PullFailed? {
@@ -28,9 +39,11 @@ import Wire
   @Test func `all pieces together are the files`() throws {
     let (files, description) = try served()
     #expect(description.isDirectory)
+    #expect(description.root == description.model)
     #expect(description.name == "gemma3n-random-c")
     for (index, file) in description.files.enumerated() {
       var bytes: [UInt8] = []
+      var digests: [UInt8] = []
       for chunk in 0..<file.chunkCount {
         let id = ChunkID(file: index, chunk: chunk)
         let answer = files.answer(Pull(model: description.model, id: id), peer)
@@ -39,17 +52,26 @@ import Wire
           return
         }
         #expect(chunk.id == id)
-        #expect(chunk.digest == Digest(of: chunk.data))
         bytes += chunk.data
+        digests += Digest(of: chunk.data).bytes
       }
       let want = try Data(contentsOf: directory.appending(path: file.name))
       #expect(Data(bytes) == want, "\(file.name)")
+      // The list of digests is that of the pieces, and the description that of the list.
+      let id = ChunkID(file: index, chunk: 0, isOfDigests: true)
+      let answer = files.answer(Pull(model: description.model, id: id), peer)
+      guard case .send(.chunk(let list), peer) = answer else {
+        Issue.record("\(answer)")
+        return
+      }
+      #expect(list.data == digests && list.id == id)
+      #expect(file.digests == [Digest(of: digests)])
     }
   }
 
   @Test func `another layout of the same weights is another model`() throws {
     let (_, description) = try served()
-    let other = ServedFiles(try Checkpoint.open(Goldens.checkpoint("gemma3n-random-b").path))
+    let other = try serve(Goldens.checkpoint("gemma3n-random-b").path)
     guard case .modelDescription(let another) = other.describe() else {
       Issue.record("\(other.describe())")
       return
@@ -84,7 +106,7 @@ import Wire
     try withTemporaryDirectory { temporary in
       let copy = "\(temporary)/model"
       try FileManager.default.copyItem(atPath: directory.path, toPath: copy)
-      let files = ServedFiles(try Checkpoint.open(copy))
+      let files = try serve(copy)
       guard case .modelDescription(let description) = files.describe() else { return }
       let index = try #require(description.files.indices.last)
       let name = description.files[index].name
@@ -96,30 +118,66 @@ import Wire
   }
 
   @Test func `its thread answers what the loop has it take, and only that`() throws {
-    let desk = try WeightsDesk(Checkpoint.open(directory.path))
+    let desk = try desk()
     #expect(try !desk.take(.commit(Commit(epoch: 1)), from: peer))
     for _ in 0..<50 { #expect(try desk.take(.describeModel(DescribeModel()), from: peer)) }
-    let first = try answers(desk, count: 1)
-    guard case .send(.modelDescription(let description), peer) = first.first else {
-      Issue.record("\(first)")
-      return
-    }
+    let first = try answers(desk, count: 50)
     // However often it was asked for before it came, it came once.
+    let descriptions = first.compactMap {
+      if case .send(.modelDescription(let description), peer) = $0 { description } else { nil }
+    }
+    #expect(descriptions.count == 1)
+    let description = try #require(descriptions.first)
+    for case .send(.modelPending(let pending), _) in first {
+      #expect((0...1).contains(pending.fraction))
+    }
     let index = try #require(description.files.firstIndex { $0.chunkCount > Limits.pulls })
     for chunk in 0..<Limits.pulls {
       let pull = Pull(model: description.model, id: ChunkID(file: index, chunk: chunk))
       #expect(try desk.take(.pull(pull), from: peer))
     }
-    var chunks: [Int] = []
-    for answer in try answers(desk, count: Limits.pulls) {
-      if case .send(.chunk(let chunk), peer) = answer { chunks.append(chunk.id.chunk) }
+    let chunks = try answers(desk, count: Limits.pulls).compactMap { answer in
+      if case .send(.chunk(let chunk), peer) = answer { chunk } else { nil }
     }
-    #expect(chunks == Array(0..<Limits.pulls))
+    #expect(chunks.map(\.id.chunk) == Array(0..<Limits.pulls))
+    // No more comes before it has said that these have.
+    let pull = Pull(model: description.model, id: ChunkID(file: index, chunk: 0))
+    #expect(try desk.take(.pull(pull), from: peer))
+    usleep(50_000)
+    #expect(desk.takeAnswers().isEmpty)
+    let receipt = PullReceipt(receipts: [chunks[3].receipt])
+    #expect(try desk.take(.pullReceipt(receipt), from: peer))
+    #expect(try answers(desk, count: 1).count == 1)
     desk.close()
   }
 
+  @Test func `what happens to its files is told once, by name`() throws {
+    try withTemporaryDirectory { temporary in
+      let copy = "\(temporary)/model"
+      try FileManager.default.copyItem(atPath: directory.path, toPath: copy)
+      let checkpoint = try Checkpoint.open(copy)
+      let desk = try WeightsDesk(checkpoint, fingerprint: checkpoint.fingerprint())
+      let name = try #require(
+        try checkpoint.files().map(\.name).first { $0.hasSuffix(".safetensors") }
+      )
+      try FileManager.default.removeItem(atPath: "\(copy)/\(name)")
+      var changes: [String] = []
+      let deadline = ContinuousClock.now + .seconds(10)
+      while changes.isEmpty, ContinuousClock.now < deadline {
+        _ = try poll(sockets: [], descriptors: [desk.descriptor], timeout: .milliseconds(100))
+        _ = desk.takeAnswers()
+        changes = desk.takeChanges()
+      }
+      #expect(changes == ["\(copy)/\(name) was removed"])
+      usleep(600_000)
+      _ = desk.takeAnswers()
+      #expect(desk.takeChanges().isEmpty)
+      desk.close()
+    }
+  }
+
   @Test func `a peer may not have more pieces under way than the protocol says`() throws {
-    let desk = try WeightsDesk(Checkpoint.open(directory.path))
+    let desk = try desk()
     let pull = Message.pull(Pull(model: Digest(of: []), id: ChunkID(file: 0, chunk: 0)))
     // As many as are read at once, and as many as may wait; none is taken back in between.
     for _ in 0..<(PullQueue.readLimit + Limits.pulls) {
@@ -136,7 +194,9 @@ import Wire
     let deadline = ContinuousClock.now + .seconds(10)
     while answers.count < count, ContinuousClock.now < deadline {
       _ = try poll(sockets: [], descriptors: [desk.descriptor], timeout: .milliseconds(100))
-      answers += desk.takeAnswers()
+      let ready = desk.takeAnswers()
+      for answer in ready { desk.note(answer, .sent) }
+      answers += ready
     }
     return answers
   }

@@ -1,6 +1,7 @@
 // Opening models of both formats: names, shapes, bytes, and what is refused.
 
 import Compute
+import Content
 import Foundation
 import Gemma
 import TestSupport
@@ -263,34 +264,31 @@ import Testing
 
   @Test func `the fingerprint is the same for the same model and another for every other`() throws {
     let original = TinyModel.gemma3.gguf
-    let fingerprint = try openModel(original).fingerprint
-    #expect(try openModel(original).fingerprint == fingerprint)
+    let fingerprint = try openModel(original).fingerprint()
+    #expect(try openModel(original).fingerprint() == fingerprint)
 
     var changed = original
     changed["general.name"] = .string("Another name")
     changed.tensors.reverse()
-    #expect(try openModel(changed).fingerprint == fingerprint)
+    #expect(try openModel(changed).fingerprint() == fingerprint)
 
     changed = original
     changed["gemma3.rope.freq_base"] = .float32(500_001)
-    #expect(try openModel(changed).fingerprint != fingerprint)
+    #expect(try openModel(changed).fingerprint() != fingerprint)
 
-    var seen: Set<UInt64> = [fingerprint]
+    var seen: Set<Digest> = [fingerprint]
     for tensor in original.tensors {
-      for place in [0, tensor.bytes.count / 2, tensor.bytes.count - 1] {
+      // Bytes that nobody would look at who only takes samples.
+      let size = tensor.bytes.count
+      for place in Set([0, size / 7, size / 3, size / 2, size - 70, size - 1]) where place >= 0 {
         changed = original
         changed.change(tensor.name) { $0.bytes[place] ^= 1 }
-        #expect(try seen.insert(openModel(changed).fingerprint).inserted, "\(tensor.name) \(place)")
+        #expect(
+          try seen.insert(openModel(changed).fingerprint()).inserted,
+          "\(tensor.name) \(place)"
+        )
       }
     }
-  }
-
-  // Computed with an independent FNV-1a over the string "foobar": the published test vector
-  // (draft-eastlake-fnv, appendix C) is 0x85944171f73967e8.
-  @Test func `the hash is FNV-1a`() {
-    var hash = Fingerprint()
-    hash.combine(Array("foobar".utf8))
-    #expect(hash.value == 0x8594_4171_F739_67E8)
   }
 
   // MARK: The golden checkpoints

@@ -1,6 +1,7 @@
 // A worker without a model file, and a coordinator that damages or withholds pieces.
 
 import Compute
+import Content
 import Foundation
 import Gemma
 import Glibc
@@ -19,8 +20,15 @@ private final class FakeCoordinator: Sendable {
     var damaged = 0
     /// Whether it says that it has another model.
     var refuses = false
-    /// Every piece that was asked for, and how often.
+    /// How often it says that it is not ready to describe its model.
+    var pendings = 0
+    /// Whether it describes another model by now.
+    var hasAnother = false
+    /// Every piece that was asked for, and how often; those of lists of digests not counted.
     var asked: [ChunkID: Int] = [:]
+    /// The receipts that went with pieces, and those that came back.
+    var given: [UInt64] = []
+    var receipts: [UInt64] = []
   }
 
   let endpoint: Endpoint
@@ -34,16 +42,18 @@ private final class FakeCoordinator: Sendable {
     endpoint = try Endpoint("ipc://\(directory)/front")
     stop = try Mailbox()
     let files = try checkpoint.files()
+    let digests = try Checkpoint.pieceDigests(of: files, size: Limits.chunkBytes, ContentReader())
+    let lists = digests.map { $0.flatMap(\.bytes) }
     let description = ModelDescription(
-      model: Digest(of: [7]),
-      fingerprint: checkpoint.fingerprint,
+      fingerprint: try checkpoint.fingerprint(),
       name: "fake",
       isDirectory: true,
-      files: files.map {
+      files: zip(files, lists).map { file, list in
         ModelFile(
-          name: $0.name,
-          size: UInt64($0.file.size),
-          headerBytes: UInt64($0.headerByteCount)
+          name: file.name,
+          size: UInt64(file.file.size),
+          headerBytes: UInt64(file.headerByteCount),
+          digests: [Digest(of: list)]
         )
       }
     )
@@ -59,7 +69,11 @@ private final class FakeCoordinator: Sendable {
           while let received = try front.receive() {
             guard let peer = received.peer else { continue }
             let message = try received.content.get().message
-            let answer = try Self.answer(message, description, files, conduct)
+            if case .pullReceipt(let receipt) = message {
+              conduct.withLock { $0.receipts += receipt.receipts }
+              continue
+            }
+            let answer = try Self.answer(message, description, files, lists, conduct)
             _ = try front.send(answer, to: peer)
           }
         }
@@ -81,22 +95,40 @@ private final class FakeCoordinator: Sendable {
     _ message: Message,
     _ description: ModelDescription,
     _ files: [Checkpoint.File],
+    _ lists: [[UInt8]],
     _ conduct: Lock<Conduct>
   ) throws -> Message {
-    guard case .pull(let pull) = message else { return .modelDescription(description) }
-    let range = description.files[pull.id.file].range(ofChunk: pull.id.chunk)
-    var data = try files[pull.id.file].file.read(offset: range.lowerBound, count: range.count)
-    let digest = Digest(of: data)
+    guard case .pull(let pull) = message else {
+      return conduct.withLock { conduct in
+        guard conduct.pendings == 0 else {
+          conduct.pendings -= 1
+          return .modelPending(ModelPending(fraction: 0.5))
+        }
+        var description = description
+        if conduct.hasAnother {
+          description.name = "another"
+          description.model = description.root
+        }
+        return .modelDescription(description)
+      }
+    }
+    let range = description.files[pull.id.file].range(of: pull.id)
+    var data =
+      pull.id.isOfDigests
+      ? Array(lists[pull.id.file][range])
+      : try files[pull.id.file].file.read(offset: range.lowerBound, count: range.count)
     return conduct.withLock { conduct in
-      conduct.asked[pull.id, default: 0] += 1
+      if !pull.id.isOfDigests { conduct.asked[pull.id, default: 0] += 1 }
       if conduct.refuses {
         return .pullFailed(PullFailed(code: .model, message: "another model is served by now"))
       }
-      if conduct.damaged > 0 {
+      if conduct.damaged > 0, !pull.id.isOfDigests {
         conduct.damaged -= 1
         data[data.count / 2] ^= 0x10
       }
-      return .chunk(Chunk(id: pull.id, data: data, digest: digest))
+      let receipt = UInt64.random(in: 1 ... .max)
+      conduct.given.append(receipt)
+      return .chunk(Chunk(id: pull.id, data: data, receipt: receipt))
     }
   }
 }
@@ -146,7 +178,7 @@ private final class FakeCoordinator: Sendable {
     try withCoordinator { coordinator, cache in
       let own = coordinator.checkpoint
       let model = try open(coordinator, cache)
-      #expect(model.checkpoint.fingerprint == own.fingerprint)
+      #expect(try model.fingerprint == own.fingerprint())
       #expect(model.checkpoint.name == "fake")
       let program = try program(own, 2..<4)
       #expect(throws: WorkerError.self) { try expectSame(model, own, program) }
@@ -225,6 +257,45 @@ private final class FakeCoordinator: Sendable {
         try model.fetch(try program(coordinator.checkpoint, 1..<2), check: {}) { _ in }
       }
       #expect(error?.message.contains("another model is served by now") == true)
+    }
+  }
+
+  @Test func `a coordinator that reads its model first is waited for`() throws {
+    try withCoordinator { coordinator, cache in
+      coordinator.conduct.withLock { $0.pendings = 2 }
+      let model = try open(coordinator, cache)
+      #expect(model.checkpoint.name == "fake")
+    }
+  }
+
+  @Test func `what is in the cache is not used for a coordinator that serves something else`()
+    throws
+  {
+    try withCoordinator { coordinator, cache in
+      let model = try open(coordinator, cache)
+      let program = try program(coordinator.checkpoint, 1..<2)
+      try model.fetch(program, check: {}) { _ in }
+      coordinator.conduct.withLock { $0.hasAnother = true }
+      let error = #expect(throws: WorkerError.self) {
+        try model.fetch(program, check: {}) { _ in }
+      }
+      #expect(error?.message.contains("another model is served by now, another") == true)
+    }
+  }
+
+  @Test func `every piece that has come is acknowledged`() throws {
+    try withCoordinator { coordinator, cache in
+      let model = try open(coordinator, cache)
+      try model.fetch(try program(coordinator.checkpoint, 0..<8), check: {}) { _ in }
+      let deadline = ContinuousClock.now + .seconds(5)
+      while ContinuousClock.now < deadline {
+        let conduct = coordinator.conduct.withLock { $0 }
+        if conduct.receipts.count == conduct.given.count { break }
+        usleep(10_000)
+      }
+      let conduct = coordinator.conduct.withLock { $0 }
+      #expect(conduct.given.count > Limits.pulls)
+      #expect(conduct.receipts.sorted() == conduct.given.sorted())
     }
   }
 

@@ -17,6 +17,16 @@ package struct Digest: Sendable, Hashable, CustomStringConvertible {
 
   /// Computes the digest of some bytes.
   package init(of data: [UInt8]) {
+    self = unsafe data.withUnsafeBytes { unsafe Digest(of: $0) }
+  }
+
+  /// Computes the digest of a list: of the digests one behind the other.
+  package init(ofList digests: some Sequence<Digest>) {
+    self.init(of: digests.flatMap(\.bytes))
+  }
+
+  /// Computes the digest of some memory.
+  package init(of data: UnsafeRawBufferPointer) {
     precondition(Self.isReady, "sodium_init failed")
     bytes = unsafe [UInt8](unsafeUninitializedCapacity: Self.byteCount) { buffer, count in
       // Fails only for lengths that it does not know.
@@ -24,7 +34,7 @@ package struct Digest: Sendable, Hashable, CustomStringConvertible {
       let status = unsafe crypto_generichash(
         base,
         Self.byteCount,
-        data,
+        data.bindMemory(to: UInt8.self).baseAddress,
         UInt64(data.count),
         nil,
         0
