@@ -144,6 +144,10 @@ package final class Supervisor {
     if let signal = Self.stopSignal(status) {
       if clock.hasStoodStill(within: Self.wakingTime) {
         Glibc.kill(pid, SIGCONT)
+        logger.info(
+          "stopped worker woken",
+          metadata: ["worker": "\(children[index].command.name)", "pid": "\(pid)"]
+        )
         return nil
       }
       // It answers nobody, and nobody knows for how long. SIGKILL reaches a stopped process too.
