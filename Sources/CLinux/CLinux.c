@@ -10,7 +10,10 @@
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -75,7 +78,31 @@ int clinux_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); 
 
 int clinux_try_lock(int fd) { return flock(fd, LOCK_EX | LOCK_NB); }
 
-int clinux_open_lock(const char *path) { return open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600); }
+int clinux_open_lock(int directory, const char *name) {
+  // O_NONBLOCK: a FIFO of that name would otherwise make us wait for its other end.
+  const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  return openat(directory, name, flags, 0600);
+}
+
+int clinux_open_directory(const char *path, bool follows_link) {
+  const int flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  return open(path, follows_link ? flags : flags | O_NOFOLLOW);
+}
+
+int clinux_listener(int socket, uid_t *user, pid_t *process) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
+  *user = peer.uid;
+  *process = peer.pid;
+  return 0;
+}
+
+int clinux_forbid_dumps(void) {
+  const struct rlimit none = {0, 0};
+  if (setrlimit(RLIMIT_CORE, &none) != 0) return -1;
+  return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
 
 int clinux_allowed_cpus(int *cpus, int capacity) {
   cpu_set_t set;

@@ -1,30 +1,78 @@
-// Whether anybody is behind an ipc socket: its file alone does not say, a killed process leaves it.
+// Whether anybody is behind an ipc socket, and who: its file alone does not say, a killed process leaves
+// it, and another user may have made it.
 
+internal import CLinux
 internal import Glibc
 
 extension Endpoint {
-  /// Returns whether a process listens there now.
+  /// Who listens at an ipc socket.
+  struct Listener {
+    var user: uid_t
+    var process: pid_t
+  }
+
+  /// Whether a process listens there now.
   ///
   /// Of a tcp endpoint only a connection to another machine would tell: true.
   ///
-  /// - Throws: `WireError` with code `endpoint` if this user may not connect to the socket.
+  /// - Throws: `WireError` with code `endpoint` if it is another user's, or may become so: its
+  ///   directory or its socket belongs to somebody else, others may write in the directory, or a
+  ///   process of another user listens. Root is everybody's.
   package func isListening() throws(WireError) -> Bool {
     guard let path = socketPath else { return true }
-    switch Self.connectionError(path) {
-    case 0: return true
+    guard let directory = try trustedDirectory() else { return false }
+    if let status = directory.status(of: socketName) { try refuseForeign(status.st_uid) }
+    let (error, listener) = Self.probe(path)
+    switch error {
+    case 0:
+      if let listener { try refuseForeign(listener.user, listener.process) }
+      return true
     case EACCES:
       throw WireError(.endpoint, "cannot connect to \(self): permission denied; whose is it?")
     default: return false
     }
   }
 
-  /// Connects to a path, without waiting; returns 0 if somebody listens, else the error number.
+  /// Opens the directory of an ipc endpoint; nil if there is none, or the endpoint is no ipc one.
+  ///
+  /// - Throws: `WireError` with code `endpoint` if others could put a socket of their own there.
+  func trustedDirectory() throws(WireError) -> TrustedDirectory? {
+    guard let path = socketDirectory else { return nil }
+    return try TrustedDirectory.open(path, for: .endpoint)
+  }
+
+  /// The directory of an ipc socket; nil for tcp.
+  var socketDirectory: String? {
+    guard let path = socketPath, let slash = path.lastIndex(of: "/") else { return nil }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  /// The name of an ipc socket in its directory.
+  var socketName: String {
+    let path = socketPath ?? ""
+    return String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
+  }
+
+  /// Refuses an ipc endpoint whose socket was made, or is listened to, by another user.
+  func refuseForeign(_ user: uid_t, _ process: pid_t? = nil) throws(WireError) {
+    guard !TrustedDirectory.isTrusted(user) else { return }
+    let who = process.map { "user \(user) (process \($0))" } ?? "user \(user)"
+    throw WireError(
+      .endpoint,
+      "\(self) is served by \(who), who would read what is said there; choose an --endpoint of your "
+        + "own, or run this as that user"
+    )
+  }
+
+  /// Connects to a path, without waiting.
   ///
   /// Connecting to a socket that a dead process left is refused at once.
-  static func connectionError(_ path: String) -> CInt {
+  ///
+  /// - Returns: 0 if somebody listens, else the error number; and who it is, if that could be told.
+  static func probe(_ path: String) -> (error: CInt, listener: Listener?) {
     let type = CInt(SOCK_STREAM.rawValue) | O_NONBLOCK | O_CLOEXEC  // SOCK_ flags have O_'s values
     let descriptor = Glibc.socket(AF_UNIX, type, 0)
-    guard descriptor >= 0 else { return errno }
+    guard descriptor >= 0 else { return (errno, nil) }
     defer { Glibc.close(descriptor) }
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
@@ -37,6 +85,9 @@ extension Endpoint {
       }
     }
     // EAGAIN: somebody listens, and has more callers than it takes.
-    return status == 0 || errno == EAGAIN ? 0 : errno
+    guard status == 0 || errno == EAGAIN else { return (errno, nil) }
+    var listener = Listener(user: 0, process: 0)
+    let isKnown = unsafe clinux_listener(descriptor, &listener.user, &listener.process) == 0
+    return (0, status == 0 && isKnown ? listener : nil)
   }
 }

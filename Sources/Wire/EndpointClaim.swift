@@ -5,6 +5,9 @@
 //     front         the public socket
 //     front.lock    held (flock) while the endpoint is served; holds the process's pid as text
 //     front.workers/  0700: the workers' data sockets
+//
+// All are reached through the directory's descriptor, and none through a symbolic link: who may make
+// files in the directory (/tmp) must not lead us to files elsewhere.
 
 internal import CLinux
 internal import Glibc
@@ -12,6 +15,8 @@ internal import Glibc
 /// The exclusive right to serve an endpoint, until `release()` or the end of the process.
 package final class EndpointClaim {
   package let endpoint: Endpoint
+  /// Nil for tcp.
+  private let place: Place?
   private var lock: CInt = -1
 
   /// Claims an endpoint and removes what an earlier process left behind.
@@ -22,111 +27,148 @@ package final class EndpointClaim {
   ///   if its directory cannot be used.
   package init(_ endpoint: Endpoint) throws(WireError) {
     self.endpoint = endpoint
-    guard let path = endpoint.socketPath else { return }
-    try Self.prepareDirectory(of: path)
-    lock = try Self.takeLock(path)
-    Self.removeSockets(path)
+    guard let path = endpoint.socketPath else {
+      place = nil
+      return
+    }
+    guard let place = try Place(endpoint, makes: true) else {
+      throw WireError(.endpoint, "the directory of \(path) was removed while it was made")
+    }
+    self.place = place
+    lock = try place.takeLock()
+    do throws(WireError) {
+      try place.refuseLiveServer()
+      try place.makeWorkersDirectory()
+    } catch {
+      place.removeLock(lock)
+      close(lock)
+      lock = -1
+      throw error
+    }
     let pid = "\(getpid())\n"
     _ = unsafe pid.withCString { text in
       ftruncate(lock, 0) == 0 ? unsafe write(lock, text, strlen(text)) : -1
-    }
-    let directory = Self.workersDirectory(path)
-    guard unsafe mkdir(directory, 0o700) == 0 else {
-      throw WireError(.endpoint, "cannot make \(directory): \(Self.reason())")
     }
   }
 
   /// The directory for the workers' own sockets; nil for tcp endpoints.
   package static func workersDirectory(of endpoint: Endpoint) -> String? {
-    endpoint.socketPath.map(workersDirectory)
+    endpoint.socketPath.map { $0 + Place.workersSuffix }
   }
 
   /// Removes the sockets and the lock, and lets others serve the endpoint.
+  ///
+  /// If another process has a lock there, it serves the endpoint by now, and what is there is its own.
   package func release() {
-    guard lock >= 0, let path = endpoint.socketPath else { return }
-    Self.removeSockets(path)
-    unsafe unlink(Self.lockPath(path))
+    guard lock >= 0, let place else { return }
+    if place.isNamed(lock) || !place.hasLock { place.removeSockets() }
+    place.removeLock(lock)
     close(lock)
     lock = -1
   }
 
   deinit { release() }
 
-  /// Removes what is left of an endpoint whose server is dead; does nothing while one lives.
+  /// Removes what is left of an endpoint whose server is dead; does nothing while one lives, or where
+  /// the directory is not to be trusted.
   package static func removeIfAbandoned(_ endpoint: Endpoint) {
-    guard let path = endpoint.socketPath, unsafe access(lockPath(path), F_OK) == 0 else { return }
-    let descriptor = unsafe clinux_open_lock(lockPath(path))
-    guard descriptor >= 0 else { return }
-    if clinux_try_lock(descriptor) == 0 {
-      removeSockets(path)
-      unsafe unlink(lockPath(path))
+    guard let place = try? Place(endpoint, makes: false), place.hasLock,
+      let lock = try? place.openLock()
+    else { return }
+    if clinux_try_lock(lock) == 0, place.isNamed(lock), !place.hasLiveServer {
+      place.removeSockets()
+      place.removeLock(lock)
     }
-    close(descriptor)
+    close(lock)
   }
 }
 
-extension EndpointClaim {
-  private static func lockPath(_ path: String) -> String { path + ".lock" }
+/// The files of an ipc endpoint.
+private struct Place {
+  static let workersSuffix = ".workers"
 
-  private static func workersDirectory(_ path: String) -> String { path + ".workers" }
+  private let endpoint: Endpoint
+  private let directory: TrustedDirectory
+  private let name: String
+  private var lockName: String { name + ".lock" }
+  private var workersName: String { name + Self.workersSuffix }
+  private var lockPath: String { "\(directory.path)/\(lockName)" }
 
-  private static func reason() -> String { unsafe String(cString: strerror(errno)) }
+  /// - Returns: nil if the endpoint has no directory.
+  init?(_ endpoint: Endpoint, makes: Bool) throws(WireError) {
+    guard let path = endpoint.socketDirectory else { return nil }
+    if makes, unsafe mkdir(path, 0o700) != 0, errno != EEXIST {
+      throw WireError(.endpoint, "cannot make \(path): \(TrustedDirectory.reason())")
+    }
+    guard let directory = try endpoint.trustedDirectory() else { return nil }
+    self.endpoint = endpoint
+    self.directory = directory
+    name = endpoint.socketName
+  }
+}
 
-  /// Makes the socket's directory if it is absent.
+// MARK: The lock
+
+extension Place {
+  var hasLock: Bool { directory.status(of: lockName) != nil }
+
+  /// Opens the lock file, and makes it if there is none.
   ///
-  /// An existing one must be ours or root's: who owns it can put a socket of their own in our place.
-  private static func prepareDirectory(of path: String) throws(WireError) {
-    guard let slash = path.lastIndex(of: "/"), slash > path.startIndex else { return }
-    let directory = String(path[..<slash])
-    if unsafe mkdir(directory, 0o700) == 0 { return }
-    guard errno == EEXIST else {
-      throw WireError(.endpoint, "cannot make \(directory): \(reason())")
+  /// - Throws: `WireError` with code `endpoint` if it is not a file of this user's or root's own.
+  func openLock() throws(WireError) -> CInt {
+    let descriptor = unsafe clinux_open_lock(directory.descriptor, lockName)
+    guard descriptor >= 0 else {
+      let reason =
+        errno == ELOOP
+        ? "it is a symbolic link; remove it or choose another --endpoint"
+        : TrustedDirectory.reason()
+      throw WireError(.endpoint, "cannot open \(lockPath): \(reason)")
     }
     var status = stat()
-    guard unsafe stat(directory, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-      throw WireError(.endpoint, "\(directory) is not a directory")
-    }
-    guard status.st_uid == geteuid() || status.st_uid == 0 else {
+    // A second name could be that of a file elsewhere, which is not to be emptied.
+    guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
+      status.st_nlink <= 1, TrustedDirectory.isTrusted(status.st_uid)
+    else {
+      close(descriptor)
       throw WireError(
         .endpoint,
-        "\(directory) belongs to user \(status.st_uid); choose an --endpoint in a directory of yours"
+        "\(lockPath) is not a file of yours with this one name (it is user \(status.st_uid)'s and has \(status.st_nlink)); "
+          + "remove it or choose another --endpoint"
       )
     }
+    return descriptor
   }
 
   /// Opens and locks the lock file.
   ///
   /// A process that has just let go may have removed the file we
   /// opened: then the name is another file's, and we try again.
-  private static func takeLock(_ path: String) throws(WireError) -> CInt {
+  func takeLock() throws(WireError) -> CInt {
     for _ in 0..<16 {
-      let descriptor = unsafe clinux_open_lock(lockPath(path))
-      guard descriptor >= 0 else {
-        throw WireError(.endpoint, "cannot open \(lockPath(path)): \(reason())")
-      }
+      let descriptor = try openLock()
       guard lockSoon(descriptor) else {
         let pid = readPid(descriptor)
         close(descriptor)
-        throw WireError(
-          .addressInUse,
-          "ipc://\(path) is served by process \(pid) already; stop it or choose another --endpoint"
-        )
+        throw served(by: pid)
       }
-      var opened = stat()
-      var named = stat()
-      if unsafe fstat(descriptor, &opened) == 0, unsafe stat(lockPath(path), &named) == 0,
-        opened.st_ino == named.st_ino
-      {
-        return descriptor
-      }
+      if isNamed(descriptor) { return descriptor }
       close(descriptor)
     }
-    throw WireError(.endpoint, "\(lockPath(path)) keeps changing hands")
+    throw WireError(.endpoint, "\(lockPath) keeps changing hands")
+  }
+
+  /// Whether the lock's name still stands for this open file.
+  func isNamed(_ descriptor: CInt) -> Bool {
+    var opened = stat()
+    guard unsafe fstat(descriptor, &opened) == 0, let named = directory.status(of: lockName) else {
+      return false
+    }
+    return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
   }
 
   /// Takes the lock, with a little patience: a worker that outlives its coordinator holds it for an
   /// instant while it cleans up.
-  private static func lockSoon(_ descriptor: CInt) -> Bool {
+  private func lockSoon(_ descriptor: CInt) -> Bool {
     for _ in 0..<10 {
       if clinux_try_lock(descriptor) == 0 { return true }
       usleep(10_000)
@@ -134,31 +176,56 @@ extension EndpointClaim {
     return false
   }
 
-  private static func readPid(_ descriptor: CInt) -> String {
+  private func readPid(_ descriptor: CInt) -> String {
     var bytes = [UInt8](repeating: 0, count: 16)
     let count = unsafe pread(descriptor, &bytes, bytes.count, 0)
     let digits = bytes.prefix(max(0, count)).prefix { (48...57).contains($0) }
     return digits.isEmpty ? "(unknown)" : String(decoding: digits, as: UTF8.self)
   }
 
-  /// Removes a socket; whatever else has its name is not ours to remove.
-  private static func removeSocket(_ path: String) {
-    var status = stat()
-    guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
-    unsafe unlink(path)
+  private func served(by pid: String) -> WireError {
+    WireError(
+      .addressInUse,
+      "\(endpoint) is served by process \(pid) already; stop it or choose another --endpoint"
+    )
+  }
+}
+
+// MARK: The sockets
+
+extension Place {
+  /// Whether somebody listens at the public socket.
+  var hasLiveServer: Bool { Endpoint.probe("\(directory.path)/\(name)").error == 0 }
+
+  /// Throws if the endpoint is served though its lock could be taken: what cleans /tmp of old files
+  /// has removed the server's lock, and its socket was left.
+  func refuseLiveServer() throws(WireError) {
+    if let status = directory.status(of: name) { try endpoint.refuseForeign(status.st_uid) }
+    let (error, listener) = Endpoint.probe("\(directory.path)/\(name)")
+    guard error == 0 else { return }
+    throw served(by: listener.map { "\($0.process)" } ?? "(unknown)")
   }
 
-  private static func removeSockets(_ path: String) {
-    removeSocket(path)
-    let directory = workersDirectory(path)
-    guard let entries = unsafe opendir(directory) else { return }
-    while let entry = unsafe readdir(entries) {
-      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { field in
-        unsafe String(cString: UnsafeRawPointer(field).assumingMemoryBound(to: CChar.self))
-      }
-      if name != ".", name != ".." { removeSocket("\(directory)/\(name)") }
+  /// Makes the directory for the workers' sockets, in place of the one of an earlier process.
+  func makeWorkersDirectory() throws(WireError) {
+    removeSockets()
+    guard unsafe mkdirat(directory.descriptor, workersName, 0o700) == 0 else {
+      let isLink = directory.status(of: workersName).map { $0.st_mode & S_IFMT == S_IFLNK } ?? false
+      let reason = isLink ? "there is a symbolic link of that name" : TrustedDirectory.reason()
+      throw WireError(
+        .endpoint,
+        "cannot make \(directory.path)/\(workersName): \(reason); remove what is there, or choose another --endpoint"
+      )
     }
-    unsafe closedir(entries)
-    unsafe rmdir(directory)
+  }
+
+  func removeSockets() {
+    directory.removeSocket(name)
+    directory.removeSocketDirectory(workersName)
+  }
+
+  /// Removes the lock's name if it still stands for this open file.
+  func removeLock(_ descriptor: CInt) {
+    if isNamed(descriptor) { unsafe unlinkat(directory.descriptor, lockName, 0) }
   }
 }

@@ -28,6 +28,8 @@ internal import Glibc
   private let context: ZeroMQContext
   private var storedHandle: UnsafeMutableRawPointer?
   private var reportsHandshakes = false
+  /// Whether each peer's key was asked for: then it is told with what the peer sends.
+  private(set) var provesKeys = false
 
   /// - Throws: `WireError` if the context is closed or the process has no descriptors left.
   package init(
@@ -82,12 +84,12 @@ extension Socket {
   /// Listens at an endpoint.
   ///
   /// ZeroMQ takes an ipc path whatever is there; here a live socket and a file that is none are
-  /// refused, and only a socket that a dead process left is replaced.
+  /// refused, and only a socket that a dead process of this user left is replaced.
   ///
   /// - Throws: `WireError` with code `addressInUse` or `endpoint`, naming it.
   package func bind(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
-    if let path = endpoint.socketPath { try Self.refuseTakenPath(path) }
+    try Self.refuseTakenPath(endpoint)
     // An ipc socket is for its owner alone, also in a directory that others may enter.
     let mask = umask(0o077)
     defer { umask(mask) }
@@ -106,12 +108,15 @@ extension Socket {
 
   /// Connects to an endpoint, now or as soon as somebody listens there, and again after a loss.
   ///
-  /// - Throws: `WireError` with code `endpoint` if it cannot be one to connect to.
+  /// - Throws: `WireError` with code `endpoint` if it cannot be one to connect to, or is an ipc one
+  ///   of another user.
   package func connect(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
     if case .tcp(let host, let port) = endpoint.kind, port == nil || host == "*" {
       throw WireError(.endpoint, "cannot connect to \(endpoint): a host and a port are needed")
     }
+    // ZeroMQ does not say whom it has connected to.
+    _ = try endpoint.isListening()
     guard unsafe zmq_connect(handle, endpoint.description) == 0 else {
       throw WireError(.endpoint, "cannot connect to \(endpoint): \(ZeroMQ.reason(errno))")
     }
@@ -159,17 +164,19 @@ extension Socket {
     }
   }
 
-  /// Throws if an ipc path is served, or is a file that binding would remove.
-  private static func refuseTakenPath(_ path: String) throws(WireError) {
-    var status = stat()
-    guard unsafe lstat(path, &status) == 0 else { return }
+  /// Throws if an ipc path is served, or a file that binding would remove, or others could replace it.
+  private static func refuseTakenPath(_ endpoint: Endpoint) throws(WireError) {
+    guard let path = endpoint.socketPath, let directory = try endpoint.trustedDirectory(),
+      let status = directory.status(of: endpoint.socketName)
+    else { return }
     guard status.st_mode & S_IFMT == S_IFSOCK else {
       throw WireError(.endpoint, "\(path) is there and not a socket; choose another endpoint")
     }
-    guard Endpoint.connectionError(path) == 0 else { return }
+    try endpoint.refuseForeign(status.st_uid)
+    guard Endpoint.probe(path).error == 0 else { return }
     throw WireError(
       .addressInUse,
-      "another process listens at ipc://\(path); stop it or choose another endpoint"
+      "another process listens at \(endpoint); stop it or choose another endpoint"
     )
   }
 }
@@ -223,6 +230,7 @@ extension Socket {
     try set(ZMQ_CURVE_SERVER, CInt(1))
     try set(ZMQ_CURVE_SECRETKEY, secret.z85)
     try set(ZMQ_ZAP_DOMAIN, ZAP.domain)
+    provesKeys = true
     // Peers that fail before they are asked for their key: of these the Authenticator learns here.
     let events = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
     let name = "inproc://\(Authenticator.handshakesName)"

@@ -32,8 +32,20 @@ int clinux_pidfd_open(pid_t pid);
 // Takes an exclusive lock on an open file without waiting; 0 if taken, -1 with EWOULDBLOCK if held.
 int clinux_try_lock(int fd);
 
-// Opens (creating if absent, mode 0600) for a lock; close-on-exec.
-int clinux_open_lock(const char *path);
+// Opens a file of an open directory (creating it if absent, mode 0600) for a lock; close-on-exec.
+// Fails with ELOOP if the name is a symbolic link.
+int clinux_open_lock(int directory, const char *name);
+
+// Opens a directory to reach files in it by name, which needs no permission to read it;
+// close-on-exec. Fails with ENOTDIR or ELOOP for a symbolic link that is not to be followed.
+int clinux_open_directory(const char *path, bool follows_link);
+
+// Tells who listens behind a connected Unix socket: the user and process that called listen(2).
+int clinux_listener(int socket, uid_t *user, pid_t *process);
+
+// Keeps this process's memory out of core files, and from other processes of its user
+// (PR_SET_DUMPABLE of prctl(2)). Lasts until the next exec.
+int clinux_forbid_dumps(void);
 
 // Returns the CPUs this process may run on: fills `cpus` with at most `capacity` numbers, returns
 // how many there are.

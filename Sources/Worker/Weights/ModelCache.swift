@@ -46,6 +46,12 @@ final class ModelCache: Sendable {
           withIntermediateDirectories: true,
           attributes: [.posixPermissions: 0o700]
         )
+        // What was compared once is read again later: nobody else may change it meanwhile.
+        for path in [directory, "\(directory)/\(part)"] {
+          _ = try TrustedDirectory.open(path, for: .cache)
+        }
+      } catch let error as WireError {
+        throw WorkerError(.weights, error.message)
       } catch {
         throw WorkerError(.weights, "cannot make \(directory)/\(part)", underlying: error)
       }
