@@ -8179,7 +8179,7 @@ const ProtobufCEnumDescriptor trestle__worker_state__descriptor =
   trestle__worker_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue trestle__refusal_code__enum_values_by_number[9] =
+static const ProtobufCEnumValue trestle__refusal_code__enum_values_by_number[10] =
 {
   { "REFUSAL_CODE_UNSPECIFIED", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_UNSPECIFIED", 0 },
   { "REFUSAL_CODE_VERSION", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_VERSION", 1 },
@@ -8190,16 +8190,18 @@ static const ProtobufCEnumValue trestle__refusal_code__enum_values_by_number[9] 
   { "REFUSAL_CODE_INVALID", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_INVALID", 6 },
   { "REFUSAL_CODE_SHUTTING_DOWN", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_SHUTTING_DOWN", 7 },
   { "REFUSAL_CODE_UNKNOWN", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_UNKNOWN", 8 },
+  { "REFUSAL_CODE_NOT_ALLOWED", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_NOT_ALLOWED", 9 },
 };
 static const ProtobufCIntRange trestle__refusal_code__value_ranges[] = {
-{0, 0},{0, 9}
+{0, 0},{0, 10}
 };
-static const ProtobufCEnumValueIndex trestle__refusal_code__enum_values_by_name[9] =
+static const ProtobufCEnumValueIndex trestle__refusal_code__enum_values_by_name[10] =
 {
   { "REFUSAL_CODE_BUSY", 4 },
   { "REFUSAL_CODE_FINGERPRINT", 2 },
   { "REFUSAL_CODE_INVALID", 6 },
   { "REFUSAL_CODE_NAME", 3 },
+  { "REFUSAL_CODE_NOT_ALLOWED", 9 },
   { "REFUSAL_CODE_PLACEMENT", 5 },
   { "REFUSAL_CODE_SHUTTING_DOWN", 7 },
   { "REFUSAL_CODE_UNKNOWN", 8 },
@@ -8213,9 +8215,9 @@ const ProtobufCEnumDescriptor trestle__refusal_code__descriptor =
   "RefusalCode",
   "Trestle__RefusalCode",
   "trestle",
-  9,
+  10,
   trestle__refusal_code__enum_values_by_number,
-  9,
+  10,
   trestle__refusal_code__enum_values_by_name,
   1,
   trestle__refusal_code__value_ranges,
@@ -8325,7 +8327,7 @@ const ProtobufCEnumDescriptor trestle__finish_reason__descriptor =
   trestle__finish_reason__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue trestle__request_failure_code__enum_values_by_number[9] =
+static const ProtobufCEnumValue trestle__request_failure_code__enum_values_by_number[10] =
 {
   { "REQUEST_FAILURE_CODE_UNSPECIFIED", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_UNSPECIFIED", 0 },
   { "REQUEST_FAILURE_CODE_TOO_LONG", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_TOO_LONG", 1 },
@@ -8336,17 +8338,19 @@ static const ProtobufCEnumValue trestle__request_failure_code__enum_values_by_nu
   { "REQUEST_FAILURE_CODE_CANCELLED", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_CANCELLED", 6 },
   { "REQUEST_FAILURE_CODE_SHUTTING_DOWN", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_SHUTTING_DOWN", 7 },
   { "REQUEST_FAILURE_CODE_INTERNAL", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_INTERNAL", 8 },
+  { "REQUEST_FAILURE_CODE_NOT_ALLOWED", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_NOT_ALLOWED", 9 },
 };
 static const ProtobufCIntRange trestle__request_failure_code__value_ranges[] = {
-{0, 0},{0, 9}
+{0, 0},{0, 10}
 };
-static const ProtobufCEnumValueIndex trestle__request_failure_code__enum_values_by_name[9] =
+static const ProtobufCEnumValueIndex trestle__request_failure_code__enum_values_by_name[10] =
 {
   { "REQUEST_FAILURE_CODE_BUSY", 2 },
   { "REQUEST_FAILURE_CODE_CANCELLED", 6 },
   { "REQUEST_FAILURE_CODE_INTERNAL", 8 },
   { "REQUEST_FAILURE_CODE_INVALID", 3 },
   { "REQUEST_FAILURE_CODE_LOST", 5 },
+  { "REQUEST_FAILURE_CODE_NOT_ALLOWED", 9 },
   { "REQUEST_FAILURE_CODE_SHUTTING_DOWN", 7 },
   { "REQUEST_FAILURE_CODE_TEMPLATE", 4 },
   { "REQUEST_FAILURE_CODE_TOO_LONG", 1 },
@@ -8359,9 +8363,9 @@ const ProtobufCEnumDescriptor trestle__request_failure_code__descriptor =
   "RequestFailureCode",
   "Trestle__RequestFailureCode",
   "trestle",
-  9,
+  10,
   trestle__request_failure_code__enum_values_by_number,
-  9,
+  10,
   trestle__request_failure_code__enum_values_by_name,
   1,
   trestle__request_failure_code__value_ranges,

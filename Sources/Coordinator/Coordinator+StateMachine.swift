@@ -9,7 +9,8 @@
 //
 // CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift the clients', +Steps.swift
 // the micro-batches, +Placement.swift who shall hold which layers, +Move.swift live rebalance,
-// +Advice.swift when it comes unasked, +Recovery.swift what is done about lost workers.
+// +Advice.swift when it comes unasked, +Recovery.swift what is done about lost workers,
+// +Authorisation.swift who may say what.
 
 package import Content
 package import Gemma
@@ -23,6 +24,8 @@ package enum CoordinatorEvent: Sendable {
   case malformed(from: PeerID?, WireError)
   /// A peer was not let in at the public socket.
   case refused(Refusal)
+  /// What keys may do, first said before any message.
+  case accessChanged(Access)
   /// A peer could not be reached.
   case unreachable(PeerID)
   /// A message could not be sent to a peer that is there.
@@ -174,6 +177,7 @@ package struct CoordinatorLimits: Sendable, Hashable {
   var unread = Outflow.Limits()
   /// Messages without sense that a worker may send before it is ended.
   package var nonsense = 3
+  package var prefixSharing = PrefixSharing.all
 
   package init(contextTokens: Int, slots: Int) {
     self.contextTokens = contextTokens
@@ -281,6 +285,10 @@ package struct CoordinatorMachine {
   var nextSequence: UInt64 = 1
   var nextSession: UInt64 = 1
   var protocolErrors: UInt64 = 0
+  /// What keys may do; nil where there are none, and all may do all.
+  var access: Access?
+  /// Keys whose messages were refused since the list of keys last changed.
+  var objectedTo: Set<PublicKey?> = []
   let began: ContinuousClock.Instant
   private var clock: AwakeClock
   /// When the event that is handled came, and every other time here: what the coordinator has stood
@@ -342,6 +350,7 @@ package struct CoordinatorMachine {
     case .malformed(let peer, let error):
       malformed(from: peer, error)
     case .refused(let refusal): refused(refusal)
+    case .accessChanged(let access): accessChanged(to: access)
     case .unreachable(let peer): clientGone(peer)
     case .notSent(let message, let peer, let reason): notSent(message, to: peer, reason)
     case .encoded(let id, let tokens): encoded(id, tokens)
@@ -394,6 +403,10 @@ package struct CoordinatorMachine {
   }
 
   private mutating func receive(_ message: Message, _ peer: PeerID, _ payloads: [[Float]]) {
+    if let objection = objection(to: message, from: peer) {
+      refuse(message, peer, objection)
+      return
+    }
     switch message {
     case .hello(let hello): greet(hello, peer)
     case .heartbeat(let heartbeat): heard(heartbeat, peer)

@@ -98,6 +98,7 @@ package final class CoordinatorLoop {
         handle(.workerExited(name: exit.name, how: exit.how, willRestart: exit.willRestart))
       }
       for refusal in refusals.takeAll() { handle(.refused(refusal)) }
+      noticeAccess()
       try receiveAll()
       for (id, tokens) in prompts.takeResults() { handle(.encoded(id: id, tokens)) }
       handle(.tick)
@@ -110,13 +111,23 @@ package final class CoordinatorLoop {
     // Bounded, so that ticks and child exits are seen under any load.
     for _ in 0..<1024 {
       guard let received = try front.receive() else { return }
+      noticeAccess()
       switch received.content {
       case .success(let (message, payloads)):
-        guard let peer = received.peer, !pull(message, peer) else { continue }
+        guard let peer = received.peer else { continue }
+        if machine.objection(to: message, from: peer) == nil, pull(message, peer) { continue }
         handle(.message(message, from: peer, payloads: payloads))
       case .failure(let error): handle(.malformed(from: received.peer, error))
       }
     }
+  }
+
+  /// Tells the machine what keys may do, if that has changed.
+  ///
+  /// Before each message: the list is read before a connection is let in, so what comes through it is
+  /// judged by that list or a later one.
+  private func noticeAccess() {
+    if let access = security.takeAccessChange() { handle(.accessChanged(access)) }
   }
 
   /// Has the weights desk take a message; false if it is none for it.

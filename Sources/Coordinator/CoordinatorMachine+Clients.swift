@@ -388,6 +388,7 @@ extension CoordinatorMachine {
     slots.giveBack(
       slot,
       holding: Array(session.tokens.prefix(session.submitted)),
+      of: limits.prefixSharing.group(of: session.peer),
       reached: session.reached,
       at: now
     )

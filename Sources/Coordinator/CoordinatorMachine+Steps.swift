@@ -59,15 +59,20 @@ extension CoordinatorMachine {
   /// Gives free slots to sessions that wait, with the prefix they share with others.
   private mutating func admit() {
     while !slots.isFull, let id = nextInQueue, var session = sessions[id] {
+      let group = limits.prefixSharing.group(of: session.peer)
       let live = turns.compactMap { id -> (slot: Int, tokens: ArraySlice<Int32>, reached: Int)? in
-        guard let other = sessions[id], let slot = other.slot else { return nil }
+        guard let other = sessions[id], let slot = other.slot,
+          limits.prefixSharing.group(of: other.peer) == group
+        else { return nil }
         return (slot, other.tokens.prefix(other.submitted), other.reached)
       }
       // An evaluation wants every position's output, a generation its last token's.
-      let most = session.goal.isEvaluation ? 0 : session.tokens.count - 1
+      let sharesNothing = session.goal.isEvaluation || limits.prefixSharing == .none
+      let most = sharesNothing ? 0 : session.tokens.count - 1
       guard
         let taken = slots.take(
           for: session.tokens,
+          of: group,
           most: most,
           live: live,
           reserved: Set(pendingForks.map(\.source))

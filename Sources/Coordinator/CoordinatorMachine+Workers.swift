@@ -69,6 +69,9 @@ extension CoordinatorMachine {
     }
     let place = freePlace(for: hello)
     let name = place?.name ?? (hello.name.isEmpty ? freeName(hello.device) : hello.name)
+    var hello = hello
+    // Results come on a connection of its own, which proves the same key.
+    hello.resultsIdentity = PeerID(hello.resultsIdentity.bytes, key: peer.key)
     workers[name] = WorkerRecord(
       peer: peer,
       hello: hello,

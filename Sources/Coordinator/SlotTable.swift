@@ -39,6 +39,8 @@ struct SlotTable: Sendable {
     var slot: Int
     /// Of its positions.
     var tokens: [Int32]
+    /// Whose they are: see `PrefixSharing.group`.
+    var group: PublicKey?
     /// See `Session.reached`.
     var reached: Int
     var since: ContinuousClock.Instant
@@ -81,18 +83,20 @@ struct SlotTable: Sendable {
   ///
   /// - Parameters:
   ///   - tokens: The prompt.
+  ///   - group: Whose warm slots it may take over; see `PrefixSharing.group`.
   ///   - most: How many positions may be taken over at most.
-  ///   - live: Slots of sessions that go on, with the tokens of their positions and `Session.reached`.
+  ///   - live: Slots of the group's sessions that go on, with the tokens of their positions and `Session.reached`.
   ///   - reserved: Slots that must stay as they are.
   /// - Returns: The slot; nil if none is free.
   mutating func take(
     for tokens: [Int32],
+    of group: PublicKey? = nil,
     most: Int,
     live: [(slot: Int, tokens: ArraySlice<Int32>, reached: Int)],
     reserved: Set<Int>
   ) -> Taken? {
     let usable = warm.indices.filter { !reserved.contains(warm[$0].slot) }
-    let best = usable.map { index in
+    let best = usable.filter { warm[$0].group == group }.map { index in
       (
         index: index,
         prefix: reusable(warm[index].tokens[...], warm[index].reached, tokens, most)
@@ -146,13 +150,16 @@ struct SlotTable: Sendable {
   mutating func giveBack(
     _ slot: Int,
     holding tokens: [Int32],
+    of group: PublicKey? = nil,
     reached: Int,
     at now: ContinuousClock.Instant
   ) {
     if tokens.isEmpty {
       empty.append(slot)
     } else {
-      warm.append(Warm(slot: slot, tokens: tokens, reached: reached, since: now))
+      warm.append(
+        Warm(slot: slot, tokens: tokens, group: group, reached: reached, since: now)
+      )
     }
   }
 

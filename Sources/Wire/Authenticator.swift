@@ -39,11 +39,13 @@ package final class Authenticator {
   /// - Parameters:
   ///   - context: The context of the sockets to guard.
   ///   - allows: Whether a key may come in, beside those of `admit`. Called on a thread of its own.
+  ///   - eachSecond: Called on that thread, about each second.
   ///   - onRefusal: Told of each peer that was refused. Called on that thread too.
   /// - Throws: `WireError` if the process has no thread or descriptor left.
   package init(
     _ context: ZeroMQContext,
     allows: @escaping @Sendable (PublicKey) -> Bool,
+    eachSecond: @escaping @Sendable () -> Void = {},
     onRefusal: @escaping @Sendable (Refusal) -> Void
   ) throws(WireError) {
     let admitted = Lock<Set<PublicKey>>([])
@@ -58,6 +60,7 @@ package final class Authenticator {
       questions: questions,
       handshakes: handshakes,
       allows: { key in admitted.withLock { $0.contains(key) } || allows(key) },
+      eachSecond: eachSecond,
       onRefusal: onRefusal
     )
     thread = try Thread { desk.serve(until: stop) }
@@ -88,6 +91,7 @@ private final class Desk: @unchecked Sendable {
   private let questions: Socket
   private let handshakes: Socket
   private let allows: (PublicKey) -> Bool
+  private let eachSecond: () -> Void
   private let onRefusal: (Refusal) -> Void
   /// The last different refusals; the oldest is forgotten first.
   private var recent: [Refusal] = []
@@ -99,11 +103,13 @@ private final class Desk: @unchecked Sendable {
     questions: Socket,
     handshakes: Socket,
     allows: @escaping (PublicKey) -> Bool,
+    eachSecond: @escaping () -> Void,
     onRefusal: @escaping (Refusal) -> Void
   ) {
     self.questions = questions
     self.handshakes = handshakes
     self.allows = allows
+    self.eachSecond = eachSecond
     self.onRefusal = onRefusal
   }
 
@@ -113,7 +119,12 @@ private final class Desk: @unchecked Sendable {
       handshakes.close()
     }
     var pause = Self.shortestPause
+    var last = ContinuousClock.now
     while true {
+      if ContinuousClock.now - last >= .seconds(1) {
+        last = .now
+        eachSecond()
+      }
       do {
         let ready = try poll(
           sockets: [questions, handshakes],

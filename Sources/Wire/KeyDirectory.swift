@@ -3,7 +3,11 @@
 //   DIR/         0700
 //     secret     0600: this machine's secret key, one line of Z85; the public one follows from it
 //     allowed    0600: the public keys that are let in (KeyList.swift)
+//
+// Whoever changes a file holds a lock (flock) on the directory from reading it to replacing it, and
+// writes a draft beside it first: what a killed process left of one is removed by the next.
 
+internal import CLinux
 internal import Glibc
 
 /// A directory of keys.
@@ -17,11 +21,20 @@ package struct KeyDirectory: Sendable, Hashable {
 
   /// `$XDG_CONFIG_HOME/trestle/keys`, or `~/.config/trestle/keys`.
   ///
+  /// "All paths set in these environment variables must be absolute. If an implementation encounters a
+  /// relative path in any of these variables it should consider the path invalid and ignore it." (XDG
+  /// Base Directory Specification). A relative `HOME` would put keys wherever a command is run.
+  ///
   /// - Throws: `WireError` with code `key` if the environment has neither variable.
   package static func standard() throws(WireError) -> KeyDirectory {
-    if let config = variable("XDG_CONFIG_HOME") { return KeyDirectory("\(config)/trestle/keys") }
-    guard let home = variable("HOME") else {
-      throw WireError(.key, "neither XDG_CONFIG_HOME nor HOME is set; name a directory with --keys")
+    if let config = absolutePath("XDG_CONFIG_HOME") {
+      return KeyDirectory("\(config)/trestle/keys")
+    }
+    guard let home = absolutePath("HOME") else {
+      throw WireError(
+        .key,
+        "neither XDG_CONFIG_HOME nor HOME holds an absolute path; name a directory with --keys"
+      )
     }
     return KeyDirectory("\(home)/.config/trestle/keys")
   }
@@ -56,10 +69,14 @@ package struct KeyDirectory: Sendable, Hashable {
   package func makeKeyPair() throws(WireError) -> (keys: KeyPair, isNew: Bool) {
     if let keys = try keyPair() { return (keys, false) }
     try prepare()
+    let lock = try lock()
+    defer { close(lock) }
+    removeDrafts()
     let keys = try KeyPair.make()
     let draft = try writeDraft(keys.secretKey.z85 + "\n", beside: secretPath)
     defer { unsafe unlink(draft) }
-    // link(2) does not replace: of two processes that make keys at once, one wins for both.
+    // link(2) does not replace: of two that make keys at once, one without a lock (NFS does not carry
+    // it to other machines), one wins for both.
     if unsafe link(draft, secretPath) == 0 { return (keys, true) }
     guard errno == EEXIST, let others = try keyPair() else {
       throw WireError(.key, "cannot make \(secretPath): \(Self.reason())")
@@ -81,27 +98,46 @@ package struct KeyDirectory: Sendable, Hashable {
     return try KeyList(parsing: file.bytes, path: allowedPath)
   }
 
-  /// Replaces the file of keys that are let in, at once.
-  package func write(_ list: KeyList) throws(WireError) {
+  /// Changes the list of keys that are let in; of changes at the same time each finds the ones before.
+  ///
+  /// - Parameter body: Changes the list; nothing is written if it throws or leaves the list as it is.
+  /// - Returns: What the body returns.
+  /// - Throws: `WireError` with code `key` if the list cannot be read or written; what `body` throws.
+  package func change<Result>(_ body: (inout KeyList) throws -> Result) throws -> Result {
+    try prepare()
+    let lock = try lock()
+    defer { close(lock) }
+    removeDrafts()
+    let before = try allowed()
+    var list = before
+    let result = try body(&list)
+    if list != before { try replaceAllowed(by: list, in: lock) }
+    return result
+  }
+
+  /// Replaces the file at once, and sees to it that it is on the disk.
+  private func replaceAllowed(by list: KeyList, in directory: CInt) throws(WireError) {
     guard list.text.utf8.count <= Limits.keyFileBytes else {
       throw WireError(.key, "\(allowedPath) would have more than \(Limits.keyFileBytes) bytes")
     }
-    try prepare()
     let draft = try writeDraft(list.text, beside: allowedPath)
     guard unsafe rename(draft, allowedPath) == 0 else {
       defer { unsafe unlink(draft) }
       throw WireError(.key, "cannot write \(allowedPath): \(Self.reason())")
     }
+    // Without it a loss of power could bring a forgotten key back. Some file systems refuse it for
+    // directories, and keep their order without.
+    _ = fsync(directory)
   }
 }
 
 // MARK: Files
 
 extension KeyDirectory {
-  private static func variable(_ name: String) -> String? {
+  private static func absolutePath(_ name: String) -> String? {
     guard let value = unsafe getenv(name) else { return nil }
     let text = unsafe String(cString: value)
-    return text.isEmpty ? nil : text
+    return text.hasPrefix("/") ? text : nil
   }
 
   private static func reason() -> String { unsafe String(cString: strerror(errno)) }
@@ -126,8 +162,46 @@ extension KeyDirectory {
     }
   }
 
+  /// How long to wait for another process that changes a file: it takes milliseconds.
+  private static let lockPatience = Duration.seconds(10)
+
+  /// Opens the directory and locks it until it is closed.
+  private func lock() throws(WireError) -> CInt {
+    let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw WireError(.key, "cannot open \(path): \(Self.reason())")
+    }
+    let deadline = ContinuousClock.now + Self.lockPatience
+    while clinux_try_lock(descriptor) != 0 {
+      guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else {
+        let reason = Self.reason()
+        close(descriptor)
+        throw WireError(.key, "cannot lock \(path) to change it: \(reason)")
+      }
+      usleep(2000)
+    }
+    return descriptor
+  }
+
+  /// Removes drafts of processes that were killed; while the lock is held nobody else has any.
+  private func removeDrafts() {
+    guard let entries = unsafe opendir(path) else { return }
+    defer { unsafe closedir(entries) }
+    while let entry = unsafe readdir(entries) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { field in
+        unsafe String(cString: UnsafeRawPointer(field).assumingMemoryBound(to: CChar.self))
+      }
+      let isDraft = ["secret", "allowed"].contains { name.hasPrefix($0 + Self.draftSuffix) }
+      if isDraft { unsafe unlink("\(path)/\(name)") }
+    }
+  }
+
+  private static let draftSuffix = ".new-"
+
   /// Reads a small file of this user's or root's; nil if it is not there.
   private func read(_ path: String) throws(WireError) -> (bytes: [UInt8], mode: mode_t)? {
+    // Who can write in the directory could put an earlier list in the place of this one.
+    guard try TrustedDirectory.open(self.path, for: .keys) != nil else { return nil }
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       if errno == ENOENT { return nil }
@@ -165,7 +239,7 @@ extension KeyDirectory {
 
   /// Writes a file that only this user may read; returns its path.
   private func writeDraft(_ text: String, beside path: String) throws(WireError) -> String {
-    let draft = "\(path).new-\(getpid())"
+    let draft = "\(path)\(Self.draftSuffix)\(getpid())"
     unsafe unlink(draft)
     let descriptor = unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {

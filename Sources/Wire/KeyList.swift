@@ -1,7 +1,10 @@
-// The text file of public keys that are let in: a key and a name a line.
+// The text file of public keys that are let in: a key, a name and what it may do a line.
 //
 //   # who may use this machine's pipelines
 //   rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7  laptop
+//   Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID  phone  ask
+//
+// A line that names no role (Role.swift) gives all.
 //
 // A key may contain "#" but not begin with it: as the first of five characters it would stand for
 // more than 32 bits (84 × 85⁴ > 2³²). So a line that begins with "#" is a comment.
@@ -11,6 +14,7 @@ package struct KeyList: Sendable, Hashable {
   package struct Entry: Sendable, Hashable {
     package let key: PublicKey
     package let name: String
+    package var roles = Role.all
   }
 
   /// Lines in their order; comments and empty lines are kept as they are.
@@ -27,7 +31,9 @@ package struct KeyList: Sendable, Hashable {
     lines.compactMap { if case .entry(let entry) = $0 { entry } else { nil } }
   }
 
-  package func contains(_ key: PublicKey) -> Bool { entries.contains { $0.key == key } }
+  package func contains(_ key: PublicKey) -> Bool { self[key] != nil }
+
+  package subscript(key: PublicKey) -> Entry? { entries.first { $0.key == key } }
 
   /// Returns the key of that name.
   package subscript(name name: String) -> PublicKey? { entries.first { $0.name == name }?.key }
@@ -36,7 +42,9 @@ package struct KeyList: Sendable, Hashable {
   package var text: String {
     lines.map { line in
       switch line {
-      case .entry(let entry): "\(entry.key)  \(entry.name)\n"
+      case .entry(let entry):
+        "\(entry.key)  \(entry.name)"
+          + (entry.roles == Role.all ? "\n" : "  \(Role.text(entry.roles))\n")
       case .other(let text): text + "\n"
       }
     }
@@ -85,15 +93,15 @@ extension KeyList {
       lines.append(.other(line))
       return
     }
-    guard words.count == 2 else {
+    guard (2...3).contains(words.count) else {
       throw WireError(
         .key,
-        words.count == 1
-          ? "a word alone; write a key and a name, or begin a comment with \"#\""
-          : "\(words.count) words; write a key and a name, or begin a comment with \"#\""
+        (words.count == 1 ? "a word alone" : "\(words.count) words")
+          + "; write a key, a name and perhaps roles, as in ask,work, or begin a comment with \"#\""
       )
     }
-    try add(PublicKey(first), name: words[1])
+    let roles = words.count == 3 ? try Role.parse(words[2]) : Role.all
+    try add(PublicKey(first), name: words[1], roles: roles)
   }
 }
 
@@ -104,7 +112,11 @@ extension KeyList {
   ///
   /// - Throws: `WireError` with code `key` if the name is none, or is taken, or the key is there
   ///   already under another.
-  package mutating func add(_ key: PublicKey, name: String) throws(WireError) {
+  package mutating func add(
+    _ key: PublicKey,
+    name: String,
+    roles: Set<Role> = Role.all
+  ) throws(WireError) {
     guard Self.isName(name) else {
       throw WireError(
         .key,
@@ -119,7 +131,16 @@ extension KeyList {
           : "another key is called \"\(name)\" already"
       )
     }
-    lines.append(.entry(Entry(key: key, name: name)))
+    lines.append(.entry(Entry(key: key, name: name, roles: roles)))
+  }
+
+  /// Changes what a key may do; does nothing if it is not there.
+  package mutating func set(_ roles: Set<Role>, of key: PublicKey) {
+    for index in lines.indices {
+      guard case .entry(var entry) = lines[index], entry.key == key else { continue }
+      entry.roles = roles
+      lines[index] = .entry(entry)
+    }
   }
 
   /// Takes a key away; returns it, or nil if there is none of that name or text.

@@ -30,6 +30,8 @@ package enum RequestFailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case shuttingDown = 7
   /// A fault of the program.
   case `internal` = 8
+  /// The client's key may not ask for it, or no longer.
+  case notAllowed = 9
 }
 
 /// What the coordinator says of the whole; the raw values are the wire's.

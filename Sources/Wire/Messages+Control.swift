@@ -33,6 +33,8 @@ package enum RefusalCode: UInt32, Sendable, Hashable, CaseIterable {
   case shuttingDown = 7
   /// Not a worker of this coordinator: lost before, or of an earlier one.
   case unknown = 8
+  /// Its key may not work here, or no longer.
+  case notAllowed = 9
 }
 
 /// Why a worker could not prepare a stage or run a step; the raw values are the wire's.

@@ -5,8 +5,15 @@
 /// It lasts as long as the connection: a peer that comes back has another one.
 package struct PeerID: Sendable, Hashable, CustomStringConvertible {
   package let bytes: [UInt8]
+  /// The key that the connection has proved, on an encrypted one.
+  ///
+  /// Part of who it is: a later connection that takes the same name with another key is another peer.
+  package let key: PublicKey?
 
-  package init(_ bytes: [UInt8]) { self.bytes = bytes }
+  package init(_ bytes: [UInt8], key: PublicKey? = nil) {
+    self.bytes = bytes
+    self.key = key
+  }
 
   /// The bytes in hexadecimal: `006b8b4567`.
   package var description: String {

@@ -27,6 +27,8 @@ package struct Security: Sendable {
   /// Whom this process serves or asks; nil in the coordinator itself, and without CURVE.
   private let coordinator: PublicKey?
   private let allows: @Sendable (PublicKey) -> Bool
+  /// What keys may do; nil where all may do all.
+  private let access: AccessList?
 
   /// ipc sockets only; every tcp endpoint is refused.
   package static let localOnly = Security(.localOnly, coordinator: nil) { _ in false }
@@ -42,6 +44,11 @@ package struct Security: Sendable {
     Security(.curve(own), coordinator: nil) { $0 == own.publicKey || allows($0) }
   }
 
+  /// The coordinator's: it lets in its own machine's key and those of a list, to do what that says.
+  package static func coordinator(_ own: KeyPair, access: AccessList) -> Security {
+    Security(.curve(own), coordinator: nil, access: access) { access.allows($0) }
+  }
+
   /// A worker's or client's: it knows the coordinator, and lets in nobody else by itself.
   package static func peer(_ own: KeyPair, coordinator: PublicKey) -> Security {
     Security(.curve(own), coordinator: coordinator) { $0 == coordinator }
@@ -50,10 +57,12 @@ package struct Security: Sendable {
   private init(
     _ protection: Protection,
     coordinator: PublicKey?,
+    access: AccessList? = nil,
     allows: @escaping @Sendable (PublicKey) -> Bool
   ) {
     self.protection = protection
     self.coordinator = coordinator
+    self.access = access
     self.allows = allows
   }
 }
@@ -67,8 +76,20 @@ extension Security {
     onRefusal: @escaping @Sendable (Refusal) -> Void
   ) throws(WireError) -> Authenticator? {
     guard case .curve = protection else { return nil }
-    return try Authenticator(context, allows: allows, onRefusal: onRefusal)
+    let access = access
+    return try Authenticator(
+      context,
+      allows: allows,
+      eachSecond: { access?.refresh() },
+      onRefusal: onRefusal
+    )
   }
+
+  /// Returns what keys may do, once for each time that it changes; nil also where all may do all.
+  package func takeAccessChange() -> Access? { access?.takeChange() }
+
+  /// Whether a key is let in by this process's own choice, whoever else is admitted.
+  package func allows(key: PublicKey) -> Bool { allows(key) }
 
   /// Returns the public key that others need to connect to an endpoint here; nil if they need none.
   package func publicKey(at endpoint: Endpoint) -> PublicKey? {

@@ -100,13 +100,14 @@ extension Socket {
     guard try receive(frame) else { return nil }
     var peer: PeerID?
     if role == .router {
-      peer = unsafe PeerID(Array(frame.bytes))
+      let name = unsafe Array(frame.bytes)
       guard frame.hasMore, try receive(frame) else {
         return Received(
-          peer: peer,
+          peer: PeerID(name, key: provesKeys ? frame.userID : nil),
           content: .failure(WireError(.truncated, "a message without a header"))
         )
       }
+      peer = PeerID(name, key: provesKeys ? frame.userID : nil)
     }
     var message: Message?
     var failure: WireError?
@@ -189,6 +190,15 @@ extension Socket {
   }
 
   var hasMore: Bool { unsafe zmq_msg_more(pointer) != 0 }
+
+  /// The key that the Authenticator has let the frame's connection in with.
+  ///
+  /// "User-Id: the user ID of the peer, as defined by the ZAP handler" (zmq_msg_gets(3)). Without a
+  /// CURVE server the peer may say what it likes there.
+  var userID: PublicKey? {
+    guard let text = unsafe zmq_msg_gets(pointer, "User-Id") else { return nil }
+    return try? PublicKey(unsafe String(cString: text))
+  }
 }
 
 /// Turns payload frames into numbers, within the limits.

@@ -47,6 +47,8 @@ final class ComputeLoop: Sendable {
   let counters = Lock(StageCounters())
   /// The stage that runs, for the next one to share weights and caches with.
   let running = Lock<StageTransfer?>(nil)
+  /// The keys of the workers that the coordinator knows; connections outlive what it knew before.
+  let admitted = Lock<Set<PublicKey>>([])
   private let context: ZeroMQContext
   private let name: String
   private let listen: Endpoint
@@ -193,6 +195,12 @@ final class ComputeLoop: Sendable {
     _ stages: inout StagePair,
     _ sockets: DataSockets
   ) throws {
+    if let key = received.peer?.key, !security.allows(key: key),
+      !admitted.withLock({ $0.contains(key) })
+    {
+      reject("message refused", "the key \(key) is not admitted any more")
+      return
+    }
     switch received.content {
     case .failure(let error): reject("malformed message refused", "\(error)")
     case .success(let (.step(step), payloads)):

@@ -256,6 +256,7 @@ package final class WorkerLoop {
   /// Prepares a stage, now or as soon as there is a loader for it.
   private func prepare(_ assign: Assign) {
     authenticator?.admit(assign.peerKeys)
+    compute.admitted.withLock { $0 = Set(assign.peerKeys) }
     wanted.withLock { $0 = assign.epoch }
     guard loaders.count < Self.maxLoaders else {
       // Whatever waited before is of an epoch that nobody asks about any more.

@@ -105,6 +105,9 @@ final class Client {
         try acknowledge(answer.message, answer.payloads)
         // Answers to our own asking whether it is there.
         if case .healthReply(let health) = answer.message, health.request == 0 { continue }
+        if case .requestFailed(let failure) = answer.message, failure.request == 0 {
+          throw CommandError(failure.message)
+        }
         return (answer.message, answer.payloads)
       }
       let isKnown = hasHeard || endpoint.socketPath != nil
@@ -177,8 +180,11 @@ final class Client {
     let request = newRequest()
     try send(.statusRequest(StatusRequest(request: request)))
     while let answer = try receive() {
-      if case .statusReply(let status) = answer.message, status.request == request {
-        return status
+      switch answer.message {
+      case .statusReply(let status) where status.request == request: return status
+      case .requestFailed(let failure) where failure.request == request:
+        throw CommandError(failure.message)
+      default: continue
       }
     }
     return nil

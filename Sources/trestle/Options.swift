@@ -71,6 +71,7 @@ extension String {
 }
 
 extension CacheType: ExpressibleByArgument {}
+extension PrefixSharing: ExpressibleByArgument {}
 
 /// `--kv-cache`.
 struct CacheOptions: ParsableArguments {
@@ -130,6 +131,14 @@ struct PipelineOptions: ParsableArguments {
     help: ArgumentHelp("Sessions served at once; others wait.", valueName: "sessions")
   )
   var slots = 8
+
+  @Option(
+    help: ArgumentHelp(
+      "Between which clients prefixes of prompts are shared: all, key (the requests of one key) or none. Sharing is faster, and its time tells whether somebody has sent such a prompt.",
+      valueName: "clients"
+    )
+  )
+  var prefixSharing = PrefixSharing.all
 
   @OptionGroup var cache: CacheOptions
 

@@ -62,10 +62,12 @@ struct Pipeline {
     if let context = options.context, context > most {
       throw CommandError("--context \(context): the model was made for at most \(most) tokens")
     }
-    limits = CoordinatorLimits(
+    var limits = CoordinatorLimits(
       contextTokens: options.context ?? min(most, 4096),
       slots: options.slots
     )
+    limits.prefixSharing = options.prefixSharing
+    self.limits = limits
   }
 
   /// The coordinator's first state; with `advice`, layers move by themselves.

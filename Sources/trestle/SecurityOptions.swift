@@ -20,15 +20,12 @@ struct SecurityOptions: ParsableArguments {
     guard !insecure else { return CoordinatorSecurity(.insecure, ["--insecure"]) }
     let directory = try keys.resolve()
     let own = try ownKeys(directory, for: endpoint)
-    // Read now, so that a bad file ends the command, and again for each peer: it may be changed
-    // while the pipeline runs.
-    _ = try directory.allowed()
-    let security = Security.coordinator(own) { key in
-      do throws(WireError) { return try directory.allowed().contains(key) } catch {
-        logger.error("allowed keys unreadable", metadata: ["reason": "\(error)"])
-        return false
-      }
+    // Read now, so that a bad file ends the command, and again and again: it may be changed while the
+    // pipeline runs.
+    let access = try AccessList(own: own.publicKey, in: directory) { error in
+      logger.error("allowed keys unreadable", metadata: ["reason": "\(error)"])
     }
+    let security = Security.coordinator(own, access: access)
     return CoordinatorSecurity(
       security,
       ["--keys", directory.path, "--server-key=\(own.publicKey)"]

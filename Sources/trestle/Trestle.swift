@@ -30,6 +30,11 @@ struct Trestle: ParsableCommand {
       WorkCommand.self, PlanCommand.self, KeysCommand.self,
     ]
   )
+
+  static func main() {
+    keepMemoryPrivate()
+    main(nil)
+  }
 }
 
 /// The program's version; raised with each release.

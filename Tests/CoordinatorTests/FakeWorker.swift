@@ -106,12 +106,12 @@ final class FakeWorker {
   /// A token whose rows become no finite numbers.
   var poison: Int32?
 
-  init(_ hello: Hello, life: Int, model: FakeModel) {
+  init(_ hello: Hello, life: Int, model: FakeModel, key: PublicKey? = nil) {
     var hello = hello
     self.model = model
-    control = PeerID([0xC0, UInt8(life >> 8), UInt8(life & 255)])
-    results = PeerID([0xD0, UInt8(life >> 8), UInt8(life & 255)])
-    hello.resultsIdentity = results
+    control = PeerID([0xC0, UInt8(life >> 8), UInt8(life & 255)], key: key)
+    results = PeerID([0xD0, UInt8(life >> 8), UInt8(life & 255)], key: key)
+    hello.resultsIdentity = PeerID(results.bytes)
     hello.dataEndpoint += ".\(life)"
     self.hello = hello
   }

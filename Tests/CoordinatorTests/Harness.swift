@@ -166,9 +166,9 @@ final class Harness {
 
   /// Starts a worker; its hello is on the way.
   @discardableResult
-  func start(_ hello: Hello) -> FakeWorker {
+  func start(_ hello: Hello, key: PublicKey? = nil) -> FakeWorker {
     lives += 1
-    let worker = FakeWorker(hello, life: lives, model: model)
+    let worker = FakeWorker(hello, life: lives, model: model, key: key)
     workers.append(worker)
     post(.hello(worker.hello), from: worker.control)
     return worker
@@ -372,10 +372,12 @@ final class Harness {
     handle(read(peer))
   }
 
-  static func peer(_ client: Int) -> PeerID { PeerID([0xA0, UInt8(client)]) }
+  static func peer(_ client: Int, key: PublicKey? = nil) -> PeerID {
+    PeerID([0xA0, UInt8(client)], key: key)
+  }
 
-  func ask(_ message: Message, client: Int = 1) {
-    handle(.message(message, from: Harness.peer(client), payloads: []))
+  func ask(_ message: Message, client: Int = 1, key: PublicKey? = nil) {
+    handle(.message(message, from: Harness.peer(client, key: key), payloads: []))
   }
 
   /// Closes a client's socket; the coordinator learns it when it next sends there.

@@ -90,6 +90,7 @@ import Testing
       #expect(try dealer.send(ping(number), payloads: [[1, 2, 3]]) == .sent)
       let got = try nextGood(server.router)
       #expect(got.message == ping(number) && got.payloads == [[1, 2, 3]])
+      #expect(got.peer?.key == friend.publicKey)
       #expect(try server.router.send(ping(number + 1), to: got.peer) == .sent)
       #expect(try nextGood(dealer).message == ping(number + 1))
     }

@@ -86,7 +86,8 @@ import Wire
 
   @Test func `a bad line is refused with its number`() throws {
     let cases: [(line: String, part: String)] = [
-      (first, "a key and a name"), ("\(first) a b", "3 words"),
+      (first, "a key, a name"), ("\(first) a b", "\"b\" is no role"),
+      ("\(first) a ask,", "\"\" is no role"), ("\(first) a ask work", "4 words"),
       ("\(first) \(String(repeating: "n", count: 33))", "not a name"), ("\(first) na/me", "na/me"),
       ("\(first) ñ", "not a name"), ("abc name", "3"), ("\(second) one", "there already"),
       ("\(first) two", "called \"two\" already"),
@@ -102,6 +103,18 @@ import Wire
     #expect(try KeyList(parsing: long.dropLast(), path: "allowed").entries.isEmpty)
   }
 
+  @Test func `a line may say what its key may do, and gives all if it does not`() throws {
+    let text = "\(first)  phone  ask\n\(second)  desk\n"
+    var list = try parse(text)
+    #expect(list.entries.map(\.roles) == [[.ask], [.ask, .work, .operate]])
+    #expect(list.text == text)
+    try list.set([.operate, .work], of: PublicKey(second))
+    #expect(list.text == "\(first)  phone  ask\n\(second)  desk  work,operate\n")
+    try list.set(Role.all, of: PublicKey(first))
+    #expect(list.text == "\(first)  phone\n\(second)  desk  work,operate\n")
+    #expect(try parse("\(first) phone operate,ask,work").entries[0].roles == Role.all)
+  }
+
   @Test func `a free name is one that nobody has`() throws {
     #expect(try parse("\(first) key-1\n\(second) key-3\n").freeName == "key-2")
   }
@@ -110,7 +123,7 @@ import Wire
     throws
   {
     var random = SeededRandom(testSeed(default: 61))
-    let good = Array("# ours\n\(first) laptop\n\n\(second)\tdesk\n# end\n".utf8)
+    let good = Array("# ours\n\(first) laptop ask,work\n\n\(second)\tdesk\n# end\n".utf8)
     var readCount = 0
     for _ in 0..<fuzzIterations(default: 5000) {
       let bytes = random.corrupted(good)
@@ -146,7 +159,7 @@ import Wire
       #expect(try directory.keyPair() == made.keys)
       var list = KeyList()
       try list.add(made.keys.publicKey, name: "me")
-      try directory.write(list)
+      try directory.change { $0 = list }
       #expect(try directory.allowed() == list)
       #expect(mode(directory.path) == 0o700)
       #expect(mode(directory.secretPath) == 0o600 && mode(directory.allowedPath) == 0o600)
@@ -159,7 +172,7 @@ import Wire
     try withTemporaryDirectory { path in
       let directory = KeyDirectory("\(path)/keys")
       _ = try directory.makeKeyPair()
-      try directory.write(KeyList())
+      try directory.change { try $0.add(PublicKey(Keys.pairs[0].public), name: "me") }
       for (file, bits) in [(directory.secretPath, mode_t(0o640)), (directory.allowedPath, 0o620)] {
         unsafe chmod(file, bits)
         let error = #expect(throws: WireError.self) {
@@ -171,8 +184,60 @@ import Wire
         unsafe chmod(file, 0o600)
       }
       unsafe chmod(directory.path, 0o770)
-      let error = #expect(throws: WireError.self) { try directory.write(KeyList()) }
+      let error = #expect(throws: WireError.self) { try directory.change { _ in } }
       #expect(error?.message.contains(directory.path) == true, "\(error as Any)")
+      // Nor is anything read there: an earlier list could have been put in the place of this one.
+      #expect(throws: WireError.self) { try directory.allowed() }
+      #expect(throws: WireError.self) { try directory.keyPair() }
+    }
+  }
+
+  @Test func `of many changes at once every one is kept`() throws {
+    try withTemporaryDirectory { path in
+      let directory = KeyDirectory("\(path)/keys")
+      let keys = try (0..<11).map { _ in try KeyPair.make().publicKey }
+      let old = try KeyPair.make().publicKey
+      try directory.change { try $0.add(old, name: "old") }
+      let failures = Lock(0)
+      let threads = try keys.enumerated().map { index, key in
+        try Thread {
+          do {
+            if index == 0 { _ = try directory.change { $0.remove("old") } }
+            try directory.change { try $0.add(key, name: "key-\(index)") }
+          } catch {
+            failures.withLock { $0 += 1 }
+          }
+        }
+      }
+      for thread in threads { thread.join() }
+      #expect(failures.withLock { $0 } == 0)
+      #expect(try Set(directory.allowed().entries.map(\.key)) == Set(keys))
+    }
+  }
+
+  @Test func `a change that fails leaves the file as it was`() throws {
+    try withTemporaryDirectory { path in
+      let directory = KeyDirectory(path)
+      try directory.change { try $0.add(PublicKey(Keys.pairs[0].public), name: "me") }
+      let before = try String(contentsOfFile: directory.allowedPath, encoding: .utf8)
+      #expect(throws: WireError.self) {
+        try directory.change { list in
+          _ = list.remove("me")
+          try list.add(PublicKey("no key"), name: "you")
+        }
+      }
+      #expect(try String(contentsOfFile: directory.allowedPath, encoding: .utf8) == before)
+    }
+  }
+
+  @Test func `drafts of killed processes are removed, and nothing else`() throws {
+    try withTemporaryDirectory { path in
+      let directory = KeyDirectory(path)
+      let files = ["secret.new-1", "allowed.new-4711", "secret.news", "notes"]
+      for file in files { try Data().write(to: URL(filePath: "\(path)/\(file)")) }
+      _ = try directory.makeKeyPair()
+      let left = try FileManager.default.contentsOfDirectory(atPath: path)
+      #expect(Set(left) == ["secret", "secret.news", "notes"])
     }
   }
 

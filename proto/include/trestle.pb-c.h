@@ -143,7 +143,11 @@ typedef enum _Trestle__RefusalCode {
   /*
    * not a worker of this coordinator: lost before, or of an earlier one
    */
-  TRESTLE__REFUSAL_CODE__REFUSAL_CODE_UNKNOWN = 8
+  TRESTLE__REFUSAL_CODE__REFUSAL_CODE_UNKNOWN = 8,
+  /*
+   * its key may not work here, or no longer
+   */
+  TRESTLE__REFUSAL_CODE__REFUSAL_CODE_NOT_ALLOWED = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__REFUSAL_CODE)
 } Trestle__RefusalCode;
 /*
@@ -267,7 +271,11 @@ typedef enum _Trestle__RequestFailureCode {
   /*
    * a fault of the program
    */
-  TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_INTERNAL = 8
+  TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_INTERNAL = 8,
+  /*
+   * the client's key may not ask for it, or no longer
+   */
+  TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_NOT_ALLOWED = 9
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__REQUEST_FAILURE_CODE)
 } Trestle__RequestFailureCode;
 /*

@@ -15,8 +15,13 @@ struct KeysCommand: ParsableCommand {
         trestle keys allow 'KEY' --name laptop          (on the coordinator's machine)
         trestle status --endpoint tcp://HOST:PORT --server-key 'KEY'
 
-      Quote keys with ': they contain characters that a shell would take for its own. Keys that are
-      allowed while a pipeline runs are let in at once; forgotten ones stay until they disconnect.
+      A key may do all unless --may names what: `ask` sends prompts, `work` joins as a worker,
+      `operate` moves layers, drains workers and tests devices. Status and health are shown to all
+      that are let in. Said again with another --may, it changes what the key may do.
+
+      Quote keys with ': they contain characters that a shell would take for its own. Changes hold at
+      once, also while a pipeline runs: within seconds a forgotten key's requests end and its workers
+      are let go.
       """,
     subcommands: [Show.self, Allow.self, List.self, Forget.self],
     defaultSubcommand: Show.self
@@ -67,17 +72,32 @@ struct KeysCommand: ParsableCommand {
     @Option(help: ArgumentHelp("What to call it. Default: key-1, key-2, …", valueName: "name"))
     var name: String?
 
+    @Option(
+      help: ArgumentHelp(
+        "What it may do: some of ask,work,operate. Default: all.",
+        valueName: "roles"
+      )
+    )
+    var may: String?
+
     @OptionGroup var keys: KeyDirectoryOptions
 
     func run() throws {
       try reportingFailures {
         let directory = try keys.resolve()
         let key = try PublicKey(key)
-        var list = try directory.allowed()
-        let name = name ?? list.freeName
-        try list.add(key, name: name)
-        try directory.write(list)
-        printOut("\(name) is allowed")
+        let roles = try may.map { try Role.parse($0) }
+        let allowed = try directory.change { list throws -> String in
+          // Said of a key that is there, --may changes what it may do.
+          if let roles, let entry = list[key], name ?? entry.name == entry.name {
+            list.set(roles, of: key)
+            return entry.name
+          }
+          let name = name ?? list.freeName
+          try list.add(key, name: name, roles: roles ?? Role.all)
+          return name
+        }
+        printOut("\(allowed) is allowed" + (roles.map { " to \(Role.text($0))" } ?? ""))
       }
     }
   }
@@ -98,20 +118,27 @@ struct KeysCommand: ParsableCommand {
             try trestle.json(
               KeyListDocument(
                 keys: entries.map {
-                  KeyListDocument.Key(name: $0.name, publicKey: $0.key.description)
+                  KeyListDocument.Key(
+                    name: $0.name,
+                    publicKey: $0.key.description,
+                    may: Role.allCases.filter($0.roles.contains).map(\.rawValue)
+                  )
                 }
               )
             )
           )
         } else if !entries.isEmpty {
-          printOut(table(["name", "public key"], entries.map { [$0.name, "\($0.key)"] }))
+          let rows = entries.map { [$0.name, "\($0.key)", Role.text($0.roles)] }
+          printOut(table(["name", "public key", "may"], rows))
         }
       }
     }
   }
 
   struct Forget: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Let a key in no more.")
+    static let configuration = CommandConfiguration(
+      abstract: "Let a key in no more, and end what it does here."
+    )
 
     @Argument(help: ArgumentHelp("Its name, or the key itself.", valueName: "name-or-key"))
     var nameOrKey: String
@@ -121,11 +148,12 @@ struct KeysCommand: ParsableCommand {
     func run() throws {
       try reportingFailures {
         let directory = try keys.resolve()
-        var list = try directory.allowed()
-        guard let entry = list.remove(nameOrKey) else {
-          throw CommandError("\(directory.allowedPath) has no key or name \"\(nameOrKey)\"")
+        let entry = try directory.change { list throws -> KeyList.Entry in
+          guard let entry = list.remove(nameOrKey) else {
+            throw CommandError("\(directory.allowedPath) has no key or name \"\(nameOrKey)\"")
+          }
+          return entry
         }
-        try directory.write(list)
         printOut("\(entry.name) is forgotten")
       }
     }
@@ -144,6 +172,7 @@ private struct KeyListDocument: Encodable {
   struct Key: Encodable {
     var name: String
     var publicKey: String
+    var may: [String]
   }
 
   var keys: [Key]

@@ -1,0 +1,74 @@
+// What a peer's key lets it do. Every message is asked for its role before it is served; when the list of
+// keys changes, what is no longer allowed ends: sessions, and workers.
+
+package import Wire
+
+extension CoordinatorMachine {
+  /// Why a peer may not say this; nil if it may.
+  ///
+  /// Where there are no keys (ipc, or tcp with `--insecure`), all may say all.
+  package func objection(to message: Message, from peer: PeerID) -> String? {
+    objection(to: message.role, by: peer)
+  }
+
+  private func objection(to role: Role?, by peer: PeerID) -> String? {
+    guard let access else { return nil }
+    guard let key = peer.key else { return "no key was shown" }
+    guard let holder = access[key] else {
+      return "the key \(key) is not allowed here any more; on the coordinator's machine: "
+        + "trestle keys allow '\(key)'"
+    }
+    guard let role, !holder.roles.contains(role) else { return nil }
+    let wider = Role.text(holder.roles.union([role]))
+    return "the key of \(holder.name) may not \(role.rawValue) here, only "
+      + "\(Role.text(holder.roles)); on the coordinator's machine: "
+      + "trestle keys allow '\(key)' --may \(wider)"
+  }
+
+  /// Answers what was not allowed, and counts it; says so in the log once a key.
+  mutating func refuse(_ message: Message, _ peer: PeerID, _ objection: String) {
+    protocolErrors += 1
+    if objectedTo.insert(peer.key).inserted {
+      note(
+        "message refused",
+        ["peer": peer.description, "message": message.name, "reason": objection],
+        isWarning: true
+      )
+    }
+    switch message {
+    case .generate(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .evaluate(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .rebalance(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .drain(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .statusRequest(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .healthRequest(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .hello, .heartbeat:
+      send(.refused(Refused(code: .notAllowed, message: objection)), to: peer)
+    case .describeModel, .pull:
+      send(.pullFailed(PullFailed(code: .internal, message: objection)), to: peer)
+    default: break  // Nobody waits for an answer.
+    }
+  }
+
+  /// Takes the list of keys as it is now, and ends what it no longer allows.
+  mutating func accessChanged(to access: Access) {
+    self.access = access
+    objectedTo = []
+    for session in sessions.values {
+      guard let objection = objection(to: .ask, by: session.peer) else { continue }
+      note("request ended, its key is not allowed to ask any more", ["session": "\(session.id)"])
+      fail(session.id, .notAllowed, objection)
+    }
+    let revoked = workers.filter { objection(to: .work, by: $0.value.peer) != nil }
+    for (name, worker) in revoked {
+      let objection = objection(to: .work, by: worker.peer) ?? ""
+      send(.refused(Refused(code: .notAllowed, message: objection)), to: worker.peer)
+      lose(name, "its key is not allowed to work any more")
+    }
+    // The others have been told to take steps from these keys: a new epoch tells them anew.
+    if !revoked.isEmpty, phase == .preparing || phase == .serving {
+      abandonMove("a worker's key is not allowed any more")
+      startOver()
+    }
+  }
+}
