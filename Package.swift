@@ -48,7 +48,7 @@ let package = Package(
     // What is exchanged, what is modelled, what can be computed.
     .target(
       name: "Wire",
-      dependencies: ["WireMessages", "CZeroMQ", "Content", "CLinux"],
+      dependencies: ["WireMessages", "CZeroMQ", "Content", "CSocketGuard", "CLinux"],
       swiftSettings: strict
     ),
     .target(
@@ -84,6 +84,7 @@ let package = Package(
     .systemLibrary(name: "CZeroMQ"),
     .systemLibrary(name: "CSodium"),
     .target(name: "CLinux"),
+    .target(name: "CSocketGuard"),
 
     // Tests.
     .target(

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -115,5 +117,20 @@ int clinux_allowed_cpus(int *cpus, int capacity) {
   }
   return count;
 }
+
+int clinux_raise_descriptor_limit(int most) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+  rlim_t wanted = limit.rlim_max < (rlim_t)most ? limit.rlim_max : (rlim_t)most;
+  if (limit.rlim_cur < wanted) {
+    limit.rlim_cur = wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+  }
+  return limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
+}
+
+uint64_t clinux_free_heap(void) { return mallinfo2().fordblks; }
+
+void clinux_trim_heap(void) { malloc_trim(0); }
 
 void clinux_set_name(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -11,6 +11,8 @@ package struct CoordinatorError: Error, Sendable, CustomStringConvertible {
     case worker
     /// A file of device profiles is malformed, or does not know what is asked of it.
     case profile
+    /// The system has no descriptor, process or memory left now; later it may.
+    case scarce
     /// The operating system refused something.
     case system
   }

@@ -13,10 +13,10 @@ package final class CoordinatorLoop {
   private let claim: EndpointClaim
   private let context: ZeroMQContext
   private let front: Socket
-  private let security: Security
   private let authenticator: Authenticator?
   private let refusals: Mailbox<Refusal>
-  private var firstStage: Socket?
+  private let firstStage: FirstStage
+  private var upkeep = Upkeep(now: .now)
   private let supervisor: Supervisor?
   private let weights: WeightsDesk
   private let prompts: PromptDesk
@@ -67,7 +67,6 @@ package final class CoordinatorLoop {
     prompts = try PromptDesk(machine.model)
     claim = try EndpointClaim(endpoint)
     context = try ZeroMQContext()
-    self.security = security
     let refusals = try Mailbox<Refusal>()
     self.refusals = refusals
     authenticator = try security.authenticator(context) { refusals.post($0) }
@@ -77,6 +76,7 @@ package final class CoordinatorLoop {
       options: security.options(.control, listeningAt: endpoint)
     )
     try front.bind(endpoint)
+    firstStage = FirstStage(context, security, logger: logger)
     try supervisor?.startAll()
   }
 
@@ -99,6 +99,13 @@ package final class CoordinatorLoop {
       }
       for refusal in refusals.takeAll() { handle(.refused(refusal)) }
       noticeAccess()
+      for event in firstStage.tryAgain(at: .now) { handle(event) }
+      if let turnedAway = upkeep.run(at: .now) {
+        logger.warning(
+          "connections turned away",
+          metadata: turnedAway.mapValues { "\($0)" }
+        )
+      }
       try receiveAll()
       for (id, tokens) in prompts.takeResults() { handle(.encoded(id: id, tokens)) }
       handle(.tick)
@@ -176,8 +183,7 @@ package final class CoordinatorLoop {
     case .forgetEncoding(let id): prompts.forget(id)
     case .connectFirstStage(let endpoint, let key): return connectFirstStage(endpoint, key)
     case .sendStep(let step):
-      let outcome = try? firstStage?.send(.step(step))
-      return outcome == .sent ? nil : .stepNotSent(sequence: step.sequence)
+      return firstStage.send(step) ? nil : .stepNotSent(sequence: step.sequence)
     case .stepTraced(let step): trace?.add(step)
     case .kill(let worker): supervisor?.kill(worker)
     case .proven: supervisor?.forgive()
@@ -210,14 +216,8 @@ package final class CoordinatorLoop {
   }
 
   private func connectFirstStage(_ endpoint: String, _ key: PublicKey?) -> CoordinatorEvent? {
-    firstStage?.close()
-    firstStage = nil
     do {
-      let peer = PeerAddress(try Endpoint(endpoint), key: key)
-      let options = try security.options(.data, connectingTo: peer)
-      let socket = try Socket(context, role: .dealer, options: options)
-      try socket.connect(peer.endpoint)
-      firstStage = socket
+      try firstStage.connect(endpoint, key)
       return nil
     } catch {
       return .firstStageNotConnected(reason: "cannot connect to \(endpoint): \(error)")
@@ -245,7 +245,7 @@ package final class CoordinatorLoop {
     weights.close()
     prompts.close()
     supervisor?.stopAll(grace: Self.grace)
-    firstStage?.close()
+    firstStage.close()
     front.close()
     authenticator?.close()
     context.close()

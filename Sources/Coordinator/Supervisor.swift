@@ -1,5 +1,6 @@
 // The worker processes that `up` starts: spawned, watched through pidfds, ended when they are stopped,
-// restarted with growing pauses, given up when they keep dying.
+// restarted with growing pauses, given up when they keep dying. What the system has no room for now is
+// tried again, and counts against no worker.
 
 internal import CLinux
 internal import Glibc
@@ -40,6 +41,9 @@ package final class Supervisor {
     var failures = 0
     var started: ContinuousClock.Instant
     var restartAt: ContinuousClock.Instant?
+    /// How often in a row the system had no room for it, and since when.
+    var postponed = 0
+    var postponedSince: ContinuousClock.Instant?
     /// The signal that stopped it, for which it is being ended.
     var stoppedBy: CInt?
     /// It may end in peace.
@@ -56,16 +60,51 @@ package final class Supervisor {
   /// What stopped us may have stopped it too, and whoever wakes the two does it one after the other.
   private static let wakingTime = Duration.seconds(2)
 
+  /// How long the first start of a worker is put off before it counts as failed.
+  ///
+  /// Whoever starts a pipeline waits for it; later a worker is put off for as long as it takes.
+  private static let patience = Duration.seconds(10)
+
   private var children: [Child]
   private var clock = AwakeClock(now: .now)
+  private let executable: String
+  private let watch: (pid_t) -> CInt
   private var lifeline: [CInt] = [-1, -1]
   private let logger: Logger
   /// Whether a child that ends is started again; not before all have been ready once, since a
   /// worker that cannot even start would only fail again.
   package var restarts = false
 
-  package init(_ commands: [WorkerCommand], logger: Logger) throws(CoordinatorError) {
+  package convenience init(
+    _ commands: [WorkerCommand],
+    logger: Logger
+  ) throws(CoordinatorError) {
+    try self.init(
+      commands,
+      logger: logger,
+      executable: WorkerCommand.executable,
+      watch: clinux_pidfd_open
+    )
+  }
+
+  /// Prepares to start workers.
+  ///
+  /// - Parameters:
+  ///   - commands: One a worker.
+  ///   - logger: Where to log.
+  ///   - executable: The program to start.
+  ///   - watch: Returns a descriptor that is readable when a process has ended; negative if there is
+  ///     none, and then it is noticed at the next `update`.
+  /// - Throws: `CoordinatorError` if the process has no descriptor left.
+  init(
+    _ commands: [WorkerCommand],
+    logger: Logger,
+    executable: String,
+    watch: @escaping (pid_t) -> CInt
+  ) throws(CoordinatorError) {
     self.logger = logger
+    self.executable = executable
+    self.watch = watch
     children = commands.map { Child(command: $0, started: .now) }
     guard unsafe clinux_pipe(&lifeline) == 0 else {
       throw CoordinatorError(.system, "pipe failed: \(Self.reason())")
@@ -79,35 +118,58 @@ package final class Supervisor {
 
   /// Starts all workers.
   func startAll() throws(CoordinatorError) {
-    for index in children.indices { try start(index) }
+    for index in children.indices { try startOrPostpone(index) }
   }
 
   /// Readable when a child ended.
-  var descriptors: [CInt] { children.filter { $0.pid > 0 }.map(\.descriptor) }
+  var descriptors: [CInt] { children.map(\.descriptor).filter { $0 >= 0 } }
 
   var livingCount: Int { children.count { $0.pid > 0 } }
 
   private static func reason() -> String { unsafe String(cString: strerror(errno)) }
 
+  /// Starts a worker, or puts it off if the system has no room for it now.
+  private func startOrPostpone(_ index: Int) throws(CoordinatorError) {
+    do throws(CoordinatorError) {
+      try start(index)
+      children[index].postponed = 0
+      children[index].postponedSince = nil
+    } catch {
+      let since = children[index].postponedSince ?? .now
+      guard error.code == .scarce, restarts || .now - since < Self.patience else { throw error }
+      children[index].postponedSince = since
+      children[index].postponed += 1
+      // 50, 100, 200 ms … 1.6 s.
+      let pause = Duration.milliseconds(50 << min(children[index].postponed - 1, 5))
+      children[index].restartAt = .now + pause
+      // The first, second, fourth … time.
+      let count = children[index].postponed
+      guard count & (count - 1) == 0 else { return }
+      logger.warning(
+        "worker not started yet; trying again",
+        metadata: ["worker": "\(children[index].command.name)", "reason": "\(error.message)"]
+      )
+    }
+  }
+
   private func start(_ index: Int) throws(CoordinatorError) {
     let command = children[index].command
     var arguments = unsafe command.arguments.map { unsafe strdup($0) } + [nil]
     defer { unsafe arguments.forEach { unsafe free($0) } }
-    let pid = unsafe clinux_spawn(WorkerCommand.executable, &arguments, lifeline[0])
+    let pid = unsafe clinux_spawn(executable, &arguments, lifeline[0])
     guard pid > 0 else {
       throw CoordinatorError(
-        .worker,
+        Scarcity.isMeant(by: errno) ? .scarce : .worker,
         "cannot start worker \(command.name): \(Self.reason())",
-        context: WorkerCommand.executable
+        context: executable
       )
     }
     children[index].pid = pid
-    children[index].descriptor = clinux_pidfd_open(pid)
+    // Without one, for lack of descriptors or since an old container runtime refuses the call, its end
+    // is noticed all the same: `update` asks for it.
+    children[index].descriptor = watch(pid)
     children[index].started = .now
     children[index].restartAt = nil
-    guard children[index].descriptor >= 0 else {
-      throw CoordinatorError(.system, "pidfd_open failed: \(Self.reason())")
-    }
     logger.debug("worker started", metadata: ["worker": "\(command.name)", "pid": "\(pid)"])
   }
 
@@ -127,7 +189,7 @@ package final class Supervisor {
 
   private func restart(_ index: Int) -> [Exit] {
     do {
-      try start(index)
+      try startOrPostpone(index)
       return []
     } catch {
       children[index].restartAt = nil
@@ -157,7 +219,7 @@ package final class Supervisor {
     }
     let stopped = children[index].stoppedBy.map { "(pid \(pid)) was stopped by signal \($0)" }
     children[index].stoppedBy = nil
-    close(children[index].descriptor)
+    if children[index].descriptor >= 0 { close(children[index].descriptor) }
     children[index].pid = 0
     children[index].descriptor = -1
     let wasQuick = .now - children[index].started < Self.quickDeath

@@ -29,6 +29,8 @@ extension Endpoint {
       return true
     case EACCES:
       throw WireError(.endpoint, "cannot connect to \(self): permission denied; whose is it?")
+    case let code where Scarcity.isMeant(by: code):
+      throw WireError(.scarce, "cannot connect to \(self): \(ZeroMQ.reason(code))")
     default: return false
     }
   }

@@ -15,7 +15,10 @@ package final class Mailbox<Item: Sendable>: Sendable {
   package init() throws(WireError) {
     descriptor = clinux_eventfd()
     guard descriptor >= 0 else {
-      throw WireError(.system, "eventfd failed: \(unsafe String(cString: strerror(errno)))")
+      throw WireError(
+        Scarcity.isMeant(by: errno) ? .scarce : .system,
+        "eventfd failed: \(unsafe String(cString: strerror(errno)))"
+      )
     }
   }
 

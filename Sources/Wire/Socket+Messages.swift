@@ -98,6 +98,7 @@ extension Socket {
   package func receive() throws(WireError) -> Received? {
     let frame = Frame()
     guard try receive(frame) else { return nil }
+    if isEncrypted { noteDelivery(frame) }
     var peer: PeerID?
     if role == .router {
       let name = unsafe Array(frame.bytes)
@@ -127,6 +128,14 @@ extension Socket {
       return Received(peer: peer, content: .failure(error))
     }
     return Received(peer: peer, content: .success((message, payloads)))
+  }
+
+  /// Tells the guard which connection a message came through: of an encrypted one it cannot see the
+  /// ends of messages.
+  private func noteDelivery(_ frame: Frame) {
+    // "Returns the file descriptor of the socket the message was read from." (zmq_msg_get(3))
+    let descriptor = unsafe zmq_msg_get(frame.pointer, ZMQ_SRCFD)
+    if descriptor >= 0 { SocketGuard.delivered(by: descriptor) }
   }
 
   /// Receives one frame; false if none waits.

@@ -30,6 +30,8 @@ internal import Glibc
   private var reportsHandshakes = false
   /// Whether each peer's key was asked for: then it is told with what the peer sends.
   private(set) var provesKeys = false
+  /// Whether its connections are encrypted.
+  let isEncrypted: Bool
 
   /// - Throws: `WireError` if the context is closed or the process has no descriptors left.
   package init(
@@ -39,6 +41,7 @@ internal import Glibc
   ) throws(WireError) {
     self.role = role
     self.context = context
+    isEncrypted = options.curve != nil
     try context.socketOpened()
     guard let handle = unsafe zmq_socket(context.handle, role.type) else {
       let error = ZeroMQ.error("zmq_socket")
@@ -173,7 +176,12 @@ extension Socket {
       throw WireError(.endpoint, "\(path) is there and not a socket; choose another endpoint")
     }
     try endpoint.refuseForeign(status.st_uid)
-    guard Endpoint.probe(path).error == 0 else { return }
+    let code = Endpoint.probe(path).error
+    // Without a descriptor nobody can tell whether it is served: then it is not replaced.
+    if Scarcity.isMeant(by: code) {
+      throw WireError(.scarce, "cannot look at \(path): \(ZeroMQ.reason(code))")
+    }
+    guard code == 0 else { return }
     throw WireError(
       .addressInUse,
       "another process listens at \(endpoint); stop it or choose another endpoint"

@@ -35,7 +35,8 @@ package struct SocketOptions: Sendable, Hashable {
   /// not long enough to be felt with one that does not.
   package var linger: Duration = .milliseconds(250)
   /// How long a new connection may take to say that it speaks ZeroMQ.
-  package var handshake: Duration = .seconds(5)
+  package var handshake: Duration = Self.handshake
+  static let handshake = Duration.seconds(5)
   package var heartbeat: Heartbeat?
   /// Whether a DEALER queues only for connections that stand.
   ///

@@ -30,7 +30,7 @@ package final class Thread {
     guard status == 0 else {
       unsafe box.release()
       throw WireError(
-        .system,
+        Scarcity.isMeant(by: status) ? .scarce : .system,
         "cannot start a thread: \(unsafe String(cString: strerror(status)))"
       )
     }

@@ -21,6 +21,8 @@ package struct WireError: Error, Sendable, CustomStringConvertible {
     case addressInUse
     /// A key that is misspelled, missing, or kept where others can read it.
     case key
+    /// The system has no descriptor, thread or memory left now; later it may.
+    case scarce
     /// The operating system refused a resource.
     case system
     /// A ZeroMQ call failed for a reason of its own.

@@ -23,11 +23,19 @@ internal import Glibc
   /// - Throws: `WireError` if the process has no memory or descriptors left.
   package init(ioThreads: Int = 1) throws(WireError) {
     precondition((1...64).contains(ioThreads), "\(ioThreads) I/O threads")
-    guard let handle = unsafe zmq_ctx_new() else {
-      throw WireError(.zeromq, "zmq_ctx_new failed: \(ZeroMQ.reason(errno))")
-    }
+    // One more thread closes sockets.
+    try Scarcity.check(descriptors: Scarcity.neededDescriptors, threads: ioThreads + 1)
+    SocketGuard.begin()
+    guard let handle = unsafe zmq_ctx_new() else { throw ZeroMQ.error("zmq_ctx_new") }
     unsafe self.handle = unsafe handle
     _ = unsafe zmq_ctx_set(handle, ZMQ_IO_THREADS, CInt(ioThreads))
+    // The threads begin with the first socket: now, since it is now known that there are some.
+    guard let socket = unsafe zmq_socket(handle, ZMQ_PAIR) else {
+      let error = ZeroMQ.error("zmq_socket")
+      unsafe zmq_ctx_term(handle)
+      throw error
+    }
+    unsafe zmq_close(socket)
   }
 
   deinit { close() }
@@ -75,7 +83,7 @@ enum ZeroMQ {
     // "ETERM: The ØMQ context associated with the specified socket was terminated."
     let isClosed = code == ZMQ_HAUSNUMERO + 53 || code == ENOTSOCK
     return WireError(
-      isClosed ? .closed : .zeromq,
+      isClosed ? .closed : Scarcity.isMeant(by: code) ? .scarce : .zeromq,
       "\(call) failed: \(reason(code))",
       context: context
     )

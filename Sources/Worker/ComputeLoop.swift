@@ -174,7 +174,15 @@ final class ComputeLoop: Sendable {
   private func committed(_ stages: StagePair, _ epoch: UInt32, _ sockets: DataSockets) throws {
     running.withLock { $0 = stages.running.map { StageTransfer($0) } }
     if stages.running == nil { counters.withLock { $0.kvBytes = 0 } }
-    try sockets.connectNext(to: stages.next)
+    let name = name
+    let logger = logger
+    // Nothing can be handed on before; heartbeats go on meanwhile.
+    try Scarcity.waitOut(onWait: { error in
+      logger.warning(
+        "no socket for the next stage yet; trying again",
+        metadata: ["worker": "\(name)", "reason": "\(error)"]
+      )
+    }) { () throws(WireError) in try sockets.connectNext(to: stages.next) }
     sockets.closeExports()
     reports.post(.committed(epoch: epoch))
   }

@@ -48,7 +48,10 @@ final class DataSockets {
   /// Sends keys and values; false if the queue has no room.
   func export(_ rows: OutgoingRows) throws(WorkerError) -> Bool {
     do {
-      let socket = try exports[rows.address] ?? connectExport(rows.address)
+      let socket = try Scarcity.waitOut { () throws(WireError) in
+        if let socket = exports[rows.address] { return socket }
+        return try connectExport(rows.address)
+      }
       return try socket.send(.kvRows(rows.header), payloads: rows.payloads) == .sent
     } catch {
       throw WorkerError(

@@ -65,9 +65,10 @@ package final class WorkerLoop {
   /// One an assignment, by its number; an earlier one may still run when the next begins.
   private var loaders: [Int: Thread] = [:]
   private var loaderCount = 0
-  /// What to prepare when a loader has ended; the last assignment wins.
-  private var waiting: Assign?
+  /// What to prepare when a loader has ended or the system has a thread again; the last assignment wins.
+  private var waiting: (assign: Assign, until: ContinuousClock.Instant?)?
   private var watch: ModelWatch?
+  private var upkeep = Upkeep(now: .now)
   /// The numbers of loaders that have come to their end.
   private let endedLoaders: Mailbox<Int>
   /// The epoch to prepare; a loader of another one stops pulling.
@@ -216,9 +217,12 @@ package final class WorkerLoop {
     }
     events += loads.takeAll()
     for loader in endedLoaders.takeAll() { loaders.removeValue(forKey: loader)?.join() }
-    if loaders.count < Self.maxLoaders, let assign = waiting {
+    if loaders.count < Self.maxLoaders, let (assign, until) = waiting {
       waiting = nil
-      load(assign)
+      load(assign, until: until)
+    }
+    if let turnedAway = upkeep.run(at: .now) {
+      logger.warning("connections turned away", metadata: turnedAway.mapValues { "\($0)" })
     }
     events.append(
       .tick(
@@ -240,7 +244,7 @@ package final class WorkerLoop {
       case .commit(let epoch): compute.commands.post(.commit(epoch: epoch))
       case .abandon(let epoch):
         wanted.withLock { if $0 == epoch { $0 = nil } }
-        if waiting?.epoch == epoch { waiting = nil }
+        if waiting?.assign.epoch == epoch { waiting = nil }
         compute.commands.post(.abandon(epoch: epoch))
       case .selfTest(let run): compute.commands.post(.selfTest(run: run))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
@@ -260,14 +264,31 @@ package final class WorkerLoop {
     wanted.withLock { $0 = assign.epoch }
     guard loaders.count < Self.maxLoaders else {
       // Whatever waited before is of an epoch that nobody asks about any more.
-      waiting = assign
+      waiting = (assign, nil)
       return
     }
     load(assign)
   }
 
+  /// How long a worker waits for the system to have a thread for it again.
+  private static let threadPatience = Duration.seconds(10)
+
+  /// Starts a loader; where the system has no thread for it now, the assignment waits.
+  private func load(_ assign: Assign, until deadline: ContinuousClock.Instant? = nil) {
+    do throws(WireError) {
+      try startLoader(assign)
+    } catch {
+      let until = deadline ?? .now + Self.threadPatience
+      if error.code == .scarce, .now < until {
+        waiting = (assign, until)
+      } else {
+        loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
+      }
+    }
+  }
+
   /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
-  private func load(_ assign: Assign) {
+  private func startLoader(_ assign: Assign) throws(WireError) {
     let (model, backend, compute, loads, wanted) = (model, backend, compute, loads, wanted)
     var adjusted = model.checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers
@@ -297,11 +318,7 @@ package final class WorkerLoop {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
       }
     }
-    do {
-      loaders[number] = try Thread(work)
-    } catch {
-      loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
-    }
+    loaders[number] = try Thread(work)
   }
 
   /// The part of loading that is pulling, where weights are pulled: links are slower than memory.

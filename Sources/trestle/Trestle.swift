@@ -1,9 +1,15 @@
 // The command line: one binary, several roles. Each command has a file in Commands/.
 
 import ArgumentParser
+import Wire
 
 @main
 struct Trestle: ParsableCommand {
+  static func main() {
+    Scarcity.raiseDescriptorLimit()
+    main(nil)
+  }
+
   static let configuration = CommandConfiguration(
     commandName: "trestle",
     abstract: "Runs a Gemma model as a pipeline of worker processes.",

@@ -51,6 +51,16 @@ int clinux_forbid_dumps(void);
 // how many there are.
 int clinux_allowed_cpus(int *cpus, int capacity);
 
+// Raises the number of descriptors that the process may open to the hard limit, at most to `most`, and
+// returns what it is now.
+int clinux_raise_descriptor_limit(int most);
+
+// Returns how many bytes of the heap are free; some of them may not be in memory.
+uint64_t clinux_free_heap(void);
+
+// Gives the memory of what is free in the heap back to the system.
+void clinux_trim_heap(void);
+
 // Names the calling thread, and on the main thread the process, in ps and top: 15 characters.
 void clinux_set_name(const char *name);
 

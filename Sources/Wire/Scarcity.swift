@@ -1,0 +1,85 @@
+// What the system lacks for now: descriptors, threads, memory. Its lack is nobody's fault and passes, so
+// it is waited for; no peer and no worker is judged by it.
+
+internal import CLinux
+internal import Glibc
+
+/// Resources of the system that may be wanting for a while.
+package enum Scarcity {
+  /// The most descriptors a process asks for: sixteen times the connections that are taken.
+  private static let mostDescriptors: CInt = 1 << 16
+  /// What a process needs to begin with: five of a ZeroMQ context, one or two a socket and mailbox,
+  /// and some for connections and files.
+  package static let neededDescriptors = 24
+
+  /// Whether an error number says that something is wanting which may be there later.
+  ///
+  /// Of calls that do not block; of others EAGAIN says nothing more than "not now".
+  package static func isMeant(by code: CInt) -> Bool {
+    [EMFILE, ENFILE, EAGAIN, ENOMEM, ENOBUFS].contains(code)
+  }
+
+  /// Raises the number of descriptors that may be open to what the system allows.
+  ///
+  /// The usual soft limit is for programs that use select(2), which none of ours does.
+  @discardableResult package static func raiseDescriptorLimit() -> Int {
+    Int(clinux_raise_descriptor_limit(mostDescriptors))
+  }
+
+  /// Throws unless the process can have so many more descriptors, and some threads.
+  ///
+  /// libzmq aborts the process where it gets none: so it is asked before.
+  static func check(descriptors count: Int, threads: Int) throws(WireError) {
+    var probes: [CInt] = []
+    defer { for probe in probes { close(probe) } }
+    while probes.count < count {
+      let probe = clinux_eventfd()
+      guard probe >= 0 else {
+        throw WireError(
+          isMeant(by: errno) ? .scarce : .system,
+          "needs \(count) descriptors and gets \(probes.count) "
+            + "(\(unsafe String(cString: strerror(errno)))); raise the limit, see `ulimit -n`"
+        )
+      }
+      probes.append(probe)
+    }
+    let gate = Lock(())
+    var failure: WireError?
+    var started: [Thread] = []
+    gate.withLock { _ in
+      do throws(WireError) {
+        // All at once: they wait at the gate.
+        for _ in 0..<threads { started.append(try Thread { gate.withLock { _ in } }) }
+      } catch {
+        failure = error
+      }
+    }
+    for thread in started { thread.join() }
+    if let failure { throw failure }
+  }
+
+  /// Does something, again and again while the system lacks what it takes.
+  ///
+  /// - Parameters:
+  ///   - patience: How long to try.
+  ///   - onWait: Told of the first refusal.
+  ///   - body: What to do; only errors with code `scarce` are waited out.
+  /// - Returns: What the body returns.
+  /// - Throws: What the body throws.
+  package static func waitOut<Value>(
+    atMost patience: Duration = .seconds(10),
+    onWait: (WireError) -> Void = { _ in },
+    _ body: () throws(WireError) -> Value
+  ) throws(WireError) -> Value {
+    let deadline = ContinuousClock.now + patience
+    var pause = Duration.milliseconds(10)
+    while true {
+      do throws(WireError) { return try body() } catch {
+        guard error.code == .scarce, ContinuousClock.now < deadline else { throw error }
+        if pause == .milliseconds(10) { onWait(error) }
+        usleep(UInt32(pause.wholeMilliseconds) * 1000)
+        pause = min(pause * 2, .milliseconds(500))
+      }
+    }
+  }
+}
