@@ -265,12 +265,15 @@ import Worker
       let rows = chunk(slot: 0, (0..<16).map { Int32($0 + 1) }, from: start)
       _ = try stage.run(maker.step(rows), payloads: maker.handOff(rows))
     }
-    let held = stage.executable.heldPositions(cache: index, slot: 0)
-    try #require(held.lowerBound > 2, "\(held): the layer's window is too long for this test")
+    // Slot 1 holds what a ring would that has come round.
+    let late = try stage.export(layer: layer, slot: 0, count: 48, after: 20)
+    try stage.take(late, slot: 1, replacing: true)
+    let held = stage.executable.heldPositions(cache: index, slot: 1)
+    try #require(held == 20..<48)
     for count in 1..<held.lowerBound {
       for sent in [nil, 0, count, held.lowerBound, 48, -1] {
         let error = #expect(throws: WorkerError.self) {
-          try stage.export(layer: layer, slot: 0, count: count, after: sent)
+          try stage.export(layer: layer, slot: 1, count: count, after: sent)
         }
         #expect(error?.code == .prepare, "\(count) after \(sent as Any): \(error as Any)")
       }
