@@ -13,6 +13,7 @@ package final class CoordinatorLoop {
   private let claim: EndpointClaim
   private let context: ZeroMQContext
   private let front: Socket
+  private let security: Security
   private let authenticator: Authenticator?
   private let refusals: Mailbox<Refusal>
   private let firstStage: FirstStage
@@ -67,6 +68,7 @@ package final class CoordinatorLoop {
     prompts = try PromptDesk(machine.model)
     claim = try EndpointClaim(endpoint)
     context = try ZeroMQContext()
+    self.security = security
     let refusals = try Mailbox<Refusal>()
     self.refusals = refusals
     authenticator = try security.authenticator(context) { refusals.post($0) }

@@ -43,13 +43,15 @@ extension Message {
     switch self {
     case .generate, .evaluate, .cancel: .ask
     case .hello, .heartbeat, .prepared, .prepareFailed, .goodbye, .moved, .stepDone, .stepFailed,
-      .describeModel, .pull:
+      .describeModel, .pull, .pullReceipt:
       .work
     case .rebalance, .drain: .operate
     case .healthRequest(let request): request.runsSelfTest ? .operate : nil
-    case .statusRequest, .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted,
+    case .statusRequest, .receipt, .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck,
+      .accepted,
       .delta, .finished, .evaluated, .requestFailed, .statusReply, .healthReply, .move, .commit,
-      .abandon, .kvRows, .rebalanced, .selfTest, .modelDescription, .chunk, .pullFailed:
+      .abandon, .kvRows, .rebalanced, .selfTest, .modelDescription, .modelPending, .chunk,
+      .pullFailed:
       nil
     }
   }

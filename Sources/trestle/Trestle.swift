@@ -7,6 +7,7 @@ import Wire
 struct Trestle: ParsableCommand {
   static func main() {
     Scarcity.raiseDescriptorLimit()
+    keepMemoryPrivate()
     main(nil)
   }
 
@@ -36,11 +37,6 @@ struct Trestle: ParsableCommand {
       WorkCommand.self, PlanCommand.self, KeysCommand.self,
     ]
   )
-
-  static func main() {
-    keepMemoryPrivate()
-    main(nil)
-  }
 }
 
 /// The program's version; raised with each release.
