@@ -140,7 +140,9 @@ let package = Package(
     ),
     .testTarget(
       name: "TrestleTests",
-      dependencies: ["trestle", "Worker", "CPUBackend", "Wire", "Compute", "Content"],
+      dependencies: [
+        "trestle", "Worker", "CPUBackend", "Wire", "Compute", "Content", logging,
+      ],
       swiftSettings: strict
     ),
     .testTarget(

@@ -25,10 +25,48 @@ int clinux_pipe(int fds[2]) { return pipe2(fds, O_CLOEXEC | O_NONBLOCK); }
 
 int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
+// The arguments of main: the runtime reads them from /proc, which may not be mounted. glibc hands
+// them to constructors too.
+static int argument_count;
+static char **arguments;
+
+__attribute__((constructor)) static void keep_arguments(int argc, char **argv) {
+  argument_count = argc;
+  arguments = argv;
+}
+
+int clinux_argument_count(void) { return argument_count; }
+
+const char *clinux_argument(int index) { return arguments[index]; }
+
+// Opens a descriptor of the standard ones that is closed, such that its use is an error where
+// `flags` is the opposite of that use. The lowest free number is taken, so they go in their order.
+static void open_if_closed(int fd, int flags) {
+  if (fcntl(fd, F_GETFD) != -1 || errno != EBADF) return;
+  if (open("/dev/null", flags) == -1) open("/", O_RDONLY | O_DIRECTORY);
+}
+
+void clinux_settle(void) {
+  open_if_closed(STDIN_FILENO, O_WRONLY);
+  open_if_closed(STDOUT_FILENO, O_RDONLY);
+  open_if_closed(STDERR_FILENO, O_WRONLY);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  // Ignored, it would take a child's end from waitpid.
+  signal(SIGCHLD, SIG_DFL);
+}
+
+// Whether a signal was set to be ignored by whoever started the program.
+static bool is_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 int clinux_signalfd(const int *signals, int count) {
   sigset_t set;
   sigemptyset(&set);
-  for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+  for (int i = 0; i < count; i++)
+    if (signals[i] == SIGTERM || !is_ignored(signals[i])) sigaddset(&set, signals[i]);
   int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
   if (error != 0) {
     errno = error;
@@ -47,10 +85,18 @@ static int spawn(pid_t *pid, const char *path, char *const argv[], int lifeline,
                  posix_spawnattr_t *attributes, posix_spawn_file_actions_t *actions) {
   sigset_t none;
   sigemptyset(&none);
+  // What the caller's caller ignores, HUP and INT, the child ignores too; what we ignore ourselves
+  // is no business of the child's.
+  sigset_t restored;
+  sigemptyset(&restored);
+  const int own[] = {SIGPIPE, SIGXFSZ, SIGTERM, SIGCHLD};
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) sigaddset(&restored, own[i]);
   int error = posix_spawnattr_setsigmask(attributes, &none);
+  if (error == 0) error = posix_spawnattr_setsigdefault(attributes, &restored);
   if (error == 0) error = posix_spawnattr_setpgroup(attributes, 0);
   if (error == 0)
-    error = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+    error = posix_spawnattr_setflags(
+        attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
   if (error == 0) error = posix_spawn_file_actions_adddup2(actions, lifeline, 3);
   if (error == 0) error = posix_spawn(pid, path, actions, attributes, argv, environ);
   return error;

@@ -18,6 +18,7 @@ package final class CoordinatorLoop {
   private let refusals: Mailbox<Refusal>
   private let firstStage: FirstStage
   private var upkeep = Upkeep(now: .now)
+  private var reachabilityChecks: [ReachabilityCheck] = []
   private let supervisor: Supervisor?
   private let weights: WeightsDesk
   private let prompts: PromptDesk
@@ -220,10 +221,25 @@ package final class CoordinatorLoop {
   private func connectFirstStage(_ endpoint: String, _ key: PublicKey?) -> CoordinatorEvent? {
     do {
       try firstStage.connect(endpoint, key)
+      checkReachability(of: PeerAddress(try Endpoint(endpoint), key: key))
       return nil
     } catch {
       return .firstStageNotConnected(reason: "cannot connect to \(endpoint): \(error)")
     }
+  }
+
+  /// Says in the log if steps to the first stage would vanish.
+  private func checkReachability(of peer: PeerAddress) {
+    reachabilityChecks.removeAll { $0.endIfDone() }
+    guard !peer.endpoint.isLocal else { return }
+    let logger = logger
+    let check = try? ReachabilityCheck(peer, in: context, security) { reason in
+      logger.warning(
+        "first worker cannot be reached",
+        metadata: ["endpoint": "\(peer.endpoint)", "reason": "\(reason)"]
+      )
+    }
+    if let check { reachabilityChecks.append(check) }
   }
 
   private func log(_ note: CoordinatorNote) {
@@ -235,18 +251,13 @@ package final class CoordinatorLoop {
     )
   }
 
-  private func endTrace() {
-    guard let trace else { return }
-    trace.close(at: machine.now)
-    if let failure = trace.failure { logger.warning("\(failure)") }
-  }
-
   private func shutDown() {
     handle(.stop)
-    endTrace()
+    trace?.close(at: machine.now)
     weights.close()
     prompts.close()
     supervisor?.stopAll(grace: Self.grace)
+    for check in reachabilityChecks { check.end() }
     firstStage.close()
     front.close()
     authenticator?.close()

@@ -82,13 +82,14 @@ extension CoordinatorMachine {
     peers[peer] = name
     resultsPeers[hello.resultsIdentity] = name
     givenUp.remove(name)
-    note(
-      "worker joined",
-      [
-        "worker": name, "device": hello.device, "pid": "\(hello.pid)",
-        "layers": place.map { model.config.line.text($0.slice) } ?? "none",
-      ]
-    )
+    var facts = [
+      "worker": name, "device": hello.device, "pid": "\(hello.pid)",
+      "layers": place.map { model.config.line.text($0.slice) } ?? "none",
+    ]
+    if phase == .gathering, !missingWorkers.isEmpty {
+      facts["missing"] = missingWorkers.joined(separator: ",")
+    }
+    note("worker joined", facts)
     send(
       .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
       to: peer
@@ -98,6 +99,9 @@ extension CoordinatorMachine {
     // Perhaps it can hold what others could not.
     if phase == .gathering, hasServed { placeAnew(isLate: false) }
   }
+
+  /// The places that wait for their worker.
+  package var missingWorkers: [String] { plan.map(\.name).filter { workers[$0] == nil } }
 
   private func refusal(of hello: Hello) -> Refused? {
     if phase == .stopping {
@@ -127,6 +131,22 @@ extension CoordinatorMachine {
           + "start the worker with another --listen"
       )
     }
+    guard endpoint.hasAddress else {
+      // To ask for a name's address may take the coordinator's thread seconds.
+      return Refused(
+        code: .invalid,
+        message: "data endpoint \"\(hello.dataEndpoint)\" is a name and no address"
+      )
+    }
+    if isElsewhere(hello), endpoint.isLocal {
+      return Refused(
+        code: .invalid,
+        message:
+          "the worker takes steps at \(endpoint), which only its own machine reaches, and the "
+          + "coordinator runs on another; start it with --listen tcp://ADDRESS:*, the address at which "
+          + "the other machines reach it"
+      )
+    }
     return nil
   }
 
@@ -146,6 +166,11 @@ extension CoordinatorMachine {
   /// What to add to the words in which the service ends, if the model's files have to do with it.
   var modelChangeSuffix: String {
     modelChange.map { "; \($0) while it was served: \(Self.adviceOnChange)" } ?? ""
+  }
+
+  /// Whether a worker is known to run on another machine than the coordinator.
+  private func isElsewhere(_ hello: Hello) -> Bool {
+    !hello.machine.isEmpty && !machineID.isEmpty && hello.machine != machineID
   }
 
   private func refusalOfName(_ hello: Hello) -> Refused? {

@@ -71,6 +71,7 @@ package final class Supervisor {
   private let watch: (pid_t) -> CInt
   private var lifeline: [CInt] = [-1, -1]
   private let logger: Logger
+  private var memory = MemoryKills()
   /// Whether a child that ends is started again; not before all have been ready once, since a
   /// worker that cannot even start would only fail again.
   package var restarts = false
@@ -122,6 +123,8 @@ package final class Supervisor {
   }
 
   /// Readable when a child ended.
+  ///
+  /// Where a container's runtime refuses pidfds, `update` finds out by itself, 50 ms later.
   var descriptors: [CInt] { children.map(\.descriptor).filter { $0 >= 0 } }
 
   var livingCount: Int { children.count { $0.pid > 0 } }
@@ -233,7 +236,7 @@ package final class Supervisor {
     }
     return Exit(
       name: children[index].command.name,
-      how: stopped ?? Self.describe(status, pid: pid),
+      how: stopped ?? Self.describe(status, pid: pid) + memory.cause(ofEnd: status),
       willRestart: willRestart
     )
   }

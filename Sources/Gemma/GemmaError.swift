@@ -37,22 +37,10 @@ package struct GemmaError: Error, Sendable, CustomStringConvertible {
     self.underlying = underlying
   }
 
+  /// One line, but for what names of files and tensors hold: whoever shows it escapes that.
   package var description: String {
     let place = context.isEmpty ? "" : " (\(context))"
     let cause = underlying.map { ": \($0)" } ?? ""
-    return oneLine("model.\(code.rawValue): \(message)\(place)\(cause)")
-  }
-
-  /// Returns the text with control characters and line breaks escaped: names come from files, and
-  /// a damaged one must not break a log into lines or steer a terminal.
-  private func oneLine(_ text: String) -> String {
-    var line = ""
-    for scalar in text.unicodeScalars {
-      switch scalar.properties.generalCategory {
-      case .control, .lineSeparator, .paragraphSeparator: line += scalar.escaped(asASCII: true)
-      default: line.unicodeScalars.append(scalar)
-      }
-    }
-    return line
+    return "model.\(code.rawValue): \(message)\(place)\(cause)"
   }
 }

@@ -168,15 +168,10 @@ private final class Desk: @unchecked Sendable {
   }
 
   /// Reads one event of zmq_socket_monitor(3); false if none waits.
-  ///
-  /// "The first frame contains an event number (16 bits), and an event value (32 bits) [...] The
-  /// second frame contains a string that specifies the affected endpoint".
   private func hearOfHandshake() throws(WireError) -> Bool {
     guard let frames = try handshakes.receiveFrames(atMost: 2) else { return false }
-    guard frames.count == 2, frames[0].count == 6 else { return true }
-    let event = CInt(frames[0][0]) | CInt(frames[0][1]) << 8
-    let value = frames[0][2...].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-    report(Self.reason(event, CInt(bitPattern: value)), "")
+    guard let event = MonitorEvent(frames) else { return true }
+    report(Self.reason(event.number, event.value), "")
     return true
   }
 

@@ -13,8 +13,8 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
 
   private init(kind: Kind) { self.kind = kind }
 
-  /// Reads `ipc:///absolute/path` or `tcp://host:port`, where the port may be `*` to bind any free
-  /// one and an IPv6 host stands in brackets.
+  /// Reads `ipc:///absolute/path` or `tcp://host:port`, where the host is a name, that of a network
+  /// interface or an address, IPv6 in brackets, and the port may be `*` to bind any free one.
   ///
   /// - Throws: `WireError` with code `endpoint` that says what is expected.
   package init(_ string: String) throws(WireError) {
@@ -44,18 +44,21 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
 
   /// How processes of this machine reach what listens at all its addresses.
   package var fromHere: Endpoint {
-    guard case .tcp(let host, let port) = kind, host == "*" || host == "0.0.0.0" else {
-      return self
-    }
-    return Endpoint(kind: .tcp(host: "127.0.0.1", port: port))
+    guard case .tcp(let host, let port) = kind, Self.isWildcard(host) else { return self }
+    return Endpoint(kind: .tcp(host: host == "[::]" ? "[::1]" : "127.0.0.1", port: port))
   }
 
   /// Whether it says where to connect to, and not only where to bind.
   package var isConnectable: Bool {
     switch kind {
     case .ipc: true
-    case .tcp(let host, let port): host != "*" && (port ?? 0) != 0
+    case .tcp(let host, let port): !Self.isWildcard(host) && (port ?? 0) != 0
     }
+  }
+
+  /// Whether it stands for all addresses of the machine.
+  package var isWildcard: Bool {
+    if case .tcp(let host, _) = kind { Self.isWildcard(host) } else { false }
   }
 
   /// Whether only processes of this machine reach it: ipc, or tcp at a loopback address.
@@ -127,6 +130,10 @@ extension Endpoint {
     case 48...57, 65...90, 97...122, 45, 46, 95: true  // 0-9 A-Z a-z - . _
     default: false
     }
+  }
+
+  fileprivate static func isWildcard(_ host: String) -> Bool {
+    host == "*" || host == "0.0.0.0" || host == "[::]"
   }
 
   private static func isLoopbackIPv4(_ host: String) -> Bool {

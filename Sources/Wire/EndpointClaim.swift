@@ -146,7 +146,7 @@ extension Place {
   func takeLock() throws(WireError) -> CInt {
     for _ in 0..<16 {
       let descriptor = try openLock()
-      guard lockSoon(descriptor) else {
+      guard try lockSoon(descriptor) else {
         let pid = readPid(descriptor)
         close(descriptor)
         throw served(by: pid)
@@ -168,9 +168,18 @@ extension Place {
 
   /// Takes the lock, with a little patience: a worker that outlives its coordinator holds it for an
   /// instant while it cleans up.
-  private func lockSoon(_ descriptor: CInt) -> Bool {
+  private func lockSoon(_ descriptor: CInt) throws(WireError) -> Bool {
     for _ in 0..<10 {
       if clinux_try_lock(descriptor) == 0 { return true }
+      guard errno == EWOULDBLOCK || errno == EINTR else {
+        let reason = reason()
+        close(descriptor)
+        throw WireError(
+          .endpoint,
+          "cannot lock \(lockPath): \(reason); choose an --endpoint in a directory of a local file "
+            + "system"
+        )
+      }
       usleep(10_000)
     }
     return false

@@ -27,7 +27,7 @@ internal import Glibc
   private(set) package var endpoint: Endpoint?
   private let context: ZeroMQContext
   private var storedHandle: UnsafeMutableRawPointer?
-  private var reportsHandshakes = false
+  private var reportsEvents = false
   /// Whether each peer's key was asked for: then it is told with what the peer sends.
   private(set) var provesKeys = false
   /// Whether its connections are encrypted.
@@ -61,7 +61,7 @@ internal import Glibc
     guard let handle = unsafe storedHandle else { return }
     unsafe storedHandle = nil
     // Before whoever listens to it goes: an event nobody takes would block ZeroMQ's own thread.
-    if reportsHandshakes { unsafe zmq_socket_monitor(handle, nil, 0) }
+    if reportsEvents { unsafe zmq_socket_monitor(handle, nil, 0) }
     unsafe zmq_close(handle)
     context.socketClosed()
   }
@@ -93,10 +93,11 @@ extension Socket {
   package func bind(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
     try Self.refuseTakenPath(endpoint)
+    let address = try address(of: endpoint)
     // An ipc socket is for its owner alone, also in a directory that others may enter.
     let mask = umask(0o077)
     defer { umask(mask) }
-    guard unsafe zmq_bind(handle, endpoint.description) == 0 else {
+    guard unsafe zmq_bind(handle, address) == 0 else {
       let code = errno
       let isTaken = code == EADDRINUSE
       throw WireError(
@@ -120,7 +121,7 @@ extension Socket {
     }
     // ZeroMQ does not say whom it has connected to.
     _ = try endpoint.isListening()
-    guard unsafe zmq_connect(handle, endpoint.description) == 0 else {
+    guard unsafe zmq_connect(handle, try address(of: endpoint)) == 0 else {
       throw WireError(.endpoint, "cannot connect to \(endpoint): \(ZeroMQ.reason(errno))")
     }
     self.endpoint = endpoint
@@ -131,9 +132,19 @@ extension Socket {
   /// - Throws: `WireError` with code `endpoint` if there is no such connection.
   package func disconnect(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
-    guard unsafe zmq_disconnect(handle, endpoint.description) == 0 else {
+    guard unsafe zmq_disconnect(handle, try endpoint.resolved().description) == 0 else {
       throw WireError(.endpoint, "cannot disconnect from \(endpoint): \(ZeroMQ.reason(errno))")
     }
+  }
+
+  /// Returns what libzmq shall bind or connect to: names become addresses.
+  ///
+  /// "ZMQ_IPV6: Set the IPv6 option for the socket. A value of 1 means IPv6 is enabled on the socket,
+  /// while 0 means the socket will use only IPv4." With 1, IPv4 addresses are written as IPv6 ones.
+  private func address(of endpoint: Endpoint) throws(WireError) -> String {
+    let resolved = try endpoint.resolved()
+    try set(ZMQ_IPV6, CInt(resolved.isIPv6 ? 1 : 0))
+    return resolved.description
   }
 
   /// Listens where only sockets of this context can connect.
@@ -241,11 +252,15 @@ extension Socket {
     provesKeys = true
     // Peers that fail before they are asked for their key: of these the Authenticator learns here.
     let events = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
-    let name = "inproc://\(Authenticator.handshakesName)"
-    guard unsafe zmq_socket_monitor(try handle(), name, events) == 0 else {
+    try report(events, to: Authenticator.handshakesName)
+  }
+
+  /// Reports events of its connections to a PAIR socket of this context, until it is closed.
+  func report(_ events: CInt, to name: String) throws(WireError) {
+    guard unsafe zmq_socket_monitor(try handle(), "inproc://\(name)", events) == 0 else {
       throw ZeroMQ.error("zmq_socket_monitor")
     }
-    reportsHandshakes = true
+    reportsEvents = true
   }
 
   private func set(_ option: CInt, _ text: String) throws(WireError) {

@@ -20,7 +20,7 @@ internal import Glibc
   private let state = Lock(State())
 
   /// - Parameter ioThreads: One is enough below about a gigabyte a second (zmq_ctx_set(3)).
-  /// - Throws: `WireError` if the process has no memory or descriptors left.
+  /// - Throws: `WireError` if the process has no memory, threads or descriptors left.
   package init(ioThreads: Int = 1) throws(WireError) {
     precondition((1...64).contains(ioThreads), "\(ioThreads) I/O threads")
     // One more thread closes sockets.

@@ -1,6 +1,7 @@
 // How much memory this process holds, and how much the machine has.
 
 internal import Glibc
+internal import Wire
 
 enum ProcessMemory {
   /// Bytes of this process that are in memory, mapped files included: the second number of
@@ -16,8 +17,10 @@ enum ProcessMemory {
     return pages * UInt64(sysconf(CInt(_SC_PAGESIZE)))
   }
 
-  /// Bytes of physical memory in the machine.
+  /// Bytes of physical memory in the machine, or what this process's control group may use of them.
   static var total: UInt64 {
-    UInt64(max(0, sysconf(CInt(_SC_PHYS_PAGES)))) * UInt64(max(0, sysconf(CInt(_SC_PAGESIZE))))
+    let pages = UInt64(max(0, sysconf(CInt(_SC_PHYS_PAGES))))
+    let machine = pages * UInt64(max(0, sysconf(CInt(_SC_PAGESIZE))))
+    return min(machine, ControlGroup.own.memoryBytes ?? .max)
   }
 }

@@ -69,6 +69,8 @@ package final class WorkerLoop {
   private var waiting: (assign: Assign, until: ContinuousClock.Instant?)?
   private var watch: ModelWatch?
   private var upkeep = Upkeep(now: .now)
+  /// Where steps come in; nil before the compute thread has bound it.
+  private var listening: Endpoint?
   /// The numbers of loaders that have come to their end.
   private let endedLoaders: Mailbox<Int>
   /// The epoch to prepare; a loader of another one stops pulling.
@@ -118,6 +120,7 @@ package final class WorkerLoop {
     defer { shutDown() }
     try watchModel()
     let listening = try waitForDataSocket()
+    self.listening = listening
     try control.connect(options.coordinator)
     var machine = WorkerMachine(
       hello: hello(dataEndpoint: listening),
@@ -295,30 +298,56 @@ package final class WorkerLoop {
     let config = adjusted
     loaderCount += 1
     let (number, endedLoaders) = (loaderCount, endedLoaders)
+    let (context, security) = (context, options.security)
+    let here = listening.map { "\($0)" } ?? ""
     let work: @Sendable () -> Void = {
       defer { endedLoaders.post(number) }
       do {
         let next = try assign.next()
         let running = compute.running.withLock { $0 }
+        let check = {
+          guard wanted.withLock({ $0 == assign.epoch }) else {
+            throw WorkerError(.stopped, "epoch \(assign.epoch) is not wanted any more")
+          }
+        }
         let stage = try Self.makeStage(
           assign,
           config,
           model,
           backend,
           sharing: running?.stage.executable,
-          check: {
-            guard wanted.withLock({ $0 == assign.epoch }) else {
-              throw WorkerError(.stopped, "epoch \(assign.epoch) is not wanted any more")
-            }
-          },
+          check: check,
           progress: { loads.post(.loadProgress(epoch: assign.epoch, fraction: $0)) }
         )
+        // Last, when the next worker has long heard whose keys to let in.
+        if let next {
+          try Self.requireReachable(next, from: here, context, security, check: check)
+        }
         compute.commands.post(.install(StageTransfer(stage), next: next))
       } catch {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
       }
     }
     loaders[number] = try Thread(work)
+  }
+
+  /// Makes sure that steps can be handed on: otherwise they would vanish, and nobody could say where.
+  private static func requireReachable(
+    _ next: PeerAddress,
+    from here: String,
+    _ context: ZeroMQContext,
+    _ security: Security,
+    check: () throws -> Void
+  ) throws {
+    do {
+      try Reachability.require(next, in: context, security, check: check)
+    } catch let error as WireError where error.code == .unreachable {
+      throw WorkerError(
+        .prepare,
+        "the worker at \(here) hands its steps on to the one at \(next.endpoint) and \(error.message); "
+          + "start that one with a --listen address that this machine reaches"
+      )
+    }
   }
 
   /// The part of loading that is pulling, where weights are pulled: links are slower than memory.

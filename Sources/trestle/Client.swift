@@ -19,6 +19,8 @@ final class Client {
   private var awaited: Set<UInt64> = []
   /// Messages and bytes of sessions that have come since the coordinator was last told.
   private var unacknowledged = (messages: 0, bytes: 0)
+  /// Told how the workers are, now and then, while an answer is awaited.
+  var onHealth: ((HealthReply) -> Void)?
 
   /// After so many messages or bytes the coordinator is told that they have come: a quarter of what it
   /// sends before it waits.
@@ -104,7 +106,10 @@ final class Client {
         hasHeard = true
         try acknowledge(answer.message, answer.payloads)
         // Answers to our own asking whether it is there.
-        if case .healthReply(let health) = answer.message, health.request == 0 { continue }
+        if case .healthReply(let health) = answer.message, health.request == 0 {
+          onHealth?(health)
+          continue
+        }
         if case .requestFailed(let failure) = answer.message, failure.request == 0 {
           throw CommandError(failure.message)
         }

@@ -5,6 +5,7 @@ import CLinux
 import CPUBackend
 import Compute
 import Coordinator
+import Wire
 
 /// A kind of device, as the command line names it.
 enum DeviceKind: String, CaseIterable {
@@ -56,7 +57,7 @@ struct WorkerPlan {
     let allowed = allowedCPUs()
     let threads =
       options.threads?.values
-      ?? Array(repeating: max(1, allowed.count / devices.count), count: devices.count)
+      ?? Array(repeating: max(1, usableCPUCount() / devices.count), count: devices.count)
     guard threads.count == devices.count else {
       throw CommandError(
         "--threads names \(threads.count) workers, --devices \(devices.count); give one number a device"
@@ -78,6 +79,16 @@ struct WorkerPlan {
       )
     }
   }
+}
+
+/// Returns how many CPUs this process can keep busy.
+///
+/// Those it may run on, unless its control group has time for fewer: more threads than that would only
+/// wait for one another.
+func usableCPUCount() -> Int {
+  let allowed = allowedCPUs().count
+  guard let quota = ControlGroup.own.cpus else { return allowed }
+  return max(1, min(allowed, Int(min(1e6, quota.rounded(.up)))))
 }
 
 /// Returns the CPUs this process may run on.

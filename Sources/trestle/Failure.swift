@@ -5,9 +5,8 @@ import CLinux
 import Compute
 import Coordinator
 import Gemma
+import Foundation
 import Glibc
-import Wire
-import Worker
 
 /// A failure of a command itself, beside those of the modules.
 struct CommandError: Error, CustomStringConvertible {
@@ -28,27 +27,22 @@ func reportingFailures(_ work: () throws -> Void) throws {
   } catch let error as ValidationError {
     throw error
   } catch {
-    printError("error: \(error)")
+    printError("error: \(reason(error))")
     throw ExitCode.failure
   }
 }
 
-/// Writes a line to stderr.
-func printError(_ line: String) {
-  writeAll(line + "\n", to: STDERR_FILENO)
-}
+/// Writes a line to stderr, with the text of strangers escaped.
+func printError(_ line: String) { StandardError.write(line.printable + "\n") }
 
-/// Writes text to stdout at once.
-func printOut(_ text: String, terminator: String = "\n") {
-  writeAll(text + terminator, to: STDOUT_FILENO)
-}
+/// Returns the system's words for an error number.
+func reason(_ code: CInt) -> String { unsafe String(cString: strerror(code)) }
 
-/// Writes text to a descriptor, unbuffered: a reader at the other end sees each piece at once.
-private func writeAll(_ text: String, to descriptor: CInt) {
-  var bytes = Array(text.utf8)[...]
-  while !bytes.isEmpty {
-    let count = unsafe bytes.withUnsafeBytes { unsafe write(descriptor, $0.baseAddress, $0.count) }
-    if count < 0, errno != EINTR { return }
-    bytes = bytes.dropFirst(max(0, count))
-  }
+/// Returns what is wrong in words: the modules' errors have theirs, Foundation's are the system's.
+func reason(_ error: any Error) -> String {
+  guard type(of: error) is NSError.Type || error is CocoaError else { return "\(error)" }
+  let error = error as NSError
+  if error.domain == NSPOSIXErrorDomain { return reason(CInt(clamping: error.code)) }
+  if let cause = error.userInfo[NSUnderlyingErrorKey] as? any Error { return reason(cause) }
+  return error.localizedDescription
 }

@@ -15,20 +15,16 @@ struct LinkLab {
 
   /// Returns what a message costs, one way; takes some tens of milliseconds.
   static func measure(machine: String) throws -> LinkProfile {
-    var template = Array("/tmp/trestle-XXXXXX".utf8CString)
-    guard let made = unsafe mkdtemp(&template) else {
-      throw CommandError(
-        "cannot make a directory in /tmp: \(unsafe String(cString: strerror(errno)))"
-      )
-    }
-    let directory = unsafe String(cString: made)
+    let directory = try PrivateDirectory.make()
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let endpoint = try Endpoint("ipc://\(directory)/echo")
     let context = try ZeroMQContext()
     let echo = Lock<String?>(nil)
-    Foundation.Thread.detachNewThread {
+    let thread = try Wire.Thread {
       do { try answer(context, endpoint) } catch { echo.withLock { $0 = "\(error)" } }
     }
+    // It ends when all is answered, or after its patience.
+    defer { thread.join() }
     let deadline = ContinuousClock.now + patience
     while try !endpoint.isListening() {
       guard ContinuousClock.now < deadline else {

@@ -24,11 +24,22 @@ struct EndpointOptions: ParsableArguments {
 
   /// The endpoint of a user's own pipeline, the same for `up` and every client.
   static var standard: String {
-    if let directory = unsafe getenv("XDG_RUNTIME_DIR") {
-      return unsafe "ipc://\(String(cString: directory))/trestle/front"
+    if let directory = environmentPath("XDG_RUNTIME_DIR") {
+      return "ipc://\(directory)/trestle/front"
     }
     return "ipc:///tmp/trestle-\(getuid())/front"
   }
+}
+
+/// Returns the absolute path that a variable of the environment holds.
+///
+/// "All paths set in these environment variables must be absolute. If an implementation encounters a
+/// relative path in any of these variables it should consider the path invalid and ignore it." (XDG
+/// Base Directory Specification)
+func environmentPath(_ name: String) -> String? {
+  guard let value = unsafe getenv(name) else { return nil }
+  let path = unsafe String(cString: value)
+  return path.hasPrefix("/") ? path : nil
 }
 
 /// A list of numbers as `10,10,10`.
@@ -203,7 +214,7 @@ struct LogOptions: ParsableArguments {
 
   /// Returns a logger to stderr.
   func logger(_ label: String, default level: Logger.Level) -> Logger {
-    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+    var logger = Logger(label: label) { LineHandler(label: $0) }
     logger.logLevel = logLevel?.level ?? level
     return logger
   }
@@ -221,15 +232,36 @@ struct LogLevel: ExpressibleByArgument {
   static var allValueStrings: [String] { Logger.Level.allCases.map(\.rawValue) }
 }
 
+/// `--seed`: a number, or -1 for any.
+struct Seed: ExpressibleByArgument {
+  /// Nil for any.
+  var value: UInt64?
+
+  init?(argument: String) {
+    if argument == "-1" { return }
+    guard let value = UInt64(argument) else { return nil }
+    self.value = value
+  }
+}
+
 /// How tokens are drawn.
 struct SamplingOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("0 always takes the likeliest token.", valueName: "temperature"))
+  // `.unconditional`: "--seed -1" is a value that is explained, not one that is missing.
+
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("0 always takes the likeliest token.", valueName: "temperature")
+  )
   var temperature: Float = 1
 
-  @Option(help: ArgumentHelp("Draw from the K likeliest tokens; 0 for all.", valueName: "k"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp("Draw from the K likeliest tokens; 0 for all.", valueName: "k")
+  )
   var topK = 64
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Draw from the likeliest tokens that together reach this probability.",
       valueName: "p"
@@ -238,6 +270,7 @@ struct SamplingOptions: ParsableArguments {
   var topP: Float = 0.95
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "Drop tokens less likely than this share of the likeliest.",
       valueName: "share"
@@ -246,17 +279,19 @@ struct SamplingOptions: ParsableArguments {
   var minP: Float = 0
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp("Make recent tokens less likely; 1 is off.", valueName: "factor")
   )
   var repeatPenalty: Float = 1
 
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
-      "Seed of the random draws; the same seed gives the same text.",
+      "Seed of the random draws; the same seed gives the same text, -1 another each time (as without).",
       valueName: "seed"
     )
   )
-  var seed: UInt64?
+  var seed: Seed?
 
   func validate() throws {
     guard temperature >= 0, temperature.isFinite else {
@@ -282,7 +317,7 @@ struct SamplingOptions: ParsableArguments {
       minP: minP,
       repeatPenalty: repeatPenalty,
       repeatWindow: 64,
-      seed: seed ?? UInt64.random(in: .min ... .max)
+      seed: seed?.value ?? UInt64.random(in: .min ... .max)
     )
   }
 

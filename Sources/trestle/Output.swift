@@ -11,7 +11,10 @@ func json(_ value: some Encodable) throws -> String {
 }
 
 /// Lays rows out in columns; cells that are numbers stand to the right.
+///
+/// Names and details in them come from other processes and are escaped.
 func table(_ header: [String], _ rows: [[String]]) -> String {
+  let rows = rows.map { $0.map(\.printable) }
   let widths = header.indices.map { column in
     ([header] + rows).map { $0[column].count }.max() ?? 0
   }

@@ -90,7 +90,11 @@ struct Pipeline {
   }
 
   /// Makes the file that `--trace` names; nil if it names none.
-  func openTrace() throws -> TraceFile? { try tracePath.map { try TraceFile(path: $0) } }
+  func openTrace(_ logger: Logger) throws -> TraceFile? {
+    try tracePath.map { path in
+      try TraceFile(path: path) { logger.warning("trace ended", metadata: ["reason": "\($0)"]) }
+    }
+  }
 
   /// Returns the commands that start the workers as children of this process.
   ///
@@ -141,7 +145,7 @@ struct Pipeline {
       supervisor: supervisor,
       weights: weightsDesk(),
       logger: logger,
-      trace: openTrace(),
+      trace: openTrace(logger),
       onProgress: onProgress,
       onReady: onReady
     )

@@ -1,9 +1,7 @@
 // A pipeline for one command: a coordinator on a thread of this process, its workers as children, an
 // endpoint nobody else knows.
 
-import CLinux
 import Coordinator
-import Foundation
 import Glibc
 import Logging
 import Wire
@@ -12,6 +10,7 @@ import Wire
 final class PrivatePipeline {
   let endpoint: Endpoint
   private let directory: String
+  private var thread: Wire.Thread?
   private let stopSignal: Mailbox<Void>
   private let state: Lock<State>
   private let changed: Mailbox<Void>
@@ -30,26 +29,25 @@ final class PrivatePipeline {
   ///   - interrupt: A descriptor that ends the wait when it is readable.
   /// - Throws: What kept it from starting, in one line.
   init(_ pipeline: Pipeline, logger: Logger, interruptedBy interrupt: CInt) throws {
-    var template = Array("/tmp/trestle-XXXXXX".utf8CString)
-    guard let made = unsafe mkdtemp(&template) else {
-      throw CommandError(
-        "cannot make a directory in /tmp: \(unsafe String(cString: strerror(errno)))"
-      )
-    }
-    directory = unsafe String(cString: made)
-    endpoint = try Endpoint("ipc://\(directory)/front")
     stopSignal = try Mailbox()
     changed = try Mailbox()
     state = Lock(State())
-    try start(pipeline, logger)
+    directory = try PrivateDirectory.make()
+    do {
+      endpoint = try Endpoint("ipc://\(directory)/front")
+      thread = try start(pipeline, logger)
+    } catch {
+      unsafe rmdir(directory)
+      throw error
+    }
     try waitUntilReady(interrupt)
   }
 
-  private func start(_ pipeline: Pipeline, _ logger: Logger) throws {
+  private func start(_ pipeline: Pipeline, _ logger: Logger) throws -> Wire.Thread {
     let (endpoint, stopSignal, state, changed) = (endpoint, stopSignal, state, changed)
     let progress = ProgressLine(label: "loading")
     // The coordinator is made on the thread that runs it: its sockets belong to one thread.
-    Foundation.Thread.detachNewThread {
+    return try Wire.Thread {
       do {
         let coordinator = try pipeline.start(
           at: endpoint,
@@ -65,7 +63,7 @@ final class PrivatePipeline {
       } catch {
         progress.clear()
         let wasReady = state.withLock { state in
-          state.failure = "\(error)"
+          state.failure = reason(error)
           return state.isReady
         }
         // Before that, `waitUntilReady` tells; later the client only learns that it has ended.
@@ -80,7 +78,7 @@ final class PrivatePipeline {
     while true {
       let now = state.withLock { $0 }
       if let failure = now.failure {
-        unsafe rmdir(directory)
+        stop()
         throw CommandError(failure)
       }
       if now.isReady { return }
@@ -101,32 +99,8 @@ final class PrivatePipeline {
       _ = try? poll(sockets: [], descriptors: [changed.descriptor], timeout: .milliseconds(100))
       _ = changed.takeAll()
     }
+    thread?.join()
+    thread = nil
     unsafe rmdir(directory)
-  }
-}
-
-/// A line on the terminal that shows how far something is; nothing where stderr is no terminal.
-final class ProgressLine: Sendable {
-  private let label: String
-  private let shown = Lock(-1)
-  private let isTerminal = isatty(STDERR_FILENO) == 1
-
-  init(label: String) { self.label = label }
-
-  func show(_ fraction: Double) {
-    let percent = Int(fraction * 100)
-    let isNew = shown.withLock { last in
-      defer { last = percent }
-      return last != percent
-    }
-    if isTerminal, isNew { write("\r\(label) \(percent) %") }
-  }
-
-  func clear() {
-    if isTerminal, shown.withLock({ $0 >= 0 }) { write("\r\u{1B}[K") }
-  }
-
-  private func write(_ text: String) {
-    _ = unsafe text.withCString { unsafe Glibc.write(STDERR_FILENO, $0, strlen($0)) }
   }
 }

@@ -91,7 +91,7 @@ struct ProfileCache {
   private func measureMachine(_ name: String, memoryBytes: Double) throws -> MachineProfile {
     var bandwidth: Double?
     if checkpoint.decodeCost.total > Self.cachedByteCount {
-      bandwidth = try CPU(threads: allowedCPUs().count, pinnedTo: nil).measureLimits()
+      bandwidth = try CPU(threads: usableCPUCount(), pinnedTo: nil).measureLimits()
         .bytesPerSecond
     }
     return MachineProfile(
@@ -129,7 +129,7 @@ struct ProfileCache {
       _ = try PipelineCosts(shape: shape, documents: [document])
       return document
     } catch {
-      printError("profile of the cache not used, measured again: \(error)")
+      printError("profile of the cache not used, measured again: \(reason(error))")
       return nil
     }
   }
@@ -145,7 +145,7 @@ struct ProfileCache {
       try UserCache.check(directory.path)
       try document.json().write(to: directory.appending(path: file), options: .atomic)
     } catch {
-      printError("profile not kept, measured again next time: \(error)")
+      printError("profile not kept, measured again next time: \(reason(error))")
     }
   }
 
@@ -159,13 +159,15 @@ struct ProfileCache {
     return String(text.filter { $0.isLetter || $0.isNumber || $0 == "." })
   }
 
-  /// Returns what Linux says can be had without swapping: `MemAvailable` of proc_meminfo(5).
+  /// Returns what Linux says can be had without swapping: `MemAvailable` of proc_meminfo(5), or what the
+  /// control group has left if that is less.
   static func availableMemoryBytes() -> Double {
     let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
     let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
     let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Double($0) }
     let pages = Double(sysconf(CInt(_SC_PHYS_PAGES))) * Double(sysconf(CInt(_SC_PAGESIZE)))
-    return kilobytes.map { $0 * 1024 } ?? pages
+    let free = kilobytes.map { $0 * 1024 } ?? pages
+    return min(free, ControlGroup.own.availableMemoryBytes.map(Double.init) ?? .infinity)
   }
 }
 
@@ -175,20 +177,15 @@ private func onThreadOfItsOwn<Result: Sendable>(
   _ work: @escaping @Sendable () throws -> Result
 ) throws -> Result {
   let outcome = Lock<Swift.Result<Result, any Error>?>(nil)
-  let ended = NSCondition()
-  Foundation.Thread.detachNewThread {
+  let thread = try Wire.Thread {
     let result = Swift.Result { try work() }
-    ended.lock()
     outcome.withLock { $0 = result }
-    ended.signal()
-    ended.unlock()
   }
-  ended.lock()
-  defer { ended.unlock() }
-  while true {
-    if let result = outcome.withLock({ $0 }) { return try result.get() }
-    ended.wait()
+  thread.join()
+  guard let result = outcome.withLock({ $0 }) else {
+    preconditionFailure("a thread has ended without a result")
   }
+  return try result.get()
 }
 
 extension DeviceKind {

@@ -147,7 +147,7 @@ struct TopFrame {
 
   /// Joins a line's pieces, cut where the width ends.
   ///
-  /// Names and details come from other processes: what would steer the terminal is replaced.
+  /// Names and details come from other processes: what would steer the terminal is escaped.
   private func fit(_ pieces: [Piece]) -> String {
     var room = width
     var line = ""
@@ -165,20 +165,6 @@ struct TopFrame {
 }
 
 extension String {
-  /// The text with control characters replaced: the C0 and C1 sets of ECMA-48, and line separators.
-  var printable: String {
-    String(
-      String.UnicodeScalarView(
-        unicodeScalars.map { scalar in
-          switch scalar.properties.generalCategory {
-          case .control, .format, .lineSeparator, .paragraphSeparator: "?"
-          default: scalar
-          }
-        }
-      )
-    )
-  }
-
   fileprivate func padding(to width: Int) -> String {
     self + String(repeating: " ", count: max(0, width - count))
   }

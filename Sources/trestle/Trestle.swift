@@ -1,16 +1,12 @@
 // The command line: one binary, several roles. Each command has a file in Commands/.
 
 import ArgumentParser
+import CLinux
+import Glibc
 import Wire
 
 @main
 struct Trestle: ParsableCommand {
-  static func main() {
-    Scarcity.raiseDescriptorLimit()
-    keepMemoryPrivate()
-    main(nil)
-  }
-
   static let configuration = CommandConfiguration(
     commandName: "trestle",
     abstract: "Runs a Gemma model as a pipeline of worker processes.",
@@ -37,6 +33,53 @@ struct Trestle: ParsableCommand {
       WorkCommand.self, PlanCommand.self, KeysCommand.self,
     ]
   )
+
+  static func main() {
+    clinux_settle()
+    Scarcity.raiseDescriptorLimit()
+    keepMemoryPrivate()
+    let status = run(arguments)
+    StandardError.flush()
+    Glibc.exit(status)
+  }
+
+  /// What follows the program's name.
+  private static var arguments: [String] {
+    (0..<clinux_argument_count()).dropFirst().map { index in
+      unsafe String(cString: clinux_argument(index))
+    }
+  }
+
+  /// Runs the command that arguments name, and returns its exit status.
+  ///
+  /// What argument-parser has to say is written as everything else is: help that cannot be written is
+  /// a failure, too.
+  private static func run(_ arguments: [String]) -> CInt {
+    do {
+      var command = try parseAsRoot(arguments)
+      try command.run()
+      return EXIT_SUCCESS
+    } catch {
+      let status = exitCode(for: error).rawValue
+      let text = fullMessage(for: error)
+      guard !text.isEmpty else { return status }
+      guard status == EXIT_SUCCESS else {
+        StandardError.write(text + "\n")
+        return status
+      }
+      return show(text)
+    }
+  }
+
+  /// Writes a text to stdout and returns the exit status.
+  private static func show(_ text: String) -> CInt {
+    do {
+      try reportingFailures { try printOut(text) }
+      return EXIT_SUCCESS
+    } catch {
+      return exitCode(for: error).rawValue
+    }
+  }
 }
 
 /// The program's version; raised with each release.

@@ -1,34 +1,27 @@
 // Where this program keeps what it can make or fetch again.
 
-import Foundation
 import Glibc
 import Wire
 
 enum UserCache {
   /// Returns the directory for one kind of things; it may not be there yet.
   ///
-  /// Relative paths in the environment are passed over: they would name a place beside whatever the
-  /// command is run on.
+  /// Never one that depends on where the command is run: a relative `HOME` is passed over for the
+  /// home directory that the system knows.
   static func directory(_ kind: String) -> String {
-    let environment = ProcessInfo.processInfo.environment
-    let (cache, home) = (environment["XDG_CACHE_HOME"], environment["HOME"])
     let base =
-      if let cache, cache.hasPrefix("/") {
-        cache
-      } else if let home, home.hasPrefix("/") {
-        "\(home)/.cache"
-      } else {
-        "\(registeredHome ?? "/nonexistent")/.cache"
-      }
-    return "\(base)/trestle/\(kind)"
+      environmentPath("XDG_CACHE_HOME")
+      ?? (environmentPath("HOME") ?? systemHome).map { $0 + "/.cache" } ?? "/nonexistent"
+    return base + "/trestle/\(kind)"
   }
 
-  /// This user's home in the system's list of users.
-  private static var registeredHome: String? {
-    guard let entry = unsafe getpwuid(geteuid()), let home = unsafe entry.pointee.pw_dir else {
+  /// The home directory of the user database.
+  private static var systemHome: String? {
+    guard let entry = unsafe getpwuid(getuid()), let home = unsafe entry.pointee.pw_dir else {
       return nil
     }
-    return unsafe String(cString: home)
+    let path = unsafe String(cString: home)
+    return path.hasPrefix("/") ? path : nil
   }
 
   /// Throws if others could change what is kept in a directory; one that is not there yet is fine.

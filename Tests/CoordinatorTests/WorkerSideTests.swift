@@ -141,6 +141,30 @@ import Wire
     #expect(words.contains("cpu0 exited with status 1; /models/tiny.gguf was replaced"), "\(words)")
   }
 
+  /// The coordinator knows that the worker runs on another machine, by their boots.
+  @Test(arguments: [
+    ("tcp://127.0.0.1:7000", "there", true), ("ipc:///run/trestle/1", "there", true),
+    ("tcp://[::1]:7000", "there", true), ("tcp://10.0.0.9:7000", "there", false),
+    ("tcp://127.0.0.1:7000", "here", false), ("tcp://127.0.0.1:7000", "", false),
+    ("tcp://laptop:7000", "there", true),
+  ])
+  func `a data endpoint that only its own machine reaches is refused from another`(
+    endpoint: String,
+    machine: String,
+    isRefused: Bool
+  ) {
+    let harness = Harness()
+    harness.machine.machineID = "here"
+    let peer = PeerID([0xC0, 1, 1])
+    var hello = Harness.hello("cpu0")
+    hello.dataEndpoint = endpoint
+    hello.machine = machine
+    harness.handle(.message(.hello(hello), from: peer, payloads: []))
+    #expect(harness.machine.workers.isEmpty == isRefused)
+    guard case .refused(let refused) = harness.sentToPeers[peer]?.last else { return }
+    #expect(refused.code == .invalid && refused.message.contains(endpoint), "\(refused)")
+  }
+
   @Test(arguments: ["", "nowhere", "ipc://relative", "tcp://10.0.0.9:*", "tcp://*:7000"])
   func `a data endpoint that nobody can connect to is refused by name`(endpoint: String) {
     let harness = Harness()

@@ -133,7 +133,7 @@ import Wire
       #expect(!line.unicodeScalars.contains { $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) })
       #expect(!line.unicodeScalars.contains { $0 == "\u{202E}" || $0 == "\u{2028}" })
     }
-    #expect(lines(status)[0].hasPrefix("?]0;title?"))
+    #expect(lines(status)[0].hasPrefix(#"\u{1B}]0;title\u{07}"#))
   }
 
   @Test func `absurd shares are drawn as the nearest sensible one`() {

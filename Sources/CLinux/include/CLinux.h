@@ -15,14 +15,26 @@ int clinux_pipe(int fds[2]);
 // Makes an event counter: close-on-exec, non-blocking. Readable while the counter is not zero.
 int clinux_eventfd(void);
 
+// How many arguments main was given, the program's name included, and each of them.
+int clinux_argument_count(void);
+const char *clinux_argument(int index);
+
+// Makes the process fit to run, whatever it was started with: descriptors 0, 1 and 2 are open (one
+// that was closed fails when it is read, or written, with EBADF or EISDIR; 2 loses what is written),
+// SIGPIPE and SIGXFSZ are ignored, so that a write fails instead, and ended children can be waited for.
+// Call it before anything is opened or started.
+void clinux_settle(void);
+
 // Blocks the signals for the calling thread, and so for all it starts later, and returns a
-// descriptor that is readable when one of them has arrived.
+// descriptor that is readable when one of them has arrived. Signals that the program's caller had set
+// to be ignored (nohup, a shell's background) stay ignored; SIGTERM is always taken.
 int clinux_signalfd(const int *signals, int count);
 
 // Returns the next signal of a descriptor from clinux_signalfd, or 0 if none waits.
 int clinux_next_signal(int fd);
 
-// Starts a program in a process group of its own, with no signal blocked. `lifeline` becomes the
+// Starts a program in a process group of its own, with no signal blocked, and none ignored but what
+// the caller of this one had set so. `lifeline` becomes the
 // child's descriptor 3; nothing else that is close-on-exec is inherited. Returns the pid.
 pid_t clinux_spawn(const char *path, char *const argv[], int lifeline);
 

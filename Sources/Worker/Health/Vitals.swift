@@ -42,7 +42,10 @@ final class VitalsReader {
     if let last, now - last.at < Self.interval { return last.vitals }
     let meminfo = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
     let vitals = Vitals(
-      availableBytes: Vitals.availableBytes(inMeminfo: meminfo),
+      availableBytes: min(
+        Vitals.availableBytes(inMeminfo: meminfo),
+        ControlGroup.own.availableMemoryBytes ?? .max
+      ),
       temperature: sensors.temperature(of: device)
     )
     last = (vitals, now)

@@ -107,7 +107,7 @@ struct BenchPipelineCommand: ParsableCommand {
         results: results,
         skipped: try bench.skipped()
       )
-      printOut(json ? try trestle.json(document) : document.description)
+      try printOut(json ? try trestle.json(document) : document.description)
     }
   }
 
@@ -158,7 +158,7 @@ struct BenchDocument: Encodable, CustomStringConvertible {
         result.stages.map { "\(Int($0.busy * 100)) %" }.joined(separator: " "),
       ]
     }
-    var text = "\(model): \(stages.joined(separator: ", "))\n"
+    var text = "\(model.printable): \(stages.joined(separator: ", "))\n"
     text += table(
       ["streams", "prefill tokens/s", "decode tokens/s", "ms between p50 p99", "busy by stage"],
       rows

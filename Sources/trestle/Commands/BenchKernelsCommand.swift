@@ -60,7 +60,7 @@ struct BenchKernelsCommand: ParsableCommand {
       guard limits || !cases.isEmpty else {
         throw CommandError("--only \(only): no op or type has that")
       }
-      let threads = threads ?? allowedCPUs().count
+      let threads = threads ?? usableCPUCount()
       let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
       let machine = try backend.measureLimits()
       let lab = KernelLab(
@@ -69,12 +69,12 @@ struct BenchKernelsCommand: ParsableCommand {
         integerOperationsPerSecond: machine.integerOperationsPerSecond,
         floatOperationsPerSecond: machine.floatOperationsPerSecond
       )
-      if !json { printOut(Self.heading(machine, threads: threads, backend)) }
+      if !json { try printOut(Self.heading(machine, threads: threads, backend)) }
       var results: [KernelResult] = []
       for kernel in cases {
         let measured = try lab.measure(kernel, rows: rows.values)
         results += measured
-        if !json { printOut(measured.map(Self.line).joined(separator: "\n")) }
+        if !json { try printOut(measured.map(Self.line).joined(separator: "\n")) }
       }
       guard json else { return }
       let document = KernelDocument(
@@ -83,7 +83,7 @@ struct BenchKernelsCommand: ParsableCommand {
         limits: machine,
         results: results
       )
-      printOut(try trestle.json(document))
+      try printOut(try trestle.json(document))
     }
   }
 

@@ -39,19 +39,27 @@ struct CoordinateCommand: ParsableCommand {
         ExitCode.success
       )
       let progress = ProgressLine(label: "loading")
+      let ready = ReadyLine(logger: logger)
+      let machine = try planned.machine(advice: autoRebalance.advice)
       let coordinator = try CoordinatorLoop(
-        machine: planned.machine(advice: autoRebalance.advice),
+        machine: machine,
         endpoint: endpoint,
         security: security.security,
         supervisor: nil,
         weights: planned.weightsDesk(),
         logger: logger,
-        trace: planned.openTrace(),
+        trace: planned.openTrace(logger),
         onProgress: { progress.show($0) },
         onReady: {
           progress.clear()
-          printOut("ready")
+          ready.show()
         }
+      )
+      logger.info(
+        "waiting for workers",
+        metadata: [
+          "endpoint": "\(endpoint)", "missing": "\(machine.missingWorkers.joined(separator: ","))",
+        ]
       )
       try coordinator.run(untilReadable: stop)
     }

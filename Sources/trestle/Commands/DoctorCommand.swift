@@ -4,6 +4,7 @@ import ArgumentParser
 import CPUBackend
 import Foundation
 import Glibc
+import Wire
 
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -18,14 +19,14 @@ struct DoctorCommand: ParsableCommand {
     try reportingFailures {
       let diagnosis = Diagnosis()
       if json {
-        printOut(try trestle.json(diagnosis))
+        try printOut(try trestle.json(diagnosis))
         return
       }
       for device in diagnosis.devices {
-        printOut("\(device.available ? "yes" : "no ")  \(device.device): \(device.detail)")
-        if let remedy = device.remedy { printOut("     \(remedy)") }
+        try printOut("\(device.available ? "yes" : "no ")  \(device.device): \(device.detail)")
+        if let remedy = device.remedy { try printOut("     \(remedy)") }
       }
-      printOut(
+      try printOut(
         "default: trestle up --devices \(diagnosis.defaultDevices.joined(separator: ","))"
       )
     }
@@ -57,10 +58,19 @@ struct Diagnosis: Encodable {
       device: "cpu",
       available: true,
       detail:
-        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: memory)) of memory",
+        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: memory)) of memory"
+        + limits(),
       remedy: best == .scalar
         ? "this CPU has neither AVX2 nor AVX512-VNNI: expect a tenth of the speed" : nil
     )
+  }
+
+  /// What a container or service manager allows of that; nothing if all.
+  private static func limits() -> String {
+    let cpus = ControlGroup.own.cpus.map { "\(decimal($0, 1)) CPUs' time" }
+    let memory = ControlGroup.own.memoryBytes.map { "\(describe(bytes: $0)) of memory" }
+    let limits = [cpus, memory].compactMap(\.self)
+    return limits.isEmpty ? "" : "; the control group allows " + limits.joined(separator: " and ")
   }
 
   private static func vulkan() -> Device {

@@ -21,9 +21,9 @@ struct HealthCommand: ParsableCommand {
     try reportingFailures {
       let health = try coordinator.connect().health(selfTest: selfTest)
       if json {
-        printOut(try trestle.json(HealthDocument(health)))
+        try printOut(try trestle.json(HealthDocument(health)))
       } else {
-        printOut(
+        try printOut(
           table(
             [
               "worker", "state", "pid", "heartbeat ms", "memory", "left", "temperature",

@@ -47,7 +47,7 @@ struct InspectCommand: ParsableCommand {
       } else {
         let fingerprint = try ModelContent.fingerprint(of: checkpoint)
         let document = ModelDocument(checkpoint, fingerprint: fingerprint)
-        printOut(json ? try trestle.json(document) : document.description)
+        try printOut(json ? try trestle.json(document) : document.description)
       }
     }
   }
@@ -65,7 +65,7 @@ struct InspectCommand: ParsableCommand {
     }
     let program = try checkpoint.config.lower(slice, weights: checkpoint)
     try program.validate()
-    printOut(json ? try trestle.json(ProgramDocument(program)) : program.description)
+    try printOut(json ? try trestle.json(ProgramDocument(program)) : program.description)
   }
 }
 
@@ -147,7 +147,7 @@ struct ModelDocument: Encodable, CustomStringConvertible {
       .map { type, tensors in (type, tensors.count, tensors.reduce(0) { $0 + $1.bytes }) }
       .sorted { $0.2 > $1.2 }
     return """
-      \(name) (\(architecture), \(format))
+      \(name.printable) (\(architecture), \(format))
         fingerprint  \(fingerprint)
         layers       \(layers.count): \(layers.count - sliding) full, \(sliding) sliding (window \(windows.joined(separator: ", "))), \(owners) own keys and values
         width        \(hiddenSize), \(heads) heads (\(kvHeads) for keys and values) of \(headDim)

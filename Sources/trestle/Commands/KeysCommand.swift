@@ -42,7 +42,7 @@ struct KeysCommand: ParsableCommand {
         let directory = try keys.resolve()
         let (own, isNew) = try directory.makeKeyPair()
         if json {
-          printOut(
+          try printOut(
             try trestle.json(
               OwnKeyDocument(
                 publicKey: own.publicKey.description,
@@ -52,7 +52,7 @@ struct KeysCommand: ParsableCommand {
             )
           )
         } else {
-          printOut("\(own.publicKey)")
+          try printOut("\(own.publicKey)")
           printError(
             "\(isNew ? "made new keys; " : "")the secret key is in \(directory.secretPath)"
           )
@@ -97,7 +97,7 @@ struct KeysCommand: ParsableCommand {
           try list.add(key, name: name, roles: roles ?? Role.all)
           return name
         }
-        printOut("\(allowed) is allowed" + (roles.map { " to \(Role.text($0))" } ?? ""))
+        try printOut("\(allowed) is allowed" + (roles.map { " to \(Role.text($0))" } ?? ""))
       }
     }
   }
@@ -114,7 +114,7 @@ struct KeysCommand: ParsableCommand {
       try reportingFailures {
         let entries = try keys.resolve().allowed().entries
         if json {
-          printOut(
+          try printOut(
             try trestle.json(
               KeyListDocument(
                 keys: entries.map {
@@ -129,7 +129,7 @@ struct KeysCommand: ParsableCommand {
           )
         } else if !entries.isEmpty {
           let rows = entries.map { [$0.name, "\($0.key)", Role.text($0.roles)] }
-          printOut(table(["name", "public key", "may"], rows))
+          try printOut(table(["name", "public key", "may"], rows))
         }
       }
     }
@@ -154,7 +154,7 @@ struct KeysCommand: ParsableCommand {
           }
           return entry
         }
-        printOut("\(entry.name) is forgotten")
+        try printOut("\(entry.name) is forgotten")
       }
     }
   }

@@ -21,7 +21,13 @@ struct LogitsCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Token ids, for example 2,106,1645.", valueName: "ids"))
   var tokens: String
 
-  @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "file"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp(
+      "The file to write; a link, pipe or device is written to as it is.",
+      valueName: "file"
+    )
+  )
   var output: String
 
   @OptionGroup var pipeline: PipelineOptions
@@ -34,27 +40,22 @@ struct LogitsCommand: ParsableCommand {
       let pipeline = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
       let vocabularySize = pipeline.checkpoint.config.vocabularySize
       var file = try NPYWriter(path: output, rows: ids.count, columns: vocabularySize)
-      do {
-        let own = try PrivatePipeline(
-          pipeline,
-          logger: log.logger("trestle.coordinator", default: .warning),
-          interruptedBy: interrupt
-        )
-        defer { own.stop() }
-        let client = try Client(own.endpoint, interruptedBy: interrupt)
-        try client.evaluate(ids, .logits) { part, payloads in
-          guard payloads.count == 1, payloads[0].count == part.rowCount * vocabularySize else {
-            throw CommandError(
-              "positions from \(part.firstPosition): \(part.rowCount) rows of logits expected"
-            )
-          }
-          try file.append(payloads[0])
+      let own = try PrivatePipeline(
+        pipeline,
+        logger: log.logger("trestle.coordinator", default: .warning),
+        interruptedBy: interrupt
+      )
+      defer { own.stop() }
+      let client = try Client(own.endpoint, interruptedBy: interrupt)
+      try client.evaluate(ids, .logits) { part, payloads in
+        guard payloads.count == 1, payloads[0].count == part.rowCount * vocabularySize else {
+          throw CommandError(
+            "positions from \(part.firstPosition): \(part.rowCount) rows of logits expected"
+          )
         }
-        try file.close()
-      } catch {
-        file.discard()
-        throw error
+        try file.append(payloads[0])
       }
+      try file.close()
     }
   }
 }

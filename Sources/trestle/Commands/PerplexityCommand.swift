@@ -57,7 +57,7 @@ struct PerplexityCommand: ParsableCommand {
         bos: pipeline.checkpoint.config.bosToken,
         Client(own.endpoint, interruptedBy: interrupt)
       )
-      printOut(
+      try printOut(
         json
           ? try trestle.json(result)
           : "perplexity \(decimal(result.perplexity, 4)) over \(result.scoredTokens) tokens "

@@ -85,7 +85,9 @@ struct PlanCommand: ParsableCommand {
       let (costs, plan, reason) = try planned(checkpoint)
       if let save {
         let document = costs.document(model: checkpoint.name)
-        try document.json().write(to: URL(filePath: save), options: .atomic)
+        let file = try OutputFile(save)
+        try unsafe document.json().withUnsafeBytes { try unsafe file.write($0) }
+        try file.finish()
       }
       let (streams, limits) = (plan.objective.streams, limits(checkpoint))
       let document = PlanDocument(
@@ -106,7 +108,7 @@ struct PlanCommand: ParsableCommand {
         )
         .run(streams: streams, promptTokens: 512, decodeTokens: 64)
       }
-      printOut(json ? try trestle.json(document) : document.text(explains: explain))
+      try printOut(json ? try trestle.json(document) : document.text(explains: explain))
     }
   }
 

@@ -130,7 +130,7 @@ private struct MoveDocument: Encodable {
 private func show(_ moved: Rebalanced, _ client: Client, json: Bool) throws {
   let pause = Double(moved.pauseMicroseconds) / 1000
   if json {
-    printOut(
+    try printOut(
       try trestle.json(
         MoveDocument(
           epoch: moved.epoch,
@@ -144,9 +144,9 @@ private func show(_ moved: Rebalanced, _ client: Client, json: Bool) throws {
   }
   let workers = try client.status().workers
   let line = ModelLine(covering: workers.map(\.slice))
-  let layers = workers.map { "\($0.name) \(line.text($0.slice))" }.joined(separator: ", ")
-  printOut("epoch \(moved.epoch): \(layers)")
-  printOut(
+  let layers = workers.map { "\($0.name.printable) \(line.text($0.slice))" }.joined(separator: ", ")
+  try printOut("epoch \(moved.epoch): \(layers)")
+  try printOut(
     "\(moved.layersMoved) layers and \(describe(bytes: moved.kvBytesMoved)) of keys and values moved, "
       + "pause \(decimal(pause, 1)) ms"
   )

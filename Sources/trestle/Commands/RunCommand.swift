@@ -23,7 +23,13 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "Parse special tokens such as <start_of_turn> in the prompt (with --raw).")
   var special = false
 
-  @Option(help: ArgumentHelp("Tokens to generate at most.", valueName: "tokens"))
+  @Option(
+    parsing: .unconditional,
+    help: ArgumentHelp(
+      "Tokens to generate at most; -1 for as many as the context holds.",
+      valueName: "tokens"
+    )
+  )
   var maxTokens = 256
 
   @OptionGroup var sampling: SamplingOptions
@@ -42,8 +48,10 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    guard maxTokens > 0 else {
-      throw ValidationError("--max-tokens \(maxTokens): give 1 or more.")
+    guard maxTokens > 0 || maxTokens == -1 else {
+      throw ValidationError(
+        "--max-tokens \(maxTokens): give 1 or more, or -1 for as many as the context holds."
+      )
     }
     if pipeline.trace != nil, model == nil {
       throw ValidationError(
@@ -71,7 +79,8 @@ struct RunCommand: ParsableCommand {
         prompt: .text(text),
         appliesChatTemplate: !raw,
         parsesSpecial: special,
-        maxTokens: maxTokens,
+        // A session ends with its context in any case.
+        maxTokens: maxTokens < 0 ? Limits.positions : min(maxTokens, Limits.positions),
         sampling: sampling.sampling,
         stops: stop,
         ignoresEndOfTurn: false
@@ -85,6 +94,10 @@ struct RunCommand: ParsableCommand {
   private func serve(_ generate: Generate, _ client: Client, _ interrupt: CInt) throws -> Bool {
     var result = RunResult()
     var isCancelling = false
+    var absence = Absence()
+    client.onHealth = { health in
+      if let news = absence.news(of: health) { printError(news) }
+    }
     try client.send(.generate(generate))
     while true {
       guard let answer = try client.receive(interruptedBy: isCancelling ? nil : interrupt)
@@ -97,16 +110,33 @@ struct RunCommand: ParsableCommand {
       case .delta(let delta) where delta.request == generate.request:
         result.text += delta.text
         result.tokens += delta.tokens
-        if !json { printOut(delta.text, terminator: "") }
+        if !json { try printOut(delta.text, terminator: "") }
       case .finished(let finished) where finished.request == generate.request:
         result.finish(finished)
-        printOut(json ? try trestle.json(result) : "")
+        try printOut(json ? try trestle.json(result) : "")
         return isCancelling
       case .requestFailed(let failure) where failure.request == generate.request:
         throw CommandError(failure.message)
       default: continue
       }
     }
+  }
+}
+
+/// Which workers are missing while an answer is awaited, to be said once.
+struct Absence {
+  private var last: Set<String> = []
+  private var told: Set<String> = []
+
+  /// Returns what to say: of workers that are missing for a second time in a row, since one that has just
+  /// died is back soon.
+  mutating func news(of health: HealthReply) -> String? {
+    let missing = Set(health.workers.filter { $0.state == .lost }.map(\.name))
+    defer { last = missing }
+    let lasting = missing.intersection(last)
+    guard !lasting.isEmpty, lasting != told else { return nil }
+    told = lasting
+    return "waiting for workers that have not joined: " + lasting.sorted().joined(separator: ", ")
   }
 }
 

@@ -19,24 +19,24 @@ struct StatusCommand: ParsableCommand {
     try reportingFailures {
       let status = try coordinator.connect().status()
       if json {
-        printOut(try trestle.json(StatusDocument(status)))
+        try printOut(try trestle.json(StatusDocument(status)))
         return
       }
-      printOut(
-        "\(status.model): \(status.state.name), epoch \(status.epoch), "
+      try printOut(
+        "\(status.model.printable): \(status.state.name), epoch \(status.epoch), "
           + "\(status.sessions) sessions, \(status.queued) waiting, "
           + "\(decimal(status.tokensPerSecond, 1)) tokens/s"
       )
       for (name, latency) in [
         ("first token", status.firstToken), ("between tokens", status.interToken),
       ] where latency.count > 0 {
-        printOut("\(name): \(LatencyDocument(latency).description)")
+        try printOut("\(name): \(LatencyDocument(latency).description)")
       }
       if let decision = status.autoRebalance, !decision.decision.isEmpty {
         let seconds = decision.ageMilliseconds / 1000
-        printOut("auto-rebalance, \(seconds) s ago: \(decision.decision)")
+        try printOut("auto-rebalance, \(seconds) s ago: \(decision.decision.printable)")
       }
-      printOut(
+      try printOut(
         table(
           [
             "worker", "device", "layers", "vocabulary", "state", "pid", "threads", "busy", "bubble",

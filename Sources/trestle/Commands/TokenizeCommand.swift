@@ -26,7 +26,7 @@ struct TokenizeCommand: ParsableCommand {
       let tokenizer = try Tokenizer.load(for: model)
       let text = text == "-" ? try readStandardInput() : text
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: special)
-      printOut(
+      try printOut(
         json
           ? try trestle.json(["tokens": tokens])
           : tokens.map(String.init).joined(separator: ",")
@@ -58,7 +58,7 @@ struct DetokenizeCommand: ParsableCommand {
       let ids = try parseTokens(tokens)
       let tokenizer = try Tokenizer.load(for: model)
       let text = try tokenizer.decode(ids, skipSpecial: !special)
-      printOut(json ? try trestle.json(["text": text]) : text)
+      try printOut(json ? try trestle.json(["text": text]) : text)
     }
   }
 }

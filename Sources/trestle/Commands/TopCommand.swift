@@ -31,8 +31,9 @@ struct TopCommand: ParsableCommand {
       let isLive = Terminal.isPresent && !once && !json
       // Asked before the screen is taken: what is wrong is said on the user's own.
       var status = try client.status()
-      if isLive { printOut(Terminal.enter, terminator: "") }
-      defer { if isLive { printOut(Terminal.leave, terminator: "") } }
+      if isLive { try printOut(Terminal.enter, terminator: "") }
+      // Whoever has gone needs no screen back.
+      defer { if isLive { try? printOut(Terminal.leave, terminator: "") } }
       while true {
         try show(status, isLive: isLive)
         if once { return }
@@ -46,15 +47,15 @@ struct TopCommand: ParsableCommand {
 
   private func show(_ status: StatusReply, isLive: Bool) throws {
     if json {
-      printOut(try trestle.json(StatusDocument(status)))
+      try printOut(try trestle.json(StatusDocument(status)))
       return
     }
     let size = Terminal.size
     let frame = TopFrame(status, width: size.width, hasColours: Terminal.hasColours)
     if isLive {
-      printOut(Terminal.redraw(Array(frame.lines.prefix(size.height - 1))), terminator: "")
+      try printOut(Terminal.redraw(Array(frame.lines.prefix(size.height - 1))), terminator: "")
     } else {
-      printOut(frame.lines.joined(separator: "\n") + (once ? "" : "\n"))
+      try printOut(frame.lines.joined(separator: "\n") + (once ? "" : "\n"))
     }
   }
 }

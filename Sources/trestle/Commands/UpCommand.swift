@@ -37,6 +37,7 @@ struct UpCommand: ParsableCommand {
         ExitCode.success
       )
       let progress = ProgressLine(label: "loading")
+      let ready = ReadyLine(logger: logger)
       let coordinator = try planned.start(
         at: endpoint,
         security: security,
@@ -45,7 +46,7 @@ struct UpCommand: ParsableCommand {
         onProgress: { progress.show($0) },
         onReady: {
           progress.clear()
-          printOut("ready")
+          ready.show()
         }
       )
       try coordinator.run(untilReadable: stop)

@@ -110,7 +110,7 @@ struct WorkCommand: ParsableCommand {
       let listen = try listenEndpoint(coordinator)
       let security = try security.peer(of: coordinator)
       let kind = try DeviceKind(named: device)
-      let threads = threads ?? allowedCPUs().count
+      let threads = threads ?? usableCPUCount()
       let options = WorkerOptions(
         name: name,
         coordinator: coordinator,
@@ -206,13 +206,13 @@ struct WorkCommand: ParsableCommand {
   private func listenEndpoint(_ coordinator: Endpoint) throws -> Endpoint {
     if let listen {
       let endpoint = try Endpoint(listen)
-      if case .tcp(let host, _) = endpoint.kind {
+      if case .tcp = endpoint.kind {
         guard coordinator.socketPath == nil else {
           throw CommandError(
             "--listen \(listen): a worker of \(coordinator) listens at an ipc socket, too"
           )
         }
-        guard host != "*", host != "0.0.0.0" else {
+        guard !endpoint.isWildcard else {
           throw CommandError(
             "--listen \(listen): name the address at which the other machines reach this one"
           )

@@ -1,8 +1,10 @@
 // The timeline: valid JSON with a row for each stage, whole or cut.
 
 import Foundation
+import Glibc
 import TestSupport
 import Testing
+import Wire
 
 @testable import Coordinator
 
@@ -146,7 +148,12 @@ import Testing
       let file = try TraceFile(path: path, now: start)
       file.add(step(1, prefill: 5, decode: 0))
       file.add(phase: "serving", at: start + .milliseconds(1001))
-      let text = try String(contentsOfFile: path, encoding: .utf8)
+      // By another thread: soon.
+      var text = ""
+      let deadline = ContinuousClock.now + .seconds(5)
+      while text.isEmpty, ContinuousClock.now < deadline {
+        text = try String(contentsOfFile: path, encoding: .utf8)
+      }
       #expect(text.contains("prefill 5") && !text.contains("]"))
       file.close()
     }
@@ -161,5 +168,53 @@ import Testing
     full.add(step(1, prefill: 1, decode: 0))
     full.close()
     #expect(full.failure?.context == "/dev/full")
+  }
+
+  @Test func `a pipe that nobody reads is refused at once`() throws {
+    try withTemporaryDirectory { directory in
+      let path = "\(directory)/pipe"
+      try #require(unsafe mkfifo(path, 0o600) == 0)
+      let error = #expect(throws: CoordinatorError.self) { try TraceFile(path: path) }
+      #expect(error?.description.contains("nobody reads this pipe") == true)
+    }
+  }
+
+  @Test func `a reader that sleeps costs events, not time, and is told of once`() throws {
+    try withTemporaryDirectory { directory in
+      let path = "\(directory)/pipe"
+      try #require(unsafe mkfifo(path, 0o600) == 0)
+      let reader = unsafe open(path, O_RDONLY | O_NONBLOCK)
+      defer { close(reader) }
+      let told = Told()
+      let file = try TraceFile(path: path, now: start) { told.add($0) }
+      let began = ContinuousClock.now
+      // 20 MiB: more than a pipe and the queue hold.
+      for sequence in 1...60_000 { file.add(step(UInt64(sequence), prefill: 1, decode: 0)) }
+      let took = ContinuousClock.now - began
+      file.close()
+      // Not for as long as it takes to wait for the reader each time.
+      #expect(took < .seconds(20), "\(took)")
+      #expect(told.errors.count == 1)
+      #expect(file.failure?.context == path)
+    }
+  }
+
+  @Test func `a disk that is full is told of when it is, and once`() throws {
+    let told = Told()
+    let file = try TraceFile(path: "/dev/full") { told.add($0) }
+    file.add(step(1, prefill: 1, decode: 0))
+    file.add(phase: "serving", at: .now + .seconds(2))
+    let deadline = ContinuousClock.now + .seconds(5)
+    while told.errors.isEmpty, ContinuousClock.now < deadline { usleep(1000) }
+    #expect(told.errors.map(\.context) == ["/dev/full"])
+    file.add(step(2, prefill: 1, decode: 0))
+    file.close()
+    #expect(told.errors.count == 1)
+  }
+
+  private final class Told: Sendable {
+    private let list = Lock<[CoordinatorError]>([])
+    var errors: [CoordinatorError] { list.withLock { $0 } }
+    func add(_ error: CoordinatorError) { list.withLock { $0.append(error) } }
   }
 }

@@ -40,18 +40,21 @@ final class TrestleProcess {
   ///   - arguments: What follows the program's name.
   ///   - input: What it can read from stdin.
   ///   - environment: Variables beside those of this process.
+  ///   - shell: A line of sh that starts the program, `"$0" "$@"`, in surroundings of its own; nil to
+  ///     start it as it is.
   /// - Throws: `ProcessError` if it cannot be started.
   init(
     _ arguments: [String],
     input: [UInt8] = [],
-    environment: [String: String] = [:]
+    environment: [String: String] = [:],
+    shell: String? = nil
   ) throws {
     self.arguments = arguments
     let inputFile = try AnonymousFile(holding: input)
     outputFile = try AnonymousFile()
     errorFile = try AnonymousFile()
     pid = try spawn(
-      [Self.program] + arguments,
+      (shell.map { ["/bin/sh", "-c", $0] } ?? []) + [Self.program] + arguments,
       environment: environment,
       descriptors: [inputFile.descriptor, outputFile.descriptor, errorFile.descriptor]
     )
@@ -133,9 +136,11 @@ final class TrestleProcess {
     _ arguments: [String],
     input: [UInt8] = [],
     environment: [String: String] = [:],
+    shell: String? = nil,
     atMost limit: Duration = .seconds(30)
   ) async throws -> Outcome {
-    try await TrestleProcess(arguments, input: input, environment: environment).wait(atMost: limit)
+    try await TrestleProcess(arguments, input: input, environment: environment, shell: shell)
+      .wait(atMost: limit)
   }
 }
 

@@ -1,0 +1,143 @@
+// What a container or a service manager allows this process: the limits of its control groups, which
+// `sysconf` knows nothing of (kernel documentation: admin-guide/cgroup-v2, and cgroup-v1/memory,
+// scheduler/sched-bwc for version 1).
+
+internal import Glibc
+
+/// The control groups of a process, from its own up to the root that it sees.
+package struct ControlGroup: Sendable {
+  /// This process's.
+  package static let own = ControlGroup()
+
+  /// Directories with the files of one controller, the innermost first.
+  private let cpu: [String]
+  private let memory: [String]
+  private let isUnified: Bool
+
+  /// - Parameters:
+  ///   - membership: The text of /proc/self/cgroup; nil reads it.
+  ///   - root: Where control groups are mounted.
+  package init(membership: String? = nil, root: String = "/sys/fs/cgroup") {
+    let text = membership ?? Self.read("/proc/self/cgroup") ?? ""
+    var paths: [String: String] = [:]
+    for line in text.split(separator: "\n") {
+      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard fields.count == 3 else { continue }
+      for controller in fields[1].split(separator: ",", omittingEmptySubsequences: false) {
+        paths[String(controller)] = String(fields[2])
+      }
+    }
+    // Version 1 names its controllers; where memory is one of them, the nameless version 2 has none.
+    isUnified = paths["memory"] == nil && paths["cpu"] == nil
+    if isUnified {
+      cpu = Self.levels(paths[""] ?? "/", under: root)
+      memory = cpu
+    } else {
+      cpu = Self.levels(paths["cpu"] ?? "/", under: "\(root)/cpu")
+      memory = Self.levels(paths["memory"] ?? "/", under: "\(root)/memory")
+    }
+  }
+
+  /// How many CPUs' time it may use; nil if all of it.
+  package var cpus: Double? {
+    cpu.compactMap { directory in
+      if isUnified {
+        // "$MAX $PERIOD", or "max $PERIOD".
+        let fields = Self.numbers("\(directory)/cpu.max")
+        return fields.count == 2 && fields[1] > 0 ? fields[0] / fields[1] : nil
+      }
+      let quota = Self.numbers("\(directory)/cpu.cfs_quota_us").first ?? -1
+      let period = Self.numbers("\(directory)/cpu.cfs_period_us").first ?? 0
+      return quota > 0 && period > 0 ? quota / period : nil
+    }
+    .min()
+  }
+
+  /// How many bytes of memory it may use; nil if all there is.
+  package var memoryBytes: UInt64? { limits.map(\.limit).min() }
+
+  /// How many bytes are left of that; nil if there is no limit.
+  ///
+  /// Pages of files that are not in use are given back when they are needed, and count as left.
+  package var availableMemoryBytes: UInt64? {
+    limits.map { directory, limit in
+      let used = Self.numbers(
+        "\(directory)/\(isUnified ? "memory.current" : "memory.usage_in_bytes")"
+      )
+      let idle = Self.value(
+        isUnified ? "inactive_file" : "total_inactive_file",
+        directory,
+        "memory.stat"
+      )
+      let held = max(0, (used.first ?? 0) - Double(idle ?? 0))
+      return held < Double(limit) ? limit - UInt64(held) : 0
+    }
+    .min()
+  }
+
+  /// How many of its processes the kernel has ended for lack of memory; nil if that is not told.
+  package var memoryKills: UInt64? {
+    memory.first.flatMap { directory in
+      Self.value("oom_kill", directory, isUnified ? "memory.events" : "memory.oom_control")
+    }
+  }
+
+  /// How many processes the kernel has ended for lack of memory since the machine was started
+  /// (`oom_kill` of /proc/vmstat); nil if that is not told.
+  package static var memoryKillsOfMachine: UInt64? { value("oom_kill", "/proc", "vmstat") }
+
+  private var limits: [(directory: String, limit: UInt64)] {
+    memory.compactMap { directory in
+      let name = isUnified ? "memory.max" : "memory.limit_in_bytes"
+      // Without a limit: "max", or the largest multiple of a page (version 1).
+      guard let limit = Self.numbers("\(directory)/\(name)").first, limit < 0x1p62, limit >= 0
+      else { return nil }
+      return (directory, UInt64(limit))
+    }
+  }
+}
+
+// MARK: Files
+
+extension ControlGroup {
+  /// Returns the directories from a group up to the root.
+  ///
+  /// A container that sees the path of its host finds its own limits at the root.
+  private static func levels(_ path: String, under root: String) -> [String] {
+    var names = path.split(separator: "/").filter { $0 != ".." && $0 != "." }
+    var levels: [String] = []
+    while !names.isEmpty {
+      levels.append(root + "/" + names.joined(separator: "/"))
+      names.removeLast()
+    }
+    return (levels + [root]).filter { unsafe access($0, F_OK) == 0 }
+  }
+
+  /// Returns the numbers of a file of one line; none if a word is no number.
+  private static func numbers(_ path: String) -> [Double] {
+    let words = (read(path) ?? "").split { $0 == " " || $0 == "\n" }
+    let numbers = words.compactMap { Double($0) }.filter(\.isFinite)
+    return numbers.count == words.count ? numbers : []
+  }
+
+  /// Returns the number behind a name, in a file of a name and a number a line.
+  private static func value(_ name: String, _ directory: String, _ file: String) -> UInt64? {
+    for line in (read("\(directory)/\(file)") ?? "").split(separator: "\n") {
+      let words = line.split(separator: " ")
+      if words.count == 2, words[0] == name { return UInt64(words[1]) }
+    }
+    return nil
+  }
+
+  /// Returns the text of a small file of the kernel's; nil if it cannot be read.
+  private static func read(_ path: String) -> String? {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 16 << 10)
+    let count = unsafe bytes.withUnsafeMutableBytes {
+      unsafe Glibc.read(descriptor, $0.baseAddress, $0.count)
+    }
+    return count >= 0 ? String(decoding: bytes.prefix(count), as: UTF8.self) : nil
+  }
+}

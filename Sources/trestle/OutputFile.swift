@@ -1,0 +1,98 @@
+// A file that a command is told to write: whole or not at all where that can be, and into what is there
+// where it cannot.
+
+import Glibc
+
+/// A file of the user's choice, while it is written.
+///
+/// A regular file is replaced when all has been written, so that whoever reads it finds the old one or
+/// the new one. A link, a pipe or a device is written to as it is: its name stays what it was.
+final class OutputFile {
+  let path: String
+  private let descriptor: CInt
+  /// Where the bytes are until they replace the file; nil if they go to it at once.
+  private let draft: String?
+
+  /// - Throws: `CommandError` naming the file if it cannot be written.
+  init(_ path: String) throws {
+    self.path = path
+    var status = stat()
+    let isThere = unsafe lstat(path, &status) == 0
+    guard isThere || errno == ENOENT else { throw Self.failure(path, errno) }
+    if isThere, status.st_mode & S_IFMT != S_IFREG {
+      draft = nil
+      descriptor = try Self.openInPlace(path)
+      return
+    }
+    // An existing one keeps its mode.
+    let mode = isThere ? status.st_mode & 0o7777 : 0o666
+    let draft = "\(path).new-\(getpid())"
+    unsafe unlink(draft)
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
+    let made = unsafe open(draft, flags, mode)
+    if made >= 0 {
+      if isThere { fchmod(made, mode) }
+      self.draft = draft
+      descriptor = made
+    } else if isThere, errno == EACCES || errno == EROFS || errno == EPERM {
+      // A file of ours in a directory that is not.
+      self.draft = nil
+      descriptor = try Self.openInPlace(path)
+    } else {
+      throw Self.failure(path, errno)
+    }
+  }
+
+  deinit {
+    close(descriptor)
+    if let draft { unsafe unlink(draft) }
+  }
+
+  /// Opens what is there, without waiting for the reader of a pipe.
+  ///
+  /// "ENXIO: O_NONBLOCK | O_WRONLY is set, the named file is a FIFO, and no process has the FIFO open
+  /// for reading" (open(2)).
+  private static func openInPlace(_ path: String) throws -> CInt {
+    let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
+    let opened = unsafe open(path, flags, 0o666)
+    guard opened >= 0 else {
+      if errno == ENXIO { throw CommandError("cannot write \(path): nobody reads this pipe") }
+      throw failure(path, errno)
+    }
+    _ = fcntl(opened, F_SETFL, fcntl(opened, F_GETFL) & ~O_NONBLOCK)
+    return opened
+  }
+
+  private static func failure(_ path: String, _ code: CInt) -> CommandError {
+    CommandError("cannot write \(path): \(reason(code))")
+  }
+
+  /// - Throws: `CommandError` naming the file.
+  func write(_ bytes: UnsafeRawBufferPointer) throws {
+    var written = 0
+    while written < bytes.count {
+      let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[written...])
+      let count = unsafe Glibc.write(descriptor, rest.baseAddress, rest.count)
+      if count >= 0 {
+        written += count
+      } else if errno != EINTR {
+        throw Self.failure(path, errno)
+      }
+    }
+  }
+
+  /// Ends the file, and puts it in the place of the one that was there.
+  ///
+  /// - Throws: `CommandError` naming the file if it may not be whole.
+  func finish() throws {
+    if let draft {
+      // What a disk had no room for may be told of only here.
+      guard fsync(descriptor) == 0, unsafe rename(draft, path) == 0 else {
+        throw Self.failure(path, errno)
+      }
+    } else if fsync(descriptor) != 0, errno != EINVAL, errno != EROFS {
+      // EINVAL: a pipe or a device, which keeps nothing.
+      throw Self.failure(path, errno)
+    }
+  }
+}

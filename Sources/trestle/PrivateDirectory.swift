@@ -1,0 +1,59 @@
+// The directory of a private pipeline's sockets: made for one command, removed at its end, and by a later
+// command where the first was killed.
+
+import Glibc
+import Wire
+
+enum PrivateDirectory {
+  private static let prefix = "trestle-"
+  /// What mkdtemp(3) puts in place of the X's.
+  private static let template = "XXXXXX"
+  /// An empty one so old belongs to nobody who is about to fill it.
+  private static let leastAge = 60
+  /// The longest name of a socket in it, with the slash: the workers' are `front.workers/PID`.
+  private static let socketNameBytes = 24
+
+  /// Makes a new one, for this user alone, in `TMPDIR` or /tmp.
+  ///
+  /// - Throws: `CommandError` naming where it could not be made.
+  static func make() throws -> String {
+    let parent = parent
+    removeLeftovers(in: parent)
+    var path = Array("\(parent)/\(prefix)\(template)".utf8CString)
+    guard let made = unsafe mkdtemp(&path) else {
+      throw CommandError("cannot make a directory in \(parent): \(reason(errno))")
+    }
+    return unsafe String(cString: made)
+  }
+
+  /// `TMPDIR`, unless it is relative or too long for the address of a socket.
+  private static var parent: String {
+    guard let value = unsafe getenv("TMPDIR") else { return "/tmp" }
+    let path = unsafe String(cString: value)
+    let longest =
+      Limits.socketPathBytes - prefix.utf8.count - template.utf8.count - 1 - socketNameBytes
+    return path.hasPrefix("/") && path.utf8.count <= longest ? path : "/tmp"
+  }
+
+  /// Removes what killed commands of this user have left: their workers remove the sockets, and the
+  /// directory stays.
+  ///
+  /// One that is not empty is left alone, as `rmdir` does.
+  private static func removeLeftovers(in parent: String) {
+    guard let entries = unsafe opendir(parent) else { return }
+    defer { unsafe closedir(entries) }
+    while let entry = unsafe readdir(entries) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { field in
+        unsafe String(cString: UnsafeRawPointer(field).assumingMemoryBound(to: CChar.self))
+      }
+      guard name.hasPrefix(prefix), name.utf8.count == prefix.utf8.count + template.utf8.count
+      else { continue }
+      let path = "\(parent)/\(name)"
+      var status = stat()
+      guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR,
+        status.st_uid == geteuid(), time(nil) - status.st_mtim.tv_sec > leastAge
+      else { continue }
+      unsafe rmdir(path)
+    }
+  }
+}

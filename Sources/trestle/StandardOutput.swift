@@ -1,0 +1,52 @@
+// stdout is the product: what cannot be written there is an error that the exit status tells.
+
+import ArgumentParser
+import Glibc
+import Logging
+import Wire
+
+/// Writes text to stdout at once.
+///
+/// - Throws: `CommandError` that says why it could not be written; exit status 141, without a word, if
+///   nobody reads any more, as a shell reports a program that SIGPIPE has ended.
+func printOut(_ text: String, terminator: String = "\n") throws {
+  var bytes = Array((text + terminator).utf8)[...]
+  while !bytes.isEmpty {
+    let count = unsafe bytes.withUnsafeBytes {
+      unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count)
+    }
+    let code = errno
+    if count >= 0 {
+      bytes = bytes.dropFirst(count)
+    } else if code == EAGAIN {
+      var item = pollfd(fd: STDOUT_FILENO, events: CShort(POLLOUT), revents: 0)
+      _ = unsafe Glibc.poll(&item, 1, -1)
+    } else if code == EPIPE {
+      throw ExitCode(128 + SIGPIPE)
+    } else if code != EINTR {
+      throw CommandError("cannot write to stdout: \(reason(code))")
+    }
+  }
+}
+
+/// Says on stdout that prompts are accepted, from the thread that serves: a reader that sleeps or has
+/// gone is told of in the log, and served all the same.
+final class ReadyLine: Sendable {
+  private let writer: BackgroundWriter
+
+  init(logger: Logger) {
+    writer = BackgroundWriter(
+      descriptor: STDOUT_FILENO,
+      limits: BackgroundWriter.Limits(pieces: 1, bytes: 64),
+      onFailure: { code in
+        logger.warning(
+          "`ready` cannot be written to stdout",
+          metadata: ["reason": "\(reason(code))"]
+        )
+        return false
+      }
+    )
+  }
+
+  func show() { writer.post(Array("ready\n".utf8)) }
+}
