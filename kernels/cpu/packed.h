@@ -28,6 +28,7 @@
 
 // The fields of a stored block: some of two bytes, and words of four.
 typedef struct {
+  cpu_type type;
   int columns;  // of a block
   int bytes;    // of a row's block
   int half_count, half_offset;
@@ -39,18 +40,18 @@ enum { LARGEST_BLOCK = 210 };
 
 static INLINE block_layout layout_of(cpu_type type) {
   switch (type) {
-    case CPU_Q4_0: return (block_layout){32, 18, 1, 0, 4, 2};
-    case CPU_Q4_1: return (block_layout){32, 20, 2, 0, 4, 4};
-    case CPU_Q5_0: return (block_layout){32, 22, 1, 0, 5, 2};
-    case CPU_Q5_1: return (block_layout){32, 24, 2, 0, 5, 4};
-    case CPU_Q8_0: return (block_layout){32, 34, 1, 0, 8, 2};
-    case CPU_Q2_K: return (block_layout){256, 84, 0, 0, 21, 0};
-    case CPU_Q3_K: return (block_layout){256, 110, 1, 108, 27, 0};
-    case CPU_Q4_K: return (block_layout){256, 144, 0, 0, 36, 0};
-    case CPU_Q5_K: return (block_layout){256, 176, 0, 0, 44, 0};
-    case CPU_Q6_K: return (block_layout){256, 210, 1, 208, 52, 0};
-    case CPU_IQ4_NL: return (block_layout){32, 18, 1, 0, 4, 2};
-    case CPU_IQ4_XS: return (block_layout){256, 136, 0, 0, 34, 0};
+    case CPU_Q4_0: return (block_layout){type, 32, 18, 1, 0, 4, 2};
+    case CPU_Q4_1: return (block_layout){type, 32, 20, 2, 0, 4, 4};
+    case CPU_Q5_0: return (block_layout){type, 32, 22, 1, 0, 5, 2};
+    case CPU_Q5_1: return (block_layout){type, 32, 24, 2, 0, 5, 4};
+    case CPU_Q8_0: return (block_layout){type, 32, 34, 1, 0, 8, 2};
+    case CPU_Q2_K: return (block_layout){type, 256, 84, 0, 0, 21, 0};
+    case CPU_Q3_K: return (block_layout){type, 256, 110, 1, 108, 27, 0};
+    case CPU_Q4_K: return (block_layout){type, 256, 144, 0, 0, 36, 0};
+    case CPU_Q5_K: return (block_layout){type, 256, 176, 0, 0, 44, 0};
+    case CPU_Q6_K: return (block_layout){type, 256, 210, 1, 208, 52, 0};
+    case CPU_IQ4_NL: return (block_layout){type, 32, 18, 1, 0, 4, 2};
+    case CPU_IQ4_XS: return (block_layout){type, 256, 136, 0, 0, 34, 0};
     default: return (block_layout){0};
   }
 }
@@ -176,8 +177,9 @@ static INLINE void deal_q6_K(const uint8_t *from, uint8_t *to) {
 }
 
 // Packs a block of sixteen rows, `offset` bytes from pointers into each.
-static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], int64_t offset, cpu_type type,
+static INLINE void pack_block(const uint8_t *const rows[TILE_ROWS], int64_t offset,
                               block_layout layout, uint8_t *packed) {
+  cpu_type type = layout.type;
   if (layout.columns == 32 || type == CPU_IQ4_XS) {
     turn_block(rows, offset, layout, packed);
     return;
@@ -209,7 +211,7 @@ static INLINE void pack_tile(const cpu_matrix *source, int64_t first_row, uint8_
                     : absent;
   }
   for (int64_t column = 0; column < source->columns; column += layout.columns) {
-    pack_block(rows, 0, source->type, layout, packed);
+    pack_block(rows, 0, layout, packed);
     packed += TILE_ROWS * layout.bytes;
     for (int row = 0; row < TILE_ROWS; row++) {
       if (rows[row] != absent) rows[row] += layout.bytes;

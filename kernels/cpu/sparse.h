@@ -92,7 +92,7 @@ static INLINE void multiply_gathered(const cpu_scale_selected_args *args,
       for (int row = 0; row < TILE_ROWS; row++) __builtin_prefetch(next[row] + asked);
     }
     uint8_t packed[TILE_ROWS * LARGEST_BLOCK];
-    pack_block(rows, block * bytes, args->weight.type, format.layout, packed);
+    pack_block(rows, block * bytes, format.layout, packed);
     for (int t = 0; t < TILE_ROWS / TILE; t++) {
 #pragma clang loop unroll(full)
       for (int i = 0; i < units; i++) {
