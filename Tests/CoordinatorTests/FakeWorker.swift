@@ -262,7 +262,9 @@ final class FakeWorker {
       nextFailure = nil
       // A stage that cannot hand on has computed its part.
       if failure == .handOff { _ = advance(step, running.assign) }
-      return fail(step, failure, "as the test wants")
+      guard failure == .notFinite else { return fail(step, failure, "as the test wants") }
+      if let reason = advance(step, running.assign) { return fail(step, .step, reason) }
+      return fail(step, failure, "layer 0: NaN", slots: step.rows.prefix(1).map(\.slot))
     }
     if let reason = advance(step, running.assign) { return fail(step, .step, reason) }
     let poisoned = Set(step.rows.filter { $0.token == poison }.map(\.slot))

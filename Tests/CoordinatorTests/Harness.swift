@@ -64,6 +64,8 @@ final class Harness {
   private(set) var arrivedResults: [(message: Message, payloads: [[Float]])] = []
   /// Requests that were in steps which failed as a test wanted, and in how many.
   private(set) var failedSteps: [Request: Int] = [:]
+  /// Requests whose rows are no finite numbers, workers have said.
+  private(set) var notFinite: Set<Request> = []
 
   init(
     plan: [PlannedWorker] = Harness.plan(2),
@@ -290,7 +292,19 @@ final class Harness {
       steps[endpoint, default: []].append((next, payloads))
     case .done(let done, let payloads):
       post(.stepDone(done), from: worker.results, payloads: payloads)
-    case .failed(let failure): post(.stepFailed(failure), from: worker.results)
+    case .failed(let failure):
+      noteNotFinite(failure)
+      post(.stepFailed(failure), from: worker.results)
+    }
+  }
+
+  /// Notes whose rows are no finite numbers, it is said.
+  private func noteNotFinite(_ failure: StepFailed) {
+    for part in machine.inFlight[failure.sequence]?.parts ?? [] {
+      guard let session = machine.sessions[part.session], let slot = session.slot,
+        failure.slots.contains(slot)
+      else { continue }
+      notFinite.insert(Request(client: Int(session.peer.bytes[1]), request: session.request))
     }
   }
 

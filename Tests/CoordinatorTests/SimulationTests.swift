@@ -251,7 +251,8 @@ private struct Simulation {
   private mutating func fault() {
     faultsLeft -= 1
     guard let worker = pick(harness.workers) else { return }
-    switch Int.random(in: 0..<19, using: &random) {
+    switch Int.random(in: 0..<20, using: &random) {
+    case 19: worker.nextFailure = .notFinite
     case 15: harness.loseRows()
     case 13: harness.connectionsToRefuse = 1
     case 14:
@@ -351,6 +352,7 @@ private struct Simulation {
       let isPrefix = want.text.utf8.starts(with: got.text.utf8)
       let mayFail =
         harness.failedSteps[key] ?? 0 >= 3 || (mayLoseRequests && failed.code == .lost)
+        || (harness.notFinite.contains(key) && failed.message.contains("infinite or NaN"))
       return mayFail && isPrefix ? nil : "failed: \(failed.message)"
     }
     guard got.tokens == want.tokens else { return "tokens \(got.tokens), not \(want.tokens)" }
