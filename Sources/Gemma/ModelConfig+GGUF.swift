@@ -7,21 +7,20 @@ extension ModelConfig {
   /// - Throws: `GemmaError` that names the key that is missing, absurd or of an unknown kind.
   package init(gguf file: GGUFFile) throws(GemmaError) {
     let keys = try GGUFKeys(file)
-    try keys.checkParts()
     let layerCount = try keys.need("block_count")
     try ModelConfig.checkLayerCount(layerCount, "\(file.path), \(keys.name("block_count"))")
-    let headDim = try keys.need("attention.key_length")
-    let headCount = try keys.need("attention.head_count")
+    let headCount = try keys.needUniform("attention.head_count", layerCount)
     let hiddenSize = try keys.need("embedding_length")
-    guard try keys.integer("attention.value_length") ?? headDim == headDim else {
-      throw GemmaError(
-        .unsupported,
-        "\(keys.name("attention.value_length")) is not the key length \(headDim)",
-        context: file.path
-      )
-    }
+    // llama.cpp's value where the file has none (llama_model_base::load_hparams).
+    let derived = headCount > 0 ? hiddenSize / headCount : 0
+    let headDim =
+      try keys.spelled(["attention.key_length", "head_dim"]) { key throws(GemmaError) in
+        try keys.uniform(key, layerCount)
+      } ?? derived
+    try keys.refuseUnsupported(headDim: headDim, layerCount: layerCount)
     let is3n = keys.architecture == .gemma3n
-    let softcap = try keys.float("final_logit_softcapping") ?? 0
+    // Of Gemma 3n llama.cpp caps the logits at 30 whatever the file says (llama_hparams).
+    let softcap = try keys.float("final_logit_softcapping") ?? (is3n ? 30 : 0)
     self.init(
       architecture: keys.architecture,
       vocabularySize: try keys.vocabularySize(),
@@ -33,8 +32,8 @@ extension ModelConfig {
       normEpsilon: try keys.needFloat("attention.layer_norm_rms_epsilon"),
       // The converter has added Gemma 3's 1 to the gains.
       normGainOffset: 0,
-      attentionScale: is3n
-        ? 1 : keys.attentionScale(layerCount, hiddenSize, headCount, headDim),
+      attentionScale: try keys.float("attention.scale")
+        ?? (is3n ? 1 : keys.attentionScale(layerCount, hiddenSize, headCount, headDim)),
       normsValues: is3n,
       finalSoftcap: softcap == 0 ? nil : softcap,
       bosToken: try keys.token("bos_token_id") ?? 2,
@@ -47,7 +46,7 @@ extension ModelConfig {
 }
 
 /// The metadata of a file under its architecture's prefix.
-private struct GGUFKeys {
+struct GGUFKeys {
   let file: GGUFFile
   let architecture: Architecture
 
@@ -86,6 +85,33 @@ private struct GGUFKeys {
     return value
   }
 
+  func needUniform(_ key: String, _ layerCount: Int) throws(GemmaError) -> Int {
+    guard let value = try uniform(key, layerCount) else { throw missing(name(key)) }
+    return value
+  }
+
+  /// Returns the value of a key that converters spell in several ways; nil if none is there.
+  ///
+  /// - Throws: `GemmaError.config` if two spellings have different values, and what `read` throws.
+  func spelled<Value: Equatable>(
+    _ spellings: [String],
+    _ read: (String) throws(GemmaError) -> Value?
+  ) throws(GemmaError) -> Value? {
+    var found: (key: String, value: Value)?
+    for key in spellings {
+      guard let value = try read(key) else { continue }
+      if let found, found.value != value {
+        throw GemmaError(
+          .config,
+          "\(name(found.key)) is \(found.value), but \(name(key)) is \(value)",
+          context: file.path
+        )
+      }
+      found = found ?? (key, value)
+    }
+    return found?.value
+  }
+
   /// Returns a value that stands once or, the same, for every layer.
   func uniform(_ key: String, _ layerCount: Int) throws(GemmaError) -> Int? {
     guard let values = try perLayer(key, layerCount) else { return nil }
@@ -117,28 +143,18 @@ private struct GGUFKeys {
 
   // MARK: Outside the layers
 
-  func checkParts() throws(GemmaError) {
-    let count = try file.integer("split.count") ?? 1
-    guard count <= 1 else {
-      throw GemmaError(
-        .unsupported,
-        "split.count is \(count): a model in parts; merge them with llama-gguf-split --merge",
-        context: file.path
-      )
-    }
-  }
-
   func vocabularySize() throws(GemmaError) -> Int {
     let rows = try rowCount("token_embd.weight")
     let size = try integer("vocab_size") ?? rows
-    guard size == rows else {
+    // The vocabulary of a model that sees may have a token more than the text model has rows.
+    guard size == rows || size == file.tokenCount else {
       throw GemmaError(
         .config,
         "\(name("vocab_size")) is \(size), token_embd.weight has \(rows) rows",
         context: file.path
       )
     }
-    return size
+    return rows
   }
 
   func token(_ key: String) throws(GemmaError) -> Int32? {
@@ -150,9 +166,8 @@ private struct GGUFKeys {
   }
 
   func eosTokens() throws(GemmaError) -> [Int32] {
-    var tokens = [try token("eos_token_id") ?? 1]
-    if let turnEnd = try token("eot_token_id"), !tokens.contains(turnEnd) { tokens.append(turnEnd) }
-    return tokens
+    let tokens = try file.endTokens()
+    return tokens.isEmpty ? [1] : tokens
   }
 
   // Gemma 3's `query_pre_attn_scalar` is not in the file. It is the head dimension, but the 27B
@@ -167,13 +182,15 @@ private struct GGUFKeys {
     return 1 / scalar.squareRoot()
   }
 
+  // Defaults are llama.cpp's, which reads none of these keys (llama_hparams, "gemma3n altup").
   func gemma3n() throws(GemmaError) -> Gemma3nConfig {
-    Gemma3nConfig(
-      streamCount: try need("altup.num_inputs"),
-      activeStream: try need("altup.active_idx"),
-      scalesActiveStream: file.tensors.contains { $0.name == "blk.0.altup_correct_scale.weight" },
+    let hasScale = file.tensors.contains { $0.name == "blk.0.altup_correct_scale.weight" }
+    return Gemma3nConfig(
+      streamCount: try integer("altup.num_inputs") ?? 4,
+      activeStream: try integer("altup.active_idx") ?? 0,
+      scalesActiveStream: try file.bool(name("altup.correct_scale")) ?? hasScale,
       laurelRank: try rowCount("blk.0.laurel_l.weight"),
-      perLayerInputSize: try need("embedding_length_per_layer_input"),
+      perLayerInputSize: try integer("embedding_length_per_layer_input") ?? 256,
       perLayerVocabularySize: try rowCount("per_layer_token_embd.weight")
     )
   }
@@ -200,29 +217,35 @@ private struct GGUFKeys {
       throw missing(name("feed_forward_length"))
     }
     let is3n = architecture == .gemma3n
+    let window = try uniform("attention.sliding_window", layerCount) ?? 0
+    if is3n, window == 0 { throw missing(name("attention.sliding_window")) }
     return LayerTable(
-      isSliding: try slidingPattern(layerCount),
-      window: try need("attention.sliding_window"),
+      // Without a window all layers of Gemma 3 are full (llama_model_gemma3::load_arch_hparams).
+      isSliding: window == 0
+        ? Array(repeating: false, count: layerCount) : try slidingPattern(layerCount),
+      window: window,
       fullRope: LayerRecord.RopeParameters(
-        theta: try needFloat("rope.freq_base"),
+        theta: try spelled(["rope.freq_base", "rope.global.freq_base"], float) ?? 10_000,
         positionScale: try ropeScale()
       ),
-      slidingRope: LayerRecord.RopeParameters(theta: try float("rope.freq_base_swa") ?? 10_000),
+      slidingRope: LayerRecord.RopeParameters(
+        theta: try spelled(
+          ["rope.freq_base_swa", "rope.freq_base_local", "rope.local.freq_base"],
+          float
+        ) ?? 10_000
+      ),
       feedForwardSizes: sizes,
       sparsityDeviations: is3n
         ? try sparsity(layerCount) : Array(repeating: nil, count: layerCount),
-      sharingCount: is3n ? try sharingCount() : 0
+      sharingCount: is3n ? try sharingCount(layerCount) : 0
     )
   }
 
-  /// Published files store this count as a float, others as an integer.
-  private func sharingCount() throws(GemmaError) -> Int {
-    let key = "attention.shared_kv_layers"
-    guard case .double(let number)? = file.value(name(key)) else { return try need(key) }
-    guard let count = Int(exactly: number) else {
-      throw GemmaError(.config, "\(name(key)) is \(number)", context: file.path)
-    }
-    return count
+  /// Where the file is silent, llama.cpp has the first 20 layers own keys and values
+  /// (llama_model_gemma3n::load_arch_hparams).
+  private func sharingCount(_ layerCount: Int) throws(GemmaError) -> Int {
+    try spelled(["attention.shared_kv_layers", "num_kv_shared_layers"], integer)
+      ?? max(0, layerCount - 20)
   }
 
   private func slidingPattern(_ layerCount: Int) throws(GemmaError) -> [Bool] {
@@ -245,12 +268,17 @@ private struct GGUFKeys {
     return LayerTable.slidingPattern(period: period, layerCount: layerCount)
   }
 
+  // A factor without a type is linear, and has an older key (llama_model_base::load_hparams).
   private func ropeScale() throws(GemmaError) -> Float {
-    let type = try file.string(name("rope.scaling.type")) ?? "none"
-    switch type {
+    let older = try float("rope.scale_linear")
+    let factor = try float("rope.scaling.factor") ?? older
+    switch try file.string(name("rope.scaling.type")) {
     case "none": return 1
-    case "linear": return 1 / (try needFloat("rope.scaling.factor"))
-    default:
+    case nil: return factor.map { 1 / $0 } ?? 1
+    case "linear":
+      guard let factor else { throw missing(name("rope.scaling.factor")) }
+      return 1 / factor
+    case let type?:
       throw GemmaError(
         .unsupported,
         "\(name("rope.scaling.type")) is \(type); none and linear are known",
@@ -262,7 +290,10 @@ private struct GGUFKeys {
   /// The file stores standard deviations; minus infinity where nothing is cut.
   private func sparsity(_ layerCount: Int) throws(GemmaError) -> [Float?] {
     let key = name("activation_sparsity_scale")
-    guard let values = try file.doubles(key) else { throw missing(key) }
+    guard let values = try file.doubles(key) else {
+      // llama.cpp's constants (llm_build_gemma3n, n_layer_sparsity and f_sparsity_std_mul).
+      return (0..<layerCount).map { $0 < 10 ? 1.6448533535003662 : nil }
+    }
     guard values.count == layerCount else {
       throw GemmaError(
         .config,

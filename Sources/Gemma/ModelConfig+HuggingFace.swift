@@ -1,5 +1,5 @@
 // Reads a model's sizes and layers from a Hugging Face config.json. Keys and defaults are those
-// of transformers 5.23: configuration_gemma3n.py and configuration_gemma3.py under models/.
+// of transformers 5.24: configuration_gemma3n.py and configuration_gemma3.py under models/.
 
 extension ModelConfig {
   /// Reads the config of a Gemma 3 or Gemma 3n directory.
@@ -19,6 +19,7 @@ extension ModelConfig {
       defaults: architecture == .gemma3n ? .gemma3n : .gemma3
     )
     try keys.refuseUnknownKinds()
+    try keys.refuseUnsupported()
     let layerCount = try keys.integer("num_hidden_layers", \.layerCount)
     try ModelConfig.checkLayerCount(layerCount, "\(text.place), num_hidden_layers")
     let is3n = architecture == .gemma3n
@@ -45,7 +46,7 @@ extension ModelConfig {
 }
 
 /// What transformers takes where a config is silent.
-private struct HuggingFaceDefaults {
+struct HuggingFaceDefaults {
   var vocabularySize, hiddenSize, feedForwardSize, layerCount, headCount, kvHeadCount: Int
   var headDim, contextTokens, window, fullPeriod, sharingCount: Int
   var finalSoftcap: Double?
@@ -82,7 +83,7 @@ private struct HuggingFaceDefaults {
 }
 
 /// The keys of a config.
-private struct HuggingFaceKeys {
+struct HuggingFaceKeys {
   let top: JSONObject
   let text: JSONObject
   let generation: JSONObject?
@@ -112,9 +113,6 @@ private struct HuggingFaceKeys {
 
   /// Refuses what would silently give wrong text.
   func refuseUnknownKinds() throws(GemmaError) {
-    for object in [top, text] where object.value("quantization_config") != nil {
-      throw refusal("quantization_config: only F32, F16 and BF16 safetensors are read")
-    }
     for key in ["attention_bias", "use_bidirectional_attention"] where try text.bool(key) == true {
       throw refusal("\(key) true")
     }
@@ -127,7 +125,7 @@ private struct HuggingFaceKeys {
     }
   }
 
-  private func refusal(_ message: String) -> GemmaError {
+  func refusal(_ message: String) -> GemmaError {
     GemmaError(.unsupported, message, context: text.place)
   }
 
@@ -185,14 +183,20 @@ private struct HuggingFaceKeys {
 
   func layerTable(_ layerCount: Int) throws(GemmaError) -> LayerTable {
     let sizes = try text.integers("intermediate_size") ?? [defaults.feedForwardSize]
+    let isSliding = try slidingPattern(layerCount)
+    if case .null? = text.fields["sliding_window"], isSliding.contains(true) {
+      throw refusal("sliding_window null, but layers with sliding attention")
+    }
+    let fullRope = try rope(
+      "full_attention",
+      theta: try text.double("rope_theta") ?? 1_000_000,
+      legacyScaling: try text.object("rope_scaling")
+    )
+    try refuseFlatRope(theta: fullRope.theta)
     return LayerTable(
-      isSliding: try slidingPattern(layerCount),
+      isSliding: isSliding,
       window: try integer("sliding_window", \.window),
-      fullRope: try rope(
-        "full_attention",
-        theta: try text.double("rope_theta") ?? 1_000_000,
-        legacyScaling: try text.object("rope_scaling")
-      ),
+      fullRope: fullRope,
       slidingRope: try rope(
         "sliding_attention",
         theta: try text.double("rope_local_base_freq") ?? 10_000,
@@ -236,32 +240,56 @@ private struct HuggingFaceKeys {
   }
 
   /// Reads one attention kind's RoPE: from `rope_parameters` (transformers 5), else from the fields
-  /// of version 4, whose `rope_scaling` holds for full attention only.
+  /// of version 4.
+  ///
+  /// `rope_scaling` holds for full attention only, and is added to what stands there
+  /// (`Gemma3TextConfig.convert_rope_params_to_dict`).
   private func rope(
     _ kind: String,
     theta: Double,
     legacyScaling: JSONObject?
   ) throws(GemmaError) -> LayerRecord.RopeParameters {
-    let parameters = try text.object("rope_parameters")?.object(kind)
-    let scaling = parameters ?? legacyScaling
+    let own = try text.object("rope_parameters")?.object(kind)
+    let parameters = JSONObject(
+      fields: (own?.fields ?? [:]).merging(legacyScaling?.fields ?? [:]) { $1 },
+      place: legacyScaling?.place ?? own?.place ?? text.place
+    )
     // Before version 4.43 the key was `type`.
-    let oldType = try scaling?.string("type") ?? "default"
-    let type = try scaling?.string("rope_type") ?? oldType
-    let theta = Float(try parameters?.double("rope_theta") ?? theta)
-    switch type {
+    let (type, oldType) = (try parameters.string("rope_type"), try parameters.string("type"))
+    if let type, let oldType, type != oldType {
+      throw refusal("RoPE of \(kind): rope_type is \(type), but type is \(oldType)")
+    }
+    let share = try parameters.double("partial_rotary_factor") ?? 1
+    guard share == 1 else { throw refusal("partial_rotary_factor \(share) of \(kind)") }
+    let theta = Float(try parameters.double("rope_theta") ?? theta)
+    switch type ?? oldType ?? "default" {
     case "default":
       return LayerRecord.RopeParameters(theta: theta)
     case "linear":
-      guard let factor = try scaling?.double("factor") else {
-        throw GemmaError(
-          .config,
-          "rope_type linear without a factor",
-          context: scaling?.place ?? text.place
-        )
+      guard let factor = try parameters.double("factor") else {
+        throw GemmaError(.config, "rope_type linear without a factor", context: parameters.place)
       }
       return LayerRecord.RopeParameters(theta: theta, positionScale: Float(1 / factor))
-    default:
+    case let type:
       throw refusal("rope_type \(type); default and linear are known")
+    }
+  }
+
+  /// Refuses parameters that stand beside those of the attention kinds: transformers passes over
+  /// them, whoever wrote them meant something.
+  private func refuseFlatRope(theta: Float) throws(GemmaError) {
+    guard let parameters = try text.object("rope_parameters") else { return }
+    for (key, value) in parameters.fields.sorted(by: { $0.key < $1.key }) {
+      switch (key, value) {
+      case ("full_attention", _), ("sliding_attention", _), (_, .null): continue
+      case ("rope_type", .string("default")), ("type", .string("default")): continue
+      case ("rope_theta", .integer(let number)) where Float(number) == theta: continue
+      case ("rope_theta", .double(let number)) where Float(number) == theta: continue
+      default:
+        throw refusal(
+          "rope_parameters.\(key) \(value.kind); full_attention and sliding_attention must hold it"
+        )
+      }
     }
   }
 

@@ -128,6 +128,12 @@ struct Pipeline {
     onProgress: @escaping (Double) -> Void,
     onReady: @escaping () -> Void
   ) throws -> CoordinatorLoop {
+    if !checkpoint.hasTokenizer {
+      logger.warning(
+        "model without a tokenizer: prompts must be tokens",
+        metadata: ["model": "\(checkpoint.path)"]
+      )
+    }
     if let placementReason {
       logger.info("placement planned", metadata: ["reason": "\(placementReason)"])
     }
@@ -158,13 +164,18 @@ extension ServedModel {
   /// A model without tokenizer is served all the same: requests may bring tokens. A broken tokenizer
   /// is an error.
   init(_ checkpoint: Checkpoint, fingerprint: Digest) throws {
-    let tokenizer =
-      Tokenizer.isPresent(for: checkpoint.path) ? try Tokenizer.load(for: checkpoint.path) : nil
-    let template = Result { () throws(GemmaError) in try ChatTemplate.load(for: checkpoint.path) }
+    let tokenizer = checkpoint.hasTokenizer ? try checkpoint.tokenizer() : nil
+    let template = Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) }
+    // An answer ends where the config or the tokenizer says: files often name the end of the text in
+    // the one and that of a turn in the other.
+    var config = checkpoint.config
+    for token in tokenizer?.eosTokens ?? [] where !config.eosTokens.contains(token) {
+      config.eosTokens.append(token)
+    }
     self.init(
       name: checkpoint.name,
       fingerprint: fingerprint,
-      config: checkpoint.config,
+      config: config,
       cost: checkpoint.decodeCost,
       tokenizer: tokenizer,
       template: template

@@ -129,7 +129,7 @@ final class ServedFiles: Sendable {
       description: ModelDescription(
         fingerprint: fingerprint,
         name: Self.name(checkpoint.name),
-        isDirectory: checkpoint.format == .huggingFace,
+        isDirectory: checkpoint.isDirectory,
         files: described
       ),
       files: files.map(\.file),

@@ -29,17 +29,21 @@ struct ByteReader {
 
   /// Returns a length or count that the format stores in 64 bits.
   ///
-  /// A value above `limit`, the largest that can be right, is refused.
+  /// A value above `limit`, the largest that can be right, is refused; one above what `left` allows is
+  /// a sign of a file cut short.
   mutating func count(
     _ what: @autoclosure () -> String,
-    limit: Int
+    limit: Int,
+    left most: Int = .max
   ) throws(GemmaError) -> Int {
     let start = offset
     let value: UInt64 = try integer(what())
-    guard value <= UInt64(max(0, limit)) else {
+    let possible = max(0, min(limit, most))
+    guard value <= UInt64(possible) else {
+      let cause = most < .max && most <= limit ? "; \(cutShort)" : ""
       throw GemmaError(
         .format,
-        "\(what()) is \(value), at most \(limit) is possible here",
+        "\(what()) is \(value), at most \(possible) is possible here\(cause)",
         context: "\(path), byte \(start)"
       )
     }
@@ -51,7 +55,7 @@ struct ByteReader {
     _ what: @autoclosure () -> String,
     limit: Int = .max
   ) throws(GemmaError) -> Range<Int> {
-    let length = try count("length of \(what())", limit: min(limit, max(0, left - 8)))
+    let length = try count("length of \(what())", limit: limit, left: max(0, left - 8))
     defer { offset += length }
     return offset..<(offset + length)
   }
@@ -71,7 +75,7 @@ struct ByteReader {
     guard count <= left else {
       throw GemmaError(
         .format,
-        "truncated: \(what()) needs \(count) bytes, \(left) are left",
+        "truncated: \(what()) needs \(count) bytes, \(left) are left; \(cutShort)",
         context: "\(path), byte \(offset)"
       )
     }

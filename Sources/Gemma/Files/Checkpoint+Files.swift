@@ -26,18 +26,21 @@ extension Checkpoint {
     }
   }
 
+  /// Whether `open` takes the directory that holds the files, as it takes none of them alone.
+  package var isDirectory: Bool { (gguf?.parts.count ?? 2) > 1 }
+
   /// Returns the files that `open` and the backends read, the tokenizer's not among them.
   ///
   /// - Throws: `GemmaError` if one that was there is there no more.
   package func files() throws(GemmaError) -> [File] {
     if let gguf {
-      return [
+      return gguf.parts.map { part in
         File(
-          name: Self.name(of: gguf.file),
-          file: gguf.file,
-          headerByteCount: unsafe gguf.header.bytes.count
+          name: Self.name(of: part.file),
+          file: part.file,
+          headerByteCount: part.headerByteCount
         )
-      ]
+      }
     }
     var files: [File] = []
     for name in HuggingFaceDirectory.describingFiles(in: path) {

@@ -49,7 +49,7 @@ package final class Checkpoint: WeightSource, Sendable {
     }
   }
 
-  /// Opens a `.gguf` file or a directory in Hugging Face layout.
+  /// Opens a `.gguf` file, the first of a model in parts, or a directory in Hugging Face layout.
   ///
   /// - Parameters:
   ///   - path: The file or directory.
@@ -62,28 +62,24 @@ package final class Checkpoint: WeightSource, Sendable {
     _ path: String,
     as identity: Identity? = nil
   ) throws(GemmaError) -> Checkpoint {
-    var isDirectory: ObjCBool = false
-    if unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory),
-      isDirectory.boolValue
-    {
-      return try Checkpoint(HuggingFaceDirectory.open(path), identity)
+    switch try ModelPath(path) {
+    case .gguf(let path): return try Checkpoint(GGUFFile.open(path), path: path, identity)
+    case .huggingFace(let path): return try Checkpoint(HuggingFaceDirectory.open(path), identity)
     }
-    guard !path.hasSuffix(".safetensors") else {
-      throw GemmaError(.unsupported, "give the directory that holds this file", context: path)
-    }
-    return try Checkpoint(GGUFFile.open(path), path: path, identity)
   }
 
   private init(_ file: GGUFFile, path: String, _ identity: Identity?) throws(GemmaError) {
     self.path = path
     format = .gguf
     gguf = file
+    try file.checkIsModel()
     let ownName = try file.string("general.name") ?? (path as NSString).lastPathComponent
     name = identity?.name ?? ownName
     var config = try ModelConfig(gguf: file)
     config.hasOwnHead = file.tensors.contains { $0.name == WeightName.model(.head).gguf.name }
     self.config = config
     let inventory = try Inventory(config, gguf: file)
+    try Checkpoint.refuseUnknown(inventory.ignored, config, .gguf)
     weights = inventory.weights
     ignoredTensors = inventory.ignored
     weightOfName = inventory.weightOfName
@@ -104,6 +100,7 @@ package final class Checkpoint: WeightSource, Sendable {
     config.hasOwnHead = try directory.hasOwnHead()
     self.config = config
     let inventory = try Inventory(config, directory)
+    try Checkpoint.refuseUnknown(inventory.ignored, config, .huggingFace)
     weights = inventory.weights
     ignoredTensors = inventory.ignored
     weightOfName = inventory.weightOfName

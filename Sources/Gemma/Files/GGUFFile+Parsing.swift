@@ -19,26 +19,32 @@ extension GGUFFile {
   private static let nameLengthLimit = 64
   private static let defaultAlignment = 32
 
-  /// Opens a file and reads its header.
+  /// Opens a file and reads its header; of a model in parts, whose first is given, all headers.
   ///
-  /// - Throws: `GemmaError` if it cannot be read, or is no well-formed GGUF file.
+  /// - Throws: `GemmaError` if one cannot be read, or is no well-formed GGUF file.
   package static func open(_ path: String) throws(GemmaError) -> GGUFFile {
-    try GGUFFile(MappedFile.open(path))
+    try GGUFFile(MappedFile.open(path)).withAllParts()
   }
 
   init(_ file: MappedFile) throws(GemmaError) {
+    guard try file.read(offset: 0, count: min(file.size, GGUFFile.magic.count)) == GGUFFile.magic
+    else {
+      throw file.foreign("GGUF file")
+    }
     // The header's size is known only at its end: map all of the file, which costs no memory.
     var reader = ByteReader(try file.region(offset: 0, count: file.size), path: file.path)
     version = try GGUFFile.readVersion(&reader)
     // The least entry: an empty name (8), no dimension, dimension count, type and offset (16).
     let tensorCount = try reader.count(
       "tensor count",
-      limit: min(GGUFFile.countLimit, reader.left / 24)
+      limit: GGUFFile.countLimit,
+      left: reader.left / 24
     )
     // The least entry: an empty key (8), a type (4) and a byte.
     let keyCount = try reader.count(
       "metadata count",
-      limit: min(GGUFFile.countLimit, reader.left / 13)
+      limit: GGUFFile.countLimit,
+      left: reader.left / 13
     )
 
     var values: [String: GGUFValue] = [:]
@@ -63,15 +69,11 @@ extension GGUFFile {
     header = try file.region(offset: 0, count: reader.offset)
     tensors = try GGUFFile.place(entries, in: file, dataOffset: dataOffset, alignment: alignment)
     self.file = file
+    parts = [Part(file: file, headerByteCount: reader.offset)]
   }
 
   private static func readVersion(_ reader: inout ByteReader) throws(GemmaError) -> UInt32 {
-    let start = try (0..<4).map { _ throws(GemmaError) in
-      try reader.integer("magic", as: UInt8.self)
-    }
-    guard start == magic else {
-      throw GemmaError(.format, "no GGUF file: it begins with bytes \(start)", context: reader.path)
-    }
+    try reader.skip(magic.count, "magic")
     let version: UInt32 = try reader.integer("version")
     // Versions are small: in the other byte order the low half is empty.
     guard version & 0xFFFF != 0 || version == 0 else {
@@ -147,8 +149,8 @@ extension GGUFFile {
     guard type != .array else {
       throw GemmaError(.unsupported, "\(key) is an array of arrays", context: reader.path)
     }
-    let limit = max(0, reader.left - 8) / type.leastByteCount
-    let count = try reader.count("element count of \(key)", limit: limit)
+    let most = max(0, reader.left - 8) / type.leastByteCount
+    let count = try reader.count("element count of \(key)", limit: .max, left: most)
     let array = GGUFArray(elementType: type, count: count, offset: reader.offset)
     if let byteCount = type.byteCount {
       try reader.skip(count * byteCount, key)
@@ -200,7 +202,8 @@ extension GGUFFile {
       guard entry.offset <= file.size else {
         throw GemmaError(
           .format,
-          "tensor \(entry.name) has offset \(entry.offset), beyond the file's \(file.size)",
+          "tensor \(entry.name) has offset \(entry.offset), beyond the file's \(file.size);"
+            + " \(cutShort)",
           context: file.path
         )
       }

@@ -1,16 +1,19 @@
 // A GGUF file: its metadata, decoded when asked for, and the tensors it lists. How the header is
 // read stands in GGUFFile+Parsing.swift; what the keys mean, in ModelConfig+GGUF.swift.
 
-/// A GGUF file of version 2 or 3, little-endian, in one part.
+/// A GGUF file of version 2 or 3, little-endian; of a model in parts all of them.
 package struct GGUFFile: Sendable {
   package var path: String { file.path }
   package let version: UInt32
   /// Tensors begin at multiples of this, in bytes.
   package let alignment: Int
-  package let tensors: [StoredTensor]
+  package internal(set) var tensors: [StoredTensor]
+  /// The file that holds the metadata.
   let file: MappedFile
-  /// The bytes before the tensors.
+  /// The bytes before its tensors.
   let header: MappedRegion
+  /// All files of the model, this one first.
+  var parts: [Part]
   let values: [String: GGUFValue]
 
   /// The metadata keys, in no order.
@@ -35,6 +38,12 @@ package struct GGUFFile: Sendable {
     switch values[key] {
     case nil: return nil
     case .signed(let value)?: return Int(value)
+    case .double(let value)?:
+      // Published files store some counts as floats.
+      guard let whole = Int(exactly: value) else {
+        throw GemmaError(.config, "\(key) is \(value), no whole number", context: path)
+      }
+      return whole
     case .unsigned(let value)?:
       guard let value = Int(exactly: value) else {
         throw GemmaError(.config, "\(key) is \(value), which is absurd", context: path)
@@ -44,22 +53,40 @@ package struct GGUFFile: Sendable {
     }
   }
 
-  /// Returns a number with a fraction; nil if the key is absent.
+  /// Returns a number, stored with a fraction or without; nil if the key is absent.
   ///
-  /// - Throws: `GemmaError.config` if the value is no float.
+  /// - Throws: `GemmaError.config` if the value is no number.
   package func double(_ key: String) throws(GemmaError) -> Double? {
-    guard let value = values[key] else { return nil }
-    guard case .double(let number) = value else { throw mismatch(key, value, "a float") }
-    return number
+    switch values[key] {
+    case nil: return nil
+    case .double(let number)?: return number
+    case .signed(let number)?: return Double(number)
+    case .unsigned(let number)?: return Double(number)
+    case let value?: throw mismatch(key, value, "a float")
+    }
   }
 
   /// Returns a truth value; nil if the key is absent.
   ///
-  /// - Throws: `GemmaError.config` if the value is no bool.
+  /// Some converters store it as 0 or 1.
+  ///
+  /// - Throws: `GemmaError.config` if the value is neither true nor false.
   package func bool(_ key: String) throws(GemmaError) -> Bool? {
-    guard let value = values[key] else { return nil }
-    guard case .bool(let truth) = value else { throw mismatch(key, value, "a bool") }
-    return truth
+    switch values[key] {
+    case nil: return nil
+    case .bool(let truth)?: return truth
+    case .signed(0)?, .unsigned(0)?: return false
+    case .signed(1)?, .unsigned(1)?: return true
+    case let value?: throw mismatch(key, value, "a bool")
+    }
+  }
+
+  /// Returns the integers of an array, or the one that stands there alone; nil if the key is absent.
+  ///
+  /// - Throws: `GemmaError.config` if the value is neither.
+  func integerOrIntegers(_ key: String) throws(GemmaError) -> [Int]? {
+    if case .array? = values[key] { return try integers(key) }
+    return try integer(key).map { [$0] }
   }
 
   /// Returns the texts of an array; nil if the key is absent.
@@ -103,27 +130,37 @@ package struct GGUFFile: Sendable {
     }
   }
 
-  /// Returns the floats of an array; nil if the key is absent.
+  /// Returns the numbers of an array; nil if the key is absent.
   ///
-  /// - Throws: `GemmaError.config` if the value is no array of floats.
+  /// - Throws: `GemmaError.config` if the value is no array of numbers.
   package func doubles(_ key: String) throws(GemmaError) -> [Double]? {
     guard let array = try array(key, "an array of floats") else { return nil }
     switch array.elementType {
     case .float32: return load(array, as: UInt32.self).map { Double(Float(bitPattern: $0)) }
     case .float64: return load(array, as: UInt64.self).map { Double(bitPattern: $0) }
-    default: throw mismatch(key, .array(array), "an array of floats")
+    case .bool, .string, .array: throw mismatch(key, .array(array), "an array of floats")
+    default: return try integers(key)?.map { Double($0) }
     }
   }
 
   /// Returns the truth values of an array; nil if the key is absent.
   ///
+  /// Some converters store them as 0 and 1.
+  ///
   /// - Throws: `GemmaError.config` if the value is no array of bools.
   package func bools(_ key: String) throws(GemmaError) -> [Bool]? {
     guard let array = try array(key, "an array of bools") else { return nil }
-    guard array.elementType == .bool else {
+    switch array.elementType {
+    case .bool: return load(array, as: UInt8.self).map { $0 != 0 }
+    case .float32, .float64, .string, .array:
       throw mismatch(key, .array(array), "an array of bools")
+    default:
+      let numbers = try integers(key) ?? []
+      guard numbers.allSatisfy({ $0 == 0 || $0 == 1 }) else {
+        throw mismatch(key, .array(array), "an array of bools")
+      }
+      return numbers.map { $0 == 1 }
     }
-    return load(array, as: UInt8.self).map { $0 != 0 }
   }
 
   private func array(_ key: String, _ wanted: String) throws(GemmaError) -> GGUFArray? {
@@ -161,5 +198,13 @@ package struct GGUFFile: Sendable {
 
   private func mismatch(_ key: String, _ value: GGUFValue, _ wanted: String) -> GemmaError {
     GemmaError(.config, "\(key) is \(value.kind), \(wanted) is expected", context: path)
+  }
+}
+
+extension GGUFFile {
+  /// How many tokens the vocabulary lists; 0 if there is none.
+  var tokenCount: Int {
+    guard case .array(let array)? = value("tokenizer.ggml.tokens") else { return 0 }
+    return array.count
   }
 }

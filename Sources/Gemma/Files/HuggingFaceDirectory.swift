@@ -17,13 +17,16 @@ struct HuggingFaceDirectory: Sendable {
   /// - Throws: `GemmaError` that names the missing or malformed file.
   static func open(_ path: String) throws(GemmaError) -> HuggingFaceDirectory {
     let config = try JSONObject.read("\(path)/config.json")
+    try refuseQuantised(config, ModelPath.names(in: path))
     let generation = "\(path)/generation_config.json"
     let generationConfig = exists(generation) ? try JSONObject.read(generation) : nil
+    let tensors = try tensors(in: path)
+    try refuseQuantised(tensors)
     return HuggingFaceDirectory(
       path: path,
       config: config,
       generationConfig: generationConfig,
-      tensors: try tensors(in: path)
+      tensors: tensors
     )
   }
 
@@ -39,15 +42,10 @@ struct HuggingFaceDirectory: Sendable {
     if exists(single) { return try SafetensorsFile.open(single).tensors }
     let index = "\(path)/model.safetensors.index.json"
     if exists(index) { return try shards(index, in: path) }
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    let candidates = names.filter { $0.hasSuffix(".safetensors") }.sorted()
-    guard candidates.count == 1 else {
-      let found = candidates.isEmpty ? "" : "; of \(candidates.count) others none says which to use"
-      throw GemmaError(
-        .file,
-        "no model.safetensors and no model.safetensors.index.json\(found)",
-        context: path
-      )
+    let names = ModelPath.names(in: path)
+    let candidates = names.filter { $0.hasSuffix(".safetensors") }
+    guard candidates.count == 1, !names.contains("adapter_config.json") else {
+      throw noWeights(path, names)
     }
     return try SafetensorsFile.open("\(path)/\(candidates[0])").tensors
   }
@@ -76,7 +74,11 @@ struct HuggingFaceDirectory: Sendable {
     var home: [String: String] = [:]
     for shard in shards {
       guard exists("\(path)/\(shard)") else {
-        throw GemmaError(.file, "shard \(shard) is missing", context: index)
+        throw GemmaError(
+          .file,
+          "shard \(shard) is missing; fetch it into the directory",
+          context: index
+        )
       }
       for tensor in try SafetensorsFile.open("\(path)/\(shard)").tensors {
         if let other = home.updateValue(shard, forKey: tensor.name) {

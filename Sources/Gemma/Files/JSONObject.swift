@@ -76,6 +76,7 @@ struct JSONObject: Sendable {
         context: file.path
       )
     }
+    if offset == 0, file.isForeign { throw file.foreign("JSON") }
     let region = try file.region(offset: offset, count: count)
     let parsed: Any
     do {
@@ -100,8 +101,14 @@ struct JSONObject: Sendable {
 
   func integer(_ key: String) throws(GemmaError) -> Int? {
     guard let value = value(key) else { return nil }
-    guard case .integer(let integer) = value else { throw mismatch(key, value, "an integer") }
-    return integer
+    switch value {
+    case .integer(let integer): return integer
+    // Some converters write all numbers with a fraction.
+    case .double(let double):
+      if let whole = Int(exactly: double) { return whole }
+      fallthrough
+    default: throw mismatch(key, value, "an integer")
+    }
   }
 
   /// Returns a number, written with a fraction or without.

@@ -24,7 +24,21 @@ struct SafetensorsFile: Sendable {
       try file.region(offset: 0, count: min(file.size, lengthByteCount)),
       path: path
     )
-    let length = try reader.count("header length", limit: file.size - lengthByteCount)
+    let length: Int
+    do throws(GemmaError) {
+      length = try reader.count(
+        "header length",
+        limit: .max,
+        left: file.size - lengthByteCount
+      )
+    } catch {
+      // A sound length with too little behind it is a file cut short; else it is something else.
+      let start = try file.read(offset: 0, count: min(file.size, lengthByteCount + 1))
+      guard start.count > lengthByteCount, start[lengthByteCount] == UInt8(ascii: "{"),
+        start[4..<lengthByteCount].allSatisfy({ $0 == 0 })
+      else { throw file.foreign("safetensors file") }
+      throw error
+    }
     let header = try JSONObject(file, offset: lengthByteCount, count: length)
     let dataOffset = lengthByteCount + length
     var tensors: [StoredTensor] = []
@@ -62,7 +76,7 @@ struct SafetensorsFile: Sendable {
       throw GemmaError(
         .format,
         "tensor \(name) has data_offsets \(offsets), \(file.size - dataOffset) bytes of"
-          + " data are there; the file is damaged or cut short",
+          + " data are there; \(cutShort)",
         context: file.path
       )
     }

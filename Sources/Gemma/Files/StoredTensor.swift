@@ -38,6 +38,10 @@ package struct StoredTensor: Sendable {
   }
 }
 
+/// What an error says of a file that ends too early.
+let cutShort =
+  "the file is damaged or cut short, as by a download that has not finished: fetch it again"
+
 /// Returns the product of a shape's dimensions, or nil if one is negative or it overflows.
 func elementCount(_ shape: [Int]) -> Int? {
   var product = 1
@@ -67,7 +71,7 @@ func checkExtents(
       throw GemmaError(
         .format,
         "tensor \(tensor.name) lies at \(tensor.offset) with \(tensor.byteCount) bytes,"
-          + " beyond the file's \(file.size); the file is damaged or cut short",
+          + " beyond the file's \(file.size); \(cutShort)",
         context: file.path
       )
     }

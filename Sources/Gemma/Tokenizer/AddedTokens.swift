@@ -12,6 +12,15 @@ struct AddedTokens: Sendable {
     case longest
   }
 
+  /// Which tokens are looked for.
+  enum Selection: Sendable {
+    case all
+    /// Those that are no structure: what plain text may hold.
+    case plain
+    /// Those that are structure.
+    case special
+  }
+
   /// A part of a text.
   enum Fragment: Sendable, Equatable {
     case text(Range<Int>)
@@ -77,10 +86,10 @@ struct AddedTokens: Sendable {
   /// Cuts a text into tokens and what is between them; no part is empty.
   ///
   /// - Complexity: O(n · l), where l is the length of the longest token that the text begins.
-  func split(_ text: [UInt8], special: Bool) -> [Fragment] {
+  func split(_ text: [UInt8], _ selection: Selection) -> [Fragment] {
     var fragments: [Fragment] = []
     var end = 0
-    for match in matches(in: text, special: special) {
+    for match in matches(in: text, selection) {
       if match.start > end { fragments.append(.text(end..<match.start)) }
       fragments.append(.token(match.token))
       end = match.start + match.length
@@ -89,18 +98,18 @@ struct AddedTokens: Sendable {
     return fragments
   }
 
-  private func matches(in text: [UInt8], special: Bool) -> [Match] {
+  private func matches(in text: [UInt8], _ selection: Selection) -> [Match] {
     switch order {
-    case .leftmost: leftmostMatches(in: text, special: special)
-    case .longest: longestMatches(in: text, special: special)
+    case .leftmost: leftmostMatches(in: text, selection)
+    case .longest: longestMatches(in: text, selection)
     }
   }
 
-  private func leftmostMatches(in text: [UInt8], special: Bool) -> [Match] {
+  private func leftmostMatches(in text: [UInt8], _ selection: Selection) -> [Match] {
     var matches: [Match] = []
     var start = 0
     while start < text.count {
-      if let match = longestMatch(in: text, at: start, shorterThan: .max, special: special) {
+      if let match = longestMatch(in: text, at: start, shorterThan: .max, selection) {
         matches.append(match)
         start += match.length
       } else {
@@ -114,10 +123,10 @@ struct AddedTokens: Sendable {
   // longest on: a match whose place is free counts, one whose place is partly taken gives way to
   // the next shorter match there. What is taken is never shorter than the match at hand, so that
   // it covers the match's first byte or its last.
-  private func longestMatches(in text: [UInt8], special: Bool) -> [Match] {
+  private func longestMatches(in text: [UInt8], _ selection: Selection) -> [Match] {
     var buckets: [Int: [Match]] = [:]
     for start in text.indices {
-      if let match = longestMatch(in: text, at: start, shorterThan: .max, special: special) {
+      if let match = longestMatch(in: text, at: start, shorterThan: .max, selection) {
         buckets[match.length, default: []].append(match)
       }
     }
@@ -132,7 +141,7 @@ struct AddedTokens: Sendable {
             in: text,
             at: match.start,
             shorterThan: length,
-            special: special
+            selection
           )
           if let shorter { buckets[shorter.length, default: []].append(shorter) }
         } else {
@@ -148,14 +157,14 @@ struct AddedTokens: Sendable {
     in text: [UInt8],
     at start: Int,
     shorterThan limit: Int,
-    special: Bool
+    _ selection: Selection
   ) -> Match? {
     var best: Match?
     var node = roots[Int(text[start])]
     var end = start + 1
     while node >= 0, end - start < limit {
       let found = nodes[Int(node)]
-      if found.token >= 0, special || !found.isSpecial {
+      if found.token >= 0, selection.takes(found.isSpecial) {
         best = Match(start: start, length: end - start, token: found.token)
       }
       guard end < text.count else { break }
@@ -169,5 +178,15 @@ struct AddedTokens: Sendable {
     var child = node == 0 ? roots[Int(byte)] : nodes[node].firstChild
     while child >= 0, nodes[Int(child)].byte != byte { child = nodes[Int(child)].nextSibling }
     return child
+  }
+}
+
+extension AddedTokens.Selection {
+  fileprivate func takes(_ isSpecial: Bool) -> Bool {
+    switch self {
+    case .all: true
+    case .plain: !isSpecial
+    case .special: isSpecial
+    }
   }
 }

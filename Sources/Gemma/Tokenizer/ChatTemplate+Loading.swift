@@ -1,34 +1,50 @@
 // Where a model keeps its chat template.
 
 extension ChatTemplate {
-  /// Loads and recognises the template that belongs to a model.
+  /// Reads the template of a GGUF file.
   ///
-  /// The path is a .gguf file or a directory in Hugging Face layout.
+  /// - Throws: `GemmaError.template` if there is none or none that can be followed.
+  package static func load(
+    from file: GGUFFile,
+    names: TokenNames = TokenNames()
+  ) throws(GemmaError) -> ChatTemplate {
+    let key = "tokenizer.chat_template"
+    return try make(try file.string(key).map { ($0, "\(key) of \(file.path)") }, file.path, names)
+  }
+
+  /// Reads the template of a directory in Hugging Face layout.
   ///
-  /// - Throws: `GemmaError.template` if there is none or none we know, and what reading throws.
-  package static func load(for modelPath: String) throws(GemmaError) -> ChatTemplate {
-    guard let (source, place) = try source(for: modelPath) else {
+  /// - Throws: `GemmaError.template` if there is none or none that can be followed, and what reading
+  ///   throws.
+  package static func load(
+    directory: String,
+    names: TokenNames = TokenNames()
+  ) throws(GemmaError) -> ChatTemplate {
+    try make(try source(in: directory), directory, names)
+  }
+
+  private static func make(
+    _ found: (source: String, place: String)?,
+    _ modelPath: String,
+    _ names: TokenNames
+  ) throws(GemmaError) -> ChatTemplate {
+    guard let (source, place) = found else {
       throw GemmaError(
         .template,
         "the model has no chat template, so it is probably no chat model; use --raw to send the prompt without one",
         context: modelPath
       )
     }
-    return try ChatTemplate(recognising: source, context: place)
+    return try ChatTemplate(source, names: names, context: place)
   }
 
   // The template's text and where it stood. The newest place goes first: a file of its own, then
   // chat_template.json, then a member of tokenizer_config.json.
   private static func source(
-    for modelPath: String
+    in modelPath: String
   ) throws(GemmaError) -> (source: String, place: String)? {
-    guard Tokenizer.isDirectory(modelPath) else {
-      let file = try GGUFFile.open(modelPath)
-      let key = "tokenizer.chat_template"
-      return try file.string(key).map { ($0, "\(key) of \(modelPath)") }
-    }
     let jinja = modelPath + "/chat_template.jinja"
-    if Tokenizer.exists(jinja) {
+    if ModelPath.exists(jinja) {
       let file = try MappedFile.open(jinja)
       let limit = 1 << 20
       guard file.size <= limit else {
@@ -42,7 +58,7 @@ extension ChatTemplate {
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
       let path = "\(modelPath)/\(name)"
-      guard Tokenizer.exists(path) else { continue }
+      guard ModelPath.exists(path) else { continue }
       guard let value = try JSONObject.read(path).value("chat_template") else { continue }
       guard let source = text(value) else {
         throw GemmaError(
@@ -60,5 +76,29 @@ extension ChatTemplate {
   private static func text(_ value: JSONValue) -> String? {
     if let text = value.string { return text }
     return value.array?.first { $0["name"]?.string == "default" }?["template"]?.string
+  }
+}
+
+extension Checkpoint {
+  /// Reads the model's chat template from its files, whose headers are not read again.
+  ///
+  /// - Parameter tokenizer: Names the tokens that the template may write.
+  /// - Returns: The template.
+  /// - Throws: `GemmaError.template` if there is none or none that can be followed, and what reading
+  ///   throws.
+  package func chatTemplate(for tokenizer: Tokenizer?) throws(GemmaError) -> ChatTemplate {
+    let names = tokenizer.map(\.names) ?? ChatTemplate.TokenNames()
+    if let gguf { return try ChatTemplate.load(from: gguf, names: names) }
+    return try ChatTemplate.load(directory: path, names: names)
+  }
+}
+
+extension Tokenizer {
+  /// The texts of the tokens that a chat template may name.
+  fileprivate var names: ChatTemplate.TokenNames {
+    func text(_ token: Int32?) -> String? {
+      token.flatMap { bytes(of: $0) }.map { String(decoding: $0, as: UTF8.self) }
+    }
+    return ChatTemplate.TokenNames(beginning: text(bosToken), end: text(eosTokens.first))
   }
 }

@@ -1,5 +1,5 @@
-// How a conversation becomes a prompt. Models ship a Jinja program for it; ours are few and alike,
-// so the program is recognised and not run. Where it is found: ChatTemplate+Loading.swift.
+// How a conversation becomes a prompt: by the Jinja program that the model ships for it, run by the
+// interpreter in Template/. Where it is found: ChatTemplate+Loading.swift.
 
 /// A message of a conversation.
 package struct ChatMessage: Sendable, Hashable {
@@ -19,88 +19,117 @@ package struct ChatMessage: Sendable, Hashable {
   }
 }
 
-/// The template of a chat model: the turns of Gemma 1 to 3n.
-///
-/// A turn is `<start_of_turn>user`, a line end, the message and `<end_of_turn>`. The assistant is
-/// called model; a system message goes before the first user's, into the same turn.
+/// The template of a chat model.
 package struct ChatTemplate: Sendable, Hashable {
-  /// What stands between the system message and the user's: one line end or two, as the template
-  /// has it.
-  package var systemSeparator: String
+  /// What a template knows of the vocabulary: the texts of the tokens that it may name.
+  package struct TokenNames: Sendable, Hashable {
+    package var beginning: String?
+    package var end: String?
 
-  /// Gemma's turns as its newest templates have them.
-  package static let gemmaTurns = ChatTemplate(systemSeparator: "\n\n")
+    package init(beginning: String? = "<bos>", end: String? = "<eos>") {
+      self.beginning = beginning
+      self.end = end
+    }
+  }
 
-  private init(systemSeparator: String) { self.systemSeparator = systemSeparator }
+  private let nodes: [TemplateNode]
+  private let names: TokenNames
 
-  /// Recognises a model's template.
+  /// Gemma's turns as its newest templates have them, without images.
   ///
-  /// - Throws: `GemmaError.template` if it is none we know.
-  package init(recognising source: String, context: String = "") throws(GemmaError) {
-    // A line end in a literal is written as such or as \n; quotes are single or double.
-    let compact = source.replacing("\"", with: "'").replacing("\n'", with: "\\n'")
-      .replacing("\n\\n'", with: "\\n\\n'")
-    let marks = ["<start_of_turn>", "<end_of_turn>\\n'", "model", "trim"]
-    let foreign = ["<|", "[INST]", "<start_function_call>"]
-    guard marks.allSatisfy({ compact.contains($0) }), !foreign.contains(where: compact.contains)
-    else {
+  /// A turn is `<start_of_turn>user`, a line end, the message and `<end_of_turn>`. The assistant is
+  /// called model; a system message goes before the first user's, into the same turn.
+  package static let gemmaTurns = ChatTemplate(nodes: gemmaNodes, names: TokenNames())
+
+  // The template of google/gemma-3-1b-it, as far as it is about text.
+  private static let gemmaNodes: [TemplateNode] = {
+    let source = """
+      {{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set prefix = messages[0]['content'] \
+      + '\\n\\n' %}{% set turns = messages[1:] %}{% else %}{% set prefix = '' %}\
+      {% set turns = messages %}{% endif %}{% for turn in turns %}\
+      {% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception(\
+      'Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}\
+      {{ '<start_of_turn>' + ('model' if turn['role'] == 'assistant' else turn['role']) + '\\n' \
+      + (prefix if loop.first else '') }}{{ turn['content'] | trim }}{{ '<end_of_turn>\\n' }}\
+      {% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}
+      """
+    // Parsed by a test, too: the program's own text cannot fail.
+    return (try? TemplateParser.parse(source)) ?? []
+  }()
+
+  private init(nodes: [TemplateNode], names: TokenNames) {
+    self.nodes = nodes
+    self.names = names
+  }
+
+  /// Reads a model's template and tries it on a message.
+  ///
+  /// - Throws: `GemmaError.template` if it is no Jinja, uses what is not supported, or does not pass
+  ///   on what a user says.
+  package init(
+    _ source: String,
+    names: TokenNames = TokenNames(),
+    context: String = ""
+  ) throws(GemmaError) {
+    let probe = "A word."
+    do throws(GemmaError) {
+      self.init(nodes: try TemplateParser.parse(source), names: names)
+      let text = try render([ChatMessage(role: .user, content: probe)], startsReply: true)
+      guard text.contains(Array(probe.utf8)) else {
+        throw GemmaError(.template, "what the user says is left out")
+      }
+    } catch {
       throw GemmaError(
         .template,
-        "the model's chat template is not one we know (Gemma's turns); use --raw to send the prompt without one",
+        "the model's chat template cannot be followed: \(error.message); use --raw to send the"
+          + " prompt without one",
         context: context
       )
     }
-    systemSeparator = compact.contains("messages[0]['content'] + '\\n'") ? "\n" : "\n\n"
   }
 
   /// Returns the prompt that a conversation makes.
   ///
   /// - Parameters:
-  ///   - messages: Optionally a system message, then user and assistant by turns.
+  ///   - messages: The conversation; most templates want a system message, if any, first, and then
+  ///     user and assistant by turns.
   ///   - startsReply: Whether the assistant's turn is opened at the end.
   /// - Returns: The prompt, for `Tokenizer.encode`.
-  /// - Throws: `GemmaError.template` if the roles do not alternate, or there is no message.
+  /// - Throws: `GemmaError.template` if there is no message, or the template refuses these.
   package func pieces(
     _ messages: [ChatMessage],
     startsReply: Bool = true
   ) throws(GemmaError) -> [PromptPiece] {
-    var turns = messages[...]
-    var prefix = ""
-    if let first = turns.first, first.role == .system {
-      prefix = first.content + systemSeparator
-      turns = turns.dropFirst()
-    }
-    guard !turns.isEmpty else {
+    guard messages.contains(where: { $0.role != .system }) else {
       throw GemmaError(.template, "the conversation has no message of a user")
     }
-    var pieces: [PromptPiece] = [.beginning]
-    for (index, turn) in turns.enumerated() {
-      let expected: ChatMessage.Role = index.isMultiple(of: 2) ? .user : .assistant
-      guard turn.role == expected else {
-        throw GemmaError(
-          .template,
-          "message \(turns.startIndex + index + 1) is of role \(turn.role), but after an optional system message user and assistant must alternate: \(expected) is expected"
-        )
-      }
-      let name = turn.role == .assistant ? "model" : "user"
-      pieces += [
-        .special("<start_of_turn>"),
-        .plain("\(name)\n\(prefix)\(ChatTemplate.trimmed(turn.content))"),
-        .special("<end_of_turn>"), .plain("\n"),
-      ]
-      prefix = ""
+    return try render(messages, startsReply: startsReply).parts.map { part in
+      let text = String(decoding: part.bytes, as: UTF8.self)
+      return part.isPlain ? .plain(text) : .template(text)
     }
-    if startsReply { pieces += [.special("<start_of_turn>"), .plain("model\n")] }
-    return pieces
   }
 
-  // Jinja's trim is Python's str.strip: white space of Unicode, and the separators 0x1C to 0x1F.
-  private static func trimmed(_ text: String) -> String {
-    func isSpace(_ scalar: Unicode.Scalar) -> Bool {
-      scalar.properties.isWhitespace || (0x1C...0x1F).contains(scalar.value)
+  private func render(
+    _ messages: [ChatMessage],
+    startsReply: Bool
+  ) throws(GemmaError) -> TemplateText {
+    let list = messages.map { message in
+      TemplateValue.map([
+        "role": .literal(message.role.rawValue),
+        "content": .text(TemplateText(message.content, isPlain: true)),
+      ])
     }
-    let scalars = text.unicodeScalars.drop(while: isSpace)
-    guard let last = scalars.lastIndex(where: { !isSpace($0) }) else { return "" }
-    return String(scalars[...last])
+    // transformers passes tools and documents as None where there are none.
+    var values: [String: TemplateValue] = [
+      "messages": .list(list), "add_generation_prompt": .bool(startsReply), "tools": .nothing,
+      "documents": .nothing,
+    ]
+    if let beginning = names.beginning { values["bos_token"] = .literal(beginning) }
+    if let end = names.end { values["eos_token"] = .literal(end) }
+    return try TemplateRun.text(
+      of: nodes,
+      values,
+      byteCount: messages.reduce(0) { $0 + $1.content.utf8.count }
+    )
   }
 }

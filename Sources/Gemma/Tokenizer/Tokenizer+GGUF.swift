@@ -46,22 +46,34 @@ extension Tokenizer {
     // Absent means true: what the format's first models, without the key, expect.
     spaces = SpaceRules(arePrefixed: try file.bool("tokenizer.ggml.add_space_prefix") ?? true)
     bosToken = try Tokenizer.token(file, "bos_token_id", vocabulary)
-    addsBOS = try file.bool("tokenizer.ggml.add_bos_token") ?? true
-    var ends: [Int32] = []
-    for key in ["eos_token_id", "eot_token_id"] {
-      if let token = try Tokenizer.token(file, key, vocabulary) { ends.append(token) }
-    }
-    eosTokens = Tokenizer.withTurnEnd(ends, vocabulary)
+    let addsBOS = try file.bool("tokenizer.ggml.add_bos_token") ?? true
+    let addsEOS = try file.bool("tokenizer.ggml.add_eos_token") ?? false
+    let eos = try Tokenizer.token(file, "eos_token_id", vocabulary)
+    surroundings = Surroundings(
+      addsBOS: addsBOS,
+      eos: addsEOS ? eos : nil,
+      // llama.cpp adds it behind the template, which may have written one already.
+      addsBOSToChats: addsBOS
+    )
+    eosTokens = Tokenizer.withTurnEnds(
+      try file.endTokens().filter { Int($0) < vocabulary.count },
+      vocabulary
+    )
   }
 
-  /// Returns the end tokens a file names, with Gemma's end of turn: converted files often name
-  /// only the end of the text.
-  static func withTurnEnd(_ ends: [Int32], _ vocabulary: Vocabulary) -> [Int32] {
+  // What ends an answer in models that were tuned on the turns of others
+  // (llama.cpp, llama_vocab::impl::load).
+  private static let foreignTurnEnds = [
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>",
+  ]
+
+  /// Returns the end tokens a file names, with those that end a turn by their text: converted files
+  /// often name only the end of the text.
+  static func withTurnEnds(_ ends: [Int32], _ vocabulary: Vocabulary) -> [Int32] {
     var result: [Int32] = []
-    let turnEnd = vocabulary.id(of: "<end_of_turn>").filter {
-      vocabulary.kinds[Int($0)] == .control
-    }
-    for token in ends + turnEnd where !result.contains(token) { result.append(token) }
+    let known = (["<end_of_turn>"] + foreignTurnEnds).compactMap { vocabulary.id(of: $0) }
+      .filter { vocabulary.kinds[Int($0)] == .control }
+    for token in ends + known where !result.contains(token) { result.append(token) }
     return result
   }
 
@@ -106,6 +118,9 @@ extension Tokenizer {
         vocabulary.setKind(key == "unknown" ? .unknown : .control, of: Int(token))
       }
     }
+    for mark in turnMarks {
+      if let token = vocabulary.id(of: mark) { vocabulary.setKind(.control, of: Int(token)) }
+    }
     return vocabulary
   }
 
@@ -149,7 +164,7 @@ extension Tokenizer {
     _ vocabulary: Vocabulary
   ) throws(GemmaError) -> Int32? {
     let key = "tokenizer.ggml.\(key)"
-    guard let id = try file.integer(key) else { return nil }
+    guard let id = try file.integerOrIntegers(key)?.first else { return nil }
     guard (0..<vocabulary.count).contains(id) else {
       throw GemmaError(
         .tokenizer,
@@ -161,9 +176,28 @@ extension Tokenizer {
   }
 }
 
-extension Optional {
-  // Nil unless the value passes, as an array of none or one.
-  fileprivate func filter(_ isIncluded: (Wrapped) -> Bool) -> [Wrapped] {
-    map { isIncluded($0) ? [$0] : [] } ?? []
+extension GGUFFile {
+  // The keys whose tokens end an answer in llama.cpp (llama_vocab::impl::load, special_eog_ids), and
+  // the list that newer converters write.
+  private static let endKeys = [
+    "eos_token_id", "eos_token_ids", "eot_token_id", "eom_token_id", "fim_pad_token_id",
+    "fim_rep_token_id", "fim_sep_token_id",
+  ]
+
+  /// Returns the tokens that the metadata says end a text or a turn; empty if it names none.
+  ///
+  /// - Throws: `GemmaError.config` if a key holds no tokens.
+  func endTokens() throws(GemmaError) -> [Int32] {
+    var tokens: [Int32] = []
+    for name in GGUFFile.endKeys {
+      let key = "tokenizer.ggml.\(name)"
+      for id in try integerOrIntegers(key) ?? [] {
+        guard let token = Int32(exactly: id), token >= 0 else {
+          throw GemmaError(.config, "\(key) is \(id)", context: path)
+        }
+        if !tokens.contains(token) { tokens.append(token) }
+      }
+    }
+    return tokens
   }
 }

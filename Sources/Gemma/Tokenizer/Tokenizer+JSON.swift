@@ -22,7 +22,8 @@ extension Tokenizer {
     var normalized: AddedTokens?
     for token in file.addedTokens {
       let text = Array(token.text.utf8)
-      if token.isNormalized {
+      // A mark of a turn holds no space, so that normalizing does not change it.
+      if token.isNormalized, !Tokenizer.turnMarks.contains(token.text) {
         var tokens = normalized ?? AddedTokens(order: .leftmost)
         let normal = file.escapesSpaces ? Tokenizer.escaped(text[...]) : text
         try tokens.add(normal[...], token: token.id, isSpecial: token.isSpecial)
@@ -46,12 +47,44 @@ extension Tokenizer {
     )
     let bos = config.map { $0.value("bos_token").flatMap(Tokenizer.text) } ?? "<bos>"
     bosToken = bos.flatMap(file.vocabulary.id)
-    addsBOS =
-      try config?.bool("add_bos_token") ?? (file.firstToken != nil && file.firstToken == bos)
     let eos = config.map { $0.value("eos_token").flatMap(Tokenizer.text) } ?? "<eos>"
-    eosTokens = Tokenizer.withTurnEnd(
-      eos.flatMap(file.vocabulary.id).map { [$0] } ?? [],
-      file.vocabulary
+    let eosToken = eos.flatMap(file.vocabulary.id)
+    surroundings = try Tokenizer.surroundings(file, config, bos: bos, eos: eos, eosToken)
+    eosTokens = Tokenizer.withTurnEnds(eosToken.map { [$0] } ?? [], file.vocabulary)
+  }
+
+  /// Returns what goes around a text: what tokenizer_config.json says, if it says anything of it,
+  /// else the post-processor (transformers, `TokenizersBackend.__init__`).
+  private static func surroundings(
+    _ file: TokenizerJSON,
+    _ config: JSONObject?,
+    bos: String?,
+    eos: String?,
+    _ eosToken: Int32?
+  ) throws(GemmaError) -> Surroundings {
+    let addsBOS = try config?.bool("add_bos_token")
+    let addsEOS = try config?.bool("add_eos_token")
+    if addsBOS != nil || addsEOS != nil {
+      return Surroundings(
+        addsBOS: addsBOS ?? false,
+        eos: addsEOS ?? false ? eosToken : nil,
+        addsBOSToChats: false
+      )
+    }
+    for (tokens, known) in [(file.leadingTokens, bos), (file.trailingTokens, eos)] {
+      guard tokens.isEmpty || tokens == [known] else {
+        throw GemmaError(
+          .unsupported,
+          "the post_processor puts \(tokens.map(\.excerpt).joined(separator: ", ")) around a text;"
+            + " only the begin and the end token are supported",
+          context: file.path
+        )
+      }
+    }
+    return Surroundings(
+      addsBOS: !file.leadingTokens.isEmpty,
+      eos: file.trailingTokens.isEmpty ? nil : eosToken,
+      addsBOSToChats: false
     )
   }
 

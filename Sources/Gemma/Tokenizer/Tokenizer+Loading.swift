@@ -1,7 +1,5 @@
 // Where a model keeps its tokenizer.
 
-import Glibc
-
 extension Tokenizer {
   /// Loads the tokenizer that belongs to a model.
   ///
@@ -10,30 +8,57 @@ extension Tokenizer {
   ///
   /// - Throws: `GemmaError.tokenizer` if there is none, and what reading it throws.
   package static func load(for modelPath: String) throws(GemmaError) -> Tokenizer {
-    guard isDirectory(modelPath) else {
-      return try Tokenizer(gguf: try GGUFFile.open(modelPath))
+    switch try ModelPath(tokenizerOf: modelPath) {
+    case .gguf(let path): return try Tokenizer(gguf: try GGUFFile.open(path))
+    case .huggingFace(let path): return try load(directory: path)
     }
-    let path = modelPath + "/tokenizer.json"
-    guard exists(path) else {
-      throw GemmaError(
-        .tokenizer,
-        "the model's directory holds no tokenizer.json; put the model's own there",
-        context: path
-      )
+  }
+
+  fileprivate static func load(directory: String) throws(GemmaError) -> Tokenizer {
+    let path = directory + "/tokenizer.json"
+    guard ModelPath.exists(path) else { throw missing(directory) }
+    let config = directory + "/tokenizer_config.json"
+    return try Tokenizer(json: path, config: ModelPath.exists(config) ? config : nil)
+  }
+
+  /// Returns what a directory without a tokenizer is told.
+  fileprivate static func missing(_ directory: String) -> GemmaError {
+    let hasModel = ModelPath.exists(directory + "/tokenizer.model")
+    return GemmaError(
+      .tokenizer,
+      hasModel
+        ? "the model's directory holds tokenizer.model, which is not read, and no tokenizer.json; put"
+          + " the model's own there, or make it with transformers"
+          + " (AutoTokenizer.from_pretrained(…).save_pretrained(…))"
+        : "the model's directory holds no tokenizer.json; put the model's own there",
+      context: directory + "/tokenizer.json"
+    )
+  }
+}
+
+extension ModelPath {
+  /// Finds where a model's tokenizer is: a directory may hold it without config and weights.
+  fileprivate init(tokenizerOf path: String) throws(GemmaError) {
+    if Self.isDirectory(path),
+      Self.exists(path + "/tokenizer.json")
+        || !Self.names(in: path).contains(where: { $0.hasSuffix(".gguf") })
+    {
+      self = .huggingFace(path)
+    } else {
+      try self.init(path)
     }
-    let config = modelPath + "/tokenizer_config.json"
-    return try Tokenizer(json: path, config: exists(config) ? config : nil)
+  }
+}
+
+extension Checkpoint {
+  /// Reads the model's tokenizer from its files, whose headers are not read again.
+  ///
+  /// - Throws: `GemmaError.tokenizer` if there is none, and what reading it throws.
+  package func tokenizer() throws(GemmaError) -> Tokenizer {
+    if let gguf { return try Tokenizer(gguf: gguf) }
+    return try Tokenizer.load(directory: path)
   }
 
-  /// Returns whether a model brings a tokenizer, sound or not; a GGUF file always should.
-  package static func isPresent(for modelPath: String) -> Bool {
-    !isDirectory(modelPath) || exists(modelPath + "/tokenizer.json")
-  }
-
-  static func isDirectory(_ path: String) -> Bool {
-    var status = stat()
-    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
-  }
-
-  static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+  /// Whether the model brings a tokenizer, sound or not; a GGUF file always should.
+  package var hasTokenizer: Bool { gguf != nil || ModelPath.exists(path + "/tokenizer.json") }
 }

@@ -4,10 +4,8 @@
 
 /// A part of a prompt whose origin decides how it is tokenized.
 package enum PromptPiece: Sendable, Hashable {
-  /// The token that begins a text, if the model has one.
-  case beginning
-  /// A special token by its text, such as `<start_of_turn>`.
-  case special(String)
+  /// Text of the model's chat template: what looks like a special token in it is one.
+  case template(String)
   /// Text of a user or a file: what looks like a special token in it stays text.
   case plain(String)
 }
@@ -24,8 +22,18 @@ package struct Tokenizer: Sendable {
   package let bosToken: Int32?
   /// The tokens that end a text or a turn.
   package let eosTokens: [Int32]
-  /// Whether the model expects `bosToken` before a text.
-  package let addsBOS: Bool
+  /// What the model expects around a text.
+  let surroundings: Surroundings
+
+  /// What the model's files say goes around a text.
+  struct Surroundings: Sendable, Hashable {
+    /// Whether `bosToken` goes before it.
+    var addsBOS: Bool
+    /// The token that goes behind it; nil for none.
+    var eos: Int32?
+    /// Whether `bosToken` goes before a chat whose template does not begin with it.
+    var addsBOSToChats: Bool
+  }
 
   /// How spaces and the pieces' `▁` correspond.
   struct SpaceRules: Sendable {
@@ -46,37 +54,55 @@ package struct Tokenizer: Sendable {
   ///
   /// - Parameters:
   ///   - text: Any text.
-  ///   - addBOS: Whether `bosToken` goes before; no effect if the model has none.
+  ///   - surrounded: Whether the tokens that the model expects around a text are added: `bosToken`
+  ///     before it, for some the end of the text behind it. One that the text brings along is not
+  ///     doubled.
   ///   - parseSpecial: Whether `<end_of_turn>` in the text is the token, or just text. Never pass
   ///     true for text of strangers.
   /// - Returns: The ids.
   /// - Complexity: O(n log m) for n bytes with words of m.
-  package func encode(_ text: String, addBOS: Bool, parseSpecial: Bool) -> [Int32] {
+  package func encode(_ text: String, addBOS surrounded: Bool, parseSpecial: Bool) -> [Int32] {
     var tokens: [Int32] = []
-    if addBOS, let bosToken { tokens.append(bosToken) }
-    append(text, parseSpecial: parseSpecial, to: &tokens)
+    append(Array(text.utf8), parseSpecial: parseSpecial, to: &tokens)
+    guard surrounded else { return tokens }
+    if surroundings.addsBOS, let bosToken, tokens.first != bosToken {
+      tokens.insert(bosToken, at: 0)
+    }
+    if let eos = surroundings.eos, tokens.last != eos { tokens.append(eos) }
     return tokens
   }
 
   /// Returns the tokens of a prompt made of pieces, as a chat template makes it.
   ///
-  /// - Throws: `GemmaError.tokenizer` if the model has no special token of a piece's name.
+  /// What is plain is tokenized together with the template's text around it, up to the next special
+  /// token of the template, as if the prompt were one text.
+  ///
+  /// - Throws: `GemmaError.tokenizer` if the template has turns, but the vocabulary no tokens for
+  ///   them.
   package func encode(_ pieces: [PromptPiece]) throws(GemmaError) -> [Int32] {
     var tokens: [Int32] = []
+    var run: [UInt8] = []
     for piece in pieces {
-      switch piece {
-      case .beginning:
-        if let bosToken { tokens.append(bosToken) }
-      case .special(let text):
-        guard let token = token(named: text), isSpecial(token) else {
-          throw GemmaError(
-            .tokenizer,
-            "the vocabulary has no special token \(text.excerpt)"
-          )
-        }
-        tokens.append(token)
-      case .plain(let text): append(text, parseSpecial: false, to: &tokens)
+      guard case .template(let text) = piece else {
+        if case .plain(let text) = piece { run += text.utf8 }
+        continue
       }
+      let bytes = Array(text.utf8)
+      for fragment in added.split(bytes, .special) {
+        switch fragment {
+        case .text(let range):
+          try checkTurns(bytes[range])
+          run += bytes[range]
+        case .token(let token):
+          append(run, parseSpecial: false, to: &tokens)
+          run.removeAll()
+          tokens.append(token)
+        }
+      }
+    }
+    append(run, parseSpecial: false, to: &tokens)
+    if surroundings.addsBOSToChats, let bosToken, tokens.first != bosToken {
+      tokens.insert(bosToken, at: 0)
     }
     return tokens
   }
@@ -87,6 +113,18 @@ package struct Tokenizer: Sendable {
   package var longestPieceBytes: Int? {
     vocabulary.byteTokens.contains { $0 < 0 } ? nil : vocabulary.longestPiece
   }
+
+  // A model that knows no turns would take their marks for text, and never end one.
+  private func checkTurns(_ text: ArraySlice<UInt8>) throws(GemmaError) {
+    let text = TemplateText(String(decoding: text, as: UTF8.self))
+    for mark in Tokenizer.turnMarks where text.contains(Array(mark.utf8)) {
+      throw GemmaError(.tokenizer, "the vocabulary has no special token \(mark.excerpt)")
+    }
+  }
+
+  /// The marks of Gemma's turns: structure whatever a file says of them, as in llama.cpp
+  /// (`llama_vocab::impl::load`, "control-looking token").
+  static let turnMarks = ["<start_of_turn>", "<end_of_turn>"]
 
   /// Returns the text of tokens; bytes that are no UTF-8 become U+FFFD.
   ///
@@ -139,10 +177,9 @@ package struct Tokenizer: Sendable {
     vocabulary.kinds.indices.contains(Int(token)) ? vocabulary.kinds[Int(token)] : nil
   }
 
-  private func append(_ text: String, parseSpecial: Bool, to tokens: inout [Int32]) {
-    let bytes = Array(text.utf8)
+  private func append(_ bytes: [UInt8], parseSpecial: Bool, to tokens: inout [Int32]) {
     var followsToken = true
-    for fragment in added.split(bytes, special: parseSpecial) {
+    for fragment in added.split(bytes, parseSpecial ? .all : .plain) {
       switch fragment {
       case .token(let token):
         tokens.append(token)
@@ -161,7 +198,7 @@ package struct Tokenizer: Sendable {
     to tokens: inout [Int32]
   ) {
     guard let normalizedAdded else { return merger.append(text, to: &tokens) }
-    for fragment in normalizedAdded.split(text, special: parseSpecial) {
+    for fragment in normalizedAdded.split(text, parseSpecial ? .all : .plain) {
       switch fragment {
       case .token(let token): tokens.append(token)
       case .text(let range): merger.append(Array(text[range]), to: &tokens)

@@ -18,9 +18,10 @@ struct TokenizerJSON {
   private(set) var usesByteTokens = false
   /// Whether spaces become `▁`.
   private(set) var escapesSpaces = false
-  /// The special token that the post-processor puts before a text.
-  private(set) var firstToken: String?
-  private let path: String
+  /// The special tokens that the post-processor puts before a text, and behind it.
+  private(set) var leadingTokens: [String] = []
+  private(set) var trailingTokens: [String] = []
+  let path: String
 
   init(_ reader: inout JSONReader, path: String) throws(GemmaError) {
     self.path = path
@@ -46,7 +47,16 @@ struct TokenizerJSON {
     try checkPreTokenizer(parts["pre_tokenizer"] ?? .null)
     try checkDecoder(parts["decoder"] ?? .null)
     try readAddedTokens(parts["added_tokens"] ?? .array([]))
-    firstToken = parts["post_processor"]?["single"]?.array?.first?["SpecialToken"]?["id"]?.string
+    readPostProcessor(parts["post_processor"] ?? .null)
+  }
+
+  private mutating func readPostProcessor(_ value: JSONValue) {
+    var isBehind = false
+    for part in value["single"]?.array ?? [] {
+      if part["Sequence"] != nil { isBehind = true }
+      guard let token = part["SpecialToken"]?["id"]?.string else { continue }
+      if isBehind { trailingTokens.append(token) } else { leadingTokens.append(token) }
+    }
   }
 
   // MARK: The model
@@ -211,7 +221,8 @@ struct TokenizerJSON {
       guard seen.insert(id).inserted else {
         throw fault(.tokenizer, "\(name) \(text.excerpt) has id \(id), which another has")
       }
-      let isSpecial = try readFlag(token, "special", name) ?? false
+      let isSpecial =
+        try readFlag(token, "special", name) ?? false || Tokenizer.turnMarks.contains(text)
       let kind: TokenKind = isSpecial ? .control : .userDefined
       if let known = vocabulary.id(of: text) {
         guard Int(known) == id else {
@@ -232,6 +243,11 @@ struct TokenizerJSON {
       addedTokens.append(
         AddedToken(text: text, id: Int32(id), isSpecial: isSpecial, isNormalized: isNormalized)
       )
+    }
+    for mark in Tokenizer.turnMarks where !addedTokens.contains(where: { $0.text == mark }) {
+      guard let id = vocabulary.id(of: mark) else { continue }
+      vocabulary.setKind(.control, of: Int(id))
+      addedTokens.append(AddedToken(text: mark, id: id, isSpecial: true, isNormalized: false))
     }
   }
 

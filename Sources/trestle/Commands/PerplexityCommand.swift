@@ -37,7 +37,7 @@ struct PerplexityCommand: ParsableCommand {
       var options = pipeline
       options.context = window
       let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
-      let tokenizer = try Tokenizer.load(for: model)
+      let tokenizer = try pipeline.checkpoint.tokenizer()
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
       guard window >= 4, tokens.count >= window else {
         throw CommandError(

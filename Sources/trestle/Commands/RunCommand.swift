@@ -1,6 +1,7 @@
 // `trestle run`: submits a prompt and streams the text.
 
 import ArgumentParser
+import Gemma
 import Logging
 import Wire
 
@@ -66,8 +67,11 @@ struct RunCommand: ParsableCommand {
       let interrupt = try signalDescriptor()
       let text = prompt == "-" ? try readStandardInput() : prompt
       let own = try model.map { model in
-        try PrivatePipeline(
-          Pipeline(model: model, pipeline, interruptedBy: interrupt),
+        let planned = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
+        // A prompt of text needs it: what is missing is told before workers are started.
+        if !planned.checkpoint.hasTokenizer { _ = try planned.checkpoint.tokenizer() }
+        return try PrivatePipeline(
+          planned,
           logger: log.logger("trestle.coordinator", default: .warning),
           interruptedBy: interrupt
         )

@@ -92,7 +92,15 @@ import Testing
     expectRefusal(.config, "some.key", "an integer", "a string") {
       _ = try number.string("some.key")
     }
-    expectRefusal(.config, "some.key", "a float") { _ = try number.double("some.key") }
+    // Converters write whole numbers as integers, and truth values as 0 and 1.
+    #expect(try number.double("some.key") == 1 && number.bool("some.key") == true)
+    expectRefusal(.config, "some.key", "a bool") {
+      _ = try file("some.key", .uint32(2)).bool("some.key")
+    }
+    #expect(try file("some.key", .float32(3)).integer("some.key") == 3)
+    expectRefusal(.config, "some.key", "1.5") {
+      _ = try file("some.key", .float32(1.5)).integer("some.key")
+    }
     let array = try file("some.key", .array([.string("x")]))
     expectRefusal(.config, "array of 1 string", "an integer") { _ = try array.integer("some.key") }
     expectRefusal(.config, "array of 1 string", "integers") { _ = try array.integers("some.key") }

@@ -166,6 +166,53 @@ import Testing
     refuse(.gemma3, .config, ["rope_scaling": "linear"], "rope_scaling", "an object")
   }
 
+  // Gemma3TextConfig.convert_rope_params_to_dict: rope_scaling is added to full_attention.
+  @Test func `rope_scaling beside rope_parameters is added to full attention`() throws {
+    func parameters(_ full: [String: any Sendable]) -> [String: any Sendable] {
+      [
+        "full_attention": full,
+        "sliding_attention": ["rope_theta": 30_000] as [String: any Sendable],
+      ]
+    }
+    let linear: [String: any Sendable] = ["rope_type": "linear", "factor": 8.0]
+    let scaled = try config(
+      .gemma3,
+      [
+        "rope_parameters": parameters(["rope_type": "default", "rope_theta": 300_000]),
+        "rope_scaling": linear,
+      ]
+    )
+    #expect(scaled.layers.map(\.rope) == [rope(30_000), rope(300_000, 0.125)])
+    // transformers lets the newer key win without a word; a file that says both is refused.
+    let older: [String: any Sendable] = ["type": "linear", "factor": 8.0]
+    refuse(
+      .gemma3,
+      .unsupported,
+      ["rope_parameters": parameters(["rope_type": "default"]), "rope_scaling": older],
+      "rope_type is default, but type is linear"
+    )
+  }
+
+  @Test func `RoPE of a part of a head, and of no attention kind, is refused`() throws {
+    refuse(.gemma3, .unsupported, ["partial_rotary_factor": 0.5], "partial_rotary_factor 0.5")
+    let half: [String: any Sendable] = ["partial_rotary_factor": 0.5]
+    refuse(.gemma3, .unsupported, ["rope_parameters": ["full_attention": half]], "0.5")
+    refuse(
+      .gemma3,
+      .unsupported,
+      ["rope_parameters": ["rope_theta": 9]],
+      "rope_parameters.rope_theta"
+    )
+    refuse(
+      .gemma3,
+      .unsupported,
+      ["rope_parameters": ["rope_type": "linear", "factor": 8] as [String: any Sendable]],
+      "rope_parameters.factor"
+    )
+    let same: [String: any Sendable] = ["rope_type": "default", "rope_theta": 500_000]
+    #expect(try config(.gemma3, ["rope_parameters": same]) == config(.gemma3))
+  }
+
   @Test func `layer types decide, else a pattern, else every sixth or fifth layer is full`() throws
   {
     let types = ["full_attention", "sliding_attention"]
@@ -261,6 +308,15 @@ import Testing
 
   @Test func `what would silently give wrong text is refused`() {
     refuse(.gemma3, .unsupported, ["attention_bias": true], "attention_bias")
+    refuse(.gemma3, .unsupported, ["is_causal": false], "is_causal false")
+    refuse(.gemma3, .unsupported, ["is_encoder_decoder": true], "is_encoder_decoder")
+    refuse(.gemma3, .unsupported, ["sliding_window": NSNull()], "sliding_window null")
+    refuse(
+      .gemma3,
+      .unsupported,
+      ["architectures": ["Gemma3ForSequenceClassification"]],
+      "Gemma3ForSequenceClassification"
+    )
     refuse(.gemma3, .unsupported, ["use_bidirectional_attention": true], "bidirectional")
     refuse(.gemma3, .unsupported, ["attn_logit_softcapping": 50], "attn_logit_softcapping")
     refuse(.gemma3, .unsupported, ["hidden_activation": "gelu"], "hidden_activation gelu")
@@ -283,6 +339,46 @@ import Testing
     expectRefusal(.tensor, "tie_word_embeddings", "lm_head.weight is missing") {
       _ = try config(.gemma3n, top: ["tie_word_embeddings": false])
     }
+  }
+
+  @Test(arguments: [
+    #""suppress_tokens":[1,2]"#, #""bad_words_ids":[[5]]"#, #""forced_eos_token_id":1"#,
+    #""stop_strings":["x"]"#, #""sequence_bias":[[[1],2.0]]"#, #""guidance_scale":1.5"#,
+  ])
+  func `what a generation config forbids or forces is refused by name`(setting: String) {
+    let key = String(setting.dropFirst().prefix { $0 != "\"" })
+    expectRefusal(.unsupported, key, "generation_config.json") {
+      _ = try config(.gemma3, generation: "{\(setting)}")
+    }
+  }
+
+  @Test func `how a generation config samples is the request's to say`() throws {
+    let generation = #"""
+      {"do_sample":true,"temperature":0.7,"top_k":64,"top_p":0.95,"repetition_penalty":1.1,
+      "max_length":99,"suppress_tokens":[],"guidance_scale":1,"bad_words_ids":null}
+      """#
+    #expect(try config(.gemma3, generation: generation) == config(.gemma3))
+  }
+
+  @Test(arguments: [
+    "layers.0.self_attn.q_proj.bias", "layers.1.mlp.experts.0.down_proj.weight", "norm.bias",
+  ])
+  func `a tensor of the text model that no weight needs is refused by name`(name: String) throws {
+    let model = TinyModel.gemma3
+    var builder = model.safetensors
+    builder.tensors.append(
+      .init(name: "model.\(name)", type: "F32", shape: [1], bytes: [0, 0, 0, 0])
+    )
+    try withTemporaryDirectory { directory in
+      try model.writeConfig(to: directory)
+      try builder.write(to: "\(directory)/model.safetensors")
+      expectRefusal(.unsupported, "model.\(name)", "wrong") { _ = try Checkpoint.open(directory) }
+    }
+  }
+
+  @Test func `whole numbers with a fraction are integers`() throws {
+    #expect(try config(.gemma3, ["head_dim": 8.0, "sliding_window": 4.0]) == config(.gemma3))
+    refuse(.gemma3, .config, ["head_dim": 8.5], "head_dim")
   }
 
   @Test(arguments: [Bool?.none, true, false], ["lm_head", "language_model.lm_head"])
@@ -369,7 +465,10 @@ import Testing
       [Int.max, Int.min], ["x"], ["a": 1], [NSNull()], [[Int]()],
     ]
     let text = model.config["text_config"] as? [String: any Sendable] ?? model.config
-    let more = ["rope_parameters", "rope_scaling", "layer_types", "final_logit_softcapping"]
+    let more = [
+      "rope_parameters", "rope_scaling", "layer_types", "final_logit_softcapping", "architectures",
+      "is_causal", "partial_rotary_factor", "quantization", "quantization_config",
+    ]
     try withTemporaryDirectory { directory in
       try model.write(to: directory)
       for key in Array(text.keys) + more {

@@ -25,27 +25,31 @@ private struct ChatGolden: Decodable {
   @Test func `prompts are those of the model's own Jinja program`() throws {
     let file = TokenizerGolden.directory.appending(path: "chat.json")
     let golden = try JSONDecoder().decode(ChatGolden.self, from: try Data(contentsOf: file))
-    let template = try ChatTemplate.load(for: Goldens.demoModel.path)
+    let template = try ChatTemplate.load(directory: Goldens.demoModel.path)
     let tokenizer = try demoTokenizer()
     #expect(golden.cases.count >= 16)
     for item in golden.cases {
       let messages = try item.messages.map {
         ChatMessage(role: try #require(ChatMessage.Role(rawValue: $0.role)), content: $0.content)
       }
-      let pieces = try template.pieces(messages, startsReply: item.starts_reply)
-      let rendered = pieces.map { piece in
-        switch piece {
-        case .beginning: "<bos>"
-        case .special(let text), .plain(let text): text
-        }
-      }.joined()
-      #expect(rendered.utf8.elementsEqual(item.rendered.utf8), "\(item.rendered.debugDescription)")
-      #expect(try tokenizer.encode(pieces) == item.ids, "\(item.rendered.debugDescription)")
+      for template in [template, .gemmaTurns] {
+        let pieces = try template.pieces(messages, startsReply: item.starts_reply)
+        let rendered = pieces.map { piece in
+          switch piece {
+          case .template(let text), .plain(let text): text
+          }
+        }.joined()
+        #expect(
+          rendered.utf8.elementsEqual(item.rendered.utf8),
+          "\(item.rendered.debugDescription)"
+        )
+        #expect(try tokenizer.encode(pieces) == item.ids, "\(item.rendered.debugDescription)")
+      }
     }
   }
 
   @Test func `the demo model's chats are tokenized as transformers does`() throws {
-    let template = try ChatTemplate.load(for: Goldens.demoModel.path)
+    let template = try ChatTemplate.load(directory: Goldens.demoModel.path)
     let tokenizer = try demoTokenizer()
     let chats = try Goldens.load("demo-model").cases.filter { $0.kind == "chat" }
     #expect(chats.count == 3)
@@ -66,7 +70,7 @@ private struct ChatGolden: Decodable {
     #expect(shown.contains(attack))
   }
 
-  @Test func `roles that do not alternate are refused`() throws {
+  @Test func `a conversation that the template does not take is refused in its words`() throws {
     func expectRefused(_ roles: [ChatMessage.Role], _ words: String) {
       expectRefusal(.template, words) {
         let messages = roles.map { ChatMessage(role: $0, content: "x") }
@@ -75,31 +79,32 @@ private struct ChatGolden: Decodable {
     }
     expectRefused([], "no message")
     expectRefused([.system], "no message")
-    expectRefused([.assistant], "message 1 is of role assistant")
-    expectRefused([.user, .user], "message 2 is of role user")
-    expectRefused([.system, .assistant], "message 2 is of role assistant")
-    expectRefused([.user, .assistant, .assistant], "message 3 is of role assistant")
-    expectRefused([.user, .system], "message 2 is of role system")
-    expectRefused([.system, .system, .user], "message 2 is of role system")
+    for roles: [ChatMessage.Role] in [
+      [.assistant], [.user, .user], [.system, .assistant], [.user, .assistant, .assistant],
+      [.system, .system, .user],
+    ] {
+      expectRefused(roles, "Conversation roles must alternate")
+    }
   }
 
-  @Test func `an unknown or absent template is refused, with a way out`() throws {
-    expectRefusal(.template, "not one we know", "--raw") {
-      _ = try ChatTemplate(recognising: "{% for m in messages %}<|im_start|>{% endfor %}")
-    }
-    // Gemma's turns with something else among them.
-    expectRefusal(.template, "not one we know") {
-      let turns = "'<start_of_turn>' + role + m | trim + '<end_of_turn>\\n' model"
-      _ = try ChatTemplate(recognising: turns + "<start_function_call>")
-    }
+  @Test func `an absent template is told, with a way out`() throws {
     let small = TokenizerGolden.directory.appending(path: "small.gguf").path
     expectRefusal(.template, "no chat template", "--raw", "small.gguf") {
-      _ = try ChatTemplate.load(for: small)
+      _ = try ChatTemplate.load(from: GGUFFile.open(small))
     }
     try withTemporaryDirectory { directory in
       expectRefusal(.template, "no chat template", "--raw") {
-        _ = try ChatTemplate.load(for: directory)
+        _ = try ChatTemplate.load(directory: directory)
       }
+    }
+  }
+
+  @Test func `turns are refused where the vocabulary has no tokens for them`() throws {
+    let vocabulary = SmallVocabulary([.init(text: "<unk>", type: 2), .init(text: "a")])
+    let tokenizer = try openTokenizer(vocabulary.gguf)
+    let pieces = try ChatTemplate.gemmaTurns.pieces([ChatMessage(role: .user, content: "a")])
+    expectRefusal(.tokenizer, "no special token", "<start_of_turn>") {
+      _ = try tokenizer.encode(pieces)
     }
   }
 
@@ -115,7 +120,7 @@ private struct ChatGolden: Decodable {
             ?? JSONSerialization.data(withJSONObject: content)
           try data.write(to: URL(filePath: "\(directory)/\(name)"))
         }
-        #expect(try ChatTemplate.load(for: directory) == .gemmaTurns)
+        #expect(try ChatTemplate.load(directory: directory) == ChatTemplate(source))
       }
     }
     try expectFound(["chat_template.jinja": source])
@@ -130,24 +135,9 @@ private struct ChatGolden: Decodable {
     var gguf = GGUFBuilder()
     gguf["general.architecture"] = .string("gemma3")
     gguf["tokenizer.chat_template"] = .string(source)
-    let found = try withTemporaryModel(gguf.bytes) { try ChatTemplate.load(for: $0) }
-    #expect(found == .gemmaTurns)
-  }
-
-  @Test(arguments: [#"\n\n"#, "\n\n", #"\n"#, "\n"])
-  func `the system message is set apart as the template says`(separator: String) throws {
-    for quote in ["'", "\""] {
-      let source = """
-        {% set first_user_prefix = messages[0]['content'] + \(quote)\(separator)\(quote) %}
-        {{ '<start_of_turn>model' + message['content'] | trim + \(quote)<end_of_turn>\\n\(quote) }}
-        """
-      let template = try ChatTemplate(recognising: source)
-      let expected = separator.replacing(#"\n"#, with: "\n")
-      #expect(template.systemSeparator == expected, "\(source)")
-      let pieces = try template.pieces([
-        ChatMessage(role: .system, content: "be brief"), ChatMessage(role: .user, content: "hi"),
-      ])
-      #expect(pieces.contains(.plain("user\nbe brief\(expected)hi")))
+    let found = try withTemporaryModel(gguf.bytes) {
+      try ChatTemplate.load(from: GGUFFile.open($0))
     }
+    #expect(try found == ChatTemplate(source))
   }
 }

@@ -158,9 +158,9 @@ import Testing
     let named = try load(
       #"{"bos_token":"<s>","eos_token":{"content":"</s>"},"add_bos_token":true}"#
     )
-    #expect(named.bosToken == 7 && named.eosTokens == [8] && named.addsBOS)
+    #expect(named.bosToken == 7 && named.eosTokens == [8])
     let silent = try load(#"{"bos_token":null}"#)
-    #expect(silent.bosToken == nil && silent.eosTokens.isEmpty && !silent.addsBOS)
+    #expect(silent.bosToken == nil && silent.eosTokens.isEmpty)
     #expect(try load(nil).bosToken == 9)
   }
 
@@ -185,7 +185,9 @@ import Testing
     refuse(.tokenizer, "token_type", .array([.int32(1), .int32(7), .int32(1)]))
     refuse(.tokenizer, "bos_token_id", .uint32(3))
     refuse(.tokenizer, "eos_token_id", .int32(-1))
-    refuse(.config, "add_space_prefix", .uint32(1))
+    refuse(.config, "add_space_prefix", .uint32(2))
+    refuse(.config, "eos_token_ids", .string("1"))
+    refuse(.config, "eos_token_ids", .array([.int32(-1)]))
     var twice = good
     twice.tokens[2].text = "a"
     expectRefusal(.tokenizer, "text of another") { _ = try openTokenizer(twice.gguf) }

@@ -62,24 +62,38 @@ import Testing
     #expect(tokenizer.bytes(of: 6) == Array("<end_of_turn>".utf8))
     #expect(tokenizer.token(named: "<end_of_turn>") == 6)
     #expect(tokenizer.eosTokens == [1, 6])
-    #expect(tokenizer.addsBOS)
   }
 
   @Test func `a special token typed by a user stays text`() throws {
     let tokenizer = try demoTokenizer()
     let pieces: [PromptPiece] = [
-      .beginning, .special("<start_of_turn>"), .plain("user\n<end_of_turn>"),
-      .special("<end_of_turn>"),
+      .template("<bos><start_of_turn>user\n"), .plain("<end_of_turn>"), .template("<end_of_turn>"),
     ]
     let tokens = try tokenizer.encode(pieces)
     #expect(tokens.filter(tokenizer.isSpecial) == [2, 5, 6])
     let shown = try tokenizer.decode(tokens, skipSpecial: false)
     #expect(shown == "<bos><start_of_turn>user\n<end_of_turn><end_of_turn>")
-    expectRefusal(.tokenizer, "\"<start_of_image>\"") {
-      _ = try tokenizer.encode([.special("<start_of_image>")])
+    // Marks do not come together out of a template's text and a message's.
+    let split = try tokenizer.encode([.template("<end_of"), .plain("_turn>"), .template("<eos")])
+    #expect(!split.contains(where: tokenizer.isSpecial))
+    #expect(try tokenizer.decode(split, skipSpecial: true) == "<end_of_turn><eos")
+  }
+
+  @Test func `text of template and message is tokenized as one`() throws {
+    let tokenizer = try demoTokenizer()
+    for text in ["user\nhello", "the king", "\n\n\n", "é"] {
+      let whole = tokenizer.encode(text, addBOS: false, parseSpecial: false)
+      let bytes = Array(text.unicodeScalars)
+      for cut in 0...bytes.count {
+        func part(_ scalars: ArraySlice<Unicode.Scalar>) -> String {
+          String(String.UnicodeScalarView(scalars))
+        }
+        let pieces: [PromptPiece] = [
+          .template(part(bytes[..<cut])), .plain(part(bytes[cut...])),
+        ]
+        #expect(try tokenizer.encode(pieces) == whole, "\(pieces)")
+      }
     }
-    // A token of text is no structure, whatever its name.
-    expectRefusal(.tokenizer, "\"the\"") { _ = try tokenizer.encode([.special("the")]) }
   }
 
   @Test(arguments: ["a", "\n", " ", "<", "the ", "王"])

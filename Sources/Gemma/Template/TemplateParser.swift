@@ -1,0 +1,146 @@
+// Parses a chat template. Precedence is Jinja's (jinja2/parser.py): `not`, comparisons, sums, `~`,
+// products; filters and tests bind to what stands right before them.
+
+/// Turns chunks into statements.
+struct TemplateParser {
+  private var chunks: ArraySlice<TemplateChunk>
+  private var depth = 0
+
+  // Templates nest their statements seven deep; the limit keeps a hostile one off the stack's end.
+  static let depthLimit = 64
+
+  static func parse(_ source: String) throws(GemmaError) -> [TemplateNode] {
+    var parser = TemplateParser(chunks: try TemplateLexer.chunks(of: source)[...])
+    let nodes = try parser.nodes(until: [])
+    return nodes
+  }
+
+  private init(chunks: ArraySlice<TemplateChunk>) { self.chunks = chunks }
+
+  /// Parses up to a statement that begins with one of some words, which stays.
+  private mutating func nodes(until ends: Set<String>) throws(GemmaError) -> [TemplateNode] {
+    depth += 1
+    defer { depth -= 1 }
+    guard depth < Self.depthLimit else {
+      throw GemmaError(.template, "statements nested more than \(Self.depthLimit) deep")
+    }
+    var nodes: [TemplateNode] = []
+    while let chunk = chunks.first {
+      switch chunk {
+      case .text(let text): nodes.append(.text(text))
+      case .output(let tokens):
+        var reader = TemplateExpressionParser(tokens)
+        nodes.append(.output(try reader.whole()))
+      case .statement(let tokens):
+        guard case .name(let word)? = tokens.first else {
+          throw GemmaError(.template, "a statement without a name")
+        }
+        if ends.contains(word) { return nodes }
+        chunks.removeFirst()
+        if let node = try statement(word, tokens.dropFirst()) { nodes.append(node) }
+        continue
+      }
+      chunks.removeFirst()
+    }
+    guard ends.isEmpty else {
+      throw GemmaError(.template, "\(ends.sorted().joined(separator: " or ")) is missing")
+    }
+    return nodes
+  }
+
+  private mutating func statement(
+    _ word: String,
+    _ tokens: ArraySlice<TemplateToken>
+  ) throws(GemmaError) -> TemplateNode? {
+    var reader = TemplateExpressionParser(Array(tokens))
+    switch word {
+    case "if": return try branch(&reader)
+    case "for": return try loop(&reader)
+    case "set": return try assignment(&reader)
+    // transformers marks the assistant's words with these, for training; they change no text.
+    case "generation", "endgeneration":
+      try reader.end()
+      return nil
+    default: throw GemmaError(.template, "the statement \(word.excerpt)")
+    }
+  }
+
+  private mutating func branch(
+    _ reader: inout TemplateExpressionParser
+  ) throws(GemmaError) -> TemplateNode {
+    var branches: [TemplateNode.Branch] = []
+    var condition = try reader.whole()
+    while true {
+      branches.append(
+        TemplateNode.Branch(
+          condition: condition,
+          body: try nodes(until: ["elif", "else", "endif"])
+        )
+      )
+      var (word, next) = try closing()
+      if word == "elif" {
+        condition = try next.whole()
+        continue
+      }
+      try next.end()
+      var otherwise: [TemplateNode] = []
+      if word == "else" {
+        otherwise = try nodes(until: ["endif"])
+        (word, next) = try closing()
+        try next.end()
+      }
+      return .branch(branches, otherwise: otherwise)
+    }
+  }
+
+  private mutating func loop(
+    _ reader: inout TemplateExpressionParser
+  ) throws(GemmaError) -> TemplateNode {
+    let name = try reader.name()
+    try reader.expect(.name("in"))
+    let elements = try reader.withoutChoice()
+    var condition: TemplateExpression?
+    if reader.take(.name("if")) { condition = try reader.expression() }
+    try reader.end()
+    let body = try nodes(until: ["else", "endfor"])
+    var (word, next) = try closing()
+    try next.end()
+    var otherwise: [TemplateNode] = []
+    if word == "else" {
+      otherwise = try nodes(until: ["endfor"])
+      (word, next) = try closing()
+      try next.end()
+    }
+    return .loop(
+      TemplateNode.Loop(
+        name: name,
+        elements: elements,
+        condition: condition,
+        body: body,
+        otherwise: otherwise
+      )
+    )
+  }
+
+  private mutating func assignment(
+    _ reader: inout TemplateExpressionParser
+  ) throws(GemmaError) -> TemplateNode {
+    let name = try reader.name()
+    let member = reader.take(.symbol(".")) ? try reader.name() : nil
+    if reader.take(.symbol("=")) {
+      return .set(name: name, member: member, value: try reader.whole())
+    }
+    try reader.end()
+    guard member == nil else { throw GemmaError(.template, "a block set of a member") }
+    let body = try nodes(until: ["endset"])
+    try closing().1.end()
+    return .setBlock(name: name, body: body)
+  }
+
+  /// Takes the statement that ended `nodes`.
+  private mutating func closing() throws(GemmaError) -> (String, TemplateExpressionParser) {
+    guard case .statement(let tokens)? = chunks.popFirst(), case .name(let word)? = tokens.first
+    else { throw GemmaError(.template, "a block does not end") }
+    return (word, TemplateExpressionParser(Array(tokens.dropFirst())))
+  }
+}
