@@ -172,11 +172,11 @@ extension Place {
     for _ in 0..<10 {
       if clinux_try_lock(descriptor) == 0 { return true }
       guard errno == EWOULDBLOCK || errno == EINTR else {
-        let reason = reason()
+        let words = ZeroMQ.reason(errno)
         close(descriptor)
         throw WireError(
           .endpoint,
-          "cannot lock \(lockPath): \(reason); choose an --endpoint in a directory of a local file "
+          "cannot lock \(lockPath): \(words); choose an --endpoint in a directory of a local file "
             + "system"
         )
       }
