@@ -146,10 +146,35 @@ int clinux_listener(int socket, uid_t *user, pid_t *process) {
   return 0;
 }
 
+// The signals of a crash, and who reported them before us.
+static const int crash_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+enum { CRASH_SIGNALS = sizeof crash_signals / sizeof crash_signals[0] };
+static struct sigaction crash_reporters[CRASH_SIGNALS];
+
+// Lets the reporter look at the process, which it does from another one, and nobody after it: the
+// signal comes again when it returns, and ends the process.
+static void report_crash(int signal, siginfo_t *info, void *context) {
+  prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  for (int i = 0; i < CRASH_SIGNALS; i++) {
+    if (crash_signals[i] == signal) crash_reporters[i].sa_sigaction(signal, info, context);
+  }
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 int clinux_forbid_dumps(void) {
   const struct rlimit none = {0, 0};
   if (setrlimit(RLIMIT_CORE, &none) != 0) return -1;
-  return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return -1;
+  for (int i = 0; i < CRASH_SIGNALS; i++) {
+    struct sigaction action;
+    if (sigaction(crash_signals[i], NULL, &action) != 0) return -1;
+    // None, ignored, or not of the kind that is told of the cause.
+    if ((action.sa_flags & SA_SIGINFO) == 0) continue;
+    crash_reporters[i] = action;
+    action.sa_sigaction = report_crash;
+    if (sigaction(crash_signals[i], &action, NULL) != 0) return -1;
+  }
+  return 0;
 }
 
 int clinux_allowed_cpus(int *cpus, int capacity) {

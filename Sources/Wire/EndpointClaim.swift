@@ -172,12 +172,11 @@ extension Place {
     for _ in 0..<10 {
       if clinux_try_lock(descriptor) == 0 { return true }
       guard errno == EWOULDBLOCK || errno == EINTR else {
-        let words = ZeroMQ.reason(errno)
+        let reason = TrustedDirectory.reason()
         close(descriptor)
         throw WireError(
           .endpoint,
-          "cannot lock \(lockPath): \(words); choose an --endpoint in a directory of a local file "
-            + "system"
+          "cannot lock \(lockPath): \(reason); choose an --endpoint in a directory of a local file system"
         )
       }
       usleep(10_000)

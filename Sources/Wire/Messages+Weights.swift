@@ -110,7 +110,7 @@ package struct ModelDescription: Sendable, Hashable {
   /// For the worker's Hello.
   package var fingerprint: Digest
   package var name: String
-  /// In Hugging Face layout; else `files` is one GGUF file.
+  /// Opened as a directory: Hugging Face layout, or a GGUF model in parts; else `files` is one GGUF file.
   package var isDirectory: Bool
   package var files: [ModelFile]
 

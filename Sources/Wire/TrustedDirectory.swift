@@ -88,6 +88,20 @@ package final class TrustedDirectory {
     }
   }
 
+  /// Refuses a path that is a symbolic link of another user, for a file that is about to be written.
+  ///
+  /// - Throws: `WireError` with code `system` that says whose it is.
+  package static func refuseForeignLink(_ path: String) throws(WireError) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK,
+      !isTrusted(status.st_uid)
+    else { return }
+    throw WireError(
+      .system,
+      "\(path) is a symbolic link of user \(status.st_uid); name the file itself, or another"
+    )
+  }
+
   static func reason() -> String { unsafe String(cString: strerror(errno)) }
 }
 

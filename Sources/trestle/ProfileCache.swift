@@ -121,7 +121,7 @@ struct ProfileCache {
     let url = directory.appending(path: file)
     guard !measuresAgain, FileManager.default.fileExists(atPath: url.path) else { return nil }
     do {
-      try UserCache.check(directory.path)
+      _ = try TrustedDirectory.open(directory.path, for: .cache)
       let document = try ProfileDocument.read(url.path)
       guard document.devices.count == 1, document.machines.count == 1 else {
         throw CommandError("\(document.devices.count) devices where one was measured")
@@ -142,7 +142,7 @@ struct ProfileCache {
         withIntermediateDirectories: true,
         attributes: [.posixPermissions: 0o700]
       )
-      try UserCache.check(directory.path)
+      _ = try TrustedDirectory.open(directory.path, for: .cache)
       try document.json().write(to: directory.appending(path: file), options: .atomic)
     } catch {
       printError("profile not kept, measured again next time: \(reason(error))")

@@ -1832,7 +1832,7 @@ struct  Trestle__ModelDescription
   ProtobufCBinaryData fingerprint;
   ProtobufCBinaryData name;
   /*
-   * in Hugging Face layout; else `files` is one GGUF file
+   * Hugging Face layout, or a GGUF model in parts; else `files` is one GGUF file
    */
   protobuf_c_boolean is_directory;
   size_t n_files;

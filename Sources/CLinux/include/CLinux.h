@@ -56,7 +56,8 @@ int clinux_open_directory(const char *path, bool follows_link);
 int clinux_listener(int socket, uid_t *user, pid_t *process);
 
 // Keeps this process's memory out of core files, and from other processes of its user
-// (PR_SET_DUMPABLE of prctl(2)). Lasts until the next exec.
+// (PR_SET_DUMPABLE of prctl(2)). Whoever reports crashes from a handler of their signals goes on to
+// do so. Lasts until the next exec.
 int clinux_forbid_dumps(void);
 
 // Returns the CPUs this process may run on: fills `cpus` with at most `capacity` numbers, returns

@@ -48,6 +48,9 @@ package final class TraceFile {
     self.report = report
     format = TraceFormat(origin: now)
     lastFlush = now
+    do throws(WireError) { try TrustedDirectory.refuseForeignLink(path) } catch {
+      throw CoordinatorError(.system, "cannot write the trace: \(error.message)", context: path)
+    }
     // With O_NONBLOCK: "ENXIO: O_NONBLOCK | O_WRONLY is set, the named file is a FIFO, and no process
     // has the FIFO open for reading" (open(2)). Without it the start would wait for a reader.
     let flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY

@@ -39,21 +39,19 @@ final class ModelCache: Sendable {
     try Self.check(description)
     self.description = description
     directory = "\(root)/\(description.model)"
-    for part in ["files", "digests"] {
+    for path in [directory, "\(directory)/files", "\(directory)/digests"] {
       do {
         try FileManager.default.createDirectory(
-          atPath: "\(directory)/\(part)",
+          atPath: path,
           withIntermediateDirectories: true,
           attributes: [.posixPermissions: 0o700]
         )
         // What was compared once is read again later: nobody else may change it meanwhile.
-        for path in [directory, "\(directory)/\(part)"] {
-          _ = try TrustedDirectory.open(path, for: .cache)
-        }
+        _ = try TrustedDirectory.open(path, for: .cache)
       } catch let error as WireError {
         throw WorkerError(.weights, error.message)
       } catch {
-        throw WorkerError(.weights, "cannot make \(directory)/\(part)", underlying: error)
+        throw WorkerError(.weights, "cannot make \(path)", underlying: error)
       }
     }
     var files: [CacheFile] = []

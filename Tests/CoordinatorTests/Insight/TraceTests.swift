@@ -159,6 +159,22 @@ import Wire
     }
   }
 
+  @Test(.enabled(if: geteuid() == 0, "only root can make another user's link"))
+  func `another user's link is not written through`() throws {
+    try withTemporaryDirectory { directory in
+      let (diary, link) = ("\(directory)/diary", "\(directory)/trace.json")
+      try "dear diary".write(toFile: diary, atomically: false, encoding: .utf8)
+      try #require(unsafe symlink(diary, link) == 0 && lchown(link, 12_345, 12_345) == 0)
+      let error = #expect(throws: CoordinatorError.self) { try TraceFile(path: link) }
+      #expect(error?.description.contains("symbolic link of user 12345") == true)
+      #expect(try String(contentsOfFile: diary, encoding: .utf8) == "dear diary")
+      // One of our own is what we have asked for.
+      try #require(unsafe lchown(link, 0, 0) == 0)
+      try TraceFile(path: link).close()
+      #expect(try String(contentsOfFile: diary, encoding: .utf8).hasPrefix("["))
+    }
+  }
+
   @Test func `a file that cannot be made or filled is refused by name`() throws {
     let error = #expect(throws: CoordinatorError.self) {
       try TraceFile(path: "/nowhere/trace.json")

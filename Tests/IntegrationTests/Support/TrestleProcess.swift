@@ -40,23 +40,37 @@ final class TrestleProcess {
   ///   - arguments: What follows the program's name.
   ///   - input: What it can read from stdin.
   ///   - environment: Variables beside those of this process.
-  ///   - shell: A line of sh that starts the program, `"$0" "$@"`, in surroundings of its own; nil to
-  ///     start it as it is.
+  ///   - launcher: What starts it, with its arguments; nothing to start it directly.
   /// - Throws: `ProcessError` if it cannot be started.
   init(
     _ arguments: [String],
     input: [UInt8] = [],
     environment: [String: String] = [:],
-    shell: String? = nil
+    launcher: [String] = []
   ) throws {
     self.arguments = arguments
     let inputFile = try AnonymousFile(holding: input)
     outputFile = try AnonymousFile()
     errorFile = try AnonymousFile()
     pid = try spawn(
-      (shell.map { ["/bin/sh", "-c", $0] } ?? []) + [Self.program] + arguments,
+      launcher + [Self.program] + arguments,
       environment: environment,
       descriptors: [inputFile.descriptor, outputFile.descriptor, errorFile.descriptor]
+    )
+  }
+
+  /// Starts the program with a line of sh, in which it is `"$0" "$@"`.
+  convenience init(
+    _ arguments: [String],
+    input: [UInt8] = [],
+    environment: [String: String] = [:],
+    shell: String
+  ) throws {
+    try self.init(
+      arguments,
+      input: input,
+      environment: environment,
+      launcher: ["/bin/sh", "-c", shell]
     )
   }
 
@@ -136,7 +150,24 @@ final class TrestleProcess {
     _ arguments: [String],
     input: [UInt8] = [],
     environment: [String: String] = [:],
-    shell: String? = nil,
+    launcher: [String] = [],
+    atMost limit: Duration = .seconds(30)
+  ) async throws -> Outcome {
+    try await TrestleProcess(
+      arguments,
+      input: input,
+      environment: environment,
+      launcher: launcher
+    )
+    .wait(atMost: limit)
+  }
+
+  /// Starts the program with a line of sh and waits for its end.
+  static func run(
+    _ arguments: [String],
+    input: [UInt8] = [],
+    environment: [String: String] = [:],
+    shell: String,
     atMost limit: Duration = .seconds(30)
   ) async throws -> Outcome {
     try await TrestleProcess(arguments, input: input, environment: environment, shell: shell)

@@ -94,6 +94,18 @@ import Wire
     }
   }
 
+  @Test func `a copy that others could change is not used`() throws {
+    try withTemporaryDirectory { root in
+      _ = try open(root)
+      _ = try open(root)
+      let directory = String(file(root).dropLast("/a.safetensors".count))
+      try #require(unsafe chmod(directory, 0o777) == 0)
+      let error = #expect(throws: WorkerError.self) { try open(root) }
+      #expect(error?.message.contains("\(directory) can be written by others") == true)
+      #expect(error?.message.contains("--cache") == true)
+    }
+  }
+
   @Test func `a byte that has changed, a lost piece and a lost digest are found`() throws {
     try withTemporaryDirectory { root in
       let cache = try open(root)
