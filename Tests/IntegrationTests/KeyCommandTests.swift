@@ -10,6 +10,7 @@ extension Integration {
       struct Key: Decodable, Equatable {
         var name: String
         var publicKey: String
+        var may = ["ask", "work", "operate"]
       }
       var keys: [Key]
     }
@@ -52,6 +53,57 @@ extension Integration {
         #expect(try await keys(["forget", west.publicKey], in: hub.directory).status == 0)
         let rest = try await keys(["list", "--json"], in: hub.directory).document(List.self)
         #expect(rest.keys.isEmpty)
+      }
+    }
+
+    @Test func `what a key may do is listed, and changed by saying it again`() async throws {
+      try await withTemporaryDirectory { directory in
+        let hub = try await Machine("hub", in: directory)
+        let east = try await Machine("east", in: directory)
+        let allow = ["allow", east.publicKey, "--name", "east", "--may"]
+        #expect(try await keys(allow + ["ask"], in: hub.directory).status == 0)
+        let again = try await keys(allow + ["operate,ask"], in: hub.directory)
+        #expect(again.output == "east is allowed to ask,operate\n", "\(again)")
+        let list = try await keys(["list", "--json"], in: hub.directory).document(List.self)
+        #expect(list.keys.map(\.may) == [["ask", "operate"]])
+        let text = try await keys(["list"], in: hub.directory).output
+        #expect(text.contains("ask,operate"), "\(text)")
+        let wrong = try await keys(allow + ["ask,rule"], in: hub.directory)
+        #expect(wrong.status == 1 && wrong.errors.contains("\"rule\" is no role"), "\(wrong)")
+      }
+    }
+
+    @Test func `of changes at the same time all are kept`() async throws {
+      try await withTemporaryDirectory { directory in
+        let hub = try await Machine("hub", in: directory)
+        var machines: [Machine] = []
+        for number in 0..<11 { machines.append(try await Machine("\(number)", in: directory)) }
+        let hubKeys = ["--keys", hub.directory]
+        try await hub.allow(hub, name: "old")
+        var processes = [try TrestleProcess(["keys", "forget", "old"] + hubKeys)]
+        for (number, machine) in machines.enumerated() {
+          processes.append(
+            try TrestleProcess(
+              ["keys", "allow", machine.publicKey, "--name", "m\(number)"] + hubKeys
+            )
+          )
+        }
+        for process in processes { #expect(try await process.wait().status == 0) }
+        let list = try await keys(["list", "--json"], in: hub.directory).document(List.self)
+        #expect(Set(list.keys.map(\.publicKey)) == Set(machines.map(\.publicKey)))
+      }
+    }
+
+    @Test func `relative directories of the environment are passed over`() async throws {
+      try await withTemporaryDirectory { directory in
+        let kept = ["XDG_CONFIG_HOME": "config", "HOME": directory]
+        let outcome = try await TrestleProcess.run(["keys"], environment: kept)
+        #expect(outcome.errors.contains("\(directory)/.config/trestle/keys/secret"), "\(outcome)")
+        let nowhere = ["XDG_CONFIG_HOME": "", "HOME": "home"]
+        let refused = try await TrestleProcess.run(["keys"], environment: nowhere)
+        #expect(refused.status == 1 && refused.errors.contains("--keys"), "\(refused)")
+        #expect(!FileManager.default.fileExists(atPath: "home"))
+        #expect(!FileManager.default.fileExists(atPath: "config"))
       }
     }
 
