@@ -135,7 +135,9 @@ let package = Package(
     ),
     .testTarget(
       name: "CoordinatorTests",
-      dependencies: ["Coordinator", "Wire", "Gemma", "Compute", "Content", "TestSupport"],
+      dependencies: [
+        "Coordinator", "Wire", "Gemma", "Compute", "Content", "TestSupport", logging,
+      ],
       swiftSettings: strict
     ),
     .testTarget(

@@ -107,6 +107,9 @@ ssize_t recv(int fd, void *bytes, size_t size, int flags) {
 }
 
 ssize_t send(int fd, const void *bytes, size_t size, int flags) {
+  struct connection *connection = guard_find(fd);
+  if (connection != NULL && !atomic_load_explicit(&connection->is_proven, memory_order_relaxed))
+    guard_speak(connection, bytes, size);
   ssize_t count = syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0);
   if (count < 0 && is_scarcity(errno)) {
     pause_briefly();

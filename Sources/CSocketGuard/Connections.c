@@ -116,7 +116,7 @@ static bool are_of_one_peer(const struct connection *a, const struct connection 
   return memcmp(a->peer, b->peer, sizeof a->peer) == 0;
 }
 
-// Cuts the oldest connection that has not said a whole message yet and is still within the time of a
+// Cuts the oldest connection that is not through with its handshake yet, and still within the time of a
 // handshake: honest peers need milliseconds for it, mute ones all of the time. `of_its_peer` limits
 // the choice to connections of the newcomer's peer. Returns false if there is none.
 static bool displace(const struct connection *newcomer, bool of_its_peer) {
@@ -225,7 +225,6 @@ void csocketguard_set_limits(uint64_t message_bytes, uint32_t message_frames, in
 void csocketguard_delivered(int fd) {
   struct connection *connection = guard_find(fd);
   if (connection == NULL) return;
-  atomic_store(&connection->is_proven, true);
   while (!guard_hold(connection, atomic_load(&connection->held), 0)) continue;
 }
 

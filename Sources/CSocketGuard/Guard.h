@@ -31,7 +31,7 @@ enum { STATE_FREE = 0, STATE_ACCEPTED, STATE_CONNECTED };
 
 struct connection {
   _Atomic int state;
-  _Atomic bool is_proven;   // has said a whole message
+  _Atomic bool is_proven;   // is through with the handshake
   _Atomic bool is_cut;      // shut down, and soon closed by libzmq
   _Atomic uint64_t held;    // bytes that libzmq holds of a message that is not complete
   int64_t since;            // milliseconds
@@ -66,6 +66,10 @@ bool guard_hold(struct connection *connection, uint64_t before, uint64_t held);
 
 // Reads bytes that a connection has said. Returns false if it is to be cut.
 bool guard_listen(struct connection *connection, const uint8_t *bytes, size_t count);
+
+// Looks at bytes that are about to be said to a connection: of an encrypted one they tell that its
+// handshake has succeeded.
+void guard_speak(struct connection *connection, const uint8_t *bytes, size_t count);
 
 // Milliseconds since some beginning.
 int64_t guard_now(void);

@@ -54,10 +54,11 @@ static bool begin_frame(struct connection *connection, uint64_t *held) {
 
 static void end_frame(struct connection *connection, uint64_t *held) {
   struct parser *parser = &connection->parser;
+  // In clear the first frame is the peer's READY.
+  atomic_store_explicit(&connection->is_proven, true, memory_order_relaxed);
   if (parser->is_command || parser->is_more) return;
   parser->frames = 0;
   *held = 0;
-  atomic_store_explicit(&connection->is_proven, true, memory_order_relaxed);
 }
 
 static bool read_frames(struct connection *connection, const uint8_t *bytes, size_t count) {
@@ -102,6 +103,16 @@ static bool count_bytes(struct connection *connection, size_t count) {
     held = before + count > eased ? before + count - eased : 0;
   } while (!guard_hold(connection, before, held));
   return held / 2 <= atomic_load_explicit(&guard_message_bytes, memory_order_relaxed);
+}
+
+void guard_speak(struct connection *connection, const uint8_t *bytes, size_t count) {
+  // A CURVE server says READY to whom it lets in, after the key has been proved and is known, and it
+  // waits for its peer before: so READY begins what is sent (rfc.zeromq.org/spec/26).
+  static const uint8_t ready[] = "\5READY";
+  if (connection->parser.speech != SPEECH_ENCRYPTED || count < 1) return;
+  size_t at = bytes[0] & FLAG_LONG ? 9 : 2;
+  if (!(bytes[0] & FLAG_COMMAND) || count < at + sizeof ready - 1) return;
+  if (memcmp(bytes + at, ready, sizeof ready - 1) == 0) atomic_store(&connection->is_proven, true);
 }
 
 bool guard_listen(struct connection *connection, const uint8_t *bytes, size_t count) {

@@ -13,12 +13,26 @@ package struct WorkerCommand: Sendable, Hashable {
   /// Its arguments, from the name of the program on.
   package var arguments: [String]
 
+  /// The exit status of a worker that ended since the system lacked something: EX_TEMPFAIL of
+  /// sysexits.h.
+  package static let scarceStatus: CInt = 75
+
   /// This very program, also after its file has been replaced.
   static let executable = "/proc/self/exe"
 
   package init(name: String, arguments: [String]) {
     self.name = name
     self.arguments = arguments
+  }
+
+  /// Starts it; returns the process, or -1 with the reason in `errno`.
+  fileprivate func start(lifeline: CInt) -> pid_t {
+    var words = unsafe arguments.map { unsafe strdup($0) } + [nil]
+    let pid = unsafe clinux_spawn(Self.executable, &words, lifeline)
+    let reason = errno
+    unsafe words.forEach { unsafe free($0) }
+    errno = reason
+    return pid
   }
 }
 
@@ -44,6 +58,8 @@ package final class Supervisor {
     /// How often in a row the system had no room for it, and since when.
     var postponed = 0
     var postponedSince: ContinuousClock.Instant?
+    /// How often in a row it has ended for want of something that the system lacked.
+    var scarceExits = 0
     /// The signal that stopped it, for which it is being ended.
     var stoppedBy: CInt?
     /// It may end in peace.
@@ -67,7 +83,7 @@ package final class Supervisor {
 
   private var children: [Child]
   private var clock = AwakeClock(now: .now)
-  private let executable: String
+  private let spawn: (WorkerCommand, CInt) -> pid_t
   private let watch: (pid_t) -> CInt
   private var lifeline: [CInt] = [-1, -1]
   private let logger: Logger
@@ -83,7 +99,7 @@ package final class Supervisor {
     try self.init(
       commands,
       logger: logger,
-      executable: WorkerCommand.executable,
+      spawn: { $0.start(lifeline: $1) },
       watch: clinux_pidfd_open
     )
   }
@@ -93,18 +109,18 @@ package final class Supervisor {
   /// - Parameters:
   ///   - commands: One a worker.
   ///   - logger: Where to log.
-  ///   - executable: The program to start.
+  ///   - spawn: Starts one with a lifeline; returns its number, or -1 and leaves the reason in `errno`.
   ///   - watch: Returns a descriptor that is readable when a process has ended; negative if there is
   ///     none, and then it is noticed at the next `update`.
   /// - Throws: `CoordinatorError` if the process has no descriptor left.
   init(
     _ commands: [WorkerCommand],
     logger: Logger,
-    executable: String,
+    spawn: @escaping (WorkerCommand, CInt) -> pid_t,
     watch: @escaping (pid_t) -> CInt
   ) throws(CoordinatorError) {
     self.logger = logger
-    self.executable = executable
+    self.spawn = spawn
     self.watch = watch
     children = commands.map { Child(command: $0, started: .now) }
     guard unsafe clinux_pipe(&lifeline) == 0 else {
@@ -157,14 +173,12 @@ package final class Supervisor {
 
   private func start(_ index: Int) throws(CoordinatorError) {
     let command = children[index].command
-    var arguments = unsafe command.arguments.map { unsafe strdup($0) } + [nil]
-    defer { unsafe arguments.forEach { unsafe free($0) } }
-    let pid = unsafe clinux_spawn(executable, &arguments, lifeline[0])
+    let pid = spawn(command, lifeline[0])
     guard pid > 0 else {
       throw CoordinatorError(
         Scarcity.isMeant(by: errno) ? .scarce : .worker,
         "cannot start worker \(command.name): \(Self.reason())",
-        context: executable
+        context: WorkerCommand.executable
       )
     }
     children[index].pid = pid
@@ -225,20 +239,29 @@ package final class Supervisor {
     if children[index].descriptor >= 0 { close(children[index].descriptor) }
     children[index].pid = 0
     children[index].descriptor = -1
-    let wasQuick = .now - children[index].started < Self.quickDeath
-    children[index].failures = wasQuick ? children[index].failures + 1 : 1
+    let pause = countExit(index, status)
     let willRestart =
       restarts && !children[index].isReleased && children[index].failures < Self.maxFailures
-    if willRestart {
-      // 50, 100, 200, 400 ms.
-      let pause = Duration.milliseconds(25 << children[index].failures)
-      children[index].restartAt = .now + pause
-    }
+    if willRestart { children[index].restartAt = .now + pause }
     return Exit(
       name: children[index].command.name,
       how: stopped ?? Self.describe(status, pid: pid) + memory.cause(ofEnd: status),
       willRestart: willRestart
     )
+  }
+
+  /// Counts the end of a child, and returns the pause before it is started again.
+  private func countExit(_ index: Int, _ status: CInt) -> Duration {
+    if status == WorkerCommand.scarceStatus << 8 {
+      // 100, 200, 400 ms … 3.2 s: what the system lacks is no failure of the worker.
+      children[index].scarceExits = min(children[index].scarceExits + 1, 6)
+      return .milliseconds(50 << children[index].scarceExits)
+    }
+    children[index].scarceExits = 0
+    let wasQuick = .now - children[index].started < Self.quickDeath
+    children[index].failures = wasQuick ? children[index].failures + 1 : 1
+    // 50, 100, 200, 400 ms.
+    return .milliseconds(25 << children[index].failures)
   }
 
   /// The signal that has stopped a process; nil if it has ended.

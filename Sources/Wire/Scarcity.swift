@@ -37,8 +37,9 @@ package enum Scarcity {
       guard probe >= 0 else {
         throw WireError(
           isMeant(by: errno) ? .scarce : .system,
-          "needs \(count) descriptors and gets \(probes.count) "
-            + "(\(unsafe String(cString: strerror(errno)))); raise the limit, see `ulimit -n`"
+          "needs \(count) descriptors beside those that are open and gets \(probes.count) "
+            + "(\(unsafe String(cString: strerror(errno)))); the limit is \(raiseDescriptorLimit()), "
+            + "see `ulimit -n`"
         )
       }
       probes.append(probe)

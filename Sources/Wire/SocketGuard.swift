@@ -13,7 +13,7 @@ package enum SocketGuard {
     package var crowded = 0
     /// Callers for whom the system had no descriptor or memory left.
     package var exhausted = 0
-    /// Connections that had said nothing yet, for a newer one.
+    /// Connections in the middle of a handshake, for a newer one.
     package var displaced = 0
     /// Connections with a message larger than any legal one.
     package var unended = 0

@@ -21,7 +21,7 @@ typedef struct {
   uint64_t full;       // callers: there are too many connections in all
   uint64_t crowded;    // callers: their peer has its share of connections
   uint64_t exhausted;  // callers: the system had no descriptor or no memory left
-  uint64_t displaced;  // connections that had said nothing yet, for a newer one
+  uint64_t displaced;  // connections in the middle of a handshake, for a newer one
   uint64_t unended;    // connections: a message larger than the largest legal one
   uint64_t outdated;   // connections: no ZMTP 3
 } csocketguard_counts_t;

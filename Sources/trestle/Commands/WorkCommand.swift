@@ -3,6 +3,7 @@
 import ArgumentParser
 import CLinux
 import Compute
+import Coordinator
 import Gemma
 import Glibc
 import Logging
@@ -146,6 +147,10 @@ struct WorkCommand: ParsableCommand {
         throw error
       } catch let error as WorkerError where error.code == .stopped {
         return
+      } catch  where Self.isScarcity(error) {
+        // Whoever has started it shall not hold it against the worker.
+        printError("error: \(error)")
+        throw ExitCode(WorkerCommand.scarceStatus)
       }
     }
   }
@@ -159,6 +164,15 @@ struct WorkCommand: ParsableCommand {
       ExitCode.success
     )
     return .local(checkpoint, fingerprint: fingerprint)
+  }
+
+  /// Whether the cause of an error is that the system lacked something.
+  private static func isScarcity(_ error: any Error) -> Bool {
+    switch error {
+    case let error as WireError: error.code == .scarce
+    case let error as WorkerError: error.underlying.map(isScarcity) ?? false
+    default: false
+    }
   }
 
   /// Returns the coordinator's model, its headers pulled.

@@ -20,11 +20,15 @@ struct Cluster {
   init(
     in directory: String,
     model: String = Goldens.demoModel.path,
-    _ options: [String] = threeWorkers
+    _ options: [String] = threeWorkers,
+    descriptors: Int? = nil
   ) async throws {
     self.directory = directory
     endpoint = "ipc://\(directory)/front"
-    process = try TrestleProcess(["up", "--model", model, "--endpoint", endpoint] + options)
+    process = try TrestleProcess(
+      ["up", "--model", model, "--endpoint", endpoint] + options,
+      descriptors: descriptors
+    )
     try await process.waitForOutput { $0 == "ready\n" }
   }
 
@@ -76,11 +80,17 @@ struct Cluster {
 func withCluster(
   model: String = Goldens.demoModel.path,
   _ options: [String] = Cluster.threeWorkers,
+  descriptors: Int? = nil,
   sourceLocation: SourceLocation = #_sourceLocation,
   _ body: (Cluster) async throws -> Void
 ) async throws {
   try await withTemporaryDirectory { directory in
-    let cluster = try await Cluster(in: directory, model: model, options)
+    let cluster = try await Cluster(
+      in: directory,
+      model: model,
+      options,
+      descriptors: descriptors
+    )
     try await body(cluster)
     try await cluster.stop(sourceLocation: sourceLocation)
   }

@@ -29,6 +29,23 @@ enum ProcessTable {
     return (kibibytes.flatMap { Int($0) } ?? 0) * 1024
   }
 
+  /// How many descriptors a process has open; 0 if there is none.
+  static func descriptorCount(_ pid: Int) -> Int {
+    (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd"))?.count ?? 0
+  }
+
+  /// Sets how many descriptors a process may have open from now on.
+  static func setDescriptorLimit(_ pid: Int, _ count: Int) throws {
+    let setting = Process()
+    setting.executableURL = URL(filePath: "/usr/bin/prlimit")
+    setting.arguments = ["--pid", "\(pid)", "--nofile=\(count):"]
+    try setting.run()
+    setting.waitUntilExit()
+    guard setting.terminationStatus == 0 else {
+      throw ProcessError(description: "prlimit: status \(setting.terminationStatus)")
+    }
+  }
+
   /// The fields of /proc/PID/stat behind the name: state and parent come first.
   private static func fields(_ pid: Int) -> [Substring] {
     // The name may hold blanks and parentheses: the last one ends it (proc(5)).

@@ -41,18 +41,37 @@ final class RawSocket {
     unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, limitSize)
   }
 
+  /// Connects to a tcp port of this machine.
+  init(port: UInt16) throws {
+    descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    address.sin_port = port.bigEndian
+    let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let status = unsafe withUnsafePointer(to: address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        unsafe connect(descriptor, $0, size)
+      }
+    }
+    guard status == 0 else {
+      throw ProcessError(description: "port \(port): \(unsafe String(cString: strerror(errno)))")
+    }
+  }
+
   deinit { close(descriptor) }
 
-  /// Sends as much as the other side takes.
-  func send(_ bytes: [UInt8]) {
+  /// Sends as much as the other side takes; returns how much it took.
+  @discardableResult func send(_ bytes: [UInt8]) -> Int {
     var rest = bytes[...]
     while !rest.isEmpty {
       let count = unsafe rest.withUnsafeBytes {
         unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL))
       }
-      guard count > 0 else { return }
+      guard count > 0 else { break }
       rest = rest.dropFirst(count)
     }
+    return bytes.count - rest.count
   }
 
   /// Reads what has come, for as long as something comes.

@@ -41,19 +41,22 @@ final class TrestleProcess {
   ///   - input: What it can read from stdin.
   ///   - environment: Variables beside those of this process.
   ///   - launcher: What starts it, with its arguments; nothing to start it directly.
+  ///   - descriptors: How many it and its children may have open; nil for no limit of its own.
   /// - Throws: `ProcessError` if it cannot be started.
   init(
     _ arguments: [String],
     input: [UInt8] = [],
     environment: [String: String] = [:],
-    launcher: [String] = []
+    launcher: [String] = [],
+    descriptors: Int? = nil
   ) throws {
     self.arguments = arguments
     let inputFile = try AnonymousFile(holding: input)
     outputFile = try AnonymousFile()
     errorFile = try AnonymousFile()
     pid = try spawn(
-      launcher + [Self.program] + arguments,
+      (descriptors.map { ["/usr/bin/prlimit", "--nofile=\($0):\($0)"] } ?? [])
+        + launcher + [Self.program] + arguments,
       environment: environment,
       descriptors: [inputFile.descriptor, outputFile.descriptor, errorFile.descriptor]
     )
