@@ -143,7 +143,8 @@ let package = Package(
     .testTarget(
       name: "TrestleTests",
       dependencies: [
-        "trestle", "Worker", "CPUBackend", "Wire", "Compute", "Content", logging,
+        "trestle", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
+        "TestSupport", logging,
       ],
       swiftSettings: strict
     ),

@@ -4,9 +4,13 @@
 extension Tokenizer {
   /// Reads the tokenizer of a GGUF file.
   ///
+  /// - Parameters:
+  ///   - file: The file.
+  ///   - rowCount: The rows of the model's embedding. A token beyond them, as a model that sees has for
+  ///     images, is structure: no text of a user becomes it.
   /// - Throws: `GemmaError.tokenizer` if the file has none or it contradicts itself, `.unsupported`
   ///   if it is of another kind, `.config` if a key has another type than expected.
-  package init(gguf file: GGUFFile) throws(GemmaError) {
+  package init(gguf file: GGUFFile, rowCount: Int = .max) throws(GemmaError) {
     guard let model = try file.string("tokenizer.ggml.model") else {
       throw GemmaError(
         .tokenizer,
@@ -21,7 +25,10 @@ extension Tokenizer {
         context: file.path
       )
     }
-    let vocabulary = try Tokenizer.vocabulary(of: file)
+    var vocabulary = try Tokenizer.vocabulary(of: file)
+    for id in min(rowCount, vocabulary.count)..<vocabulary.count {
+      vocabulary.setKind(.control, of: id)
+    }
     let ranks = try Tokenizer.ranks(of: file, vocabulary)
     var added = AddedTokens(order: .longest)
     for (id, kind) in vocabulary.kinds.enumerated() {

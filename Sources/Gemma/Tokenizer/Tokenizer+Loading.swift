@@ -55,7 +55,7 @@ extension Checkpoint {
   ///
   /// - Throws: `GemmaError.tokenizer` if there is none, and what reading it throws.
   package func tokenizer() throws(GemmaError) -> Tokenizer {
-    if let gguf { return try Tokenizer(gguf: gguf) }
+    if let gguf { return try Tokenizer(gguf: gguf, rowCount: config.vocabularySize) }
     return try Tokenizer.load(directory: path)
   }
 

@@ -151,4 +151,19 @@ import Testing
       """#
     expectRefusal(.unsupported, "post_processor", "<x>") { _ = try openTokenizer(json: json) }
   }
+
+  @Test func `a token beyond the rows of the embedding is never text of a user`() throws {
+    var file = vocabulary().gguf
+    file["tokenizer.ggml.bos_token_id"] = .uint32(2)
+    // The last token, as text of its own, and with one row less than tokens.
+    file["tokenizer.ggml.token_type"] = .array([3, 3, 3, 2, 1, 3, 3, 4].map { .int32($0) })
+    try withTemporaryModel(file.bytes) { path in
+      let file = try GGUFFile.open(path)
+      func encode(_ tokenizer: Tokenizer) -> [Int32] {
+        tokenizer.encode("a<|im_end|>", addBOS: true, parseSpecial: false)
+      }
+      #expect(encode(try Tokenizer(gguf: file)) == [2, 4, 7])
+      #expect(!encode(try Tokenizer(gguf: file, rowCount: 7)).contains(7))
+    }
+  }
 }
