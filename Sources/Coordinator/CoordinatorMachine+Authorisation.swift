@@ -59,6 +59,12 @@ extension CoordinatorMachine {
       note("request ended, its key is not allowed to ask any more", ["session": "\(session.id)"])
       fail(session.id, .notAllowed, objection)
     }
+    for (id, prompt) in encoding {
+      guard let objection = objection(to: .ask, by: prompt.peer) else { continue }
+      encoding[id] = nil
+      act(.forgetEncoding(id))
+      refuse(prompt.generate.request, prompt.peer, .notAllowed, objection)
+    }
     let revoked = workers.filter { objection(to: .work, by: $0.value.peer) != nil }
     for (name, worker) in revoked {
       let objection = objection(to: .work, by: worker.peer) ?? ""

@@ -1,5 +1,5 @@
-// The clients' side of the coordinator: requests in, text and results out. What has been sent and not
-// been read is Outflow's to know, who comes next SessionQueue's.
+// The clients' side of the coordinator: requests in, text and results out. Prompts/ has texts that become
+// tokens, Clients/ who comes next, and clients that do not read.
 
 internal import Gemma
 internal import Wire
@@ -20,58 +20,7 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Opens a session for a text's tokens: at once, or when a long one has been tokenized elsewhere.
-  private mutating func encode(_ text: String, _ generate: Generate, _ peer: PeerID) {
-    let options = PromptOptions(generate)
-    guard text.utf8.count > PromptEncoder.mostBytesAtOnce else {
-      let tokens = Result { () throws(GemmaError) in try encoder.encode(text, options) }
-      encoded(tokens, generate, peer)
-      return
-    }
-    let least = encoder.leastTokens(of: text, options)
-    guard least <= limits.contextTokens else {
-      refuse(
-        generate.request,
-        peer,
-        .tooLong,
-        "the prompt has \(text.utf8.count) bytes, which are \(least) tokens or more; "
-          + "the context holds \(limits.contextTokens); shorten it or start with a larger --context"
-      )
-      return
-    }
-    guard encoding.count < limits.queuedSessions else {
-      let reason = "\(encoding.count) prompts wait to be tokenized already"
-      refuse(generate.request, peer, .busy, reason)
-      return
-    }
-    var rest = generate
-    rest.prompt = .tokens([])
-    let id = nextSession
-    nextSession += 1
-    encoding[id] = EncodingPrompt(peer: peer, generate: rest)
-    act(.encode(PromptText(id: id, text: text, options: options)))
-  }
-
-  /// Takes the tokens of a text, unless nobody waits for them any more.
-  mutating func encoded(_ id: UInt64, _ tokens: Result<[Int32], GemmaError>) {
-    guard let prompt = encoding.removeValue(forKey: id) else { return }
-    encoded(tokens, prompt.generate, prompt.peer)
-  }
-
-  private mutating func encoded(
-    _ tokens: Result<[Int32], GemmaError>,
-    _ generate: Generate,
-    _ peer: PeerID
-  ) {
-    switch tokens {
-    case .success(let tokens): open(tokens, generate, peer)
-    case .failure(let error):
-      let code: RequestFailureCode = error.code == .template ? .template : .invalid
-      refuse(generate.request, peer, code, error.message)
-    }
-  }
-
-  private mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
+  mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
     open(
       tokens,
       generate.request,
@@ -134,7 +83,7 @@ extension CoordinatorMachine {
   }
 
   /// Tells a client that its request waits, and behind how many; said again while it does.
-  private mutating func accept(_ session: Session) {
+  mutating func accept(_ session: Session) {
     let isWaiting = session.slot == nil && slots.free.isEmpty
     send(
       .accepted(
@@ -207,8 +156,6 @@ extension CoordinatorMachine {
     )
   }
 
-  // MARK: What clients say of their requests
-
   mutating func cancel(_ request: UInt64, _ peer: PeerID) {
     let session = sessions.values.first { $0.peer == peer && $0.request == request }
     // None: it has just finished, and the client has been told.
@@ -216,39 +163,6 @@ extension CoordinatorMachine {
     if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) {
       refuse(request, peer, .cancelled, "cancelled before it began")
     }
-  }
-
-  /// Takes a client's word of what has arrived, and answers for requests that nobody serves.
-  ///
-  /// So no client waits for ever: not one whose connection was lost with its request or the last word
-  /// about it, and not one that was ended while it did not read.
-  mutating func receipt(_ receipt: Receipt, _ peer: PeerID) {
-    outflow.received(receipt.messages, by: peer, at: now)
-    for request in receipt.awaited where !awaits(request, peer) {
-      refuse(
-        request,
-        peer,
-        .lost,
-        "request \(request) is not being served; it, or the end of its answer, was lost on the way"
-      )
-    }
-  }
-
-  /// Whether a client's request is being served.
-  private func awaits(_ request: UInt64, _ peer: PeerID) -> Bool {
-    sessions.values.contains { $0.peer == peer && $0.request == request }
-      || encoding.values.contains { $0.peer == peer && $0.generate.request == request }
-  }
-
-  /// Drops prompts that are being tokenized; returns whether there was any.
-  @discardableResult
-  private mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Bool {
-    let ids = encoding.filter { matches($0.value) }.map(\.key)
-    for id in ids {
-      encoding[id] = nil
-      act(.forgetEncoding(id))
-    }
-    return !ids.isEmpty
   }
 
   /// A client's socket is gone: nobody waits for its sessions.
@@ -260,86 +174,6 @@ extension CoordinatorMachine {
       end(session.id)
     }
   }
-
-  /// A message found no room in a client's queue, or could not be put together.
-  ///
-  /// Of a session's messages none may be missing, so its sessions end. It hears of it when it reads
-  /// again, and asks what has become of them.
-  mutating func notSent(_ message: Message, to peer: PeerID, _ reason: String) {
-    note(
-      "message not sent",
-      ["peer": peer.description, "message": message.name, "reason": reason],
-      isWarning: true
-    )
-    switch message {
-    case .accepted, .delta, .evaluated, .finished, .requestFailed:
-      outflow.notSent(to: peer)
-      for session in sessions.values where session.peer == peer { end(session.id) }
-    default: break
-    }
-  }
-
-  // MARK: Clients that are slow, or gone
-
-  /// How often a client that waits is told so; the first word that cannot be delivered shows that it
-  /// has gone.
-  private static let waitingInterval = Duration.seconds(1)
-  /// How long a client may leave everything unread while others wait for its slot.
-  private static let readingPatience = Duration.seconds(30)
-  /// The same while nobody else wants the slot: somebody may have stopped a terminal to read.
-  private static let idlePatience = Duration.seconds(600)
-
-  /// Looks after clients that wait, do not read, or are gone.
-  mutating func watchClients() {
-    guard now - clientsWatched >= Self.waitingInterval else { return }
-    clientsWatched = now
-    for id in sessions.keys.sorted() {
-      guard let session = sessions[id], !session.isGenerating else { continue }
-      // Enough are under way for one that does not read.
-      if outflow.unreadCount(session.peer) < limits.unread.messages / 4 { accept(session) }
-    }
-    for id in encoding.keys.sorted() {
-      guard let prompt = encoding[id] else { continue }
-      let waits = Accepted(request: prompt.generate.request, promptTokens: 0, queuePosition: 0)
-      if outflow.unreadCount(prompt.peer) < limits.unread.messages / 4 {
-        send(.accepted(waits), to: prompt.peer)
-      }
-    }
-    let patience = queue.isEmpty ? Self.idlePatience : Self.readingPatience
-    for peer in outflow.clients(unreadSince: now - patience) where outflow.isFull(peer) {
-      for session in sessions.values where session.peer == peer {
-        note(
-          "client does not read, request ended",
-          ["session": "\(session.id)", "unread": "\(outflow.unreadCount(peer))"],
-          isWarning: true
-        )
-        fail(
-          session.id,
-          .cancelled,
-          "\(outflow.unreadCount(peer)) messages of the answer were not read for \(patience)"
-        )
-      }
-    }
-    // Without a session nobody learns of a client that has gone with something unread.
-    let served = Set(sessions.values.map(\.peer)).union(encoding.values.map(\.peer))
-    for peer in outflow.clients(unreadSince: now - Self.waitingInterval)
-    where !served.contains(peer) {
-      send(.healthReply(health(0)), to: peer)
-    }
-  }
-
-  /// Whether a session must wait because its client has too much to read.
-  func isHeldBack(_ session: Session) -> Bool {
-    guard case .logits = session.goal else { return outflow.isFull(session.peer) }
-    let rows = inFlight.values.reduce(0) { sum, batch in
-      let isOurs = batch.parts.contains { sessions[$0.session]?.peer == session.peer }
-      return isOurs ? sum + batch.logitsRows : sum
-    }
-    let expected = (rows + 1) * model.config.vocabularySize * MemoryLayout<Float>.size
-    return outflow.isFull(session.peer, expecting: expected)
-  }
-
-  // MARK: Ends
 
   mutating func finish(_ id: UInt64, _ reason: FinishReason) {
     guard let session = sessions[id] else { return }
@@ -407,13 +241,6 @@ extension CoordinatorMachine {
       )
     }
   }
-}
-
-/// A request whose text is being tokenized.
-struct EncodingPrompt: Sendable {
-  let peer: PeerID
-  /// Without its text.
-  let generate: Generate
 }
 
 extension Generate {

@@ -49,9 +49,9 @@ extension CoordinatorMachine {
   /// The waiting session whose turn it is; nil if none may run.
   private var nextInQueue: UInt64? {
     guard !queue.isEmpty else { return nil }
-    var held: [PeerID: Int] = [:]
+    var held: [Asker: Int] = [:]
     for id in turns {
-      if let peer = sessions[id]?.peer { held[peer, default: 0] += 1 }
+      if let peer = sessions[id]?.peer { held[Asker(peer), default: 0] += 1 }
     }
     return queue.next(held: held) { !outflow.isFull($0) }
   }

@@ -3,11 +3,20 @@
 
 internal import Wire
 
+/// Who asks: whoever has a key, however many connections it opens, or one connection without.
+enum Asker: Hashable, Sendable {
+  case key(PublicKey)
+  case connection(PeerID)
+
+  init(_ peer: PeerID) { self = peer.key.map { .key($0) } ?? .connection(peer) }
+}
+
 /// Sessions that wait, in the order in which they came.
 struct SessionQueue: Sendable {
   private struct Entry: Sendable {
     var session: UInt64
-    var client: PeerID
+    var peer: PeerID
+    var asker: Asker { Asker(peer) }
   }
 
   private var entries: [Entry] = []
@@ -17,8 +26,8 @@ struct SessionQueue: Sendable {
   /// In the order in which they came.
   var sessions: [UInt64] { entries.map(\.session) }
 
-  mutating func append(_ session: UInt64, of client: PeerID) {
-    entries.append(Entry(session: session, client: client))
+  mutating func append(_ session: UInt64, of peer: PeerID) {
+    entries.append(Entry(session: session, peer: peer))
   }
 
   mutating func remove(_ session: UInt64) { entries.removeAll { $0.session == session } }
@@ -31,13 +40,13 @@ struct SessionQueue: Sendable {
   /// Returns the session that gets the next slot.
   ///
   /// - Parameters:
-  ///   - held: How many slots each client has.
-  ///   - mayRun: Whether a client's sessions may go on at all.
+  ///   - held: How many slots each has that asks.
+  ///   - mayRun: Whether a connection's sessions may go on at all.
   /// - Returns: The session; nil if none may run.
-  func next(held: [PeerID: Int], mayRun: (PeerID) -> Bool) -> UInt64? {
+  func next(held: [Asker: Int], mayRun: (PeerID) -> Bool) -> UInt64? {
     var best: (held: Int, session: UInt64)?
-    for entry in entries where mayRun(entry.client) {
-      let count = held[entry.client] ?? 0
+    for entry in entries where mayRun(entry.peer) {
+      let count = held[entry.asker] ?? 0
       if best.map({ count < $0.held }) ?? true { best = (count, entry.session) }
     }
     return best?.session
@@ -47,11 +56,11 @@ struct SessionQueue: Sendable {
   ///
   /// It is the last of the client that has most waiting, if that has at least two more: after the
   /// exchange it still has as many as the newcomer.
-  func surplus(for client: PeerID) -> UInt64? {
-    var waiting: [PeerID: Int] = [:]
-    for entry in entries { waiting[entry.client, default: 0] += 1 }
-    let own = waiting[client] ?? 0
+  func surplus(for peer: PeerID) -> UInt64? {
+    var waiting: [Asker: Int] = [:]
+    for entry in entries { waiting[entry.asker, default: 0] += 1 }
+    let own = waiting[Asker(peer)] ?? 0
     guard let most = waiting.values.max(), most >= own + 2 else { return nil }
-    return entries.last { waiting[$0.client] == most }?.session
+    return entries.last { waiting[$0.asker] == most }?.session
   }
 }

@@ -1,0 +1,76 @@
+// Texts on their way to tokens: short ones at once, long ones on the desk's thread, those that cannot fit
+// not at all.
+
+internal import Gemma
+internal import Wire
+
+/// A request whose text is being tokenized.
+struct EncodingPrompt: Sendable {
+  let peer: PeerID
+  /// Without its text.
+  let generate: Generate
+}
+
+extension CoordinatorMachine {
+  /// Opens a session for a text's tokens: at once, or when a long one has been tokenized elsewhere.
+  mutating func encode(_ text: String, _ generate: Generate, _ peer: PeerID) {
+    let options = PromptOptions(generate)
+    guard text.utf8.count > PromptEncoder.mostBytesAtOnce else {
+      let tokens = Result { () throws(GemmaError) in try encoder.encode(text, options) }
+      encoded(tokens, generate, peer)
+      return
+    }
+    let least = encoder.leastTokens(of: text, options)
+    guard least <= limits.contextTokens else {
+      refuse(
+        generate.request,
+        peer,
+        .tooLong,
+        "the prompt has \(text.utf8.count) bytes, which are \(least) tokens or more; "
+          + "the context holds \(limits.contextTokens); shorten it or start with a larger --context"
+      )
+      return
+    }
+    guard encoding.count < limits.queuedSessions else {
+      let reason = "\(encoding.count) prompts wait to be tokenized already"
+      refuse(generate.request, peer, .busy, reason)
+      return
+    }
+    var rest = generate
+    rest.prompt = .tokens([])
+    let id = nextSession
+    nextSession += 1
+    encoding[id] = EncodingPrompt(peer: peer, generate: rest)
+    act(.encode(PromptText(id: id, text: text, options: options)))
+  }
+
+  /// Takes the tokens of a text, unless nobody waits for them any more.
+  mutating func encoded(_ id: UInt64, _ tokens: Result<[Int32], GemmaError>) {
+    guard let prompt = encoding.removeValue(forKey: id) else { return }
+    encoded(tokens, prompt.generate, prompt.peer)
+  }
+
+  private mutating func encoded(
+    _ tokens: Result<[Int32], GemmaError>,
+    _ generate: Generate,
+    _ peer: PeerID
+  ) {
+    switch tokens {
+    case .success(let tokens): open(tokens, generate, peer)
+    case .failure(let error):
+      let code: RequestFailureCode = error.code == .template ? .template : .invalid
+      refuse(generate.request, peer, code, error.message)
+    }
+  }
+
+  /// Drops prompts that are being tokenized; returns whether there was any.
+  @discardableResult
+  mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Bool {
+    let ids = encoding.filter { matches($0.value) }.map(\.key)
+    for id in ids {
+      encoding[id] = nil
+      act(.forgetEncoding(id))
+    }
+    return !ids.isEmpty
+  }
+}
