@@ -1,5 +1,7 @@
 // The error of the Gemma module: model files, tokenizers and what is asked of them.
 
+internal import Compute
+
 /// Why a model could not be read or used.
 package struct GemmaError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable {
@@ -37,10 +39,10 @@ package struct GemmaError: Error, Sendable, CustomStringConvertible {
     self.underlying = underlying
   }
 
-  /// One line, but for what names of files and tensors hold: whoever shows it escapes that.
+  /// One line: names come from files, and a damaged one must not break a log into lines.
   package var description: String {
     let place = context.isEmpty ? "" : " (\(context))"
     let cause = underlying.map { ": \($0)" } ?? ""
-    return "model.\(code.rawValue): \(message)\(place)\(cause)"
+    return "model.\(code.rawValue): \(message)\(place)\(cause)".printable
   }
 }

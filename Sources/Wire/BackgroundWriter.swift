@@ -166,20 +166,20 @@ extension BackgroundWriter {
     var outcome = Outcome.written
     while outcome != .ended {
       rest()
-      let (pieces, isClosing) = state.withLock { state in
+      let (pieces, dropped, isClosing) = state.withLock { state in
         defer {
           state.pieces = []
           state.byteCount = 0
           state.isWriting = true
         }
-        return (state.pieces, state.isClosing)
+        return (state.pieces, state.dropped, state.isClosing)
       }
       for piece in pieces where outcome != .ended {
         outcome = write(piece)
         if outcome == .lost { state.withLock { $0.dropped += 1 } }
       }
       // While nothing can be written, there is no use in trying to say so.
-      if outcome == .written { outcome = writeNotice() }
+      if outcome == .written { outcome = writeNotice(dropped) }
       state.withLock { $0.isWriting = false }
       if isClosing { break }
       if outcome == .lost, pieces.isEmpty { outcome = .written }
@@ -204,16 +204,12 @@ extension BackgroundWriter {
     }
   }
 
-  private func writeNotice() -> Outcome {
-    let dropped = state.withLock { state in
-      defer { state.dropped = 0 }
-      return state.dropped
-    }
+  /// Tells of pieces that were dropped behind those just written; if it cannot, it is told with the next.
+  private func writeNotice(_ dropped: Int) -> Outcome {
     let text = notice(dropped)
     guard !text.isEmpty else { return .written }
     let outcome = write(text)
-    // Not told: it is told with the next.
-    if outcome != .written { state.withLock { $0.dropped += dropped } }
+    if outcome == .written { state.withLock { $0.dropped -= dropped } }
     return outcome
   }
 

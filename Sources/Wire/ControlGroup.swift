@@ -44,7 +44,7 @@ package struct ControlGroup: Sendable {
       if isUnified {
         // "$MAX $PERIOD", or "max $PERIOD".
         let fields = Self.numbers("\(directory)/cpu.max")
-        return fields.count == 2 && fields[1] > 0 ? fields[0] / fields[1] : nil
+        return fields.count == 2 && fields[0] > 0 && fields[1] > 0 ? fields[0] / fields[1] : nil
       }
       let quota = Self.numbers("\(directory)/cpu.cfs_quota_us").first ?? -1
       let period = Self.numbers("\(directory)/cpu.cfs_period_us").first ?? 0

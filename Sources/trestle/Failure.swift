@@ -3,8 +3,6 @@
 import ArgumentParser
 import CLinux
 import Compute
-import Coordinator
-import Gemma
 import Foundation
 import Glibc
 

@@ -1,5 +1,6 @@
 // JSON and tables on stdout.
 
+import Compute
 import Foundation
 
 /// Encodes a value as one line of JSON with snake_case keys.

@@ -1,5 +1,6 @@
 // What the log and the tables do with text of strangers, and with too much of it.
 
+import Compute
 import Logging
 import Testing
 import Wire

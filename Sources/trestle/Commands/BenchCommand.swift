@@ -1,6 +1,7 @@
 // `trestle bench`: prefill and decode rates of a pipeline, and how busy its stages are.
 
 import ArgumentParser
+import Compute
 import Coordinator
 import Gemma
 import Logging

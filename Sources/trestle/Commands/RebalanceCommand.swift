@@ -1,6 +1,7 @@
 // `trestle rebalance` and `trestle drain`: layers move between workers while requests run.
 
 import ArgumentParser
+import Compute
 import Gemma
 import Wire
 

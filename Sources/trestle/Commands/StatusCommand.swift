@@ -1,6 +1,7 @@
 // `trestle status`: what each worker holds and does.
 
 import ArgumentParser
+import Compute
 import Gemma
 import Wire
 

@@ -1,5 +1,6 @@
 // swift-log's handler: makes a line of each event and leaves it to StandardError. Nothing here waits.
 
+import Compute
 import Glibc
 import Logging
 

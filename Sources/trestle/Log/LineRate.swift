@@ -23,7 +23,7 @@ struct LineRate {
 
     mutating func grow(_ limit: Limit, _ now: ContinuousClock.Instant) {
       lines = min(limit.burst, lines + max(0, (now - at) / .seconds(1)) * limit.perSecond)
-      at = now
+      at = max(at, now)
     }
   }
 

@@ -151,9 +151,8 @@ import Testing
     refuse(.format, "tensor b at") { $0.tensors[1].claimedOffset = 0 }
   }
 
-  /// Whoever shows it escapes it.
-  @Test func `a name with line breaks and escapes is named as it is`() {
-    refuse(.format, "tensor a\n\u{1B}[2J has 0 dimensions") {
+  @Test func `a name with line breaks and escapes is refused in one plain line`() {
+    refuse(.format, #"tensor a\n\u{1B}[2J has 0 dimensions"#) {
       $0.tensors[0].name = "a\n\u{1B}[2J"
       $0.tensors[0].dimensions = []
     }

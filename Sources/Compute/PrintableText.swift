@@ -1,13 +1,14 @@
 // Text of strangers on one line: names, reasons and paths come from peers and files, and what they hold
-// must neither break a log into lines nor steer a terminal. Escaped here and nowhere else, where text
-// leaves for people: the log, tables, errors. A model's own text and JSON are left as they are.
+// must neither break a log into lines nor steer a terminal. The one place that escapes it: the command
+// line does so where text leaves for people (log, tables, errors). What is escaped already stays so. A
+// model's own text and JSON are left as they are.
 
 extension String {
   /// The text with control, format and line-breaking characters written as `\n` or `\u{1B}`.
   ///
   /// The C0 and C1 sets of ECMA-48, and of Unicode's general categories Cf (what turns the direction
   /// of text, what is invisible), Zl and Zp.
-  var printable: String {
+  package var printable: String {
     guard unicodeScalars.contains(where: \.isUnprintable) else { return self }
     var line = ""
     for scalar in unicodeScalars {
