@@ -112,7 +112,10 @@ final class FakeWorker {
     control = PeerID([0xC0, UInt8(life >> 8), UInt8(life & 255)], key: key)
     results = PeerID([0xD0, UInt8(life >> 8), UInt8(life & 255)], key: key)
     hello.resultsIdentity = PeerID(results.bytes)
-    hello.dataEndpoint += ".\(life)"
+    // Each life listens elsewhere.
+    hello.dataEndpoint =
+      hello.dataEndpoint.hasPrefix("tcp:")
+      ? "tcp://10.0.\(life >> 8).\(life & 255):7000" : "\(hello.dataEndpoint).\(life)"
     self.hello = hello
   }
 

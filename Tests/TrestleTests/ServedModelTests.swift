@@ -1,5 +1,6 @@
 // What the coordinator is told of a model: where its answers end, whichever file says so.
 
+import Content
 import Coordinator
 import Foundation
 import Gemma
@@ -30,7 +31,7 @@ import Testing
         try Data(generation.utf8)
           .write(to: URL(filePath: "\(directory)/generation_config.json"))
       }
-      try body(ServedModel(Checkpoint.open(directory)))
+      try body(ServedModel(Checkpoint.open(directory), fingerprint: Digest(of: [])))
     }
   }
 
@@ -47,7 +48,10 @@ import Testing
   }
 
   @Test func `a model without a tokenizer ends where its config says`() throws {
-    let served = try ServedModel(Checkpoint.open(Goldens.checkpoint("gemma3-random-a").path))
+    let served = try ServedModel(
+      Checkpoint.open(Goldens.checkpoint("gemma3-random-a").path),
+      fingerprint: Digest(of: [])
+    )
     #expect(served.tokenizer == nil && !served.config.eosTokens.isEmpty)
   }
 }

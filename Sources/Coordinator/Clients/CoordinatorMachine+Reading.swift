@@ -1,6 +1,7 @@
 // What clients read, and what is done about those that do not, or are gone: their sessions stand still,
 // and end in words.
 
+internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {

@@ -85,6 +85,7 @@ import Wire
     for place in harness.machine.plan {
       var hello = Harness.hello(place.name)
       hello.machine = machine
+      if machine != "here" { hello.dataEndpoint = "tcp://" }
       harness.start(hello)
     }
     harness.settle()
