@@ -98,7 +98,6 @@ extension Socket {
   package func receive() throws(WireError) -> Received? {
     let frame = Frame()
     guard try receive(frame) else { return nil }
-    if isEncrypted { noteDelivery(frame) }
     var peer: PeerID?
     if role == .router {
       let name = unsafe Array(frame.bytes)
@@ -110,6 +109,8 @@ extension Socket {
       }
       peer = PeerID(name, key: provesKeys ? frame.userID : nil)
     }
+    // The frame before does not say it: a ROUTER makes it itself.
+    if isEncrypted { noteDelivery(frame) }
     var message: Message?
     var failure: WireError?
     do throws(WireError) { message = try unsafe Message(decoding: frame.bytes) } catch {
