@@ -27,13 +27,15 @@ extension Integration {
       case 2: socket.send(ZMTP.greeting + noise)
       case 3:
         let size = UInt64.random(in: (1 << 20)...UInt64.max, using: &random)
-        socket.send(ZMTP.greeting + ZMTP.ready + ZMTP.frame(noise, size: size))
+        socket.open()
+        socket.send(ZMTP.frame(noise, size: size))
       case 4:
         let frames = (0..<20).flatMap { _ in
           ZMTP.frame(envelope(&random), more: true) + ZMTP.frame(Array(noise.prefix(64)))
             + ZMTP.frame(envelope(&random))
         }
-        socket.send(ZMTP.greeting + ZMTP.ready + frames)
+        socket.open()
+        socket.send(frames)
       default:
         let frames = (0..<200).flatMap { _ in
           ZMTP.frame(
@@ -41,7 +43,8 @@ extension Integration {
             more: Bool.random(using: &random)
           )
         }
-        socket.send(ZMTP.greeting + ZMTP.ready + frames)
+        socket.open()
+        socket.send(frames)
       }
       if Bool.random(using: &random) { _ = socket.receive() }
     }

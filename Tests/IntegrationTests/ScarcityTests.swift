@@ -122,7 +122,7 @@ extension Integration {
         let before = ProcessTable.residentBytes(pid)
         let large = ZMTP.frame([UInt8](repeating: 1, count: 4 << 20), more: true)
         let attacker = try RawSocket(path: "\(cluster.directory)/front")
-        attacker.send(ZMTP.greeting + ZMTP.ready)
+        attacker.open()
         var sent = 0
         var most = 0
         while sent < 2 << 30, attacker.send(large) == large.count {
@@ -149,7 +149,7 @@ extension Integration {
         let flood = (0..<100_000).flatMap { _ in [UInt8](arrayLiteral: 1, 0) }
         for _ in 0..<50 {
           let attacker = try RawSocket(path: "\(cluster.directory)/\(path)")
-          attacker.send(ZMTP.greeting + ZMTP.ready)
+          attacker.open()
           for _ in 0..<10 where attacker.send(flood) < flood.count { break }
         }
         #expect(ProcessTable.residentBytes(pid) - before < 64 << 20)

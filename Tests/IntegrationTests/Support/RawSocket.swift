@@ -74,6 +74,20 @@ final class RawSocket {
     return bytes.count - rest.count
   }
 
+  /// Opens a conversation without security and waits for the answer: libzmq hangs up on whoever sends a
+  /// message before its own READY.
+  func open() {
+    send(ZMTP.greeting + ZMTP.ready)
+    var count = 0
+    while count < ZMTP.greeting.count + ZMTP.ready.count {
+      let more = receive()
+      guard more > 0 else { return }
+      count += more
+    }
+    // What our READY makes of the connection is done a moment later.
+    usleep(5000)
+  }
+
   /// Reads what has come, for as long as something comes.
   func receive() -> Int {
     var bytes = [UInt8](repeating: 0, count: 4096)
