@@ -5819,7 +5819,7 @@ const ProtobufCMessageDescriptor trestle__cancel__descriptor =
   (ProtobufCMessageInit) trestle__cancel__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__receipt__field_descriptors[2] =
+static const ProtobufCFieldDescriptor trestle__receipt__field_descriptors[3] =
 {
   {
     "messages",
@@ -5845,15 +5845,28 @@ static const ProtobufCFieldDescriptor trestle__receipt__field_descriptors[2] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "proof",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Receipt, proof),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__receipt__field_indices_by_name[] = {
   1,   /* field[1] = awaited */
   0,   /* field[0] = messages */
+  2,   /* field[2] = proof */
 };
 static const ProtobufCIntRange trestle__receipt__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 2 }
+  { 0, 3 }
 };
 const ProtobufCMessageDescriptor trestle__receipt__descriptor =
 {
@@ -5863,7 +5876,7 @@ const ProtobufCMessageDescriptor trestle__receipt__descriptor =
   "Trestle__Receipt",
   "trestle",
   sizeof(Trestle__Receipt),
-  2,
+  3,
   trestle__receipt__field_descriptors,
   trestle__receipt__field_indices_by_name,
   1,  trestle__receipt__number_ranges,
@@ -6514,7 +6527,7 @@ const ProtobufCMessageDescriptor trestle__finished__descriptor =
   (ProtobufCMessageInit) trestle__finished__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__evaluated__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__evaluated__field_descriptors[6] =
 {
   {
     "request",
@@ -6576,10 +6589,23 @@ static const ProtobufCFieldDescriptor trestle__evaluated__field_descriptors[5] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "proof",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Evaluated, proof),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__evaluated__field_indices_by_name[] = {
   1,   /* field[1] = first_position */
   3,   /* field[3] = is_last */
+  5,   /* field[5] = proof */
   0,   /* field[0] = request */
   2,   /* field[2] = row_count */
   4,   /* field[4] = scores */
@@ -6587,7 +6613,7 @@ static const unsigned trestle__evaluated__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__evaluated__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 5 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor trestle__evaluated__descriptor =
 {
@@ -6597,7 +6623,7 @@ const ProtobufCMessageDescriptor trestle__evaluated__descriptor =
   "Trestle__Evaluated",
   "trestle",
   sizeof(Trestle__Evaluated),
-  5,
+  6,
   trestle__evaluated__field_descriptors,
   trestle__evaluated__field_indices_by_name,
   1,  trestle__evaluated__number_ranges,

@@ -358,7 +358,8 @@ extension CoordinatorMachine {
           firstPosition: fresh.lowerBound,
           rowCount: fresh.count,
           isLast: isLast,
-          scores: scores
+          scores: scores,
+          proof: .random(in: 1 ... .max)
         )
       ),
       to: session.peer,

@@ -189,6 +189,7 @@ extension Evaluated {
       "Evaluated.scores",
       limit: Limits.tokens
     )
+    unsafe c.pointee.proof = proof
     return unsafe c
   }
 
@@ -203,7 +204,8 @@ extension Evaluated {
       ),
       rowCount: Unpack.integer(c.row_count, "Evaluated.rowCount", limit: Limits.tokens),
       isLast: c.is_last != 0,
-      scores: Unpack.numbers(c.n_scores, c.scores, "Evaluated.scores", limit: Limits.tokens)
+      scores: Unpack.numbers(c.n_scores, c.scores, "Evaluated.scores", limit: Limits.tokens),
+      proof: c.proof
     )
   }
 }

@@ -118,6 +118,7 @@ extension Receipt {
       "Receipt.awaited",
       limit: Limits.awaited
     )
+    unsafe c.pointee.proof = proof
     return unsafe c
   }
 
@@ -125,7 +126,8 @@ extension Receipt {
     try unsafe Unpack.known(c.base, "Receipt")
     try unsafe self.init(
       messages: Unpack.integer(c.messages, "Receipt.messages", limit: Limits.queue),
-      awaited: Unpack.numbers(c.n_awaited, c.awaited, "Receipt.awaited", limit: Limits.awaited)
+      awaited: Unpack.numbers(c.n_awaited, c.awaited, "Receipt.awaited", limit: Limits.awaited),
+      proof: c.proof
     )
   }
 }

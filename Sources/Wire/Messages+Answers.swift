@@ -182,13 +182,23 @@ package struct Evaluated: Sendable, Hashable {
   package var isLast: Bool
   /// One for each of the rows whose next token is scored; empty for logits.
   package var scores: [Double]
+  /// For `Receipt`: nobody can guess it, so only who has read this message can send it.
+  package var proof: UInt64
 
-  package init(request: UInt64, firstPosition: Int, rowCount: Int, isLast: Bool, scores: [Double]) {
+  package init(
+    request: UInt64,
+    firstPosition: Int,
+    rowCount: Int,
+    isLast: Bool,
+    scores: [Double],
+    proof: UInt64 = 0
+  ) {
     self.request = request
     self.firstPosition = firstPosition
     self.rowCount = rowCount
     self.isLast = isLast
     self.scores = scores
+    self.proof = proof
   }
 }
 

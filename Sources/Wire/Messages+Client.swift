@@ -90,10 +90,13 @@ package struct Receipt: Sendable, Hashable {
   package var messages: Int
   /// Requests of which the last message has not come.
   package var awaited: [UInt64]
+  /// Of the last Evaluated among them; 0 if there is none.
+  package var proof: UInt64
 
-  package init(messages: Int, awaited: [UInt64]) {
+  package init(messages: Int, awaited: [UInt64], proof: UInt64 = 0) {
     self.messages = messages
     self.awaited = awaited
+    self.proof = proof
   }
 }
 

@@ -38,6 +38,8 @@ package enum WorkerAction: Sendable {
   case abandon(epoch: UInt32)
   /// Test the device between two steps; the counters will hold the result with this number.
   case selfTest(run: UInt32)
+  /// The coordinator is silent: end the process if nobody listens where it was.
+  case lookForCoordinator
   /// End the process: in good order, or with a reason.
   case exit(WorkerError?)
 }
@@ -60,6 +62,9 @@ package struct WorkerMachine {
   /// endpoint is met at once, by a heartbeat that it refuses. The end of a coordinator on this
   /// machine is told by the lifeline, so it may be silent for ever.
   static let silence = Duration.seconds(60)
+  /// After so much silence it is looked for, and how often.
+  static let worry = Duration.seconds(5)
+  static let lookInterval = Duration.seconds(1)
 
   private let hello: Hello
   /// Whether the end of the coordinator's process is noticed without a message.
@@ -68,6 +73,7 @@ package struct WorkerMachine {
   private var phase: Phase
   private var lastHeard: ContinuousClock.Instant
   private var lastHeartbeat: ContinuousClock.Instant
+  private var lastLook: ContinuousClock.Instant
   /// Something changed that the coordinator should see at once.
   private var hasNews = false
   private var heartbeatInterval = Duration.milliseconds(250)
@@ -87,6 +93,7 @@ package struct WorkerMachine {
     phase = .greeting(since: now, lastHello: now)
     lastHeard = now
     lastHeartbeat = now
+    lastLook = now
     actions = [.send(.hello(hello))]
   }
 
@@ -206,6 +213,10 @@ package struct WorkerMachine {
         actions.append(.send(.hello(hello)))
       }
     case .serving:
+      if now - lastHeard > Self.worry, now - lastLook >= Self.lookInterval {
+        lastLook = now
+        actions.append(.lookForCoordinator)
+      }
       if !hasLifeline, now - lastHeard > Self.silence {
         exit(WorkerError(.unreachable, "the coordinator has been silent for \(Self.silence)"))
       } else if hasNews || now - lastHeartbeat >= heartbeatInterval {

@@ -250,6 +250,9 @@ package final class WorkerLoop {
         if waiting?.assign.epoch == epoch { waiting = nil }
         compute.commands.post(.abandon(epoch: epoch))
       case .selfTest(let run): compute.commands.post(.selfTest(run: run))
+      case .lookForCoordinator:
+        guard try !options.coordinator.isListening() else { continue }
+        return .failure(WorkerError(.unreachable, "the coordinator has ended"))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
       }
     }

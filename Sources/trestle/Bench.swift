@@ -126,7 +126,7 @@ struct Bench {
   }
 
   private func next() throws -> Message {
-    guard let answer = try client.receive() else { throw CommandError("interrupted") }
+    guard let answer = try client.receive() else { throw Interrupted() }
     if case .requestFailed(let failure) = answer.message { throw CommandError(failure.message) }
     return answer.message
   }

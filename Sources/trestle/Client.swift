@@ -15,10 +15,13 @@ final class Client {
   private let interrupt: CInt?
   private var nextRequest: UInt64 = 1
   private var hasHeard = false
+  private var clock = AwakeClock(now: .now)
+  /// When the coordinator was last asked whether it is there, or something came that was waited for.
+  private var asked = ContinuousClock.now
   /// Requests whose last message has not come.
   private var awaited: Set<UInt64> = []
   /// Messages and bytes of sessions that have come since the coordinator was last told.
-  private var unacknowledged = (messages: 0, bytes: 0)
+  private var unacknowledged = (messages: 0, bytes: 0, proof: UInt64(0))
   /// Told how the workers are, now and then, while an answer is awaited.
   var onHealth: ((HealthReply) -> Void)?
 
@@ -78,6 +81,7 @@ final class Client {
     case .evaluate(let evaluate): awaited.insert(evaluate.request)
     default: break
     }
+    asked = clock.read(.now)
     guard try socket.send(message) == .sent else {
       throw CommandError("\(endpoint) takes no messages; is the coordinator running?")
     }
@@ -93,10 +97,8 @@ final class Client {
   /// - Throws: `CommandError` if the coordinator is silent for too long.
   func receive(interruptedBy interrupt: CInt? = nil) throws -> Answer? {
     let interrupt = interrupt ?? self.interrupt
-    var clock = AwakeClock(now: .now)
     var now = clock.read(.now)
     var heard = now
-    var asked = now
     var hasTold = false
     while true {
       now = clock.read(.now)
@@ -110,6 +112,8 @@ final class Client {
           onHealth?(health)
           continue
         }
+        // That a request still waits is no news of the workers.
+        if case .accepted = answer.message {} else { asked = now }
         if case .requestFailed(let failure) = answer.message, failure.request == 0 {
           throw CommandError(failure.message)
         }
@@ -149,6 +153,7 @@ final class Client {
     case .accepted, .delta: break
     case .evaluated(let part):
       isLast = part.isLast
+      unacknowledged.proof = part.proof
       if isLast { awaited.remove(part.request) }
     case .finished(let finished): isLast = awaited.remove(finished.request) != nil
     case .requestFailed(let failure): isLast = awaited.remove(failure.request) != nil
@@ -167,16 +172,17 @@ final class Client {
   private func sendReceipt() throws {
     let receipt = Receipt(
       messages: unacknowledged.messages,
-      awaited: awaited.sorted().suffix(Limits.awaited)
+      awaited: awaited.sorted().suffix(Limits.awaited),
+      proof: unacknowledged.proof
     )
     // A full queue: the next one tells of these too.
     guard try socket.send(.receipt(receipt)) == .sent else { return }
-    unacknowledged = (0, 0)
+    unacknowledged = (0, 0, 0)
   }
 
   /// Asks for the pipeline's status.
   func status() throws -> StatusReply {
-    guard let status = try nextStatus() else { throw CommandError("interrupted") }
+    guard let status = try nextStatus() else { throw Interrupted() }
     return status
   }
 
@@ -207,7 +213,7 @@ final class Client {
       default: continue
       }
     }
-    throw CommandError("interrupted")
+    throw Interrupted()
   }
 
   /// Evaluates tokens and calls `body` with each part of the result, in order.
@@ -233,7 +239,7 @@ final class Client {
       default: continue
       }
     }
-    throw CommandError("interrupted")
+    throw Interrupted()
   }
 }
 

@@ -12,6 +12,11 @@ struct CommandError: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
+/// The user asked the command to end.
+struct Interrupted: Error, CustomStringConvertible {
+  var description: String { "interrupted" }
+}
+
 /// Runs a command's work and turns any error into its line on stderr and exit status 1.
 ///
 /// Bad flags are argument-parser's: they exit 64 with the usage. A model file that is cut short while

@@ -21,7 +21,7 @@ enum ModelContent {
   static func fingerprint(
     of checkpoint: Checkpoint,
     interruptedBy descriptors: [CInt] = [],
-    _ interruption: any Error = CommandError("interrupted")
+    _ interruption: any Error = Interrupted()
   ) throws -> Digest {
     let line = ProgressLine(label: "reading the model")
     defer { line.clear() }

@@ -38,7 +38,7 @@ struct Pipeline {
     _ options: PipelineOptions,
     workersAreHere: Bool = true,
     interruptedBy interrupt: CInt,
-    _ interruption: any Error = CommandError("interrupted")
+    _ interruption: any Error = Interrupted()
   ) throws {
     checkpoint = try Checkpoint.open(path)
     fingerprint = try ModelContent.fingerprint(
@@ -129,7 +129,7 @@ struct Pipeline {
     onReady: @escaping () -> Void
   ) throws -> CoordinatorLoop {
     if !checkpoint.hasTokenizer {
-      logger.warning(
+      logger.notice(
         "model without a tokenizer: prompts must be tokens",
         metadata: ["model": "\(checkpoint.path)"]
       )

@@ -87,7 +87,7 @@ final class PrivatePipeline {
       _ = changed.takeAll()
       if ready.contains(descriptor: interrupt) {
         stop()
-        throw CommandError("interrupted")
+        throw Interrupted()
       }
     }
   }

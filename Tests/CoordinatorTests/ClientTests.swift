@@ -98,6 +98,24 @@ import Wire
     #expect(harness.machine.outflow.bytes == 0)
   }
 
+  @Test func `who says it has read logits that it has not gets no more of them`() {
+    let model = FakeModel(vocabularySize: 1 << 18)
+    let harness = Harness(
+      limits: Harness.limits(context: 256, slots: 1, maxRows: 16),
+      model: model,
+      served: Harness.served(vocabularySize: model.vocabularySize)
+    )
+    harness.serve()
+    harness.pause(client: 1)
+    harness.ask(Harness.evaluate((0..<100).map { Int32(5 + $0) }, .logits))
+    for _ in 0..<20 {
+      harness.settle()
+      harness.ask(.receipt(Receipt(messages: 1 << 20, awaited: [], proof: 5)))
+    }
+    let bytes = harness.outcome().logits.reduce(0) { $0 + 4 * $1.count }
+    #expect(bytes <= Outflow.Limits().bytes + 16 * 4 * model.vocabularySize)
+  }
+
   @Test func `receipts for more than was sent are harmless`() {
     let harness = Harness()
     harness.serve()

@@ -143,6 +143,7 @@ final class Harness {
     switch message {
     case .accepted, .delta, .evaluated, .finished, .requestFailed:
       unread[peer, default: 0] += 1
+      if case .evaluated(let part) = message { proofs[peer] = part.proof }
       return pausedClients.contains(peer) ? nil : read(peer)
     default: return nil
     }
@@ -150,7 +151,11 @@ final class Harness {
 
   /// What a client says that has read all it was sent.
   private func read(_ peer: PeerID) -> CoordinatorEvent {
-    let receipt = Receipt(messages: unread.removeValue(forKey: peer) ?? 0, awaited: [])
+    let receipt = Receipt(
+      messages: unread.removeValue(forKey: peer) ?? 0,
+      awaited: [],
+      proof: proofs.removeValue(forKey: peer) ?? 0
+    )
     return .message(.receipt(receipt), from: peer, payloads: [])
   }
 
@@ -368,6 +373,7 @@ final class Harness {
   private var goneClients: Set<PeerID> = []
   private var pausedClients: Set<PeerID> = []
   private var unread: [PeerID: Int] = [:]
+  private var proofs: [PeerID: UInt64] = [:]
   /// Texts that are to be tokenized.
   private(set) var encoding: [PromptText] = []
   /// A token that no worker survives, and how many have not.

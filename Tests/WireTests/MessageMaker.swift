@@ -392,7 +392,11 @@ extension MessageMaker {
   }
 
   mutating func receipt() -> Receipt {
-    Receipt(messages: integer(Limits.queue), awaited: list { $0.number(0 ... .max) })
+    Receipt(
+      messages: integer(Limits.queue),
+      awaited: list { $0.number(0 ... .max) },
+      proof: number(0 ... .max)
+    )
   }
 
   mutating func statusRequest() -> StatusRequest {
@@ -458,7 +462,8 @@ extension MessageMaker {
       firstPosition: integer(Limits.positions),
       rowCount: integer(Limits.tokens),
       isLast: coin(),
-      scores: list { $0.double(infinite: true) }
+      scores: list { $0.double(infinite: true) },
+      proof: number(0 ... .max)
     )
   }
 

@@ -1299,10 +1299,14 @@ struct  Trestle__Receipt
    */
   size_t n_awaited;
   uint64_t *awaited;
+  /*
+   * of the last Evaluated among them; 0 if there is none
+   */
+  uint64_t proof;
 };
 #define TRESTLE__RECEIPT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__receipt__descriptor) \
-    , 0, 0,NULL }
+    , 0, 0,NULL, 0 }
 
 
 /*
@@ -1500,10 +1504,14 @@ struct  Trestle__Evaluated
    */
   size_t n_scores;
   double *scores;
+  /*
+   * for Receipt: nobody can guess it
+   */
+  uint64_t proof;
 };
 #define TRESTLE__EVALUATED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__evaluated__descriptor) \
-    , 0, 0, 0, 0, 0,NULL }
+    , 0, 0, 0, 0, 0,NULL, 0 }
 
 
 /*

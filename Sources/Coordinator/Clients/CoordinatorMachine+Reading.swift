@@ -10,7 +10,7 @@ extension CoordinatorMachine {
   /// So no client waits for ever: not one whose connection was lost with its request or the last word
   /// about it, and not one that was ended while it did not read.
   mutating func receipt(_ receipt: Receipt, _ peer: PeerID) {
-    outflow.received(receipt.messages, by: peer, at: now)
+    outflow.received(receipt, by: peer, at: now)
     for request in receipt.awaited where !awaits(request, peer) {
       refuse(
         request,

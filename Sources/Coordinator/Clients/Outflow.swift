@@ -23,9 +23,16 @@ struct Outflow: Sendable {
   /// kernel's own accounts of it.
   private static let messageBytes = 128
 
+  private struct Unread: Sendable {
+    /// In bytes.
+    var size: Int
+    /// What only who has read it can tell; nil for one so small that a client's word is enough.
+    var proof: UInt64?
+  }
+
   private struct Account: Sendable {
-    /// Sizes in bytes, the oldest first.
-    var unread: [Int] = []
+    /// The oldest first.
+    var unread: [Unread] = []
     var bytes = 0
     /// When it was last found to have read something, or begun.
     var since: ContinuousClock.Instant
@@ -46,7 +53,9 @@ struct Outflow: Sendable {
     at now: ContinuousClock.Instant
   ) {
     guard let size = Self.size(message, payloads) else { return }
-    accounts[peer, default: Account(since: now)].unread.append(size)
+    var proof: UInt64?
+    if case .evaluated(let part) = message { proof = part.proof }
+    accounts[peer, default: Account(since: now)].unread.append(Unread(size: size, proof: proof))
     accounts[peer]?.bytes += size
     bytes += size
   }
@@ -65,17 +74,23 @@ struct Outflow: Sendable {
 
   /// Takes note that the last message to a client has not been sent after all.
   mutating func notSent(to peer: PeerID) {
-    guard let size = accounts[peer]?.unread.popLast() else { return }
+    guard let size = accounts[peer]?.unread.popLast()?.size else { return }
     accounts[peer]?.bytes -= size
     bytes -= size
     if accounts[peer]?.unread.isEmpty ?? false { accounts[peer] = nil }
   }
 
   /// Takes a client's word that so many messages more have come.
-  mutating func received(_ count: Int, by peer: PeerID, at now: ContinuousClock.Instant) {
-    guard var account = accounts[peer], count > 0 else { return }
-    let read = account.unread.prefix(count).reduce(0, +)
-    account.unread.removeFirst(min(count, account.unread.count))
+  ///
+  /// It is not taken for large ones beyond the last whose proof the client tells: they come in order.
+  mutating func received(_ receipt: Receipt, by peer: PeerID, at now: ContinuousClock.Instant) {
+    guard var account = accounts[peer] else { return }
+    let claimed = account.unread.prefix(receipt.messages)
+    let proven = claimed.lastIndex { $0.proof == receipt.proof }.map { $0 + 1 } ?? 0
+    let count = claimed[proven...].firstIndex { $0.proof != nil } ?? claimed.endIndex
+    guard count > 0 else { return }
+    let read = account.unread.prefix(count).reduce(0) { $0 + $1.size }
+    account.unread.removeFirst(count)
     account.bytes -= read
     account.since = now
     bytes -= read

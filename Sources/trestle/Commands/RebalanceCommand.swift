@@ -116,7 +116,7 @@ extension Client {
       default: continue
       }
     }
-    throw CommandError("interrupted")
+    throw Interrupted()
   }
 }
 

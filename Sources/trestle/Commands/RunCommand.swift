@@ -64,34 +64,38 @@ struct RunCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let interrupt = try signalDescriptor()
-      let text = prompt == "-" ? try readStandardInput() : prompt
-      let own = try model.map { model in
-        let planned = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
-        // A prompt of text needs it: what is missing is told before workers are started.
-        if !planned.checkpoint.hasTokenizer { _ = try planned.checkpoint.tokenizer() }
-        return try PrivatePipeline(
-          planned,
-          logger: log.logger("trestle.coordinator", default: .warning),
-          interruptedBy: interrupt
-        )
-      }
-      defer { own?.stop() }
-      let client = try own.map { try Client($0.endpoint) } ?? coordinator.connect()
-      let generate = Generate(
-        request: client.newRequest(),
-        prompt: .text(text),
-        appliesChatTemplate: !raw,
-        parsesSpecial: special,
-        // A session ends with its context in any case.
-        maxTokens: maxTokens < 0 ? Limits.positions : min(maxTokens, Limits.positions),
-        sampling: sampling.sampling,
-        stops: stop,
-        ignoresEndOfTurn: false
-      )
-      let wasCancelled = try serve(generate, client, interrupt)
-      if wasCancelled { throw ExitCode(130) }  // As a shell reports a program ended by Ctrl-C.
+      // As a shell reports a program ended by Ctrl-C, before the answer begins too.
+      do { try submit() } catch is Interrupted { throw ExitCode(130) }
     }
+  }
+
+  private func submit() throws {
+    let interrupt = try signalDescriptor()
+    let text = prompt == "-" ? try readStandardInput() : prompt
+    let own = try model.map { model in
+      let planned = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
+      // A prompt of text needs it: what is missing is told before workers are started.
+      if !planned.checkpoint.hasTokenizer { _ = try planned.checkpoint.tokenizer() }
+      return try PrivatePipeline(
+        planned,
+        logger: log.logger("trestle.coordinator", default: .warning),
+        interruptedBy: interrupt
+      )
+    }
+    defer { own?.stop() }
+    let client = try own.map { try Client($0.endpoint) } ?? coordinator.connect()
+    let generate = Generate(
+      request: client.newRequest(),
+      prompt: .text(text),
+      appliesChatTemplate: !raw,
+      parsesSpecial: special,
+      // A session ends with its context in any case.
+      maxTokens: maxTokens < 0 ? Limits.positions : min(maxTokens, Limits.positions),
+      sampling: sampling.sampling,
+      stops: stop,
+      ignoresEndOfTurn: false
+    )
+    if try serve(generate, client, interrupt) { throw Interrupted() }
   }
 
   /// Submits the request and shows what comes; returns whether the user cancelled it.
@@ -99,6 +103,7 @@ struct RunCommand: ParsableCommand {
     var result = RunResult()
     var isCancelling = false
     var absence = Absence()
+    var hasToldQueue = false
     client.onHealth = { health in
       if let news = absence.news(of: health) { printError(news) }
     }
@@ -111,6 +116,9 @@ struct RunCommand: ParsableCommand {
         continue
       }
       switch answer.message {
+      case .accepted(let accepted) where accepted.queuePosition > 0 && !hasToldQueue:
+        hasToldQueue = true
+        printError("waiting: place \(accepted.queuePosition) in the queue")
       case .delta(let delta) where delta.request == generate.request:
         result.text += delta.text
         result.tokens += delta.tokens
