@@ -167,6 +167,18 @@ struct PipelineOptions: ParsableArguments {
   )
   var allLayers = false
 
+  /// The options that were given, as far as that can be told from their defaults.
+  var given: [String] {
+    let options: [(String, Bool)] = [
+      ("--devices", devices != nil), ("--split", split != nil),
+      ("--logits-split", logitsSplit != nil), ("--threads", threads != nil),
+      ("--context", context != nil), ("--slots", slots != 8),
+      ("--prefix-sharing", prefixSharing != .all), ("--kv-cache", cache.type != nil),
+      ("--trace", trace != nil), ("--all-layers", allLayers),
+    ]
+    return options.filter(\.1).map(\.0)
+  }
+
   func validate() throws {
     if let logitsSplit, split == nil {
       throw ValidationError(

@@ -170,6 +170,6 @@ struct ClientOptions: ParsableArguments {
 func keyAdvice(_ security: Security, _ endpoint: Endpoint) -> String {
   guard let key = security.publicKey(at: endpoint) else { return "" }
   return
-    "; if one runs there, it may not know this machine's key (there: trestle keys allow '\(key)'), "
-    + "or have another key than --server-key says"
+    "; is one listening there? It may also not know this machine's key (there: trestle keys allow "
+    + "'\(key)'), or have another key than --server-key says"
 }

@@ -7,12 +7,23 @@ import Wire
 
 /// Writes text to stdout at once.
 ///
+/// - Parameters:
+///   - text: What to write.
+///   - terminator: What follows it.
+///   - interrupt: A descriptor that ends the wait for a reader that sleeps (a pager, Ctrl-S) when it is
+///     readable; nil waits for ever.
 /// - Throws: `CommandError` that says why it could not be written; exit status 141, without a word, if
-///   nobody reads any more, as a shell reports a program that SIGPIPE has ended.
-func printOut(_ text: String, terminator: String = "\n") throws {
+///   nobody reads any more, as a shell reports a program that SIGPIPE has ended; `Interrupted`.
+func printOut(
+  _ text: String,
+  terminator: String = "\n",
+  interruptedBy interrupt: CInt? = nil
+) throws {
   var bytes = Array((text + terminator).utf8)[...]
   while !bytes.isEmpty {
-    let count = unsafe bytes.withUnsafeBytes {
+    if let interrupt { try waitForReader(interruptedBy: interrupt) }
+    // A pipe that can be written takes so much without waiting (PIPE_BUF of pipe(7)).
+    let count = unsafe bytes.prefix(4096).withUnsafeBytes {
       unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count)
     }
     let code = errno
@@ -27,6 +38,16 @@ func printOut(_ text: String, terminator: String = "\n") throws {
       throw CommandError("cannot write to stdout: \(reason(code))")
     }
   }
+}
+
+/// Waits until stdout takes more.
+private func waitForReader(interruptedBy interrupt: CInt) throws {
+  var items = [
+    pollfd(fd: STDOUT_FILENO, events: CShort(POLLOUT), revents: 0),
+    pollfd(fd: interrupt, events: CShort(POLLIN), revents: 0),
+  ]
+  while unsafe Glibc.poll(&items, 2, -1) < 0, errno == EINTR {}
+  if items[0].revents == 0, items[1].revents != 0 { throw Interrupted() }
 }
 
 /// Says on stdout that prompts are accepted, from the thread that serves: a reader that sleeps or has

@@ -45,6 +45,30 @@ extension Integration {
       }
     }
 
+    @Test func `a command whose reader sleeps hears the interrupt`() async throws {
+      try await withCluster { cluster in
+        // The pipe is full before the answer begins; timeout waits until the command has ended.
+        let outcome = try await TrestleProcess.run(
+          ["run", "--endpoint", cluster.endpoint, "--max-tokens", "500", "Tell me a story"],
+          shell: #"{ head -c 65536 /dev/zero; timeout -s INT 2 "$0" "$@"; "#
+            + #"echo "$?" >&2; } | sleep 8"#
+        )
+        #expect(outcome.errors == "124\n", "\(outcome)")
+        let isFree = try await eventually(within: .seconds(5)) {
+          try await cluster.status().sessions == 0
+        }
+        #expect(isFree)
+      }
+    }
+
+    @Test func `options of a pipeline are refused where another one runs`() async throws {
+      for option in [["--split", "10,20"], ["--kv-cache", "q8_0"], ["--context", "100"]] {
+        let outcome = try await TrestleProcess.run(["run", "hi"] + option)
+        #expect(outcome.status == 64, "\(outcome)")
+        #expect(outcome.errors.contains("\(option[0]): the pipeline that runs"), "\(outcome)")
+      }
+    }
+
     @Test func `standard descriptors that are closed are nobody else's`() async throws {
       let text = try await TrestleProcess.run(
         ["tokenize", "--model", Self.model, "-"],

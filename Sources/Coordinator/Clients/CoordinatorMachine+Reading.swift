@@ -99,7 +99,7 @@ extension CoordinatorMachine {
       let isOurs = batch.parts.contains { sessions[$0.session]?.peer == session.peer }
       return isOurs ? sum + batch.logitsRows : sum
     }
-    let expected = (rows + 1) * model.config.vocabularySize * MemoryLayout<Float>.size
+    let expected = rows * model.config.vocabularySize * MemoryLayout<Float>.size
     return outflow.isFull(session.peer, expecting: expected)
   }
 }

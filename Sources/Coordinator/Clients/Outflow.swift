@@ -106,14 +106,16 @@ struct Outflow: Sendable {
   ///
   /// - Parameters:
   ///   - peer: The client.
-  ///   - expected: The bytes that steps under way will bring it.
+  ///   - expected: The bytes that steps under way will bring it, if it wants logits; nil for text.
   /// - Returns: True while nothing more should be computed for it.
-  func isFull(_ peer: PeerID, expecting expected: Int = 0) -> Bool {
-    guard let account = accounts[peer] else { return expected > limits.bytes }
-    return account.unread.count >= limits.messages
-      || account.bytes + expected > limits.bytes
-      // Beyond what all may have, each waits until it has read what it has got.
-      || bytes + expected > limits.totalBytes
+  func isFull(_ peer: PeerID, expecting expected: Int? = nil) -> Bool {
+    let account = accounts[peer]
+    if account?.unread.count ?? 0 >= limits.messages { return true }
+    let own = (account?.bytes ?? 0) + (expected ?? 0)
+    if own >= limits.bytes { return true }
+    // Who wants text is not kept from it by others' logits; nor is anybody who has read all.
+    guard let expected, own > 0 else { return false }
+    return bytes + expected >= limits.totalBytes
   }
 
   /// Messages that a client has not read.

@@ -54,10 +54,14 @@ struct RunCommand: ParsableCommand {
         "--max-tokens \(maxTokens): give 1 or more, or -1 for as many as the context holds."
       )
     }
-    if pipeline.trace != nil, model == nil {
+    if let option = pipeline.given.first, model == nil {
       throw ValidationError(
-        "--trace: the pipeline that runs is not this command's; give --trace to `trestle up`."
+        "\(option): the pipeline that runs is not this command's; give \(option) to `trestle up`, or "
+          + "start one for this prompt with --model."
       )
+    }
+    if prompt.isEmpty {
+      throw ValidationError("the prompt is empty; is a variable of the shell unset?")
     }
     if stop.contains("") { throw ValidationError("--stop: the text is empty.") }
   }
@@ -122,10 +126,10 @@ struct RunCommand: ParsableCommand {
       case .delta(let delta) where delta.request == generate.request:
         result.text += delta.text
         result.tokens += delta.tokens
-        if !json { try printOut(delta.text, terminator: "") }
+        if !json { try printOut(delta.text, terminator: "", interruptedBy: interrupt) }
       case .finished(let finished) where finished.request == generate.request:
         result.finish(finished)
-        try printOut(json ? try trestle.json(result) : "")
+        try printOut(json ? try trestle.json(result) : "", interruptedBy: interrupt)
         return isCancelling
       case .requestFailed(let failure) where failure.request == generate.request:
         throw CommandError(failure.message)
