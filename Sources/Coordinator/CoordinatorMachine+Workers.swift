@@ -197,7 +197,7 @@ extension CoordinatorMachine {
   /// Returns a name for a worker that has no place: the device and the first number that is free.
   private func freeName(_ device: String) -> String {
     let taken = Set(workers.keys).union(plan.map(\.name))
-    return (0...).lazy.map { "\(device)\($0)" }.first { !taken.contains($0) } ?? device
+    return (0...).lazy.map { "\(device)-\($0)" }.first { !taken.contains($0) } ?? device
   }
 
   /// Returns the place a worker asks for by name, or the first free one for its device.

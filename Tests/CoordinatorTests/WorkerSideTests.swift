@@ -200,7 +200,7 @@ import Wire
     let spare = harness.start(Harness.hello("gpu7"))
     let nameless = harness.start(Harness.hello("", device: "npu"))
     harness.settle()
-    #expect([spare.place, nameless.place] == ["gpu7", "npu0"])
+    #expect([spare.place, nameless.place] == ["gpu7", "npu-0"])
     #expect(harness.machine.phase == .gathering)
     harness.serve()
     #expect(harness.readyCount == 1)

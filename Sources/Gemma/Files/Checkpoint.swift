@@ -107,8 +107,6 @@ package final class Checkpoint: WeightSource, Sendable {
     self.identity = identity
   }
 
-  /// How many weights the model uses.
-  package var tensorCount: Int { weights.count }
   /// The bytes of the weights in use.
   package var totalByteCount: Int { weights.reduce(0) { $0 + $1.tensor.byteCount } }
 

@@ -45,7 +45,7 @@ import Testing
       )
       #expect(copy.name == "a part")
       #expect(try copy.fingerprint() == source.fingerprint())
-      #expect(copy.tensorCount == source.tensorCount)
+      #expect(copy.weights.count == source.weights.count)
       #expect(try copy.config.lower(layers, weights: copy).ops.count > 5)
       for ref in refs { #expect(try bytes(copy, ref) == bytes(source, ref), "\(ref.name)") }
     }

@@ -25,7 +25,7 @@ import Testing
       Set(checkpoint.weights.map(\.name.canonical)) == Set(used.map(\.canonical)),
       sourceLocation: sourceLocation
     )
-    #expect(checkpoint.tensorCount == used.count, sourceLocation: sourceLocation)
+    #expect(checkpoint.weights.count == used.count, sourceLocation: sourceLocation)
     for weight in used {
       let type = checkpoint.format == .gguf ? weight.type : weight.safetensorsType
       let ref = try checkpoint.weight(name(weight.canonical, of: checkpoint))
