@@ -20,6 +20,8 @@ final class Client {
   private var asked = ContinuousClock.now
   /// Requests whose last message has not come.
   private var awaited: Set<UInt64> = []
+  /// Sessions' requests whose last message has come.
+  private var ended: Set<UInt64> = []
   /// Messages and bytes of sessions that have come since the coordinator was last told.
   private var unacknowledged = (messages: 0, bytes: 0, proof: UInt64(0))
   /// Told how the workers are, now and then, while an answer is awaited.
@@ -106,7 +108,10 @@ final class Client {
         let answer = try received.content.get()
         heard = now
         hasHeard = true
+        let isAfterEnd = answer.message.failedRequest.map { ended.contains($0) } ?? false
         try acknowledge(answer.message, answer.payloads)
+        // An answer to our own asking what has become of a request, crossed by its end.
+        if isAfterEnd { continue }
         // Answers to our own asking whether it is there.
         if case .healthReply(let health) = answer.message, health.request == 0 {
           onHealth?(health)
@@ -135,7 +140,7 @@ final class Client {
           throw CommandError("the coordinator at \(endpoint) has ended")
         }
         _ = try socket.send(.healthRequest(HealthRequest(request: 0)))
-        try sendReceipt()
+        try sendReceipt(asking: true)
       }
       let ready = try poll(
         sockets: [socket],
@@ -154,9 +159,9 @@ final class Client {
     case .evaluated(let part):
       isLast = part.isLast
       unacknowledged.proof = part.proof
-      if isLast { awaited.remove(part.request) }
-    case .finished(let finished): isLast = awaited.remove(finished.request) != nil
-    case .requestFailed(let failure): isLast = awaited.remove(failure.request) != nil
+      if isLast { end(part.request) }
+    case .finished(let finished): isLast = end(finished.request)
+    case .requestFailed(let failure): isLast = end(failure.request)
     default: return
     }
     unacknowledged.messages += 1
@@ -168,11 +173,19 @@ final class Client {
     }
   }
 
-  /// Tells the coordinator what has come, and what is still waited for.
-  private func sendReceipt() throws {
+  /// Notes that the last message of a request has come; returns whether it was awaited.
+  @discardableResult
+  private func end(_ request: UInt64) -> Bool {
+    guard awaited.remove(request) != nil else { return false }
+    ended.insert(request)
+    return true
+  }
+
+  /// Tells the coordinator what has come and, asking, what is still waited for.
+  private func sendReceipt(asking: Bool = false) throws {
     let receipt = Receipt(
       messages: unacknowledged.messages,
-      awaited: awaited.sorted().suffix(Limits.awaited),
+      awaited: asking ? awaited.sorted().suffix(Limits.awaited) : [],
       proof: unacknowledged.proof
     )
     // A full queue: the next one tells of these too.
@@ -253,4 +266,11 @@ func signalDescriptor() throws -> CInt {
     throw CommandError("signalfd failed: \(unsafe String(cString: strerror(errno)))")
   }
   return descriptor
+}
+
+extension Message {
+  /// The request that has failed; nil for any other message.
+  fileprivate var failedRequest: UInt64? {
+    if case .requestFailed(let failure) = self { failure.request } else { nil }
+  }
 }
