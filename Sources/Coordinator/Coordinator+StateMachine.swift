@@ -10,7 +10,8 @@
 // CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift the clients', +Steps.swift
 // the micro-batches, +Placement.swift who shall hold which layers, +Move.swift live rebalance,
 // +Advice.swift when it comes unasked, +Recovery.swift what is done about lost workers,
-// +Authorisation.swift who may say what.
+// +NonFinite.swift about numbers that are none, +Authorisation.swift who may say what. Prompts/ has texts
+// on their way to tokens, Clients/ what clients read and who comes next.
 
 package import Content
 package import Gemma

@@ -155,8 +155,12 @@ extension CoordinatorMachine {
       let place = LossRecord.Place(worker: name, position: position)
       sessions[id]?.losses.add(at: isAlone ? place : nil)
       guard let session = sessions[id], session.losses.isCause else { continue }
-      let words = "\(session.losses.description); the last, \(name), \(reason)"
-      note("request ended, workers are lost over it", ["session": "\(id)", "reason": words])
+      let words = "\(session.losses.summary); the last, \(name), \(reason)"
+      note(
+        "request ended, workers are lost over it",
+        ["session": "\(id)", "reason": words],
+        isWarning: true
+      )
       fail(id, .internal, words)
     }
   }

@@ -304,6 +304,17 @@ extension [WorkerAction] {
     #expect(exits.first??.message.contains("silent") == true)
   }
 
+  @Test func `one that is silent is looked for, each second after the fifth`() {
+    var bench = Bench.serving()
+    let looks = { (actions: [WorkerAction]) in
+      actions.count { if case .lookForCoordinator = $0 { true } else { false } }
+    }
+    #expect(looks(bench.pass(.seconds(5))) == 0)
+    #expect((3...4).contains(looks(bench.pass(.milliseconds(3500)))))
+    _ = bench.receive(.heartbeatAck(HeartbeatAck()))
+    #expect(looks(bench.pass(.seconds(5))) == 0)
+  }
+
   @Test func `any word of the coordinator counts against silence`() {
     var bench = Bench.serving()
     for _ in 0..<5 {

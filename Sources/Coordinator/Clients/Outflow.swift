@@ -125,7 +125,4 @@ struct Outflow: Sendable {
   func clients(unreadSince limit: ContinuousClock.Instant) -> [PeerID] {
     accounts.filter { $0.value.since < limit }.map(\.key)
   }
-
-  /// How many clients have something to read.
-  var clientCount: Int { accounts.count }
 }

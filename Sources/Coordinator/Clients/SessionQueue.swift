@@ -23,8 +23,6 @@ struct SessionQueue: Sendable {
 
   var count: Int { entries.count }
   var isEmpty: Bool { entries.isEmpty }
-  /// In the order in which they came.
-  var sessions: [UInt64] { entries.map(\.session) }
 
   mutating func append(_ session: UInt64, of peer: PeerID) {
     entries.append(Entry(session: session, peer: peer))
