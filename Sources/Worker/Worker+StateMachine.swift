@@ -56,11 +56,11 @@ package struct WorkerMachine {
   static let patience = Duration.seconds(30)
   /// How often the hello is repeated until it is answered.
   static let helloInterval = Duration.seconds(1)
-  /// How long a coordinator elsewhere may be silent: it answers each heartbeat.
+  /// How long a coordinator may be silent: it answers each heartbeat.
   ///
   /// One that was stopped for half a minute comes back to the workers it had. A new one at its
-  /// endpoint is met at once, by a heartbeat that it refuses. The end of a coordinator on this
-  /// machine is told by the lifeline, so it may be silent for ever.
+  /// endpoint is met at once, by a heartbeat that it refuses. The end of one that has started this
+  /// worker is told by the lifeline, so it may be silent for ever.
   static let silence = Duration.seconds(60)
   /// After so much silence it is looked for, and how often.
   static let worry = Duration.seconds(5)
@@ -213,11 +213,12 @@ package struct WorkerMachine {
         actions.append(.send(.hello(hello)))
       }
     case .serving:
-      if now - lastHeard > Self.worry, now - lastLook >= Self.lookInterval {
+      let silence = hasLifeline ? .zero : now - lastHeard
+      if silence > Self.worry, now - lastLook >= Self.lookInterval {
         lastLook = now
         actions.append(.lookForCoordinator)
       }
-      if !hasLifeline, now - lastHeard > Self.silence {
+      if silence > Self.silence {
         exit(WorkerError(.unreachable, "the coordinator has been silent for \(Self.silence)"))
       } else if hasNews || now - lastHeartbeat >= heartbeatInterval {
         lastHeartbeat = now

@@ -251,7 +251,8 @@ package final class WorkerLoop {
         compute.commands.post(.abandon(epoch: epoch))
       case .selfTest(let run): compute.commands.post(.selfTest(run: run))
       case .lookForCoordinator:
-        guard try !options.coordinator.isListening() else { continue }
+        // What cannot be told, for want of a descriptor say, is no end.
+        guard (try? options.coordinator.isListening()) == false else { continue }
         return .failure(WorkerError(.unreachable, "the coordinator has ended"))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
       }

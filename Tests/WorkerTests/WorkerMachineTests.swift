@@ -315,6 +315,21 @@ extension [WorkerAction] {
     #expect(looks(bench.pass(.seconds(5))) == 0)
   }
 
+  @Test func `one that has started the worker may be silent for ever`() {
+    var machine = WorkerMachine(hello: Bench.hello, hasLifeline: true, now: .now)
+    _ = machine.begin()
+    var now = ContinuousClock.now
+    let welcome = Welcome(name: "cpu0", heartbeatMilliseconds: 250)
+    _ = machine.handle(.message(.welcome(welcome)), at: now)
+    var actions: [WorkerAction] = []
+    for _ in 0..<1000 {
+      now += .milliseconds(500)
+      actions += machine.handle(.tick(StageCounters(), residentBytes: 0), at: now)
+    }
+    let beats = actions.count { if case .send(.heartbeat) = $0 { true } else { false } }
+    #expect(beats == actions.count && beats > 900)
+  }
+
   @Test func `any word of the coordinator counts against silence`() {
     var bench = Bench.serving()
     for _ in 0..<5 {

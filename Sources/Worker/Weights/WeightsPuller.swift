@@ -35,11 +35,12 @@ struct WeightsPuller: Sendable {
   /// - Throws: What `check` throws; `WorkerError` if there is no answer, or a refusal.
   func describe(check: () throws -> Void) throws -> ModelDescription {
     try withSocket { socket in
-      var heard = ContinuousClock.now
+      var clock = AwakeClock(now: .now)
+      var heard = clock.read(.now)
       var asked: ContinuousClock.Instant?
       var told = -Self.reportShare
       while true {
-        let now = ContinuousClock.now
+        let now = clock.read(.now)
         guard now - heard < Self.patience else {
           throw WorkerError(
             .unreachable,
