@@ -21,16 +21,14 @@ package struct KeyDirectory: Sendable, Hashable {
 
   /// `$XDG_CONFIG_HOME/trestle/keys`, or `~/.config/trestle/keys`.
   ///
-  /// "All paths set in these environment variables must be absolute. If an implementation encounters a
-  /// relative path in any of these variables it should consider the path invalid and ignore it." (XDG
-  /// Base Directory Specification). A relative `HOME` would put keys wherever a command is run.
+  /// A relative `HOME` would put keys wherever a command is run.
   ///
   /// - Throws: `WireError` with code `key` if the environment has neither variable.
   package static func standard() throws(WireError) -> KeyDirectory {
-    if let config = absolutePath("XDG_CONFIG_HOME") {
+    if let config = environmentPath("XDG_CONFIG_HOME") {
       return KeyDirectory("\(config)/trestle/keys")
     }
-    guard let home = absolutePath("HOME") else {
+    guard let home = environmentPath("HOME") else {
       throw WireError(
         .key,
         "neither XDG_CONFIG_HOME nor HOME holds an absolute path; name a directory with --keys"
@@ -134,12 +132,6 @@ package struct KeyDirectory: Sendable, Hashable {
 // MARK: Files
 
 extension KeyDirectory {
-  private static func absolutePath(_ name: String) -> String? {
-    guard let value = unsafe getenv(name) else { return nil }
-    let text = unsafe String(cString: value)
-    return text.hasPrefix("/") ? text : nil
-  }
-
   private static func reason() -> String { unsafe String(cString: strerror(errno)) }
 
   /// Makes the directory and those above it, and refuses one that others may write in.

@@ -31,17 +31,6 @@ struct EndpointOptions: ParsableArguments {
   }
 }
 
-/// Returns the absolute path that a variable of the environment holds.
-///
-/// "All paths set in these environment variables must be absolute. If an implementation encounters a
-/// relative path in any of these variables it should consider the path invalid and ignore it." (XDG
-/// Base Directory Specification)
-func environmentPath(_ name: String) -> String? {
-  guard let value = unsafe getenv(name) else { return nil }
-  let path = unsafe String(cString: value)
-  return path.hasPrefix("/") ? path : nil
-}
-
 /// A list of numbers as `10,10,10`.
 struct NumberList: ExpressibleByArgument, CustomStringConvertible {
   var values: [Int]
