@@ -27,8 +27,8 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "CPUKernels",
-        "CLinux", argumentParser, logging,
+        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "Platform",
+        "CPUKernels", "CLinux", argumentParser, logging,
       ],
       swiftSettings: strict
     ),
@@ -36,19 +36,19 @@ let package = Package(
     // The two roles. Neither imports the other, nor a backend.
     .target(
       name: "Coordinator",
-      dependencies: ["Wire", "Gemma", "Compute", "Content", "CLinux", logging],
+      dependencies: ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", logging],
       swiftSettings: strict
     ),
     .target(
       name: "Worker",
-      dependencies: ["Wire", "Gemma", "Compute", "Content", "CLinux", logging],
+      dependencies: ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", logging],
       swiftSettings: strict
     ),
 
     // What is exchanged, what is modelled, what can be computed.
     .target(
       name: "Wire",
-      dependencies: ["WireMessages", "CZeroMQ", "Content", "CSocketGuard", "CLinux"],
+      dependencies: ["WireMessages", "CZeroMQ", "Content", "Platform", "CSocketGuard", "CLinux"],
       swiftSettings: strict
     ),
     .target(
@@ -57,6 +57,8 @@ let package = Package(
       swiftSettings: strict
     ),
     .target(name: "Compute", swiftSettings: strict),
+    // What the operating system gives: threads, locks, clocks, memory.
+    .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict),
     // What bytes are: their digests, as files have them and as messages carry them.
     .target(name: "Content", dependencies: ["CSodium"], swiftSettings: strict),
 
@@ -124,19 +126,26 @@ let package = Package(
       swiftSettings: strict
     ),
     .testTarget(
+      name: "PlatformTests",
+      dependencies: ["Platform", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
       name: "WireTests",
-      dependencies: ["Wire", "Content", "CZeroMQ", "TestSupport"],
+      dependencies: ["Wire", "Content", "Platform", "CZeroMQ", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
       name: "WorkerTests",
-      dependencies: ["Worker", "Wire", "Gemma", "Compute", "Content", "TestSupport", logging],
+      dependencies: [
+        "Worker", "Wire", "Gemma", "Compute", "Content", "Platform", "TestSupport", logging,
+      ],
       swiftSettings: strict
     ),
     .testTarget(
       name: "CoordinatorTests",
       dependencies: [
-        "Coordinator", "Wire", "Gemma", "Compute", "Content", "TestSupport", logging,
+        "Coordinator", "Wire", "Gemma", "Compute", "Content", "Platform", "TestSupport", logging,
       ],
       swiftSettings: strict
     ),
@@ -144,13 +153,13 @@ let package = Package(
       name: "TrestleTests",
       dependencies: [
         "trestle", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
-        "TestSupport", logging,
+        "Platform", "TestSupport", logging,
       ],
       swiftSettings: strict
     ),
     .testTarget(
       name: "IntegrationTests",
-      dependencies: ["Wire", "Content", "CZeroMQ", "TestSupport"],
+      dependencies: ["Wire", "Content", "Platform", "CZeroMQ", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(name: "TidyTests", dependencies: ["TestSupport"], swiftSettings: strict),

@@ -15,6 +15,7 @@
 
 package import Content
 package import Gemma
+internal import Platform
 package import Wire
 
 /// What happens to the coordinator.

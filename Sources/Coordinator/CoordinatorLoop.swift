@@ -5,6 +5,7 @@ internal import CLinux
 internal import Gemma
 internal import Glibc
 package import Logging
+internal import Platform
 package import Wire
 
 /// Serves an endpoint with a pipeline of workers.
@@ -180,7 +181,7 @@ package final class CoordinatorLoop {
     case .send(let message, let peer, let payloads):
       return send(message, payloads, to: peer)
     case .encode(let text):
-      do throws(WireError) { try prompts.take(text) } catch {
+      do throws(PlatformError) { try prompts.take(text) } catch {
         return .encoded(id: text.id, .failure(GemmaError(.tokenizer, "\(error)")))
       }
     case .forgetEncoding(let id): prompts.forget(id)

@@ -1,7 +1,7 @@
 // Whether a worker that was ended by SIGKILL was ended for lack of memory: the signal alone does not say.
 
 internal import Glibc
-internal import Wire
+internal import Platform
 
 /// The kernel's counts of processes ended for lack of memory, as they were last seen.
 struct MemoryKills {

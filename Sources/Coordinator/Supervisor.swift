@@ -5,6 +5,7 @@
 internal import CLinux
 internal import Glibc
 package import Logging
+internal import Platform
 internal import Wire
 
 /// How to start one worker.

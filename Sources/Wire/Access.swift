@@ -1,6 +1,8 @@
 // Which keys may do what at a coordinator, as its list says now: the list is a file that may change at
 // any time, and what was allowed when a connection came may be so no longer.
 
+internal import Platform
+
 /// What each key may do, at one time.
 package struct Access: Sendable, Hashable {
   package struct Holder: Sendable, Hashable {

@@ -3,6 +3,7 @@
 
 internal import CZeroMQ
 internal import Glibc
+internal import Platform
 
 /// A peer that was not let in.
 package struct Refusal: Sendable, Hashable {
@@ -49,7 +50,7 @@ package final class Authenticator {
     onRefusal: @escaping @Sendable (Refusal) -> Void
   ) throws(WireError) {
     let admitted = Lock<Set<PublicKey>>([])
-    let stop = try Mailbox<Void>()
+    let stop = try WireError.converting(Mailbox<Void>.init)
     var options = SocketOptions.control
     options.linger = .zero
     let questions = try Socket(context, role: .reply, options: options)
@@ -63,7 +64,9 @@ package final class Authenticator {
       eachSecond: eachSecond,
       onRefusal: onRefusal
     )
-    thread = try Thread { desk.serve(until: stop) }
+    thread = try WireError.converting { () throws(PlatformError) in
+      try Thread { desk.serve(until: stop) }
+    }
     self.context = context
     self.stop = stop
     self.admitted = admitted

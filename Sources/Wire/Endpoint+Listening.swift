@@ -3,6 +3,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import Platform
 
 extension Endpoint {
   /// Who listens at an ipc socket.

@@ -9,6 +9,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import Platform
 
 /// A directory of keys.
 package struct KeyDirectory: Sendable, Hashable {

@@ -2,6 +2,7 @@
 
 internal import CZeroMQ
 internal import Glibc
+internal import Platform
 
 /// What can go on after a `poll`.
 package struct Ready: Sendable {

@@ -3,6 +3,7 @@
 
 internal import CZeroMQ
 internal import Glibc
+package import Platform
 
 /// Connects to peers for the sake of it.
 package enum Reachability {
@@ -122,13 +123,13 @@ package final class ReachabilityCheck {
   ///   - context: Not closed before `end` was called.
   ///   - security: How this process connects to others.
   ///   - onFailure: Told in words, on that thread, if the peer cannot be reached.
-  /// - Throws: `WireError` if the process has no thread left.
+  /// - Throws: `PlatformError` if the process has no thread left.
   package init(
     _ address: PeerAddress,
     in context: ZeroMQContext,
     _ security: Security,
     onFailure: @escaping @Sendable (String) -> Void
-  ) throws(WireError) {
+  ) throws(PlatformError) {
     let (isCancelled, isDone) = (Lock(false), Lock(false))
     self.isCancelled = isCancelled
     self.isDone = isDone

@@ -5,6 +5,7 @@
 
 internal import CZeroMQ
 internal import Glibc
+internal import Platform
 
 /// A ROUTER or DEALER socket.
 ///
@@ -301,15 +302,5 @@ extension Socket.Role {
     case .reply: ZMQ_REP
     case .pair: ZMQ_PAIR
     }
-  }
-}
-
-extension Duration {
-  /// The milliseconds that cover the duration, from 0 to the largest `CInt`.
-  var wholeMilliseconds: Int {
-    guard self > .zero else { return 0 }
-    guard self < .milliseconds(Int(CInt.max)) else { return Int(CInt.max) }
-    let (seconds, attoseconds) = components
-    return Int(seconds) * 1000 + Int((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
   }
 }

@@ -2,6 +2,7 @@
 // it sees them. How is in CSocketGuard.h.
 
 internal import CSocketGuard
+internal import Platform
 
 /// The guard of this process's sockets.
 package enum SocketGuard {

@@ -1,5 +1,7 @@
 // The error of the Wire module: endpoints, sockets and what arrives through them.
 
+internal import Platform
+
 /// Why bytes could not be exchanged or understood.
 package struct WireError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable {
@@ -53,5 +55,20 @@ package struct WireError: Error, Sendable, CustomStringConvertible {
     let place = context.isEmpty ? "" : " (\(context))"
     let cause = underlying.map { ": \($0)" } ?? ""
     return "wire.\(code.rawValue): \(message)\(place)\(cause)"
+  }
+}
+
+extension WireError: ScarcityError {
+  package var isScarcity: Bool { code == .scarce }
+}
+
+extension WireError {
+  /// Runs `body`; what the system did not give becomes an error of this module.
+  static func converting<Value>(
+    _ body: () throws(PlatformError) -> Value
+  ) throws(WireError) -> Value {
+    do throws(PlatformError) { return try body() } catch {
+      throw WireError(error.code == .scarce ? .scarce : .system, error.message)
+    }
   }
 }

@@ -2,6 +2,7 @@
 
 internal import CZeroMQ
 internal import Glibc
+internal import Platform
 
 /// The I/O threads that a process's sockets share.
 ///
@@ -16,6 +17,10 @@ internal import Glibc
     var hasAuthenticator = false
   }
 
+  /// What a process needs to begin with: five of a context, one or two a socket and mailbox, and
+  /// some for connections and files.
+  private static let neededDescriptors = 24
+
   let handle: UnsafeMutableRawPointer
   private let state = Lock(State())
 
@@ -24,7 +29,9 @@ internal import Glibc
   package init(ioThreads: Int = 1) throws(WireError) {
     precondition((1...64).contains(ioThreads), "\(ioThreads) I/O threads")
     // One more thread closes sockets.
-    try Scarcity.check(descriptors: Scarcity.neededDescriptors, threads: ioThreads + 1)
+    try WireError.converting { () throws(PlatformError) in
+      try Scarcity.check(descriptors: Self.neededDescriptors, threads: ioThreads + 1)
+    }
     SocketGuard.begin()
     guard let handle = unsafe zmq_ctx_new() else { throw ZeroMQ.error("zmq_ctx_new") }
     unsafe self.handle = unsafe handle

@@ -5,6 +5,7 @@
 internal import Compute
 internal import Glibc
 internal import Logging
+internal import Platform
 internal import Wire
 
 /// What the control thread tells the compute thread.
@@ -67,7 +68,7 @@ final class ComputeLoop: Sendable {
     security: Security,
     backend: any Backend,
     logger: Logger
-  ) throws(WireError) {
+  ) throws(PlatformError) {
     commands = try Mailbox()
     reports = try Mailbox()
     self.context = context

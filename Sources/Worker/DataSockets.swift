@@ -1,5 +1,6 @@
 // The sockets of a worker's compute thread.
 
+internal import Platform
 internal import Wire
 
 /// Where steps come in and go on, results leave, and keys and values move.

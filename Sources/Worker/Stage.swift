@@ -3,6 +3,7 @@
 
 package import Compute
 internal import Gemma
+internal import Platform
 package import Wire
 
 /// What a step became.

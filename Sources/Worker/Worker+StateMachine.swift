@@ -1,6 +1,7 @@
 // A worker's control side as a value: it introduces itself, prepares the layers it is given, tells
 // how it is, and ends when its coordinator does.
 
+internal import Platform
 package import Wire
 
 /// What happens to a worker.

@@ -5,6 +5,7 @@ package import Compute
 internal import Gemma
 internal import Glibc
 package import Logging
+internal import Platform
 package import Wire
 
 /// How a worker is set up.
@@ -157,7 +158,7 @@ package final class WorkerLoop {
       modelName: model.checkpoint.name,
       layerCount: model.checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
-      memoryBytes: ProcessMemory.total,
+      memoryBytes: SystemMemory.total,
       resultsIdentity: resultsIdentity,
       dataKey: options.security.publicKey(at: dataEndpoint),
       machine: Host.bootID
@@ -230,7 +231,7 @@ package final class WorkerLoop {
     events.append(
       .tick(
         compute.counters.withLock { $0 },
-        residentBytes: ProcessMemory.resident,
+        residentBytes: SystemMemory.resident,
         vitals: vitals.read(at: .now)
       )
     )
@@ -282,11 +283,11 @@ package final class WorkerLoop {
 
   /// Starts a loader; where the system has no thread for it now, the assignment waits.
   private func load(_ assign: Assign, until deadline: ContinuousClock.Instant? = nil) {
-    do throws(WireError) {
+    do throws(PlatformError) {
       try startLoader(assign)
     } catch {
       let until = deadline ?? .now + Self.threadPatience
-      if error.code == .scarce, .now < until {
+      if error.isScarcity, .now < until {
         waiting = (assign, until)
       } else {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
@@ -295,7 +296,7 @@ package final class WorkerLoop {
   }
 
   /// Prepares a stage on a thread of its own, so that heartbeats go on meanwhile.
-  private func startLoader(_ assign: Assign) throws(WireError) {
+  private func startLoader(_ assign: Assign) throws(PlatformError) {
     let (model, backend, compute, loads, wanted) = (model, backend, compute, loads, wanted)
     var adjusted = model.checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers

@@ -3,6 +3,7 @@
 import CLinux
 import Foundation
 import Glibc
+import Platform
 import Wire
 
 /// A connection to a coordinator.

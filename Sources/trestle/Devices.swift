@@ -2,10 +2,10 @@
 // name meets its backend.
 
 import CLinux
-import CPUBackend
 import Compute
 import Coordinator
-import Wire
+import CPUBackend
+import Platform
 
 /// A kind of device, as the command line names it.
 enum DeviceKind: String, CaseIterable {

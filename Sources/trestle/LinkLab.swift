@@ -3,6 +3,7 @@
 import Coordinator
 import Foundation
 import Glibc
+import Platform
 import Wire
 
 /// Measures the local link.
@@ -20,7 +21,7 @@ struct LinkLab {
     let endpoint = try Endpoint("ipc://\(directory)/echo")
     let context = try ZeroMQContext()
     let echo = Lock<String?>(nil)
-    let thread = try Wire.Thread {
+    let thread = try Platform.Thread {
       do { try answer(context, endpoint) } catch { echo.withLock { $0 = "\(error)" } }
     }
     // It ends when all is answered, or after its patience.

@@ -4,6 +4,7 @@
 import Content
 import Gemma
 import Glibc
+import Platform
 import Wire
 
 enum ModelContent {

@@ -5,6 +5,7 @@ import Compute
 import Coordinator
 import Glibc
 import Logging
+import Platform
 import Wire
 
 /// `--endpoint`.

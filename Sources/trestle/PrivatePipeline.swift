@@ -4,13 +4,14 @@
 import Coordinator
 import Glibc
 import Logging
+import Platform
 import Wire
 
 /// A pipeline that lives as long as a command.
 final class PrivatePipeline {
   let endpoint: Endpoint
   private let directory: String
-  private var thread: Wire.Thread?
+  private var thread: Platform.Thread?
   private let stopSignal: Mailbox<Void>
   private let state: Lock<State>
   private let changed: Mailbox<Void>
@@ -43,11 +44,11 @@ final class PrivatePipeline {
     try waitUntilReady(interrupt)
   }
 
-  private func start(_ pipeline: Pipeline, _ logger: Logger) throws -> Wire.Thread {
+  private func start(_ pipeline: Pipeline, _ logger: Logger) throws -> Platform.Thread {
     let (endpoint, stopSignal, state, changed) = (endpoint, stopSignal, state, changed)
     let progress = ProgressLine(label: "loading")
     // The coordinator is made on the thread that runs it: its sockets belong to one thread.
-    return try Wire.Thread {
+    return try Platform.Thread {
       do {
         let coordinator = try pipeline.start(
           at: endpoint,

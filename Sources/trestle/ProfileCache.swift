@@ -1,13 +1,14 @@
 // Profiles of this machine's devices: measured once for a model, a device, its threads and a version of
 // this program, then kept in the user's cache.
 
-import CPUBackend
 import Compute
 import Content
 import Coordinator
+import CPUBackend
 import Foundation
 import Gemma
 import Glibc
+import Platform
 import Wire
 
 /// Measures profiles, or finds those measured before.
@@ -34,7 +35,7 @@ struct ProfileCache {
         try known[file] ?? load(file) ?? measure(worker, file, beside: known.values.first)
       known[file] = document
       // What is free changes from start to start.
-      let memory = Self.availableMemoryBytes()
+      let memory = Double(SystemMemory.available ?? SystemMemory.total)
       for index in document.devices.indices {
         document.devices[index].name = worker.name
         document.devices[index].memoryBytes = memory
@@ -51,7 +52,7 @@ struct ProfileCache {
     beside other: ProfileDocument?
   ) throws -> ProfileDocument {
     let machine = Self.hostName()
-    let memory = Self.availableMemoryBytes()
+    let memory = Double(SystemMemory.available ?? SystemMemory.total)
     let device = try measureDevice(worker, machine: machine, memoryBytes: memory)
     let document = ProfileDocument(
       model: checkpoint.name,
@@ -158,17 +159,6 @@ struct ProfileCache {
     let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     return String(text.filter { $0.isLetter || $0.isNumber || $0 == "." })
   }
-
-  /// Returns what Linux says can be had without swapping: `MemAvailable` of proc_meminfo(5), or what the
-  /// control group has left if that is less.
-  static func availableMemoryBytes() -> Double {
-    let text = (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? ""
-    let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
-    let kilobytes = line?.split(separator: " ").dropFirst().first.flatMap { Double($0) }
-    let pages = Double(sysconf(CInt(_SC_PHYS_PAGES))) * Double(sysconf(CInt(_SC_PAGESIZE)))
-    let free = kilobytes.map { $0 * 1024 } ?? pages
-    return min(free, ControlGroup.own.availableMemoryBytes.map(Double.init) ?? .infinity)
-  }
 }
 
 /// Runs work on a thread that ends with it: a pinned backend pins the thread that runs it, and this
@@ -177,7 +167,7 @@ private func onThreadOfItsOwn<Result: Sendable>(
   _ work: @escaping @Sendable () throws -> Result
 ) throws -> Result {
   let outcome = Lock<Swift.Result<Result, any Error>?>(nil)
-  let thread = try Wire.Thread {
+  let thread = try Platform.Thread {
     let result = Swift.Result { try work() }
     outcome.withLock { $0 = result }
   }

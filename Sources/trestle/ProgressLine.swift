@@ -1,7 +1,7 @@
 // How far something is, for who looks at a terminal.
 
 import Glibc
-import Wire
+import Platform
 
 /// A line on the terminal that shows how far something is; nothing where stderr is no terminal.
 final class ProgressLine: Sendable {

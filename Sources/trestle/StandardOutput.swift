@@ -3,7 +3,7 @@
 import ArgumentParser
 import Glibc
 import Logging
-import Wire
+import Platform
 
 /// Writes text to stdout at once.
 ///

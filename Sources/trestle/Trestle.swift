@@ -3,6 +3,7 @@
 import ArgumentParser
 import CLinux
 import Glibc
+import Platform
 import Wire
 
 @main

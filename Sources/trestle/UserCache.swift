@@ -1,6 +1,7 @@
 // Where this program keeps what it can make or fetch again.
 
 import Glibc
+import Platform
 import Wire
 
 enum UserCache {

@@ -3,8 +3,9 @@
 
 import Foundation
 import Glibc
-import TestSupport
+import Platform
 import Testing
+import TestSupport
 import Wire
 
 extension Integration {

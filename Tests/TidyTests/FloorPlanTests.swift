@@ -9,16 +9,17 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "CPUKernels",
-    "CLinux", "ArgumentParser", "Logging",
+    "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "Platform",
+    "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
-  "Coordinator": ["Wire", "Gemma", "Compute", "Content", "CLinux", "Logging"],
-  "Worker": ["Wire", "Gemma", "Compute", "Content", "CLinux", "Logging"],
-  "Wire": ["WireMessages", "CZeroMQ", "Content", "CSocketGuard", "CLinux"],
+  "Coordinator": ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", "Logging"],
+  "Worker": ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", "Logging"],
+  "Wire": ["WireMessages", "CZeroMQ", "Content", "Platform", "CSocketGuard", "CLinux"],
   "Gemma": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
   "Compute": [],
   "Content": ["CSodium"],
+  "Platform": ["CLinux"],
   "CPUKernels": [],
   "WireMessages": [],
   "CZeroMQ": [],

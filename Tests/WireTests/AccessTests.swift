@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Wire
+import Platform
 
 @Suite struct `Access list` {
   private func withList(

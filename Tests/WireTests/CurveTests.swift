@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import Wire
+import Platform
 
 @Suite struct `CURVE` {
   private static let server = try? KeyPair.make()

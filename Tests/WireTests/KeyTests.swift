@@ -2,8 +2,9 @@
 
 import Foundation
 import Glibc
-import TestSupport
+import Platform
 import Testing
+import TestSupport
 import Wire
 
 @Suite struct `Keys` {

@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Wire
+import Platform
 
 /// A connection to a ROUTER at an ipc path that says what the test wants, byte by byte.
 private final class RawStream {

@@ -3,8 +3,9 @@
 
 import Compute
 import Foundation
-import TestSupport
+import Platform
 import Testing
+import TestSupport
 import Wire
 import Worker
 

@@ -5,8 +5,9 @@ import Foundation
 import Gemma
 import Glibc
 import Logging
-import TestSupport
+import Platform
 import Testing
+import TestSupport
 import Wire
 import Worker
 
@@ -89,7 +90,7 @@ private final class GatedBackend: Backend {
         programVersion: "test",
         passesAllLayers: false
       )
-      let thread = try Wire.Thread {
+      let thread = try Platform.Thread {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         do {

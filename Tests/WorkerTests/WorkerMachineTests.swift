@@ -6,6 +6,7 @@ import Testing
 import Wire
 
 @testable import Worker
+import Platform
 
 /// A machine, its clock, and words for what comes out.
 private struct Bench {

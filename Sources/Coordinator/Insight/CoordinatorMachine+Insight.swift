@@ -2,6 +2,7 @@
 // workers' devices are.
 
 internal import Gemma
+internal import Platform
 internal import Wire
 
 extension CoordinatorMachine {

@@ -2,6 +2,7 @@
 // something to add never waits for the disk, nor for who reads a pipe.
 
 internal import Glibc
+internal import Platform
 internal import Wire
 
 /// A file that a timeline is written to.

@@ -2,7 +2,8 @@
 // waiting. The coordinator's loop hands texts in and takes tokens out between two events.
 
 internal import Gemma
-package import Wire
+package import Platform
+internal import Wire
 
 /// A text that is to become a prompt.
 package struct PromptText: Sendable {
@@ -27,8 +28,8 @@ package final class PromptDesk {
   private let results: Mailbox<(id: UInt64, tokens: Result<[Int32], GemmaError>)>
   private var thread: Thread?
 
-  /// - Throws: `WireError` if the process has no descriptor left.
-  package init(_ model: ServedModel) throws(WireError) {
+  /// - Throws: `PlatformError` if the process has no descriptor left.
+  package init(_ model: ServedModel) throws(PlatformError) {
     encoder = PromptEncoder(model)
     requests = try Mailbox()
     results = try Mailbox()
@@ -41,8 +42,8 @@ package final class PromptDesk {
 
   /// Takes a text; short ones overtake long ones.
   ///
-  /// - Throws: `WireError` if there is no thread for it.
-  func take(_ text: PromptText) throws(WireError) {
+  /// - Throws: `PlatformError` if there is no thread for it.
+  func take(_ text: PromptText) throws(PlatformError) {
     if thread == nil {
       let (encoder, requests, results) = (encoder, requests, results)
       thread = try Thread { Self.serve(encoder, requests, results) }

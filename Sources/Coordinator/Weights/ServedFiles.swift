@@ -2,6 +2,7 @@
 
 internal import Content
 internal import Gemma
+internal import Platform
 internal import Wire
 
 /// Reads the files of a checkpoint for others.

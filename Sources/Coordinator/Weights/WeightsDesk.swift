@@ -3,6 +3,7 @@
 
 package import Content
 package import Gemma
+internal import Platform
 internal import Wire
 
 /// What has become of a request.
@@ -46,7 +47,7 @@ package final class WeightsDesk {
   ///   - checkpoint: The model.
   ///   - fingerprint: Of config and weights.
   ///   - store: Where digests of its files are kept; nil to compute them each time.
-  /// - Throws: `WireError` if the process has no thread or descriptor left.
+  /// - Throws: `PlatformError` if the process has no thread or descriptor left.
   package init(_ checkpoint: Checkpoint, fingerprint: Digest, store: DigestStore? = nil) throws {
     files = ServedFiles(checkpoint, fingerprint: fingerprint, store: store)
     requests = try Mailbox()

@@ -13,6 +13,7 @@
 internal import Content
 internal import Foundation
 internal import Glibc
+internal import Platform
 internal import Wire
 
 /// The local copy of the files of one model.

@@ -3,6 +3,7 @@
 internal import Content
 internal import Gemma
 internal import Logging
+internal import Platform
 internal import Wire
 
 /// A thread that looks at the files of a model now and then.
@@ -20,13 +21,13 @@ final class ModelWatch {
   ///   - fingerprint: What it was when it was opened.
   ///   - logger: Where to tell of what does no harm.
   ///   - onChange: Called once, on the watch's thread, when the bytes are others: with what happened.
-  /// - Throws: `WireError` if there is no thread or descriptor left.
+  /// - Throws: `PlatformError` if there is no thread or descriptor left.
   init(
     _ checkpoint: Checkpoint,
     fingerprint: Digest,
     logger: Logger,
     onChange: @escaping @Sendable (String) -> Void
-  ) throws(WireError) {
+  ) throws(PlatformError) {
     let stop = try Mailbox<Void>()
     self.stop = stop
     thread = try Thread {

@@ -2,6 +2,7 @@
 // behind no weights.
 
 internal import Logging
+internal import Platform
 internal import Wire
 
 /// What a pull has brought.

@@ -4,6 +4,7 @@ import ArgumentParser
 import CPUBackend
 import Foundation
 import Glibc
+import Platform
 import Wire
 
 struct DoctorCommand: ParsableCommand {

@@ -7,6 +7,7 @@ import Coordinator
 import Gemma
 import Glibc
 import Logging
+import Platform
 import Wire
 import Worker
 
@@ -169,7 +170,7 @@ struct WorkCommand: ParsableCommand {
   /// Whether the cause of an error is that the system lacked something.
   private static func isScarcity(_ error: any Error) -> Bool {
     switch error {
-    case let error as WireError: error.code == .scarce
+    case let error as any ScarcityError: error.isScarcity
     case let error as WorkerError: error.underlying.map(isScarcity) ?? false
     default: false
     }

@@ -3,7 +3,7 @@
 
 import Glibc
 import Logging
-import Wire
+import Platform
 
 enum StandardError {
   /// 1024 lines or 1 MiB: what a reader that stands still for some seconds misses nothing of.

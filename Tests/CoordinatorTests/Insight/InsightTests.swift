@@ -1,5 +1,6 @@
 // What status and health say of a pipeline at work: latencies, bubbles, queues, caches, self-tests.
 
+import Platform
 import Testing
 import Wire
 

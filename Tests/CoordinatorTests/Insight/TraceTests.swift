@@ -7,6 +7,7 @@ import Testing
 import Wire
 
 @testable import Coordinator
+import Platform
 
 @Suite struct `Trace` {
   /// An event as a reader of the format sees it.

@@ -85,12 +85,4 @@ import Wire
       #expect(Sensors(root: root).temperature(of: "cpu") == nil)
     }
   }
-
-  @Test func `available memory is read from meminfo`() {
-    let text = "MemTotal:       24000000 kB\nMemAvailable:    1048576 kB\nHugePages_Total:   0\n"
-    #expect(Vitals.availableBytes(inMeminfo: text) == 1 << 30)
-    for bad in ["", "MemTotal: 1 kB", "MemAvailable: x kB", "MemAvailable: 12", "MemAvailable:"] {
-      #expect(Vitals.availableBytes(inMeminfo: bad) == 0, "\(bad)")
-    }
-  }
 }

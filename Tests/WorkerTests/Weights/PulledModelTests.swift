@@ -11,6 +11,7 @@ import Testing
 import Wire
 
 @testable import Worker
+import Platform
 
 /// Serves a checkpoint as a coordinator does, but for its faults.
 private final class FakeCoordinator: Sendable {
@@ -35,7 +36,7 @@ private final class FakeCoordinator: Sendable {
   let conduct = Lock(Conduct())
   let checkpoint: Checkpoint
   private let stop: Mailbox<Void>
-  private let thread = Lock<Wire.Thread?>(nil)
+  private let thread = Lock<Platform.Thread?>(nil)
 
   init(_ checkpoint: Checkpoint, in directory: String) throws {
     self.checkpoint = checkpoint
@@ -58,7 +59,7 @@ private final class FakeCoordinator: Sendable {
       }
     )
     let (endpoint, stop, conduct) = (endpoint, stop, conduct)
-    let started = try Wire.Thread {
+    let started = try Platform.Thread {
       do {
         let context = try ZeroMQContext()
         let front = try Socket(context, role: .router)

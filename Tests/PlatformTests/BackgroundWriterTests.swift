@@ -4,7 +4,7 @@ import Glibc
 import TestSupport
 import Testing
 
-@testable import Wire
+@testable import Platform
 
 @Suite struct `Background writer` {
   private struct Pipe {

@@ -4,13 +4,16 @@
 internal import CLinux
 internal import Glibc
 
+/// An error that may say that the system lacks something for now.
+package protocol ScarcityError: Error {
+  /// Whether it says so, rather than that something is wrong.
+  var isScarcity: Bool { get }
+}
+
 /// Resources of the system that may be wanting for a while.
 package enum Scarcity {
   /// The most descriptors a process asks for: sixteen times the connections that are taken.
   private static let mostDescriptors: CInt = 1 << 16
-  /// What a process needs to begin with: five of a ZeroMQ context, one or two a socket and mailbox,
-  /// and some for connections and files.
-  package static let neededDescriptors = 24
 
   /// Whether an error number says that something is wanting which may be there later.
   ///
@@ -28,14 +31,16 @@ package enum Scarcity {
 
   /// Throws unless the process can have so many more descriptors, and some threads.
   ///
-  /// libzmq aborts the process where it gets none: so it is asked before.
-  static func check(descriptors count: Int, threads: Int) throws(WireError) {
+  /// For libraries that abort the process where they get none: so it is asked before.
+  ///
+  /// - Throws: `PlatformError` that says how many there are.
+  package static func check(descriptors count: Int, threads: Int) throws(PlatformError) {
     var probes: [CInt] = []
     defer { for probe in probes { close(probe) } }
     while probes.count < count {
       let probe = clinux_eventfd()
       guard probe >= 0 else {
-        throw WireError(
+        throw PlatformError(
           isMeant(by: errno) ? .scarce : .system,
           "needs \(count) descriptors beside those that are open and gets \(probes.count) "
             + "(\(unsafe String(cString: strerror(errno)))); the limit is \(raiseDescriptorLimit()), "
@@ -45,10 +50,10 @@ package enum Scarcity {
       probes.append(probe)
     }
     let gate = Lock(())
-    var failure: WireError?
+    var failure: PlatformError?
     var started: [Thread] = []
     gate.withLock { _ in
-      do throws(WireError) {
+      do throws(PlatformError) {
         // All at once: they wait at the gate.
         for _ in 0..<threads { started.append(try Thread { gate.withLock { _ in } }) }
       } catch {
@@ -64,19 +69,19 @@ package enum Scarcity {
   /// - Parameters:
   ///   - patience: How long to try.
   ///   - onWait: Told of the first refusal.
-  ///   - body: What to do; only errors with code `scarce` are waited out.
+  ///   - body: What to do; only errors that are a scarcity are waited out.
   /// - Returns: What the body returns.
   /// - Throws: What the body throws.
-  package static func waitOut<Value>(
+  package static func waitOut<Value, Failure: ScarcityError>(
     atMost patience: Duration = .seconds(10),
-    onWait: (WireError) -> Void = { _ in },
-    _ body: () throws(WireError) -> Value
-  ) throws(WireError) -> Value {
+    onWait: (Failure) -> Void = { _ in },
+    _ body: () throws(Failure) -> Value
+  ) throws(Failure) -> Value {
     let deadline = ContinuousClock.now + patience
     var pause = Duration.milliseconds(10)
     while true {
-      do throws(WireError) { return try body() } catch {
-        guard error.code == .scarce, ContinuousClock.now < deadline else { throw error }
+      do throws(Failure) { return try body() } catch {
+        guard error.isScarcity, ContinuousClock.now < deadline else { throw error }
         if pause == .milliseconds(10) { onWait(error) }
         usleep(UInt32(pause.wholeMilliseconds) * 1000)
         pause = min(pause * 2, .milliseconds(500))

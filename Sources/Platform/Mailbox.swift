@@ -11,15 +11,10 @@ package final class Mailbox<Item: Sendable>: Sendable {
   package let descriptor: CInt
   private let items = Lock<[Item]>([])
 
-  /// - Throws: `WireError` if the process has no descriptor left.
-  package init() throws(WireError) {
+  /// - Throws: `PlatformError` if the process has no descriptor left.
+  package init() throws(PlatformError) {
     descriptor = clinux_eventfd()
-    guard descriptor >= 0 else {
-      throw WireError(
-        Scarcity.isMeant(by: errno) ? .scarce : .system,
-        "eventfd failed: \(unsafe String(cString: strerror(errno)))"
-      )
-    }
+    guard descriptor >= 0 else { throw PlatformError(errorNumber: errno, "eventfd failed") }
   }
 
   deinit { close(descriptor) }

@@ -1,9 +1,9 @@
 // Limits of control groups, read from files as the kernel has them.
 
 import Foundation
-import TestSupport
+import Platform
 import Testing
-import Wire
+import TestSupport
 
 @Suite struct `Control group` {
   /// Makes the files, and reads the group that a text of /proc/self/cgroup names.

@@ -13,8 +13,8 @@ package final class Thread {
 
   /// Starts the thread.
   ///
-  /// - Throws: `WireError` if the system has none left.
-  package init(_ body: @escaping @Sendable () -> Void) throws(WireError) {
+  /// - Throws: `PlatformError` if the system has none left.
+  package init(_ body: @escaping @Sendable () -> Void) throws(PlatformError) {
     let box = unsafe Unmanaged.passRetained(Body(body))
     let status = unsafe pthread_create(
       &handle,
@@ -29,10 +29,7 @@ package final class Thread {
     )
     guard status == 0 else {
       unsafe box.release()
-      throw WireError(
-        Scarcity.isMeant(by: status) ? .scarce : .system,
-        "cannot start a thread: \(unsafe String(cString: strerror(status)))"
-      )
+      throw PlatformError(errorNumber: status, "cannot start a thread")
     }
   }
 

@@ -3,7 +3,7 @@
 import TestSupport
 import Testing
 
-@testable import Wire
+@testable import Platform
 
 @Suite struct `Awake clock` {
   private let start = ContinuousClock.Instant.now
