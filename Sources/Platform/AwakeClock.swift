@@ -1,32 +1,32 @@
-// The time that a process has been awake. A process may stand still for seconds or hours: Ctrl-Z, a
-// laptop that sleeps, a paused container, a snapshot of a virtual machine. It has heard of nobody
-// meanwhile, through no fault of theirs. So its patience is measured on a clock that leaves out what it
-// has slept, and nothing that it measures has to be put right afterwards.
+// The time that a process has been awake. A process may stand still for seconds or hours (Ctrl-Z, a
+// suspended laptop, a paused container, a snapshot of a virtual machine). During that time it
+// receives no message, and its peers are not to blame. So timeouts are measured on a clock that
+// leaves out these standstills, and no deadline has to be corrected afterwards.
 
 /// Turns readings of the system's clock into instants on an axis without standstills.
 ///
-/// A loop reads it each time round, at least every 100 ms. A longer pause between two readings than
-/// `longestPause` is a standstill and takes no time at all.
+/// A loop reads the clock in each iteration, at least every 100 ms. A pause between two readings
+/// that is longer than `longestPause` is a standstill and counts as no time at all.
 package struct AwakeClock: Sendable {
   private struct Standstill: Sendable {
-    /// When it ended, by the system's clock.
+    /// The end of the standstill, by the system's clock.
     var end: ContinuousClock.Instant
-    /// What has been left out by then, in all.
+    /// The total time left out up to that end.
     var leftOut: Duration
   }
 
-  /// Older times than so many standstills ago are of no interest to anybody.
+  /// How many standstills are remembered; instants before the oldest of them are not asked for.
   private static let mostStandstills = 16
 
   private let longestPause: Duration
   private var lastReading: ContinuousClock.Instant
   private var standstills: [Standstill] = []
-  /// What had been left out before the first of them.
+  /// The time that had been left out before the first remembered standstill.
   private var leftOutBefore = Duration.zero
 
   /// - Parameters:
-  ///   - longestPause: The longest pause between two readings that may be a busy loop's. A second is
-  ///     ten times what loops wait in poll.
+  ///   - longestPause: The longest pause between two readings that a busy loop may make. The
+  ///     default of one second is ten times what loops wait in poll.
   ///   - now: The first reading.
   package init(longestPause: Duration = .seconds(1), now: ContinuousClock.Instant) {
     self.longestPause = longestPause
@@ -49,18 +49,19 @@ package struct AwakeClock: Sendable {
     return now - leftOut
   }
 
-  /// Everything that has been left out so far.
+  /// The total time that has been left out so far.
   package var leftOut: Duration { standstills.last?.leftOut ?? .zero }
 
-  /// Whether a standstill ended less than so long ago, as of the last reading.
+  /// Whether a standstill ended less than `duration` before the last reading.
   package func hasStoodStill(within duration: Duration) -> Bool {
     standstills.last.map { lastReading - $0.end < duration } ?? false
   }
 
-  /// Returns an instant of the system's clock, past or to come, on the axis without standstills.
+  /// Returns the place of an instant of the system's clock, past or future, on the axis without
+  /// standstills.
   ///
-  /// One that lies within a standstill comes out at most that standstill early, never after the axis's
-  /// own now if it was not after the last reading.
+  /// An instant within a standstill is placed early by at most the length of that standstill. An
+  /// instant at or before the last reading is never placed after the axis's current time.
   package func place(_ instant: ContinuousClock.Instant) -> ContinuousClock.Instant {
     guard let later = standstills.firstIndex(where: { $0.end > instant }) else {
       return instant - leftOut

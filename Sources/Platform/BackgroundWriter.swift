@@ -1,18 +1,18 @@
-// A thread that writes to a descriptor what nobody may wait for: the log, a timeline. Whoever reads it
-// may be asleep, slow or gone; that costs pieces of what was to be written, never the time of the
-// thread that had something to say.
+// A thread that writes to a descriptor what no other thread may block on: the log, a timeline. A
+// reader that is stopped, slow or gone costs dropped pieces, never the time of the thread that
+// posts them.
 
 internal import Glibc
 
 /// Writes pieces of bytes, in order, on a thread of its own.
 ///
 /// Its queue is bounded: what does not fit is dropped and counted. The thread starts with the first
-/// piece and takes no signal. Where the system has no thread left, pieces are written by whoever
-/// posts them, as far as the descriptor takes them at once.
-// @unchecked Sendable: `wakeUp` is a semaphore, made for several threads; all else that changes is
-// behind the lock.
+/// piece and handles no signals. Where the system has no thread left, `post` itself writes a piece,
+/// as far as the descriptor accepts it without blocking.
+// @unchecked Sendable: `wakeUp` is a semaphore, which several threads may use; all other mutable
+// state is behind the lock.
 @safe package final class BackgroundWriter: @unchecked Sendable {
-  /// How much may wait.
+  /// The limits of the queue.
   package struct Limits: Sendable, Hashable {
     package var pieces: Int
     package var bytes: Int
@@ -43,17 +43,18 @@ internal import Glibc
   private let wakeUp: UnsafeMutablePointer<sem_t>
   private let state = Lock(State())
 
-  /// How long the thread sleeps at most: a notice comes so late when nothing else is written.
+  /// How long the thread sleeps at most, and so how late a notice may be when nothing else is
+  /// written.
   private static let longestRest = Duration.seconds(1)
 
   /// - Parameters:
   ///   - descriptor: Where to write.
   ///   - limits: How much may wait.
   ///   - closesDescriptor: Whether the descriptor is closed once `close` was called and all is written.
-  ///   - notice: Returns what to write about so many dropped pieces; none for nothing. Called on the
-  ///     thread, at least once a second.
-  ///   - onFailure: Told the error number of a write that failed; returns whether to go on with the
-  ///     next piece. Called on the thread.
+  ///   - notice: Returns what to write about a number of dropped pieces; an empty array writes
+  ///     nothing. Called on the thread, at least once a second.
+  ///   - onFailure: Receives the error number of a failed write and returns whether to continue
+  ///     with the next piece. Called on the thread.
   package init(
     descriptor: CInt,
     limits: Limits,
@@ -79,7 +80,7 @@ internal import Glibc
   /// How many pieces were dropped since the last notice.
   package var droppedCount: Int { state.withLock { $0.dropped } }
 
-  /// Has a piece written soon; false if it was dropped instead.
+  /// Queues a piece to be written; returns false if it was dropped instead.
   @discardableResult
   package func post(_ piece: [UInt8]) -> Bool {
     let start = state.withLock { state in
@@ -102,7 +103,7 @@ internal import Glibc
     return isAccepted
   }
 
-  /// Waits until all that was posted is written, for so long at most; returns whether it is.
+  /// Waits until everything posted is written, with a timeout; returns whether it is.
   @discardableResult
   package func drain(within limit: Duration) -> Bool {
     let deadline = ContinuousClock.now + limit
@@ -116,9 +117,9 @@ internal import Glibc
     }
   }
 
-  /// Takes no more pieces, and waits for the thread's end, for so long at most.
+  /// Refuses further pieces and waits for the thread's end, with a timeout.
   ///
-  /// - Returns: Whether all was written, or refused.
+  /// - Returns: Whether everything was written or refused before the timeout.
   @discardableResult
   package func close(within limit: Duration) -> Bool {
     let start = state.withLock { state in
@@ -146,7 +147,8 @@ internal import Glibc
 // MARK: The thread
 
 extension BackgroundWriter {
-  /// Starts the thread with every signal blocked: those that end a program are another thread's.
+  /// Starts the thread with every signal blocked, because another thread handles those that end the
+  /// program.
   private func startThread() -> Bool {
     var (all, before) = (sigset_t(), sigset_t())
     unsafe sigfillset(&all)
@@ -158,7 +160,7 @@ extension BackgroundWriter {
   private enum Outcome {
     case written
     case lost
-    /// Nothing more is to be written.
+    /// The writer stops: nothing more is to be written.
     case ended
   }
 
@@ -178,13 +180,13 @@ extension BackgroundWriter {
         outcome = write(piece)
         if outcome == .lost { state.withLock { $0.dropped += 1 } }
       }
-      // While nothing can be written, there is no use in trying to say so.
+      // While nothing can be written, a notice could not be written either.
       if outcome == .written { outcome = writeNotice(dropped) }
       state.withLock { $0.isWriting = false }
       if isClosing { break }
       if outcome == .lost, pieces.isEmpty { outcome = .written }
     }
-    // What comes now is refused.
+    // From now on pieces are refused.
     state.withLock { state in
       state.isClosing = true
       state.pieces = []
@@ -199,12 +201,13 @@ extension BackgroundWriter {
     unsafe clock_gettime(CLOCK_REALTIME, &until)
     until.tv_sec += time_t(Self.longestRest.components.seconds)
     if unsafe sem_timedwait(wakeUp, &until) == 0 {
-      // All that waits is taken at once.
+      // The loop takes all waiting pieces at once, so one wake-up is enough for them.
       while unsafe sem_trywait(wakeUp) == 0 {}
     }
   }
 
-  /// Tells of pieces that were dropped behind those just written; if it cannot, it is told with the next.
+  /// Writes a notice about dropped pieces after those just written; if that fails, the next notice
+  /// counts them.
   private func writeNotice(_ dropped: Int) -> Outcome {
     let text = notice(dropped)
     guard !text.isEmpty else { return .written }
@@ -225,7 +228,7 @@ extension BackgroundWriter {
         rest = rest.dropFirst(count)
       } else if error == EAGAIN {
         let isReady = isWritable(within: 1000)
-        // A reader that sleeps is not waited for when all else has ended.
+        // Once the writer is closing, a reader that is stopped is no longer waited for.
         if !isReady, state.withLock({ $0.isClosing }) { return .ended }
       } else if error != EINTR {
         return onFailure(error) ? .lost : .ended

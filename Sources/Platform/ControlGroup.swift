@@ -1,12 +1,12 @@
-// What a container or a service manager allows this process: the limits of its control groups, which
-// `sysconf` knows nothing of (kernel documentation: admin-guide/cgroup-v2, and cgroup-v1/memory,
-// scheduler/sched-bwc for version 1).
+// What a container or a service manager allows this process: the limits of its control groups,
+// which `sysconf` does not report (kernel documentation: admin-guide/cgroup-v2, and for version 1
+// cgroup-v1/memory and scheduler/sched-bwc).
 
 internal import Glibc
 
 /// The control groups of a process, from its own up to the root that it sees.
 package struct ControlGroup: Sendable {
-  /// This process's.
+  /// The control groups of this process.
   package static let own = ControlGroup()
 
   /// Directories with the files of one controller, the innermost first.
@@ -15,7 +15,7 @@ package struct ControlGroup: Sendable {
   private let isUnified: Bool
 
   /// - Parameters:
-  ///   - membership: The text of /proc/self/cgroup; nil reads it.
+  ///   - membership: The text of /proc/self/cgroup; if nil, the file is read.
   ///   - root: Where control groups are mounted.
   package init(membership: String? = nil, root: String = "/sys/fs/cgroup") {
     let text = membership ?? Self.read("/proc/self/cgroup") ?? ""
@@ -27,7 +27,8 @@ package struct ControlGroup: Sendable {
         paths[String(controller)] = String(fields[2])
       }
     }
-    // Version 1 names its controllers; where memory is one of them, the nameless version 2 has none.
+    // Version 1 names its controllers; where memory is one of them, the nameless version 2 does not
+    // have it.
     isUnified = paths["memory"] == nil && paths["cpu"] == nil
     if isUnified {
       cpu = Self.levels(paths[""] ?? "/", under: root)
@@ -38,7 +39,7 @@ package struct ControlGroup: Sendable {
     }
   }
 
-  /// How many CPUs' time it may use; nil if all of it.
+  /// How many CPUs' worth of time the process may use; nil if there is no limit.
   package var cpus: Double? {
     cpu.compactMap { directory in
       if isUnified {
@@ -53,12 +54,13 @@ package struct ControlGroup: Sendable {
     .min()
   }
 
-  /// How many bytes of memory it may use; nil if all there is.
+  /// How many bytes of memory the process may use; nil if there is no limit.
   package var memoryBytes: UInt64? { limits.map(\.limit).min() }
 
-  /// How many bytes are left of that; nil if there is no limit.
+  /// How many bytes the process may still use; nil if there is no limit.
   ///
-  /// Pages of files that are not in use are given back when they are needed, and count as left.
+  /// Pages of files that are not in use count as free, because the kernel reclaims them when memory
+  /// is needed.
   package var availableMemoryBytes: UInt64? {
     limits.map { directory, limit in
       let used = Self.numbers(
@@ -75,15 +77,16 @@ package struct ControlGroup: Sendable {
     .min()
   }
 
-  /// How many of its processes the kernel has ended for lack of memory; nil if that is not told.
+  /// How many processes of the group the kernel has killed for lack of memory; nil if it does not
+  /// tell.
   package var memoryKills: UInt64? {
     memory.first.flatMap { directory in
       Self.value("oom_kill", directory, isUnified ? "memory.events" : "memory.oom_control")
     }
   }
 
-  /// How many processes the kernel has ended for lack of memory since the machine was started
-  /// (`oom_kill` of /proc/vmstat); nil if that is not told.
+  /// How many processes the kernel has killed for lack of memory since the machine was booted
+  /// (`oom_kill` of /proc/vmstat); nil if it does not tell.
   package static var memoryKillsOfMachine: UInt64? { value("oom_kill", "/proc", "vmstat") }
 
   private var limits: [(directory: String, limit: UInt64)] {
@@ -102,7 +105,7 @@ package struct ControlGroup: Sendable {
 extension ControlGroup {
   /// Returns the directories from a group up to the root.
   ///
-  /// A container that sees the path of its host finds its own limits at the root.
+  /// A container that sees its host's path finds its own limits at the root.
   private static func levels(_ path: String, under root: String) -> [String] {
     var names = path.split(separator: "/").filter { $0 != ".." && $0 != "." }
     var levels: [String] = []
@@ -120,7 +123,7 @@ extension ControlGroup {
     return numbers.count == words.count ? numbers : []
   }
 
-  /// Returns the number behind a name, in a file of a name and a number a line.
+  /// Returns the number that follows a name, in a file with a name and a number on each line.
   private static func value(_ name: String, _ directory: String, _ file: String) -> UInt64? {
     for line in (read("\(directory)/\(file)") ?? "").split(separator: "\n") {
       let words = line.split(separator: " ")
@@ -129,7 +132,7 @@ extension ControlGroup {
     return nil
   }
 
-  /// Returns the text of a small file of the kernel's; nil if it cannot be read.
+  /// Returns the text of a small file of the kernel; nil if it cannot be read.
   private static func read(_ path: String) -> String? {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }

@@ -1,8 +1,8 @@
-// Where the environment says that a user's files are.
+// Paths to the user's files that the environment names.
 
 internal import Glibc
 
-/// Returns the absolute path that a variable of the environment holds.
+/// Returns the absolute path that an environment variable holds; nil if it is unset or relative.
 ///
 /// "All paths set in these environment variables must be absolute. If an implementation encounters a
 /// relative path in any of these variables it should consider the path invalid and ignore it." (XDG

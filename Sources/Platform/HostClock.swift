@@ -1,10 +1,11 @@
-// The clock that the processes of one machine share, and how they know that they do.
+// The clock that all processes of one machine share, and how two processes find out that they share
+// it.
 
 internal import Glibc
 
 extension ContinuousClock.Instant {
-  /// Microseconds since the machine booted, time asleep included: CLOCK_BOOTTIME, the same for all its
-  /// processes.
+  /// Microseconds since the machine booted, suspended time included (CLOCK_BOOTTIME): the same for
+  /// all processes of the machine.
   package var microsecondsSinceBoot: UInt64 {
     UInt64(max(0, (self - ContinuousClock().systemEpoch) / .microseconds(1)))
   }
@@ -12,8 +13,9 @@ extension ContinuousClock.Instant {
 
 /// Tells machines apart.
 package enum Host {
-  /// A text that is another for each boot of each machine (random(4)); empty if the kernel does not
-  /// tell, and then no clocks are taken for the same.
+  /// A text that differs for each boot of each machine (random(4)).
+  ///
+  /// It is empty if the kernel does not tell it; then no two processes are taken to share a clock.
   package static var bootID: String {
     guard let file = unsafe fopen("/proc/sys/kernel/random/boot_id", "r") else { return "" }
     defer { unsafe fclose(file) }

@@ -1,5 +1,5 @@
-// A value behind a mutex. A pthread mutex rather than Synchronization.Mutex, whose futex the thread
-// sanitizer does not see on Linux: it reports races that are none.
+// A value behind a mutex. It is a pthread mutex, because the thread sanitizer on Linux does not see
+// the futex of Synchronization.Mutex and reports races that do not exist.
 
 internal import Glibc
 
@@ -22,7 +22,7 @@ internal import Glibc
     unsafe mutex.deallocate()
   }
 
-  /// Runs `body` with the value while no other thread can.
+  /// Runs `body` with exclusive access to the value.
   package func withLock<Result, Failure: Error>(
     _ body: (inout Value) throws(Failure) -> Result
   ) throws(Failure) -> Result {

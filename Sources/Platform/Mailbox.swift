@@ -1,12 +1,12 @@
-// A queue from one event loop to another: what is posted waits until the receiver, which polls the
-// mailbox's descriptor beside its sockets, takes it.
+// A queue from one event loop to another. The receiver polls the mailbox's descriptor beside its
+// sockets and takes what was posted.
 
 internal import CLinux
 internal import Glibc
 
-/// A queue whose descriptor is readable while something waits.
+/// A queue whose descriptor is readable while items wait.
 ///
-/// The number of waiting items is bounded by its users: each posts a fixed number of items an event.
+/// Its users bound the number of waiting items: each posts a fixed number of items per event.
 package final class Mailbox<Item: Sendable>: Sendable {
   package let descriptor: CInt
   private let items = Lock<[Item]>([])
@@ -22,11 +22,11 @@ package final class Mailbox<Item: Sendable>: Sendable {
   package func post(_ item: Item) {
     items.withLock { $0.append(item) }
     var one: UInt64 = 1
-    // Fails only when the counter is full, and then the descriptor is readable already.
+    // The write fails only when the counter is full, and then the descriptor is readable already.
     _ = unsafe write(descriptor, &one, 8)
   }
 
-  /// Returns what waits, oldest first, and empties the queue.
+  /// Returns the waiting items, oldest first, and empties the queue.
   package func takeAll() -> [Item] {
     var count: UInt64 = 0
     _ = unsafe read(descriptor, &count, 8)

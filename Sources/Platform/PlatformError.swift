@@ -1,11 +1,11 @@
-// The error of the Platform module: what the operating system did not give.
+// The error of the Platform module: a resource that the operating system did not give.
 
 internal import Glibc
 
-/// Why the operating system did not give what was asked for.
+/// Why the operating system did not give a resource.
 package struct PlatformError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable {
-    /// The system has no descriptor, thread or memory left now; later it may.
+    /// The system has no descriptor, thread or memory left now; a retry later may succeed.
     case scarce
     /// The operating system refused a resource.
     case system
@@ -19,11 +19,11 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
     self.message = message
   }
 
-  /// An error of a system call that does not block, from its error number.
+  /// Makes the error of a failed system call that does not block, from its error number.
   ///
   /// - Parameters:
   ///   - number: The value of `errno`, or what a pthread function returned.
-  ///   - what: What failed: `eventfd failed`.
+  ///   - what: What failed, as in `eventfd failed`.
   init(errorNumber number: CInt, _ what: String) {
     self.init(
       Scarcity.isMeant(by: number) ? .scarce : .system,

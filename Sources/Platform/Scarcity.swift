@@ -1,39 +1,41 @@
-// What the system lacks for now: descriptors, threads, memory. Its lack is nobody's fault and passes, so
-// it is waited for; no peer and no worker is judged by it.
+// Temporary shortages of the system's resources: descriptors, threads, memory. A shortage is
+// nobody's fault and passes, so the caller waits and retries; it counts against no peer and no
+// worker.
 
 internal import CLinux
 internal import Glibc
 
-/// An error that may say that the system lacks something for now.
+/// An error that may be a temporary shortage of the system.
 package protocol ScarcityError: Error {
-  /// Whether it says so, rather than that something is wrong.
+  /// Whether the error is a shortage, rather than a fault.
   var isScarcity: Bool { get }
 }
 
-/// Resources of the system that may be wanting for a while.
+/// Resources of the system that may run short for a while.
 package enum Scarcity {
-  /// The most descriptors a process asks for: sixteen times the connections that are taken.
+  /// The most descriptors a process asks for: sixteen times the connections that are accepted.
   private static let mostDescriptors: CInt = 1 << 16
 
-  /// Whether an error number says that something is wanting which may be there later.
+  /// Whether an error number means that a resource is short now and may be available later.
   ///
-  /// Of calls that do not block; of others EAGAIN says nothing more than "not now".
+  /// This holds for calls that do not block; from others EAGAIN means only "not now".
   package static func isMeant(by code: CInt) -> Bool {
     [EMFILE, ENFILE, EAGAIN, ENOMEM, ENOBUFS].contains(code)
   }
 
-  /// Raises the number of descriptors that may be open to what the system allows.
+  /// Raises the soft limit of open descriptors as far as the system allows.
   ///
   /// The usual soft limit is for programs that use select(2), which none of ours does.
   @discardableResult package static func raiseDescriptorLimit() -> Int {
     Int(clinux_raise_descriptor_limit(mostDescriptors))
   }
 
-  /// Throws unless the process can have so many more descriptors, and some threads.
+  /// Throws unless the process can get `count` more descriptors and `threads` more threads.
   ///
-  /// For libraries that abort the process where they get none: so it is asked before.
+  /// Some libraries abort the process when they get none, so this is checked before they are
+  /// called.
   ///
-  /// - Throws: `PlatformError` that says how many there are.
+  /// - Throws: `PlatformError` that says how many are available.
   package static func check(descriptors count: Int, threads: Int) throws(PlatformError) {
     var probes: [CInt] = []
     defer { for probe in probes { close(probe) } }
@@ -54,7 +56,7 @@ package enum Scarcity {
     var started: [Thread] = []
     gate.withLock { _ in
       do throws(PlatformError) {
-        // All at once: they wait at the gate.
+        // All threads exist at once, because they wait at the gate.
         for _ in 0..<threads { started.append(try Thread { gate.withLock { _ in } }) }
       } catch {
         failure = error
@@ -64,12 +66,12 @@ package enum Scarcity {
     if let failure { throw failure }
   }
 
-  /// Does something, again and again while the system lacks what it takes.
+  /// Runs `body`, and retries it while it fails because of a shortage.
   ///
   /// - Parameters:
-  ///   - patience: How long to try.
-  ///   - onWait: Told of the first refusal.
-  ///   - body: What to do; only errors that are a scarcity are waited out.
+  ///   - patience: How long to retry.
+  ///   - onWait: Receives the first error that is waited out.
+  ///   - body: The operation. Only errors that are a shortage are retried.
   /// - Returns: What the body returns.
   /// - Throws: What the body throws.
   package static func waitOut<Value, Failure: ScarcityError>(

@@ -1,17 +1,17 @@
-// How much memory there is: in the machine, free of it, and held by this process. What a control group
-// allows this process counts as the machine.
+// How much memory there is: in the machine, available, and held by this process. If a control group
+// limits this process, its limit counts as the machine's memory.
 
 internal import Glibc
 
 /// Memory of the machine and of this process, in bytes.
 package enum SystemMemory {
-  /// Physical memory of the machine, or what this process's control group may use of it.
+  /// Physical memory of the machine, or the limit of this process's control group if that is less.
   package static var total: UInt64 {
     min(pageCount(_SC_PHYS_PAGES) * pageByteCount, ControlGroup.own.memoryBytes ?? .max)
   }
 
-  /// What Linux says can be had without swapping (`MemAvailable`, proc_meminfo(5)), or what the control
-  /// group has left if that is less; nil if the kernel does not tell.
+  /// The memory that Linux says is available without swapping (`MemAvailable`, proc_meminfo(5)), or
+  /// what the control group has left if that is less; nil if the kernel does not tell.
   package static var available: UInt64? {
     guard let text = firstBytes(of: "/proc/meminfo"), let free = available(inMeminfo: text) else {
       return nil
@@ -19,7 +19,7 @@ package enum SystemMemory {
     return min(free, ControlGroup.own.availableMemoryBytes ?? .max)
   }
 
-  /// Bytes of this process that are in memory, mapped files included: the second number of
+  /// Bytes of this process that are resident, mapped files included: the second number of
   /// /proc/self/statm, in pages (proc_pid_statm(5)); 0 if the kernel does not tell.
   package static var resident: UInt64 {
     let fields = firstBytes(of: "/proc/self/statm")?.split(separator: " ") ?? []
@@ -42,10 +42,10 @@ package enum SystemMemory {
 
   private static var pageByteCount: UInt64 { pageCount(_SC_PAGESIZE) }
 
-  /// Returns a number of `sysconf`, 0 if it is not known.
+  /// Returns a number from `sysconf`; 0 if the system does not know it.
   private static func pageCount(_ name: Int) -> UInt64 { UInt64(max(0, sysconf(CInt(name)))) }
 
-  /// Returns the first page of a file of the kernel's, which is more than is ever asked for here.
+  /// Returns the first page of a file of the kernel; every number read here lies within it.
   private static func firstBytes(of path: String) -> String? {
     guard let file = unsafe fopen(path, "r") else { return nil }
     defer { unsafe fclose(file) }

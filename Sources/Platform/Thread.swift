@@ -13,7 +13,7 @@ package final class Thread {
 
   /// Starts the thread.
   ///
-  /// - Throws: `PlatformError` if the system has none left.
+  /// - Throws: `PlatformError` if the system has no thread left.
   package init(_ body: @escaping @Sendable () -> Void) throws(PlatformError) {
     let box = unsafe Unmanaged.passRetained(Body(body))
     let status = unsafe pthread_create(

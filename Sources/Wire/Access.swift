@@ -1,12 +1,12 @@
-// Which keys may do what at a coordinator, as its list says now: the list is a file that may change at
-// any time, and what was allowed when a connection came may be so no longer.
+// Which keys may do what at a coordinator, by its list of keys. The list is a file that may change
+// at any time, so what was allowed when a connection was made may be forbidden later.
 
 internal import Platform
 
-/// What each key may do, at one time.
+/// What each key may do, at one moment.
 package struct Access: Sendable, Hashable {
   package struct Holder: Sendable, Hashable {
-    /// As the list calls it.
+    /// The name that the list gives to the key.
     package let name: String
     package let roles: Set<Role>
   }
@@ -14,8 +14,8 @@ package struct Access: Sendable, Hashable {
   private let holders: [PublicKey: Holder]
 
   /// - Parameters:
-  ///   - own: The coordinator's own machine, which may do all.
-  ///   - list: The others.
+  ///   - own: The key of the coordinator's own machine, which may do everything.
+  ///   - list: The other keys.
   package init(own: PublicKey, _ list: KeyList) {
     var holders: [PublicKey: Holder] = [:]
     for entry in list.entries {
@@ -25,16 +25,16 @@ package struct Access: Sendable, Hashable {
     self.holders = holders
   }
 
-  /// Who has a key; nil if it is not let in.
+  /// Returns the holder of a key; nil if the key is not let in.
   package subscript(key: PublicKey) -> Holder? { holders[key] }
 }
 
-/// The list of a directory of keys, read anew for each new connection and at least each second.
+/// The list of a directory of keys, read again for each new connection and at least each second.
 package final class AccessList: Sendable {
   private struct State {
     var access: Access
     var isNew = true
-    /// Why the file was not read last time; nil if it was.
+    /// Why the last read of the file failed; nil if it succeeded.
     var failure: String?
   }
 
@@ -48,7 +48,8 @@ package final class AccessList: Sendable {
   /// - Parameters:
   ///   - own: The coordinator's own key.
   ///   - directory: Where the list is.
-  ///   - onFailure: Told once when the file can no longer be read. Called on any thread.
+  ///   - onFailure: Receives the error, once, when the file can no longer be read. Called on any
+  ///     thread.
   /// - Throws: `WireError` with code `key` if the list cannot be read.
   package init(
     own: PublicKey,
@@ -61,15 +62,17 @@ package final class AccessList: Sendable {
     state = Lock(State(access: Access(own: own, try directory.allowed())))
   }
 
-  /// Whether a key may connect, by the file as it is now.
+  /// Whether a key may connect, by the current content of the file.
   ///
-  /// While the file cannot be read, nobody new comes in but this machine.
+  /// While the file cannot be read, only this machine's own key may make new connections.
   package func allows(_ key: PublicKey) -> Bool {
     key == own || (refresh() && state.withLock { $0.access[key] != nil })
   }
 
-  /// Reads the file; false if it cannot be read, and then what it said before goes on to hold for those
-  /// who are connected: a slip in it must not end what they do.
+  /// Reads the file; returns false if it cannot be read.
+  ///
+  /// After a failure the last list that was read stays in force for those who are connected: a
+  /// mistake in the file must not end their work.
   @discardableResult
   package func refresh() -> Bool {
     do throws(WireError) {
@@ -91,7 +94,7 @@ package final class AccessList: Sendable {
     }
   }
 
-  /// Returns what holds now, once for each time that it changes, the first included.
+  /// Returns the current access, once per change, and once at the start; nil otherwise.
   package func takeChange() -> Access? {
     state.withLock { state in
       defer { state.isNew = false }

@@ -1,5 +1,5 @@
-// Who may come in: a thread that answers libzmq's questions about peers (ZAP.swift), and hears of
-// those that fail before any question is asked.
+// Authentication of peers: a thread that answers libzmq's questions about them (ZAP.swift), and
+// receives the events of handshakes that fail before libzmq asks.
 
 internal import CZeroMQ
 internal import Glibc
@@ -7,11 +7,11 @@ internal import Platform
 
 /// A peer that was not let in.
 package struct Refusal: Sendable, Hashable {
-  /// What is wrong with it, with its key where it has shown one.
+  /// What is wrong with the peer, with its key where it has shown one.
   package var reason: String
   /// The peer's address, if known.
   package var address: String
-  /// Whether the same was reported not long ago; such ones need no line in a log.
+  /// Whether the same refusal was reported not long ago; then it needs no line in a log.
   package var isRepeated: Bool
 
   package init(reason: String, address: String, isRepeated: Bool) {
@@ -23,10 +23,10 @@ package struct Refusal: Sendable, Hashable {
 
 /// Decides which peers the CURVE servers of a context let in.
 ///
-/// The order of the end: the context's other sockets are closed, then this, then the context. Made
-/// before the first CURVE server of its context, of which there is one.
+/// Shutdown order: first the context's other sockets are closed, then this, then the context. It
+/// must be made before its context's CURVE server, of which there is only one.
 package final class Authenticator {
-  /// Where the server's socket reports handshakes that failed.
+  /// The in-process name at which the server's socket reports failed handshakes.
   static let handshakesName = "trestle.handshakes"
 
   private let context: ZeroMQContext
@@ -35,13 +35,14 @@ package final class Authenticator {
   private let admitted: Lock<Set<PublicKey>>
   private var isClosed = false
 
-  /// Starts answering.
+  /// Starts the thread that answers.
   ///
   /// - Parameters:
   ///   - context: The context of the sockets to guard.
-  ///   - allows: Whether a key may come in, beside those of `admit`. Called on a thread of its own.
-  ///   - eachSecond: Called on that thread, about each second.
-  ///   - onRefusal: Told of each peer that was refused. Called on that thread too.
+  ///   - allows: Whether a key may come in, beside those of `admit`. Called on the authenticator's
+  ///     thread.
+  ///   - eachSecond: Called on that thread, about once a second.
+  ///   - onRefusal: Receives each peer that was refused. Called on that thread too.
   /// - Throws: `WireError` if the process has no thread or descriptor left.
   package init(
     _ context: ZeroMQContext,
@@ -75,10 +76,12 @@ package final class Authenticator {
 
   deinit { close() }
 
-  /// Lets these keys in from now on, in place of those of the call before.
+  /// Lets these keys in from now on, instead of those of the previous call.
   package func admit(_ keys: [PublicKey]) { admitted.withLock { $0 = Set(keys) } }
 
-  /// Ends the thread, once no CURVE server of the context is open.
+  /// Ends the thread.
+  ///
+  /// The CURVE servers of the context must be closed before.
   package func close() {
     guard !isClosed else { return }
     isClosed = true
@@ -88,18 +91,17 @@ package final class Authenticator {
   }
 }
 
-/// What the thread works with.
-// @unchecked Sendable: made on one thread and used by the one that it starts, and by no other.
+/// The state of the authenticator's thread.
 private final class Desk: @unchecked Sendable {
   private let questions: Socket
   private let handshakes: Socket
   private let allows: (PublicKey) -> Bool
   private let eachSecond: () -> Void
   private let onRefusal: (Refusal) -> Void
-  /// The last different refusals; the oldest is forgotten first.
+  /// The last distinct refusals; the oldest is forgotten first.
   private var recent: [Refusal] = []
 
-  /// How many refusals are remembered, to tell which are repeated.
+  /// How many refusals are remembered, to recognise repeated ones.
   private static let memory = 64
 
   init(
@@ -135,12 +137,13 @@ private final class Desk: @unchecked Sendable {
           timeout: .seconds(1)
         )
         if ready.contains(descriptor: stop.descriptor) { return }
-        // Bounded, so that a flood of questions does not delay the end.
+        // The bound keeps a flood of questions from delaying the shutdown.
         for _ in 0..<64 where try answerQuestion() || hearOfHandshake() {}
         pause = Self.shortestPause
       } catch {
-        // Both sockets are this thread's own, so it is the system that lacks something, memory at
-        // most. Peers that knock meanwhile wait: they are let in by an answer, never by none.
+        // Both sockets belong to this thread alone, so the cause can only be a shortage of the
+        // system, such as memory. Peers that connect meanwhile wait: none is let in without an
+        // answer.
         report("the authenticator must wait: \(error)", "")
         if !stop.takeAll().isEmpty { return }
         usleep(pause)
@@ -149,11 +152,11 @@ private final class Desk: @unchecked Sendable {
     }
   }
 
-  /// Microseconds between two tries while the system lacks something.
+  /// Microseconds between two retries during a shortage.
   private static let shortestPause: useconds_t = 1000
   private static let longestPause: useconds_t = 256_000
 
-  /// Answers a question; false if none waits.
+  /// Answers one question; returns false if none waits.
   private func answerQuestion() throws(WireError) -> Bool {
     guard let frames = try questions.receiveFrames(atMost: ZAP.requestFrames) else { return false }
     let verdict: ZAP.Verdict
@@ -170,7 +173,7 @@ private final class Desk: @unchecked Sendable {
     return true
   }
 
-  /// Reads one event of zmq_socket_monitor(3); false if none waits.
+  /// Reads one event of zmq_socket_monitor(3); returns false if none waits.
   private func hearOfHandshake() throws(WireError) -> Bool {
     guard let frames = try handshakes.receiveFrames(atMost: 2) else { return false }
     guard let event = MonitorEvent(frames) else { return true }
@@ -178,7 +181,7 @@ private final class Desk: @unchecked Sendable {
     return true
   }
 
-  /// Says what a failed handshake tells of a peer.
+  /// Returns what a failed handshake says about a peer.
   private static func reason(_ event: CInt, _ value: CInt) -> String {
     // "Unspecified system error during handshake. The event value is an errno."
     if event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL {

@@ -1,16 +1,17 @@
-// From names to addresses: libzmq binds interfaces and addresses only, connects to names without saying
-// that one does not exist, and speaks IPv6 only if told to. So names become addresses here, in the same
-// way where one listens and where one connects.
+// Name resolution. libzmq binds only interfaces and addresses, does not report a host name that
+// does not exist when it connects, and uses IPv6 only if told to. So names are resolved here, in
+// the same way for listening and for connecting.
 
 internal import Glibc
 
 extension Endpoint {
-  /// Returns the endpoint with an address in place of the name of a host or of a network interface.
+  /// Returns the endpoint with the name of its host or network interface replaced by an address.
   ///
-  /// Of several addresses the first IPv4 one is taken, else the first IPv6 one, so that both ends take
-  /// the same. May ask the network, and wait for its answer.
+  /// Of several addresses it takes the first IPv4 one, else the first IPv6 one, so that both ends
+  /// choose the same. It may query a name server and block until the answer comes.
   ///
-  /// - Throws: `WireError` with code `endpoint` naming what is neither.
+  /// - Throws: `WireError` with code `endpoint` that names the text that is neither a host nor an
+  ///   interface.
   func resolved() throws(WireError) -> Endpoint {
     guard case .tcp(let host, let port) = kind, host != "*", !hasAddress else { return self }
     if let address = Self.address(ofInterface: host) {
@@ -20,7 +21,7 @@ extension Endpoint {
     return try Endpoint("tcp://\(address):\(port.map { "\($0)" } ?? "*")")
   }
 
-  /// Whether nobody has to be asked where it is: ipc, or tcp at an address.
+  /// Whether no name has to be resolved: the endpoint is ipc, or tcp with an address.
   package var hasAddress: Bool {
     guard case .tcp(let host, _) = kind else { return true }
     if isIPv6 { return true }
@@ -64,7 +65,8 @@ extension Endpoint {
     return chosen
   }
 
-  /// Returns the address of a network interface; nil if there is none of that name, or it has none.
+  /// Returns the address of a network interface; nil if the interface does not exist or has no
+  /// address.
   private static func address(ofInterface name: String) -> String? {
     var list: UnsafeMutablePointer<ifaddrs>?
     guard unsafe getifaddrs(&list) == 0 else { return nil }
@@ -86,7 +88,8 @@ extension Endpoint {
     (addresses.first { $0.family == AF_INET } ?? addresses.first)?.text
   }
 
-  /// Returns an address as an endpoint has it, IPv6 in brackets; nil for other families.
+  /// Returns an address in the form that endpoints use, IPv6 in brackets; nil for other address
+  /// families.
   private static func text(of address: UnsafeMutablePointer<sockaddr>) -> String? {
     let family = unsafe CInt(address.pointee.sa_family)
     guard family == AF_INET || family == AF_INET6 else { return nil }

@@ -1,5 +1,5 @@
-// Whether anybody is behind an ipc socket, and who: its file alone does not say, a killed process leaves
-// it, and another user may have made it.
+// Whether a process listens at an ipc socket, and whose it is. The socket's file does not tell: a
+// killed process leaves its file behind, and another user may have made it.
 
 internal import CLinux
 internal import Glibc
@@ -14,11 +14,11 @@ extension Endpoint {
 
   /// Whether a process listens there now.
   ///
-  /// Of a tcp endpoint only a connection to another machine would tell: true.
+  /// For a tcp endpoint it returns true, since only a connection to the other machine would tell.
   ///
-  /// - Throws: `WireError` with code `endpoint` if it is another user's, or may become so: its
-  ///   directory or its socket belongs to somebody else, others may write in the directory, or a
-  ///   process of another user listens. Root is everybody's.
+  /// - Throws: `WireError` with code `endpoint` if the endpoint is another user's, or could become
+  ///   so: its directory or its socket belongs to another user, others may write in the directory,
+  ///   or a process of another user listens. Root is trusted everywhere.
   package func isListening() throws(WireError) -> Bool {
     guard let path = socketPath else { return true }
     guard let directory = try trustedDirectory() else { return false }
@@ -36,7 +36,7 @@ extension Endpoint {
     }
   }
 
-  /// Opens the directory of an ipc endpoint; nil if there is none, or the endpoint is no ipc one.
+  /// Opens the directory of an ipc endpoint; nil if it does not exist, or the endpoint is tcp.
   ///
   /// - Throws: `WireError` with code `endpoint` if others could put a socket of their own there.
   func trustedDirectory() throws(WireError) -> TrustedDirectory? {
@@ -56,7 +56,8 @@ extension Endpoint {
     return String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
   }
 
-  /// Refuses an ipc endpoint whose socket was made, or is listened to, by another user.
+  /// Refuses an ipc endpoint whose socket was made by another user, or at which another user's
+  /// process listens.
   func refuseForeign(_ user: uid_t, _ process: pid_t? = nil) throws(WireError) {
     guard !TrustedDirectory.isTrusted(user) else { return }
     let who = process.map { "user \(user) (process \($0))" } ?? "user \(user)"
@@ -67,11 +68,12 @@ extension Endpoint {
     )
   }
 
-  /// Connects to a path, without waiting.
+  /// Connects to a path without blocking.
   ///
-  /// Connecting to a socket that a dead process left is refused at once.
+  /// The kernel at once refuses a connection to a socket that a dead process left.
   ///
-  /// - Returns: 0 if somebody listens, else the error number; and who it is, if that could be told.
+  /// - Returns: 0 if a process listens, else the error number; and the listener, if the kernel
+  ///   tells it.
   static func probe(_ path: String) -> (error: CInt, listener: Listener?) {
     let type = CInt(SOCK_STREAM.rawValue) | O_NONBLOCK | O_CLOEXEC  // SOCK_ flags have O_'s values
     let descriptor = Glibc.socket(AF_UNIX, type, 0)
@@ -87,7 +89,7 @@ extension Endpoint {
         unsafe Glibc.connect(descriptor, generic, socklen_t(MemoryLayout<sockaddr_un>.size))
       }
     }
-    // EAGAIN: somebody listens, and has more callers than it takes.
+    // EAGAIN: a process listens, and its queue of connections is full.
     guard status == 0 || errno == EAGAIN else { return (errno, nil) }
     var listener = Listener(user: 0, process: 0)
     let isKnown = unsafe clinux_listener(descriptor, &listener.user, &listener.process) == 0

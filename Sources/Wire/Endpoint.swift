@@ -5,7 +5,7 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
   package enum Kind: Sendable, Hashable {
     /// A socket in the file system.
     case ipc(path: String)
-    /// A port nil is chosen by the system when a socket is bound.
+    /// A port of nil means that the system chooses one when a socket is bound.
     case tcp(host: String, port: UInt16?)
   }
 
@@ -13,8 +13,10 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
 
   private init(kind: Kind) { self.kind = kind }
 
-  /// Reads `ipc:///absolute/path` or `tcp://host:port`, where the host is a name, that of a network
-  /// interface or an address, IPv6 in brackets, and the port may be `*` to bind any free one.
+  /// Reads `ipc:///absolute/path` or `tcp://host:port`.
+  ///
+  /// The host is a name, a network interface, or an address (IPv6 in brackets). The port may be `*`
+  /// to bind any free one.
   ///
   /// - Throws: `WireError` with code `endpoint` that says what is expected.
   package init(_ string: String) throws(WireError) {
@@ -42,13 +44,13 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     if case .ipc(let path) = kind { path } else { nil }
   }
 
-  /// How processes of this machine reach what listens at all its addresses.
+  /// The endpoint by which processes of this machine reach a socket that listens at all addresses.
   package var fromHere: Endpoint {
     guard case .tcp(let host, let port) = kind, Self.isWildcard(host) else { return self }
     return Endpoint(kind: .tcp(host: host == "[::]" ? "[::1]" : "127.0.0.1", port: port))
   }
 
-  /// Whether it says where to connect to, and not only where to bind.
+  /// Whether a socket can connect to it, rather than only bind it.
   package var isConnectable: Bool {
     switch kind {
     case .ipc: true
@@ -61,7 +63,7 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     if case .tcp(let host, _) = kind { Self.isWildcard(host) } else { false }
   }
 
-  /// Whether only processes of this machine reach it: ipc, or tcp at a loopback address.
+  /// Whether only processes of this machine can reach it: ipc, or tcp at a loopback address.
   package var isLocal: Bool {
     switch kind {
     case .ipc: true
@@ -112,7 +114,7 @@ extension Endpoint {
     return .tcp(host: host, port: port)
   }
 
-  /// Letters, digits, dots and hyphens, at most 253 (RFC 1035); `*` for all interfaces; or
+  /// Accepts letters, digits, dots and hyphens, at most 253 (RFC 1035); `*` for all interfaces; or
   /// hexadecimal digits, colons and dots in brackets, with a zone.
   private static func isHost(_ host: String) -> Bool {
     if host == "*" { return true }

@@ -1,13 +1,13 @@
-// Who serves an endpoint: one process at a time, shown by a lock beside the ipc socket. The lock goes
-// with the process, however it ends, so what a killed process left is recognised and removed.
+// A lock file that gives one process at a time the right to serve an endpoint. The lock ends with
+// the process, however it ends, so what a killed process left is recognised and removed.
 //
 //   DIR/            made 0700 if absent
 //     front         the public socket
 //     front.lock    held (flock) while the endpoint is served; holds the process's pid as text
 //     front.workers/  0700: the workers' data sockets
 //
-// All are reached through the directory's descriptor, and none through a symbolic link: who may make
-// files in the directory (/tmp) must not lead us to files elsewhere.
+// All files are reached through the directory's descriptor, and none through a symbolic link: a
+// user who may make files in the directory (/tmp) must not redirect us to files elsewhere.
 
 internal import CLinux
 internal import Glibc
@@ -21,10 +21,10 @@ package final class EndpointClaim {
 
   /// Claims an endpoint and removes what an earlier process left behind.
   ///
-  /// For tcp endpoints there is nothing to claim: the bind itself refuses a second server.
+  /// A tcp endpoint needs no claim, because the bind itself refuses a second server.
   ///
-  /// - Throws: `WireError` with code `addressInUse` naming the process that serves it, or `endpoint`
-  ///   if its directory cannot be used.
+  /// - Throws: `WireError` with code `addressInUse` that names the serving process, or with code
+  ///   `endpoint` if the directory cannot be used.
   package init(_ endpoint: Endpoint) throws(WireError) {
     self.endpoint = endpoint
     guard let path = endpoint.socketPath else {
@@ -56,9 +56,10 @@ package final class EndpointClaim {
     endpoint.socketPath.map { $0 + Place.workersSuffix }
   }
 
-  /// Removes the sockets and the lock, and lets others serve the endpoint.
+  /// Removes the sockets and the lock, so that others can serve the endpoint.
   ///
-  /// If another process has a lock there, it serves the endpoint by now, and what is there is its own.
+  /// If the lock file now belongs to another process, that process serves the endpoint, and its
+  /// files are left alone.
   package func release() {
     guard lock >= 0, let place else { return }
     if place.isNamed(lock) || !place.hasLock { place.removeSockets() }
@@ -69,8 +70,8 @@ package final class EndpointClaim {
 
   deinit { release() }
 
-  /// Removes what is left of an endpoint whose server is dead; does nothing while one lives, or where
-  /// the directory is not to be trusted.
+  /// Removes what a dead server left at an endpoint; does nothing while a server lives, or where
+  /// the directory is not trusted.
   package static func removeIfAbandoned(_ endpoint: Endpoint) {
     guard let place = try? Place(endpoint, makes: false), place.hasLock,
       let lock = try? place.openLock()
@@ -112,9 +113,10 @@ private struct Place {
 extension Place {
   var hasLock: Bool { directory.status(of: lockName) != nil }
 
-  /// Opens the lock file, and makes it if there is none.
+  /// Opens the lock file, and creates it if it is missing.
   ///
-  /// - Throws: `WireError` with code `endpoint` if it is not a file of this user's or root's own.
+  /// - Throws: `WireError` with code `endpoint` if it is not a regular file of this user or of
+  ///   root.
   func openLock() throws(WireError) -> CInt {
     let descriptor = unsafe clinux_open_lock(directory.descriptor, lockName)
     guard descriptor >= 0 else {
@@ -125,7 +127,7 @@ extension Place {
       throw WireError(.endpoint, "cannot open \(lockPath): \(reason)")
     }
     var status = stat()
-    // A second name could be that of a file elsewhere, which is not to be emptied.
+    // A file with a second name could be one that lies elsewhere, which must not be emptied.
     guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
       status.st_nlink <= 1, TrustedDirectory.isTrusted(status.st_uid)
     else {
@@ -141,8 +143,8 @@ extension Place {
 
   /// Opens and locks the lock file.
   ///
-  /// A process that has just let go may have removed the file we
-  /// opened: then the name is another file's, and we try again.
+  /// A process that has just released its lock may have removed the file we opened. Then the name
+  /// stands for another file, and we try again.
   func takeLock() throws(WireError) -> CInt {
     for _ in 0..<16 {
       let descriptor = try openLock()
@@ -157,7 +159,7 @@ extension Place {
     throw WireError(.endpoint, "\(lockPath) keeps changing hands")
   }
 
-  /// Whether the lock's name still stands for this open file.
+  /// Whether the lock's name still refers to this open file.
   func isNamed(_ descriptor: CInt) -> Bool {
     var opened = stat()
     guard unsafe fstat(descriptor, &opened) == 0, let named = directory.status(of: lockName) else {
@@ -166,8 +168,8 @@ extension Place {
     return opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
   }
 
-  /// Takes the lock, with a little patience: a worker that outlives its coordinator holds it for an
-  /// instant while it cleans up.
+  /// Takes the lock, with a few retries: a worker that outlives its coordinator holds it for a
+  /// moment while it cleans up.
   private func lockSoon(_ descriptor: CInt) throws(WireError) -> Bool {
     for _ in 0..<10 {
       if clinux_try_lock(descriptor) == 0 { return true }
@@ -202,11 +204,11 @@ extension Place {
 // MARK: The sockets
 
 extension Place {
-  /// Whether somebody listens at the public socket.
+  /// Whether a process listens at the public socket.
   var hasLiveServer: Bool { Endpoint.probe("\(directory.path)/\(name)").error == 0 }
 
-  /// Throws if the endpoint is served though its lock could be taken: what cleans /tmp of old files
-  /// has removed the server's lock, and its socket was left.
+  /// Throws if the endpoint is served although its lock could be taken: a program that cleans old
+  /// files from /tmp has removed the server's lock and left its socket.
   func refuseLiveServer() throws(WireError) {
     if let status = directory.status(of: name) { try endpoint.refuseForeign(status.st_uid) }
     let (error, listener) = Endpoint.probe("\(directory.path)/\(name)")
@@ -214,7 +216,7 @@ extension Place {
     throw served(by: listener.map { "\($0.process)" } ?? "(unknown)")
   }
 
-  /// Makes the directory for the workers' sockets, in place of the one of an earlier process.
+  /// Makes the directory for the workers' sockets, and replaces that of an earlier process.
   func makeWorkersDirectory() throws(WireError) {
     removeSockets()
     guard unsafe mkdirat(directory.descriptor, workersName, 0o700) == 0 else {
@@ -232,7 +234,7 @@ extension Place {
     directory.removeSocketDirectory(workersName)
   }
 
-  /// Removes the lock's name if it still stands for this open file.
+  /// Removes the lock file if its name still refers to this open file.
   func removeLock(_ descriptor: CInt) {
     if isNamed(descriptor) { unsafe unlinkat(directory.descriptor, lockName, 0) }
   }

@@ -4,8 +4,9 @@
 //     secret     0600: this machine's secret key, one line of Z85; the public one follows from it
 //     allowed    0600: the public keys that are let in (KeyList.swift)
 //
-// Whoever changes a file holds a lock (flock) on the directory from reading it to replacing it, and
-// writes a draft beside it first: what a killed process left of one is removed by the next.
+// Whoever changes a file holds a lock (flock) on the directory from reading the file to replacing
+// it, and writes a draft beside it first. A draft that a killed process left is removed by the next
+// change.
 
 internal import CLinux
 internal import Glibc
@@ -20,9 +21,9 @@ package struct KeyDirectory: Sendable, Hashable {
   package var secretPath: String { path + "/secret" }
   package var allowedPath: String { path + "/allowed" }
 
-  /// `$XDG_CONFIG_HOME/trestle/keys`, or `~/.config/trestle/keys`.
+  /// Returns `$XDG_CONFIG_HOME/trestle/keys`, or `~/.config/trestle/keys`.
   ///
-  /// A relative `HOME` would put keys wherever a command is run.
+  /// A relative `HOME` is ignored: it would put keys into whatever directory a command runs in.
   ///
   /// - Throws: `WireError` with code `key` if the environment has neither variable.
   package static func standard() throws(WireError) -> KeyDirectory {
@@ -40,7 +41,8 @@ package struct KeyDirectory: Sendable, Hashable {
 
   /// Returns this machine's keys; nil if none have been made.
   ///
-  /// - Throws: `WireError` with code `key` if they cannot be read, or others could read them.
+  /// - Throws: `WireError` with code `key` if they cannot be read, or if other users could read
+  ///   them.
   package func keyPair() throws(WireError) -> KeyPair? {
     guard let file = try read(secretPath) else { return nil }
     guard file.mode & 0o077 == 0 else {
@@ -74,8 +76,8 @@ package struct KeyDirectory: Sendable, Hashable {
     let keys = try KeyPair.make()
     let draft = try writeDraft(keys.secretKey.z85 + "\n", beside: secretPath)
     defer { unsafe unlink(draft) }
-    // link(2) does not replace: of two that make keys at once, one without a lock (NFS does not carry
-    // it to other machines), one wins for both.
+    // link(2) does not replace an existing file. So if two processes make keys at once without a
+    // lock (NFS does not share flock between machines), the first file wins for both.
     if unsafe link(draft, secretPath) == 0 { return (keys, true) }
     guard errno == EEXIST, let others = try keyPair() else {
       throw WireError(.key, "cannot make \(secretPath): \(Self.reason())")
@@ -83,7 +85,7 @@ package struct KeyDirectory: Sendable, Hashable {
     return (others, false)
   }
 
-  /// Returns the public keys that are let in; none if there is no such file.
+  /// Returns the public keys that are let in; an empty list if the file does not exist.
   ///
   /// - Throws: `WireError` with code `key` and the line at fault.
   package func allowed() throws(WireError) -> KeyList {
@@ -97,7 +99,7 @@ package struct KeyDirectory: Sendable, Hashable {
     return try KeyList(parsing: file.bytes, path: allowedPath)
   }
 
-  /// Changes the list of keys that are let in; of changes at the same time each finds the ones before.
+  /// Changes the list of keys that are let in; concurrent changes are applied one after the other.
   ///
   /// - Parameter body: Changes the list; nothing is written if it throws or leaves the list as it is.
   /// - Returns: What the body returns.
@@ -114,7 +116,7 @@ package struct KeyDirectory: Sendable, Hashable {
     return result
   }
 
-  /// Replaces the file at once, and sees to it that it is on the disk.
+  /// Replaces the file atomically and syncs it to the disk.
   private func replaceAllowed(by list: KeyList, in directory: CInt) throws(WireError) {
     guard list.text.utf8.count <= Limits.keyFileBytes else {
       throw WireError(.key, "\(allowedPath) would have more than \(Limits.keyFileBytes) bytes")
@@ -124,8 +126,8 @@ package struct KeyDirectory: Sendable, Hashable {
       defer { unsafe unlink(draft) }
       throw WireError(.key, "cannot write \(allowedPath): \(Self.reason())")
     }
-    // Without it a loss of power could bring a forgotten key back. Some file systems refuse it for
-    // directories, and keep their order without.
+    // Without this, a power loss could restore a key that was removed. Some file systems refuse
+    // fsync for directories; they keep the order of writes without it.
     _ = fsync(directory)
   }
 }
@@ -135,7 +137,7 @@ package struct KeyDirectory: Sendable, Hashable {
 extension KeyDirectory {
   private static func reason() -> String { unsafe String(cString: strerror(errno)) }
 
-  /// Makes the directory and those above it, and refuses one that others may write in.
+  /// Makes the directory and its missing parents, and refuses one that others may write in.
   private func prepare() throws(WireError) {
     for end in path.indices where path[end] == "/" && end > path.startIndex {
       unsafe mkdir(String(path[..<end]), 0o700)
@@ -155,10 +157,10 @@ extension KeyDirectory {
     }
   }
 
-  /// How long to wait for another process that changes a file: it takes milliseconds.
+  /// How long to wait while another process changes a file, which takes milliseconds.
   private static let lockPatience = Duration.seconds(10)
 
-  /// Opens the directory and locks it until it is closed.
+  /// Opens and locks the directory; closing the descriptor releases the lock.
   private func lock() throws(WireError) -> CInt {
     let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
@@ -176,7 +178,7 @@ extension KeyDirectory {
     return descriptor
   }
 
-  /// Removes drafts of processes that were killed; while the lock is held nobody else has any.
+  /// Removes drafts of killed processes; while this process holds the lock, nobody else writes one.
   private func removeDrafts() {
     guard let entries = unsafe opendir(path) else { return }
     defer { unsafe closedir(entries) }
@@ -191,9 +193,9 @@ extension KeyDirectory {
 
   private static let draftSuffix = ".new-"
 
-  /// Reads a small file of this user's or root's; nil if it is not there.
+  /// Reads a small file that belongs to this user or to root; nil if it does not exist.
   private func read(_ path: String) throws(WireError) -> (bytes: [UInt8], mode: mode_t)? {
-    // Who can write in the directory could put an earlier list in the place of this one.
+    // A user who can write in the directory could replace this list by an earlier one.
     guard try TrustedDirectory.open(self.path, for: .keys) != nil else { return nil }
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
@@ -208,7 +210,7 @@ extension KeyDirectory {
     guard status.st_uid == geteuid() || status.st_uid == 0 else {
       throw WireError(.key, "\(path) belongs to user \(status.st_uid)")
     }
-    // One byte more than is allowed, to notice that there are more.
+    // The buffer is one byte larger than the limit, to detect a file that exceeds it.
     var bytes = [UInt8](repeating: 0, count: Limits.keyFileBytes + 1)
     var count = 0
     while count < bytes.count {

@@ -1,10 +1,10 @@
-// The text file of public keys that are let in: a key, a name and what it may do a line.
+// The text file of public keys that are let in: each line has a key, a name and, if wanted, roles.
 //
 //   # who may use this machine's pipelines
 //   rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7  laptop
 //   Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID  phone  ask
 //
-// A line that names no role (Role.swift) gives all.
+// A line without roles (Role.swift) allows everything.
 //
 // A key may contain "#" but not begin with it: as the first of five characters it would stand for
 // more than 32 bits (84 × 85⁴ > 2³²). So a line that begins with "#" is a comment.
@@ -17,7 +17,7 @@ package struct KeyList: Sendable, Hashable {
     package var roles = Role.all
   }
 
-  /// Lines in their order; comments and empty lines are kept as they are.
+  /// The lines in file order; comments and empty lines are kept unchanged.
   private enum Line: Sendable, Hashable {
     case entry(Entry)
     case other(String)
@@ -59,7 +59,7 @@ extension KeyList {
   ///
   /// - Parameters:
   ///   - bytes: At most `Limits.keyFileBytes`.
-  ///   - path: For errors.
+  ///   - path: The file's path, for error messages.
   /// - Throws: `WireError` with code `key` and the line at fault.
   package init(parsing bytes: [UInt8], path: String) throws(WireError) {
     guard bytes.count <= Limits.keyFileBytes else {
@@ -72,7 +72,7 @@ extension KeyList {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw WireError(.key, "a file of keys that is not UTF-8", context: path)
     }
-    // A Character may be "\r\n": lines are cut in Unicode scalars.
+    // A Character may be "\r\n", so lines are split by Unicode scalars.
     var rest = text.unicodeScalars[...]
     var number = 0
     while !rest.isEmpty {
@@ -110,8 +110,8 @@ extension KeyList {
 extension KeyList {
   /// Lets a key in under a name.
   ///
-  /// - Throws: `WireError` with code `key` if the name is none, or is taken, or the key is there
-  ///   already under another.
+  /// - Throws: `WireError` with code `key` if the name is not valid or is taken, or if the list
+  ///   already has the key under another name.
   package mutating func add(
     _ key: PublicKey,
     name: String,
@@ -134,7 +134,7 @@ extension KeyList {
     lines.append(.entry(Entry(key: key, name: name, roles: roles)))
   }
 
-  /// Changes what a key may do; does nothing if it is not there.
+  /// Changes what a key may do; does nothing if the list does not have the key.
   package mutating func set(_ roles: Set<Role>, of key: PublicKey) {
     for index in lines.indices {
       guard case .entry(var entry) = lines[index], entry.key == key else { continue }
@@ -143,7 +143,7 @@ extension KeyList {
     }
   }
 
-  /// Takes a key away; returns it, or nil if there is none of that name or text.
+  /// Removes the key with this name or text and returns its entry; nil if there is none.
   package mutating func remove(_ nameOrKey: String) -> Entry? {
     let index = lines.firstIndex { line in
       guard case .entry(let entry) = line else { return false }
@@ -153,7 +153,7 @@ extension KeyList {
     return entry
   }
 
-  /// Returns a name that nobody has: `key-1`, `key-2` and so on.
+  /// Returns an unused name: `key-1`, `key-2` and so on.
   package var freeName: String {
     let taken = Set(entries.map(\.name))
     var number = 1

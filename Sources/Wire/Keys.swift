@@ -1,5 +1,5 @@
-// CURVE keys: 32 bytes each, written as 40 characters of Z85 (rfc.zeromq.org/spec/32). What a key
-// opens is in Security.swift, where they are kept in KeyDirectory.swift.
+// CURVE keys: 32 bytes each, written as 40 characters of Z85 (rfc.zeromq.org/spec/32).
+// Security.swift says what a key allows, KeyDirectory.swift stores keys.
 
 internal import CZeroMQ
 internal import Glibc
@@ -11,14 +11,14 @@ package struct PublicKey: Sendable, Hashable, CustomStringConvertible {
 
   /// Reads a key in Z85.
   ///
-  /// - Throws: `WireError` with code `key` that says what is wrong, without a secret's characters: a
-  ///   secret key given by mistake looks just like a public one.
+  /// - Throws: `WireError` with code `key` that says what is wrong without quoting the text: a
+  ///   secret key that is given by mistake looks just like a public one.
   package init(_ text: String) throws(WireError) {
     try Z85.check(text)
     description = text
   }
 
-  /// Takes a key as it is on the wire; nil if it has not 32 bytes.
+  /// Reads a key of 32 bytes, as it is on the wire; nil for any other length.
   init?(bytes: [UInt8]) {
     guard bytes.count == 32 else { return nil }
     var text = [CChar](repeating: 0, count: Limits.keyBytes + 1)
@@ -27,7 +27,7 @@ package struct PublicKey: Sendable, Hashable, CustomStringConvertible {
   }
 }
 
-/// The half of a key pair that never leaves its machine; it shows itself nowhere by accident.
+/// The half of a key pair that never leaves its machine; its description and mirror hide it.
 package struct SecretKey: Sendable, Hashable, CustomStringConvertible, CustomReflectable {
   let z85: String
 
@@ -40,19 +40,19 @@ package struct SecretKey: Sendable, Hashable, CustomStringConvertible, CustomRef
   package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
-/// Who a machine is.
+/// The identity of a machine.
 package struct KeyPair: Sendable, Hashable {
   package let publicKey: PublicKey
   let secretKey: SecretKey
 
   /// Makes a new pair.
   ///
-  /// Z85 has characters that a command line takes for an option or a comment; of the first character
-  /// only letters and digits are accepted, so that the public key can be typed.
+  /// Z85 has characters that a command line takes for an option or a comment. Only pairs whose
+  /// public key begins with a letter or digit are accepted, so that it can be typed as an argument.
   ///
   /// - Throws: `WireError` with code `key` if libzmq was built without CURVE.
   package static func make() throws(WireError) -> KeyPair {
-    // 62 of 85 characters are accepted: 64 draws fail once in 10^36.
+    // 62 of 85 characters are accepted, so 64 draws all fail once in 10^36.
     for _ in 0..<64 {
       var publicText = [CChar](repeating: 0, count: Limits.keyBytes + 1)
       var secretText = publicText
@@ -98,7 +98,7 @@ private enum Z85 {
       )
     }
     var bytes = [UInt8](repeating: 0, count: 32)
-    // NULL also for five characters that stand for more than 32 bits.
+    // zmq_z85_decode also returns NULL for five characters that stand for more than 32 bits.
     let isPrintable = text.utf8.allSatisfy { (33...126).contains($0) }
     guard isPrintable, unsafe text.withCString({ unsafe zmq_z85_decode(&bytes, $0) }) != nil else {
       throw WireError(

@@ -1,13 +1,14 @@
-// Whom a ROUTER socket talks to.
+// The identity of a peer of a ROUTER socket.
 
 /// The name that a ROUTER socket has given to one connection.
 ///
-/// It lasts as long as the connection: a peer that comes back has another one.
+/// It lasts as long as the connection: a peer that reconnects gets another one.
 package struct PeerID: Sendable, Hashable, CustomStringConvertible {
   package let bytes: [UInt8]
-  /// The key that the connection has proved, on an encrypted one.
+  /// The key that the peer has proved, on an encrypted connection.
   ///
-  /// Part of who it is: a later connection that takes the same name with another key is another peer.
+  /// The key is part of the identity: a later connection with the same name and another key is
+  /// another peer.
   package let key: PublicKey?
 
   package init(_ bytes: [UInt8], key: PublicKey? = nil) {

@@ -1,14 +1,14 @@
-// Waiting for sockets and descriptors together: the heart of every event loop.
+// Waits for sockets and descriptors together: the core of every event loop.
 
 internal import CZeroMQ
 internal import Glibc
 internal import Platform
 
-/// What can go on after a `poll`.
+/// The sockets and descriptors that are ready after a `poll`.
 package struct Ready: Sendable {
   fileprivate var readable: Set<ObjectIdentifier> = []
   fileprivate var writable: Set<ObjectIdentifier> = []
-  /// The descriptors that can be read, or whose other end has gone.
+  /// The descriptors that can be read, or whose other end is closed.
   package fileprivate(set) var descriptors: Set<CInt> = []
 
   package var isEmpty: Bool { readable.isEmpty && writable.isEmpty && descriptors.isEmpty }
@@ -16,24 +16,24 @@ package struct Ready: Sendable {
   /// Whether a message waits at the socket.
   package func contains(_ socket: Socket) -> Bool { readable.contains(ObjectIdentifier(socket)) }
 
-  /// Whether the descriptor can be read, or its other end has gone.
+  /// Whether the descriptor can be read, or its other end is closed.
   package func contains(descriptor: CInt) -> Bool { descriptors.contains(descriptor) }
 
-  /// Whether the socket, one of `writable`, takes a message.
+  /// Whether the socket, one of `writable`, can accept a message.
   package func canSend(_ socket: Socket) -> Bool { writable.contains(ObjectIdentifier(socket)) }
 }
 
-/// Waits until a message can be received, a descriptor read, or the time is up.
+/// Waits until a message can be received, a descriptor can be read, or the timeout has passed.
 ///
 /// A signal ends the wait early, with nothing ready.
 ///
 /// - Parameters:
-///   - sockets: Those to receive from.
+///   - sockets: The sockets to receive from.
 ///   - descriptors: Pipes, eventfds, signalfds, pidfds.
-///   - writable: DEALERs that refused a message as `.full` and shall take it when they can. Of a
-///     ROUTER nothing is learned: its room is one peer's.
+///   - writable: DEALERs that refused a message as `.full` and are to send it when they can. For a
+///     ROUTER this tells nothing, because each of its peers has a queue of its own.
 ///   - timeout: nil waits for ever; zero does not wait.
-/// - Returns: What is ready; empty when the time was up or a signal came.
+/// - Returns: What is ready; empty after the timeout or a signal.
 /// - Throws: `WireError` if a socket or its context is closed.
 package func poll(
   sockets: [Socket],

@@ -1,26 +1,27 @@
-// Whether a peer can be reached, asked before anything depends on it: what is sent to a socket that never
-// connects is queued and vanishes. The question is a whole connection, keys included, that says nothing.
+// Checks that a peer can be reached before anything depends on it: messages to a socket that never
+// connects are queued and lost. The check makes a whole connection, keys included, and sends no
+// message.
 
 internal import CZeroMQ
 internal import Glibc
 package import Platform
 
-/// Connects to peers for the sake of it.
+/// Connects to peers only to see whether they can be reached.
 package enum Reachability {
-  /// Long enough for a round trip to the other side of the earth, some lost packets, and a peer that hears
-  /// of our key a moment later than we of its address.
+  /// The timeout is long enough for a round trip to the other side of the earth, some lost packets,
+  /// and a peer that learns of our key a moment later than we learn of its address.
   package static let patience = Duration.seconds(5)
   private static let pause = Duration.milliseconds(50)
 
-  /// Waits until a connection to a peer stands, and closes it.
+  /// Waits until a connection to a peer is established, and closes it.
   ///
   /// - Parameters:
   ///   - address: Where the peer listens.
-  ///   - context: Sockets of it are made and closed here.
+  ///   - context: The context in which the sockets for the check are made and closed.
   ///   - security: How this process connects to others.
   ///   - patience: How long to try.
-  ///   - check: Called now and then; what it throws ends the wait.
-  /// - Throws: `WireError` with code `unreachable` that says what is in the way, or what `check` throws.
+  ///   - check: Called every 50 ms or so; what it throws ends the wait.
+  /// - Throws: `WireError` with code `unreachable` that says what is wrong, or what `check` throws.
   package static func require(
     _ address: PeerAddress,
     in context: ZeroMQContext,
@@ -61,7 +62,7 @@ package enum Reachability {
     throw WireError(.unreachable, "cannot reach \(address.endpoint): \(reason)")
   }
 
-  /// Returns what the system says of a plain connection there.
+  /// Returns what the system says about a plain connection to the endpoint.
   private static func reason(_ endpoint: Endpoint) -> String {
     guard case .tcp(let host, let port?) = endpoint.kind else {
       return "nobody listens there"
@@ -74,7 +75,7 @@ package enum Reachability {
     guard unsafe getaddrinfo(bare, "\(port)", &hints, &list) == 0, let info = unsafe list?.pointee
     else { return "it is no address" }
     defer { unsafe freeaddrinfo(list) }
-    // SOCK_ flags have O_'s values.
+    // The SOCK_ flags have the values of the O_ flags.
     let descriptor = unsafe socket(info.ai_family, info.ai_socktype | O_NONBLOCK | O_CLOEXEC, 0)
     guard descriptor >= 0 else { return unsafe String(cString: strerror(errno)) }
     defer { close(descriptor) }
@@ -110,7 +111,7 @@ struct MonitorEvent {
   }
 }
 
-/// Asks on a thread of its own whether a peer can be reached.
+/// Checks on a thread of its own whether a peer can be reached.
 package final class ReachabilityCheck {
   private struct Cancelled: Error {}
 
@@ -120,9 +121,9 @@ package final class ReachabilityCheck {
 
   /// - Parameters:
   ///   - address: Where the peer listens.
-  ///   - context: Not closed before `end` was called.
+  ///   - context: Must stay open until `end` was called.
   ///   - security: How this process connects to others.
-  ///   - onFailure: Told in words, on that thread, if the peer cannot be reached.
+  ///   - onFailure: Receives the reason in words, on that thread, if the peer cannot be reached.
   /// - Throws: `PlatformError` if the process has no thread left.
   package init(
     _ address: PeerAddress,
@@ -145,14 +146,14 @@ package final class ReachabilityCheck {
     }
   }
 
-  /// Ends it without waiting if its answer is there; returns whether it was.
+  /// Ends the check, without waiting, if it has its result; returns whether it had.
   package func endIfDone() -> Bool {
     guard isDone.withLock({ $0 }) else { return false }
     thread.join()
     return true
   }
 
-  /// Asks no more, and waits for the thread.
+  /// Cancels the check and waits for its thread.
   package func end() {
     isCancelled.withLock { $0 = true }
     thread.join()

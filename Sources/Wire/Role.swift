@@ -1,5 +1,5 @@
-// What a key may do at a coordinator. The list of allowed keys names roles (KeyList.swift), the
-// coordinator asks each message for the one it needs.
+// What a key may do at a coordinator. The list of allowed keys gives each key its roles
+// (KeyList.swift); the coordinator compares them with the role that each message needs.
 
 /// Something that a key may be allowed to do.
 package enum Role: String, Sendable, Hashable, CaseIterable {
@@ -10,7 +10,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
   /// Move layers, let workers go, and have devices tested.
   case operate
 
-  /// What a key may do that no role is named for.
+  /// The roles of a key for which the list names none.
   package static let all = Set(allCases)
 
   /// Reads roles as `ask,work`.
@@ -35,8 +35,10 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
 }
 
 extension Message {
-  /// What a peer must be allowed to do to say this to a coordinator; nil for what every allowed key may
-  /// say, and what is out of place there.
+  /// The role that a peer needs to send this message to a coordinator.
+  ///
+  /// It is nil for messages that every allowed key may send, and for those that a coordinator never
+  /// receives in order.
   ///
   /// Every client asks for the pipeline's health, to learn whether the coordinator lives.
   package var role: Role? {

@@ -1,7 +1,8 @@
-// Which sockets are encrypted, and with which keys: the one place that decides it. ipc sockets are
-// protected by their 0700 directory; tcp ones need keys, or the user's word that they need none.
+// The one place that decides which sockets are encrypted, and with which keys. ipc sockets are
+// protected by their 0700 directory; tcp sockets need keys, unless the user has said that they need
+// none.
 
-/// An endpoint to connect to, and who must answer there.
+/// An endpoint to connect to, and the key that must answer there.
 package struct PeerAddress: Sendable, Hashable {
   package var endpoint: Endpoint
   /// Nil where no key is needed.
@@ -16,27 +17,29 @@ package struct PeerAddress: Sendable, Hashable {
 /// How a process's connections are protected.
 package struct Security: Sendable {
   private enum Protection: Sendable {
-    /// Sockets of this machine only.
+    /// Only sockets of this machine.
     case localOnly
-    /// tcp in clear, with anybody.
+    /// Unencrypted tcp, open to everybody.
     case insecure
     case curve(KeyPair)
   }
 
   private let protection: Protection
-  /// Whom this process serves or asks; nil in the coordinator itself, and without CURVE.
+  /// The key of the coordinator that this process joins; nil in the coordinator itself, and without
+  /// CURVE.
   private let coordinator: PublicKey?
   private let allows: @Sendable (PublicKey) -> Bool
-  /// What keys may do; nil where all may do all.
+  /// What keys may do; nil where every key may do everything.
   private let access: AccessList?
 
-  /// ipc sockets only; every tcp endpoint is refused.
+  /// Allows only ipc sockets; every tcp endpoint is refused.
   package static let localOnly = Security(.localOnly, coordinator: nil) { _ in false }
 
-  /// tcp endpoints in clear: whoever reaches them can use them, and read what passes.
+  /// Allows unencrypted tcp: whoever reaches an endpoint can use it and read its traffic.
   package static let insecure = Security(.insecure, coordinator: nil) { _ in false }
 
-  /// The coordinator's: it lets in its own machine's key and those that `allows` says.
+  /// Returns the coordinator's security, which lets in its own machine's key and those that
+  /// `allows` accepts.
   package static func coordinator(
     _ own: KeyPair,
     allows: @escaping @Sendable (PublicKey) -> Bool
@@ -44,12 +47,13 @@ package struct Security: Sendable {
     Security(.curve(own), coordinator: nil) { $0 == own.publicKey || allows($0) }
   }
 
-  /// The coordinator's: it lets in its own machine's key and those of a list, to do what that says.
+  /// Returns the coordinator's security, which lets in its own machine's key and the keys of a
+  /// list.
   package static func coordinator(_ own: KeyPair, access: AccessList) -> Security {
     Security(.curve(own), coordinator: nil, access: access) { access.allows($0) }
   }
 
-  /// A worker's or client's: it knows the coordinator, and lets in nobody else by itself.
+  /// Returns a worker's or client's security, which lets in only the coordinator.
   package static func peer(_ own: KeyPair, coordinator: PublicKey) -> Security {
     Security(.curve(own), coordinator: coordinator) { $0 == coordinator }
   }
@@ -68,7 +72,7 @@ package struct Security: Sendable {
 }
 
 extension Security {
-  /// Starts what decides about the peers of a context's CURVE servers; nil where there are none.
+  /// Starts the authenticator of a context's CURVE servers; nil if the context needs none.
   ///
   /// - Throws: `WireError` if the process has no thread or descriptor left.
   package func authenticator(
@@ -85,10 +89,11 @@ extension Security {
     )
   }
 
-  /// Returns what keys may do, once for each time that it changes; nil also where all may do all.
+  /// Returns what keys may do, once per change; nil otherwise, and where every key may do
+  /// everything.
   package func takeAccessChange() -> Access? { access?.takeChange() }
 
-  /// Whether a key is let in by this process's own choice, whoever else is admitted.
+  /// Whether this process itself lets a key in, whatever keys are admitted besides.
   package func allows(key: PublicKey) -> Bool { allows(key) }
 
   /// Returns the public key that others need to connect to an endpoint here; nil if they need none.
@@ -112,7 +117,8 @@ extension Security {
 
   /// Returns the options of a socket that connects to a peer.
   ///
-  /// - Throws: `WireError` with code `key` for a tcp endpoint without keys, or without its own.
+  /// - Throws: `WireError` with code `key` for a tcp endpoint, if this process has no keys or the
+  ///   peer's key is unknown.
   package func options(
     _ base: SocketOptions,
     connectingTo peer: PeerAddress

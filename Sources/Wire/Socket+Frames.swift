@@ -1,13 +1,13 @@
-// Messages as bare frames, for what libzmq itself says within a process (ZAP, monitor events), and for
-// tests that say what is no message. What peers say is in Socket+Messages.swift.
+// Messages as bare frames, for what libzmq itself sends within a process (ZAP, monitor events), and
+// for tests that send malformed messages. Messages of peers are in Socket+Messages.swift.
 
 internal import CZeroMQ
 internal import Glibc
 
 extension Socket {
-  /// Takes the next message that has arrived as frames; nil if there is none.
+  /// Receives the next message as frames; nil if none has arrived.
   ///
-  /// Frames beyond `limit` are taken away and counted by one empty frame.
+  /// Frames beyond `limit` are discarded; one empty frame stands for all of them.
   func receiveFrames(atMost limit: Int) throws(WireError) -> [[UInt8]]? {
     let frame = Frame()
     guard try receive(frame) else { return nil }
@@ -22,7 +22,7 @@ extension Socket {
     return frames
   }
 
-  /// Sends a message of frames; it is lost if the other side has gone.
+  /// Sends a message of frames; it is lost if the peer has disconnected.
   package func send(frames: [[UInt8]]) throws(WireError) {
     for (index, frame) in frames.enumerated() {
       let flags = index == frames.count - 1 ? ZMQ_DONTWAIT : ZMQ_DONTWAIT | ZMQ_SNDMORE

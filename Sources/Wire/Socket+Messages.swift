@@ -1,4 +1,4 @@
-// Messages through a socket: one header frame and the tensors.
+// Sends and receives messages: one header frame, followed by the tensors.
 //
 //   ROUTER only   always          any number
 //   ┌──────────┬────────────────┬──────────────┬─ …
@@ -14,11 +14,13 @@ internal import Glibc
 #error("payload frames are little-endian and copied as they are")
 #endif
 
-/// What became of a message that was to be sent.
+/// The outcome of a send.
 package enum SendOutcome: Sendable, Hashable {
-  /// ZeroMQ has taken it. It may still be lost with the connection: what must arrive is answered.
+  /// ZeroMQ has accepted the message. It may still be lost with the connection, so whatever must
+  /// arrive needs a reply.
   case sent
-  /// The queue is full, or a DEALER that queues only when connected is not. Nothing was sent.
+  /// The queue is full, or a DEALER that queues only when connected has no connection. Nothing was
+  /// sent.
   case full
   /// A ROUTER has no connection to the peer. Nothing was sent.
   case unreachable
@@ -28,18 +30,18 @@ package enum SendOutcome: Sendable, Hashable {
 package struct Received: Sendable {
   /// Who sent it; nil on a DEALER, which has one peer.
   package var peer: PeerID?
-  /// The message with its tensors, or what is wrong with it.
+  /// The message with its tensors, or the error that it caused.
   package var content: Result<(message: Message, payloads: [[Float]]), WireError>
 }
 
 extension Socket {
-  /// Sends a message, or leaves it if it cannot be taken now; does not wait.
+  /// Sends a message without blocking; a message that cannot be accepted now is not sent.
   ///
   /// - Parameters:
   ///   - message: The header.
-  ///   - payloads: Its tensors, a frame each.
+  ///   - payloads: The tensors, each in a frame of its own.
   ///   - peer: For a ROUTER, and only for it.
-  /// - Returns: Whether ZeroMQ has taken it.
+  /// - Returns: Whether ZeroMQ has accepted the message.
   /// - Throws: `WireError` if the message is outside the limits, or the socket is closed.
   package func send(
     _ message: Message,
@@ -92,7 +94,7 @@ extension Socket {
     }
   }
 
-  /// Takes the next message that has arrived, whatever it holds; nil if there is none.
+  /// Receives the next message, valid or not; nil if none has arrived.
   ///
   /// - Throws: `WireError` if the socket is closed. A bad message is not thrown but returned.
   package func receive() throws(WireError) -> Received? {
@@ -109,7 +111,7 @@ extension Socket {
       }
       peer = PeerID(name, key: provesKeys ? frame.userID : nil)
     }
-    // The frame before does not say it: a ROUTER makes it itself.
+    // The ROUTER makes the identity frame itself, so that frame does not name the connection.
     if isEncrypted { noteDelivery(frame) }
     var message: Message?
     var failure: WireError?
@@ -118,7 +120,7 @@ extension Socket {
     }
     var payloads: [[Float]] = []
     var reader = PayloadReader()
-    // ZeroMQ delivers a message when it has all of it, so the other frames are here.
+    // ZeroMQ delivers only complete messages, so the other frames are here.
     while frame.hasMore, try receive(frame) {
       guard failure == nil else { continue }
       do throws(WireError) { payloads.append(try reader.read(frame)) } catch { failure = error }
@@ -131,15 +133,15 @@ extension Socket {
     return Received(peer: peer, content: .success((message, payloads)))
   }
 
-  /// Tells the guard which connection a message came through: of an encrypted one it cannot see the
-  /// ends of messages.
+  /// Tells the guard which connection a message came through, because the guard cannot see where a
+  /// message ends on an encrypted connection.
   private func noteDelivery(_ frame: Frame) {
     // "Returns the file descriptor of the socket the message was read from." (zmq_msg_get(3))
     let descriptor = unsafe zmq_msg_get(frame.pointer, ZMQ_SRCFD)
     if descriptor >= 0 { SocketGuard.delivered(by: descriptor) }
   }
 
-  /// Receives one frame; false if none waits.
+  /// Receives one frame; returns false if none waits.
   func receive(_ frame: Frame) throws(WireError) -> Bool {
     let handle = try unsafe handle()
     while unsafe zmq_msg_recv(frame.pointer, handle, ZMQ_DONTWAIT) < 0 {
@@ -155,12 +157,12 @@ extension Socket {
 
 /// Sends the frames of one message.
 ///
-/// A message is taken or refused with its first frame. If the connection dies between frames, ZeroMQ
-/// drops what was sent and goes on swallowing frames until the last one: so the rest is sent, into
-/// the void, and the next message begins cleanly.
+/// ZeroMQ accepts or refuses a message with its first frame. If the connection dies between frames,
+/// ZeroMQ drops what was sent and discards further frames up to the last one. So the remaining
+/// frames are sent anyway, and the next message begins cleanly.
 @safe private struct FrameSender {
   let handle: UnsafeMutableRawPointer
-  /// The errno of the first frame that failed; 0 if none did.
+  /// The errno of the first frame that failed; 0 if none failed.
   private(set) var failure: CInt = 0
   private var isRefused = false
   private var isFirst = true
@@ -180,13 +182,13 @@ extension Socket {
   }
 }
 
-/// A received frame: ZeroMQ's memory, until the next one is received into it.
+/// A received frame in ZeroMQ's memory, which lasts until the next frame is received into it.
 @safe final class Frame {
   let pointer: UnsafeMutablePointer<zmq_msg_t>
 
   init() {
     unsafe pointer = .allocate(capacity: 1)
-    // Never fails (zmq_msg_init(3)).
+    // zmq_msg_init(3) never fails.
     _ = unsafe zmq_msg_init(pointer)
   }
 
@@ -201,17 +203,17 @@ extension Socket {
 
   var hasMore: Bool { unsafe zmq_msg_more(pointer) != 0 }
 
-  /// The key that the Authenticator has let the frame's connection in with.
+  /// The key with which the Authenticator let the frame's connection in.
   ///
   /// "User-Id: the user ID of the peer, as defined by the ZAP handler" (zmq_msg_gets(3)). Without a
-  /// CURVE server the peer may say what it likes there.
+  /// CURVE server the peer can claim any value here.
   var userID: PublicKey? {
     guard let text = unsafe zmq_msg_gets(pointer, "User-Id") else { return nil }
     return try? PublicKey(unsafe String(cString: text))
   }
 }
 
-/// Turns payload frames into numbers, within the limits.
+/// Converts payload frames into numbers, within the limits.
 private struct PayloadReader {
   private var count = 0
   private var total = 0
@@ -233,7 +235,7 @@ private struct PayloadReader {
       )
     }
     count += 1
-    // The frame need not be aligned for f32: copied as bytes.
+    // The frame need not be aligned for f32, so it is copied as bytes.
     return unsafe [Float](unsafeUninitializedCapacity: size / 4) { buffer, initialized in
       unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: bytes)
       initialized = size / 4

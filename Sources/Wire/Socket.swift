@@ -1,6 +1,6 @@
 // A ZeroMQ socket: opening, binding, connecting, closing. Socket+Messages.swift sends and receives.
 //
-// The one place where ZeroMQ's socket calls are made, with what zmq_setsockopt(3), zmq_bind(3) and
+// All socket calls of ZeroMQ are made here, with what zmq_setsockopt(3), zmq_bind(3) and
 // zmq_connect(3) say about them.
 
 internal import CZeroMQ
@@ -9,8 +9,8 @@ internal import Platform
 
 /// A ROUTER or DEALER socket.
 ///
-/// For one thread at a time; handing it to another thread takes a full fence, such as starting that
-/// thread. No call blocks, but for `close()` of the context.
+/// Only one thread may use a socket at a time; handing it to another thread takes a full fence,
+/// such as starting that thread. No call blocks, except `close()` of the context.
 @safe package final class Socket {
   package enum Role: Sendable, Hashable {
     /// Talks to many peers, each by its `PeerID`.
@@ -24,12 +24,12 @@ internal import Platform
   }
 
   package let role: Role
-  /// What the socket is bound or connected to, for messages of errors.
+  /// The endpoint that the socket is bound or connected to, for error messages.
   private(set) package var endpoint: Endpoint?
   private let context: ZeroMQContext
   private var storedHandle: UnsafeMutableRawPointer?
   private var reportsEvents = false
-  /// Whether each peer's key was asked for: then it is told with what the peer sends.
+  /// Whether each peer must prove its key; then received messages carry that key.
   private(set) var provesKeys = false
   /// Whether its connections are encrypted.
   let isEncrypted: Bool
@@ -55,13 +55,14 @@ internal import Platform
 
   deinit { close() }
 
-  /// Closes the socket; what is still to be sent goes on for the time of `SocketOptions.linger`.
+  /// Closes the socket; queued messages are still sent for the time of `SocketOptions.linger`.
   ///
-  /// An endpoint it was bound to is free a moment later, when ZeroMQ's threads get to it.
+  /// An endpoint that it was bound to is free a moment later, when ZeroMQ's threads have closed it.
   package func close() {
     guard let handle = unsafe storedHandle else { return }
     unsafe storedHandle = nil
-    // Before whoever listens to it goes: an event nobody takes would block ZeroMQ's own thread.
+    // The monitor ends before its listener closes: an event that nobody receives would block
+    // ZeroMQ's own thread.
     if reportsEvents { unsafe zmq_socket_monitor(handle, nil, 0) }
     unsafe zmq_close(handle)
     context.socketClosed()
@@ -75,7 +76,7 @@ internal import Platform
     return unsafe handle
   }
 
-  /// The endpoint, for errors.
+  /// The endpoint, for error messages.
   var place: String { endpoint.map { "\($0)" } ?? "" }
 }
 
@@ -87,15 +88,15 @@ extension Socket: Sendable {}
 extension Socket {
   /// Listens at an endpoint.
   ///
-  /// ZeroMQ takes an ipc path whatever is there; here a live socket and a file that is none are
-  /// refused, and only a socket that a dead process of this user left is replaced.
+  /// ZeroMQ binds an ipc path whatever exists there. This function refuses a live socket and a file
+  /// that is no socket, and replaces only a socket that a dead process of this user left.
   ///
-  /// - Throws: `WireError` with code `addressInUse` or `endpoint`, naming it.
+  /// - Throws: `WireError` with code `addressInUse` or `endpoint` that names the endpoint.
   package func bind(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
     try Self.refuseTakenPath(endpoint)
     let address = try address(of: endpoint)
-    // An ipc socket is for its owner alone, also in a directory that others may enter.
+    // An ipc socket is only for its owner, even in a directory that others may enter.
     let mask = umask(0o077)
     defer { umask(mask) }
     guard unsafe zmq_bind(handle, address) == 0 else {
@@ -111,16 +112,17 @@ extension Socket {
     self.endpoint = endpoint
   }
 
-  /// Connects to an endpoint, now or as soon as somebody listens there, and again after a loss.
+  /// Connects to an endpoint, now or as soon as a process listens there, and reconnects after a
+  /// disconnect.
   ///
-  /// - Throws: `WireError` with code `endpoint` if it cannot be one to connect to, or is an ipc one
-  ///   of another user.
+  /// - Throws: `WireError` with code `endpoint` if no socket can connect to it, or if it is an ipc
+  ///   endpoint of another user.
   package func connect(_ endpoint: Endpoint) throws(WireError) {
     let handle = try unsafe handle()
     if case .tcp(let host, let port) = endpoint.kind, port == nil || host == "*" {
       throw WireError(.endpoint, "cannot connect to \(endpoint): a host and a port are needed")
     }
-    // ZeroMQ does not say whom it has connected to.
+    // ZeroMQ does not report whom it has connected to, so this checks whose the socket is.
     _ = try endpoint.isListening()
     guard unsafe zmq_connect(handle, try address(of: endpoint)) == 0 else {
       throw WireError(.endpoint, "cannot connect to \(endpoint): \(ZeroMQ.reason(errno))")
@@ -128,7 +130,7 @@ extension Socket {
     self.endpoint = endpoint
   }
 
-  /// Ends the connection to an endpoint; what is queued for it is sent within the linger time.
+  /// Disconnects from an endpoint; messages queued for it are sent within the linger time.
   ///
   /// - Throws: `WireError` with code `endpoint` if there is no such connection.
   package func disconnect(_ endpoint: Endpoint) throws(WireError) {
@@ -138,7 +140,7 @@ extension Socket {
     }
   }
 
-  /// Returns what libzmq shall bind or connect to: names become addresses.
+  /// Returns the address that libzmq is to bind or connect to, with names resolved.
   ///
   /// "ZMQ_IPV6: Set the IPv6 option for the socket. A value of 1 means IPv6 is enabled on the socket,
   /// while 0 means the socket will use only IPv4." With 1, IPv4 addresses are written as IPv6 ones.
@@ -148,23 +150,23 @@ extension Socket {
     return resolved.description
   }
 
-  /// Listens where only sockets of this context can connect.
+  /// Binds a name to which only sockets of this context can connect.
   func bind(inProcess name: String) throws(WireError) {
     guard unsafe zmq_bind(try handle(), "inproc://\(name)") == 0 else {
       throw ZeroMQ.error("zmq_bind(inproc://\(name))")
     }
   }
 
-  /// Connects to a socket of this context, which may be bound later.
+  /// Connects to a socket of this context, which may also be bound later.
   func connect(inProcess name: String) throws(WireError) {
     guard unsafe zmq_connect(try handle(), "inproc://\(name)") == 0 else {
       throw ZeroMQ.error("zmq_connect(inproc://\(name))")
     }
   }
 
-  /// The endpoint that was bound last, with the port that the system chose.
+  /// The endpoint that was bound last, with the port that the system has chosen.
   ///
-  /// - Throws: `WireError` if none was bound.
+  /// - Throws: `WireError` if no endpoint was bound.
   package var boundEndpoint: Endpoint {
     get throws(WireError) {
       let handle = try unsafe handle()
@@ -179,7 +181,8 @@ extension Socket {
     }
   }
 
-  /// Throws if an ipc path is served, or a file that binding would remove, or others could replace it.
+  /// Throws if an ipc path is being served, holds a file that binding would remove, or could be
+  /// replaced by other users.
   private static func refuseTakenPath(_ endpoint: Endpoint) throws(WireError) {
     guard let path = endpoint.socketPath, let directory = try endpoint.trustedDirectory(),
       let status = directory.status(of: endpoint.socketName)
@@ -189,7 +192,7 @@ extension Socket {
     }
     try endpoint.refuseForeign(status.st_uid)
     let code = Endpoint.probe(path).error
-    // Without a descriptor nobody can tell whether it is served: then it is not replaced.
+    // Without a free descriptor nobody can tell whether the path is served, so it is not replaced.
     if Scarcity.isMeant(by: code) {
       throw WireError(.scarce, "cannot look at \(path): \(ZeroMQ.reason(code))")
     }
@@ -210,9 +213,10 @@ extension Socket {
     try set(ZMQ_RCVHWM, CInt(clamping: max(1, options.receiveQueue)))
     try set(ZMQ_HANDSHAKE_IVL, milliseconds(options.handshake))
     // "Limits the size of the inbound message. If a peer sends a message larger than
-    // ZMQ_MAXMSGSIZE it is disconnected." It holds for each frame.
+    // ZMQ_MAXMSGSIZE it is disconnected." The limit holds for each frame.
     try set(ZMQ_MAXMSGSIZE, Int64(options.maxFrameBytes))
-    // 20 ms at first, since a restarted worker is back soon; doubling up to 1 s for a long absence.
+    // The first retry comes after 20 ms, since a restarted worker is back soon; the interval
+    // doubles up to 1 s for a long absence.
     try set(ZMQ_RECONNECT_IVL, CInt(20))
     try set(ZMQ_RECONNECT_IVL_MAX, CInt(1000))
     if let heartbeat = options.heartbeat {
@@ -241,7 +245,7 @@ extension Socket {
     }
   }
 
-  /// Makes this a CURVE server, for what is bound from now on.
+  /// Makes this a CURVE server for endpoints that are bound from now on.
   ///
   /// - Precondition: The context has an `Authenticator`. Without one libzmq would let in whoever
   ///   knows the server's public key.
@@ -251,12 +255,12 @@ extension Socket {
     try set(ZMQ_CURVE_SECRETKEY, secret.z85)
     try set(ZMQ_ZAP_DOMAIN, ZAP.domain)
     provesKeys = true
-    // Peers that fail before they are asked for their key: of these the Authenticator learns here.
+    // The Authenticator learns here of peers that fail before libzmq asks it about their key.
     let events = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
     try report(events, to: Authenticator.handshakesName)
   }
 
-  /// Reports events of its connections to a PAIR socket of this context, until it is closed.
+  /// Reports connection events to a PAIR socket of this context, until this socket is closed.
   func report(_ events: CInt, to name: String) throws(WireError) {
     guard unsafe zmq_socket_monitor(try handle(), "inproc://\(name)", events) == 0 else {
       throw ZeroMQ.error("zmq_socket_monitor")
@@ -266,7 +270,7 @@ extension Socket {
 
   private func set(_ option: CInt, _ text: String) throws(WireError) {
     guard unsafe zmq_setsockopt(try handle(), option, text, text.utf8.count) == 0 else {
-      // The text may be a secret key.
+      // The text may be a secret key, so the error tells only its length.
       throw ZeroMQ.error("zmq_setsockopt(\(option), \(text.utf8.count) characters)")
     }
   }

@@ -1,28 +1,29 @@
-// A directory in which other users can put nothing in the place of what is ours. What is in it is reached
-// through its descriptor, so that nobody can swap the directory between the look and the use.
+// A directory in which other users can replace none of our files. Its files are reached through its
+// descriptor, so nobody can swap the directory between the check and the use.
 
 internal import CLinux
 internal import Glibc
 
 /// A directory that belongs to this user or root, and that nobody else may write in.
 ///
-/// In one that all may write in but only owners may delete from (`/tmp`: the sticky bit), others can take
-/// a name before us, and never replace what we have made: it counts as trusted, and whoever opens a
-/// file in it looks at the file's owner.
+/// In a directory where everybody may write but only owners may delete (`/tmp`, by its sticky bit),
+/// others can take a name before us but never replace what we have made. Such a directory is
+/// trusted, and whoever opens a file in it checks the file's owner.
 ///
-/// The directories above are not looked at: who may rename in them can hide this one, and what they put
-/// in its place is refused for its owner.
+/// The directories above it are not checked: a user who may rename in them can hide this directory,
+/// but what that user puts in its place is refused because of its owner.
 package final class TrustedDirectory {
   package let path: String
   let descriptor: CInt
 
-  /// Opens a directory and looks at it.
+  /// Opens a directory and checks its owner and mode.
   ///
   /// - Parameters:
-  ///   - path: Its path. A symbolic link is followed if it is this user's or root's.
-  ///   - purpose: What it is for: the error's code and its advice.
+  ///   - path: The directory's path. A symbolic link is followed if it belongs to this user or
+  ///     root.
+  ///   - purpose: What the directory is for; it decides the code and the advice of an error.
   /// - Returns: nil if there is no such directory.
-  /// - Throws: `WireError` that names the directory, whose it is, and what to do.
+  /// - Throws: `WireError` that names the directory, its owner, and what to do.
   package static func open(
     _ path: String,
     for purpose: Purpose
@@ -48,10 +49,10 @@ package final class TrustedDirectory {
 
   deinit { close(descriptor) }
 
-  /// Whether a file of that user can be trusted.
+  /// Whether a file of that user is trusted.
   static func isTrusted(_ user: uid_t) -> Bool { user == geteuid() || user == 0 }
 
-  /// Whether there is a symbolic link that may be followed; false if there is none.
+  /// Whether the path is a symbolic link that may be followed; false if it is no link.
   private static func isTrustedLink(_ path: String, _ purpose: Purpose) throws(WireError) -> Bool {
     var status = stat()
     guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK else {
@@ -88,9 +89,9 @@ package final class TrustedDirectory {
     }
   }
 
-  /// Refuses a path that is a symbolic link of another user, for a file that is about to be written.
+  /// Refuses a path that is another user's symbolic link, before a file is written there.
   ///
-  /// - Throws: `WireError` with code `system` that says whose it is.
+  /// - Throws: `WireError` with code `system` that names the owner.
   package static func refuseForeignLink(_ path: String) throws(WireError) {
     var status = stat()
     guard unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFLNK,
@@ -111,7 +112,7 @@ extension TrustedDirectory {
     /// Sockets of an ipc endpoint.
     case endpoint
     case keys
-    /// What can be made or fetched again.
+    /// Files that can be made or fetched again.
     case cache
 
     var code: WireError.Code {
@@ -131,14 +132,15 @@ extension TrustedDirectory {
     }
   }
 
-  /// What a name in the directory stands for, a link for itself; nil if there is nothing.
+  /// Returns the status of a name in the directory, of a link itself; nil if the name does not
+  /// exist.
   func status(of name: String) -> stat? {
     var status = stat()
     let isThere = unsafe fstatat(descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0
     return isThere ? status : nil
   }
 
-  /// Removes a socket; whatever else has its name is not ours to remove.
+  /// Removes a socket; does nothing if the name is no socket.
   func removeSocket(_ name: String) {
     guard let status = status(of: name), status.st_mode & S_IFMT == S_IFSOCK else { return }
     unsafe unlinkat(descriptor, name, 0)
@@ -146,7 +148,7 @@ extension TrustedDirectory {
 
   /// Removes a directory of sockets with all sockets in it.
   ///
-  /// A symbolic link of that name, and a directory of somebody else's, stay as they are.
+  /// A symbolic link of that name, and another user's directory, are left alone.
   func removeSocketDirectory(_ name: String) {
     let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
     let inner = unsafe openat(descriptor, name, flags)

@@ -1,21 +1,24 @@
-// What a process that serves does for itself from time to time: it gives memory back that a burst has
-// left, and says what has been turned away in front of its sockets.
+// Periodic housekeeping of a serving process: it returns free memory to the system after a burst, and
+// reports the peers that the socket guard has turned away.
 
 internal import CLinux
 
-/// The upkeep of a process, called from its event loop.
+/// Housekeeping that a process's event loop calls.
 package struct Upkeep {
-  /// How often the heap is looked at: a look takes microseconds.
+  /// How often the size of the free heap is read, which takes microseconds.
   private static let interval = Duration.seconds(2)
-  /// How often something is said: a flood of callers is a line, not a flood of lines.
+  /// The shortest time between two reports, so that a flood of callers gives one line, not a flood
+  /// of lines.
   private static let silence = Duration.seconds(10)
-  /// What must have become free for the heap to be trimmed; less is soon in use again.
+  /// How much must have become free before the heap is trimmed; smaller amounts are soon in use
+  /// again.
   private static let spareBytes: UInt64 = 64 << 20
 
   private var nextLook: ContinuousClock.Instant
   private var nextWord: ContinuousClock.Instant
   private var told = SocketGuard.Counts()
-  /// The least that has been free since the heap was trimmed: what was trimmed remains counted.
+  /// The least heap that has been free since the last trim, because glibc still counts trimmed
+  /// memory as free.
   private var freeBytes = UInt64.max
 
   package init(now: ContinuousClock.Instant) {
@@ -23,10 +26,10 @@ package struct Upkeep {
     nextWord = now
   }
 
-  /// Does what is due.
+  /// Trims the heap and reports refusals, if they are due.
   ///
-  /// - Returns: What has been turned away since this was last told, by reason, for a line in the log;
-  ///   nil if there is nothing to say.
+  /// - Returns: How many peers have been turned away since the last report, by reason, for a line
+  ///   in the log; nil if there is nothing to report.
   package mutating func run(at now: ContinuousClock.Instant) -> [String: String]? {
     guard now >= nextLook else { return nil }
     nextLook = now + Self.interval

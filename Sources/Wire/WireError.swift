@@ -2,7 +2,7 @@
 
 internal import Platform
 
-/// Why bytes could not be exchanged or understood.
+/// Why bytes could not be exchanged or decoded.
 package struct WireError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable {
     /// The socket or its context is closed.
@@ -23,20 +23,20 @@ package struct WireError: Error, Sendable, CustomStringConvertible {
     case addressInUse
     /// A key that is misspelled, missing, or kept where others can read it.
     case key
-    /// The system has no descriptor, thread or memory left now; later it may.
+    /// The system has no descriptor, thread or memory left now; a retry later may succeed.
     case scarce
     /// The operating system refused a resource.
     case system
-    /// A ZeroMQ call failed for a reason of its own.
+    /// A ZeroMQ call failed for another reason.
     case zeromq
   }
 
   package var code: Code
   package var message: String
-  /// The endpoint, the message or its field.
+  /// The endpoint, the message or its field at fault.
   package var context: String
   package var underlying: (any Error)?
-  /// The client's number of the request that is at fault; nil if it is none.
+  /// The client's number of the request at fault; nil if no request is.
   package var request: UInt64?
 
   package init(
@@ -63,7 +63,7 @@ extension WireError: ScarcityError {
 }
 
 extension WireError {
-  /// Runs `body`; what the system did not give becomes an error of this module.
+  /// Runs `body` and converts an error of Platform into one of this module.
   static func converting<Value>(
     _ body: () throws(PlatformError) -> Value
   ) throws(WireError) -> Value {

@@ -1,33 +1,34 @@
-// The ZeroMQ Authentication Protocol (rfc.zeromq.org/spec/27): what libzmq asks about a peer whose
-// CURVE handshake has shown that it holds its secret key, and what it is told. Values only; the
-// thread that answers is the Authenticator.
+// The ZeroMQ Authentication Protocol (rfc.zeromq.org/spec/27): libzmq's question about a peer whose
+// CURVE handshake has proved that it holds its secret key, and the reply. Only values live here;
+// the thread that answers is the Authenticator.
 //
 //   request   "1.0" | request id | domain | address | routing id | "CURVE" | public key, 32 bytes
 //   reply     "1.0" | request id | status code | status text | user id | metadata
 
 /// Questions and answers about peers.
 enum ZAP {
-  /// Where libzmq asks, within a context.
+  /// The in-process name at which libzmq asks, within a context.
   static let name = "zeromq.zap.01"
-  /// Ours; it tells libzmq to ask.
+  /// The domain of our sockets; setting it makes libzmq ask.
   static let domain = "trestle"
   static let requestFrames = 7
-  /// libzmq's request id is "1", its domain ours, its address a numeric one.
+  /// The limit of a frame: libzmq's request id is "1", the domain is ours, the address is numeric.
   static let frameBytes = 255
 
   struct Request: Hashable {
     var id: [UInt8]
-    /// Of the peer, as the system tells it.
+    /// The peer's address, as the system reports it.
     var address: String
     var key: PublicKey
   }
 
   enum Verdict: Hashable {
     case allowed(PublicKey)
-    /// libzmq closes the connection without a word and the peer comes again; it may be known by then:
-    /// the file of allowed keys is read anew, and a coordinator tells its workers of each other.
+    /// libzmq closes the connection without an error message, and the peer retries. It may be known
+    /// by then, because the file of allowed keys is read again, and a coordinator tells its workers
+    /// of each other.
     case unknown
-    /// The question is none.
+    /// The question is malformed.
     case malformed(String)
   }
 
@@ -57,7 +58,7 @@ enum ZAP {
     return Request(id: frames[1], address: String(decoding: frames[3], as: UTF8.self), key: key)
   }
 
-  /// Returns the answer to a request, good or not.
+  /// Returns the reply to a request, valid or not.
   static func reply(to frames: [[UInt8]], _ verdict: Verdict) -> [[UInt8]] {
     let (status, reason, user) =
       switch verdict {

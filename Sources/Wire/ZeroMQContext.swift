@@ -1,4 +1,4 @@
-// ZeroMQ's context: its I/O threads, and the sockets made with it.
+// ZeroMQ's context: its I/O threads, and the sockets that are made with it.
 
 internal import CZeroMQ
 internal import Glibc
@@ -6,8 +6,8 @@ internal import Platform
 
 /// The I/O threads that a process's sockets share.
 ///
-/// The order of the end: each socket is closed on its own thread, those threads are joined, then the
-/// context is closed. A socket keeps its context alive, so whoever only lets go of everything gets
+/// Shutdown order: each socket is closed on its own thread, those threads are joined, then the
+/// context is closed. A socket keeps its context alive, so code that only drops its references gets
 /// this order by itself.
 // @unchecked Sendable: "A ØMQ context is thread safe" (zmq_ctx_new(3)); `state` is behind a lock.
 @safe package final class ZeroMQContext: @unchecked Sendable {
@@ -17,8 +17,8 @@ internal import Platform
     var hasAuthenticator = false
   }
 
-  /// What a process needs to begin with: five of a context, one or two a socket and mailbox, and
-  /// some for connections and files.
+  /// How many descriptors a process needs at the start: five for a context, one or two for each
+  /// socket and mailbox, and some for connections and files.
   private static let neededDescriptors = 24
 
   let handle: UnsafeMutableRawPointer
@@ -28,7 +28,7 @@ internal import Platform
   /// - Throws: `WireError` if the process has no memory, threads or descriptors left.
   package init(ioThreads: Int = 1) throws(WireError) {
     precondition((1...64).contains(ioThreads), "\(ioThreads) I/O threads")
-    // One more thread closes sockets.
+    // One more thread, the reaper, closes sockets.
     try WireError.converting { () throws(PlatformError) in
       try Scarcity.check(descriptors: Self.neededDescriptors, threads: ioThreads + 1)
     }
@@ -36,7 +36,8 @@ internal import Platform
     guard let handle = unsafe zmq_ctx_new() else { throw ZeroMQ.error("zmq_ctx_new") }
     unsafe self.handle = unsafe handle
     _ = unsafe zmq_ctx_set(handle, ZMQ_IO_THREADS, CInt(ioThreads))
-    // The threads begin with the first socket: now, since it is now known that there are some.
+    // ZeroMQ starts its threads with the first socket. This socket starts them now, while threads
+    // are known to be available.
     guard let socket = unsafe zmq_socket(handle, ZMQ_PAIR) else {
       let error = ZeroMQ.error("zmq_socket")
       unsafe zmq_ctx_term(handle)
@@ -47,9 +48,10 @@ internal import Platform
 
   deinit { close() }
 
-  /// Ends the I/O threads, after what lingers has been sent or its time is up.
+  /// Ends the I/O threads, after lingering messages have been sent or the linger time has passed.
   ///
-  /// - Precondition: All its sockets are closed; ZeroMQ would wait for them for ever.
+  /// - Precondition: All sockets of the context are closed; otherwise ZeroMQ would wait for them
+  ///   for ever.
   package func close() {
     let isFirst = state.withLock { state in
       precondition(state.openSockets == 0, "\(state.openSockets) sockets are open at close()")
@@ -80,7 +82,7 @@ internal import Platform
   }
 }
 
-/// What ZeroMQ's calls say.
+/// The errors of ZeroMQ's calls.
 enum ZeroMQ {
   static func reason(_ code: CInt) -> String { unsafe String(cString: zmq_strerror(code)) }
 
