@@ -1,48 +1,49 @@
-// How many micro-batches are under way while streams decode: found by trying.
+// Finds by trial how many micro-batches should be in flight while streams decode.
 //
-// More of them keep more stages busy, and hide the way between them; fewer have more rows each, and
-// rows of one step share the weights that are read. Which is better depends on the model, the devices,
-// how even the stages are and what memory they share, so the few numbers worth a try are tried, for a
-// tenth of a second each, and the fastest is kept until it is time to look again.
+// More micro-batches keep more stages busy and hide the transfer between them; fewer micro-batches
+// have more rows each, and the rows of one step share the weights that are read. Which is better
+// depends on the model, the devices, how even the stages are and what memory they share. So the few
+// plausible numbers are tried, each for a tenth of a second, and the fastest is kept until the next
+// trial.
 
-/// Tunes the number of micro-batches under way, for each count of decoding streams.
+/// Tunes the number of micro-batches in flight, for each count of decoding streams.
 package struct DepthTuner: Sendable {
-  /// What a depth has given.
+  /// The measured speed of a depth.
   private struct Measured: Sendable {
     var secondsPerRow: Double
     var at: ContinuousClock.Instant
   }
 
-  /// Steps of one depth that are being measured.
+  /// The steps of one depth that are being measured.
   private struct Window: Sendable {
     let load: Int
     let depth: Int
     var steps = 0
     var rows = 0
-    /// When the steps of the depth before had left the pipeline.
+    /// When the steps of the previous depth had left the pipeline.
     var began: ContinuousClock.Instant?
   }
 
-  /// A measurement takes at least so long, and so many steps for each micro-batch under way.
+  /// The least duration of a measurement, and its least number of steps per micro-batch in flight.
   package static let leastTime = Duration.milliseconds(100)
   package static let stepsPerBatch = 2
-  /// When a depth that was slower is tried again.
+  /// How long until a depth that was slower is tried again.
   ///
-  /// Growing contexts and other programs on the machine change what is best; a round of trials takes
-  /// about a hundredth of this.
+  /// Growing contexts and other programs on the machine change which depth is best; a round of
+  /// trials takes about a hundredth of this time.
   package static let retryAfter = Duration.seconds(60)
 
   private let stageCount: Int
   /// By load, then by depth.
   private var measured: [Int: [Int: Measured]] = [:]
-  /// By load: what runs, as the best or as a trial.
+  /// The depth in use for each load, whether the best one or a trial.
   private var current: [Int: Int] = [:]
   private var window: Window?
 
   package init(stageCount: Int) { self.stageCount = stageCount }
 
-  /// Returns the depths worth a try: one step after the other, as many as stages, one more to hide the
-  /// way between them, and twice as many.
+  /// Returns the depths worth a trial: one step at a time, as many as there are stages, one more to
+  /// hide the transfer between them, and twice as many.
   package static func candidates(stageCount: Int, streams: Int) -> [Int] {
     var depths: [Int] = []
     for depth in [stageCount, 1, stageCount + 1, 2 * stageCount] {
@@ -52,16 +53,16 @@ package struct DepthTuner: Sendable {
     return depths
   }
 
-  /// Returns how many micro-batches shall be under way while so many streams decode.
+  /// Returns how many micro-batches should be in flight while `streams` streams decode.
   package func depth(streams: Int) -> Int {
     max(1, min(streams, current[Self.load(streams)] ?? stageCount))
   }
 
-  /// Takes a step that came back.
+  /// Notes a step that has come back.
   ///
   /// - Parameters:
-  ///   - rows: Of decoding streams.
-  ///   - streams: How many there are; nil if the step was not one that only decodes.
+  ///   - rows: How many rows of decoding streams it had.
+  ///   - streams: How many streams decode; nil if the step did not only decode.
   ///   - now: When it came back.
   package mutating func finished(
     rows: Int,
@@ -77,7 +78,7 @@ package struct DepthTuner: Sendable {
     if window.load != load || window.depth != depth { window = Window(load: load, depth: depth) }
     window.steps += 1
     guard let began = window.began else {
-      // As many as may be left of another depth have come back.
+      // All steps that may be left of another depth have come back.
       if window.steps >= max(depth, stageCount) {
         (window.began, window.steps) = (now, 0)
       }
@@ -100,7 +101,7 @@ package struct DepthTuner: Sendable {
   ) {
     var known = measured[window.load] ?? [:]
     let before = known[window.depth].flatMap { isOld($0, now) ? nil : $0.secondsPerRow }
-    // What was measured before counts half: a hiccup of the machine must not decide alone.
+    // The earlier measurement counts half, so that one hiccup of the machine does not decide.
     let mean = ((before ?? secondsPerRow) + secondsPerRow) / 2
     known[window.depth] = Measured(secondsPerRow: mean, at: now)
     measured[window.load] = known
@@ -117,7 +118,8 @@ package struct DepthTuner: Sendable {
     now - measured.at > Self.retryAfter
   }
 
-  /// Counts of streams that are treated as one: each up to 8, then in steps of a half.
+  /// Groups counts of streams into loads: each up to 8 is its own, then they grow in steps of a
+  /// half.
   private static func load(_ streams: Int) -> Int {
     guard streams > 8 else { return streams }
     let shift = Int.bitWidth - streams.leadingZeroBitCount - 2

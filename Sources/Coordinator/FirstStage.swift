@@ -1,23 +1,23 @@
-// The coordinator's socket to the first stage. Where the system has no descriptor or memory left for it,
-// the fault is not the stage's: the socket is made as soon as there is one, and steps wait until then.
+// The coordinator's socket to the first stage. If the system has no descriptor or memory left for
+// it, the stage is not to blame: creating the socket is retried, and steps wait until then.
 
 internal import Glibc
 internal import Logging
 internal import Wire
 
-/// Where steps go.
+/// Sends steps to the first stage.
 final class FirstStage {
   private let context: ZeroMQContext
   private let security: Security
   private let logger: Logger
   private var socket: Socket?
-  /// Where to connect to once the system has what it takes; nil if there is nothing to wait for.
+  /// The peer to connect to once the system has the resources; nil if no retry is pending.
   private var wanted: PeerAddress?
   private var nextTry = ContinuousClock.now
-  /// Steps for a socket that is still to be made.
+  /// Steps that wait for a socket that does not exist yet.
   private var waiting: [Step] = []
 
-  /// How long until the next try.
+  /// The pause between two retries.
   private static let pause = Duration.milliseconds(100)
 
   init(_ context: ZeroMQContext, _ security: Security, logger: Logger) {
@@ -26,9 +26,9 @@ final class FirstStage {
     self.logger = logger
   }
 
-  /// Connects to another first stage, now or as soon as the system allows.
+  /// Connects to another first stage, now or as soon as the system has the resources.
   ///
-  /// - Throws: `WireError` if it cannot be connected to at all.
+  /// - Throws: `WireError` if a retry cannot help.
   func connect(_ endpoint: String, _ key: PublicKey?) throws(WireError) {
     close()
     wanted = PeerAddress(try Endpoint(endpoint), key: key)
@@ -57,7 +57,7 @@ final class FirstStage {
     wanted = nil
   }
 
-  /// Sends a step, or keeps it for the socket that is to be made; false if it cannot be sent.
+  /// Sends a step, or queues it until the socket exists; returns false if it cannot be sent.
   func send(_ step: Step) -> Bool {
     if wanted != nil {
       waiting.append(step)
@@ -66,9 +66,9 @@ final class FirstStage {
     return (try? socket?.send(.step(step))) == .sent
   }
 
-  /// Tries again to make a socket that could not be made, if it is time.
+  /// Retries to create the socket, if a retry is due.
   ///
-  /// - Returns: What came of it, if it matters.
+  /// - Returns: The events of the retry, if any.
   func tryAgain(at now: ContinuousClock.Instant) -> [CoordinatorEvent] {
     guard let peer = wanted, now >= nextTry else { return [] }
     do throws(WireError) { try attempt() } catch {

@@ -1,16 +1,18 @@
-// Whether a worker that was ended by SIGKILL was ended for lack of memory: the signal alone does not say.
+// Whether SIGKILL ended a worker because memory ran out (the kernel's OOM killer); the signal alone
+// does not tell.
 
 internal import Glibc
 internal import Platform
 
-/// The kernel's counts of processes ended for lack of memory, as they were last seen.
+/// The kernel's counts of processes that it has killed for lack of memory, as last read.
 struct MemoryKills {
   private var inGroup: UInt64
   private var inAll: UInt64
 
   init() { (inGroup, inAll) = Self.read() }
 
-  /// Returns what to say of a child's end, by its status of wait(2); nothing if memory had no part in it.
+  /// Returns a clause on the cause of a child's end, from its status of wait(2); empty if memory
+  /// had no part in it.
   mutating func cause(ofEnd status: CInt) -> String {
     guard status & 0x7F == SIGKILL else { return "" }
     let now = Self.read()

@@ -4,7 +4,7 @@ package import Gemma
 
 /// The slice of each stage, in pipeline order.
 package struct Placement: Sendable, Hashable {
-  /// Contiguous, non-empty, from layer 0 to the vocabulary's end.
+  /// The slices are contiguous, not empty, and reach from layer 0 to the end of the vocabulary.
   package let stages: [ModelSlice]
 
   /// - Precondition: The stages cover a model without gaps.
@@ -13,16 +13,17 @@ package struct Placement: Sendable, Hashable {
     self.stages = stages
   }
 
-  /// Cuts the layers as a split says, for example `10,10,10`, and the vocabulary behind them as another.
+  /// Cuts the layers by a split, for example `10,10,10`, and the vocabulary behind them by another.
   ///
   /// - Parameters:
-  ///   - split: Layers a stage; behind the last layer 0 for stages that only compute logits.
-  ///   - logitsSplit: Proportions of the vocabulary, from the stage with the last layer on; empty: all of
-  ///     it is with that one.
+  ///   - split: The number of layers of each stage; after the last layer, 0 for stages that only
+  ///     compute logits.
+  ///   - logitsSplit: Proportions of the vocabulary, from the stage with the last layer on; if
+  ///     empty, that stage holds all of it.
   ///   - line: The model.
   ///   - workerCount: How many stages there must be.
-  /// - Throws: `CoordinatorError` with code `placement` if the split does not add up to the layers, has
-  ///   an empty stage, or another number of stages than there are workers.
+  /// - Throws: `CoordinatorError` with code `placement` if the split does not add up to the layers,
+  ///   has an empty stage, or does not have as many stages as there are workers.
   package init(
     split: [Int],
     logitsSplit: [Int] = [],
@@ -36,7 +37,7 @@ package struct Placement: Sendable, Hashable {
         "split \(text) has \(split.count) stages for \(workerCount) devices; give one number a device"
       )
     }
-    // Behind the last layer a stage may hold vocabulary rows alone.
+    // After the last layer a stage may hold vocabulary rows alone.
     let holder = (split.lastIndex { $0 > 0 }) ?? 0
     let layered = logitsSplit.isEmpty ? split[...] : split[...holder]
     guard layered.allSatisfy({ $0 > 0 }) else {
@@ -125,18 +126,19 @@ package struct Placement: Sendable, Hashable {
 // MARK: - By cost
 
 extension Placement {
-  /// Cuts the model so that the slowest stage is as fast as can be.
+  /// Cuts the model so that the slowest stage is as fast as possible.
   ///
-  /// A stage costs what its slice reads, divided by its rate (bytes a second, or anything in proportion,
-  /// such as threads): decoding is bound by memory. Exact over the pieces of the line, by dynamic
-  /// programming over the stages. The vocabulary is cut only where that is worth it: a stage hands on the
-  /// logits it has, a megabyte a row at most.
+  /// A stage costs what its slice reads, divided by its rate (bytes per second, or anything
+  /// proportional, such as threads), because decoding is memory-bound. The cut is exact over the
+  /// pieces of the line, by dynamic programming over the stages. The vocabulary is cut only where
+  /// that pays off, because a stage hands on the logits that it has, up to a megabyte per row.
   ///
   /// - Parameters:
   ///   - cost: What each layer and the logits read.
-  ///   - rates: How fast each stage is.
-  ///   - fits: Whether a stage can hold this.
-  /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers, or no
+  ///   - rates: The rate of each stage.
+  ///   - fits: Whether a stage can hold a slice.
+  /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers, or
+  ///   if no cut fits all workers.
   ///   cut fits them all.
   package init(
     cost: DecodeCost,
@@ -163,8 +165,8 @@ extension Placement {
     self.init(stages: zip([0] + ends, ends).map { line.slice(pieces: $0..<$1) })
   }
 
-  /// Returns the best cut of a model's pieces at some of the places between them, from the line's
-  /// beginning to its end; nil if none fits.
+  /// Returns the best cut of a whole model at a subset of the places between its pieces; nil if
+  /// none fits.
   private static func cut(
     _ cost: DecodeCost,
     _ rates: [Double],
@@ -172,7 +174,7 @@ extension Placement {
     _ fits: (_ stage: Int, _ slice: ModelSlice) -> Bool
   ) -> Cut? {
     let line = cost.line
-    // best[place]: the first stages hold the pieces before it.
+    // best[place] is the best cut of the pieces before that place into the first stages.
     var best: [Cut?] = Array(repeating: nil, count: places.count)
     best[0] = Cut(slowest: 0, squares: 0, ends: [])
     for (stage, rate) in rates.enumerated() {
@@ -182,7 +184,7 @@ extension Placement {
         var bytes = 0.0
         for end in places.indices[(first + 1)...] {
           bytes += cost.bytes(of: line.slice(pieces: places[end - 1]..<places[end]))
-          // The last stage ends with the line, and no other one does.
+          // The last stage ends with the line, and no other stage does.
           guard (stage == rates.count - 1) == (end == places.count - 1),
             fits(stage, line.slice(pieces: places[first]..<places[end]))
           else { continue }
@@ -195,11 +197,11 @@ extension Placement {
     return best[places.count - 1]
   }
 
-  /// The first stages of a placement being searched.
+  /// The first stages of a placement during the search.
   private struct Cut: Comparable {
-    /// The costliest stage.
+    /// The cost of the costliest stage.
     var slowest: Double
-    /// Among equals, the more even one wins.
+    /// The sum of squared costs: among cuts with an equal slowest stage, the more even one wins.
     var squares: Double
     var ends: [Int]
 

@@ -1,8 +1,8 @@
-// Sums over the last seconds, for status: rates and shares that follow what happens now.
+// Sums over the last seconds, for the rates and shares that status shows.
 
 /// A sum of what was added in the last five seconds.
 struct RecentSum: Sendable {
-  // 51 slices, the last begun only: never less than five seconds.
+  // 51 slices, the last one incomplete: never less than five seconds.
   private static let slice = Duration.milliseconds(100)
   private static let sliceCount = 51
   private static let window = Duration.seconds(5)

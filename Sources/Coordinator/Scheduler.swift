@@ -1,11 +1,12 @@
 // Chooses the rows of the next micro-batch.
 //
-// Every session that can go on contributes: one row while it decodes, a chunk of its prompt before.
-// Those that decode come first, since somebody reads along; prompts get the rows that are left, in one
-// micro-batch at a time, so a long one costs the others the time of a chunk and no more. Among their
-// kind the sessions are taken in turn, the one that waited longest first, and shared out over the
-// micro-batches that shall be under way: as many as there are stages while prompts are read, since those
-// fill any step; as many as measured best while all decode.
+// Every session that can go on contributes rows: one while it decodes, before that a chunk of its
+// prompt. Decoding sessions come first, because their users read along. Prompts get the remaining
+// rows, in one micro-batch at a time, so a long prompt delays the others by the time of one chunk
+// at most. Within each kind the sessions take turns, the one that has waited longest first, and are
+// divided among the micro-batches that should be in flight: while prompts are read as many as there
+// are stages, since prompts fill any step; while all sessions decode, the number that was measured
+// as fastest.
 
 internal import Wire
 
@@ -15,11 +16,11 @@ package struct ScheduledRows: Sendable, Hashable {
   package var positions: Range<Int>
 }
 
-/// What measurements say about the next micro-batches.
+/// What measurements say about the size and number of micro-batches.
 package struct Pace: Sendable, Hashable {
-  /// How many shall be under way while all streams decode.
+  /// How many micro-batches should be in flight while all streams decode.
   package var decodeDepth: Int
-  /// The most rows of prompts in a micro-batch while others decode.
+  /// The most rows of prompts in a micro-batch while other sessions decode.
   package var promptRows: Int
 
   package init(decodeDepth: Int, promptRows: Int) {
@@ -32,9 +33,10 @@ package struct Pace: Sendable, Hashable {
 package struct Scheduler: Sendable {
   /// The most rows a micro-batch may have.
   package let maxRows: Int
-  /// The most rows of a micro-batch that evaluations want logits of: they are large.
+  /// The most rows of a micro-batch whose logits evaluations want; the limit exists because logits
+  /// are large.
   ///
-  /// Generating sessions want one row each, and there are only so many.
+  /// A generating session wants the logits of one row, and the number of sessions is limited.
   package let maxLogitsRows: Int
   package let stageCount: Int
 
@@ -44,13 +46,13 @@ package struct Scheduler: Sendable {
     self.stageCount = stageCount
   }
 
-  /// Returns the next micro-batch, empty if nothing can go on.
+  /// Returns the next micro-batch; empty if no session can go on.
   ///
   /// - Parameters:
-  ///   - sessions: Those that hold a slot, in the order of their turns.
-  ///   - inFlight: How many micro-batches are under way.
-  ///   - readsPrompt: Whether one of them has rows of a prompt.
-  ///   - pace: What measurements say.
+  ///   - sessions: The sessions that hold a slot, in the order of their turns.
+  ///   - inFlight: How many micro-batches are in flight.
+  ///   - readsPrompt: Whether one of those has rows of a prompt.
+  ///   - pace: The current measurements.
   /// - Returns: Rows of different sessions, at most `maxRows` together.
   package func next(
     _ sessions: [Session],
@@ -58,8 +60,8 @@ package struct Scheduler: Sendable {
     readsPrompt: Bool,
     pace: Pace
   ) -> [ScheduledRows] {
-    // Somebody reads along, if not in this micro-batch then behind it: two chunks under way would cost
-    // twice the time of one.
+    // A user reads along with a session that decodes, now or with a row in flight: two chunks of
+    // prompts in flight would delay it by twice the time of one.
     let isWatched = sessions.contains { $0.isGenerating && $0.pendingCount <= 1 }
     let ready = sessions.filter {
       $0.pendingCount > 0 && ($0.isDecoding || !isWatched || !readsPrompt)
@@ -68,7 +70,7 @@ package struct Scheduler: Sendable {
     let others = ready.filter { !$0.isDecoding }
     let depth = others.isEmpty && !readsPrompt ? pace.decodeDepth : stageCount
     guard inFlight < depth, !ready.isEmpty else { return [] }
-    // What is ready now is shared with the micro-batches that may still be started.
+    // The ready sessions are divided among the micro-batches that may still be started.
     let groups = depth - inFlight
     let share = { (sessions: [Session]) in
       sessions.prefix((sessions.count + groups - 1) / groups)
@@ -86,13 +88,14 @@ package struct Scheduler: Sendable {
       let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))
-      // Logits of several sessions in one message would be told apart only by counting rows.
+      // If one message carried logits of several sessions, only counting rows could tell them
+      // apart.
       if case .logits = session.goal { break }
     }
     return scheduled
   }
 
-  /// Returns the session's next positions that fit what is left of a micro-batch.
+  /// Returns the session's next positions that fit into the rest of a micro-batch.
   private func chunk(of session: Session, rows: inout Int, logitsRows: inout Int) -> Range<Int> {
     var end = session.submitted
     while end < session.tokens.count, rows > 0 {

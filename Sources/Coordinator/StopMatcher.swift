@@ -12,10 +12,10 @@ package struct StopMatcher: Sendable {
     self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }
   }
 
-  /// Takes more text and returns what may be shown now.
+  /// Accepts more text and returns what may be shown now.
   ///
-  /// Once a stop string has matched, the text before it is returned and nothing after. The one that
-  /// is complete first matches, so it does not matter how the text was cut into pieces.
+  /// Once a stop string has matched, only the text before it is returned. The stop string that is
+  /// complete first wins, so it does not matter how the text was cut into pieces.
   package mutating func feed(_ text: String) -> String {
     guard !hasMatched else { return "" }
     guard !stops.isEmpty else { return text }
@@ -48,9 +48,9 @@ package struct StopMatcher: Sendable {
     return start.map { $0..<($0 + stop.count) }
   }
 
-  /// The length of the longest end of `held` that begins a stop string.
+  /// Returns the length of the longest suffix of `held` that begins a stop string.
   ///
-  /// A stop string is whole characters, so the cut before its first byte never splits one.
+  /// A stop string consists of whole characters, so a cut before its first byte never splits one.
   private func longestBeginning() -> Int {
     let most = min(held.count, (stops.map(\.count).max() ?? 1) - 1)
     guard most > 0 else { return 0 }

@@ -1,6 +1,7 @@
-// The worker processes that `up` starts: spawned, watched through pidfds, ended when they are stopped,
-// restarted with growing pauses, given up when they keep dying. What the system has no room for now is
-// tried again, and counts against no worker.
+// Supervises the worker processes that `up` starts: it spawns them, watches them through pidfds,
+// kills them when they are stopped, restarts them with exponential backoff, and gives up those that
+// keep dying. A start that fails for lack of system resources is retried and counts against no
+// worker.
 
 internal import CLinux
 internal import Glibc
@@ -11,14 +12,14 @@ internal import Wire
 /// How to start one worker.
 package struct WorkerCommand: Sendable, Hashable {
   package var name: String
-  /// Its arguments, from the name of the program on.
+  /// The worker's arguments, beginning with the program's name.
   package var arguments: [String]
 
-  /// The exit status of a worker that ended since the system lacked something: EX_TEMPFAIL of
+  /// The exit status of a worker that ended because of a shortage of the system: EX_TEMPFAIL of
   /// sysexits.h.
   package static let scarceStatus: CInt = 75
 
-  /// This very program, also after its file has been replaced.
+  /// The running program itself, even after its file has been replaced.
   static let executable = "/proc/self/exe"
 
   package init(name: String, arguments: [String]) {
@@ -26,7 +27,7 @@ package struct WorkerCommand: Sendable, Hashable {
     self.arguments = arguments
   }
 
-  /// Starts it; returns the process, or -1 with the reason in `errno`.
+  /// Starts the worker; returns its process, or -1 with the reason in `errno`.
   fileprivate func start(lifeline: CInt) -> pid_t {
     var words = unsafe arguments.map { unsafe strdup($0) } + [nil]
     let pid = unsafe clinux_spawn(Self.executable, &words, lifeline)
@@ -39,10 +40,10 @@ package struct WorkerCommand: Sendable, Hashable {
 
 /// Starts and watches worker processes.
 ///
-/// Each worker inherits the reading end of a pipe as descriptor 3, its lifeline: it reaches its end
-/// when this process ends, however it ends. Used by one thread.
+/// Each worker inherits the reading end of a pipe as descriptor 3, its lifeline. The worker reads
+/// end of file when this process ends, however it ends. Only one thread may use a supervisor.
 package final class Supervisor {
-  /// What became of a child.
+  /// The exit of a child process.
   struct Exit {
     var name: String
     var how: String
@@ -56,30 +57,33 @@ package final class Supervisor {
     var failures = 0
     var started: ContinuousClock.Instant
     var restartAt: ContinuousClock.Instant?
-    /// How often in a row the system had no room for it, and since when.
+    /// How often in a row its start was postponed for lack of system resources, and since when.
     var postponed = 0
     var postponedSince: ContinuousClock.Instant?
-    /// How often in a row it has ended for want of something that the system lacked.
+    /// How often in a row it has exited because of a shortage of the system.
     var scarceExits = 0
-    /// The signal that stopped it, for which it is being ended.
+    /// The signal that stopped the child, if it is being killed for that.
     var stoppedBy: CInt?
-    /// It may end in peace.
+    /// Whether the child may end without a restart.
     var isReleased = false
   }
 
-  /// A worker that died this often, each time within `quickDeath` and before a step came back, is
-  /// given up.
+  /// A worker that has died this often, each time within `quickDeath` and before a step came back,
+  /// is given up.
   private static let maxFailures = 5
   private static let quickDeath = Duration.seconds(10)
 
-  /// How long after a standstill of our own a stopped child is woken instead of ended.
+  /// The grace period after a standstill of our own, in which a stopped child is sent SIGCONT and
+  /// not killed.
   ///
-  /// What stopped us may have stopped it too, and whoever wakes the two does it one after the other.
+  /// What stopped this process may have stopped the child too, and the two are resumed one after
+  /// the other.
   private static let wakingTime = Duration.seconds(2)
 
-  /// How long the first start of a worker is put off before it counts as failed.
+  /// The timeout for a worker's first start; after it a postponed start counts as failed.
   ///
-  /// Whoever starts a pipeline waits for it; later a worker is put off for as long as it takes.
+  /// The user who starts a pipeline waits for the first start; later starts are postponed as long
+  /// as it takes.
   private static let patience = Duration.seconds(10)
 
   private var children: [Child]
@@ -89,8 +93,10 @@ package final class Supervisor {
   private var lifeline: [CInt] = [-1, -1]
   private let logger: Logger
   private var memory = MemoryKills()
-  /// Whether a child that ends is started again; not before all have been ready once, since a
-  /// worker that cannot even start would only fail again.
+  /// Whether an exited child is restarted.
+  ///
+  /// This is false until all workers have been ready once, because a worker that cannot even start
+  /// would only fail again.
   package var restarts = false
 
   package convenience init(
@@ -108,11 +114,12 @@ package final class Supervisor {
   /// Prepares to start workers.
   ///
   /// - Parameters:
-  ///   - commands: One a worker.
+  ///   - commands: One command for each worker.
   ///   - logger: Where to log.
-  ///   - spawn: Starts one with a lifeline; returns its number, or -1 and leaves the reason in `errno`.
-  ///   - watch: Returns a descriptor that is readable when a process has ended; negative if there is
-  ///     none, and then it is noticed at the next `update`.
+  ///   - spawn: Starts a worker with a lifeline; returns its process, or -1 with the reason in
+  ///     `errno`.
+  ///   - watch: Returns a descriptor that is readable when a process has ended; negative if there
+  ///     is none, and then the next `update` notices the exit.
   /// - Throws: `CoordinatorError` if the process has no descriptor left.
   init(
     _ commands: [WorkerCommand],
@@ -139,16 +146,17 @@ package final class Supervisor {
     for index in children.indices { try startOrPostpone(index) }
   }
 
-  /// Readable when a child ended.
+  /// Descriptors that are readable when a child has ended.
   ///
-  /// Where a container's runtime refuses pidfds, `update` finds out by itself, 50 ms later.
+  /// Where a container's runtime refuses pidfds, `update` finds the exit by itself, up to 50 ms
+  /// later.
   var descriptors: [CInt] { children.map(\.descriptor).filter { $0 >= 0 } }
 
   var livingCount: Int { children.count { $0.pid > 0 } }
 
   private static func reason() -> String { unsafe String(cString: strerror(errno)) }
 
-  /// Starts a worker, or puts it off if the system has no room for it now.
+  /// Starts a worker, or postpones its start during a shortage of the system.
   private func startOrPostpone(_ index: Int) throws(CoordinatorError) {
     do throws(CoordinatorError) {
       try start(index)
@@ -159,10 +167,10 @@ package final class Supervisor {
       guard error.code == .scarce, restarts || .now - since < Self.patience else { throw error }
       children[index].postponedSince = since
       children[index].postponed += 1
-      // 50, 100, 200 ms … 1.6 s.
+      // The backoff is 50, 100, 200 ms … 1.6 s.
       let pause = Duration.milliseconds(50 << min(children[index].postponed - 1, 5))
       children[index].restartAt = .now + pause
-      // The first, second, fourth … time.
+      // Only the first, second, fourth, eighth … retry is logged.
       let count = children[index].postponed
       guard count & (count - 1) == 0 else { return }
       logger.warning(
@@ -183,18 +191,18 @@ package final class Supervisor {
       )
     }
     children[index].pid = pid
-    // Without one, for lack of descriptors or since an old container runtime refuses the call, its end
-    // is noticed all the same: `update` asks for it.
+    // There may be no pidfd, for lack of descriptors or because an old container runtime refuses
+    // the call. Then `update` still notices the exit, because it polls every child.
     children[index].descriptor = watch(pid)
     children[index].started = .now
     children[index].restartAt = nil
     logger.debug("worker started", metadata: ["worker": "\(command.name)", "pid": "\(pid)"])
   }
 
-  /// Collects children that have ended, ends those that are stopped, and starts those whose pause is
-  /// over.
+  /// Reaps children that have ended, kills those that are stopped, and restarts those whose backoff
+  /// is over.
   ///
-  /// A stopped child makes no descriptor readable: this is called at least every 50 ms.
+  /// A stopped child makes no descriptor readable, so this must be called at least every 50 ms.
   func update() -> [Exit] {
     var exits: [Exit] = []
     _ = clock.read(.now)
@@ -230,7 +238,7 @@ package final class Supervisor {
         )
         return nil
       }
-      // It answers nobody, and nobody knows for how long. SIGKILL reaches a stopped process too.
+      // A stopped child answers nobody, for an unknown time. SIGKILL reaches a stopped process too.
       children[index].stoppedBy = signal
       Glibc.kill(pid, SIGKILL)
       return nil
@@ -251,23 +259,24 @@ package final class Supervisor {
     )
   }
 
-  /// Counts the end of a child, and returns the pause before it is started again.
+  /// Counts the exit of a child and returns the backoff before its restart.
   private func countExit(_ index: Int, _ status: CInt) -> Duration {
     if status == WorkerCommand.scarceStatus << 8 {
-      // 100, 200, 400 ms … 3.2 s: what the system lacks is no failure of the worker.
+      // The backoff is 100, 200, 400 ms … 3.2 s; a shortage of the system is no failure of the
+      // worker.
       children[index].scarceExits = min(children[index].scarceExits + 1, 6)
       return .milliseconds(50 << children[index].scarceExits)
     }
     children[index].scarceExits = 0
     let wasQuick = .now - children[index].started < Self.quickDeath
     children[index].failures = wasQuick ? children[index].failures + 1 : 1
-    // 50, 100, 200, 400 ms.
+    // The backoff is 50, 100, 200, 400 ms.
     return .milliseconds(25 << children[index].failures)
   }
 
-  /// The signal that has stopped a process; nil if it has ended.
+  /// Returns the signal that has stopped a process; nil if the process has ended.
   ///
-  /// As `WIFSTOPPED` and `WSTOPSIG` of wait(2), which Swift does not see.
+  /// It does what `WIFSTOPPED` and `WSTOPSIG` of wait(2) do, which Swift cannot import.
   private static func stopSignal(_ status: CInt) -> CInt? {
     status & 0xFF == 0x7F ? (status >> 8) & 0xFF : nil
   }
@@ -282,26 +291,26 @@ package final class Supervisor {
       : "(pid \(pid)) was ended by signal \(signal)"
   }
 
-  /// Forgets how often workers have died: they have worked since.
+  /// Resets the failure counts, because the workers have worked since.
   func forgive() {
     for index in children.indices { children[index].failures = 0 }
   }
 
-  /// Does not start a worker again when it ends.
+  /// Marks a worker so that it is not restarted when it exits.
   func release(_ name: String) {
     for index in children.indices where children[index].command.name == name {
       children[index].isReleased = true
     }
   }
 
-  /// Ends a worker at once.
+  /// Kills a worker at once.
   func kill(_ name: String) {
     for child in children where child.command.name == name && child.pid > 0 {
       Glibc.kill(child.pid, SIGKILL)
     }
   }
 
-  /// Waits for all workers to end, and ends those that have not within `grace`.
+  /// Waits for all workers to exit, and kills those that have not after `grace`.
   func stopAll(grace: Duration) {
     restarts = false
     for index in children.indices { children[index].restartAt = nil }

@@ -6,13 +6,13 @@
 internal import Glibc
 internal import Wire
 
-/// Counts of durations in buckets whose bounds grow by a tenth.
+/// Counts of durations in buckets whose bounds grow by a tenth each.
 ///
 /// A percentile lies within `relativeError` of a duration that was added, from a microsecond to a
-/// quarter of an hour; what is shorter or longer counts as those.
+/// quarter of an hour; shorter and longer durations are counted in the first and the last bucket.
 struct LatencyHistogram: Sendable {
   private static let growth = 1.1
-  /// Of the middle of a bucket against its bounds: (γ - 1) / (γ + 1), 4.8 %.
+  /// The error of a bucket's middle against its bounds: (γ - 1) / (γ + 1), 4.8 %.
   static let relativeError = (growth - 1) / (growth + 1)
   // Bucket i holds (γ^(i-1), γ^i] microseconds: 1.1^217 µs are 960 s.
   private static let bucketCount = 218
@@ -32,7 +32,7 @@ struct LatencyHistogram: Sendable {
     count += other.count
   }
 
-  /// Returns the duration that the given share of those added does not exceed; nil if none was added.
+  /// Returns the duration that a `share` of the added ones does not exceed; nil if none was added.
   func percentile(_ share: Double) -> Duration? {
     let rank = max(1, UInt64((share * Double(count)).rounded(.up)))
     var seen: UInt64 = 0
@@ -47,7 +47,8 @@ struct LatencyHistogram: Sendable {
 
 /// The latencies of the last minute.
 struct RecentLatencies: Sendable {
-  // Seven slices of ten seconds, the last begun only: never less than a minute, at most 70 seconds.
+  // Seven slices of ten seconds, the last one incomplete: never less than a minute, at most 70
+  // seconds.
   private var slices = SlidingWindow(slice: .seconds(10), count: 7, empty: LatencyHistogram())
 
   mutating func add(_ duration: Duration, at now: ContinuousClock.Instant) {

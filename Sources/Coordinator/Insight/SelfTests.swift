@@ -1,28 +1,28 @@
-// Health requests that wait for the workers to test their devices.
+// Health requests that wait while the workers test their devices.
 
 internal import Wire
 
-/// The self-tests under way.
+/// The self-tests in progress.
 struct SelfTests: Sendable {
-  /// A client that waits.
+  /// The request of one waiting client.
   struct Round: Sendable {
     var request: UInt64
     var peer: PeerID
     var run: UInt32
-    /// Workers that have not answered.
+    /// Workers that have not reported yet.
     var awaited: Set<String>
     var deadline: ContinuousClock.Instant
   }
 
-  /// A step may take seconds, and a test waits for its end.
+  /// The timeout of a round: a step may take seconds, and a test waits until it has ended.
   static let patience = Duration.seconds(10)
-  /// Clients that may wait at once: each makes every worker test its device.
+  /// The limit of waiting clients: each makes every worker test its device.
   static let mostRounds = 16
 
   private(set) var rounds: [Round] = []
   private var lastRun: UInt32 = 0
 
-  /// Begins a round; returns its number, or nil if too many are under way.
+  /// Begins a round and returns its number; nil if too many are in progress.
   mutating func begin(
     _ request: UInt64,
     _ peer: PeerID,
@@ -43,14 +43,14 @@ struct SelfTests: Sendable {
     return lastRun
   }
 
-  /// Takes a worker's word: each of its tests up to this number is done.
+  /// Notes a worker's report: all of its tests up to number `run` are done.
   mutating func done(_ worker: String, run: UInt32) {
     for index in rounds.indices where rounds[index].run <= run {
       rounds[index].awaited.remove(worker)
     }
   }
 
-  /// Removes and returns the rounds that wait for no live worker, or have waited long enough.
+  /// Removes and returns the rounds that wait for no live worker, or whose deadline has passed.
   mutating func takeEnded(
     live: Set<String>,
     at now: ContinuousClock.Instant

@@ -1,15 +1,15 @@
-// The last seconds or minutes in slices of equal length: what is older than the window falls off slice
-// by slice, and memory is bounded whatever happens in it.
+// A sliding window over the last seconds or minutes, in slices of equal length: slices older than
+// the window are removed, so memory is bounded whatever happens in it.
 
 /// A value for each slice of a window that ends now.
 ///
-/// The window is `count` slices long, the last of them begun only: it covers between `count - 1` and
-/// `count` slices of time.
+/// The window is `count` slices long and the last slice is incomplete, so it covers between `count
+/// - 1` and `count` slices of time.
 struct SlidingWindow<Value: Sendable>: Sendable {
   let slice: Duration
   let count: Int
   private let empty: Value
-  /// Oldest first; slices in which nothing happened are absent.
+  /// Oldest first; slices without events are absent.
   private var slices: [(index: Int, value: Value)] = []
   private var origin: ContinuousClock.Instant?
 
@@ -19,7 +19,7 @@ struct SlidingWindow<Value: Sendable>: Sendable {
     self.empty = empty
   }
 
-  /// Changes the value of the slice that is now.
+  /// Changes the value of the current slice.
   mutating func change(at now: ContinuousClock.Instant, _ body: (inout Value) -> Void) {
     if origin == nil { origin = now }
     let current = index(of: now)

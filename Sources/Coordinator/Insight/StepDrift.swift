@@ -1,13 +1,16 @@
-// Whether a stage has become slower: its steps of late against those of the epoch's first minute.
+// Detects that a stage has become slower: it compares recent steps with those of the epoch's first
+// minute.
 //
-// Steps are compared only with their like: as many rows, as far into their sessions, prompt or not.
-// What slows a whole class is the machine: heat, another program, a device that fails.
+// Only steps of one class are compared: about as many rows, about as far into their sessions, with
+// or without a prompt. If a whole class slows down, the cause is the machine: heat, another
+// program, or a failing device.
 
 /// Steps that should take about the same time.
 struct StepClass: Sendable, Hashable {
   let rowCount: Int
   let isPrefill: Bool
-  // Powers of two: within one, rows and positions differ by less than a factor of two.
+  // Logarithms to base two: within one class, rows and positions differ by less than a factor of
+  // two.
   private let rowsLog: Int
   private let positionLog: Int
 
@@ -23,7 +26,7 @@ struct StepClass: Sendable, Hashable {
   }
 }
 
-/// How long the steps of one stage take, then and now.
+/// How long the steps of one stage took in the epoch's first minute, and how long they take now.
 struct StepDrift: Sendable {
   /// A class of steps that has become slower.
   struct Finding: Sendable, Hashable {
@@ -44,13 +47,14 @@ struct StepDrift: Sendable {
     }
   }
 
-  /// How long an epoch's steps are taken as the measure.
+  /// How long after an epoch's begin its steps serve as the baseline.
   static let learning = Duration.seconds(60)
-  /// Below twice the time is what classes of a factor of two in rows and positions explain.
+  /// A slowdown below a factor of two can be explained by the range of rows and positions in a
+  /// class.
   static let limit = 2.0
-  /// Steps that a mean needs, then and now, to say anything.
+  /// How many steps each of the two means needs to be reliable.
   static let leastSteps = 20
-  // Rows to 8192 and positions to a million make 14 × 20 × 2 classes; few are ever met.
+  // Rows to 8192 and positions to a million make 14 × 20 × 2 classes; few of them occur.
   private static let mostClasses = 128
 
   private let began: ContinuousClock.Instant
@@ -66,13 +70,13 @@ struct StepDrift: Sendable {
       }
       return
     }
-    // What the first minute did not see cannot be compared.
+    // A class that did not occur in the first minute has no baseline.
     guard before[stepClass] != nil else { return }
     let empty = SlidingWindow(slice: .seconds(10), count: 3, empty: Mean())
     recent[stepClass, default: empty].change(at: now) { $0.add(step) }
   }
 
-  /// Returns the class that has become slower most, if one has by more than the limit.
+  /// Returns the class that has slowed down most; nil if none exceeds the limit.
   func finding(at now: ContinuousClock.Instant) -> Finding? {
     let findings = recent.compactMap { stepClass, window -> Finding? in
       var mean = Mean()

@@ -1,21 +1,21 @@
-// When one micro-batch was where: what the stages said, on the coordinator's clock.
+// The timeline of one micro-batch: what the stages have reported, on the coordinator's clock.
 
 /// A micro-batch's time in one stage.
 package struct StageSlice: Sendable, Hashable {
   package var stage: Int
   package var worker: String
   package var layers: Range<Int>
-  /// The rows of the vocabulary whose logits it computes.
+  /// The rows of the vocabulary whose logits the stage computes.
   package var vocabulary: Range<Int>
   package var began: ContinuousClock.Instant
   package var duration: Duration
-  /// From when the stage before was done with it, or the coordinator had sent it.
+  /// The time since the previous stage had finished, or the coordinator had sent the step.
   package var wait: Duration
-  /// Whether the stage's clock is the coordinator's; else `began` is an estimate.
+  /// Whether the stage shares the coordinator's clock; if not, `began` is an estimate.
   package var isExact: Bool
 }
 
-/// The way of one micro-batch through the pipeline.
+/// The path of one micro-batch through the pipeline.
 package struct StepTrace: Sendable, Hashable {
   package var epoch: UInt32
   package var sequence: UInt64
@@ -33,13 +33,14 @@ package struct StepTrace: Sendable, Hashable {
   }
 }
 
-/// The clock of a worker's machine against the coordinator's.
+/// The offset between the clock of a worker's machine and the coordinator's.
 struct WorkerClock: Sendable {
-  // A quarter of a minute of heartbeats: enough for one that did not wait anywhere.
+  // The heartbeats of a quarter of a minute: enough that one of them was not delayed anywhere.
   private static let mostSamples = 64
   private var samples: [Int64] = []
 
-  /// Takes the worker's clock as a heartbeat told it, in microseconds, and when it came.
+  /// Records the worker's clock in a heartbeat and the coordinator's at its arrival, in
+  /// microseconds.
   mutating func hear(_ theirs: UInt64, at ours: UInt64) {
     guard theirs > 0 else { return }
     samples.append(Int64(clamping: ours) - Int64(clamping: theirs))
@@ -48,7 +49,8 @@ struct WorkerClock: Sendable {
 
   /// Microseconds to add to the worker's clock.
   ///
-  /// The least difference between sending and hearing is the clocks' difference plus the shortest way,
-  /// so times come out late by that way. Nil before the first heartbeat.
+  /// The smallest difference between sending and receiving is the clocks' difference plus the
+  /// shortest transit time, so converted times are late by that transit time. It is nil before the
+  /// first heartbeat.
   var offset: Int64? { samples.min() }
 }

@@ -1,5 +1,5 @@
-// The timeline's file: written as things happen, closed as a whole JSON document. The thread that has
-// something to add never waits for the disk, nor for who reads a pipe.
+// The file of a timeline: it grows while the pipeline runs, and closing completes its JSON
+// document. The thread that adds events never waits for the disk, nor for the reader of a pipe.
 
 internal import Glibc
 internal import Platform
@@ -7,13 +7,16 @@ internal import Wire
 
 /// A file that a timeline is written to.
 ///
-/// What is written is a JSON array that grows; `close` ends it. Used by one thread; another one writes.
+/// The file holds a JSON array that grows; `close` ends the array. One thread uses a `TraceFile`,
+/// another one writes the bytes.
 package final class TraceFile {
-  // A piece a hundred micro-batches or so: tracing must not cost a system call each.
+  // About a hundred micro-batches fill a piece, so that tracing does not cost a system call for
+  // each.
   private static let bufferBytes = 64 << 10
-  // 4 MiB, at 1000 micro-batches a second the events of some seconds: so long a disk may think.
+  // 4 MiB hold some seconds of events at 1000 micro-batches a second, so the disk may block that
+  // long.
   private static let queue = BackgroundWriter.Limits(pieces: 4096, bytes: 4 << 20)
-  /// How long `close` waits for the last of them.
+  /// How long `close` waits for the last pieces.
   private static let patience = Duration.seconds(2)
 
   private let path: String
@@ -28,17 +31,18 @@ package final class TraceFile {
   private var dropped = 0
   private var lastFlush: ContinuousClock.Instant
 
-  /// Makes the file.
+  /// Creates the file.
   ///
-  /// One that exists is emptied when the first events are written, not before: it may be that of a
-  /// pipeline which serves the endpoint that this one will be refused. A pipe needs its reader first.
+  /// An existing file is emptied only when the first events are written, because it may belong to a
+  /// pipeline that already serves the endpoint, so that this process will be refused. A pipe needs
+  /// its reader first.
   ///
   /// - Parameters:
   ///   - path: Where to write.
-  ///   - now: When the timeline begins.
-  ///   - onFailure: Told once why the file is not whole: by the thread that writes when it takes no
-  ///     more, or in `close`.
-  /// - Throws: `CoordinatorError` if it cannot be written.
+  ///   - now: The start of the timeline.
+  ///   - onFailure: Called once with the reason if the file is incomplete: by the writing thread
+  ///     when a write fails, or in `close`.
+  /// - Throws: `CoordinatorError` if the file cannot be written.
   package init(
     path: String,
     now: ContinuousClock.Instant = .now,
@@ -82,10 +86,10 @@ package final class TraceFile {
     )
   }
 
-  /// Leaves the file as it is: whoever has written ends it with `close`.
+  /// Leaves the document incomplete: a caller that has written events ends it with `close`.
   deinit { if !isClosed { writer.close(within: .zero) } }
 
-  /// Why the file has not taken everything; nil while it has.
+  /// Why the file is incomplete; nil while it has accepted everything.
   package var failure: CoordinatorError? { report.failure }
 
   func add(_ step: StepTrace) { append(format.events(for: step)) }
@@ -94,7 +98,7 @@ package final class TraceFile {
     append(format.events(for: note, at: now))
   }
 
-  /// Takes the coordinator's phase; called at every event, so that the file lags by a second at most.
+  /// Records the coordinator's phase; called at every event, so the file lags by at most a second.
   func add(phase: String, at now: ContinuousClock.Instant) {
     append(format.events(forPhase: phase, at: now))
     if now - lastFlush > .seconds(1) {
@@ -144,11 +148,12 @@ package final class TraceFile {
     if !post((hasBegun ? ",\n" : "[\n") + text) { dropped += count }
   }
 
-  /// Has text written; false if there was no room for it.
+  /// Queues text for writing; returns false if the queue was full.
   @discardableResult
   private func post(_ text: String) -> Bool {
     if !hasBegun {
-      // Refused for what is no regular file, a pipe say, which holds nothing to empty.
+      // ftruncate fails for anything but a regular file, such as a pipe, which has nothing to
+      // empty.
       _ = ftruncate(descriptor, 0)
     }
     let isAccepted = writer.post(Array(text.utf8))
@@ -157,7 +162,7 @@ package final class TraceFile {
   }
 }
 
-/// What is wrong with a file: the first thing, which is told once.
+/// The first failure of a file, which is reported once.
 private final class Report: Sendable {
   private let tell: @Sendable (CoordinatorError) -> Void
   private let first = Lock<CoordinatorError?>(nil)

@@ -1,11 +1,11 @@
-// A timeline in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open: a row for the
-// coordinator and one for each stage, on it a slice for each micro-batch.
+// A timeline in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open: it has a
+// row for the coordinator and one for each stage, and in it a slice for each micro-batch.
 //
 // The format: "Trace Event Format", docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 // (JSON array format: "the ] at the end is optional", so a file whose writer died opens as well; ph X
 // is a complete event, B and E a begin and an end, i an instant, M metadata; times in microseconds).
 
-/// Turns what happened into events of the format, a line of JSON each.
+/// Converts the pipeline's history into events of the format, each a line of JSON.
 struct TraceFormat {
   /// The coordinator's row; stage `n` has row `n + 1`.
   private static let coordinatorRow = 0
@@ -14,10 +14,10 @@ struct TraceFormat {
   private var rowNames: [Int: String] = [:]
   private var phase: String?
 
-  /// Begins a timeline at an instant: times count from there.
+  /// Begins a timeline whose times count from `origin`.
   init(origin: ContinuousClock.Instant) { self.origin = origin }
 
-  /// Returns the slices of a micro-batch, and the names of rows that are new or others now.
+  /// Returns the slices of a micro-batch, and the names of rows that are new or have changed.
   mutating func events(for step: StepTrace) -> [String] {
     step.slices.flatMap { slice in
       let row = slice.stage + 1
@@ -52,7 +52,7 @@ struct TraceFormat {
     }
   }
 
-  /// Returns the event of something the coordinator noted.
+  /// Returns the event of a note of the coordinator.
   mutating func events(
     for note: CoordinatorNote,
     at now: ContinuousClock.Instant
@@ -68,7 +68,8 @@ struct TraceFormat {
     return name(Self.coordinatorRow, "coordinator") + [event]
   }
 
-  /// Returns the end of the coordinator's phase and the begin of another; nothing if it goes on.
+  /// Returns the end of the coordinator's phase and the begin of the next; nothing if it stays the
+  /// same.
   mutating func events(
     forPhase next: String,
     at now: ContinuousClock.Instant
@@ -80,13 +81,13 @@ struct TraceFormat {
       + [Self.event("B", next, Self.coordinatorRow, at: time(now), [])]
   }
 
-  /// Returns the end of the phase that is.
+  /// Returns the end of the current phase.
   mutating func end(at now: ContinuousClock.Instant) -> [String] {
     defer { phase = nil }
     return phase.map { [Self.event("E", $0, Self.coordinatorRow, at: time(now), [])] } ?? []
   }
 
-  /// Names a row if it has not got that name yet.
+  /// Names a row, unless it already has that name.
   private mutating func name(_ row: Int, _ name: String) -> [String] {
     guard rowNames.updateValue(name, forKey: row) != name else { return [] }
     let named = Self.object([("name", Self.text(name))])
@@ -124,7 +125,7 @@ struct TraceFormat {
     "\((duration / .nanoseconds(1)).rounded() / 1000)"
   }
 
-  /// Quotes a text: RFC 8259, section 7.
+  /// Quotes a text as a JSON string (RFC 8259, section 7).
   static func text(_ value: String) -> String {
     var quoted = "\""
     for scalar in value.unicodeScalars {

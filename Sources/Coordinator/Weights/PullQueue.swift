@@ -1,33 +1,36 @@
-// Who gets the next piece of the weights: a value, without files or sockets.
+// Flow control of weight pulls: which peer gets the next piece. It is a pure value, without files
+// or sockets.
 //
-// libzmq queues a thousand messages for a peer that does not read, 256 MB of pieces. So a peer is sent
-// no more until it shows that earlier pieces have come, by the number that each carries: a number that
-// nobody can know who has not read it.
+// libzmq queues a thousand messages for a peer that does not read, which are 256 MB of pieces. So a
+// peer gets no more pieces until it acknowledges earlier ones, by the random number that each
+// carries: only a peer that has read the piece can know it.
 
 package import Wire
 
-/// Requests for pieces of model files, in the order they are served: the peers in turn.
+/// Requests for pieces of model files, which are served to the peers in turn.
 ///
-/// Each peer may have a few waiting and a few sent and not acknowledged, and all together no more than
-/// a certain number, so that neither slow peers nor many of them make the coordinator hold more.
+/// Each peer may have a few requests waiting and a few pieces sent but not acknowledged, and there
+/// is a limit for all peers together. So neither slow peers nor many peers make the coordinator
+/// hold more.
 package struct PullQueue: Sendable {
-  /// Pieces that may be read and not yet sent: 2 MiB.
+  /// The limit of pieces that were read but not yet sent: 2 MiB.
   static let readLimit = 8
-  /// Peers that may wait: as many as there may be workers.
+  /// The limit of waiting peers: as many as there may be workers.
   static let peerLimit = Limits.workers
-  /// Pieces that all peers together may have been sent and not acknowledged, beside one for each that
-  /// has none: 64 MiB, and 64 more with 256 peers.
+  /// The limit of pieces sent to all peers together and not acknowledged: 64 MiB.
+  ///
+  /// A peer without any may exceed it by one piece, which adds at most 64 MiB with 256 peers.
   static let sentLimit = 256
-  /// How long a peer that owes receipts may say nothing before it is asked whether it is still there.
+  /// How long a peer that owes receipts may be silent before it is probed.
   static let silence = Duration.seconds(30)
 
   private struct Peer: Sendable {
     var waiting: [Pull] = []
-    /// Of pieces that were sent to it, and that it has not acknowledged.
+    /// The receipts of pieces that were sent to the peer and not yet acknowledged.
     var receipts: Set<UInt64> = []
-    /// Pieces that are being read for it.
+    /// How many pieces are being read for the peer.
     var reading = 0
-    /// When it last asked or acknowledged, or was last probed.
+    /// When the peer last requested or acknowledged a piece, or was last probed.
     var lastHeard: ContinuousClock.Instant
 
     var owed: Int { receipts.count + reading }
@@ -35,15 +38,15 @@ package struct PullQueue: Sendable {
   }
 
   private var peers: [PeerID: Peer] = [:]
-  /// The peers that wait, the next one first.
+  /// The peers with waiting requests, the next one first.
   private var turns: [PeerID] = []
   private var reading = 0
-  /// Pieces sent or being read, and not acknowledged.
+  /// How many pieces are sent or being read, and not acknowledged.
   private var owed = 0
 
   package init() {}
 
-  /// Takes a request; false if the peer, or all together, have too many already.
+  /// Adds a request; returns false if the peer, or all peers together, have too many already.
   package mutating func add(
     _ pull: Pull,
     from id: PeerID,
@@ -59,7 +62,7 @@ package struct PullQueue: Sendable {
     return true
   }
 
-  /// Returns the request to serve next; nil if none may be served now.
+  /// Returns the request to serve next; nil if the limits allow none now.
   package mutating func next() -> (pull: Pull, peer: PeerID)? {
     guard reading < Self.readLimit,
       let turn = turns.firstIndex(where: { maySend(to: $0) })
@@ -80,15 +83,15 @@ package struct PullQueue: Sendable {
     return peer.owed < Limits.pulls && (owed < Self.sentLimit || peer.owed == 0)
   }
 
-  /// Notes what has become of what `next` gave.
+  /// Notes the outcome of a request that `next` returned.
   ///
   /// - Parameters:
-  ///   - id: For whom it was.
-  ///   - receipt: Of the piece, if one was sent; nil if none was.
+  ///   - id: The peer that the piece was for.
+  ///   - receipt: The receipt of the piece that was sent; nil if none was.
   package mutating func finished(_ id: PeerID, receipt: UInt64?) {
     precondition(reading > 0, "nothing was being read")
     reading -= 1
-    // Else it was forgotten meanwhile, with what it owed.
+    // If the peer was forgotten meanwhile, its debt was removed with it.
     guard var peer = peers[id], peer.reading > 0 else { return }
     peer.reading -= 1
     if let receipt, peer.receipts.insert(receipt).inserted {
@@ -99,7 +102,7 @@ package struct PullQueue: Sendable {
     }
   }
 
-  /// Notes that pieces have come; numbers that were not sent to this peer count for nothing.
+  /// Notes acknowledged pieces; numbers that were not sent to this peer are ignored.
   package mutating func acknowledge(
     _ receipts: [UInt64],
     from id: PeerID,
@@ -111,16 +114,16 @@ package struct PullQueue: Sendable {
     peers[id] = peer.isIdle ? nil : peer
   }
 
-  /// Forgets a peer that is gone.
+  /// Forgets a peer that has disconnected.
   package mutating func forget(_ id: PeerID) {
     guard let peer = peers.removeValue(forKey: id) else { return }
     owed -= peer.owed
     turns.removeAll { $0 == id }
   }
 
-  /// Returns a peer that owes receipts and has been silent: gone, or one that does not read.
+  /// Returns a peer that owes receipts and has been silent: it has disconnected, or does not read.
   ///
-  /// It is not returned again before as long has passed once more.
+  /// The same peer is returned again only after the same time has passed once more.
   package mutating func silentPeer(at now: ContinuousClock.Instant) -> PeerID? {
     let silent = peers.first { $0.value.owed > 0 && now - $0.value.lastHeard > Self.silence }
     if let silent { peers[silent.key]?.lastHeard = now }

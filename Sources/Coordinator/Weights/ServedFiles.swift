@@ -1,25 +1,26 @@
-// The model's files as workers without them see them: described once, then in pieces.
+// The model's files as workers without them see them: first a description, then pieces.
 
 internal import Content
 internal import Gemma
 internal import Platform
 internal import Wire
 
-/// Reads the files of a checkpoint for others.
+/// Reads the files of a checkpoint and serves them to workers.
 final class ServedFiles: Sendable {
   private struct Contents: Sendable {
     var description: ModelDescription
     var files: [MappedFile]
-    /// The list of digests of each file, 32 bytes a piece.
+    /// The list of digests of each file, 32 bytes per piece.
     var digests: [[UInt8]]
   }
 
   private let checkpoint: Checkpoint
   private let fingerprint: Digest
   private let store: DigestStore?
-  /// Made when somebody first asks: it takes reading the files from end to end, once.
+  /// The description, made at the first request, because it takes reading all files from end to
+  /// end.
   private let contents = Lock<Result<Contents, GemmaError>?>(nil)
-  /// How much was read to describe them, and whether to stop.
+  /// The fraction of the files that was read for the description, and whether to stop.
   private let progress = Lock((fraction: 0.0, isStopped: false))
 
   init(_ checkpoint: Checkpoint, fingerprint: Digest, store: DigestStore?) {
@@ -28,7 +29,7 @@ final class ServedFiles: Sendable {
     self.store = store
   }
 
-  /// Returns the answer to DescribeModel.
+  /// Returns the reply to DescribeModel.
   func describe() -> Message {
     switch known() {
     case .success(let contents): .modelDescription(contents.description)
@@ -36,16 +37,16 @@ final class ServedFiles: Sendable {
     }
   }
 
-  /// How much was read by now of what must be, to describe the model.
+  /// The fraction of the files that was read so far for the description.
   var describedFraction: Double { progress.withLock { $0.fraction } }
 
-  /// Lets `describe` fail soon, if it is at work.
+  /// Makes a running `describe` fail soon.
   func stop() { progress.withLock { $0.isStopped = true } }
 
-  /// Tells what has happened to the files since they were opened.
+  /// Returns what has happened to the files since they were opened.
   func changes() -> [FileChange] { checkpoint.changes() }
 
-  /// Returns the answer to a Pull.
+  /// Returns the reply to a Pull.
   func answer(_ pull: Pull, _ peer: PeerID) -> WeightsAnswer {
     switch known() {
     case .failure(let error): return .send(Self.failure(error), to: peer)
@@ -107,7 +108,7 @@ final class ServedFiles: Sendable {
   private func make() throws -> Contents {
     let files = try checkpoint.files()
     let progress = progress
-    // Beside streams, perhaps: half of the CPUs.
+    // Streams may be running at the same time, so it uses half of the CPUs.
     let reader = ContentReader(keptIn: store, share: 0.5) { done, total in
       let isStopped = progress.withLock { progress in
         progress.fraction = max(progress.fraction, Double(done) / Double(total))
@@ -138,7 +139,7 @@ final class ServedFiles: Sendable {
     )
   }
 
-  /// Cuts a name that is longer than the protocol carries.
+  /// Shortens a name that is longer than the protocol allows.
   private static func name(_ name: String) -> String {
     var name = name
     while name.utf8.count > Limits.nameBytes { name.removeLast() }

@@ -1,21 +1,21 @@
-// Gives workers that have no model file the pieces they ask for. Files are read and digests computed on
-// a thread of its own; the coordinator's loop takes what is ready and sends it between two events.
+// Serves model files to workers that have none. A thread of its own reads files and computes
+// digests; the coordinator's loop takes finished pieces and sends them between two events.
 
 package import Content
 package import Gemma
 internal import Platform
 internal import Wire
 
-/// What has become of a request.
+/// The outcome of a request.
 enum WeightsAnswer: Sendable {
   case send(Message, to: PeerID)
-  /// No honest worker asks for this.
+  /// The peer has asked for something that no honest worker asks for.
   case refuse(WireError, from: PeerID)
 }
 
 /// Serves the files of a model.
 ///
-/// But for its thread, for the coordinator's loop alone.
+/// Only the coordinator's loop may use it, apart from its own thread.
 package final class WeightsDesk {
   private enum Request: Sendable {
     case describe(PeerID)
@@ -29,7 +29,7 @@ package final class WeightsDesk {
     case changed(String)
   }
 
-  /// How often the files are looked at: a handful of system calls, which may wait for a network.
+  /// How often the files are checked: a handful of system calls, which may wait for a network.
   private static let watchInterval = Duration.milliseconds(250)
 
   private let files: ServedFiles
@@ -37,16 +37,16 @@ package final class WeightsDesk {
   private let results: Mailbox<Result>
   private var queue = PullQueue()
   private var thread: Thread?
-  /// Descriptions asked for and not yet given: one is as good as many.
+  /// Peers that have requested a description and not received it; a repeated request counts once.
   private var describing: Set<PeerID> = []
-  /// What is known without the thread.
+  /// Answers that were made without the thread.
   private var ready: [WeightsAnswer] = []
   private var changes: [String] = []
 
   /// - Parameters:
   ///   - checkpoint: The model.
-  ///   - fingerprint: Of config and weights.
-  ///   - store: Where digests of its files are kept; nil to compute them each time.
+  ///   - fingerprint: The fingerprint of config and weights.
+  ///   - store: A store of the files' digests; if nil, they are computed each time.
   /// - Throws: `PlatformError` if the process has no thread or descriptor left.
   package init(_ checkpoint: Checkpoint, fingerprint: Digest, store: DigestStore? = nil) throws {
     files = ServedFiles(checkpoint, fingerprint: fingerprint, store: store)
@@ -58,15 +58,15 @@ package final class WeightsDesk {
 
   deinit { close() }
 
-  /// Readable when there are answers.
+  /// A descriptor that is readable when there are answers.
   var descriptor: CInt { results.descriptor }
 
-  /// Takes a request.
+  /// Accepts a request.
   ///
   /// - Parameters:
-  ///   - message: Of whatever kind.
-  ///   - peer: Who sent it.
-  /// - Returns: False if it is none for this desk.
+  ///   - message: A message of any kind.
+  ///   - peer: Its sender.
+  /// - Returns: False if the message is no request for weights.
   /// - Throws: `WireError` if the peer asks for too much at once.
   func take(_ message: Message, from peer: PeerID) throws(WireError) -> Bool {
     switch message {
@@ -97,15 +97,17 @@ package final class WeightsDesk {
     return true
   }
 
-  /// Ends the pull of a peer that takes nothing; shows whether it is there at all.
+  /// Returns a message that ends the pull of a silent peer; sending it shows whether the peer is
+  /// connected.
   private static func probe(_ peer: PeerID) -> WeightsAnswer {
     let message = "no word of what was sent for \(PullQueue.silence)"
     return .send(.pullFailed(PullFailed(code: .internal, message: message)), to: peer)
   }
 
-  /// Returns what is ready, and has the next pieces read.
+  /// Returns the answers that are ready, and has the next pieces read.
   ///
-  /// What became of each is told by `note`, or no more comes.
+  /// The caller must report the outcome of each answer to `note`; otherwise no more pieces are
+  /// read.
   func takeAnswers() -> [WeightsAnswer] {
     var answers = ready
     ready = []
@@ -126,17 +128,17 @@ package final class WeightsDesk {
     return answers
   }
 
-  /// Returns what has happened to the model's files since this was last asked.
+  /// Returns what has happened to the model's files since the last call.
   func takeChanges() -> [String] {
     defer { changes = [] }
     return changes
   }
 
-  /// Notes what has become of an answer.
+  /// Notes the outcome of an answer.
   ///
   /// - Parameters:
-  ///   - answer: One of `takeAnswers`.
-  ///   - outcome: Of sending it; nil if it was not sent.
+  ///   - answer: An answer that `takeAnswers` returned.
+  ///   - outcome: The outcome of sending it; nil if it was not sent.
   func note(_ answer: WeightsAnswer, _ outcome: SendOutcome?) {
     switch answer {
     case .send(.chunk(let chunk), let peer):

@@ -1,5 +1,5 @@
-// The self-test of a worker's device: a small program, always the same, on the worker's backend and on
-// the reference.
+// The self-test of a worker's device: it runs a small, fixed program on the worker's backend and on
+// the reference backend, and compares the results.
 
 package import Compute
 package import Wire
@@ -9,17 +9,18 @@ package import Wire
 package enum DeviceTest {
   /// The largest difference that passes, in root mean squares of the reference's result.
   ///
-  /// A backend may round activations to int8 and keys and values to 8 bits: each costs less than a
-  /// hundredth (docs/SPEED.md), two products and the cache follow one another, and the largest of a few
-  /// hundred deviations is four times the usual one. A wrong kernel is off by about 1.
+  /// A backend may round activations to int8, and keys and values to 8 bits. Each rounding costs
+  /// less than a hundredth (docs/SPEED.md); two products and the cache follow one another, and the
+  /// largest of a few hundred deviations is four times the usual one. A wrong kernel is off by
+  /// about 1.
   package static let tolerance = 0.1
 
   private static let width = 64
-  // Heads of 32: a whole block, also where keys and values are quantised.
+  // Heads of 32 values fill a whole block, also where keys and values are quantised.
   private static let headDim = 32
   private static let headCount = 2
 
-  /// Runs the test and says what came out, with its number.
+  /// Runs test `number` and returns its report.
   package static func run(_ number: UInt32, on backend: any Backend) -> SelfTestReport {
     var report = SelfTestReport(
       run: number,
@@ -31,7 +32,7 @@ package enum DeviceTest {
       let got = try outputs(of: backend)
       let want = try outputs(of: ReferenceBackend())
       report.maxError = error(of: got, want)
-      // Written so that a result that is no number fails.
+      // The condition is negated so that NaN fails, too.
       if !(report.maxError <= tolerance) {
         report.failure =
           "\(backend.device) is off by \(report.maxError) of the result, "
@@ -44,7 +45,7 @@ package enum DeviceTest {
     return report
   }
 
-  /// Returns the largest difference in root mean squares of what is wanted.
+  /// Returns the largest difference, in root mean squares of the expected values.
   static func error(of got: [Float], _ want: [Float]) -> Double {
     guard got.count == want.count, !want.isEmpty else { return .infinity }
     var largest = 0.0
@@ -58,7 +59,7 @@ package enum DeviceTest {
     return largest / (squares / Double(want.count)).squareRoot()
   }
 
-  /// Returns what the program puts out for a prompt of five rows and a decoded one.
+  /// Returns the program's output for a prompt of five rows and one decoded row.
   private static func outputs(of backend: any Backend) throws -> [Float] {
     let executable = try backend.compile(
       program,
@@ -110,9 +111,9 @@ package enum DeviceTest {
   }()
 }
 
-/// Numbers that are the same on every machine.
+/// Pseudorandom numbers that are the same on every machine.
 private enum TestNumbers {
-  /// A mixed counter: the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+  /// Returns a mixed counter: the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
   static func bits(_ index: Int) -> UInt64 {
     var state = UInt64(truncatingIfNeeded: index &+ 1) &* 0x9E37_79B9_7F4A_7C15
     state = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -120,14 +121,14 @@ private enum TestNumbers {
     return state ^ (state >> 31)
   }
 
-  /// A number from -1 to 1.
+  /// Returns a number from -1 to 1.
   static func value(_ index: Int) -> Float { Float(Int64(bits(index) >> 40) - (1 << 23)) / 0x1p23 }
 }
 
 /// Weights in blocks of q4_0: a binary16 scale, and 32 quants of four bits.
 private struct TestWeights: WeightSource {
   /// Memory at a fixed address.
-  // @safe, @unchecked Sendable: filled by its maker, only read after.
+  // @safe, @unchecked Sendable: filled by its creator, only read afterwards.
   @safe private final class Storage: @unchecked Sendable {
     let memory: UnsafeMutableRawBufferPointer
 

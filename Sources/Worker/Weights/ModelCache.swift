@@ -1,14 +1,15 @@
-// A part of a model's files on this machine: files of the full size, with holes where nothing was
-// pulled, and beside each the digests that its pieces must have.
+// A worker's local cache of some of a model's files: sparse files of the full size, with holes
+// where nothing was pulled, and beside each the list of digests of its pieces.
 //
-//   ROOT/MODEL/               the digest of the model's description, so of every byte of its files
+//   ROOT/MODEL/               MODEL is the digest of the description, so of every byte of the files
 //     files/NAME      piece 0 | hole | piece 2 | …           as in the model, 256 KiB a piece
 //     digests/NAME    digest 0 | digest 1 | …                32 bytes a piece; itself in pieces
 //
-// The description names the digests of the lists of digests, and these those of the pieces. So what is
-// here is believed only after it was read and compared, and nobody can put other bytes under this name,
-// whichever coordinator they came from. Nothing needs a lock or an order on the disk: a hole or half a
-// piece is none, and two workers that pull the same piece write the same bytes.
+// The description holds the digests of the digest lists, and each list holds the digests of the
+// pieces. A piece is trusted only after it was read and compared, so nobody can store other bytes
+// under this name, whichever coordinator sent them. No lock and no order of writes is needed: a
+// hole or a half-written piece counts as missing, and two workers that pull the same piece write
+// the same bytes.
 
 internal import Content
 internal import Foundation
@@ -18,24 +19,24 @@ internal import Wire
 
 /// The local copy of the files of one model.
 final class ModelCache: Sendable {
-  /// What is there of some pieces.
+  /// The result of inspecting some pieces.
   struct Contents {
     var missing: [ChunkID] = []
-    /// Pieces among them whose bytes are not those of their digest.
+    /// How many of the missing pieces are present with bytes that do not match their digest.
     var damagedCount = 0
   }
 
   let description: ModelDescription
   private let directory: String
   private let files: [CacheFile]
-  /// Pieces that this process has read and compared, or written.
+  /// The pieces that this process has read and compared, or written.
   private let verified = Lock<Set<ChunkID>>([])
-  /// Pieces of lists of digests, by what they are of; each was compared.
+  /// The pieces of digest lists that this process has compared, by their ID.
   private let lists = Lock<[ChunkID: [UInt8]]>([:])
 
-  /// Makes or opens the copy.
+  /// Creates or opens the local cache.
   ///
-  /// - Throws: `WorkerError` if the description is absurd or the files cannot be made.
+  /// - Throws: `WorkerError` if the description is not valid or the files cannot be made.
   init(root: String, _ description: ModelDescription) throws(WorkerError) {
     try Self.check(description)
     self.description = description
@@ -47,7 +48,8 @@ final class ModelCache: Sendable {
           withIntermediateDirectories: true,
           attributes: [.posixPermissions: 0o700]
         )
-        // What was compared once is read again later: nobody else may change it meanwhile.
+        // A piece that was compared once is read again later, so no other user may change it in
+        // between.
         _ = try TrustedDirectory.open(path, for: .cache)
       } catch let error as WireError {
         throw WorkerError(.weights, error.message)
@@ -60,14 +62,14 @@ final class ModelCache: Sendable {
     self.files = files
   }
 
-  /// What to open as the model.
+  /// The path to open as the model.
   var modelPath: String {
     description.isDirectory
       ? "\(directory)/files" : "\(directory)/files/\(description.files[0].name)"
   }
 
-  /// Refuses what is no model: names that lead out of the directory, sizes that no model has, another
-  /// digest than its own.
+  /// Refuses an invalid description: names that lead out of the directory, impossible sizes, or a
+  /// digest that does not match.
   private static func check(_ description: ModelDescription) throws(WorkerError) {
     let files = description.files
     let names = files.map(\.name)
@@ -75,7 +77,7 @@ final class ModelCache: Sendable {
       !name.isEmpty && name != "." && name != ".." && !name.utf8.contains(UInt8(ascii: "/"))
         && !name.utf8.contains(0)
     }
-    // Each is at most 4 TiB, and there are at most 2048.
+    // Each file is at most 4 TiB and there are at most 2048, so the sum cannot overflow.
     let size = files.reduce(0) { $0 + $1.size }
     let headerSize = files.reduce(0) { $0 + $1.headerBytes }
     let fault: String? =
@@ -104,7 +106,7 @@ final class ModelCache: Sendable {
 // MARK: Pieces
 
 extension ModelCache {
-  /// The pieces that say where the tensors are.
+  /// The pieces that hold the files' headers, which say where the tensors are.
   var headerChunks: [ChunkID] {
     description.files.enumerated().flatMap { index, file in
       chunks(of: index, 0..<Int(file.headerBytes))
@@ -119,7 +121,7 @@ extension ModelCache {
       .map { ChunkID(file: file, chunk: $0) }
   }
 
-  /// Returns the pieces of lists that hold the digests of some pieces.
+  /// Returns the pieces of digest lists that hold the digests of some pieces.
   func digestChunks(of ids: [ChunkID]) -> [ChunkID] {
     Set(ids.map(Self.digestChunk(of:))).sorted()
   }
@@ -128,15 +130,15 @@ extension ModelCache {
     ChunkID(file: id.file, chunk: id.chunk / Limits.digestsPerChunk, isOfDigests: true)
   }
 
-  /// Returns how many bytes a piece has.
+  /// Returns the size of a piece in bytes.
   func byteCount(_ id: ChunkID) -> Int { description.files[id.file].range(of: id).count }
 
-  /// Whether all these pieces were found here, and compared.
+  /// Whether all these pieces are here and were compared.
   func holds(_ ids: [ChunkID]) -> Bool {
     verified.withLock { verified in ids.allSatisfy(verified.contains) }
   }
 
-  /// Returns the digest that a piece must have; nil while the list with it is not here.
+  /// Returns the digest that a piece must have; nil while the list that holds it is not here.
   private func digest(of id: ChunkID) -> Digest? {
     if id.isOfDigests { return description.files[id.file].digests[id.chunk] }
     guard let list = lists.withLock({ $0[Self.digestChunk(of: id)] }) else { return nil }
@@ -144,12 +146,13 @@ extension ModelCache {
     return Digest(bytes: Array(list[start..<(start + Digest.byteCount)]))
   }
 
-  /// Returns which pieces are not here, having read all others and compared them.
+  /// Reads and compares pieces, and returns those that are missing.
   ///
   /// - Parameters:
-  ///   - ids: The pieces; those that hold their digests were inspected before, and stored.
+  ///   - ids: The pieces; the list pieces with their digests must have been inspected and stored
+  ///     before.
   ///   - each: Called before each piece; may throw to stop.
-  /// - Returns: What is missing.
+  /// - Returns: The missing pieces.
   /// - Throws: What `each` throws, or `WorkerError` if the files cannot be read.
   func inspect(
     _ ids: [ChunkID],
@@ -163,7 +166,7 @@ extension ModelCache {
       if isRight(data, id) {
         remember(data, id)
       } else {
-        // A hole reads as zeros, and so does what was never written.
+        // A hole reads as zeros, and so does a range that was never written.
         if data.contains(where: { $0 != 0 }) { contents.damagedCount += 1 }
         contents.missing.append(id)
       }
@@ -171,12 +174,12 @@ extension ModelCache {
     return contents
   }
 
-  /// Whether these are the bytes of a piece.
+  /// Whether these bytes match the digest of a piece.
   func isRight(_ data: [UInt8], _ id: ChunkID) -> Bool {
     data.count == byteCount(id) && digest(of: id) == Digest(of: data)
   }
 
-  /// Keeps a piece whose bytes are right.
+  /// Stores a piece whose bytes match its digest.
   ///
   /// - Throws: `WorkerError` that names the directory, if it cannot be written.
   func store(_ chunk: Chunk) throws(WorkerError) {
@@ -189,9 +192,9 @@ extension ModelCache {
     verified.withLock { _ = $0.insert(id) }
   }
 
-  /// Makes sure that there is room for so many bytes more.
+  /// Checks that the disk has room for `byteCount` more bytes.
   ///
-  /// - Throws: `WorkerError` that names the directory and what is missing.
+  /// - Throws: `WorkerError` that names the directory and how many bytes are lacking.
   func reserve(_ byteCount: Int) throws(WorkerError) {
     var status = statvfs()
     guard unsafe statvfs(directory, &status) == 0 else { return }
@@ -209,7 +212,7 @@ extension ModelCache {
   }
 }
 
-/// A file of the copy, with its list of digests.
+/// A file of the cache, with its digest list.
 private final class CacheFile: Sendable {
   private let file: ModelFile
   private let path: String
@@ -265,7 +268,7 @@ private final class CacheFile: Sendable {
     )
   }
 
-  /// Reads bytes; zeros where the file has become shorter.
+  /// Reads bytes; returns zeros beyond the end if the file has become shorter.
   private func read(_ descriptor: CInt, at offset: Int, count: Int) throws(WorkerError) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: count)
     var done = 0

@@ -1,4 +1,4 @@
-// Looks after a model file that is in use: it may be written to, cut short or replaced meanwhile.
+// Watches a model file that is in use: another program may write to it, truncate it or replace it.
 
 internal import Content
 internal import Gemma
@@ -6,21 +6,23 @@ internal import Logging
 internal import Platform
 internal import Wire
 
-/// A thread that looks at the files of a model now and then.
+/// A thread that checks the files of a model at intervals.
 ///
-/// What was written to is read again: a file that was only touched is no reason to end.
+/// A file that was written to is read again, because a file that was only touched is no reason to
+/// end.
 final class ModelWatch {
-  /// How often it looks: a handful of system calls.
+  /// How often it checks; a check takes a handful of system calls.
   private static let interval = Duration.milliseconds(500)
 
   private let stop: Mailbox<Void>
   private let thread: Thread
 
   /// - Parameters:
-  ///   - checkpoint: The model, its files open.
-  ///   - fingerprint: What it was when it was opened.
-  ///   - logger: Where to tell of what does no harm.
-  ///   - onChange: Called once, on the watch's thread, when the bytes are others: with what happened.
+  ///   - checkpoint: The model, with its files open.
+  ///   - fingerprint: The model's fingerprint when it was opened.
+  ///   - logger: Receives changes that do no harm.
+  ///   - onChange: Called once, on the watch's thread, with a description, when the bytes have
+  ///     changed.
   /// - Throws: `PlatformError` if there is no thread or descriptor left.
   init(
     _ checkpoint: Checkpoint,
@@ -62,7 +64,7 @@ final class ModelWatch {
   private enum Verdict {
     case harm
     case none
-    /// It is being changed right now.
+    /// The file is being changed right now.
     case unknown
   }
 
@@ -76,7 +78,7 @@ final class ModelWatch {
     case .cut: return .harm
     case .replaced: return .none
     case .written:
-      // Beside the steps that go on: one thread.
+      // One thread, because steps go on computing beside it.
       let reader = ContentReader(share: 0, acceptsChanges: true) { _, _ in
         let ready = try poll(sockets: [], descriptors: [stop.descriptor], timeout: .zero)
         if !ready.isEmpty { throw WorkerError(.stopped, "was asked to stop") }

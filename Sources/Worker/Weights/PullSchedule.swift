@@ -1,37 +1,39 @@
-// Which pieces of the weights to ask for, and when: a value, without socket and clock.
+// Which pieces of the weights to request, and when: a pure value, without socket and clock.
 
 internal import Wire
 
-/// The course of one pull: a few pieces under way at a time, each until it has come and is right.
+/// The state of one pull: a few pieces are in flight at a time, each until it has arrived
+/// undamaged.
 struct PullSchedule {
-  /// How long nothing may come before all that is under way is asked for again: it was lost with a
+  /// The timeout after which all requests in flight are sent again, because they were lost with a
   /// connection.
   ///
   /// One piece in this time is 26 kB/s.
   static let silence = Duration.seconds(10)
-  /// How many such times in a row are borne.
+  /// How many such timeouts in a row end the pull.
   ///
-  /// A coordinator that is gone is noticed earlier, by its silence on the control socket.
+  /// A coordinator that has died is noticed earlier, by its silence on the control socket.
   static let silences = 6
-  /// How often a piece may come damaged.
+  /// How often a piece may arrive damaged.
   ///
-  /// TCP and CURVE let hardly any pass: it is the coordinator's memory, or ours.
+  /// TCP and CURVE hardly ever deliver a damaged piece, so the cause is the coordinator's memory or
+  /// ours.
   static let attempts = 3
 
-  /// The next one last.
+  /// Stored in reverse: the next piece is the last element.
   private var waiting: [ChunkID]
   private var underWay: Set<ChunkID> = []
   private var damaged: [ChunkID: Int] = [:]
   private var lastSign: ContinuousClock.Instant
   private var silencesInARow = 0
-  /// How long to wait from one request to the next; zero for no limit.
+  /// The pause between two requests; zero for no limit.
   private let pause: Duration
   private var mayAsk: ContinuousClock.Instant
 
   /// - Parameters:
-  ///   - chunks: What to pull, in this order.
-  ///   - bytesPerSecond: How fast at most; nil for no limit.
-  ///   - now: The time.
+  ///   - chunks: The pieces to pull, in this order.
+  ///   - bytesPerSecond: The rate limit; nil for no limit.
+  ///   - now: The current time.
   init(_ chunks: [ChunkID], bytesPerSecond: Double?, now: ContinuousClock.Instant) {
     waiting = chunks.reversed()
     pause = bytesPerSecond.map { .seconds(Double(Limits.chunkBytes) / $0) } ?? .zero
@@ -39,10 +41,10 @@ struct PullSchedule {
     mayAsk = now
   }
 
-  /// Whether all pieces are here.
+  /// Whether all pieces have arrived.
   var isDone: Bool { waiting.isEmpty && underWay.isEmpty }
 
-  /// Returns the piece to ask for now; nil if it is not yet time for one.
+  /// Returns the piece to request now; nil if no request is due.
   mutating func next(at now: ContinuousClock.Instant) -> ChunkID? {
     guard underWay.count < Limits.pulls, now >= mayAsk, let id = waiting.popLast() else {
       return nil
@@ -53,21 +55,21 @@ struct PullSchedule {
     return id
   }
 
-  /// Returns how long nothing will be to do unless something comes.
+  /// Returns how long nothing is due unless a message arrives.
   func idleTime(at now: ContinuousClock.Instant) -> Duration {
     let most = Duration.milliseconds(100)
     guard underWay.count < Limits.pulls, !waiting.isEmpty else { return most }
     return min(most, max(.zero, mayAsk - now))
   }
 
-  /// Notes that a piece has come.
+  /// Notes that a piece has arrived.
   ///
   /// - Parameters:
-  ///   - id: Which one.
+  ///   - id: The piece.
   ///   - isWhole: Whether it has the right length and digest.
-  ///   - now: The time.
-  /// - Returns: Whether to keep it: nobody may have asked for it.
-  /// - Throws: `WorkerError` if it came damaged too often.
+  ///   - now: The current time.
+  /// - Returns: Whether to keep it; false if it is damaged, or was not requested.
+  /// - Throws: `WorkerError` if it has arrived damaged too often.
   mutating func received(
     _ id: ChunkID,
     isWhole: Bool,
@@ -90,9 +92,9 @@ struct PullSchedule {
     return false
   }
 
-  /// Asks again for what nothing was heard of.
+  /// Requests again the pieces in flight after a timeout.
   ///
-  /// - Throws: `WorkerError` if nothing has come for a long time.
+  /// - Throws: `WorkerError` after too many timeouts in a row.
   mutating func tick(at now: ContinuousClock.Instant) throws(WorkerError) {
     guard !underWay.isEmpty, now - lastSign > Self.silence else { return }
     silencesInARow += 1

@@ -1,5 +1,5 @@
-// A model of which this machine has no file: its headers are pulled when the worker starts, the tensors
-// of its layers when they are assigned.
+// A model of which this machine has no file: the worker pulls the headers when it starts, and the
+// tensors of its layers when they are assigned to it.
 
 package import Compute
 package import Content
@@ -7,9 +7,9 @@ package import Gemma
 package import Logging
 package import Wire
 
-/// Where a worker's weights come from.
+/// The source of a worker's weights.
 package enum WorkerModel: Sendable {
-  /// A file or directory of this machine, read from end to end.
+  /// A file or directory of this machine, which was read from end to end.
   case local(Checkpoint, fingerprint: Digest)
   case pulled(PulledModel)
 
@@ -20,7 +20,7 @@ package enum WorkerModel: Sendable {
     }
   }
 
-  /// Of config and weights.
+  /// The fingerprint of config and weights.
   var fingerprint: Digest {
     switch self {
     case .local(_, let fingerprint): fingerprint
@@ -31,26 +31,27 @@ package enum WorkerModel: Sendable {
 
 /// The coordinator's model, as far as it was pulled.
 package final class PulledModel: WeightSource, Sendable {
-  /// Of files with holes: for the config, and for what the tensors are.
+  /// A checkpoint over the sparse files of the cache: it gives the config and describes the
+  /// tensors.
   ///
-  /// Their bytes come from `bytes(of:)`.
+  /// The tensors' bytes come from `bytes(of:)`.
   package let checkpoint: Checkpoint
-  /// Of config and weights, as described.
+  /// The fingerprint of config and weights, from the description.
   let fingerprint: Digest
   private let puller: WeightsPuller
   private let cache: ModelCache
 
-  /// Learns what the coordinator serves and pulls the headers.
+  /// Asks which model the coordinator serves, and pulls its headers.
   ///
   /// - Parameters:
-  ///   - coordinator: Whom to ask.
-  ///   - security: How it is reached.
-  ///   - directory: Where the weights of all models are kept.
-  ///   - bytesPerSecond: How fast to pull at most; nil for no limit.
+  ///   - coordinator: The coordinator's endpoint.
+  ///   - security: How to connect to it.
+  ///   - directory: Where the weights of all models are cached.
+  ///   - bytesPerSecond: The rate limit of pulls; nil for no limit.
   ///   - logger: Where to log.
   ///   - check: Called several times a second; may throw to stop.
-  /// - Throws: What `check` throws; `WorkerError` if the coordinator does not answer, or the weights
-  ///   cannot be kept; `GemmaError` if its model is none.
+  /// - Throws: What `check` throws; `WorkerError` if the coordinator does not answer, or the
+  ///   weights cannot be stored; `GemmaError` if its files are no valid model.
   package init(
     from coordinator: Endpoint,
     security: Security,
@@ -75,20 +76,21 @@ package final class PulledModel: WeightSource, Sendable {
     )
   }
 
-  /// Makes sure that the weights of a program are here.
+  /// Makes sure that the weights of a program are in the cache.
   ///
   /// - Parameters:
-  ///   - program: What is to be prepared.
+  ///   - program: The program to be prepared.
   ///   - check: Called several times a second; may throw to stop.
-  ///   - progress: Called with the fraction that is here.
-  /// - Throws: What `check` throws; `WorkerError` if they cannot be had or kept. What has come by then
-  ///   stays in the cache.
+  ///   - progress: Called with the fraction that has arrived.
+  /// - Throws: What `check` throws; `WorkerError` if the weights cannot be pulled or stored. What
+  ///   has arrived by then stays in the cache.
   func fetch(
     _ program: Program,
     check: () throws -> Void,
     progress: (Double) -> Void
   ) throws {
-    // Another coordinator may serve here by now: what is in the cache would not tell.
+    // Another coordinator, with another model, may serve here by now; the cache alone would not
+    // show it.
     let served = try puller.describe(check: check)
     guard served.model == cache.description.model else {
       throw WorkerError(

@@ -1,39 +1,39 @@
-// Asks the coordinator for its model: on a connection of its own, so that heartbeats and steps wait
-// behind no weights.
+// Pulls the model from the coordinator, on a connection of its own, so that heartbeats and steps do
+// not queue behind weights.
 
 internal import Logging
 internal import Platform
 internal import Wire
 
-/// What a pull has brought.
+/// What a pull has transferred.
 struct PullTally: Sendable {
   var byteCount = 0
   var chunkCount = 0
 }
 
-/// Where weights are pulled from.
+/// Pulls weights from a coordinator.
 struct WeightsPuller: Sendable {
   let coordinator: Endpoint
   let security: Security
   let bytesPerSecond: Double?
   let logger: Logger
 
-  /// How long a coordinator may be silent before it describes its model.
+  /// The timeout for a coordinator's description of its model.
   private static let patience = Duration.seconds(30)
-  /// How often it is asked: it may have been started again.
+  /// How often the request is repeated, because the coordinator may have restarted.
   private static let askAgain = Duration.seconds(2)
-  /// How often a long pull says how far it is.
+  /// How often a long pull logs its progress.
   private static let reportInterval = Duration.seconds(5)
-  /// How much further a coordinator must be for its progress to be told again.
+  /// How much the coordinator's progress must grow before it is logged again.
   private static let reportShare = 0.1
-  /// How long the last receipts may take to leave.
+  /// How long the last receipts may take to be sent.
   private static let farewell = Duration.milliseconds(500)
 
-  /// Returns what the coordinator serves.
+  /// Returns the description of the model that the coordinator serves.
   ///
   /// - Parameter check: Called several times a second; may throw to stop.
   /// - Returns: The model's name, fingerprint and files.
-  /// - Throws: What `check` throws; `WorkerError` if there is no answer, or a refusal.
+  /// - Throws: What `check` throws; `WorkerError` after a timeout or a refusal.
   func describe(check: () throws -> Void) throws -> ModelDescription {
     try withSocket { socket in
       var clock = AwakeClock(now: .now)
@@ -76,13 +76,13 @@ struct WeightsPuller: Sendable {
   /// Pulls pieces into the cache.
   ///
   /// - Parameters:
-  ///   - chunks: Which, in this order.
-  ///   - cache: Where they go.
+  ///   - chunks: The pieces, in this order.
+  ///   - cache: Where they are stored.
   ///   - check: Called several times a second; may throw to stop.
   ///   - progress: Called with each piece.
-  /// - Returns: What has come.
-  /// - Throws: What `check` throws; `WorkerError` if the coordinator does not give them, or they
-  ///   cannot be kept. What has come by then stays in the cache.
+  /// - Returns: What was transferred.
+  /// - Throws: What `check` throws; `WorkerError` if the coordinator does not send the pieces, or
+  ///   they cannot be stored. What has arrived by then stays in the cache.
   func pull(
     _ chunks: [ChunkID],
     into cache: ModelCache,
@@ -98,12 +98,13 @@ struct WeightsPuller: Sendable {
       var schedule = PullSchedule(chunks, bytesPerSecond: bytesPerSecond, now: began)
       while !schedule.isDone {
         while let id = schedule.next(at: .now) {
-          // Should the queue be full, it is as if the request was lost.
+          // If the queue is full, the request counts as lost and is repeated after the timeout.
           _ = try socket.send(.pull(Pull(model: cache.description.model, id: id)))
         }
         _ = try poll(sockets: [socket], timeout: schedule.idleTime(at: .now))
         try check()
-        // As many as the coordinator sends before it wants to hear of them.
+        // The limit is the number of pieces that the coordinator sends before it waits for
+        // receipts.
         var receipts: [UInt64] = []
         while receipts.count < Limits.pulls, let received = try socket.receive() {
           if case .success((.chunk(let chunk), _)) = received.content {
@@ -125,7 +126,7 @@ struct WeightsPuller: Sendable {
     return tally
   }
 
-  /// Takes what has come; true if it is a piece that was wanted and is right.
+  /// Handles a received message; returns true if it is a piece that was requested and is undamaged.
   private func take(
     _ received: Received,
     _ schedule: inout PullSchedule,
@@ -160,7 +161,7 @@ struct WeightsPuller: Sendable {
     return false
   }
 
-  /// Says in the log how far a pull is, and how fast.
+  /// Logs how far a pull is, and how fast.
   func report(
     _ phrase: Logger.Message,
     _ tally: PullTally,
@@ -181,7 +182,7 @@ struct WeightsPuller: Sendable {
     WorkerError(.weights, "the coordinator gives no weights: \(failure.message)")
   }
 
-  /// Runs the body with a connection that ends with it.
+  /// Runs the body with a connection that is closed afterwards.
   private func withSocket<Result>(_ body: (Socket) throws -> Result) throws -> Result {
     let context = try ZeroMQContext()
     defer { context.close() }
