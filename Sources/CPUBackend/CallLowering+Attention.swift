@@ -25,14 +25,14 @@ extension CallLowering {
     emitHeads(queries, op.headDim, op.norm, rotations)
   }
 
-  /// Where a row set's rotations lie: [rows, headDim / 2] each.
+  /// Where the rotations of a row set are stored: [rows, headDim / 2] each.
   @safe struct Rotations {
     var region: Region
     var cosines: UnsafePointer<Float>
     var sines: UnsafePointer<Float>
   }
 
-  /// Returns the rotations of each row, with the call that fills them the first time.
+  /// Returns the rotations of each row, and emits the call that fills them the first time.
   private mutating func emitRotations(
     _ rope: Rope,
     headDim: Int,

@@ -155,7 +155,7 @@ extension CallLowering {
     try emitProduct(op.down, gate, into: memory.plane(Plane(op.output)))
   }
 
-  /// Adds the calls of a feed-forward that reads only what the cut gate has left.
+  /// Adds the calls of a feed-forward that reads only the columns that the cut gate has left.
   private mutating func lowerSparse(
     _ op: FeedForward,
     _ input: RowPlane,
@@ -208,14 +208,14 @@ extension CallLowering {
     )
   }
 
-  /// Adds the call that activates a gate in place and multiplies it with columns of another plane.
+  /// Adds the call that activates a gate in place and multiplies it by columns of another plane.
   mutating func emitGate(_ gate: RowPlane, _ other: RowPlane, first: Int) {
     let arguments = unsafe cpu_gate_args(
       gate: gate.operand,
       other: other.operand,
       first: Int64(first)
     )
-    // Columns of a wider plane are shared out in another way.
+    // Columns of a wider plane are divided among the threads in another way.
     let isAsWide = other.width == gate.width
     unsafe emit(
       kernels.pointee.gate,

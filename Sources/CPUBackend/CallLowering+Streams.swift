@@ -1,4 +1,4 @@
-// Calls of AltUp's ops and of the others that work on several streams.
+// Calls of AltUp's ops and of the other ops on several streams.
 
 internal import CPUKernels
 internal import Compute

@@ -1,10 +1,10 @@
-// From a program's ops to a list of kernel calls. What each op becomes stands in
+// Lowers a program's ops to a list of kernel calls. The single ops are lowered in
 // CallLowering+Attention.swift, CallLowering+Dense.swift and CallLowering+Streams.swift.
 
 internal import CPUKernels
 internal import Compute
 
-/// Which op a call is of, and what it writes: to tell where results went wrong.
+/// The op that a call belongs to and what the call writes, to locate wrong results.
 struct CallTrace {
   var op: Int
   var writes: [Region]
@@ -21,10 +21,10 @@ struct CallTrace {
   private var emitted: [Emitted] = []
   /// The index of the op that is being lowered.
   private var op = 0
-  /// What a thread needs as scratch for any of the calls.
+  /// The scratch bytes that a thread needs for the largest of the calls.
   var scratchByteCount = 0
   private var phases = PhasePlanner()
-  /// Planes whose int8 copy is up to date.
+  /// Planes whose int8 copy is current.
   private var quantised: Set<Region> = []
 
   init(
@@ -74,7 +74,7 @@ struct CallTrace {
     }
   }
 
-  /// How often all threads wait for each other between calls.
+  /// The number of barriers between calls, at which all threads wait for each other.
   var waitCount: Int { max(Set(emitted.map(\.phase)).count - 1, 0) }
 
   /// A call that has been emitted.
@@ -84,16 +84,16 @@ struct CallTrace {
     var trace: CallTrace
   }
 
-  /// The calls' places in the order they are run in.
+  /// The indices of the emitted calls in execution order.
   private var order: [Int] {
-    // Calls of one phase stay in the order they were emitted in.
+    // Calls of the same phase keep the order in which they were emitted.
     emitted.indices.sorted { (emitted[$0].phase, $0) < (emitted[$1].phase, $1) }
   }
 
-  /// What is known of each call, in the same order.
+  /// The trace of each call, in execution order.
   var traces: [CallTrace] { order.map { emitted[$0].trace } }
 
-  /// The calls in the order they are run in, phase by phase.
+  /// The calls in execution order, phase by phase.
   var calls: [cpu_call] {
     var last = 0
     return unsafe order.map { index in
@@ -107,7 +107,7 @@ struct CallTrace {
 
   // MARK: Emitting calls
 
-  /// Adds a call; see `PhasePlanner.phase` for what it reads and writes.
+  /// Adds a call; `PhasePlanner.phase` explains the regions that it reads and writes.
   mutating func emit<Arguments: BitwiseCopyable>(
     _ kernel: cpu_kernel?,
     _ arguments: Arguments,
@@ -124,8 +124,8 @@ struct CallTrace {
     )
   }
 
-  /// Adds a product of a weight and a plane, with the plane's int8 copy before it where the weight
-  /// needs one and none is up to date.
+  /// Adds the product of a weight and a plane; if the weight needs the plane's int8 copy and that
+  /// is not current, adds the call that makes it first.
   mutating func emitProduct(
     _ weight: WeightRef,
     _ input: RowPlane,
@@ -156,9 +156,9 @@ struct CallTrace {
     )
   }
 
-  /// Returns a plane's int8 copy, with the call that makes it unless it is up to date.
+  /// Returns a plane's int8 copy, and adds the call that makes it unless it is current.
   ///
-  /// The threads that made the values round them, each its own, so that none waits for another.
+  /// Each thread rounds the values that it has computed itself, so no thread waits for another.
   mutating func emitQuantise(_ input: RowPlane) throws(ComputeError) -> cpu_quantised {
     let copy = unsafe try memory.quantised(input)
     guard quantised.insert(input.region).inserted else { return unsafe copy }

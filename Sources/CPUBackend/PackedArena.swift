@@ -1,23 +1,23 @@
-// Memory for packed weights: large pieces with huge pages, filled in the order of use, so that a step
-// reads straight ahead through them.
+// Memory for packed weights: large pieces with huge pages, filled in the order of use, so that a
+// step reads sequentially through them.
 
 internal import Compute
 
-/// Memory that only grows; each slice of it goes back to the system when nobody holds it any more.
+/// Memory that only grows; each slice returns to the system when nothing references it any more.
 final class PackedArena {
-  /// The one that slices are cut from; those before it live as long as their slices.
+  /// The piece that slices are cut from; earlier pieces are kept alive by their slices.
   private var piece: MappedMemory?
-  /// Bytes of the piece in use.
+  /// How many bytes of the piece are in use.
   private var used = 0
 
-  /// What a piece has at least.
+  /// The least size of a piece.
   ///
-  /// Pages nobody writes take no memory, so this costs address space only.
+  /// Pages that are never written take no memory, so this costs only address space.
   private static let pieceByteCount = 1 << 28
 
   /// Returns memory aligned to a cache line.
   ///
-  /// - Throws: `ComputeError` with code `device`, naming `purpose`, if there is none.
+  /// - Throws: `ComputeError` with code `device` that names `purpose`, if no memory is left.
   func allocate(_ count: Int, purpose: String) throws(ComputeError) -> PackedSlice {
     let piece = try piece(with: count, purpose: purpose)
     defer { used += (count + 63) / 64 * 64 }
@@ -48,7 +48,7 @@ final class PackedArena {
     unsafe base = unsafe (piece.base + offset).assumingMemoryBound(to: UInt8.self)
   }
 
-  // The pages at its ends may belong to its neighbours too; they go with the piece.
+  // The pages at its ends may be shared with its neighbours; they are freed with the piece.
   deinit {
     let page = MappedMemory.pageByteCount
     let first = (offset + page - 1) / page * page
@@ -61,7 +61,7 @@ final class PackedArena {
 @safe final class DecodedValues {
   let values: UnsafeMutableBufferPointer<Float>
 
-  /// All zero at first.
+  /// The values are all zero at first.
   init(count: Int) {
     unsafe values = .allocate(capacity: max(count, 1))
     unsafe values.initialize(repeating: 0)

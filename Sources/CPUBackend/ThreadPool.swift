@@ -1,22 +1,22 @@
-// The thread pool of kernels/cpu/pool.c, owned.
+// The Swift owner of the thread pool in kernels/cpu/pool.c.
 
 internal import CPUKernels
 internal import Compute
 internal import Glibc
 
 /// Threads that run lists of kernel calls together; the caller of `run` is one of them.
-// Sendable: the pool is never changed after init, and cpu_pool_run lets callers take turns.
+// Sendable: the pool never changes after init, and cpu_pool_run serialises its callers.
 @safe final class ThreadPool: @unchecked Sendable {
   let threadCount: Int
   private let pool: OpaquePointer
 
-  /// The most threads a pool may have: more than any machine has cores, few enough to start.
+  /// The most threads a pool may have: more than any machine has cores, and few enough to start.
   static let maxThreadCount = 1024
 
   /// - Parameters:
-  ///   - threadCount: How many, the caller of `run` included.
-  ///   - cpus: The CPU each thread stays on, the caller's first; nil to let them roam.
-  /// - Throws: `ComputeError` with code `device` if the numbers make no sense or threads cannot be
+  ///   - threadCount: How many threads, the caller of `run` included.
+  ///   - cpus: The CPU that each thread is pinned to, the caller's first; nil to pin none.
+  /// - Throws: `ComputeError` with code `device` if the numbers are invalid or threads cannot be
   ///   started.
   init(threadCount: Int, cpus: [Int]?) throws(ComputeError) {
     guard (1...Self.maxThreadCount).contains(threadCount) else {
@@ -52,7 +52,7 @@ internal import Glibc
 
   deinit { unsafe cpu_pool_destroy(pool) }
 
-  /// Runs one kernel that needs no rows.
+  /// Runs one kernel that does not depend on rows.
   func run<Arguments>(_ kernel: cpu_kernel?, _ arguments: Arguments) {
     unsafe withUnsafePointer(to: arguments) { pointer in
       let call = unsafe cpu_call(run: kernel, args: pointer, waits: false)
@@ -63,7 +63,7 @@ internal import Glibc
     }
   }
 
-  /// Runs the calls in order on all threads, and returns when all are done.
+  /// Runs the calls in order on all threads, and returns when all calls are done.
   func run(_ calls: UnsafeBufferPointer<cpu_call>, _ step: inout cpu_step) {
     unsafe cpu_pool_run(pool, calls.baseAddress, Int64(calls.count), &step)
   }

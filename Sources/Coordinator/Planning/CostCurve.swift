@@ -1,15 +1,17 @@
-// What a piece of a stage costs at some numbers of rows, and so at any.
+// The measured cost of a part of a stage at some row counts, and by interpolation at any.
 
-/// Time as a function of the rows of a step: measured at some counts, straight lines between them.
+/// Time as a function of the rows of a step: measured at some counts, interpolated linearly between
+/// them.
 package struct CostCurve: Sendable, Hashable, Codable {
-  /// Ascending, from 1 or more.
+  /// Ascending; the first is 1 or more.
   package var rows: [Int]
-  /// One for each of `rows`.
+  /// One time for each of `rows`.
   package var microseconds: [Double]
 
   /// The row counts that are measured.
   ///
-  /// Powers of two up to a micro-batch's most; the kernels change their ways at 8 and 32 rows.
+  /// They are powers of two up to the largest micro-batch; the kernels change their method at 8 and
+  /// 32 rows.
   package static let measuredRows = [1, 2, 4, 8, 16, 32, 64, 128]
 
   package init(rows: [Int], microseconds: [Double]) {
@@ -17,11 +19,13 @@ package struct CostCurve: Sendable, Hashable, Codable {
     self.microseconds = microseconds
   }
 
-  /// Costs nothing, whatever the rows.
+  /// A curve that is zero for any number of rows.
   package static let zero = CostCurve(rows: [1], microseconds: [0])
 
-  /// Returns the time for some rows: none costs nothing, fewer than measured what the fewest cost,
-  /// more are continued in a straight line.
+  /// Returns the time for a number of rows.
+  ///
+  /// No rows cost nothing, fewer rows than were measured cost as much as the fewest measured, and
+  /// the curve continues beyond the last measurement in a straight line.
   package func time(rows count: Int) -> Double {
     guard count > 0, let first = microseconds.first, count > rows[0] else {
       return count > 0 ? microseconds.first ?? 0 : 0
@@ -30,14 +34,15 @@ package struct CostCurve: Sendable, Hashable, Codable {
     let above = rows.firstIndex { $0 >= count } ?? rows.count - 1
     let (left, right) = (rows[above - 1], rows[above])
     let slope = (microseconds[above] - microseconds[above - 1]) / Double(right - left)
-    // A measurement may fall with more rows, by noise; continued, it would reach below zero.
+    // Noise may make a measurement fall with more rows; continued in a straight line, it would
+    // become negative.
     let isBeyond = count > right
     let from = isBeyond ? right : left
     return microseconds[isBeyond ? above : above - 1]
       + (isBeyond ? max(0, slope) : slope) * Double(count - from)
   }
 
-  /// Returns this curve with that of another taken off, nowhere below zero.
+  /// Returns this curve minus another, with negative values set to zero.
   package func subtracting(_ other: CostCurve) -> CostCurve {
     CostCurve(
       rows: rows,
@@ -45,7 +50,7 @@ package struct CostCurve: Sendable, Hashable, Codable {
     )
   }
 
-  /// Returns this curve without what more rows in less time show to be noise.
+  /// Returns a curve that never falls with more rows: measurements that do are noise.
   package func rising() -> CostCurve {
     var curve = self
     for index in microseconds.indices.dropLast().reversed() {
@@ -54,7 +59,7 @@ package struct CostCurve: Sendable, Hashable, Codable {
     return curve
   }
 
-  /// Checks what a file says.
+  /// Checks the values that were read from a file.
   ///
   /// - Throws: `CoordinatorError` with code `profile`.
   func validate(_ name: String) throws(CoordinatorError) {

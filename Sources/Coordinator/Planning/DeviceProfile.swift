@@ -1,13 +1,13 @@
-// What devices, machines and the links between them can do, as files say it. A file comes from a
-// measurement here or elsewhere, or is written by hand for hardware nobody has at hand; every number
-// carries which of these it is.
+// Profiles of devices, machines and the links between them, as files hold them. A file comes from a
+// measurement, here or elsewhere, or is written by hand for hardware that is not available. Every
+// number carries its kind: measured, emulated or projected.
 
 package import Foundation
 
-/// The three kinds of number; the later, the less it is worth.
+/// The three kinds of number, from the most to the least reliable.
 package enum NumberKind: String, Sendable, Hashable, Codable, CaseIterable, Comparable {
   case measured
-  /// Of a device that another one plays.
+  /// Measured on a device that emulates another one.
   case emulated
   /// Computed from data sheets and published figures.
   case projected
@@ -17,9 +17,9 @@ package enum NumberKind: String, Sendable, Hashable, Codable, CaseIterable, Comp
   }
 }
 
-/// What layers cost on one device.
+/// The costs of layers on one device.
 package struct DeviceProfile: Sendable, Hashable, Codable {
-  /// What a class of layers costs.
+  /// The cost of one class of layers.
   package struct LayerCost: Sendable, Hashable, Codable {
     package var layer: LayerClass
     package var cost: CostCurve
@@ -32,16 +32,17 @@ package struct DeviceProfile: Sendable, Hashable, Codable {
 
   package var name: String
   package var kind: NumberKind
-  /// Where the numbers come from.
+  /// How the numbers were obtained.
   package var derivation: String
-  /// The machine it is a part of.
+  /// The machine that the device is a part of.
   package var machine: String
   package var memoryBytes: Double
-  /// Of each step, whatever the layers.
+  /// The cost of each step, whatever its layers.
   package var stepOverhead: CostCurve
-  /// What the first stage computes before its layers.
+  /// The cost of what the first stage computes before its layers.
   package var entry: CostCurve
-  /// What the last stage computes behind its layers, by the rows that want an output.
+  /// The cost of what the last stage computes after its layers, by the number of rows that want an
+  /// output.
   package var head: CostCurve
   package var layers: [LayerCost]
 
@@ -68,14 +69,14 @@ package struct DeviceProfile: Sendable, Hashable, Codable {
   }
 }
 
-/// What the devices of one machine share.
+/// The resources that the devices of one machine share.
 package struct MachineProfile: Sendable, Hashable, Codable {
   package var name: String
   package var kind: NumberKind
   package var derivation: String
-  /// What all devices together may take; nil where each has memory of its own.
+  /// The memory for all devices together; nil if each device has memory of its own.
   package var memoryBytes: Double?
-  /// What all devices together can read; nil where a cache holds the model.
+  /// The bandwidth of all devices together; nil if a cache holds the model.
   package var sharedBandwidthBytesPerSecond: Double?
 
   package init(
@@ -93,12 +94,12 @@ package struct MachineProfile: Sendable, Hashable, Codable {
   }
 }
 
-/// The way from one machine to another, or within one.
+/// The link from one machine to another, or within one.
 package struct LinkProfile: Sendable, Hashable, Codable {
   package var name: String
   package var kind: NumberKind
   package var derivation: String
-  /// The two ends; one machine twice for its own.
+  /// The two ends; a link within a machine names it twice.
   package var machines: [String]
   package var latencyMicroseconds: Double
   package var bytesPerSecond: Double
@@ -127,12 +128,12 @@ package struct LinkProfile: Sendable, Hashable, Codable {
 /// A file of profiles.
 package struct ProfileDocument: Sendable, Hashable, Codable {
   package static let currentVersion = 1
-  /// A device has some kilobytes of numbers; a file has a few devices.
+  /// A device takes some kilobytes, and a file has a few devices.
   package static let maxByteCount = 4 << 20
   static let maxCount = 64
 
   package var version: Int
-  /// The model whose layers were measured, for people; layers are found by their class.
+  /// The model whose layers were measured, for human readers only; layers are found by their class.
   package var model: String
   package var machines: [MachineProfile]
   package var devices: [DeviceProfile]
@@ -153,7 +154,7 @@ package struct ProfileDocument: Sendable, Hashable, Codable {
 
   /// Reads a file's bytes.
   ///
-  /// - Throws: `CoordinatorError` with code `profile`, naming what is wrong; `context` is in it.
+  /// - Throws: `CoordinatorError` with code `profile` that says what is wrong and names `context`.
   package init(json: Data, context: String) throws(CoordinatorError) {
     guard json.count <= Self.maxByteCount else {
       throw CoordinatorError(
@@ -218,7 +219,7 @@ package struct ProfileDocument: Sendable, Hashable, Codable {
 }
 
 extension ProfileDocument {
-  /// Checks what the types do not say.
+  /// Checks the rules that the types do not enforce.
   ///
   /// - Throws: `CoordinatorError` with code `profile`.
   package func validate() throws(CoordinatorError) {

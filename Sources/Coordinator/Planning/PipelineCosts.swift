@@ -1,4 +1,4 @@
-// What a stage costs on a device, and what the way between two costs: profiles put together with a
+// The cost of a stage on a device and of the link between two stages: profiles combined with a
 // model.
 
 package import Gemma
@@ -17,23 +17,23 @@ package struct StageSpan: Sendable, Hashable {
   package var layers: Range<Int> { slice.layers }
 }
 
-/// The costs of every stage that could be.
+/// The costs of every possible stage.
 package struct PipelineCosts: Sendable {
   package let shape: ModelShape
   package let devices: [DeviceProfile]
   package let machines: [MachineProfile]
   private let links: [LinkProfile]
-  /// By device and layer.
+  /// The cost of each layer: by device, then by layer.
   private let curves: [[CostCurve]]
-  /// By device: the index of its machine.
+  /// The index of each device's machine.
   package let machineOfDevice: [Int]
 
   /// - Parameters:
   ///   - shape: The model.
-  ///   - documents: Profiles; machines of one name are one machine.
-  ///   - fallback: A link between machines that no document joins.
-  /// - Throws: `CoordinatorError` with code `profile` if there is no device, a device does not know a
-  ///   layer of the model, or nothing is known of a link.
+  ///   - documents: Profiles; machines of the same name are one machine.
+  ///   - fallback: The link between machines that no document joins.
+  /// - Throws: `CoordinatorError` with code `profile` if there is no device, a device has no cost
+  ///   for a layer of the model, or a link is unknown.
   package init(
     shape: ModelShape,
     documents: [ProfileDocument],
@@ -111,7 +111,7 @@ package struct PipelineCosts: Sendable {
     return ProfileDocument(model: model, machines: machines, devices: devices, links: links)
   }
 
-  /// The least certain kind of all numbers in here.
+  /// Returns the least reliable kind among the numbers that the stages' costs depend on.
   package func kind(of stages: [StageSpan]) -> NumberKind {
     var kinds: [NumberKind] = []
     for (index, stage) in stages.enumerated() {
@@ -122,7 +122,7 @@ package struct PipelineCosts: Sendable {
     return kinds.max() ?? .measured
   }
 
-  /// Returns whether two devices are as good as one another, so that their order does not matter.
+  /// Returns whether two devices have equal profiles, so that their order does not matter.
   func areAlike(_ one: Int, _ other: Int) -> Bool {
     var renamed = devices[one]
     renamed.name = devices[other].name
@@ -136,8 +136,8 @@ package struct PipelineCosts: Sendable {
 
   /// Returns how long the logits of some rows of the vocabulary take on a device.
   ///
-  /// The head is measured whole. It is shared out by the bytes read: to what ends the last layer, and to
-  /// each row of the vocabulary alike.
+  /// The head is measured as a whole, and its time is divided in proportion to the bytes read: one
+  /// part for the end of the last layer, the rest equally among the rows of the vocabulary.
   private func logitsTime(_ rows: Range<Int>, on device: Int, _ step: StepSize) -> Double {
     guard !rows.isEmpty else { return 0 }
     let share = Double(rows.count) / Double(shape.vocabularySize)
@@ -155,7 +155,7 @@ package struct PipelineCosts: Sendable {
       )
   }
 
-  /// Returns how long a step takes beside its layers and its logits.
+  /// Returns how long a step takes apart from its layers and its logits.
   func fixedTime(of slice: ModelSlice, on device: Int, _ step: StepSize) -> Double {
     let (profile, layers) = (devices[device], slice.layers)
     var time = profile.stepOverhead.time(
@@ -168,7 +168,8 @@ package struct PipelineCosts: Sendable {
     return time
   }
 
-  /// Returns how many microseconds a step takes in a stage that has the machine's memory for itself.
+  /// Returns how many microseconds a step takes in a stage that does not share its machine's memory
+  /// bandwidth.
   package func time(of stage: StageSpan, _ step: StepSize) -> Double {
     let layers = stage.layers.reduce(fixedTime(of: stage.slice, on: stage.device, step)) {
       $0 + layerTime($1, on: stage.device, step)
@@ -178,7 +179,8 @@ package struct PipelineCosts: Sendable {
 
   /// Returns the bytes of weights that a step reads in a stage.
   ///
-  /// Rows share what is read; behind a cut gate several rows read somewhat more, which is left out.
+  /// Rows share the weights that are read. After a cut gate several rows read somewhat more, which
+  /// is ignored.
   package func readBytes(of stage: StageSpan, _ step: StepSize) -> Double {
     var bytes = 0.0
     for layer in stage.layers where shape.rows(at: layer, of: step) > 0 {
@@ -192,14 +194,14 @@ package struct PipelineCosts: Sendable {
   /// Returns the link from one device to another.
   package func link(from: Int, to: Int) -> LinkProfile {
     let names = [from, to].map { machines[machineOfDevice[$0]].name }
-    // A fallback joins whatever else is not joined; init has seen to it that there is one.
+    // The fallback joins all other machines; `init` has checked that it exists if it is needed.
     guard let link = links.first(where: { $0.joins(names[0], names[1]) }) ?? links.last else {
       preconditionFailure("no link joins \(names)")
     }
     return link
   }
 
-  /// Returns how long the activations of a step take to the stage with a slice.
+  /// Returns how long it takes to send the activations of a step to the stage that holds a slice.
   package func handOffTime(
     from: Int,
     to: Int,
@@ -211,8 +213,8 @@ package struct PipelineCosts: Sendable {
       + shape.handOffBytes(before: slice, step) / link.bytesPerSecond * 1e6
   }
 
-  /// Returns how long a message without activations takes between the coordinator, which sits with
-  /// the first device, and a device.
+  /// Returns how long a message without activations takes between the coordinator, which runs
+  /// beside the first device, and a device.
   package func messageTime(to device: Int) -> Double {
     link(from: 0, to: device).latencyMicroseconds
   }

@@ -1,7 +1,7 @@
-// The dynamic programme behind the planner. A state is the set of devices used, the last of them and
-// the pieces placed, layers and parts of the vocabulary; since a cycle is the largest of several sums, a
-// state keeps every beginning that no other beats in all of them (its Pareto front), which makes the
-// search exact.
+// The dynamic programming behind the planner. A state is the set of used devices, the last of them,
+// and the number of placed pieces (layers and parts of the vocabulary). The length of a cycle is
+// the maximum of several sums, so a state keeps every partial placement that no other one beats in
+// all of them (its Pareto front). That makes the search exact.
 
 internal import Gemma
 
@@ -10,10 +10,11 @@ struct PlacementSearch {
   private let planner: Planner
   private let stageCount: Int
   private let batches: MicroBatches
-  /// By device: the work on all micro-batches, and the time of the largest, of pieces before an index.
+  /// By device and piece index, the time of the pieces before it: for all micro-batches, and for
+  /// the largest.
   private var busyBefore: [[Double]] = []
   private var timeBefore: [[Double]] = []
-  /// By device: those like it that come first.
+  /// For each device, the devices equal to it that come earlier.
   private var twinsBefore: [Int] = []
   private var best: Beginning?
   private var bestCycle = Double.infinity
@@ -21,7 +22,7 @@ struct PlacementSearch {
   /// The first stages of a placement.
   private struct Beginning {
     var busiest = 0.0
-    /// Of the largest micro-batch, messages included.
+    /// The time of the largest micro-batch through the stages so far, messages included.
     var way = 0.0
     var usage: MachineUsage
     var stages: [StageSpan] = []
@@ -54,8 +55,8 @@ struct PlacementSearch {
 
   /// Returns the stages of the fastest placement; nil if none fits into memory.
   ///
-  /// First with cuts between layers alone: most beginnings that cut the vocabulary as well are then known
-  /// to be no better.
+  /// It first tries cuts between layers only. Their result lets it discard most partial placements
+  /// that also cut the vocabulary.
   mutating func run() -> [StageSpan]? {
     let line = planner.costs.shape.line
     search(cutting: Array(0..<line.layerCount) + [line.pieceCount])
@@ -63,13 +64,14 @@ struct PlacementSearch {
     return best?.stages
   }
 
-  /// Searches the placements that cut the line's pieces at some of the places between them.
+  /// Searches the placements that cut the line of pieces at a subset of the given places.
   ///
-  /// - Complexity: For D unlike devices and P places, 2^D · D² · P² steps, times the size of the fronts.
+  /// - Complexity: For D different devices and P places, 2^D · D² · P² steps, times the size of the
+  ///   fronts.
   private mutating func search(cutting places: [Int]) {
     let costs = planner.costs
     let (deviceCount, last) = (costs.devices.count, places.count - 1)
-    // By set and last device, then by the place reached.
+    // Indexed by device set and last device, then by the place reached.
     typealias Fronts = [[[Beginning]]]
     let none: Fronts = Array(
       repeating: Array(repeating: [], count: places.count),
@@ -103,7 +105,8 @@ struct PlacementSearch {
     }
   }
 
-  /// Returns a beginning with a stage more; nil if it does not fit, or cannot be the best any more.
+  /// Returns a partial placement with one more stage; nil if the stage does not fit, or the result
+  /// cannot become the best.
   private func extend(
     _ beginning: Beginning,
     _ pieces: Range<Int>,
@@ -155,7 +158,7 @@ struct PlacementSearch {
 }
 
 extension Planner {
-  /// Returns the best placement with so many stages; nil if none fits into memory.
+  /// Returns the best placement with `stageCount` stages; nil if none fits into memory.
   func best(stageCount: Int, streams: Int) -> PlanOption? {
     DepthTuner.candidates(stageCount: stageCount, streams: streams)
       .compactMap { depth in

@@ -1,12 +1,12 @@
-// A placement that was planned: what it should give, what limits it, and what else there was.
+// A planned placement: its predicted speed, what limits it, and its alternatives.
 
 internal import Gemma
 
-/// What a placement is planned for.
+/// The goal of a placement.
 package enum PlanObjective: Sendable, Hashable {
-  /// Tokens a second of so many streams together.
+  /// The most tokens per second of `streams` streams together.
   case throughput(streams: Int)
-  /// The time of a token of a stream that is alone.
+  /// The least time per token of a single stream.
   case latency
 
   package var streams: Int {
@@ -17,47 +17,47 @@ package enum PlanObjective: Sendable, Hashable {
   }
 }
 
-/// What keeps a placement from being faster.
+/// What limits the speed of a placement.
 package enum PlanLimit: Sendable, Hashable {
   /// A stage that is always busy.
   case stage(Int)
-  /// The way of a micro-batch through all stages: there are too few streams to hide it.
+  /// The latency of a micro-batch through all stages: there are too few streams to hide it.
   case latency
-  /// The memory of a machine, which its devices share.
+  /// The memory bandwidth of a machine, which its devices share.
   case sharedMemory(machine: Int)
 }
 
-/// A placement and what it should give.
+/// A placement and its predicted speed.
 package struct PlanOption: Sendable, Hashable {
   package var stages: [StageSpan]
-  /// How many micro-batches are under way, and the rows of the largest.
+  /// How many micro-batches are in flight, and the rows of the largest one.
   package var microBatches: Int
   package var rows: Int
-  /// The time in which each stream gets a token.
+  /// The time in which each stream gets one token.
   package var cycleMicroseconds: Double
   package var tokensPerSecond: Double
-  /// By stage: the time of a step with `rows` rows.
+  /// The time of a step with `rows` rows, by stage.
   package var stageMicroseconds: [Double]
-  /// By stage: the share of a cycle in which it computes.
+  /// The share of a cycle in which the stage computes, by stage.
   package var busy: [Double]
-  /// Of a micro-batch, between stages and to and from the coordinator.
+  /// The time that a micro-batch spends on links, between stages and to and from the coordinator.
   package var linkMicroseconds: Double
   package var limit: PlanLimit
 }
 
-/// The placement chosen and those that were not.
+/// The chosen placement and its alternatives.
 package struct Plan: Sendable {
   /// Another placement.
   package struct Alternative: Sendable, Hashable {
     package enum Kind: Sendable, Hashable {
-      /// The best with so many stages.
+      /// The best placement with this number of stages.
       case best(stageCount: Int)
-      /// The same number of layers on each device, in the order given.
+      /// The same number of layers on each device, with the devices in the given order.
       case evenSplit
     }
 
     package var kind: Kind
-    /// Nil if it does not fit into memory.
+    /// The evaluated placement; nil if it does not fit into memory.
     package var option: PlanOption?
   }
 
@@ -67,7 +67,7 @@ package struct Plan: Sendable {
 }
 
 extension Plan {
-  /// Returns what limits a placement, as a sentence without its end.
+  /// Returns what limits a placement, as a sentence without its full stop.
   package func limitText(_ option: PlanOption, _ costs: PipelineCosts) -> String {
     switch option.limit {
     case .stage(let index):
@@ -88,7 +88,7 @@ extension Plan {
     }
   }
 
-  /// Returns why an alternative was not chosen, as a sentence without its end.
+  /// Returns why an alternative was not chosen, as a sentence without its full stop.
   package func reason(_ alternative: Alternative, _ costs: PipelineCosts) -> String {
     guard let option = alternative.option else { return "does not fit into the devices' memory" }
     if option.stages == chosen.stages { return "chosen" }
@@ -100,7 +100,7 @@ extension Plan {
     return "\(decimal(slower, 1)) % slower; \(limit)"
   }
 
-  /// Returns what was chosen of how many devices, and why, in a sentence.
+  /// Returns a sentence that says what was chosen, from how many devices, and why.
   package func summary(_ costs: PipelineCosts) -> String {
     let split = chosen.stages.map { stage in
       "\(costs.devices[stage.device].name) \(costs.shape.line.text(stage.slice))"
@@ -124,7 +124,7 @@ extension Plan {
   }
 }
 
-/// A number with a fixed count of decimals, one at least.
+/// Returns a number as text, with a fixed count of decimals of at least one.
 func decimal(_ value: Double, _ places: Int) -> String {
   var scale = 1.0
   for _ in 0..<places { scale *= 10 }

@@ -1,28 +1,28 @@
-// Finds the fastest placement: exact dynamic programming over contiguous slices of the model, layers
-// and behind them parts of the vocabulary, and ordered subsets of devices.
+// Finds the fastest placement by exact dynamic programming over contiguous slices of the model
+// (layers, then parts of the vocabulary) and ordered subsets of devices.
 //
-// N streams run as M micro-batches, of the numbers that the running pipeline would try the fastest. In a
-// cycle each stream gets one token, and a cycle lasts as long as the longest of
+// N streams run as M micro-batches. M is the fastest of the numbers that the running pipeline would
+// try. In one cycle each stream gets one token, and a cycle lasts as long as the longest of
 //   * a stage's work on all M micro-batches,
-//   * the way of the largest micro-batch through all stages and links, once,
+//   * the latency of the largest micro-batch through all stages and links, once,
 //   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
-// The latency of one stream is the same with N = 1.
+// The latency of one stream follows with N = 1.
 
 internal import Gemma
 
-/// Plans placements over some devices.
+/// Plans placements on some devices.
 package struct Planner: Sendable {
   let costs: PipelineCosts
   let contextTokens: Int
 
-  /// Subsets double with each device that is unlike the others.
+  /// The number of subsets doubles with each device that differs from the others, so it is limited.
   package static let maxDevices = 8
-  /// What a placement must gain over one with fewer stages.
+  /// The least gain that a placement must have over one with fewer stages.
   ///
-  /// Another stage is another process that can fail, and measured costs are no better than this.
+  /// Each stage is another process that can fail, and measured costs are no more precise than this.
   package static let worthwhileGain = 0.02
 
-  /// `contextTokens` is what each stream's keys and values must have room for.
+  /// Makes a planner for streams of up to `contextTokens` tokens, whose keys and values must fit.
   package init(costs: PipelineCosts, contextTokens: Int) {
     self.costs = costs
     self.contextTokens = contextTokens
@@ -87,8 +87,8 @@ package struct Planner: Sendable {
     }
   }
 
-  /// Returns what a placement gives with its best number of micro-batches; nil if it does not fit into
-  /// memory.
+  /// Returns the predicted speed of a placement with its best number of micro-batches; nil if the
+  /// placement does not fit into memory.
   package func evaluate(_ stages: [StageSpan], streams: Int) -> PlanOption? {
     DepthTuner.candidates(stageCount: stages.count, streams: streams)
       .compactMap { evaluate(stages, MicroBatches(streams: streams, count: $0)) }
@@ -138,7 +138,7 @@ package struct Planner: Sendable {
 }
 
 extension [PlanOption] {
-  /// The first of the fastest; nil if there is none.
+  /// The fastest option, the first one of equals; nil if there is none.
   var fastest: PlanOption? {
     reduce(nil) { best, option in
       option.tokensPerSecond > best?.tokensPerSecond ?? 0 ? option : best
@@ -146,11 +146,12 @@ extension [PlanOption] {
   }
 }
 
-/// How streams are shared out over micro-batches.
+/// The division of streams into micro-batches.
 struct MicroBatches {
   let streams: Int
   let count: Int
-  /// Rows of the largest, and how many are as large; the others have one row less.
+  /// The rows of the largest micro-batch, and how many are that large; the others have one row
+  /// less.
   let most: Int
   private let mostCount: Int
 
@@ -168,7 +169,7 @@ struct MicroBatches {
   }
 }
 
-/// What the stages so far take of each machine.
+/// What the stages so far use of each machine.
 struct MachineUsage: Hashable {
   /// Bytes that a micro-batch reads.
   private(set) var readBytes: [Double]
@@ -179,7 +180,7 @@ struct MachineUsage: Hashable {
     memoryBytes = readBytes
   }
 
-  /// Returns the usage with a stage more; nil if the stage does not fit its device or machine.
+  /// Returns the usage with one more stage; nil if the stage does not fit its device or machine.
   func adding(_ stage: StageSpan, _ planner: Planner, streams: Int) -> MachineUsage? {
     let costs = planner.costs
     let machine = costs.machineOfDevice[stage.device]
@@ -197,7 +198,7 @@ struct MachineUsage: Hashable {
     return next
   }
 
-  /// Returns the machine whose memory takes longest for a cycle, and how long.
+  /// Returns the machine whose memory takes longest for a cycle, and that time.
   func time(
     _ costs: PipelineCosts,
     microBatches: Int
@@ -211,7 +212,7 @@ struct MachineUsage: Hashable {
     return worst
   }
 
-  /// Returns whether this takes no more of any machine than another usage.
+  /// Returns whether this usage exceeds another one on no machine.
   func isWithin(_ other: MachineUsage) -> Bool {
     zip(readBytes, other.readBytes).allSatisfy { $0 <= $1 }
       && zip(memoryBytes, other.memoryBytes).allSatisfy { $0 <= $1 }

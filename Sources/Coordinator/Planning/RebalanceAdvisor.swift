@@ -1,70 +1,75 @@
-// When layers should move by themselves: stages drift apart when a device gets hot or its machine busy.
-// A value that is told how long steps take and says, with the reason, what it would do; it moves nothing.
+// Decides when layers should move without a request: stages drift apart when a device gets hot or
+// its machine busy. It is a pure value that receives the durations of steps and returns advice with
+// its reason; it moves nothing itself.
 
 package import Gemma
 
 /// Proposes another split when the stages have drifted apart for long enough.
 ///
-/// What it weighs: a move must gain something (`minGain`), more than its pause costs, and what is seen
-/// must last (`hold`). The next one waits for `minInterval`, doubled each time that a move takes layers
-/// back to where they came from, fails, or does not bring what it promised.
+/// A move must gain something (`minGain`), must gain more than its pause costs, and the drift must
+/// last (`hold`). Between two moves there is a backoff of `minInterval`, which doubles each time
+/// that a move takes layers back to where they came from, fails, or does not bring what was
+/// predicted.
 package struct RebalanceAdvisor: Sendable {
   package struct Limits: Sendable, Hashable {
-    /// What the slowest stage must gain: 0.1 is 10 %.
+    /// How much faster the slowest stage must become: 0.1 is 10 %.
     ///
-    /// Below it stages differ by the layer more or less that no split avoids.
+    /// Stages that differ by less do so because a split can only move whole layers.
     package var minGain = 0.1
-    /// How long it must promise to; and how long a move is watched for what it brings.
+    /// How long the predicted gain must last before a move; and how long its effect is then
+    /// measured.
     package var hold: Duration = .seconds(20)
-    /// From one move to the next, and the time in which a move must earn its pause.
+    /// The least time between two moves, and the time within which a move must earn back its pause.
     package var minInterval: Duration = .seconds(60)
-    /// How long an observation counts: noise of single steps is forgotten, a drift is not.
+    /// The time constant of the running mean: it averages out the noise of single steps, but not a
+    /// drift.
     package var smoothing: Duration = .seconds(15)
-    /// How often the interval may double: to sixteen minutes.
+    /// How often the interval may double: four times lead to sixteen minutes.
     package var maxDoublings = 4
-    /// How often the stages are looked at.
+    /// How often the stages are compared.
     package var sampling: Duration = .seconds(1)
-    /// What the first move is thought to cost; later ones, what the last one did.
+    /// The estimated cost of the first move; later the cost of the previous move is used.
     package var pause: Duration = .milliseconds(500)
 
     package init() {}
   }
 
-  /// What to do, and why.
+  /// A decision and its reason.
   package struct Decision: Sendable, Hashable {
     package enum Kind: String, Sendable {
-      /// No other split is enough faster.
+      /// No other split is faster by enough.
       case balanced
-      /// One is, but not for long enough yet.
+      /// Another split is faster, but has not been for long enough yet.
       case passing
-      /// One is, but the last move was not long ago.
+      /// Another split is faster, but the last move is too recent.
       case resting
-      /// One is, but with so little to do it does not earn the pause.
+      /// Another split is faster, but there is so little work that it would not earn back the
+      /// pause.
       case dear
       /// The layers should move.
       case move
-      /// The last move has brought what it promised.
+      /// The last move has brought the predicted gain.
       case kept
-      /// The last move has not.
+      /// The last move has not brought the predicted gain.
       case fellShort = "fell short"
-      /// The last move was given up.
+      /// The last move was aborted.
       case failed
     }
 
     package var kind: Kind
-    /// In a sentence, with the numbers that led to it.
+    /// A sentence with the numbers that led to the decision.
     package var reason: String
-    /// What each stage holds after a move.
+    /// The slice of each stage after the move; nil if the decision is no move.
     package var stages: [ModelSlice]?
   }
 
-  /// A move of its own whose outcome is not known yet.
+  /// A move that this advisor has proposed and whose effect is not known yet.
   private struct Trial: Sendable {
     var stages: [ModelSlice]
     var gain: Double
-    /// Seconds of a step in the slowest stage before.
+    /// Seconds of a step in the slowest stage before the move.
     var slowest: Double
-    /// Seconds of a step by stage, as promised.
+    /// Predicted seconds of a step, by stage.
     var promised: [Double]
     var placed: ContinuousClock.Instant?
   }
@@ -72,7 +77,7 @@ package struct RebalanceAdvisor: Sendable {
   /// How long another split has been faster.
   private struct Drift: Sendable {
     var since: ContinuousClock.Instant
-    /// How long the slowest stage computed meanwhile.
+    /// How long the slowest stage has computed since then.
     var busySeconds = 0.0
   }
 
@@ -81,11 +86,11 @@ package struct RebalanceAdvisor: Sendable {
   private var names: [String] = []
   private var stages: [ModelSlice] = []
   private var previousStages: [ModelSlice]?
-  /// Of the steps since the last look, by stage.
+  /// The summed step times since the last comparison, by stage.
   private var sums: [Double] = []
   private var stepCount = 0
   private var looked: ContinuousClock.Instant?
-  /// Seconds of a step, by stage; empty until something was seen.
+  /// The running mean of a step's seconds, by stage; empty until a step was seen.
   private var smoothed: [Double] = []
   private var observationCount = 0
   private var drift: Drift?
@@ -93,24 +98,24 @@ package struct RebalanceAdvisor: Sendable {
   private var moved: ContinuousClock.Instant?
   private var doublings = 0
   private var pause: Duration
-  /// The last decision that was news.
+  /// The last decision that was reported.
   package private(set) var last: (decision: Decision, at: ContinuousClock.Instant)?
-  /// What was told of the split last, and when each such thing was.
+  /// The last state that was reported of this split, and when each kind was last reported.
   private var state: Decision.Kind?
   private var told: [Decision.Kind: ContinuousClock.Instant] = [:]
 
   /// - Parameters:
-  ///   - cost: What each layer and the head cost in proportion to one another.
-  ///   - limits: What a move must be worth.
+  ///   - cost: The relative costs of the layers and of the head.
+  ///   - limits: The conditions for a move.
   package init(cost: DecodeCost, limits: Limits = Limits()) {
     self.cost = cost
     self.limits = limits
     pause = limits.pause
   }
 
-  // MARK: What happens
+  // MARK: Observations
 
-  /// Notes who holds which layers from now on, for whatever reason; what was seen before does not count.
+  /// Notes the current placement, whatever changed it, and discards earlier observations.
   package mutating func placed(
     _ stages: [ModelSlice],
     on names: [String],
@@ -118,7 +123,7 @@ package struct RebalanceAdvisor: Sendable {
   ) {
     precondition(stages.count == names.count && !stages.isEmpty, "a name for each stage")
     if names != self.names {
-      // Other devices: nothing that was learnt is of them.
+      // The devices are others, so nothing learnt so far applies to them.
       moved = self.names.isEmpty ? nil : now
       previousStages = nil
       doublings = 0
@@ -137,10 +142,10 @@ package struct RebalanceAdvisor: Sendable {
     forget(at: now)
   }
 
-  /// Notes that a move has ended well, and how long the sessions stood still.
+  /// Notes that a move has ended successfully, and how long it paused the sessions.
   package mutating func paused(for pause: Duration) { self.pause = pause }
 
-  /// Notes that a move of its own was given up.
+  /// Notes that a move which the advisor proposed was aborted.
   package mutating func failed(_ reason: String, at now: ContinuousClock.Instant) {
     doublings = min(doublings + 1, limits.maxDoublings)
     moved = now
@@ -149,7 +154,7 @@ package struct RebalanceAdvisor: Sendable {
     last = (Decision(kind: .failed, reason: reason), now)
   }
 
-  /// Takes how long each stage took for a step that only decodes.
+  /// Notes how long each stage took for a step that only decodes.
   package mutating func add(_ durations: [Duration]) {
     guard durations.count == stages.count, durations.allSatisfy({ $0 > .zero }) else { return }
     if sums.isEmpty { sums = Array(repeating: 0, count: stages.count) }
@@ -166,14 +171,14 @@ package struct RebalanceAdvisor: Sendable {
     drift = nil
   }
 
-  // MARK: What to do
+  // MARK: Advice
 
-  /// Returns what there is to say now, a move that is due last.
+  /// Returns the decisions that are news now; a move that is due comes last.
   ///
   /// - Parameters:
-  ///   - now: The time.
-  ///   - choose: Returns the stages that suit these speeds (cost a second) best; nil if there are none.
-  /// - Returns: Decisions that have not been told lately.
+  ///   - now: The current time.
+  ///   - choose: Returns the best stages for these speeds (cost per second); nil if there are none.
+  /// - Returns: Decisions that have not been reported recently.
   package mutating func advise(
     at now: ContinuousClock.Instant,
     choose: (_ speeds: [Double]) -> [ModelSlice]?
@@ -193,7 +198,7 @@ package struct RebalanceAdvisor: Sendable {
 
   private mutating func smooth(_ fresh: [Double], _ gap: Duration) {
     if gap > limits.smoothing {
-      // Nothing was seen for long: what was true then need not be now.
+      // After a long time without steps, earlier observations may no longer hold.
       observationCount = 0
       drift = nil
     }
@@ -203,7 +208,8 @@ package struct RebalanceAdvisor: Sendable {
       return
     }
     let passed = gap / limits.smoothing
-    // The first few are averaged: one alone would count for as long as all others together.
+    // The first few observations are averaged; otherwise the first one alone would outweigh all
+    // others.
     let weight = max(passed / (1 + passed), 1 / Double(observationCount))
     smoothed = zip(smoothed, fresh).map { $0 + weight * ($1 - $0) }
   }
@@ -219,7 +225,8 @@ package struct RebalanceAdvisor: Sendable {
     let promised = zip(best, speeds).map { cost.bytes(of: $0) / $1 }
     let gain = slowest / (promised.max() ?? slowest) - 1
     let other = "\(text(best)) would be \(percent(gain)) faster"
-    // Once promised, noise around the threshold does not start the wait again.
+    // Hysteresis: once another split was found faster, noise around the threshold does not restart
+    // the wait.
     guard best != stages, gain >= (drift == nil ? limits.minGain : limits.minGain / 2) else {
       drift = nil
       let rest = best == stages ? "no split is faster" : other
@@ -257,18 +264,19 @@ package struct RebalanceAdvisor: Sendable {
     return Decision(kind: .move, reason: finding, stages: best)
   }
 
-  /// Compares what a move has brought with its promise, once it has been watched for long enough.
+  /// Compares the measured gain of a move with the predicted one, once it was measured for long
+  /// enough.
   private mutating func judgeTrial(at now: ContinuousClock.Instant) -> Decision? {
     guard let trial, let placed = trial.placed, now - placed >= limits.hold else { return nil }
     self.trial = nil
-    // Other steps than before make every stage slower or faster alike: by as much as the stage that has
-    // kept its promise best.
+    // A different mix of steps makes all stages slower or faster by the same factor. That factor is
+    // taken from the stage that has kept its prediction best.
     let load = zip(smoothed, trial.promised).map { $0 / $1 }.min() ?? 1
     let gain = trial.slowest * load / (smoothed.max() ?? 1) - 1
     let reason =
       "\(times); for the same work \(percent(gain)) faster than before, "
       + "\(percent(trial.gain)) was promised"
-    // Half of it is what noise explains.
+    // A gain of at least half the prediction counts as kept, because noise explains the other half.
     guard gain < trial.gain / 2 else {
       return Decision(kind: .kept, reason: reason)
     }
@@ -276,7 +284,7 @@ package struct RebalanceAdvisor: Sendable {
     return Decision(kind: .fellShort, reason: reason)
   }
 
-  /// Returns whether a move would give layers to the stages that the last move took them from.
+  /// Returns whether a move would return layers to the stages that the last move took them from.
   private func takesBack(_ target: [ModelSlice]) -> Bool {
     guard let previousStages else { return false }
     let moves = zip(zip(previousStages, stages), target).map { pair, target in
@@ -286,7 +294,8 @@ package struct RebalanceAdvisor: Sendable {
     return moves.reduce(0, +) < 0
   }
 
-  /// Where a slice ends on the line: layers, and behind them the share of the vocabulary.
+  /// Where a slice ends on the line of layers followed by the vocabulary, which counts as its
+  /// share.
   private func end(_ slice: ModelSlice) -> Double {
     Double(slice.layers.upperBound)
       + Double(slice.vocabulary.upperBound) / Double(max(1, cost.vocabularySize))
@@ -297,10 +306,10 @@ package struct RebalanceAdvisor: Sendable {
     return limits.minInterval * (1 << power)
   }
 
-  // MARK: What to say
+  // MARK: Reports
 
-  /// Whether a decision is to be told: what a move comes to always, a state when it is another one and
-  /// has not been told within the least interval of moves.
+  /// Whether a decision is to be reported: the outcome of a move always; a state only if it differs
+  /// from the last one and was not reported within the least interval of moves.
   private mutating func isNews(_ decision: Decision, at now: ContinuousClock.Instant) -> Bool {
     switch decision.kind {
     case .kept, .fellShort, .failed: break
