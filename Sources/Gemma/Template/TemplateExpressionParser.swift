@@ -10,7 +10,7 @@ struct TemplateExpressionParser {
 
   private var next: TemplateToken? { position < tokens.count ? tokens[position] : nil }
 
-  /// Parses an expression that must take all tokens.
+  /// Parses an expression that must consume all tokens.
   mutating func whole() throws(GemmaError) -> TemplateExpression {
     let expression = try expression()
     try end()
@@ -54,7 +54,8 @@ struct TemplateExpressionParser {
     return .choice(value, condition: condition, otherwise: otherwise)
   }
 
-  /// Parses an expression without `if` behind it, which in a loop's head means something else.
+  /// Parses an expression without a trailing `if`, which means something else in the head of a
+  /// loop.
   mutating func withoutChoice() throws(GemmaError) -> TemplateExpression {
     var left = try conjunction()
     while take(.name("or")) { left = .binary(.or, left, try conjunction()) }
@@ -71,7 +72,7 @@ struct TemplateExpressionParser {
     var count = 0
     while take(.name("not")) { count += 1 }
     let value = try comparison()
-    // `not not x` is true or false, and not x.
+    // `not not x` is a truth value, while x may be any value.
     return count == 0 ? value : count.isMultiple(of: 2) ? .not(.not(value)) : .not(value)
   }
 

@@ -1,5 +1,5 @@
-// Cuts a Jinja template into text, expressions and statements, and these into tokens. White space
-// around blocks goes as transformers has it go: trim_blocks and lstrip_blocks are set
+// Splits a Jinja template into text, expressions and statements, and those into tokens. White space
+// around blocks is handled as transformers does, with trim_blocks and lstrip_blocks set
 // (https://jinja.palletsprojects.com/en/stable/templates/#whitespace-control).
 
 /// A token inside `{{ }}` or `{% %}`.
@@ -25,7 +25,7 @@ enum TemplateChunk: Sendable, Hashable {
   case statement([TemplateToken])
 }
 
-/// Reads a template front to back.
+/// Reads a template from front to back.
 struct TemplateLexer {
   private let bytes: [UInt8]
   private var offset = 0
@@ -51,7 +51,7 @@ struct TemplateLexer {
 
   private init(_ source: String) {
     var text = source.replacing("\r\n", with: "\n").replacing("\r", with: "\n")
-    // Jinja drops one line end at the end of a template.
+    // Jinja drops one line end from the end of a template.
     if text.last == "\n" { text.removeLast() }
     bytes = Array(text.utf8)
   }
@@ -103,7 +103,7 @@ struct TemplateLexer {
     return nil
   }
 
-  // lstrip_blocks: blanks between a line's start and a block go.
+  // lstrip_blocks: blanks between the start of a line and a block are removed.
   private func stripIndent(_ text: inout ArraySlice<UInt8>, _ startsLine: Bool) {
     let line = text.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 }
     guard line != nil || startsLine else { return }
@@ -124,7 +124,7 @@ struct TemplateLexer {
     throw Self.fault("a comment does not end")
   }
 
-  /// Steps over what closes a block, and over the white space that goes with it.
+  /// Skips the end of a block, and the white space that is removed with it.
   private mutating func skipBehind(_ opening: Opening) {
     let trims = offset > 0 && bytes[offset - 1] == UInt8(ascii: "-") && opening == .comment
     let sign = bytes[offset]
@@ -209,7 +209,7 @@ struct TemplateLexer {
     throw Self.fault("a string does not end")
   }
 
-  // Python's escapes; a backslash before anything else stays.
+  // Replaces Python's escapes; a backslash before any other character is kept.
   private mutating func appendEscape(to content: inout [UInt8]) throws(GemmaError) {
     let byte = bytes[offset]
     offset += 1

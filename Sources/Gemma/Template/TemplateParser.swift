@@ -1,12 +1,13 @@
 // Parses a chat template. Precedence is Jinja's (jinja2/parser.py): `not`, comparisons, sums, `~`,
-// products; filters and tests bind to what stands right before them.
+// products; filters and tests bind to the operand directly before them.
 
-/// Turns chunks into statements.
+/// Converts chunks into statements.
 struct TemplateParser {
   private var chunks: ArraySlice<TemplateChunk>
   private var depth = 0
 
-  // Templates nest their statements seven deep; the limit keeps a hostile one off the stack's end.
+  // Real templates nest statements seven deep; the limit protects the stack against a hostile
+  // template.
   static let depthLimit = 64
 
   static func parse(_ source: String) throws(GemmaError) -> [TemplateNode] {
@@ -17,7 +18,8 @@ struct TemplateParser {
 
   private init(chunks: ArraySlice<TemplateChunk>) { self.chunks = chunks }
 
-  /// Parses up to a statement that begins with one of some words, which stays.
+  /// Parses up to a statement that begins with one of the given words, and does not consume that
+  /// statement.
   private mutating func nodes(until ends: Set<String>) throws(GemmaError) -> [TemplateNode] {
     depth += 1
     defer { depth -= 1 }
@@ -57,7 +59,7 @@ struct TemplateParser {
     case "if": return try branch(&reader)
     case "for": return try loop(&reader)
     case "set": return try assignment(&reader)
-    // transformers marks the assistant's words with these, for training; they change no text.
+    // transformers marks the assistant's text with these words, for training; they change no text.
     case "generation", "endgeneration":
       try reader.end()
       return nil
@@ -137,7 +139,7 @@ struct TemplateParser {
     return .setBlock(name: name, body: body)
   }
 
-  /// Takes the statement that ended `nodes`.
+  /// Consumes the statement at which `nodes` has ended.
   private mutating func closing() throws(GemmaError) -> (String, TemplateExpressionParser) {
     guard case .statement(let tokens)? = chunks.popFirst(), case .name(let word)? = tokens.first
     else { throw GemmaError(.template, "a block does not end") }

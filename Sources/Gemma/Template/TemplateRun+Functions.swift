@@ -1,5 +1,5 @@
-// The functions, methods and filters that a chat template may call. What they do is what Python and
-// Jinja do: https://jinja.palletsprojects.com/en/stable/templates/#builtin-filters.
+// The functions, methods and filters that a chat template may call. They behave as in Python and
+// Jinja: https://jinja.palletsprojects.com/en/stable/templates/#builtin-filters.
 
 extension TemplateRun {
   mutating func positional(
@@ -82,7 +82,7 @@ extension TemplateRun {
     _ new: TemplateText
   ) throws(GemmaError) -> TemplateText {
     guard !old.isEmpty else { throw GemmaError(.template, "a replacement of nothing") }
-    // The most it can come to, before it is made.
+    // The upper bound of the matches is checked before the result is made.
     let count = text.byteCount / old.byteCount
     guard new.byteCount <= byteBudget / max(count, 1) else {
       throw GemmaError(.template, "more work than a chat template may take")

@@ -1,7 +1,7 @@
-// Runs a parsed chat template over a conversation. Every step and every byte is counted: a template
-// comes from a stranger and must end.
+// Runs a parsed chat template over a conversation. Every step and every byte is counted against a
+// limit, because a template comes from a stranger and must end.
 
-/// One run of a template.
+/// One execution of a template.
 struct TemplateRun {
   private var scopes: [[String: TemplateValue]]
   var namespaces: [[String: TemplateValue]] = []
@@ -9,19 +9,22 @@ struct TemplateRun {
   private var steps = 0
   private(set) var byteBudget: Int
 
-  // Gemma's templates take some forty steps a message; a conversation has at most some thousands.
+  // Gemma's templates take about forty steps per message, and a conversation has at most some
+  // thousands of messages.
   static let stepLimit = 1 << 20
-  // Beside what the messages bring, of which a template copies each a few times.
+  // A template's own bytes, in addition to those of the messages, each of which it may copy a few
+  // times.
   private static let ownByteCount = 1 << 22
 
   /// Runs a template.
   ///
   /// - Parameters:
   ///   - nodes: The template.
-  ///   - values: What it knows by name.
-  ///   - byteCount: The bytes of all messages, which bound what may be copied.
-  /// - Returns: The text it makes.
-  /// - Throws: `GemmaError.template` if it raises, does what is not supported, or does not end.
+  ///   - values: The variables of the template, by name.
+  ///   - byteCount: The size of all messages in bytes, which bounds how much may be copied.
+  /// - Returns: The text that the template outputs.
+  /// - Throws: `GemmaError.template` if the template raises an error, uses something unsupported,
+  ///   or exceeds a limit.
   static func text(
     of nodes: [TemplateNode],
     _ values: [String: TemplateValue],
@@ -37,9 +40,10 @@ struct TemplateRun {
     self.byteBudget = byteBudget
   }
 
-  /// Counts a step, and what it reads or makes: the bytes of a text or the elements of a list.
+  /// Counts a step and the size of what it reads or makes: the bytes of a text or the elements of a
+  /// list.
   mutating func charge(_ text: TemplateText? = nil, elements: Int = 0) throws(GemmaError) {
-    // What was there before is never more than the limit, so that the sum cannot overflow.
+    // Before the addition the count is never above the limit, so the sum cannot overflow.
     steps += 1 + min(elements, Self.stepLimit)
     byteBudget -= text?.byteCount ?? 0
     guard steps <= Self.stepLimit, byteBudget >= 0 else {
@@ -117,7 +121,7 @@ struct TemplateRun {
         "previtem": index > 0 ? elements[index - 1] : .undefined("loop.previtem"),
         "nextitem": index < last ? elements[index + 1] : .undefined("loop.nextitem"),
       ]
-      // What is set in a loop's body is forgotten at its end.
+      // A variable that is set in a loop's body is forgotten at the end of the iteration.
       scopes.append([loop.name: element, "loop": .map(state)])
       try execute(loop.body)
       scopes.removeLast()
@@ -221,7 +225,7 @@ struct TemplateRun {
     }
   }
 
-  /// Returns one end of a slice; nil if it is absent or none.
+  /// Returns one bound of a slice; nil if it is absent or `none`.
   private mutating func bound(
     _ expression: TemplateExpression?
   ) throws(GemmaError) -> Int? {
@@ -234,7 +238,7 @@ struct TemplateRun {
     return number
   }
 
-  /// Returns where the characters of a text begin, and its end.
+  /// Returns the offsets at which the characters of a text begin, and the offset of its end.
   static func scalarStarts(_ text: TemplateText) -> [Int] {
     let bytes = text.bytes
     return bytes.indices.filter { bytes[$0] & 0xC0 != 0x80 } + [bytes.count]
@@ -319,7 +323,7 @@ struct TemplateRun {
     for (index, value) in values.enumerated() {
       if index > 0 { text.append(separator) }
       text.append(try value.printed())
-      // Charged as it grows, so that no loop doubles a text without end.
+      // The text is charged while it grows, so that no loop can double it without end.
       try charge(text)
     }
     return text

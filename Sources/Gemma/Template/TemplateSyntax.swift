@@ -1,11 +1,11 @@
-// The parts of Jinja that chat templates of Gemma models are written in. What is missing here is
-// refused by name when a template is parsed.
+// The subset of Jinja in which chat templates of Gemma models are written. Anything else is refused
+// by name when a template is parsed.
 
 /// A statement of a template.
 indirect enum TemplateNode: Sendable, Hashable {
   case text(String)
   case output(TemplateExpression)
-  /// Assigns to a name, or to a name's member if that is a namespace.
+  /// Assigns to a name, or to a member of a namespace.
   case set(name: String, member: String?, value: TemplateExpression)
   case setBlock(name: String, body: [TemplateNode])
   case branch([Branch], otherwise: [TemplateNode])
@@ -66,7 +66,7 @@ indirect enum TemplateExpression: Sendable, Hashable {
   }
 }
 
-/// What the interpreter knows by name.
+/// The names that the interpreter implements.
 enum TemplateVocabulary {
   static let functions: Set<String> = ["raise_exception", "namespace", "range"]
   static let filters: Set<String> = [

@@ -1,12 +1,12 @@
-// Text that a chat template makes, and which of it came from a message: that part stays text when it
-// is tokenized, whatever it looks like.
+// Text that a chat template outputs, with a record of which parts came from a message. Those parts
+// are tokenized as plain text, whatever they look like.
 
-/// A string of a template at work.
+/// A string during the execution of a template.
 struct TemplateText: Sendable, Hashable {
-  /// A stretch of one origin.
+  /// A stretch of text with one origin.
   struct Part: Sendable, Hashable {
     var bytes: [UInt8]
-    /// Whether a message brought it; else the template's author wrote it.
+    /// Whether the text came from a message; otherwise the template's author wrote it.
     var isPlain: Bool
   }
 
@@ -34,7 +34,7 @@ struct TemplateText: Sendable, Hashable {
     }
   }
 
-  /// Returns a range of the bytes, with its origins.
+  /// Returns a range of the bytes, with their origins.
   subscript(range: Range<Int>) -> TemplateText {
     var result = TemplateText()
     var start = 0
@@ -49,7 +49,7 @@ struct TemplateText: Sendable, Hashable {
     return result
   }
 
-  /// Returns the text without white space at the ends chosen, as Python's `str.strip` finds it.
+  /// Returns the text without white space at the chosen ends, by the rules of Python's `str.strip`.
   func trimmed(start: Bool = true, end: Bool = true) -> TemplateText {
     let scalars = string.unicodeScalars
     var first = scalars.startIndex
@@ -89,7 +89,7 @@ struct TemplateText: Sendable, Hashable {
     other.isEmpty || !Self.occurrences(of: other, in: bytes).isEmpty
   }
 
-  /// Returns where a text begins in another, without overlaps.
+  /// Returns the offsets at which a text occurs in another, without overlaps.
   private static func occurrences(of needle: [UInt8], in bytes: [UInt8]) -> [Int] {
     var result: [Int] = []
     var start = 0
@@ -104,7 +104,7 @@ struct TemplateText: Sendable, Hashable {
     return result
   }
 
-  // Python's str.isspace: white space of Unicode, and the separators 0x1C to 0x1F.
+  // Python's str.isspace accepts Unicode white space and the separators 0x1C to 0x1F.
   private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
     scalar.properties.isWhitespace || (0x1C...0x1F).contains(scalar.value)
   }

@@ -1,8 +1,8 @@
-// The values that a chat template computes with, and what Python makes of them.
+// The values that a chat template computes with, and their behaviour in Python.
 
-/// A value of a template at work.
+/// A value during the execution of a template.
 enum TemplateValue: Sendable, Hashable {
-  /// A name or member that is not there.
+  /// A name or member that does not exist.
   case undefined(String)
   case nothing
   case bool(Bool)
@@ -15,7 +15,7 @@ enum TemplateValue: Sendable, Hashable {
 
   static func literal(_ text: String) -> TemplateValue { .text(TemplateText(text)) }
 
-  /// What the value is, for an error.
+  /// The kind of the value, for an error message.
   var kind: String {
     switch self {
     case .undefined(let name): "\(name.excerpt), which is undefined"
@@ -44,7 +44,7 @@ enum TemplateValue: Sendable, Hashable {
     }
   }
 
-  /// The value as a number: in Python a truth value is one.
+  /// The value as a number; in Python a truth value is one, too.
   var number: Int? {
     switch self {
     case .bool(let value): value ? 1 : 0
@@ -68,9 +68,9 @@ enum TemplateValue: Sendable, Hashable {
     }
   }
 
-  /// Returns what is printed for the value.
+  /// Returns the text that the template outputs for the value.
   ///
-  /// - Throws: `GemmaError.template` for what Python would print in its own syntax.
+  /// - Throws: `GemmaError.template` for a value that Python would print in its own syntax.
   func printed() throws(GemmaError) -> TemplateText {
     switch self {
     case .undefined: return TemplateText()
@@ -83,7 +83,7 @@ enum TemplateValue: Sendable, Hashable {
     }
   }
 
-  /// Returns what a loop runs over.
+  /// Returns the elements that a loop iterates over.
   func elements() throws(GemmaError) -> [TemplateValue] {
     switch self {
     case .undefined: return []

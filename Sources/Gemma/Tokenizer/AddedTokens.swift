@@ -1,23 +1,23 @@
-// Tokens that are cut out of the text before it is merged: structure such as <start_of_turn>, and
-// text that must stay whole such as runs of line ends.
+// Added tokens, which are cut out of the text before merging: control tokens such as
+// <start_of_turn>, and text that must stay whole, such as runs of line ends.
 
 /// Finds added tokens in a text.
 struct AddedTokens: Sendable {
-  /// Which of several overlapping matches counts.
+  /// Which of several overlapping matches wins.
   enum Order: Sendable {
-    /// The leftmost; of those the longest (Hugging Face's tokenizers).
+    /// The leftmost match; among those the longest (Hugging Face's tokenizers).
     case leftmost
-    /// The longest anywhere in the text; of those the one with the least id, then the leftmost.
-    /// Where llama.cpp's order between equally long tokens is unspecified, ours is by id.
+    /// The longest match anywhere in the text; among those the one with the smallest id, then the
+    /// leftmost. llama.cpp does not specify the order of equally long tokens; here it is by id.
     case longest
   }
 
-  /// Which tokens are looked for.
+  /// Which tokens are searched for.
   enum Selection: Sendable {
     case all
-    /// Those that are no structure: what plain text may hold.
+    /// Only tokens that are not special, which plain text may contain.
     case plain
-    /// Those that are structure.
+    /// Only special tokens.
     case special
   }
 
@@ -27,18 +27,18 @@ struct AddedTokens: Sendable {
     case token(Int32)
   }
 
-  /// The longest text of an added token, in bytes; it bounds the time that a text can take.
+  /// The longest text of an added token, in bytes; it bounds the time per text.
   static let lengthLimit = 1 << 10
 
   private let order: Order
-  /// A trie: the first node is the root, the children of a node form a list.
+  /// A trie: the first node is the root, and the children of a node form a list.
   private var nodes = [Node()]
-  /// The root's child for each first byte, or -1: most bytes of a text begin no token.
+  /// The root's child for each first byte, or -1, because most bytes of a text begin no token.
   private var roots = [Int32](repeating: -1, count: 256)
 
   private struct Node {
     var byte: UInt8 = 0
-    /// The token that ends here, or -1; and whether it is matched only on request.
+    /// The token that ends at this node, or -1; and whether it is matched only on request.
     var token: Int32 = -1
     var isSpecial = false
     var firstChild: Int32 = -1
@@ -83,9 +83,10 @@ struct AddedTokens: Sendable {
     nodes[node].isSpecial = isSpecial
   }
 
-  /// Cuts a text into tokens and what is between them; no part is empty.
+  /// Splits a text into added tokens and the text between them; no part is empty.
   ///
-  /// - Complexity: O(n · l), where l is the length of the longest token that the text begins.
+  /// - Complexity: O(n · l), where l is the length of the longest token that occurs as a prefix at
+  ///   some place of the text.
   func split(_ text: [UInt8], _ selection: Selection) -> [Fragment] {
     var fragments: [Fragment] = []
     var end = 0
@@ -119,10 +120,10 @@ struct AddedTokens: Sendable {
     return matches
   }
 
-  // Each place's longest match waits in the bucket of its length. Buckets are emptied from the
-  // longest on: a match whose place is free counts, one whose place is partly taken gives way to
-  // the next shorter match there. What is taken is never shorter than the match at hand, so that
-  // it covers the match's first byte or its last.
+  // The longest match at each place is stored in the bucket of its length. Buckets are emptied from
+  // the longest to the shortest: a match whose place is free is accepted; one whose place is partly
+  // taken is replaced by the next shorter match at that place. Accepted matches are never shorter
+  // than the current one, so any overlap covers its first or its last byte.
   private func longestMatches(in text: [UInt8], _ selection: Selection) -> [Match] {
     var buckets: [Int: [Match]] = [:]
     for start in text.indices {

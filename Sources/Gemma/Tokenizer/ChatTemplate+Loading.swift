@@ -1,9 +1,9 @@
-// Where a model keeps its chat template.
+// Finds and loads the chat template of a model.
 
 extension ChatTemplate {
   /// Reads the template of a GGUF file.
   ///
-  /// - Throws: `GemmaError.template` if there is none or none that can be followed.
+  /// - Throws: `GemmaError.template` if the file has none, or one that is not supported.
   package static func load(
     from file: GGUFFile,
     names: TokenNames = TokenNames()
@@ -14,8 +14,8 @@ extension ChatTemplate {
 
   /// Reads the template of a directory in Hugging Face layout.
   ///
-  /// - Throws: `GemmaError.template` if there is none or none that can be followed, and what reading
-  ///   throws.
+  /// - Throws: `GemmaError.template` if there is none, or one that is not supported; and errors of
+  ///   reading.
   package static func load(
     directory: String,
     names: TokenNames = TokenNames()
@@ -38,8 +38,8 @@ extension ChatTemplate {
     return try ChatTemplate(source, names: names, context: place)
   }
 
-  // The template's text and where it stood. The newest place goes first: a file of its own, then
-  // chat_template.json, then a member of tokenizer_config.json.
+  // Returns the template's text and its place. The newest place is searched first: a file of its
+  // own, then chat_template.json, then a member of tokenizer_config.json.
   private static func source(
     in modelPath: String
   ) throws(GemmaError) -> (source: String, place: String)? {
@@ -72,7 +72,7 @@ extension ChatTemplate {
     return nil
   }
 
-  // A template, or a list of named ones of which the default counts.
+  // Accepts a template, or a list of named ones, from which it takes the default.
   private static func text(_ value: JSONValue) -> String? {
     if let text = value.string { return text }
     return value.array?.first { $0["name"]?.string == "default" }?["template"]?.string
@@ -80,12 +80,12 @@ extension ChatTemplate {
 }
 
 extension Checkpoint {
-  /// Reads the model's chat template from its files, whose headers are not read again.
+  /// Reads the model's chat template from its files, without reading their headers again.
   ///
-  /// - Parameter tokenizer: Names the tokens that the template may write.
+  /// - Parameter tokenizer: Names the tokens that the template may output.
   /// - Returns: The template.
-  /// - Throws: `GemmaError.template` if there is none or none that can be followed, and what reading
-  ///   throws.
+  /// - Throws: `GemmaError.template` if there is none, or one that is not supported; and errors of
+  ///   reading.
   package func chatTemplate(for tokenizer: Tokenizer?) throws(GemmaError) -> ChatTemplate {
     let names = tokenizer.map(\.names) ?? ChatTemplate.TokenNames()
     if let gguf { return try ChatTemplate.load(from: gguf, names: names) }
@@ -94,7 +94,7 @@ extension Checkpoint {
 }
 
 extension Tokenizer {
-  /// The texts of the tokens that a chat template may name.
+  /// The texts of the tokens that a chat template may refer to.
   fileprivate var names: ChatTemplate.TokenNames {
     func text(_ token: Int32?) -> String? {
       token.flatMap { bytes(of: $0) }.map { String(decoding: $0, as: UTF8.self) }

@@ -1,5 +1,5 @@
-// How a conversation becomes a prompt: by the Jinja program that the model ships for it, run by the
-// interpreter in Template/. Where it is found: ChatTemplate+Loading.swift.
+// Converts a conversation into a prompt, with the Jinja template that the model ships and the
+// interpreter in Template/. ChatTemplate+Loading.swift finds the template.
 
 /// A message of a conversation.
 package struct ChatMessage: Sendable, Hashable {
@@ -21,7 +21,8 @@ package struct ChatMessage: Sendable, Hashable {
 
 /// The template of a chat model.
 package struct ChatTemplate: Sendable, Hashable {
-  /// What a template knows of the vocabulary: the texts of the tokens that it may name.
+  /// The part of the vocabulary that a template knows: the texts of the tokens that it may refer
+  /// to.
   package struct TokenNames: Sendable, Hashable {
     package var beginning: String?
     package var end: String?
@@ -35,13 +36,14 @@ package struct ChatTemplate: Sendable, Hashable {
   private let nodes: [TemplateNode]
   private let names: TokenNames
 
-  /// Gemma's turns as its newest templates have them, without images.
+  /// Gemma's turns as in its newest templates, without images.
   ///
-  /// A turn is `<start_of_turn>user`, a line end, the message and `<end_of_turn>`. The assistant is
-  /// called model; a system message goes before the first user's, into the same turn.
+  /// A turn is `<start_of_turn>user`, a line end, the message and `<end_of_turn>`. The assistant's
+  /// role is called model; a system message is put before the first user message, into the same
+  /// turn.
   package static let gemmaTurns = ChatTemplate(nodes: gemmaNodes, names: TokenNames())
 
-  // The template of google/gemma-3-1b-it, as far as it is about text.
+  // The template of google/gemma-3-1b-it, reduced to text.
   private static let gemmaNodes: [TemplateNode] = {
     let source = """
       {{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set prefix = messages[0]['content'] \
@@ -53,7 +55,7 @@ package struct ChatTemplate: Sendable, Hashable {
       + (prefix if loop.first else '') }}{{ turn['content'] | trim }}{{ '<end_of_turn>\\n' }}\
       {% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}
       """
-    // Parsed by a test, too: the program's own text cannot fail.
+    // A test parses this constant as well, so parsing cannot fail here.
     return (try? TemplateParser.parse(source)) ?? []
   }()
 
@@ -62,10 +64,10 @@ package struct ChatTemplate: Sendable, Hashable {
     self.names = names
   }
 
-  /// Reads a model's template and tries it on a message.
+  /// Parses a model's template and tries it on a message.
   ///
-  /// - Throws: `GemmaError.template` if it is no Jinja, uses what is not supported, or does not pass
-  ///   on what a user says.
+  /// - Throws: `GemmaError.template` if it is not valid Jinja, uses something unsupported, or drops
+  ///   the user's message.
   package init(
     _ source: String,
     names: TokenNames = TokenNames(),
@@ -88,14 +90,15 @@ package struct ChatTemplate: Sendable, Hashable {
     }
   }
 
-  /// Returns the prompt that a conversation makes.
+  /// Returns the prompt for a conversation.
   ///
   /// - Parameters:
-  ///   - messages: The conversation; most templates want a system message, if any, first, and then
-  ///     user and assistant by turns.
-  ///   - startsReply: Whether the assistant's turn is opened at the end.
+  ///   - messages: The conversation. Most templates want a system message, if there is one, first,
+  ///     and then user and assistant messages by turns.
+  ///   - startsReply: Whether the prompt ends with the opening of the assistant's turn.
   /// - Returns: The prompt, for `Tokenizer.encode`.
-  /// - Throws: `GemmaError.template` if there is no message, or the template refuses these.
+  /// - Throws: `GemmaError.template` if there is no message, or if the template refuses the
+  ///   messages.
   package func pieces(
     _ messages: [ChatMessage],
     startsReply: Bool = true
@@ -119,7 +122,7 @@ package struct ChatTemplate: Sendable, Hashable {
         "content": .text(TemplateText(message.content, isPlain: true)),
       ])
     }
-    // transformers passes tools and documents as None where there are none.
+    // Like transformers, it passes None for tools and documents, of which there are none.
     var values: [String: TemplateValue] = [
       "messages": .list(list), "add_generation_prompt": .bool(startsReply), "tools": .nothing,
       "documents": .nothing,

@@ -1,25 +1,26 @@
-// Text from tokens one at a time, for streaming.
+// Converts tokens into text one at a time, for streaming.
 
-/// Turns tokens into text as they arrive, cut only between whole characters.
+/// Converts tokens into text as they arrive, and cuts it only between whole characters.
 ///
-/// What it returns, put together with `flush()`, is `Tokenizer.decode` of all tokens.
+/// All returned text and that of `flush()` together equal `Tokenizer.decode` of all tokens.
 package struct Detokenizer: Sendable {
   private let tokenizer: Tokenizer
   private let skipSpecial: Bool
-  /// The beginning of a character whose other bytes may follow; at most 3 bytes.
+  /// The incomplete last character, whose other bytes may follow; at most 3 bytes.
   private var pending: [UInt8] = []
 
   /// - Parameters:
-  ///   - tokenizer: The model's.
-  ///   - skipSpecial: Whether special tokens are left out, else their names are shown.
+  ///   - tokenizer: The model's tokenizer.
+  ///   - skipSpecial: Whether special tokens are left out; otherwise their names are shown.
   package init(_ tokenizer: Tokenizer, skipSpecial: Bool = true) {
     self.tokenizer = tokenizer
     self.skipSpecial = skipSpecial
   }
 
-  /// Returns the text that a token completes, "" if none.
+  /// Returns the text that a token completes; "" if it completes none.
   ///
-  /// An id that no token has adds nothing: a model may have more logits than its tokenizer tokens.
+  /// An id without a token adds nothing: a model may have more logits than its tokenizer has
+  /// tokens.
   package mutating func append(_ token: Int32) -> String {
     if skipSpecial, tokenizer.isSpecial(token) { return "" }
     pending += tokenizer.bytes(of: token) ?? []
@@ -28,14 +29,15 @@ package struct Detokenizer: Sendable {
     return String(decoding: pending[..<whole], as: UTF8.self)
   }
 
-  /// Returns what is left: U+FFFD if a character was never completed, else "".
+  /// Returns the rest: U+FFFD if the last character was never completed, else "".
   package mutating func flush() -> String {
     defer { pending = [] }
     return String(decoding: pending, as: UTF8.self)
   }
 
-  /// The bytes at the end that are the valid beginning of a character, 0 to 3. (The Unicode
-  /// Standard, table 3-7: what may follow the first byte depends on it.)
+  /// Returns the number of bytes at the end that form a valid but incomplete character, 0 to 3.
+  ///
+  /// Which bytes may follow depends on the first byte (The Unicode Standard, table 3-7).
   static func incompleteCount(_ bytes: [UInt8]) -> Int {
     for count in 1...3 where count <= bytes.count {
       let tail = bytes.suffix(count)

@@ -1,7 +1,7 @@
-// Small parts of a tokenizer's files as values, where their shape varies.
+// Reads small parts of a tokenizer's files as values, where their shape varies.
 
 extension JSONValue {
-  /// A member of an object; nil if absent, null, or this is no object.
+  /// Returns a member of an object; nil if it is absent or null, or if this is not an object.
   subscript(name: String) -> JSONValue? {
     guard case .object(let members) = self, let value = members[name], !value.isNull else {
       return nil
@@ -23,7 +23,7 @@ extension JSONReader {
   /// A file made of millions of empty arrays would otherwise take twenty times its size in memory.
   static let valueLimit = 1 << 20
 
-  /// Reads a value of any kind; of members with the same name the last counts.
+  /// Reads a value of any kind; among members with the same name the last one wins.
   mutating func readValue() throws(GemmaError) -> JSONValue {
     var budget = JSONReader.valueLimit
     return try readValue(depth: 0, budget: &budget)
@@ -66,7 +66,7 @@ extension JSONReader {
 
   /// Opens a JSON file.
   init(file path: String) throws(GemmaError) {
-    // Gemma's tokenizer.json has 33 MB; the tables made of a file are a few times its size.
+    // Gemma's tokenizer.json has 33 MB, and the tables made from a file take a few times its size.
     let limit = 1 << 28
     let file = try MappedFile.open(path)
     guard file.size <= limit else {

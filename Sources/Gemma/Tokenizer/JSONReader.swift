@@ -1,20 +1,21 @@
-// A pull reader of JSON (RFC 8259), for tokenizer.json: its 262,144 tokens and 500,000 merges go
-// straight into tables, in the order of the file, with duplicates seen. Small JSON files (the
+// A streaming (pull) reader of JSON (RFC 8259), for tokenizer.json: its 262,144 tokens and 500,000
+// merges go straight into tables, in file order, and duplicates are detected. Small JSON files (the
 // model's config) are read elsewhere.
 
 /// Reads one JSON document, value by value.
 ///
-/// Every fault throws `GemmaError.format` with the byte it lies at. Nothing is kept but the last
-/// string, so memory is that of the document.
+/// Every error is a `GemmaError.format` that names the byte offset. Only the last string is kept,
+/// so the memory is that of the document.
 struct JSONReader {
   private let bytes: [UInt8]
   private let path: String
-  /// The next byte to read; a caller may note it at a value, skip the value and come back.
+  /// The offset of the next byte; a caller may note it at a value, skip the value and return later.
   var offset = 0
   /// The last string or member name read, as UTF-8.
   private(set) var string: [UInt8] = []
 
-  /// Nesting beyond this is refused, so that hostile depth meets an error and not the stack's end.
+  /// Deeper nesting is refused, so that a hostile file gets an error and does not overflow the
+  /// stack.
   static let depthLimit = 64
 
   init(_ bytes: [UInt8], path: String) {
@@ -114,14 +115,15 @@ struct JSONReader {
   /// Reads null if it is next.
   mutating func readNull() -> Bool { takeWord("null") }
 
-  /// The first byte of the next value: `{`, `[`, `"` or the first of a number or word.
+  /// Returns the first byte of the next value: `{`, `[`, `"`, or the first byte of a number or
+  /// word.
   mutating func peek() throws(GemmaError) -> UInt8 {
     skipSpace()
     guard offset < bytes.count else { throw fault("the end of the file in a value") }
     return bytes[offset]
   }
 
-  /// Reads a value of any kind and forgets it.
+  /// Reads a value of any kind and discards it.
   mutating func skipValue(depth: Int = 0) throws(GemmaError) {
     guard depth < JSONReader.depthLimit else {
       throw fault("nesting deeper than \(JSONReader.depthLimit)")
@@ -160,13 +162,13 @@ struct JSONReader {
     return value
   }
 
-  /// Throws unless only white space is left.
+  /// Throws unless only white space follows.
   mutating func readEnd() throws(GemmaError) {
     skipSpace()
     guard offset == bytes.count else { throw fault("bytes behind the end of the document") }
   }
 
-  /// An error at the present byte.
+  /// Returns an error at the current byte.
   func fault(_ what: String) -> GemmaError {
     GemmaError(.format, "\(what), at byte \(offset) of the JSON", context: path)
   }
@@ -208,7 +210,7 @@ struct JSONReader {
     return code
   }
 
-  // A byte of a string that stands for itself.
+  // Whether a byte of a string stands for itself.
   private static func isPlain(_ byte: UInt8) -> Bool {
     byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
   }

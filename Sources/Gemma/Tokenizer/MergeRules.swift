@@ -1,19 +1,19 @@
-// Which two neighbouring pieces may be joined, and which pair goes first. The two kinds of
-// vocabulary differ in nothing else; how they are applied stands in PieceMerger.swift.
+// Which two neighbouring pieces may be merged, and which pair is merged first. The two kinds of
+// vocabulary differ only in this; PieceMerger.swift applies the rules.
 
-/// How pieces are joined.
+/// The merge rules of a vocabulary.
 enum MergeRules: Sendable {
-  /// A list of pairs, best first (tokenizer.json).
+  /// A list of pairs, the best first (tokenizer.json).
   case ranked(MergeTable)
-  /// Any two pieces whose text together is a token; the token with the best score goes first
-  /// (SentencePiece). The number at a token's id is its place among the scores, 0 for the best;
+  /// Any two pieces whose joined text is a token, the token with the best score first
+  /// (SentencePiece). The array holds each token's rank among the scores, 0 for the best, and
   /// `unmergeable` for tokens that plain text never becomes.
   case scored([UInt32])
 
   static let unmergeable = UInt32.max
 }
 
-/// The pairs of a merge list, found by the two tokens' ids.
+/// The pairs of a merge list, found by the ids of their two tokens.
 struct MergeTable: Sendable {
   /// More merges are refused, to bound memory; Gemma has 514,906.
   static let countLimit = 1 << 23
@@ -25,13 +25,14 @@ struct MergeTable: Sendable {
     var merged: Int32 = 0
   }
 
-  /// Open addressing, linear probing, at most half full; `left` is -1 in a free one.
+  /// A hash table with open addressing and linear probing, at most half full; `left` is -1 in a
+  /// free slot.
   private var entries = [Entry](repeating: Entry(), count: 1 << 10)
   private(set) var count = 0
-  /// Odd and different in each process, so that no file can be made to collide.
+  /// An odd number that differs in each process, so that no file can force collisions.
   private let secret = UInt64.random(in: .min ... .max) | 1
 
-  /// Adds a pair; one that is there gets the new rank, as in Hugging Face's tokenizers.
+  /// Adds a pair; a pair that exists gets the new rank, as in Hugging Face's tokenizers.
   mutating func add(left: Int32, right: Int32, rank: Int, merged: Int32) {
     if 2 * (count + 1) > entries.count {
       let old = entries
@@ -45,13 +46,13 @@ struct MergeTable: Sendable {
     entries[slot] = Entry(left: left, right: right, rank: UInt32(rank), merged: merged)
   }
 
-  /// Returns the rank of a pair and what it becomes.
+  /// Returns the rank of a pair and the token that it merges into.
   func find(left: Int32, right: Int32) -> (rank: UInt32, merged: Int32)? {
     let entry = entries[slot(left, right)]
     return entry.left < 0 ? nil : (entry.rank, entry.merged)
   }
 
-  // The pair's slot, or the free one where it belongs.
+  // Returns the pair's slot, or the free slot where it belongs.
   private func slot(_ left: Int32, _ right: Int32) -> Int {
     let key = UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
     let product = (key ^ secret).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15 ^ secret << 1)

@@ -1,28 +1,28 @@
-// Byte pair encoding of plain text: one engine for both kinds of vocabulary. Added tokens have been
-// cut out before (AddedTokens.swift), spaces have become `▁`.
+// Byte pair encoding of plain text, the same for both kinds of vocabulary. Added tokens were cut
+// out before (AddedTokens.swift), and spaces were replaced by `▁`.
 
-/// Joins the characters of a text to tokens.
+/// Merges the characters of a text into tokens.
 ///
-/// Characters begin as one piece each; of all neighbouring pairs that may be joined, the best is
-/// joined, the leftmost of equals first, until none is left (Sennrich et al. 2016,
-/// https://arxiv.org/abs/1508.07909, section 3.2). Pairs wait in a heap, pieces form a linked list.
+/// Each character begins as one piece. Of all neighbouring pairs that may be merged, the best is
+/// merged, the leftmost of equals first, until none is left (Sennrich et al. 2016,
+/// https://arxiv.org/abs/1508.07909, section 3.2). Pairs wait in a heap; pieces form a linked list.
 struct PieceMerger: Sendable {
   let vocabulary: Vocabulary
   let rules: MergeRules
-  /// What stands for a character that neither a token nor byte tokens express; nil to leave it out.
+  /// The token for a character that neither tokens nor byte tokens express; nil leaves it out.
   let unknown: Int32?
   /// Whether a run of such characters becomes one token.
   let fusesUnknown: Bool
   let usesByteTokens: Bool
-  /// The characters before a `▁` inside some token.
+  /// The characters that some token has before a `▁`.
   ///
-  /// Behind any other, no pair reaches across a space: the text falls into words that are merged
-  /// apart, in a heap as small as the word.
+  /// After any other character no pair reaches across a space. So the text is split into words that
+  /// are merged separately, each with a small heap.
   private let charactersBeforeSpace: Set<UInt32>
 
-  /// UTF-8 of `▁`, U+2581.
+  /// The UTF-8 bytes of `▁`, U+2581.
   static let space: [UInt8] = [0xE2, 0x96, 0x81]
-  /// Longer words are cut here, to bound memory: 16 Mi characters need 0.5 GB.
+  /// Longer words are split here to bound memory: 16 Mi characters need 0.5 GB.
   static let wordLimit = 1 << 24
 
   init(
@@ -64,10 +64,11 @@ struct PieceMerger: Sendable {
 
   /// A piece of a word: a node of a doubly linked list.
   private struct Piece {
-    /// The token, or -1 if the text is none.
+    /// The token of the piece, or -1 if its text is no token.
     var id: Int32
     var text: Range<Int>
-    /// The neighbours' indices, or -1; a piece that was joined to its left one has no next.
+    /// The indices of the neighbours, or -1; a piece that was merged into its left neighbour has no
+    /// next.
     var previous: Int32
     var next: Int32 = -1
   }
@@ -75,7 +76,7 @@ struct PieceMerger: Sendable {
   private struct Word {
     var pieces: [Piece] = []
     var heap = MinHeap()
-    /// Whether the last token emitted is an unknown one, for `fusesUnknown`.
+    /// Whether the last emitted token is the unknown token, for `fusesUnknown`.
     var endsUnknown = false
 
     mutating func append(_ id: Int32, _ text: Range<Int>) {
@@ -85,8 +86,9 @@ struct PieceMerger: Sendable {
     }
   }
 
-  // Appends a character: its token, its byte tokens, or an unknown piece. Scored vocabularies keep
-  // an unknown character whole, as it may be part of a longer token; ranked ones join ids.
+  // Appends a character as its token, its byte tokens, or an unknown piece. Scored vocabularies
+  // keep an unknown character whole, because it may be part of a longer token; ranked ones merge by
+  // ids.
   private func appendPieces(_ text: [UInt8], _ character: Range<Int>, to word: inout Word) {
     if let id = vocabulary.id(of: text, in: character), isMergeable(id) {
       word.append(id, character)
@@ -125,8 +127,8 @@ struct PieceMerger: Sendable {
     }
     while let key = word.heap.pop() {
       let left = Int(key & 0xFFFF_FFFF)
-      // A key outlives its pair when a neighbour was joined elsewhere: then the pair that now
-      // begins here, if any, has another key, or this very one and is as good.
+      // A key may be outdated, because a neighbour was merged elsewhere. Then the pair that now
+      // begins here, if any, has another key, or it has this same key and is equally good.
       guard let pair = pair(at: left, in: word, of: text), pair.key == key else { continue }
       let right = Int(word.pieces[left].next)
       let next = word.pieces[right].next
@@ -144,8 +146,8 @@ struct PieceMerger: Sendable {
     }
   }
 
-  // The pair that begins at a piece. Its key orders by rank, then by place: the rank in the upper
-  // half, the piece's index in the lower.
+  // Returns the pair that begins at a piece. Its key sorts by rank, then by place: the rank is in
+  // the upper half, the piece's index in the lower half.
   private func pair(
     at left: Int,
     in word: Word,
@@ -179,12 +181,12 @@ struct PieceMerger: Sendable {
     usesByteTokens && text.allSatisfy { vocabulary.byteTokens[Int($0)] >= 0 }
   }
 
-  // The length of a UTF-8 sequence by its first byte.
+  // Returns the length of a UTF-8 sequence from its first byte.
   private static func scalarLength(_ first: UInt8) -> Int {
     first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
   }
 
-  // The bytes of a character, as a number.
+  // Returns the bytes of a character as one number.
   private static func packed(_ character: ArraySlice<UInt8>) -> UInt32 {
     character.reduce(0) { $0 << 8 | UInt32($1) }
   }
@@ -208,7 +210,7 @@ struct PieceMerger: Sendable {
   }
 }
 
-/// A binary heap whose least number is popped first.
+/// A binary heap that pops the smallest number first.
 private struct MinHeap {
   private var keys: [UInt64] = []
 

@@ -1,15 +1,16 @@
-// The tokenizer inside a GGUF file: pieces with scores, as SentencePiece makes them. The keys are
-// those of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, section "Tokenizer".
+// The tokenizer in a GGUF file: pieces with scores, as SentencePiece makes them. The keys are those
+// of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, section "Tokenizer".
 
 extension Tokenizer {
   /// Reads the tokenizer of a GGUF file.
   ///
   /// - Parameters:
   ///   - file: The file.
-  ///   - rowCount: The rows of the model's embedding. A token beyond them, as a model that sees has for
-  ///     images, is structure: no text of a user becomes it.
-  /// - Throws: `GemmaError.tokenizer` if the file has none or it contradicts itself, `.unsupported`
-  ///   if it is of another kind, `.config` if a key has another type than expected.
+  ///   - rowCount: The rows of the model's embedding. A token beyond them, such as the image tokens
+  ///     of a multimodal model, is treated as a control token, which no user text becomes.
+  /// - Throws: `GemmaError.tokenizer` if the file has no tokenizer or an inconsistent one,
+  ///   `.unsupported` if its kind is not supported, `.config` if a key does not have the expected
+  ///   type.
   package init(gguf file: GGUFFile, rowCount: Int = .max) throws(GemmaError) {
     guard let model = try file.string("tokenizer.ggml.model") else {
       throw GemmaError(
@@ -35,7 +36,7 @@ extension Tokenizer {
       switch kind {
       case .normal, .byte, .absent: continue
       case .userDefined, .control, .unknown:
-        // SentencePiece gives padding tokens an empty text at times: nothing to match.
+        // SentencePiece sometimes gives padding tokens an empty text, which cannot be matched.
         let text = vocabulary.bytes(of: id)
         if text.isEmpty { continue }
         try added.add(text, token: Int32(id), isSpecial: kind != .userDefined)
@@ -50,7 +51,7 @@ extension Tokenizer {
     )
     self.added = added
     normalizedAdded = nil
-    // Absent means true: what the format's first models, without the key, expect.
+    // A missing key means true, as the first models of the format, which lack it, expect.
     spaces = SpaceRules(arePrefixed: try file.bool("tokenizer.ggml.add_space_prefix") ?? true)
     bosToken = try Tokenizer.token(file, "bos_token_id", vocabulary)
     let addsBOS = try file.bool("tokenizer.ggml.add_bos_token") ?? true
@@ -59,7 +60,8 @@ extension Tokenizer {
     surroundings = Surroundings(
       addsBOS: addsBOS,
       eos: addsEOS ? eos : nil,
-      // llama.cpp adds it behind the template, which may have written one already.
+      // llama.cpp adds BOS after the template has run, although the template may have written one
+      // already.
       addsBOSToChats: addsBOS
     )
     eosTokens = Tokenizer.withTurnEnds(
@@ -68,14 +70,15 @@ extension Tokenizer {
     )
   }
 
-  // What ends an answer in models that were tuned on the turns of others
+  // The tokens that end an answer in models that were tuned with the chat formats of other families
   // (llama.cpp, llama_vocab::impl::load).
   private static let foreignTurnEnds = [
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|end_of_text|>", "<|endoftext|>",
   ]
 
-  /// Returns the end tokens a file names, with those that end a turn by their text: converted files
-  /// often name only the end of the text.
+  /// Returns the end tokens that a file names, plus those whose text ends a turn.
+  ///
+  /// Converted files often name only the token that ends a text.
   static func withTurnEnds(_ ends: [Int32], _ vocabulary: Vocabulary) -> [Int32] {
     var result: [Int32] = []
     let known = (["<end_of_turn>"] + foreignTurnEnds).compactMap { vocabulary.id(of: $0) }
@@ -131,7 +134,7 @@ extension Tokenizer {
     return vocabulary
   }
 
-  // The place of each token among the scores. Equal scores share a place.
+  // Returns the rank of each token's score. Equal scores share a rank.
   private static func ranks(
     of file: GGUFFile,
     _ vocabulary: Vocabulary
@@ -184,14 +187,15 @@ extension Tokenizer {
 }
 
 extension GGUFFile {
-  // The keys whose tokens end an answer in llama.cpp (llama_vocab::impl::load, special_eog_ids), and
-  // the list that newer converters write.
+  // The keys whose tokens end an answer in llama.cpp (llama_vocab::impl::load, special_eog_ids),
+  // and the list that newer converters write.
   private static let endKeys = [
     "eos_token_id", "eos_token_ids", "eot_token_id", "eom_token_id", "fim_pad_token_id",
     "fim_rep_token_id", "fim_sep_token_id",
   ]
 
-  /// Returns the tokens that the metadata says end a text or a turn; empty if it names none.
+  /// Returns the tokens that the metadata names as the end of a text or a turn; empty if it names
+  /// none.
   ///
   /// - Throws: `GemmaError.config` if a key holds no tokens.
   func endTokens() throws(GemmaError) -> [Int32] {

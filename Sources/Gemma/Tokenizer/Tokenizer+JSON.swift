@@ -1,16 +1,16 @@
-// tokenizer.json, the file of Hugging Face's tokenizers library, as far as Gemma's use it: byte
-// pair encoding with byte fallback, spaces written as `▁`. Anything else in it that would change
-// the tokens is refused by name.
+// tokenizer.json, the file format of Hugging Face's tokenizers library, in the subset that Gemma's
+// files use: byte pair encoding with byte fallback, and spaces written as `▁`. Anything else that
+// would change the tokens is refused by name.
 
 extension Tokenizer {
   /// Reads a tokenizer.json.
   ///
   /// - Parameters:
   ///   - path: The tokenizer.json.
-  ///   - configPath: The tokenizer_config.json that names the begin and end tokens; without one
-  ///     `<bos>` and `<eos>` are, if there are such tokens.
-  /// - Throws: `GemmaError.format` if it is no JSON, `.tokenizer` if it contradicts itself,
-  ///   `.unsupported` if it uses what we do not know.
+  ///   - configPath: The tokenizer_config.json that names the begin and end tokens. Without one,
+  ///     `<bos>` and `<eos>` are used if they exist.
+  /// - Throws: `GemmaError.format` if it is not valid JSON, `.tokenizer` if it is inconsistent,
+  ///   `.unsupported` if it uses an unknown feature.
   package init(json path: String, config configPath: String? = nil) throws(GemmaError) {
     var reader = try JSONReader(file: path)
     let file = try TokenizerJSON(&reader, path: path)
@@ -22,7 +22,7 @@ extension Tokenizer {
     var normalized: AddedTokens?
     for token in file.addedTokens {
       let text = Array(token.text.utf8)
-      // A mark of a turn holds no space, so that normalizing does not change it.
+      // The mark of a turn holds no space, so normalization does not change it.
       if token.isNormalized, !Tokenizer.turnMarks.contains(token.text) {
         var tokens = normalized ?? AddedTokens(order: .leftmost)
         let normal = file.escapesSpaces ? Tokenizer.escaped(text[...]) : text
@@ -53,8 +53,10 @@ extension Tokenizer {
     eosTokens = Tokenizer.withTurnEnds(eosToken.map { [$0] } ?? [], file.vocabulary)
   }
 
-  /// Returns what goes around a text: what tokenizer_config.json says, if it says anything of it,
-  /// else the post-processor (transformers, `TokenizersBackend.__init__`).
+  /// Returns the tokens around a text.
+  ///
+  /// tokenizer_config.json decides if it mentions them, else the post-processor does (transformers,
+  /// `TokenizersBackend.__init__`).
   private static func surroundings(
     _ file: TokenizerJSON,
     _ config: JSONObject?,
@@ -88,7 +90,8 @@ extension Tokenizer {
     )
   }
 
-  // A token in tokenizer_config.json: its text, or an object that holds it.
+  // Returns a token's text from tokenizer_config.json, where it is a string or an object that holds
+  // one.
   private static func text(_ value: JSONValue) -> String? {
     value.string ?? value["content"]?.string
   }

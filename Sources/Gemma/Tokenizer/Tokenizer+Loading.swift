@@ -1,4 +1,4 @@
-// Where a model keeps its tokenizer.
+// Finds and loads the tokenizer of a model.
 
 extension Tokenizer {
   /// Loads the tokenizer that belongs to a model.
@@ -6,7 +6,7 @@ extension Tokenizer {
   /// The path is a .gguf file, which holds its tokenizer, or a directory in Hugging Face layout,
   /// where tokenizer.json lies beside the weights.
   ///
-  /// - Throws: `GemmaError.tokenizer` if there is none, and what reading it throws.
+  /// - Throws: `GemmaError.tokenizer` if there is none, and errors of reading it.
   package static func load(for modelPath: String) throws(GemmaError) -> Tokenizer {
     switch try ModelPath(tokenizerOf: modelPath) {
     case .gguf(let path): return try Tokenizer(gguf: try GGUFFile.open(path))
@@ -21,7 +21,7 @@ extension Tokenizer {
     return try Tokenizer(json: path, config: ModelPath.exists(config) ? config : nil)
   }
 
-  /// Returns what a directory without a tokenizer is told.
+  /// Returns the error for a directory without a tokenizer.
   fileprivate static func missing(_ directory: String) -> GemmaError {
     let hasModel = ModelPath.exists(directory + "/tokenizer.model")
     return GemmaError(
@@ -37,7 +37,7 @@ extension Tokenizer {
 }
 
 extension ModelPath {
-  /// Finds where a model's tokenizer is: a directory may hold it without config and weights.
+  /// Finds a model's tokenizer; a directory may hold only a tokenizer, without config and weights.
   fileprivate init(tokenizerOf path: String) throws(GemmaError) {
     if Self.isDirectory(path),
       Self.exists(path + "/tokenizer.json")
@@ -51,14 +51,14 @@ extension ModelPath {
 }
 
 extension Checkpoint {
-  /// Reads the model's tokenizer from its files, whose headers are not read again.
+  /// Reads the model's tokenizer from its files, without reading their headers again.
   ///
-  /// - Throws: `GemmaError.tokenizer` if there is none, and what reading it throws.
+  /// - Throws: `GemmaError.tokenizer` if there is none, and errors of reading it.
   package func tokenizer() throws(GemmaError) -> Tokenizer {
     if let gguf { return try Tokenizer(gguf: gguf, rowCount: config.vocabularySize) }
     return try Tokenizer.load(directory: path)
   }
 
-  /// Whether the model brings a tokenizer, sound or not; a GGUF file always should.
+  /// Whether the model has a tokenizer, valid or not; a GGUF file always should.
   package var hasTokenizer: Bool { gguf != nil || ModelPath.exists(path + "/tokenizer.json") }
 }

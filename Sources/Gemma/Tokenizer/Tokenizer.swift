@@ -1,64 +1,63 @@
-// A model's tokenizer: text to tokens and back. Where its tables come from stands in
-// Tokenizer+JSON.swift and Tokenizer+GGUF.swift; how text is cut and joined, in AddedTokens.swift
-// and PieceMerger.swift.
+// A model's tokenizer, from text to tokens and back. Tokenizer+JSON.swift and Tokenizer+GGUF.swift
+// load its tables; AddedTokens.swift and PieceMerger.swift split and merge text.
 
 /// A part of a prompt whose origin decides how it is tokenized.
 package enum PromptPiece: Sendable, Hashable {
-  /// Text of the model's chat template: what looks like a special token in it is one.
+  /// Text of the model's chat template: special tokens in it are parsed.
   case template(String)
-  /// Text of a user or a file: what looks like a special token in it stays text.
+  /// Text of a user or a file: what looks like a special token stays plain text.
   case plain(String)
 }
 
-/// Turns text into a model's tokens and back.
+/// Converts text into a model's tokens and back.
 package struct Tokenizer: Sendable {
   let merger: PieceMerger
-  /// What is cut out of the text as it is.
+  /// Added tokens that are cut out of the original text.
   let added: AddedTokens
-  /// What is cut out when spaces have become `▁`: added tokens that are `normalized`.
+  /// Added tokens that are cut out after spaces have become `▁` (`normalized` ones).
   let normalizedAdded: AddedTokens?
   let spaces: SpaceRules
   /// The token a text begins with; nil if the model has none.
   package let bosToken: Int32?
   /// The tokens that end a text or a turn.
   package let eosTokens: [Int32]
-  /// What the model expects around a text.
+  /// The tokens that the model expects around a text.
   let surroundings: Surroundings
 
-  /// What the model's files say goes around a text.
+  /// The tokens around a text, as the model's files specify them.
   struct Surroundings: Sendable, Hashable {
-    /// Whether `bosToken` goes before it.
+    /// Whether `bosToken` is put before a text.
     var addsBOS: Bool
-    /// The token that goes behind it; nil for none.
+    /// The token that is put after a text; nil for none.
     var eos: Int32?
-    /// Whether `bosToken` goes before a chat whose template does not begin with it.
+    /// Whether `bosToken` is put before a chat whose template does not begin with it.
     var addsBOSToChats: Bool
   }
 
   /// How spaces and the pieces' `▁` correspond.
   struct SpaceRules: Sendable {
-    /// Whether spaces become `▁` before merging, and `▁` a space in the text of a token.
+    /// Whether spaces become `▁` before merging, and `▁` becomes a space in the text of a token.
     var areEscaped = true
-    /// Whether that holds for added tokens, too.
+    /// Whether the same holds for added tokens.
     var areEscapedInAddedTokens = false
-    /// Whether a text, and what follows an added token, gets a space put before it.
+    /// Whether a space is put before a text, and before what follows an added token.
     var arePrefixed = false
   }
 
   var vocabulary: Vocabulary { merger.vocabulary }
 
-  /// The number of token ids; ids in between that no token uses count.
+  /// The number of token ids, including unused ids in between.
   package var vocabularySize: Int { vocabulary.count }
 
   /// Returns the tokens of a text.
   ///
   /// - Parameters:
   ///   - text: Any text.
-  ///   - surrounded: Whether the tokens that the model expects around a text are added: `bosToken`
-  ///     before it, for some the end of the text behind it. One that the text brings along is not
-  ///     doubled.
-  ///   - parseSpecial: Whether `<end_of_turn>` in the text is the token, or just text. Never pass
-  ///     true for text of strangers.
+  ///   - surrounded: Whether to add the tokens that the model expects around a text: `bosToken`
+  ///     before it and, for some models, the end token after it. A token that the text already has
+  ///     is not doubled.
+  ///   - parseSpecial: Whether `<end_of_turn>` in the text becomes the token, or stays plain text.
+  ///     Never pass true for text from strangers.
   /// - Returns: The ids.
   /// - Complexity: O(n log m) for n bytes with words of m.
   package func encode(_ text: String, addBOS surrounded: Bool, parseSpecial: Bool) -> [Int32] {
@@ -72,13 +71,13 @@ package struct Tokenizer: Sendable {
     return tokens
   }
 
-  /// Returns the tokens of a prompt made of pieces, as a chat template makes it.
+  /// Returns the tokens of a prompt that a chat template has made from pieces.
   ///
-  /// What is plain is tokenized together with the template's text around it, up to the next special
-  /// token of the template, as if the prompt were one text.
+  /// Plain pieces are tokenized together with the surrounding text of the template, up to its next
+  /// special token, as if the prompt were one text.
   ///
-  /// - Throws: `GemmaError.tokenizer` if the template has turns, but the vocabulary no tokens for
-  ///   them.
+  /// - Throws: `GemmaError.tokenizer` if the template has turns, but the vocabulary has no tokens
+  ///   for them.
   package func encode(_ pieces: [PromptPiece]) throws(GemmaError) -> [Int32] {
     var tokens: [Int32] = []
     var run: [UInt8] = []
@@ -107,14 +106,15 @@ package struct Tokenizer: Sendable {
     return tokens
   }
 
-  /// The most bytes of a text, spaces written out, that one token can stand for.
+  /// The most bytes of text, with spaces unescaped, that one token can stand for.
   ///
-  /// Nil where some bytes have no token of their own: then an unknown token may stand for any number.
+  /// It is nil if some bytes have no token, because then an unknown token may stand for any number
+  /// of bytes.
   package var longestPieceBytes: Int? {
     vocabulary.byteTokens.contains { $0 < 0 } ? nil : vocabulary.longestPiece
   }
 
-  // A model that knows no turns would take their marks for text, and never end one.
+  // A model without tokens for turns would read their marks as text and never end a turn.
   private func checkTurns(_ text: ArraySlice<UInt8>) throws(GemmaError) {
     let text = TemplateText(String(decoding: text, as: UTF8.self))
     for mark in Tokenizer.turnMarks where text.contains(Array(mark.utf8)) {
@@ -122,15 +122,17 @@ package struct Tokenizer: Sendable {
     }
   }
 
-  /// The marks of Gemma's turns: structure whatever a file says of them, as in llama.cpp
-  /// (`llama_vocab::impl::load`, "control-looking token").
+  /// The marks of Gemma's turns.
+  ///
+  /// They are control tokens whatever a file says, as in llama.cpp (`llama_vocab::impl::load`,
+  /// "control-looking token").
   static let turnMarks = ["<start_of_turn>", "<end_of_turn>"]
 
-  /// Returns the text of tokens; bytes that are no UTF-8 become U+FFFD.
+  /// Returns the text of tokens; invalid UTF-8 becomes U+FFFD.
   ///
   /// - Parameters:
   ///   - tokens: Token ids.
-  ///   - skipSpecial: Whether special tokens are left out, else their names are shown.
+  ///   - skipSpecial: Whether special tokens are left out; otherwise their names are shown.
   /// - Returns: The text.
   /// - Throws: `GemmaError.tokenizer` if an id is outside the vocabulary.
   package func decode(_ tokens: [Int32], skipSpecial: Bool) throws(GemmaError) -> String {
@@ -148,8 +150,8 @@ package struct Tokenizer: Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// Returns what a token stands for: text, part of a character, or a special token's name; nil if
-  /// no token has this id.
+  /// Returns the bytes of a token: text, part of a character, or a special token's name; nil if no
+  /// token has this id.
   package func bytes(of token: Int32) -> [UInt8]? {
     guard let kind = kind(of: token), kind != .absent else { return nil }
     let piece = vocabulary.bytes(of: Int(token))
@@ -162,7 +164,7 @@ package struct Tokenizer: Sendable {
     }
   }
 
-  /// Returns whether a token is structure and no text: a turn's end, padding, the unknown token.
+  /// Returns whether a token is special, not text: the end of a turn, padding, the unknown token.
   package func isSpecial(_ token: Int32) -> Bool {
     switch kind(of: token) {
     case .control, .unknown: true
@@ -170,7 +172,7 @@ package struct Tokenizer: Sendable {
     }
   }
 
-  /// Returns the token whose text in the model's file is this, for example `<end_of_turn>`.
+  /// Returns the token that the model's file names so, for example `<end_of_turn>`.
   package func token(named text: String) -> Int32? { vocabulary.id(of: text) }
 
   private func kind(of token: Int32) -> TokenKind? {
@@ -211,7 +213,7 @@ package struct Tokenizer: Sendable {
     return (prefixed ? PieceMerger.space : []) + Tokenizer.escaped(text)
   }
 
-  /// Returns a text with `▁` for spaces.
+  /// Returns a text with spaces replaced by `▁`.
   static func escaped(_ text: ArraySlice<UInt8>) -> [UInt8] {
     var result: [UInt8] = []
     result.reserveCapacity(text.count + text.count / 2)
@@ -225,7 +227,7 @@ package struct Tokenizer: Sendable {
     return result
   }
 
-  /// Returns a piece's text with spaces for `▁`.
+  /// Returns a piece's text with `▁` replaced by spaces.
   static func unescaped(_ piece: ArraySlice<UInt8>) -> [UInt8] {
     var result: [UInt8] = []
     result.reserveCapacity(piece.count)

@@ -1,12 +1,12 @@
-// The content of a tokenizer.json, checked. What a tokenizer makes of it: Tokenizer+JSON.swift.
+// The checked content of a tokenizer.json. Tokenizer+JSON.swift makes a tokenizer from it.
 
-/// What a tokenizer.json says.
+/// The content of a tokenizer.json.
 struct TokenizerJSON {
   struct AddedToken {
     var text: String
     var id: Int32
     var isSpecial: Bool
-    /// Whether it is looked for after spaces have become `▁`.
+    /// Whether it is searched for after spaces have become `▁`.
     var isNormalized: Bool
   }
 
@@ -18,7 +18,7 @@ struct TokenizerJSON {
   private(set) var usesByteTokens = false
   /// Whether spaces become `▁`.
   private(set) var escapesSpaces = false
-  /// The special tokens that the post-processor puts before a text, and behind it.
+  /// The special tokens that the post-processor puts before and after a text.
   private(set) var leadingTokens: [String] = []
   private(set) var trailingTokens: [String] = []
   let path: String
@@ -73,7 +73,7 @@ struct TokenizerJSON {
         }
       case "vocab": try self.readVocabulary(&reader)
       case "merges":
-        // Merges name tokens, which may come later in the file.
+        // Merges refer to tokens, which may come later in the file.
         mergesOffset = reader.offset
         try self.vocabulary.count > 0 ? self.readMerges(&reader) : reader.skipValue()
       case "unk_token":
@@ -115,7 +115,7 @@ struct TokenizerJSON {
       throw fault(.tokenizer, "model.vocab stands there twice")
     }
     try reader.readObject { reader throws(GemmaError) in
-      // The number that follows leaves `string` as it is.
+      // Reading the number that follows does not change `string`.
       let id = try reader.readInteger()
       let text = reader.string[...]
       let kind: TokenKind = Vocabulary.byteValue(text) == nil ? .normal : .byte
@@ -128,7 +128,7 @@ struct TokenizerJSON {
   }
 
   private mutating func readMerges(_ reader: inout JSONReader) throws(GemmaError) {
-    var both: [UInt8] = []  // one buffer for all: there are half a million
+    var both: [UInt8] = []  // one buffer for all, because there are half a million
     try reader.readArray { reader, rank throws(GemmaError) in
       guard rank < MergeTable.countLimit else {
         throw self.fault(.tokenizer, "model.merges has more than \(MergeTable.countLimit) entries")
@@ -183,7 +183,7 @@ struct TokenizerJSON {
     escapesSpaces = true
   }
 
-  // Behind the normalizer no space is left, so that a split at spaces does nothing.
+  // After the normalizer no spaces are left, so a split at spaces has no effect.
   private func checkPreTokenizer(_ value: JSONValue) throws(GemmaError) {
     if value.isNull { return }
     guard escapesSpaces, value["type"]?.string == "Split",
@@ -274,7 +274,7 @@ struct TokenizerJSON {
 }
 
 extension JSONReader {
-  // True or false, where null means false.
+  // Reads true or false, where null means false.
   fileprivate mutating func readFlag() throws(GemmaError) -> Bool {
     readNull() ? false : try readBool()
   }

@@ -1,15 +1,15 @@
 // The pieces of a vocabulary: their text, their kind, and the table that finds a piece by its text.
-// Which pieces are joined into which stands in MergeRules.swift.
+// MergeRules.swift says which pieces may be merged.
 
-/// What a token is for.
+/// The purpose of a token.
 enum TokenKind: UInt8, Sendable {
   /// Text that merging produces.
   case normal
   /// Text that is cut out before merging (type 4 in a GGUF; an added token that is not special).
   case userDefined
-  /// Structure: never produced by plain text, and shown only on request.
+  /// A control token: plain text never becomes one, and it is shown only on request.
   case control
-  /// What stands for text the vocabulary cannot express; shown as a control token is.
+  /// The token for text that the vocabulary cannot express; shown like a control token.
   case unknown
   /// One byte of a character that has no token of its own.
   case byte
@@ -19,22 +19,22 @@ enum TokenKind: UInt8, Sendable {
 
 /// The tokens of a model, by id and by text.
 struct Vocabulary: Sendable {
-  /// Ids at or beyond this are refused: no model has them, and tables grow with the largest id.
+  /// Ids from here on are refused: no model has them, and tables grow with the largest id.
   static let countLimit = 1 << 22
-  /// The text of all tokens together; 262,144 tokens of Gemma take 2 MB.
+  /// The limit of the text of all tokens together; Gemma's 262,144 tokens take 2 MB.
   static let byteLimit = 1 << 28
 
   private(set) var kinds: [TokenKind] = []
   /// The text of all tokens, in the order they were added.
   private var bytes: [UInt8] = []
   private var ranges: [Range<UInt32>] = []  // [count], into `bytes`
-  /// Open addressing, linear probing, at most half full: ids, or -1.
+  /// A hash table with open addressing and linear probing, at most half full: ids, or -1.
   private var slots: [Int32] = []
-  /// Odd and different in each process, so that no file can be made to collide.
+  /// An odd number that differs in each process, so that no file can force collisions.
   private let secret = UInt64.random(in: .min ... .max) | 1
-  /// The bytes of the longest token.
+  /// The length of the longest token in bytes.
   private(set) var longestPiece = 0
-  /// The byte tokens `<0x00>` to `<0xFF>`, or -1.
+  /// The ids of the byte tokens `<0x00>` to `<0xFF>`, or -1.
   private(set) var byteTokens = [Int32](repeating: -1, count: 256)
 
   var count: Int { kinds.count }
@@ -47,7 +47,7 @@ struct Vocabulary: Sendable {
 
   /// Adds a token; ids may come in any order and leave gaps.
   ///
-  /// - Throws: `GemmaError.tokenizer` if the id is taken or absurd, or the text is taken.
+  /// - Throws: `GemmaError.tokenizer` if the id is taken or too large, or the text is taken.
   mutating func add(
     _ text: ArraySlice<UInt8>,
     id: Int,
@@ -91,10 +91,10 @@ struct Vocabulary: Sendable {
     }
   }
 
-  /// Changes what a token is for.
+  /// Changes the kind of a token.
   mutating func setKind(_ kind: TokenKind, of id: Int) { kinds[id] = kind }
 
-  /// The text of a token, as the file has it: `▁` for a space, `<0x0A>` for a byte.
+  /// Returns the text of a token as in the file: `▁` for a space, `<0x0A>` for a byte.
   func bytes(of id: Int) -> ArraySlice<UInt8> {
     bytes[Int(ranges[id].lowerBound)..<Int(ranges[id].upperBound)]
   }
@@ -120,7 +120,7 @@ struct Vocabulary: Sendable {
     return id(of: bytes, in: bytes.indices)
   }
 
-  /// The byte that a token spelled `<0xNN>` stands for.
+  /// Returns the byte that a token spelled `<0xNN>` stands for.
   static func byteValue(_ text: ArraySlice<UInt8>) -> UInt8? {
     guard text.count == 6, text.starts(with: Array("<0x".utf8)), text.last == UInt8(ascii: ">")
     else { return nil }
@@ -128,7 +128,7 @@ struct Vocabulary: Sendable {
     return UInt8(String(decoding: digits, as: UTF8.self), radix: 16)
   }
 
-  /// A token's text, fit for an error.
+  /// Returns a token's text for an error message.
   static func name(_ text: ArraySlice<UInt8>) -> String {
     "token \(String(decoding: text.prefix(160), as: UTF8.self).excerpt)"
   }
@@ -139,7 +139,7 @@ struct Vocabulary: Sendable {
     return slots
   }
 
-  // Returns false if a token with this text is there.
+  // Returns false if a token with this text exists.
   private mutating func insert(_ id: Int) -> Bool {
     if 2 * count > slots.count {
       slots = [Int32](repeating: -1, count: Vocabulary.slotCount(for: 2 * count))
@@ -167,7 +167,7 @@ struct Vocabulary: Sendable {
   private func hash(_ text: [UInt8], _ range: Range<Int>) -> Int {
     var state = secret
     for index in range {
-      // The shift brings the product's well mixed half back to where the next byte is added.
+      // The shift moves the well-mixed upper half of the product to where the next byte is added.
       state = (state ^ UInt64(text[index])) &* 0x9E37_79B9_7F4A_7C15
       state ^= state >> 29
     }
@@ -183,6 +183,6 @@ struct Vocabulary: Sendable {
 }
 
 extension String {
-  /// The beginning of a text from a file, in quotes and on one line: fit for an error.
+  /// The beginning of a text from a file, quoted and on one line, for an error message.
   var excerpt: String { String(prefix(40)).debugDescription }
 }
