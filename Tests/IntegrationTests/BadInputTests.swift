@@ -1,4 +1,4 @@
-// What a user can get wrong: each ends soon, with one line that names the value at fault.
+// Mistakes of a user: each ends the command soon, with one line that names the value at fault.
 
 import Foundation
 import Glibc
@@ -9,7 +9,8 @@ extension Integration {
   @Suite struct `Bad input` {
     private let model = Goldens.demoModel.path
 
-    /// Expects exit status 1, nothing on stdout, and one line on stderr that says all of `words`.
+    /// Expects exit status 1, nothing on stdout, and one line on stderr that contains all of
+    /// `words`.
     private func expectFailure(
       _ arguments: [String],
       _ words: String...,
@@ -34,7 +35,7 @@ extension Integration {
       }
     }
 
-    /// Expects exit status 64 and a usage that says all of `words`.
+    /// Expects exit status 64 and a usage text that contains all of `words`.
     private func expectUsage(
       _ arguments: [String],
       _ words: String...,

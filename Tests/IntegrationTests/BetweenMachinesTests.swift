@@ -1,4 +1,4 @@
-// Pipelines over encrypted tcp: machines are directories with keys of their own.
+// Pipelines over encrypted tcp. Each machine is a directory with keys of its own.
 
 import Content
 import Foundation
@@ -39,10 +39,10 @@ extension Integration {
         )
         try await up.waitForOutput { $0 == "ready\n" }
         let status = ["status", "--json", "--endpoint", endpoint]
-        // The coordinator's own machine needs to say nothing.
+        // A command on the coordinator's own machine needs no option for the server's key.
         let own = try await TrestleProcess.run(status + ["--keys", hub.directory])
         #expect(try own.document(StatusDocument.self).workers.count == 3)
-        // A key that comes to be allowed while a client knocks is let in.
+        // A client that retries gets in as soon as its key is allowed.
         let waiting = try TrestleProcess(status + asker.options(to: hub))
         let isRefused = try await eventually(within: .seconds(8)) {
           up.errors.contains("unknown key \(asker.publicKey)")
@@ -78,7 +78,7 @@ extension Integration {
             try CurvePeer(endpoint, secret: network.asker.secret, server: stranger.publicKey),
           ]
         }
-        // A client's key opens the coordinator's door and no worker's.
+        // A client's key may connect to the coordinator, but to no worker.
         let west = network.west.publicKey
         refused.append(
           try CurvePeer(network.data[1], secret: network.asker.secret, server: west)
@@ -110,7 +110,8 @@ extension Integration {
       #expect(status == 0, "\(text)")
     }
 
-    /// What a worker's own key can do: noise, frames beyond the limits, another protocol.
+    /// Does what a worker's own key can do: sends noise, frames beyond the limits, and another
+    /// protocol.
     ///
     /// - Returns: The peers, which stay connected for as long as they are held.
     private func misbehave(_ network: Network) throws -> [CurvePeer] {

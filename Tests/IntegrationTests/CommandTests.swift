@@ -1,4 +1,4 @@
-// The commands beside `up` and `run`: what they print, and that they agree with one another.
+// The commands apart from `up` and `run`: what they print, and that they agree with one another.
 
 import Foundation
 import TestSupport
@@ -38,7 +38,7 @@ extension Integration {
           ).document()
         }
         let whole = try await perplexity(["--devices", "cpu", "--threads", "1"])
-        // The text is of those it was trained on: a loss of about 2 nats a token.
+        // The model was trained on this text, so the loss is about 2 nats a token.
         #expect(whole.perplexity > 2 && whole.perplexity < 50)
         #expect(whole.windows > 3 && whole.scoredTokens == whole.windows * (128 - 65))
         #expect(try await perplexity(["--devices", "cpu", "--threads", "1"]) == whole)
@@ -87,8 +87,9 @@ extension Integration {
       let arrival = try #require(bench.results[0].arrival)
       #expect(arrival.promptTokens == 150)
       #expect(arrival.firstTokenMs > 0 && arrival.interToken.p99Ms > 0)
-      // Two prompts of 64, one of 16 twice, one of 150, each but for its last token: they leave their
-      // keys and values in layer 19, the last with a cache of its own, and are spared what is behind.
+      // Two prompts of 64 tokens, one of 16 twice, and one of 150, each without its last token.
+      // Their rows leave keys and values in layer 19, the last layer with a cache of its own, and
+      // skip the layers after it.
       let spared = (2 * 63 + 2 * 15 + 149) * (30 - 19)
       #expect(bench.skipped.map(\.skippedLayerRows) == [0, spared])
       let first = try #require(bench.skipped.first).layerRows
@@ -133,7 +134,7 @@ extension Integration {
       let document = try json.document(Inspection.self)
       #expect(document.layers.count == 30 && document.vocabularySize == 1024)
       #expect(text.output.contains(document.fingerprint))
-      // The last ten layers own no keys and values.
+      // The last ten layers have no keys and values of their own.
       #expect(Set(document.layers.suffix(10).map(\.kvSource)).isSubset(of: 0..<20))
 
       let program = ["inspect", model, "--program"]

@@ -1,5 +1,5 @@
-// Two files of one name and size are two models, and a file that changes while it is served is noticed:
-// no answer is ever computed from the weights of both.
+// Two files with the same name and size are two models, and a change to a file that is being served
+// is noticed: no answer is ever computed from the weights of both.
 
 import Content
 import Foundation
@@ -27,8 +27,8 @@ extension Integration {
 
     private func weights(_ model: String) -> String { "\(model)/model.safetensors" }
 
-    /// Changes the weights of a model at many places, none near where a tensor begins or ends, in their
-    /// mantissas alone: they stay finite.
+    /// Changes the weights of a model at many places, none of them near the begin or end of a
+    /// tensor, and only in their mantissas, so that they stay finite.
     private func damage(_ model: String) throws {
       let handle = try #require(FileHandle(forUpdatingAtPath: weights(model)))
       let size = try handle.seekToEnd()
@@ -124,7 +124,7 @@ extension Integration {
           )
         }
         #expect(isRefused, "\(cluster.process.errors)")
-        // The workers that are left have the old file open, and take the lost one's layers.
+        // The remaining workers have the old file open and take over the lost worker's layers.
         let answer = try await tokens(cluster.endpoint, item.text ?? "")
         #expect(answer == Array(item.greedy.prefix(40)), "\(cluster.process.errors)")
         try await cluster.stop()
@@ -200,7 +200,7 @@ extension Integration {
         }
         try await Task.sleep(for: .seconds(1))
         let growth = residentBytes(coordinator.pid) - before
-        // Eight times 2 MiB here, as much again in the sockets at this end.
+        // Eight times 2 MiB in the coordinator, and as much again in the sockets at this end.
         #expect(growth < 48 << 20, "\(growth)")
         try await stop([coordinator])
       }
@@ -228,7 +228,7 @@ extension Integration {
 }
 
 extension TrestleProcess {
-  /// Waits until somebody listens at an ipc endpoint.
+  /// Waits until a process listens at an ipc endpoint.
   fileprivate func waitForListening(_ endpoint: String) async throws {
     let path = String(endpoint.dropFirst("ipc://".count))
     let listens = try await eventually(within: .seconds(10)) {

@@ -1,5 +1,5 @@
-// Logits cut between worker processes: the same bits as in one process, also while the cut moves and when
-// the worker that holds nothing else dies.
+// Logits that are cut between worker processes: they have the same bits as in one process, even
+// while the cut moves and when a worker that holds only logits dies.
 
 import Foundation
 import Glibc
@@ -12,7 +12,7 @@ private func options(seed: Int) -> [String] {
   ["--raw", "--temperature", "0.8", "--seed", "\(seed)", "--max-tokens", "400", "--json"]
 }
 
-/// Two workers; the second holds three quarters of the logits and no layer.
+/// Two workers, of which the second holds three quarters of the logits and no layer.
 private let cutCluster = [
   "--devices", "cpu,cpu", "--split", "30,0", "--logits-split", "1,3", "--threads", "1,1",
 ]

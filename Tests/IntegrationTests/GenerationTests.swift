@@ -1,4 +1,4 @@
-// Prompts in, text out: what `run` prints, against the reference implementation's own answers.
+// The output of `run` for a prompt, compared with the answers of the reference implementation.
 
 import Foundation
 import TestSupport
@@ -8,7 +8,7 @@ extension Integration {
   @Suite struct `Generation` {
     private let endOfTurn = [1, 6]
 
-    /// The golden's tokens up to the end of the turn, where `run` stops.
+    /// Returns the golden's tokens up to the end of the turn, where `run` stops.
     private func answer(_ item: Golden.Case) -> [Int] {
       let certain = item.certainGreedy()
       return Array(certain.prefix { !endOfTurn.contains($0) })
@@ -96,7 +96,8 @@ extension Integration {
       let item = try Goldens.load("demo-model").cases[0]
       let text = try #require(item.greedyText)
       try await withCluster { cluster in
-        // Across tokens, across a line, two at once (the earlier in the text wins), none at all.
+        // A stop string across tokens, one across a line end, two at once (the earlier in the text
+        // wins), and one that does not occur.
         for stops in [["them of"], ["king,\nAnd"], ["ordered", "therefore"], ["no such text"]] {
           let got = try await cluster.run(
             item.text ?? "",

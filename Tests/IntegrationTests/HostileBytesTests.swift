@@ -1,4 +1,5 @@
-// Strangers at the sockets: no bytes end a process, take its memory, or change the next answer.
+// Hostile bytes at every socket: none ends a process, exhausts its memory, or changes the next
+// answer.
 
 import Foundation
 import TestSupport
@@ -9,15 +10,15 @@ extension Integration {
   @Suite struct `Hostile bytes` {
     private static let seed: UInt64 = 53
 
-    /// Every socket of a pipeline: the public one and each worker's own.
+    /// Returns every socket of a pipeline: the public one and each worker's own.
     private func sockets(_ cluster: Cluster) throws -> [String] {
       let workers = "\(cluster.directory)/front.workers"
       let own = try FileManager.default.contentsOfDirectory(atPath: workers)
       return ["\(cluster.directory)/front"] + own.sorted().map { "\(workers)/\($0)" }
     }
 
-    /// Bytes that get further and further: noise, a greeting and noise, frames with lying sizes,
-    /// whole messages of noise and of what looks like an envelope.
+    /// Sends bytes that get further and further: noise, a greeting followed by noise, frames with
+    /// wrong sizes, whole messages of noise, and whole messages that look like an envelope.
     private func attack(_ path: String, _ random: inout SeededRandom) throws {
       let noise = random.bytes(Int.random(in: 1...8192, using: &random))
       let socket = try RawSocket(path: path)
@@ -49,8 +50,8 @@ extension Integration {
       if Bool.random(using: &random) { _ = socket.receive() }
     }
 
-    /// A message of the right version with a body of a known number, whose fields are well-formed
-    /// protobuf and hold anything.
+    /// Returns a message of the right version whose body has a known number and fields of
+    /// well-formed protobuf with random values.
     private func envelope(_ random: inout SeededRandom) -> [UInt8] {
       let bodies = Array(10...17) + Array(20...29) + [30, 31] + Array(40...46)
       let number = bodies.randomElement(using: &random) ?? 30
@@ -63,7 +64,7 @@ extension Integration {
       (1...12).flatMap { number -> [UInt8] in
         guard Int.random(in: 0..<3, using: &random) > 0 else { return [] }
         if Bool.random(using: &random) {
-          // Of every magnitude: small ones pass the checks, large ones try them.
+          // Values of every magnitude: small ones pass the checks, large ones fail them.
           let value = UInt64.random(in: .min ... .max, using: &random)
           return varint(UInt64(number * 8))
             + varint(value >> UInt64.random(in: 0..<64, using: &random))
@@ -97,7 +98,7 @@ extension Integration {
         #expect([Int(cluster.process.pid)] + (try await cluster.workerPids()) == pids)
         let health = try await cluster.health()
         #expect(health.healthy)
-        // The messages got as far as the parsers, and were counted there.
+        // The messages reached the parsers and were counted there.
         for worker in health.workers { #expect(worker.detail.contains("malformed"), "\(worker)") }
         for (pid, bytes) in zip(pids, before) {
           let growth = ProcessTable.residentBytes(pid) - bytes

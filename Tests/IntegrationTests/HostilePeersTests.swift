@@ -1,5 +1,5 @@
-// Peers with a right key that send what they should not, while a stream runs: it is refused and counted,
-// and the stream goes on as if nothing had come.
+// Peers with a valid key that send illegal messages while a stream runs: each message is refused
+// and counted, and the stream goes on undisturbed.
 
 import Content
 import TestSupport
@@ -10,19 +10,19 @@ extension Integration {
   @Suite struct `Hostile peers` {
     private static let tokens = 2500
 
-    /// What a peer has done: how many messages the coordinator and each worker must have refused.
+    /// How many messages the coordinator and each worker must have refused at least.
     private struct Counts {
       var coordinator: Int
-      /// In pipeline order.
+      /// One count for each worker, in pipeline order.
       var workers = [0, 0]
     }
 
-    /// Starts a pipeline and a stream, lets peers send something, and expects the stream's tokens to be
-    /// those of an undisturbed one.
+    /// Starts a pipeline and a stream, runs an attack, and expects the stream's tokens to be those
+    /// of an undisturbed one.
     ///
-    /// - Parameter attack: Sends to the network's doors; returns the peers, to be held until the end,
-    ///   and what must at least have been refused.
-    /// - Throws: What the attack throws, or an answer that did not come.
+    /// - Parameter attack: Sends messages to the network's sockets. It returns the peers, which are
+    ///   held until the end, and the least number of messages that must have been refused.
+    /// - Throws: What the attack throws, or an error if an answer did not come.
     private func disturb(
       _ attack: (Network) async throws -> (peers: [CurvePeer], refused: Counts)
     ) async throws {
@@ -49,20 +49,20 @@ extension Integration {
         #expect(areCounted, "\(before) to \(status.protocolErrors) errors, \(workers)")
         let got: RunDocument = try await stream.wait(atMost: .seconds(60)).document()
         #expect(got.tokens == undisturbed)
-        // Not even a replay was needed.
+        // No session had to be replayed.
         #expect(status.epoch == epoch)
         withExtendedLifetime(peers) {}
         try await network.stop()
       }
     }
 
-    /// One that may connect to the coordinator.
+    /// Returns a peer that may connect to the coordinator.
     private func front(_ network: Network) throws -> CurvePeer {
       let secret = try network.east.secret
       return try CurvePeer(network.endpoint, secret: secret, server: network.hub.publicKey)
     }
 
-    /// Ones that may hand steps to each of the workers.
+    /// Returns peers that may hand steps to the workers, one for each.
     private func backs(_ network: Network) throws -> [CurvePeer] {
       let machines = [(network.east, network.west), (network.west, network.east)]
       return try zip(network.data, machines).map { endpoint, machines in
@@ -128,7 +128,8 @@ extension Integration {
       try await disturb { network in
         let (front, backs) = (try front(network), try backs(network))
         for sequence in UInt64(1)...4 {
-          // As the coordinator sent it, or nearly: it would clear the slots in use.
+          // Almost the step that the coordinator would send; if it ran, it would clear the slots in
+          // use.
           for peer in backs { peer.send([try step(epoch: 1, sequence: sequence)]) }
           let result = RowResult(slot: 0, position: 5, token: 7, logProbability: 0)
           let done = StepDone(
@@ -146,7 +147,7 @@ extension Integration {
     @Test func `a worker of another version is refused and told so, and counted`() async throws {
       try await disturb { network in
         let peer = try front(network)
-        // The version stands in the second byte of every header.
+        // The second byte of every header is the version.
         var header = try Message.goodbye(Goodbye(reason: "of tomorrow")).encoded()
         try #require(header[0] == 0x08 && header[1] == UInt8(protocolVersion))
         header[1] += 1

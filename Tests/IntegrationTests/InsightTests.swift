@@ -1,4 +1,4 @@
-// Seeing what a pipeline does: top, the timeline, self-tests.
+// Observability of a pipeline: top, the timeline, self-tests.
 
 import Foundation
 import Glibc
@@ -82,7 +82,7 @@ extension Integration {
         let slices = events.filter { $0.ph == "X" }
         for stage in 1...3 {
           let own = slices.filter { $0.tid == stage }.sorted { $0.ts < $1.ts }
-          // A step for each token, and one that clears the slot.
+          // One step for each token, and one that clears the slot.
           #expect(own.count >= count, "stage \(stage)")
           for (before, after) in zip(own, own.dropFirst()) {
             #expect(before.ts + (before.dur ?? 0) <= after.ts + 2, "stage \(stage)")

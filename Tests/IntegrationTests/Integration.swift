@@ -1,5 +1,5 @@
-// Ring 4: real processes over real sockets. Every suite here is a part of this one, which runs its
-// tests one after the other: each loads the machine by itself, and says how long things may take.
+// Ring 4: real processes over real sockets. Every suite here is nested in this one, which runs its
+// tests one after the other, because each loads the machine and expects answers within time limits.
 
 import Testing
 

@@ -1,4 +1,4 @@
-// `trestle keys`, and what commands say that miss a key.
+// `trestle keys`, and the errors of commands that lack a key.
 
 import Foundation
 import TestSupport

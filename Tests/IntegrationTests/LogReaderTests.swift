@@ -1,4 +1,4 @@
-// Who reads stderr may sleep or go: that costs lines of the log, never a stream.
+// A reader of stderr that is stopped or has gone: it costs lines of the log, never a stream.
 
 import Foundation
 import Glibc
@@ -10,7 +10,8 @@ extension Integration {
   @Suite struct `Log readers` {
     private static let prompt = ["--raw", "--temperature", "0", "--max-tokens", "40"]
 
-    /// Runs a prompt while workers die, each with lines in the log, on a pipeline whose stderr is `errors`.
+    /// Runs a prompt on a pipeline whose stderr is `errors`, while workers die and each death is
+    /// logged.
     private func serve(
       in directory: String,
       errorsTo redirection: String
@@ -44,7 +45,7 @@ extension Integration {
         try #require(unsafe mkfifo(path, 0o600) == 0)
         let reader = unsafe open(path, O_RDONLY | O_NONBLOCK)
         defer { close(reader) }
-        // Filled to the last byte before the pipeline starts.
+        // The pipe is filled to the last byte before the pipeline starts.
         let filler = unsafe open(path, O_WRONLY | O_NONBLOCK)
         let page = [UInt8](repeating: 46, count: 4096)
         while unsafe write(filler, page, page.count) > 0 {}
@@ -58,7 +59,7 @@ extension Integration {
         let path = "\(directory)/errors"
         try #require(unsafe mkfifo(path, 0o600) == 0)
         let reader = unsafe open(path, O_RDONLY | O_NONBLOCK)
-        // The pipeline's only reader goes as soon as it has opened its end.
+        // The pipeline's only reader closes its end as soon as it has opened it.
         let watch = Task {
           try await Task.sleep(for: .milliseconds(300))
           close(reader)
@@ -78,7 +79,7 @@ extension Integration {
         let context = try ZeroMQContext()
         let socket = try Socket(context, role: .dealer)
         try socket.connect(Endpoint(cluster.endpoint))
-        // 20,000 frames, as fast as the queue lets them go.
+        // 20,000 frames, as fast as the queue accepts them.
         for _ in 0..<200 {
           for _ in 0..<100 { try socket.send(frames: [[0xFF, 0xFF, 0xFF]]) }
           try await Task.sleep(for: .milliseconds(5))

@@ -1,4 +1,4 @@
-// Logits through worker processes: right by the goldens, and the same bits for every split.
+// Logits through worker processes: they match the goldens, and have the same bits for every split.
 
 import Foundation
 import TestSupport
@@ -8,7 +8,7 @@ extension Integration {
   @Suite struct `Logits` {
     private static let seed: UInt64 = 41
 
-    /// Runs `trestle logits` through one worker a stage.
+    /// Runs `trestle logits` with one worker for each stage.
     private func logits(_ model: String, _ ids: [Int], split: [Int]) async throws -> NPYFile {
       try await withTemporaryDirectory { directory in
         let path = "\(directory)/logits.npy"
@@ -25,7 +25,7 @@ extension Integration {
       }
     }
 
-    /// Cuts the layers at random into non-empty stages.
+    /// Returns a random split of the layers into non-empty stages.
     private func split(_ layers: Int, stages: Int, _ random: inout SeededRandom) -> [Int] {
       let cuts = (1..<layers).shuffled(using: &random).prefix(stages - 1).sorted()
       return zip([0] + cuts, cuts + [layers]).map { $1 - $0 }

@@ -1,5 +1,5 @@
-// Models whose numbers become infinite or NaN: every command says so, with the layer and the cause, and
-// ends with exit status 1 instead of one token without end.
+// Models whose numbers become infinite or NaN: every command names the layer and the cause, and
+// ends with exit status 1 instead of repeating one token without end.
 
 import Foundation
 import TestSupport
@@ -78,7 +78,7 @@ extension Integration {
     {
       try await withTemporaryDirectory { directory in
         let model = "\(directory)/model"
-        // A token that no answer has: the model has read Shakespeare.
+        // A token that no answer contains, because the model was trained on Shakespeare.
         let tokens = try await TrestleProcess.run([
           "tokenize", "--model", Goldens.demoModel.path, "@",
         ])

@@ -1,5 +1,5 @@
-// What another user of the machine prepares for us: it is refused in words, by those who ask and those who
-// serve. And what a process keeps from others.
+// Files and sockets that another user of the machine has prepared: clients and servers refuse them
+// with a message. Also what a process hides from other users.
 
 import Foundation
 import Glibc
@@ -8,7 +8,7 @@ import Testing
 
 extension Integration {
   @Suite struct `Another user` {
-    /// A directory in which every user may make files, as in the system's for temporary ones.
+    /// Calls the body with a directory in which every user may make files, like the system's /tmp.
     private func withSharedDirectory(_ body: (String) async throws -> Void) async throws {
       try await withTemporaryDirectory { directory in
         try #require(unsafe chmod(directory, 0o1777) == 0)
@@ -16,7 +16,7 @@ extension Integration {
       }
     }
 
-    /// Every command that connects or serves.
+    /// Returns every command that connects or serves.
     private func commands(_ endpoint: String) -> [[String]] {
       let model = ["--model", Goldens.demoModel.path]
       return [
@@ -43,7 +43,7 @@ extension Integration {
           #expect(outcome.errors.contains(reason), "\(outcome)")
           #expect(outcome.errors.contains("choose an --endpoint"), "\(outcome)")
         }
-        // Without root's rights, too, and its own user goes on.
+        // A user without root's rights is refused, too; the owner of the endpoint is still served.
         let victim = try await OtherUser.victim.run(["status", "--endpoint", endpoint])
         #expect(victim.status == 1 && victim.errors.contains("belongs to user"), "\(victim)")
         let own = try await OtherUser.mallory.run(["status", "--json", "--endpoint", endpoint])

@@ -1,5 +1,5 @@
-// A model with an output matrix of its own: the embedding, negated, so that every logit is the negative of
-// what the embedding gives, to the bit.
+// A model with an output matrix of its own, which is the negated embedding, so that every logit is
+// exactly the negative of the embedding's.
 
 import Foundation
 import TestSupport

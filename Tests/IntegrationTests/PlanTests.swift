@@ -1,4 +1,4 @@
-// `trestle plan`, and `up` where the placement is left to it.
+// `trestle plan`, and `up` when it chooses the placement.
 
 import Foundation
 import TestSupport
@@ -63,7 +63,7 @@ extension Integration {
         #expect(document.alternatives.map(\.name) == ["1 stage", "2 stages", "even split"])
         #expect(document.alternatives.contains { $0.reason == "chosen" })
         #expect(document.alternatives.last?.split == [15, 15])
-        // The simulation knows the same costs.
+        // The simulation uses the same costs.
         let share = document.simulated.decodeTokensPerSecond / document.tokensPerSecond
         #expect((0.5...1.1).contains(share), "\(share)")
         #expect(document.simulated.prefillTokensPerSecond > 0)
@@ -82,12 +82,12 @@ extension Integration {
         #expect(first.status == 0, "\(first)")
         let directory = "\(cache)/trestle/profiles"
         let files = try FileManager.default.contentsOfDirectory(atPath: directory)
-        // Both workers are alike.
+        // Both workers are equal, so one profile serves both.
         try #require(files.count == 1, "\(files)")
         let file = "\(directory)/\(files[0])"
         let bytes = try Data(contentsOf: URL(filePath: file))
         let second = try await plan(Self.twoWorkers, cache: cache)
-        // Nothing was measured: what is said is the same to the last digit.
+        // Nothing was measured again, so the output is the same to the last digit.
         #expect(second.output == first.output && second.errors.isEmpty, "\(second)")
 
         try bytes.prefix(bytes.count / 2).write(to: URL(filePath: file))

@@ -1,5 +1,5 @@
-// Layers that move between worker processes while requests run, workers that come and go by the
-// user's wish: every client gets what it would have got undisturbed.
+// Layers that move between worker processes while requests run, and workers that come and go at the
+// user's request: every client gets what it would have got undisturbed.
 
 import Foundation
 import Glibc
@@ -14,7 +14,7 @@ private func options(seed: Int) -> [String] {
 
 extension Integration {
   @Suite struct `Live rebalance` {
-    /// What every stream must say, by seed.
+    /// Returns the undisturbed tokens of each stream, by seed.
     private func undisturbed(_ cluster: Cluster, _ seeds: Range<Int>) async throws -> [[Int]] {
       var tokens: [[Int]] = []
       for seed in seeds { tokens.append(try await cluster.run(prompt, options(seed: seed)).tokens) }
@@ -45,9 +45,10 @@ extension Integration {
           moved.append(try await rebalance(cluster, "--split", split))
         }
         #expect(moved.map(\.epoch) == [2, 3, 4, 5, 6])
-        // Whoever has stood by comes last in the next order: the last move changes two workers.
+        // A worker that has stood by comes last in the next order, so the last move changes two
+        // workers.
         #expect(moved.map(\.layersMoved) == [2, 20, 29, 10, 20])
-        // The streams were live: keys and values went along.
+        // The streams were live, so keys and values were moved, too.
         #expect(moved[0].kvBytesMoved > 0)
         for (stream, tokens) in zip(streams, wanted) {
           let document: RunDocument = try await stream.wait().document()
@@ -118,7 +119,7 @@ extension Integration {
           "rebalance", "--split", "2,26,2", "--endpoint", cluster.endpoint,
         ])
         kill(pid_t(pids[1]), SIGKILL)
-        // Done before the worker died, or given up with the reason: both are right.
+        // The move ended before the worker died, or was aborted with the reason; both are correct.
         let outcome = try await move.wait(atMost: .seconds(20))
         #expect(
           outcome.status == 0 || outcome.errors.contains("stay where they are")
@@ -135,11 +136,12 @@ extension Integration {
 
     @Test func `layers move by themselves if the user says so, and no token changes`() async throws
     {
-      // So uneven that no load of the machine hides it: the last stage does nearly all the work.
+      // The split is so uneven that no other load of the machine hides it: the last stage does
+      // nearly all the work.
       let uneven = ["--devices", "cpu,cpu", "--split", "1,29", "--threads", "1,1"]
       try await withCluster(uneven + ["--auto-rebalance"]) { cluster in
         let wanted = try await undisturbed(cluster, 0..<1)
-        // Twenty seconds it must last.
+        // The imbalance must last for twenty seconds.
         var hasMoved = false
         let deadline = ContinuousClock.now + .seconds(60)
         while !hasMoved, ContinuousClock.now < deadline {
@@ -171,7 +173,7 @@ extension Integration {
   }
 }
 
-/// What `rebalance --json` prints.
+/// The output of `rebalance --json`.
 private struct RebalanceDocument: Decodable, Sendable {
   var epoch: Int
   var layersMoved: Int

@@ -1,4 +1,4 @@
-// Keys that may not do all, and keys that are forgotten while they are in use.
+// Keys with only some roles, and keys that are removed while they are in use.
 
 import Foundation
 import TestSupport

@@ -1,4 +1,5 @@
-// Coordinator and workers started apart, as other supervisors and other machines do.
+// Coordinator and workers that are started separately, as by other supervisors or on other
+// machines.
 
 import Foundation
 import Glibc
@@ -64,7 +65,7 @@ extension Integration {
           ]
         )
 
-        // Asked to stop, a worker says goodbye; the coordinator ends the other itself.
+        // After SIGTERM a worker says goodbye; the coordinator shuts down the other one itself.
         late.signal(SIGTERM)
         #expect(try await late.wait(atMost: .seconds(3)).status == 0)
         #expect(try await TrestleProcess.run(health).status == 1)
@@ -112,7 +113,7 @@ extension Integration {
         )
         try await client.waitForOutput { !$0.isEmpty }
         coordinator.signal(SIGKILL)
-        // Nobody tells them: they give up after ten seconds of silence.
+        // No message tells them, so they give up after a timeout of ten seconds.
         for process in workers + [client] {
           let outcome = try await process.wait(atMost: .seconds(14))
           #expect(outcome.status == 1, "\(outcome)")

@@ -1,5 +1,5 @@
-// What the system lacks, and who may take it: callers that fill a process's table of descriptors, and
-// messages that would fill its memory. Nobody else is served worse, and no worker is blamed.
+// Exhausted resources: callers that fill a process's table of descriptors, and messages that would
+// fill its memory. Other clients are served as before, and no worker is blamed.
 
 import Foundation
 import Glibc
@@ -14,7 +14,7 @@ extension Integration {
 
     init() throws {
       item = try Goldens.load("demo-model").cases[0]
-      // The tests hold many connections themselves.
+      // The tests themselves hold many connections.
       Scarcity.raiseDescriptorLimit()
     }
 
@@ -26,7 +26,7 @@ extension Integration {
       #expect(got.tokens == Array(item.greedy.prefix(20)), sourceLocation: sourceLocation)
     }
 
-    /// Kills the second worker and expects it back, and the others as they were.
+    /// Kills the second worker and expects it to be restarted, and the others to be unchanged.
     private func killOne(_ cluster: Cluster) async throws {
       let before = try await cluster.workerPids()
       kill(pid_t(before[1]), SIGKILL)
@@ -44,7 +44,7 @@ extension Integration {
         let path = "\(cluster.directory)/front"
         var callers: [RawSocket] = []
         for number in 0..<(limit + 100) {
-          // A caller waits where the queue of the socket is full; there is nobody to wait for here.
+          // A normal client waits when the socket's queue is full; here such a caller is skipped.
           guard let caller = try? RawSocket(path: path) else { continue }
           if number.isMultiple(of: 2) { caller.send(ZMTP.greeting + ZMTP.ready) }
           callers.append(caller)
@@ -89,7 +89,7 @@ extension Integration {
         }
         let after: StatusDocument = try await TrestleProcess.run(status).document()
         #expect(after.workers.count == 3)
-        // Each was lost once, by our hand: three changes of epoch and no more.
+        // Each worker was lost once, because the test killed it: three new epochs and no more.
         #expect(after.epoch == before.epoch + 3, "\(up.errors)")
         withExtendedLifetime(strangers) {}
         up.signal(SIGTERM)
@@ -104,7 +104,7 @@ extension Integration {
         let pid = Int(cluster.process.pid)
         let workers = try await cluster.workerPids()
         try ProcessTable.setDescriptorLimit(pid, ProcessTable.descriptorCount(pid))
-        // Each is turned away, and the socket's queue does not stay full.
+        // Each caller is turned away, and the socket's queue does not stay full.
         for _ in 0..<300 { _ = try? RawSocket(path: "\(cluster.directory)/front") }
         kill(pid_t(workers[0]), SIGKILL)
         try await Task.sleep(for: .seconds(1))

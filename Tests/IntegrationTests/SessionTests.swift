@@ -1,10 +1,11 @@
-// Many clients at once: each gets what it would get alone, and the end of one touches no other.
+// Many clients at once: each gets what it would get alone, and the end of one session affects no
+// other.
 
 import Glibc
 import TestSupport
 import Testing
 
-/// A prompt whose answer with this seed is long: several hundred tokens, two seconds and more.
+/// A prompt whose answer with this seed is long: several hundred tokens in at least two seconds.
 private let longPrompt = "KING RICHARD III:\nMy lord, "
 private let longOptions = [
   "--raw", "--temperature", "0.8", "--seed", "2", "--max-tokens", "500",
@@ -90,7 +91,7 @@ extension Integration {
       }
     }
 
-    /// Two at once get through two slots, with what they always get.
+    /// Expects that both slots are free: two clients at once get their usual answers.
     private func expectFreeSlots(_ cluster: Cluster) async throws {
       let item = try Goldens.load("demo-model").cases[0]
       let clients = try (0..<2).map { _ in

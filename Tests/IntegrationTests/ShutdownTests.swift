@@ -1,4 +1,4 @@
-// How a pipeline ends: asked to, or killed; and that one endpoint has one server.
+// The shutdown of a pipeline, on request or by a kill; and one server per endpoint.
 
 import Foundation
 import Glibc
@@ -60,7 +60,7 @@ extension Integration {
       }
     }
 
-    /// The commands that start a pipeline of their own, each with minutes of work.
+    /// Commands that start a pipeline of their own, each with minutes of work.
     private static let long = [
       ["run", "--raw", "--seed", "2", "--max-tokens", "3000", "ROMEO:"],
       ["bench", "--repeat", "100"],

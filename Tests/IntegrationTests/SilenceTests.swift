@@ -1,4 +1,4 @@
-// What cannot be written is told: by the exit status, and in a line on stderr.
+// Failed writes are reported, by the exit status and by a line on stderr.
 
 import Foundation
 import Glibc
@@ -47,7 +47,7 @@ extension Integration {
 
     @Test func `a command whose reader sleeps hears the interrupt`() async throws {
       try await withCluster { cluster in
-        // The pipe is full before the answer begins; timeout waits until the command has ended.
+        // The pipe is full before the answer begins; `timeout` waits until the command has ended.
         let outcome = try await TrestleProcess.run(
           ["run", "--endpoint", cluster.endpoint, "--max-tokens", "500", "Tell me a story"],
           shell: #"{ head -c 65536 /dev/zero; timeout -s INT 2 "$0" "$@"; "#
@@ -107,7 +107,7 @@ extension Integration {
 
         let piped = try await TrestleProcess.run(
           logits("/dev/stdout") + [directory],
-          // The last argument is where to put what comes through the pipe.
+          // The last argument is the directory for the file that receives the pipe's content.
           shell: #"""
             for last; do :; done
             set -- "$1" "$2" "$3" "$4" "$5" "$6" "$7"
@@ -124,7 +124,7 @@ extension Integration {
         let nobody = try await TrestleProcess.run(logits(unread), atMost: .seconds(10))
         #expect(nobody.status == 1 && nobody.errors.contains("nobody reads"), "\(nobody)")
 
-        // A file that could not be completed is the one that was there.
+        // If the new file cannot be completed, the old one stays in place.
         let limited = try await TrestleProcess.run(
           logits(path),
           shell: #"ulimit -f 1; exec "$0" "$@""#

@@ -1,5 +1,5 @@
-// Processes that are stopped and go on, as by Ctrl-Z and fg, a laptop that sleeps, or a paused container:
-// every answer is what it would have been.
+// Processes that are stopped and continue later, as by Ctrl-Z and fg, a suspended laptop, or a
+// paused container: every answer is the same as without the stop.
 
 import Foundation
 import Glibc
@@ -19,7 +19,8 @@ extension Integration {
       for pid in pids.reversed() { kill(pid_t(pid), SIGCONT) }
     }
 
-    /// Starts four streams, does something while they run, and expects their tokens and the same workers.
+    /// Starts four streams, runs `body` meanwhile, and expects their usual tokens and the same
+    /// workers.
     private func disturb(
       _ cluster: Cluster,
       _ undisturbed: RunDocument,
@@ -58,12 +59,13 @@ extension Integration {
         let undisturbed = try await cluster.run(prompt, options)
         try await disturb(cluster, undisturbed) { clients in
           let workers = try await cluster.workerPids()
-          // The workers last, and so woken first; then the other way round.
+          // First the workers are stopped last and so continued first; then the other way round.
           try await stop(clients + [Int(cluster.process.pid)] + workers, for: .seconds(3))
           try await Task.sleep(for: .milliseconds(200))
           try await stop(workers + [Int(cluster.process.pid)] + clients, for: .seconds(3))
         }
-        // Whoever finds a worker stopped on waking wakes it too.
+        // The coordinator resumes workers that it finds stopped when it continues, and does not
+        // kill them.
         #expect(!cluster.process.errors.contains("worker lost"))
       }
     }
@@ -81,10 +83,10 @@ extension Integration {
         }
         #expect(isServed)
         kill(client.pid, SIGSTOP)
-        // Longer than the answer would take, of which it reads nothing.
+        // The pause is longer than the whole answer would take, and the client reads nothing of it.
         try await Task.sleep(for: .seconds(5))
         #expect(try await cluster.status().sessions == 1)
-        // Others are served meanwhile.
+        // Other clients are served meanwhile.
         #expect(try await cluster.run(prompt, options).tokens.count > 100)
         kill(client.pid, SIGCONT)
         let document: RunDocument = try await client.wait(atMost: .seconds(60)).document()

@@ -1,5 +1,5 @@
-// What a program may be started with and in: signals that are ignored, closed descriptors, refused system
-// calls, odd variables. Each works, or is told in a line.
+// Unusual process environments: ignored signals, closed descriptors, refused system calls, odd
+// variables. The program works in each, or reports it in one line.
 
 import Foundation
 import Glibc
@@ -10,7 +10,8 @@ extension Integration {
   @Suite struct `Surroundings` {
     private static let model = Goldens.demoModel.path
 
-    /// A filter of system calls as a container runtime with an old profile has it (seccomp(2)), for x86-64.
+    /// A seccomp(2) filter of system calls like that of a container runtime with an old profile,
+    /// for x86-64.
     private static let deny = """
       import ctypes, os, struct, sys
       code, numbers = int(sys.argv[1]), [int(n) for n in sys.argv[2].split(",")]
@@ -34,7 +35,7 @@ extension Integration {
       #endif
     }
 
-    /// Runs a command whose calls of these numbers fail.
+    /// Runs a command in which the system calls with these numbers fail.
     private func run(
       _ arguments: [String],
       denying calls: String,
@@ -66,7 +67,7 @@ extension Integration {
         process.signal(SIGINT)
         try await Task.sleep(for: .milliseconds(500))
         #expect(process.isRunning)
-        // What must always work to end a service.
+        // SIGTERM must always end a service.
         process.signal(SIGTERM)
         #expect(try await process.wait(atMost: .seconds(8)).status == 0)
       }
@@ -151,7 +152,7 @@ extension Integration {
     }
 
     @Test func `a name that resolves to nobody is refused at once`() async throws {
-      // RFC 6761: names under .invalid are never given away.
+      // RFC 6761: names under .invalid never exist.
       let outcome = try await TrestleProcess.run(
         ["run", "--insecure", "--endpoint", "tcp://nobody.invalid:17", "hi"]
       )

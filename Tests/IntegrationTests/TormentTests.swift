@@ -1,5 +1,4 @@
-// A short run of scripts/torment: workers that answer garbage, and are killed meanwhile, under live
-// streams.
+// A short run of scripts/torment: workers that answer garbage and are killed, under live streams.
 
 import Foundation
 import Testing
@@ -20,7 +19,7 @@ extension Integration {
           + ["--binary", program.path, "--impostor", impostor]
       )
       #expect(status == 0, "\(text)")
-      // Each came once.
+      // Each kind occurred once.
       for kind in kinds { #expect(text.contains("| \(kind) | 1 |"), "\(text)") }
     }
   }

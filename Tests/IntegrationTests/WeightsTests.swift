@@ -1,4 +1,4 @@
-// Workers that have no model file: they pull their layers' weights from the coordinator.
+// Workers without a model file, which pull their layers' weights from the coordinator.
 
 import Foundation
 import Glibc
@@ -6,14 +6,14 @@ import TestSupport
 import Testing
 import Wire
 
-/// What a worker has said in its log about a pull.
+/// A report of a pull in a worker's log.
 private struct PullReport {
   var what: String
   var pulledBytes: Int
   var bytes: Int
   var mendedPieces: Int
 
-  /// Reads the reports in a worker's log.
+  /// Returns the reports in a worker's log.
   static func all(_ log: String) -> [PullReport] {
     log.split(separator: "\n").compactMap { line in
       guard line.hasSuffix("weights pulled") || line.hasSuffix("weights found in the cache"),
@@ -80,7 +80,8 @@ extension Integration {
       }
     }
 
-    /// The path of a cache's largest file, and what it takes on the disk; nothing if there is none.
+    /// Returns the path of a cache's largest file, its size, and its size on the disk; empty if
+    /// there is none.
     private func largest(_ cache: String) -> (path: String, size: Int, allocated: Int) {
       var found: (path: String, size: Int, allocated: Int) = ("", 0, 0)
       let names = FileManager.default.enumerator(atPath: cache)
@@ -111,7 +112,7 @@ extension Integration {
           let pulled = workers.map { PullReport.pulledBytes($0.errors) }
           if round == 0 {
             before = pulled
-            // Six of thirty layers: the cache holds what was pulled, and that is not the model.
+            // The worker has six of thirty layers: the cache holds only what was pulled.
             let file = largest(caches[1])
             #expect(file.size == 12_351_224)
             #expect(file.allocated < file.size / 2, "\(file)")
@@ -131,14 +132,14 @@ extension Integration {
         let cache = "\(directory)/cache"
         let coordinator = try coordinate(endpoint)
         let other = try work(endpoint, "cpu-1", cache: "\(directory)/other")
-        // Four pieces a second: the slice takes more than ten seconds.
+        // Four pieces a second, so pulling the slice takes more than ten seconds.
         let first = try work(endpoint, "cpu-0", cache: cache, ["--pull-rate", "1"])
         let isUnderWay = try await eventually(within: .seconds(10)) {
           largest(cache).allocated > 1 << 20
         }
         try #require(isUnderWay, "\(first.errors)")
         #expect(coordinator.output.isEmpty)
-        // It tells how far it is, and is not given up.
+        // The worker reports its progress and is not given up.
         let status = try await TrestleProcess.run(["status", "--json", "--endpoint", endpoint])
         let states = try status.document(StatusDocument.self).workers.map(\.state)
         #expect(states.contains("loading"), "\(states)")
@@ -195,7 +196,7 @@ extension Integration {
             #expect(reports.reduce(0) { $0 + $1.pulledBytes } == 256 << 10, "\(reports)")
             return
           }
-          // In the middle of the layers, which one worker alone uses.
+          // The offset is in the middle of the layers, which only one worker uses.
           let file = largest(cache)
           let handle = try #require(FileHandle(forUpdatingAtPath: file.path))
           try handle.seek(toOffset: UInt64(file.size / 2))
@@ -228,7 +229,7 @@ extension Integration {
         #expect(got.tokens == wanted.tokens)
         let reports = PullReport.all(workers[1].errors)
         #expect(reports.map(\.what) == ["headers", "layers 24..<30", "layers 10..<30"])
-        // What it had is not pulled again.
+        // What it had in its cache is not pulled again.
         #expect(reports.last.map { $0.pulledBytes < $0.bytes * 3 / 4 } == true, "\(reports)")
         try await stop(coordinator, workers)
       }

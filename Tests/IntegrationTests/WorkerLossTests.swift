@@ -1,4 +1,4 @@
-// Workers that die or hang in mid-generation: the client sees a pause, and not one other token.
+// Workers that die or hang during generation: the client sees a pause, and every token is the same.
 
 import Glibc
 import TestSupport
@@ -11,8 +11,8 @@ private let options = [
 
 extension Integration {
   @Suite struct `Loss of a worker` {
-    /// Starts two requests, does something to a worker when both are under way, and expects the
-    /// undisturbed run's tokens from both.
+    /// Starts two requests, disturbs a worker while both are in flight, and expects the undisturbed
+    /// run's tokens from both.
     private func disturb(
       _ cluster: Cluster,
       worker index: Int,
@@ -51,7 +51,7 @@ extension Integration {
       try await withCluster { cluster in
         let undisturbed = try await cluster.run(prompt, options)
         try await disturb(cluster, worker: 1, with: SIGSTOP, undisturbed: undisturbed)
-        // Seen at once, and not by its silence.
+        // The stop is noticed at once, before the heartbeat's timeout.
         #expect(cluster.process.errors.contains("was stopped by signal \(SIGSTOP)"))
         #expect(!cluster.process.errors.contains("no heartbeat"))
       }

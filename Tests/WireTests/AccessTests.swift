@@ -1,4 +1,4 @@
-// What keys may do, as the file says now.
+// What keys may do, by the current content of the file.
 
 import Foundation
 import TestSupport

@@ -1,4 +1,4 @@
-// Listening: what is in the way is named, and what is not ours is left alone.
+// Binding: an error names what is in the way, and files that are not ours are left alone.
 
 import Foundation
 import TestSupport
@@ -68,7 +68,7 @@ import Wire
       let absent = try refusal(Endpoint("ipc://\(directory)/absent/s"))
       #expect(absent?.code == .endpoint)
       #expect(absent?.message.contains("absent/s") == true)
-      // 192.0.2.0/24 is for documentation (RFC 5737): no machine has it.
+      // 192.0.2.0/24 is reserved for documentation (RFC 5737), so no machine has it.
       let elsewhere = try refusal(Endpoint("tcp://192.0.2.1:5555"))
       #expect(elsewhere?.code == .endpoint)
       #expect(elsewhere?.message.contains("192.0.2.1") == true)

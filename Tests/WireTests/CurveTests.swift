@@ -1,4 +1,5 @@
-// Encrypted sockets: who is let in, who is refused and counted, and that nobody else notices.
+// Encrypted sockets: which peers are let in, which are refused and counted, and that others are not
+// affected.
 
 import CZeroMQ
 import Glibc
@@ -43,7 +44,7 @@ import Platform
       context.close()
     }
 
-    /// Returns why peers were refused, as soon as one was.
+    /// Returns why peers were refused, as soon as at least one was.
     func nextRefusals() throws -> [Refusal] {
       var got: [Refusal] = []
       let came = try eventually {
@@ -83,7 +84,7 @@ import Platform
     return try body(dealer)
   }
 
-  /// Expects that the friend is served.
+  /// Expects that the server serves the friend.
   private func expectService(_ server: Server, _ number: UInt64) throws {
     let friend = try #require(Self.friend)
     let key = try #require(Self.server).publicKey
@@ -112,7 +113,7 @@ import Platform
         let refusals = try server.nextRefusals()
         #expect(refusals[0].reason.contains(stranger.publicKey.description))
         #expect(refusals[0].address == "127.0.0.1" && !refusals[0].isRepeated)
-        // It comes again by itself; the log need not say so again.
+        // The peer retries by itself; the log need not repeat the refusal.
         #expect(try server.nextRefusals().allSatisfy(\.isRepeated))
         try expectService(server, 1)
         server.authenticator.admit([stranger.publicKey])
@@ -200,7 +201,7 @@ import Platform
     #expect(try curve.options(.data, listeningAt: tcp).curve == .server(own.secretKey))
     let options = try curve.options(.data, connectingToCoordinator: tcp)
     #expect(options.curve == .client(own: own, server: other))
-    // Never in clear because a key is missing.
+    // A missing key never leads to an unencrypted connection.
     let missing = #expect(throws: WireError.self) {
       try curve.options(.data, connectingTo: PeerAddress(tcp, key: nil))
     }

@@ -1,4 +1,4 @@
-// One server an endpoint, whatever the one before left behind.
+// One server per endpoint, whatever an earlier server left behind.
 
 import Foundation
 import Glibc
@@ -103,7 +103,7 @@ import Wire
         #expect(try String(contentsOfFile: victim, encoding: .utf8) == "dear diary")
         #expect(unsafe unlink(lock) == 0)
       }
-      // Nor does it wait for the other end of a pipe.
+      // A pipe in its place is refused as well, without waiting for its other end.
       try #require(unsafe mkfifo(lock, 0o600) == 0)
       #expect(throws: WireError.self) { try EndpointClaim(endpoint) }
     }
@@ -148,7 +148,7 @@ import Wire
           #expect(error?.message.contains("chmod go-w") == true)
         }
       }
-      // As /tmp is: others can take a name before us, and not ours.
+      // The mode of /tmp: others can take a name before us, but cannot replace our files.
       try #require(unsafe chmod(open, 0o1777) == 0)
       try EndpointClaim(endpoint).release()
     }
@@ -168,7 +168,7 @@ import Wire
         EndpointClaim.removeIfAbandoned(endpoint)
       }
       #expect(exists(path) && exists("\(path).workers"))
-      // It cleans up behind itself all the same.
+      // It still removes its files.
       close(server)
       claim.release()
       #expect(try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty)

@@ -1,4 +1,4 @@
-// The two forms of an endpoint, and what is said of others.
+// The two forms of an endpoint, and the errors for anything else.
 
 import Testing
 import Wire

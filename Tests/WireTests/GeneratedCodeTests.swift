@@ -1,4 +1,4 @@
-// The .proto, the C code made from it, the Swift enums and the document say the same.
+// The .proto, the C code generated from it, the Swift enums and the document agree.
 
 import Foundation
 import TestSupport

@@ -1,4 +1,4 @@
-// What strangers send to a bound ROUTER: each thing is refused by name, and the next peer is served.
+// Hostile messages to a bound ROUTER: each is refused by name, and the next peer is served.
 
 import Glibc
 import TestSupport
@@ -20,7 +20,7 @@ import Wire
       let dealer = try Socket(context, role: .dealer)
       try dealer.connect(endpoint)
       #expect(try dealer.send(ping(77), payloads: [[1, 2, 3]]) == .sent)
-      // What the stranger sent may still be on its way.
+      // The stranger's message may still be in transit.
       for _ in 0..<100_000 {
         guard case .success(let (message, payloads)) = try next(router).content,
           message == ping(77)
@@ -76,7 +76,7 @@ import Wire
 
   @Test(.seeded(default: 32)) func `a peer that does not speak ZeroMQ is ignored`() throws {
     var random = SeededRandom(testSeed(default: 32))
-    // The greeting of ZMTP 3 (rfc.zeromq.org/spec/23), to get past it now and then.
+    // The greeting of ZMTP 3 (rfc.zeromq.org/spec/23), which lets some of the noise get past it.
     let greeting: [UInt8] =
       [0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0] + Array("NULL".utf8)
       + [UInt8](repeating: 0, count: 48)
@@ -95,7 +95,7 @@ import Wire
     defer { close(descriptor) }
     let status = unsafe withSocketAddress(path) { unsafe connect(descriptor, $0, $1) }
     try #require(status == 0)
-    // MSG_NOSIGNAL: the other side may have hung up already.
+    // MSG_NOSIGNAL: the peer may have disconnected already.
     _ = unsafe Glibc.send(descriptor, bytes, bytes.count, CInt(MSG_NOSIGNAL))
   }
 

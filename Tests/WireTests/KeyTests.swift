@@ -1,4 +1,4 @@
-// Keys, the file of allowed ones, and the directory they are in.
+// Keys, the file of allowed keys, and the directory that holds them.
 
 import Foundation
 import Glibc
@@ -8,7 +8,7 @@ import TestSupport
 import Wire
 
 @Suite struct `Keys` {
-  /// The pairs of zmq_curve(7).
+  /// The key pairs of zmq_curve(7).
   static let pairs: [(public: String, secret: String)] = [
     ("Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID", "D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"),
     ("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"),
@@ -187,7 +187,8 @@ import Wire
       unsafe chmod(directory.path, 0o770)
       let error = #expect(throws: WireError.self) { try directory.change { _ in } }
       #expect(error?.message.contains(directory.path) == true, "\(error as Any)")
-      // Nor is anything read there: an earlier list could have been put in the place of this one.
+      // Nothing is read there either, because someone could have replaced this list by an earlier
+      // one.
       #expect(throws: WireError.self) { try directory.allowed() }
       #expect(throws: WireError.self) { try directory.keyPair() }
     }
@@ -262,7 +263,7 @@ import Wire
         #expect(error?.message.contains(secret) == false)
       }
       try FileManager.default.removeItem(atPath: directory.secretPath)
-      // Nobody writes to the pipe: a reader that waits for it would wait for ever.
+      // Nobody writes to the pipe, so a reader that waited for it would wait for ever.
       unsafe mkfifo(directory.secretPath, 0o600)
       let error = #expect(throws: WireError.self) { try directory.keyPair() }
       #expect(error?.message.contains("not a file") == true, "\(error as Any)")

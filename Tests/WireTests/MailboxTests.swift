@@ -1,4 +1,4 @@
-// What threads share: a value behind a lock, and a queue that an event loop can wait for.
+// Shared state of threads: a value behind a lock, and a queue that an event loop can wait for.
 
 import Foundation
 import Glibc
@@ -35,7 +35,7 @@ import Wire
     for sender in 0..<3 {
       #expect(all.filter { $0[0] == sender }.map { $0[1] } == Array(0..<1000))
     }
-    // Taken is taken: neither items nor wake-ups are left.
+    // After taking, neither items nor wake-ups are left.
     #expect(try poll(sockets: [], descriptors: [mailbox.descriptor], timeout: .zero).isEmpty)
     #expect(mailbox.takeAll().isEmpty)
   }

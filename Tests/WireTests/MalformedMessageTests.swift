@@ -1,5 +1,5 @@
-// Each way in which a header frame can be wrong is refused with its name. Field numbers are those of
-// proto/trestle.proto.
+// Every way in which a header frame can be malformed is refused with its name. Field numbers are
+// those of proto/trestle.proto.
 
 import Content
 import TestSupport
@@ -35,7 +35,7 @@ import Wire
 
   @Test(arguments: [0, 1, 127, 128, UInt64(UInt32.max)])
   func `another version is refused with both versions named`(version: UInt64) {
-    // The rest is of that other version and is not looked at.
+    // The rest belongs to the other version and is not read.
     let error = refusal(ProtobufWriter.envelope(version: version) { $0.bytes(99, [1, 2, 3]) })
     #expect(error?.code == .version)
     #expect(error?.message.contains("protocol \(version),") == true)
@@ -84,7 +84,7 @@ import Wire
 
   @Test func `a negative number that arrives as a huge one is refused`() {
     let minusOne = UInt64(bitPattern: -1)
-    // Prefix of a Welcome whose heartbeatMilliseconds is -1.
+    // The beginning of a Welcome whose heartbeatMilliseconds is -1.
     expect(
       ProtobufWriter.envelope { $0.message(20) { $0.varint(2, minusOne) } },
       .malformed,
@@ -282,7 +282,7 @@ import Wire
     for message in maker.everyMessage() {
       let header = try message.encoded()
       for budget in stride(from: 0, to: 4000, by: 24) {
-        // Either there was enough or there was not; both ways must end well.
+        // The memory was enough or not; both outcomes must be clean.
         let result = unsafe header.withUnsafeBytes { bytes in
           Result { try unsafe Message(decoding: bytes, budget: budget) }
         }

@@ -1,4 +1,4 @@
-// What is sent is what is received, and what cannot be carried is refused by the sender.
+// A message decodes to what was encoded, and the sender refuses what cannot be encoded.
 
 import Foundation
 import TestSupport
@@ -22,7 +22,7 @@ import Wire
     var maker = MessageMaker(random: SeededRandom(2))
     let names = maker.everyMessage().map(\.name)
     #expect(Set(names).count == names.count)
-    // One for each body of the Envelope.
+    // One message for each body of the Envelope.
     let proto = try String(
       contentsOf: Goldens.checkout.appending(path: "proto/trestle.proto"),
       encoding: .utf8

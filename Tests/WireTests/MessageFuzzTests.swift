@@ -1,4 +1,5 @@
-// Random and corrupted header frames: the decoder says no, or yes to something it can say again.
+// Random and corrupted header frames: the decoder refuses them, or accepts a value that it can
+// encode again.
 
 import TestSupport
 import Testing
@@ -9,7 +10,7 @@ import Wire
     var random = SeededRandom(testSeed(default: 21))
     for _ in 0..<fuzzIterations(default: 20_000) {
       var bytes = random.bytes(Int.random(in: 0...96, using: &random))
-      // Half of them get past the version, so that the rest is looked at.
+      // Half of them have the right version, so that the rest is decoded.
       if Bool.random(using: &random) { bytes = [0x08, UInt8(protocolVersion)] + bytes }
       check(bytes)
     }
@@ -20,18 +21,18 @@ import Wire
     for _ in 0..<fuzzIterations(default: 400) {
       for message in maker.everyMessage() {
         let header = try message.encoded()
-        // The version is kept: without it nothing else would be looked at.
+        // The version is kept; otherwise nothing after it would be decoded.
         check(Array(header.prefix(2)) + maker.random.corrupted(Array(header.dropFirst(2))))
       }
     }
   }
 
-  /// What is accepted can be sent on, and means the same again.
+  /// Checks that an accepted message can be encoded, and decodes to the same again.
   private func check(_ bytes: [UInt8]) {
     guard let message = try? Message(decoding: bytes) else { return }
     do {
       let again = try message.encoded()
-      // Compared as bytes: a NaN is not equal to itself.
+      // Compared as bytes, because a NaN is not equal to itself.
       #expect(try Message(decoding: again).encoded() == again)
     } catch {
       Issue.record("\(message.name) was accepted but cannot be sent: \(error)")

@@ -3,7 +3,8 @@
 import TestSupport
 import Wire
 
-/// Makes values of every kind that a message holds: often an extreme, else anything in the range.
+/// Makes values of every kind that a message holds: often an extreme, otherwise any value of the
+/// range.
 struct MessageMaker {
   var random: SeededRandom
 
@@ -36,8 +37,8 @@ struct MessageMaker {
     }
   }
 
-  /// Zeros inside, characters of one to four bytes and of several code points, and now and then a
-  /// text of exactly the limit.
+  /// Returns a text with zeros inside, characters of one to four bytes and of several code points,
+  /// and now and then exactly the limit's length.
   mutating func text(_ limit: Int) -> String {
     let pieces = ["a", "\u{0}", "é", "你", "🧗🏽‍♀️", "\n", "\r\n", "\u{10FFFF}", "<start_of_turn>"]
     if limit <= 512, Int.random(in: 0..<16, using: &random) == 0 {
@@ -51,7 +52,7 @@ struct MessageMaker {
     return text
   }
 
-  /// One of a few keys: how many there are makes no difference.
+  /// Returns one of a few keys; more keys would test nothing more.
   mutating func key() -> PublicKey {
     Self.keys[Int.random(in: Self.keys.indices, using: &random)]
   }
@@ -75,7 +76,7 @@ struct MessageMaker {
 // MARK: Messages
 
 extension MessageMaker {
-  /// A message of each kind, in the order of the protocol.
+  /// Returns a message of each kind, in the order of the protocol.
   mutating func everyMessage() -> [Message] {
     [
       .hello(hello()),

@@ -1,4 +1,4 @@
-// Waiting: for messages, descriptors, room and time, whichever is first.
+// Polling: for messages, descriptors, free queue space and timeouts, whichever comes first.
 
 import Foundation
 import Glibc
@@ -75,7 +75,7 @@ import Wire
   }
 
   @Test func `a signal ends the wait with nothing ready`() throws {
-    // Without SA_RESTART, so that the system call is interrupted.
+    // Without SA_RESTART, so that the signal interrupts the system call.
     var action = sigaction()
     unsafe action.__sigaction_handler.sa_handler = { _ in }
     var before = sigaction()
@@ -89,7 +89,7 @@ import Wire
     defer { unsafe pthread_sigmask(SIG_BLOCK, &signals, nil) }
     let waiting = pthread_self()
     let isDone = Lock(false)
-    // Again and again, since one signal may come before the wait begins.
+    // The signal is repeated, because one may arrive before the wait begins.
     let signaller = Foundation.Thread {
       while !isDone.withLock({ $0 }) {
         pthread_kill(waiting, SIGUSR2)

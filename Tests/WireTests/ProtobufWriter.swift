@@ -1,4 +1,4 @@
-// Protobuf by hand, to write what no honest sender would.
+// Writes protobuf by hand, to make messages that no honest sender would send.
 
 import Wire
 
@@ -6,7 +6,7 @@ import Wire
 struct ProtobufWriter {
   private(set) var bytes: [UInt8] = []
 
-  /// An Envelope of this program's version, or of another.
+  /// Returns an Envelope of this program's version, or of another.
   static func envelope(
     version: UInt64 = UInt64(protocolVersion),
     _ write: (inout ProtobufWriter) -> Void = { _ in }

@@ -1,4 +1,5 @@
-// Names and addresses that work where one listens and where one connects, and peers that cannot be reached.
+// Names and addresses that work both for listening and for connecting, and peers that cannot be
+// reached.
 
 import Glibc
 import Testing
@@ -39,7 +40,7 @@ import Testing
   @Test func `a name that is nobody's is refused on both sides`() throws {
     let context = try ZeroMQContext()
     let socket = try Socket(context, role: .dealer)
-    // RFC 6761: names under .invalid are never given away.
+    // RFC 6761: names under .invalid never exist.
     let endpoint = try Endpoint("tcp://nobody.invalid:17")
     for error in [
       #expect(throws: WireError.self) { try socket.connect(endpoint) },
@@ -81,12 +82,12 @@ import Testing
     try router.bind(Endpoint("tcp://127.0.0.1:*"))
     let address = PeerAddress(try router.boundEndpoint, key: nil)
     try Reachability.require(address, in: context, .insecure)
-    // It has said nothing.
+    // The peer has sent no message.
     #expect(try router.receive() == nil)
   }
 
   @Test func `a port where nobody listens is named, with the system's reason`() throws {
-    // Bound and not listening: nobody else gets it meanwhile.
+    // The port is bound but does not listen, so nothing else can take it meanwhile.
     let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     var address = sockaddr_in()

@@ -1,4 +1,4 @@
-// What the socket tests share: waiting with a deadline, and a peer that sends whatever it likes.
+// Helpers of the socket tests: waiting with a deadline, and a peer that sends arbitrary frames.
 
 import CZeroMQ
 import Glibc
@@ -6,7 +6,7 @@ import Testing
 
 @testable import Wire
 
-/// A received message, taken apart for `#expect`.
+/// A received message, in a form that `#expect` can compare.
 struct Delivery: Equatable {
   var peer: PeerID?
   var message: Message
@@ -23,19 +23,19 @@ func next(_ socket: Socket) throws -> Received {
   throw WireError(.unreachable, "nothing arrived in ten seconds")
 }
 
-/// Returns the next message, which must be a good one.
+/// Returns the next message, which must be valid.
 func nextGood(_ socket: Socket) throws -> Delivery {
   let received = try next(socket)
   let (message, payloads) = try received.content.get()
   return Delivery(peer: received.peer, message: message, payloads: payloads)
 }
 
-/// Returns why the next message is refused; nil if it is not.
+/// Returns why the next message is refused; nil if it is valid.
 func nextRefusal(_ socket: Socket) throws -> WireError? {
   if case .failure(let error) = try next(socket).content { error } else { nil }
 }
 
-/// Runs a body until it says true, for ten seconds.
+/// Repeats a body until it returns true, for at most ten seconds.
 func eventually(_ body: () throws -> Bool) throws -> Bool {
   let deadline = ContinuousClock.now + .seconds(10)
   while ContinuousClock.now < deadline {
@@ -45,10 +45,10 @@ func eventually(_ body: () throws -> Bool) throws -> Bool {
   return false
 }
 
-/// A small message that tells itself from others.
+/// Returns a small message with a number that identifies it.
 func ping(_ number: UInt64) -> Message { .cancel(Cancel(request: number)) }
 
-/// Calls the body with a path as the system's socket calls want it.
+/// Calls the body with a path in the form of the system's socket calls.
 func withSocketAddress(
   _ path: String,
   _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt
@@ -63,7 +63,7 @@ func withSocketAddress(
   }
 }
 
-/// Leaves a socket as a killed process does: bound, and nobody listening.
+/// Leaves a socket behind as a killed process does: bound, and with no listener.
 func leaveSocket(_ path: String) throws {
   let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
   defer { close(descriptor) }
@@ -71,16 +71,16 @@ func leaveSocket(_ path: String) throws {
   try #require(status == 0)
 }
 
-/// A DEALER without our code: it sends any frames.
+/// A DEALER that uses none of the project's code and sends any frames.
 @safe final class RawPeer {
   private let context: UnsafeMutableRawPointer?
   private let socket: UnsafeMutableRawPointer?
 
   /// - Parameters:
-  ///   - endpoint: Where to connect.
-  ///   - own: Keys to connect with; nil for an ipc endpoint.
-  ///   - server: Whom to expect there.
-  /// - Throws: If ZeroMQ does not take them.
+  ///   - endpoint: The endpoint to connect to.
+  ///   - own: The keys to connect with; nil for an ipc endpoint.
+  ///   - server: The public key that the server must have.
+  /// - Throws: If ZeroMQ refuses them.
   init(_ endpoint: Endpoint, as own: KeyPair? = nil, to server: PublicKey? = nil) throws {
     unsafe context = unsafe zmq_ctx_new()
     unsafe socket = unsafe zmq_socket(context, ZMQ_DEALER)

@@ -1,4 +1,5 @@
-// The guard in front of libzmq: what is cut before the library holds it, and that nothing else is.
+// The guard in front of libzmq: it cuts off messages before the library holds them, and nothing
+// else.
 
 import Glibc
 import TestSupport
@@ -7,7 +8,7 @@ import Testing
 @testable import Wire
 import Platform
 
-/// A connection to a ROUTER at an ipc path that says what the test wants, byte by byte.
+/// A connection to a ROUTER at an ipc path, on which the test sends single bytes.
 private final class RawStream {
   private let descriptor: CInt
 
@@ -27,8 +28,8 @@ private final class RawStream {
 
   deinit { close(descriptor) }
 
-  /// Opens the conversation, and waits for the other side's greeting and READY: libzmq hangs up on
-  /// whoever sends a message before.
+  /// Performs the handshake and waits for the peer's greeting and READY, because libzmq disconnects
+  /// a peer that sends a message before.
   func open(inPiecesOf size: Int = opening.count) throws {
     var rest = Self.opening[...]
     while !rest.isEmpty {
@@ -40,11 +41,11 @@ private final class RawStream {
       unsafe recv(descriptor, $0.baseAddress, $0.count, CInt(MSG_WAITALL))
     }
     try #require(count == bytes.count)
-    // What READY makes of the connection is done a moment later.
+    // libzmq processes our READY a moment later.
     usleep(50_000)
   }
 
-  /// Sends all of it; false if the other side has hung up.
+  /// Sends all bytes; returns false if the peer has disconnected.
   func send(_ bytes: [UInt8]) -> Bool {
     var rest = bytes[...]
     while !rest.isEmpty {
@@ -57,7 +58,7 @@ private final class RawStream {
     return true
   }
 
-  /// A frame, with its size in eight bytes if `isLong` or it must be.
+  /// Returns a frame, with its size in eight bytes if `isLong` or if the size requires it.
   static func frame(_ body: [UInt8], flags: UInt8 = 0, isLong: Bool = false) -> [UInt8] {
     guard isLong || body.count > 255 else { return [flags, UInt8(body.count)] + body }
     return [flags | 2] + (0..<8).map { UInt8(truncatingIfNeeded: body.count >> (56 - 8 * $0)) }
@@ -142,7 +143,7 @@ private final class RawStream {
       try peer.open(inPiecesOf: 7)
       var bytes: [UInt8] = []
       for number in 0..<200 {
-        // A command that means nothing, as a heartbeat would be, between messages and within one.
+        // A command without meaning, like a heartbeat, between messages and within one.
         let noise = RawStream.frame(
           [4] + Array("PONG".utf8),
           flags: 4,

@@ -1,4 +1,4 @@
-// Sockets over ipc in a directory of the test's own, and over tcp on the loopback.
+// Sockets over ipc, in a directory of the test's own, and over tcp on the loopback interface.
 
 import Glibc
 import TestSupport
@@ -125,7 +125,7 @@ import Wire
       try dealer.connect(endpoint)
       let payload = [Float](repeating: 1, count: 64 << 10)  // more than a kernel buffer holds
       var sent: UInt64 = 0
-      // Full is full only when ZeroMQ's threads have moved what they can.
+      // The queue is full only when it stays full after ZeroMQ's threads have moved what they can.
       var refusals = 0
       while refusals < 20, sent < 1000 {
         if try dealer.send(ping(sent), payloads: [payload]) == .sent {
@@ -139,7 +139,7 @@ import Wire
       #expect(refusals == 20, "\(sent) messages of 256 KiB were taken without a reader")
       #expect((8...40).contains(sent), "\(sent)")
       for number in 0..<sent { #expect(try nextGood(router).message == ping(number)) }
-      // There is room again, and poll says so.
+      // There is room again, and poll reports it.
       #expect(try poll(sockets: [], writable: [dealer], timeout: .seconds(10)).canSend(dealer))
       #expect(try dealer.send(ping(sent)) == .sent)
       #expect(try nextGood(router).message == ping(sent))
@@ -266,7 +266,7 @@ import Wire
           role: .router,
           options: .init(sendQueue: 8, receiveQueue: 8)
         )
-        // The one before is let go a moment after its close().
+        // The previous socket releases the endpoint a moment after its close().
         #expect(
           try eventually {
             do { try router.bind(endpoint) } catch let error as WireError
@@ -279,7 +279,7 @@ import Wire
         let deadline = ContinuousClock.now + .seconds(5)
         var taken = 0
         while taken < count, ContinuousClock.now < deadline {
-          // A refusal is as good: what is not taken leaves nothing behind.
+          // A refused message is fine as well: it leaves nothing behind.
           for _ in 0..<4 { _ = try dealer.send(ping(1), payloads: [payload, payload]) }
           while let received = try router.receive() {
             #expect(try received.content.get().payloads == [payload, payload])

@@ -1,4 +1,4 @@
-// What is answered to libzmq's questions about peers.
+// The replies to libzmq's questions about peers.
 
 import TestSupport
 import Testing
@@ -57,7 +57,7 @@ import Testing
       let (status, reply, reason) = answer(frames)
       #expect(status == "500" && reply.count == 6)
       #expect(reason.contains(part), "\(reason)")
-      // What libzmq does not find its own id in, it refuses.
+      // libzmq refuses a reply that does not carry its own id.
       let id = frames.count > 1 && frames[1].count < 256 ? frames[1] : []
       #expect(reply[1] == id)
     }

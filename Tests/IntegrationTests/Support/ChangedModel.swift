@@ -1,17 +1,18 @@
-// A model directory with one tensor changed or added: what people's files get wrong, or have besides.
+// Copies of a model directory with one tensor changed or added, as in faulty files of users.
 
 import Foundation
 
 /// Copies model directories with other tensors.
 enum ChangedModel {
-  /// Writes a copy of a directory in Hugging Face layout whose one file of weights has other values.
+  /// Writes a copy of a directory in Hugging Face layout, with changed values in its only weights
+  /// file.
   ///
   /// - Parameters:
   ///   - original: The directory.
-  ///   - directory: The copy; it must not be there yet.
-  ///   - tensor: The tensor to change, as the file spells it; bf16.
-  ///   - name: How the changed tensor is called, if it shall stand beside the original.
-  ///   - change: Changes its bits.
+  ///   - directory: The copy; it must not exist yet.
+  ///   - tensor: The tensor to change, with its name in the file; it is bf16.
+  ///   - name: The name of the changed tensor, if it is added beside the original.
+  ///   - change: Changes the bits of a value.
   /// - Throws: `ProcessError` if the file has no such tensor.
   static func write(
     _ original: URL,

@@ -1,4 +1,4 @@
-// A pipeline of a test's own: `trestle up` on an endpoint nobody else knows.
+// A pipeline for one test: `trestle up` on an endpoint that nothing else uses.
 
 import Foundation
 import Glibc
@@ -7,7 +7,8 @@ import Testing
 
 /// A running `trestle up`.
 struct Cluster {
-  /// Three workers with ten layers each of the demo model, or of any model with 30.
+  /// The options for three workers with ten layers each of the demo model, or of any model with 30
+  /// layers.
   static let threeWorkers = [
     "--devices", "cpu,cpu,cpu", "--split", "10,10,10", "--threads", "1,1,1",
   ]
@@ -32,7 +33,7 @@ struct Cluster {
     try await process.waitForOutput { $0 == "ready\n" }
   }
 
-  /// Ends it as Ctrl-C or a service manager does, and expects that nothing is left.
+  /// Stops it as Ctrl-C or a service manager does, and expects that nothing is left.
   func stop(sourceLocation: SourceLocation = #_sourceLocation) async throws {
     process.signal(SIGTERM)
     let outcome = try await process.wait(atMost: .seconds(10))
@@ -42,7 +43,7 @@ struct Cluster {
     #expect(left.isEmpty, sourceLocation: sourceLocation)
   }
 
-  /// Starts `run` with a prompt; stdout is text, or with `--json` a document.
+  /// Starts `run` with a prompt; its stdout is text, or with `--json` a document.
   func start(_ prompt: String, _ options: [String]) throws -> TrestleProcess {
     try TrestleProcess(["run", "--endpoint", endpoint] + options + ["--", prompt])
   }
@@ -66,17 +67,17 @@ struct Cluster {
     try await TrestleProcess.run(["health", "--json", "--endpoint", endpoint]).document()
   }
 
-  /// The workers' process ids, in pipeline order.
+  /// Returns the workers' process ids, in pipeline order.
   func workerPids() async throws -> [Int] { try await status().workers.map(\.pid) }
 
-  /// Waits until every worker is well.
+  /// Waits until every worker is healthy.
   func waitUntilHealthy(atMost limit: Duration = .seconds(5)) async throws {
     let isHealthy = try await eventually(within: limit) { try await self.health().healthy }
     #expect(isHealthy, "not healthy within \(limit): \(process.errors)")
   }
 }
 
-/// Runs the body with a pipeline, stops it, and expects that it ends cleanly.
+/// Runs the body with a pipeline, then stops it and expects a clean shutdown.
 func withCluster(
   model: String = Goldens.demoModel.path,
   _ options: [String] = Cluster.threeWorkers,
@@ -118,7 +119,7 @@ struct PrivatePipeline {
     directory = URL(filePath: path).deletingLastPathComponent().path
   }
 
-  /// Expects that neither workers nor directory are left.
+  /// Expects that neither the workers nor the directory are left.
   func expectGone(sourceLocation: SourceLocation = #_sourceLocation) {
     #expect(!workers.contains(where: ProcessTable.isRunning), sourceLocation: sourceLocation)
     #expect(!FileManager.default.fileExists(atPath: directory), sourceLocation: sourceLocation)
@@ -126,7 +127,7 @@ struct PrivatePipeline {
 }
 
 extension Golden.Case {
-  /// The command line that submits this case's text; greedy, like the golden.
+  /// Returns the command line that submits this case's text, with greedy sampling like the golden.
   func runOptions(tokens: Int) -> [String] {
     (kind == "chat" ? [] : ["--raw"]) + ["--temperature", "0", "--max-tokens", "\(tokens)"]
   }

@@ -1,10 +1,10 @@
-// A peer that has keys, and sends whatever it likes.
+// A peer that has keys and sends arbitrary frames.
 
 import CZeroMQ
 import Testing
 import Wire
 
-/// A DEALER without our code.
+/// A DEALER that uses none of the project's code.
 @safe final class CurvePeer {
   private let context: UnsafeMutableRawPointer?
   private let socket: UnsafeMutableRawPointer?
@@ -12,10 +12,10 @@ import Wire
   /// Connects.
   ///
   /// - Parameters:
-  ///   - endpoint: Where.
+  ///   - endpoint: The endpoint to connect to.
   ///   - secret: The secret key to use; nil to connect without encryption.
-  ///   - server: Whom to expect there.
-  /// - Throws: If ZeroMQ does not take them.
+  ///   - server: The public key that the server must have.
+  /// - Throws: If ZeroMQ refuses them.
   init(_ endpoint: String, secret: String?, server: String) throws {
     unsafe context = unsafe zmq_ctx_new()
     unsafe socket = unsafe zmq_socket(context, ZMQ_DEALER)
@@ -44,7 +44,7 @@ import Wire
     }
   }
 
-  /// Returns the first frame of the next message, within a time.
+  /// Returns the first frame of the next message; nil after a timeout.
   func receive(within milliseconds: CInt) -> [UInt8]? {
     var limit = milliseconds
     unsafe zmq_setsockopt(socket, ZMQ_RCVTIMEO, &limit, MemoryLayout<CInt>.size)

@@ -1,5 +1,5 @@
-// The JSON documents of the command line, with every field that scripts may rely on: one that is
-// missing fails the decoding.
+// The JSON documents of the command line, with every field that scripts may rely on: decoding fails
+// if one is missing.
 
 import Foundation
 

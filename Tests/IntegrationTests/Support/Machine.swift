@@ -3,7 +3,7 @@
 import Foundation
 import Testing
 
-/// Whose keys a process uses.
+/// The directory whose keys a process uses.
 struct Machine {
   let directory: String
   let publicKey: String
@@ -17,7 +17,7 @@ struct Machine {
     publicKey = try shown.document(Shown.self).publicKey
   }
 
-  /// What only this machine knows.
+  /// The secret key, which only this machine knows.
   var secret: String {
     get throws {
       let text = try String(contentsOfFile: "\(directory)/secret", encoding: .utf8)
@@ -25,7 +25,7 @@ struct Machine {
     }
   }
 
-  /// Lets another machine in.
+  /// Allows the key of another machine.
   func allow(_ other: Machine, name: String) async throws {
     let outcome = try await TrestleProcess.run(
       ["keys", "allow", "--keys", directory, "--name", name, "--", other.publicKey]
@@ -33,7 +33,7 @@ struct Machine {
     try #require(outcome.status == 0, "\(outcome)")
   }
 
-  /// The options of a process on this machine that talks to a coordinator on another.
+  /// Returns the options of a process on this machine that connects to a coordinator on another.
   func options(to coordinator: Machine) -> [String] {
     ["--keys", directory, "--server-key=\(coordinator.publicKey)"]
   }

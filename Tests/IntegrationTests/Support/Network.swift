@@ -1,18 +1,18 @@
-// A pipeline over encrypted tcp whose machines are directories with keys of their own.
+// A pipeline over encrypted tcp. Each machine is a directory with keys of its own.
 
 import Foundation
 import Glibc
 import TestSupport
 import Testing
 
-/// A coordinator and two workers, on three machines, and a fourth that only asks.
+/// A coordinator and two workers on three machines, and a fourth machine for a client.
 struct Network {
   let hub: Machine
   let east: Machine
   let west: Machine
   let asker: Machine
   let endpoint: String
-  /// Where the workers take steps in.
+  /// The workers' data endpoints, which accept steps.
   let data: [String]
   let coordinator: TrestleProcess
   private(set) var workers: [TrestleProcess] = []
@@ -63,7 +63,7 @@ struct Network {
     }
   }
 
-  /// How many messages each worker says it has refused.
+  /// Returns how many messages each worker reports as refused.
   func refusedByWorkers() async throws -> [Int] {
     let arguments = ["health", "--json", "--endpoint", endpoint] + asker.options(to: hub)
     let health: HealthDocument = try await TrestleProcess.run(arguments).document()

@@ -3,7 +3,7 @@
 import Glibc
 import Testing
 
-/// Returns a port that nobody listens on just now.
+/// Returns a port at which nothing listens at present.
 func freePort() throws -> UInt16 {
   let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
   defer { close(descriptor) }

@@ -1,27 +1,27 @@
-// What the kernel says about processes.
+// The kernel's information about processes.
 
 import Foundation
 import Glibc
 
 enum ProcessTable {
-  /// True if a process runs; one that has ended and waits to be collected does not.
+  /// Returns true if a process runs; one that has ended and was not reaped yet does not.
   static func isRunning(_ pid: Int) -> Bool {
     guard let state = fields(pid).first else { return false }
     return state != "Z" && state != "X"
   }
 
-  /// The processes that a process has started.
+  /// Returns the child processes of a process.
   static func children(of parent: Int) -> [Int] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return names.compactMap { Int($0) }.filter { fields($0).dropFirst().first == "\(parent)" }
   }
 
-  /// The arguments a process was started with, its name first.
+  /// Returns the arguments with which a process was started, its name first.
   static func arguments(_ pid: Int) -> [String] {
     (text("/proc/\(pid)/cmdline") ?? "").split(separator: "\0").map(String.init)
   }
 
-  /// The memory a process has in use (VmRSS); 0 if there is none.
+  /// Returns the resident memory of a process (VmRSS); 0 if the process does not exist.
   static func residentBytes(_ pid: Int) -> Int {
     guard let status = text("/proc/\(pid)/status") else { return 0 }
     let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
@@ -29,7 +29,7 @@ enum ProcessTable {
     return (kibibytes.flatMap { Int($0) } ?? 0) * 1024
   }
 
-  /// How many descriptors a process has open; 0 if there is none.
+  /// Returns how many descriptors a process has open; 0 if the process does not exist.
   static func descriptorCount(_ pid: Int) -> Int {
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd"))?.count ?? 0
   }
@@ -46,9 +46,9 @@ enum ProcessTable {
     }
   }
 
-  /// The fields of /proc/PID/stat behind the name: state and parent come first.
+  /// Returns the fields of /proc/PID/stat after the name; the state and the parent come first.
   private static func fields(_ pid: Int) -> [Substring] {
-    // The name may hold blanks and parentheses: the last one ends it (proc(5)).
+    // The name may contain blanks and parentheses, so it ends at the last parenthesis (proc(5)).
     guard let stat = text("/proc/\(pid)/stat"), let end = stat.lastIndex(of: ")") else { return [] }
     return stat[stat.index(after: end)...].split(separator: " ")
   }

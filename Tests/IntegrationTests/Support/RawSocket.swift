@@ -1,10 +1,10 @@
-// A peer that speaks no ZeroMQ, or speaks it just far enough to do harm.
+// A peer that does not speak ZeroMQ, or only enough of it to do harm.
 
 import Glibc
 
 /// Makes a Unix socket and binds it to a path, or connects it.
 ///
-/// A bound one that is closed leaves its file, as a killed process does.
+/// A bound socket that is closed leaves its file behind, as a killed process does.
 ///
 /// - Throws: `ProcessError` with the system's reason.
 func unixSocket(_ path: String, binds: Bool) throws -> CInt {
@@ -34,7 +34,7 @@ final class RawSocket {
   /// Connects to a socket in the file system.
   init(path: String) throws {
     descriptor = try unixSocket(path, binds: false)
-    // A peer that does not read must not hold the test up.
+    // A peer that does not read must not block the test.
     var limit = timeval(tv_sec: 0, tv_usec: 200_000)
     let limitSize = socklen_t(MemoryLayout<timeval>.size)
     unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, limitSize)
@@ -61,7 +61,7 @@ final class RawSocket {
 
   deinit { close(descriptor) }
 
-  /// Sends as much as the other side takes; returns how much it took.
+  /// Sends as much as the peer accepts; returns how much that was.
   @discardableResult func send(_ bytes: [UInt8]) -> Int {
     var rest = bytes[...]
     while !rest.isEmpty {
@@ -74,8 +74,8 @@ final class RawSocket {
     return bytes.count - rest.count
   }
 
-  /// Opens a conversation without security and waits for the answer: libzmq hangs up on whoever sends a
-  /// message before its own READY.
+  /// Performs a handshake without security and waits for the answer: libzmq disconnects a peer that
+  /// sends a message before libzmq's own READY.
   func open() {
     send(ZMTP.greeting + ZMTP.ready)
     var count = 0
@@ -84,11 +84,11 @@ final class RawSocket {
       guard more > 0 else { return }
       count += more
     }
-    // What our READY makes of the connection is done a moment later.
+    // libzmq processes our READY a moment later.
     usleep(5000)
   }
 
-  /// Reads what has come, for as long as something comes.
+  /// Reads what has arrived, as long as more arrives.
   func receive() -> Int {
     var bytes = [UInt8](repeating: 0, count: 4096)
     return unsafe bytes.withUnsafeMutableBytes {

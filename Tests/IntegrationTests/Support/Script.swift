@@ -1,9 +1,9 @@
-// The project's own scripts, as a test runs them.
+// Runs the project's own scripts in a test.
 
 import Foundation
 import TestSupport
 
-/// Runs a script of the project to its end; returns its exit status and all it has said.
+/// Runs a script of the project to its end; returns its exit status and its output.
 func runScript(
   _ name: String,
   _ arguments: [String] = [],

@@ -1,10 +1,10 @@
-// A `trestle` process of a test: started with captured output, waited for with a deadline, ended with
-// the test.
+// A `trestle` process of a test: started with captured output, waited for with a deadline, and
+// killed at the end of the test.
 
 import Foundation
 import Glibc
 
-/// What went wrong with a process itself; what it says is for the tests to judge.
+/// A failure to start or to await a process; the process's own output is for the tests to judge.
 struct ProcessError: Error, CustomStringConvertible {
   var description: String
 }
@@ -18,7 +18,7 @@ struct Outcome: Sendable, CustomStringConvertible {
   var errors: String
   var arguments: [String]
 
-  /// Everything a failing test wants to know.
+  /// Everything that helps to understand a failed test.
   var description: String {
     let end = status.map { "exit status \($0)" } ?? "signal \(signal ?? 0)"
     return
@@ -26,7 +26,7 @@ struct Outcome: Sendable, CustomStringConvertible {
   }
 }
 
-/// A `trestle` process that is ended, at the latest, when nobody refers to it any more.
+/// A `trestle` process that is killed at the latest when nothing references it any more.
 final class TrestleProcess {
   let pid: pid_t
   private let arguments: [String]
@@ -37,11 +37,13 @@ final class TrestleProcess {
   /// Starts the program.
   ///
   /// - Parameters:
-  ///   - arguments: What follows the program's name.
-  ///   - input: What it can read from stdin.
-  ///   - environment: Variables beside those of this process.
-  ///   - launcher: What starts it, with its arguments; nothing to start it directly.
-  ///   - descriptors: How many it and its children may have open; nil for no limit of its own.
+  ///   - arguments: The arguments after the program's name.
+  ///   - input: The content of its stdin.
+  ///   - environment: Variables in addition to those of this process.
+  ///   - launcher: A command, with its arguments, that starts the program; empty to start it
+  ///     directly.
+  ///   - descriptors: How many descriptors it and its children may have open; nil for no limit of
+  ///     its own.
   /// - Throws: `ProcessError` if it cannot be started.
   init(
     _ arguments: [String],
@@ -62,7 +64,7 @@ final class TrestleProcess {
     )
   }
 
-  /// Starts the program with a line of sh, in which it is `"$0" "$@"`.
+  /// Starts the program through a line of sh, in which `"$0" "$@"` is the program.
   convenience init(
     _ arguments: [String],
     input: [UInt8] = [],
@@ -91,10 +93,10 @@ final class TrestleProcess {
     return bundle.deletingLastPathComponent().appending(path: "trestle").path
   }()
 
-  /// What it has written to stdout so far.
+  /// The stdout so far.
   var output: String { outputFile.text }
 
-  /// What it has written to stderr so far.
+  /// The stderr so far.
   var errors: String { errorFile.text }
 
   /// True until it has ended.
@@ -108,9 +110,9 @@ final class TrestleProcess {
 
   func signal(_ number: CInt) { kill(pid, number) }
 
-  /// Waits for its end.
+  /// Waits for the process to end.
   ///
-  /// - Throws: `ProcessError` with all it has written if it runs for longer.
+  /// - Throws: `ProcessError` with all its output if it does not end in time.
   func wait(atMost limit: Duration = .seconds(30)) async throws -> Outcome {
     let hasEnded = try await eventually(within: limit) { !self.isRunning }
     guard hasEnded, let status = waitStatus else {
@@ -131,7 +133,7 @@ final class TrestleProcess {
 
   /// Waits until stdout satisfies a condition.
   ///
-  /// - Throws: `ProcessError` if it ends before, or takes longer.
+  /// - Throws: `ProcessError` if the process ends before, or does not get there in time.
   func waitForOutput(
     atMost limit: Duration = .seconds(30),
     _ condition: (String) -> Bool
@@ -165,7 +167,7 @@ final class TrestleProcess {
     .wait(atMost: limit)
   }
 
-  /// Starts the program with a line of sh and waits for its end.
+  /// Starts the program through a line of sh and waits for its end.
   static func run(
     _ arguments: [String],
     input: [UInt8] = [],
@@ -178,7 +180,7 @@ final class TrestleProcess {
   }
 }
 
-/// Looks again and again whether a condition holds; returns whether it did within the time.
+/// Polls a condition; returns whether it held within the time.
 func eventually(
   within limit: Duration,
   every pause: Duration = .milliseconds(5),
@@ -192,7 +194,7 @@ func eventually(
   }
 }
 
-/// A file without a name: holds what a process reads or writes, and goes with its descriptor.
+/// An unnamed file for what a process reads or writes; it is deleted when its descriptor is closed.
 private final class AnonymousFile {
   let descriptor: CInt
 
@@ -224,7 +226,7 @@ private final class AnonymousFile {
   }
 }
 
-/// Starts a process with the given descriptors as 0, 1, 2 and no others.
+/// Starts a process with the given descriptors as 0, 1 and 2, and with no others.
 private func spawn(
   _ arguments: [String],
   environment: [String: String],
@@ -249,7 +251,8 @@ private func spawn(
   for (number, descriptor) in descriptors.enumerated() {
     unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, CInt(number))
   }
-  // The test runner's own pipes must not stay open in a child. Closing what is not open is no error.
+  // The test runner's own pipes must not stay open in a child. Closing a closed descriptor is no
+  // error.
   for name in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
     guard let number = CInt(name), number >= descriptors.count else { continue }
     unsafe posix_spawn_file_actions_addclose(&actions, number)
