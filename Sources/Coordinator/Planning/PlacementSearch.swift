@@ -14,7 +14,7 @@ struct PlacementSearch {
   /// the largest.
   private var busyBefore: [[Double]] = []
   private var timeBefore: [[Double]] = []
-  /// For each device, the devices equal to it that come earlier.
+  /// For each device, a bit set of the devices equal to it that come earlier.
   private var twinsBefore: [Int] = []
   private var best: Beginning?
   private var bestCycle = Double.infinity

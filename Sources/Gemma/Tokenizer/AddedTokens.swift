@@ -85,8 +85,7 @@ struct AddedTokens: Sendable {
 
   /// Splits a text into added tokens and the text between them; no part is empty.
   ///
-  /// - Complexity: O(n · l), where l is the length of the longest token that occurs as a prefix at
-  ///   some place of the text.
+  /// - Complexity: O(n · l), where l is the length of the longest token prefix in the text.
   func split(_ text: [UInt8], _ selection: Selection) -> [Fragment] {
     var fragments: [Fragment] = []
     var end = 0
