@@ -13,7 +13,7 @@ package struct Placement: Sendable, Hashable {
     self.stages = stages
   }
 
-  /// Cuts the layers by a split, for example `10,10,10`, and the vocabulary behind them by another.
+  /// Cuts the layers by a split, for example `10,10,10`, and the vocabulary after them by another.
   ///
   /// - Parameters:
   ///   - split: The number of layers of each stage; after the last layer, 0 for stages that only

@@ -3,8 +3,8 @@
 
 /// A value for each slice of a window that ends now.
 ///
-/// The window is `count` slices long and the last slice is incomplete, so it covers between `count
-/// - 1` and `count` slices of time.
+/// The window is `count` slices long and the last slice is incomplete, so it covers
+/// between `count - 1` and `count` slices of time.
 struct SlidingWindow<Value: Sendable>: Sendable {
   let slice: Duration
   let count: Int

@@ -9,7 +9,7 @@ package struct StageSlice: Sendable, Hashable {
   package var vocabulary: Range<Int>
   package var began: ContinuousClock.Instant
   package var duration: Duration
-  /// The time since the previous stage had finished, or the coordinator had sent the step.
+  /// How long it waited after the previous stage had finished, or the coordinator had sent it.
   package var wait: Duration
   /// Whether the stage shares the coordinator's clock; if not, `began` is an estimate.
   package var isExact: Bool
