@@ -1,4 +1,5 @@
-// The coordinator as a value: events in, actions out, no socket and no clock. It gathers the workers
+// The coordinator as a value: events in, actions out, no socket and no clock. The same events bring the
+// same actions in the same order, but for the random proofs of what is evaluated. It gathers the workers
 // of a placement, has each prepare its layers, then serves sessions through them; when a worker is
 // lost it goes back to gathering and replays the live sessions from their tokens. While it serves, the
 // next placement may be prepared beside.
@@ -468,15 +469,15 @@ package struct CoordinatorMachine {
 
   private mutating func stop() {
     phase = .stopping
-    for session in sessions.values {
-      fail(session.id, .shuttingDown, "the coordinator is stopping")
+    for id in sessions.keys.sorted() {
+      fail(id, .shuttingDown, "the coordinator is stopping")
     }
-    for prompt in encoding.values {
+    for (_, prompt) in encoding.sorted(by: { $0.key < $1.key }) {
       let reason = "the coordinator is stopping"
       refuse(prompt.generate.request, prompt.peer, .shuttingDown, reason)
     }
     encoding = [:]
-    for worker in workers.values {
+    for (_, worker) in workers.sorted(by: { $0.key < $1.key }) {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
     }
   }

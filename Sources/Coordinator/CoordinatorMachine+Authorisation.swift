@@ -54,18 +54,19 @@ extension CoordinatorMachine {
   mutating func accessChanged(to access: Access) {
     self.access = access
     objectedTo = []
-    for session in sessions.values {
+    for session in sessions.values.sorted(by: { $0.id < $1.id }) {
       guard let objection = objection(to: .ask, by: session.peer) else { continue }
       note("request ended, its key is not allowed to ask any more", ["session": "\(session.id)"])
       fail(session.id, .notAllowed, objection)
     }
-    for (id, prompt) in encoding {
+    for (id, prompt) in encoding.sorted(by: { $0.key < $1.key }) {
       guard let objection = objection(to: .ask, by: prompt.peer) else { continue }
       encoding[id] = nil
       act(.forgetEncoding(id))
       refuse(prompt.generate.request, prompt.peer, .notAllowed, objection)
     }
     let revoked = workers.filter { objection(to: .work, by: $0.value.peer) != nil }
+      .sorted { $0.key < $1.key }
     for (name, worker) in revoked {
       let objection = objection(to: .work, by: worker.peer) ?? ""
       send(.refused(Refused(code: .notAllowed, message: objection)), to: worker.peer)

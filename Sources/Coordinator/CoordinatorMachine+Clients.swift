@@ -165,11 +165,16 @@ extension CoordinatorMachine {
     }
   }
 
+  /// The sessions of a client, in the order in which they came.
+  func sessions(of peer: PeerID) -> [Session] {
+    sessions.values.filter { $0.peer == peer }.sorted { $0.id < $1.id }
+  }
+
   /// A client's socket is gone: nobody waits for its sessions.
   mutating func clientGone(_ peer: PeerID) {
     outflow.forget(peer)
     forgetEncoding { $0.peer == peer }
-    for session in sessions.values where session.peer == peer {
+    for session in sessions(of: peer) {
       note("client gone, request cancelled", ["session": "\(session.id)"])
       end(session.id)
     }

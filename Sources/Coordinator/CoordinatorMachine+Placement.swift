@@ -22,7 +22,7 @@ extension CoordinatorMachine {
       rates[place.name] = cost.bytes(of: place.slice) / clock.decodeSeconds
     }
     let threads = { (name: String) in Double(max(1, self.workers[name]?.hello.threads ?? 1)) }
-    let known = rates.map { $0.value / threads($0.key) }
+    let known = plan.compactMap { place in rates[place.name].map { $0 / threads(place.name) } }
     let perThread = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
     let used = Array(names.prefix(cost.layers.count))
     return try fastestPlan(used, rates: used.map { rates[$0] ?? perThread * threads($0) })

@@ -8,11 +8,12 @@ extension CoordinatorMachine {
   // MARK: Signs of trouble
 
   mutating func tick() {
-    for (name, worker) in workers where now - worker.lastHeard > limits.silence {
+    for name in workers.keys.sorted() {
+      guard let worker = workers[name], now - worker.lastHeard > limits.silence else { continue }
       distrust(name, "no heartbeat for \(limits.silence)")
     }
-    for (name, worker) in workers {
-      let running = worker.heartbeat?.stepInProgressMicroseconds ?? 0
+    for name in workers.keys.sorted() {
+      let running = workers[name]?.heartbeat?.stepInProgressMicroseconds ?? 0
       if Duration.microseconds(Int64(clamping: running)) > limits.longestStep {
         distrust(name, "computes one step for more than \(limits.longestStep)")
       }
@@ -150,7 +151,7 @@ extension CoordinatorMachine {
       let position = part.positions.lowerBound
       first[part.session] = min(first[part.session] ?? position, position)
     }
-    for (id, position) in first {
+    for (id, position) in first.sorted(by: { $0.key < $1.key }) {
       let isAlone = first.count == 1
       let place = LossRecord.Place(worker: name, position: position)
       sessions[id]?.losses.add(at: isAlone ? place : nil)

@@ -29,6 +29,8 @@ final class Harness {
   let model: FakeModel
   var machine: CoordinatorMachine
   var now = ContinuousClock.now
+  /// Told each event and what the machine said to it.
+  var observer: ((CoordinatorEvent, [CoordinatorAction]) -> Void)?
   /// Those alive.
   var workers: [FakeWorker] = []
   private var lives = 0
@@ -89,7 +91,10 @@ final class Harness {
   func handle(_ event: CoordinatorEvent) {
     var events = [event]
     while !events.isEmpty {
-      for action in machine.handle(events.removeFirst(), at: now) {
+      let next = events.removeFirst()
+      let actions = machine.handle(next, at: now)
+      observer?(next, actions)
+      for action in actions {
         if let consequence = perform(action) { events.append(consequence) }
       }
     }

@@ -11,7 +11,7 @@ import Wire
 @testable import Coordinator
 
 /// One run: a harness, what is asked of it, and the faults that are still to come.
-private struct Simulation {
+struct Simulation {
   var random: SeededRandom
   let harness: Harness
   /// The same pipeline with the same requests and no faults.
@@ -296,7 +296,8 @@ private struct Simulation {
   /// Lets a worker tell what no honest one would.
   private mutating func lie(_ worker: FakeWorker) {
     let machine = harness.machine
-    let sequence = machine.inFlight.keys.randomElement(using: &random) ?? machine.nextSequence
+    let sequence =
+      machine.inFlight.keys.sorted().randomElement(using: &random) ?? machine.nextSequence
     let wanted = machine.inFlight[sequence]?.wanted ?? []
     // Those of the last stage could not be told from true ones.
     let results = wanted.map { place in

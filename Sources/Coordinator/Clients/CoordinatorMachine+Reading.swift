@@ -40,7 +40,7 @@ extension CoordinatorMachine {
     switch message {
     case .accepted, .delta, .evaluated, .finished, .requestFailed:
       outflow.notSent(to: peer)
-      for session in sessions.values where session.peer == peer { end(session.id) }
+      for session in sessions(of: peer) { end(session.id) }
     default: break
     }
   }
@@ -71,7 +71,7 @@ extension CoordinatorMachine {
     }
     let patience = queue.isEmpty ? Self.idlePatience : Self.readingPatience
     for peer in outflow.clients(unreadSince: now - patience) where outflow.isFull(peer) {
-      for session in sessions.values where session.peer == peer {
+      for session in sessions(of: peer) {
         note(
           "client does not read, request ended",
           ["session": "\(session.id)", "unread": "\(outflow.unreadCount(peer))"],

@@ -121,8 +121,9 @@ struct Outflow: Sendable {
   /// Messages that a client has not read.
   func unreadCount(_ peer: PeerID) -> Int { accounts[peer]?.unread.count ?? 0 }
 
-  /// Clients that have not read what they were sent since before an instant.
+  /// Clients that have not read what they were sent since before an instant, in an order of their own.
   func clients(unreadSince limit: ContinuousClock.Instant) -> [PeerID] {
     accounts.filter { $0.value.since < limit }.map(\.key)
+      .sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
   }
 }

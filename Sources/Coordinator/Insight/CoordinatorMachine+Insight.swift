@@ -109,7 +109,9 @@ extension CoordinatorMachine {
       send(.requestFailed(failure), to: peer)
       return
     }
-    for worker in workers.values { send(.selfTest(SelfTest(run: run)), to: worker.peer) }
+    for (_, worker) in workers.sorted(by: { $0.key < $1.key }) {
+      send(.selfTest(SelfTest(run: run)), to: worker.peer)
+    }
     answerSelfTests()
   }
 

@@ -66,7 +66,7 @@ extension CoordinatorMachine {
   /// Drops prompts that are being tokenized; returns whether there was any.
   @discardableResult
   mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Bool {
-    let ids = encoding.filter { matches($0.value) }.map(\.key)
+    let ids = encoding.filter { matches($0.value) }.keys.sorted()
     for id in ids {
       encoding[id] = nil
       act(.forgetEncoding(id))
