@@ -188,38 +188,6 @@ package struct CoordinatorLimits: Sendable, Hashable {
   }
 }
 
-/// What a step under way holds.
-struct MicroBatch: Sendable {
-  var parts: [ScheduledRows]
-  /// The slots it clears before its rows run.
-  var cleared: [Int]
-  var forks: [Fork]
-  /// The slots and positions whose results are wanted, in order.
-  var wanted: [SlotPosition]
-  /// Whether it has rows of sessions that do not decode yet.
-  var readsPrompt: Bool
-  /// How many of them want their logits.
-  var logitsRows = 0
-  var sent: ContinuousClock.Instant
-  /// That a worker could not run it, while it waits for earlier ones.
-  var failure: StepFailure?
-}
-
-/// That a step ended in a stage.
-struct StepFailure: Sendable {
-  /// Who says so.
-  var worker: String
-  var message: String
-  /// The slots whose results are no finite numbers; nil if that is not why.
-  var notFiniteSlots: [Int]?
-}
-
-/// A place in the KV caches.
-struct SlotPosition: Sendable, Hashable {
-  var slot: Int
-  var position: Int
-}
-
 /// The coordinator's state.
 package struct CoordinatorMachine {
   enum Phase: String, Sendable { case gathering, preparing, serving, stopping }
@@ -264,8 +232,7 @@ package struct CoordinatorMachine {
   var pendingForks: [Fork] = []
   /// Slots to be cleared by the next step.
   var slotsToClear: [Int] = []
-  /// By the step's sequence number.
-  var inFlight: [UInt64: MicroBatch] = [:]
+  var flight = Flight()
   var metrics: Metrics
   var depthTuner: DepthTuner
   var selfTests = SelfTests()
@@ -285,7 +252,6 @@ package struct CoordinatorMachine {
   static let unluckyEpochs = 1
   /// Whether any epoch has served.
   var hasServed = false
-  var nextSequence: UInt64 = 1
   var nextSession: UInt64 = 1
   var protocolErrors: UInt64 = 0
   /// What keys may do; nil where there are none, and all may do all.
@@ -368,7 +334,7 @@ package struct CoordinatorMachine {
     }
     dispatch()
     moveIfDrained()
-    metrics.activity.set(isActive: !inFlight.isEmpty, at: now)
+    metrics.activity.set(isActive: !flight.isEmpty, at: now)
     defer { actions = [] }
     return actions
   }

@@ -234,7 +234,7 @@ extension CoordinatorMachine {
 
   /// Begins to move keys and values if nothing is under way any more.
   mutating func moveIfDrained() {
-    guard var move, move.stage == .draining, inFlight.isEmpty else { return }
+    guard var move, move.stage == .draining, flight.isEmpty else { return }
     // A session that was just admitted may count on a prefix that no step has taken over yet.
     guard pendingForks.isEmpty else {
       start([])

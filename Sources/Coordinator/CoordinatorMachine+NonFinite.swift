@@ -24,7 +24,7 @@ extension CoordinatorMachine {
       )
       return
     }
-    inFlight[sequence] = nil
+    _ = flight.finish(sequence)
     let reason =
       "the model's numbers are infinite or NaN: worker \(failure.worker), \(failure.message)"
     for part in ended { fail(part.session, .internal, reason) }

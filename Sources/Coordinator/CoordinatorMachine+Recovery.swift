@@ -33,13 +33,13 @@ extension CoordinatorMachine {
 
   /// Begins a new epoch if steps are under way and nobody works on them: a message was lost.
   private mutating func judgeProgress() {
-    guard phase == .serving, let oldest = inFlight.values.map(\.sent).min() else { return }
+    guard phase == .serving, let oldest = flight.oldestSent else { return }
     // Who stands by has no part in it, and who says that it computes is not believed for ever.
     let last = plan.compactMap { workers[$0.name]?.lastProgress }.max() ?? oldest
     guard
       now - max(oldest, last) > limits.stall || now - oldest > limits.longestStep * plan.count
     else { return }
-    note("steps have vanished", ["steps": "\(inFlight.count)"], isWarning: true)
+    note("steps have vanished", ["steps": "\(flight.count)"], isWarning: true)
     restartEpoch(blaming: workersWithoutResults, "keeps steps to itself")
   }
 
@@ -146,12 +146,8 @@ extension CoordinatorMachine {
   /// A prompt may take more memory than a worker's container has, or find a fault of a kernel: then every
   /// worker that is given it dies, and with it the service for all others.
   private mutating func suspectSessions(of name: String, _ reason: String) {
-    var first: [UInt64: Int] = [:]
-    for part in inFlight.values.flatMap(\.parts) where !part.positions.isEmpty {
-      let position = part.positions.lowerBound
-      first[part.session] = min(first[part.session] ?? position, position)
-    }
-    for (id, position) in first.sorted(by: { $0.key < $1.key }) {
+    let first = flight.firstPositions
+    for (id, position) in first {
       let isAlone = first.count == 1
       let place = LossRecord.Place(worker: name, position: position)
       sessions[id]?.losses.add(at: isAlone ? place : nil)
@@ -211,7 +207,7 @@ extension CoordinatorMachine {
   private mutating func pause() {
     if phase != .gathering { gatheringSince = now }
     phase = .gathering
-    inFlight = [:]
+    flight.abandonAll()
     slotsToClear = []
     pendingForks = []
     _ = slots.forget()

@@ -11,15 +11,15 @@ extension CoordinatorMachine {
     while true {
       let scheduled = scheduler.next(
         runnableSessions,
-        inFlight: inFlight.count,
-        readsPrompt: readsPrompt,
+        inFlight: flight.count,
+        readsPrompt: flight.readsPrompt,
         pace: pace
       )
       guard !scheduled.isEmpty else { break }
       start(scheduled)
     }
     // Nothing to run, but caches to give back.
-    if inFlight.isEmpty, !slotsToClear.isEmpty { start([]) }
+    if flight.isEmpty, !slotsToClear.isEmpty { start([]) }
   }
 
   /// The sessions that may have rows in the next micro-batch, in the order of their turns.
@@ -31,12 +31,8 @@ extension CoordinatorMachine {
     guard let suspect = ready.filter(\.losses.isSuspect).min(by: { $0.id < $1.id }) else {
       return ready
     }
-    let isAlone = inFlight.values.allSatisfy { $0.parts.allSatisfy { $0.session == suspect.id } }
-    return isAlone ? [suspect] : []
+    return flight.holdsNobody(but: suspect.id) ? [suspect] : []
   }
-
-  /// Whether a micro-batch under way has rows of a prompt.
-  var readsPrompt: Bool { inFlight.values.contains(where: \.readsPrompt) }
 
   /// What measurements say about the next micro-batches.
   private var pace: Pace {
@@ -114,17 +110,17 @@ extension CoordinatorMachine {
       turns.removeAll { $0 == part.session }
       turns.append(part.session)
     }
-    let sequence = nextSequence
-    nextSequence += 1
     let wanted = rows.filter { $0.output != .none }
-    inFlight[sequence] = MicroBatch(
-      parts: scheduled,
-      cleared: slotsToClear,
-      forks: pendingForks,
-      wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
-      readsPrompt: readsPrompt,
-      logitsRows: wanted.count { $0.output == .logits },
-      sent: now
+    let sequence = flight.start(
+      MicroBatch(
+        parts: scheduled,
+        cleared: slotsToClear,
+        forks: pendingForks,
+        wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
+        readsPrompt: readsPrompt,
+        logitsRows: wanted.count { $0.output == .logits },
+        sent: now
+      )
     )
     let step = Step(
       epoch: epoch,
@@ -140,7 +136,7 @@ extension CoordinatorMachine {
   }
 
   mutating func stepDone(_ done: StepDone, _ payloads: [[Float]], from worker: String) {
-    guard done.epoch == epoch, let batch = inFlight[done.sequence] else {
+    guard done.epoch == epoch, let batch = flight[done.sequence] else {
       // Else a step that has been given up: its sessions have been replayed.
       refuseUnsent(done.epoch, done.sequence, from: worker)
       return
@@ -153,7 +149,7 @@ extension CoordinatorMachine {
       distrust(worker, "step \(done.sequence) came back with \(nonsense)")
       return
     }
-    inFlight[done.sequence] = nil
+    _ = flight.finish(done.sequence)
     fruitlessEpochs = 0
     if !isProven { act(.proven) }
     isProven = true
@@ -196,14 +192,14 @@ extension CoordinatorMachine {
 
   /// Counts a worker's word about a step that nobody has sent; no honest one is ahead of us.
   private mutating func refuseUnsent(_ epoch: UInt32, _ sequence: UInt64, from worker: String) {
-    guard epoch > lastEpoch || sequence >= nextSequence else { return }
+    guard epoch > lastEpoch || sequence >= flight.nextSequence else { return }
     protocolErrors += 1
     countNonsense(of: worker, "step \(sequence) of epoch \(epoch) was never sent")
   }
 
   /// A step that could not be run or handed on is replayed, with all others, in a new epoch.
   mutating func stepFailed(_ failure: StepFailed, from worker: String) {
-    guard failure.epoch == epoch, inFlight[failure.sequence] != nil else {
+    guard failure.epoch == epoch, flight.contains(failure.sequence) else {
       refuseUnsent(failure.epoch, failure.sequence, from: worker)
       return
     }
@@ -221,10 +217,10 @@ extension CoordinatorMachine {
       restartEpoch(blaming: sides, "no step gets past \(worker): \(failure.message)")
       return
     }
-    inFlight[failure.sequence]?.failure = StepFailure(
-      worker: worker,
-      message: failure.message,
-      notFiniteSlots: failure.code == .notFinite ? failure.slots : nil
+    let notFiniteSlots = failure.code == .notFinite ? failure.slots : nil
+    flight.fail(
+      failure.sequence,
+      StepFailure(worker: worker, message: failure.message, notFiniteSlots: notFiniteSlots)
     )
     judgeFailure()
   }
@@ -237,14 +233,8 @@ extension CoordinatorMachine {
   /// We send no step that does not fit: either the stage cannot run it, its device having failed, or
   /// the one before has handed on what is none. Who cannot be told, so both are ended, and the
   /// sessions replayed. Only those that fail again and again are ended themselves.
-  ///
-  /// A failed one behind others waits for them. Each worker has a connection of its own, so the word
-  /// of an earlier step's failure may come later; and behind a step that was lost, the next ones find
-  /// gaps through no fault of theirs.
   private mutating func judgeFailure() {
-    guard let oldest = inFlight.keys.min(), let batch = inFlight[oldest],
-      let failure = batch.failure
-    else { return }
+    guard let (oldest, batch, failure) = flight.oldestFailure else { return }
     if let slots = failure.notFiniteSlots {
       endNotFinite(slots, oldest, batch, failure)
       return
@@ -254,7 +244,7 @@ extension CoordinatorMachine {
       sessions[$0.session]?.failedSteps ?? 0 >= Self.mostFailedSteps
     }
     guard poisonous.isEmpty else {
-      inFlight[oldest] = nil
+      _ = flight.finish(oldest)
       let reason = "worker \(failure.worker) could not run it: \(failure.message)"
       for part in poisonous { fail(part.session, .internal, reason) }
       giveUpMicroBatches(and: batch)
@@ -273,7 +263,7 @@ extension CoordinatorMachine {
   /// of theirs.
   mutating func giveUpMicroBatches(and failed: MicroBatch) {
     var slots = Set(slotsToClear + self.slots.forget())
-    let batches = Array(inFlight.values) + [failed]
+    let batches = flight.abandonAll() + [failed]
     for batch in batches {
       slots.formUnion(batch.cleared)
       slots.formUnion(batch.parts.compactMap { sessions[$0.session]?.slot })
@@ -282,7 +272,6 @@ extension CoordinatorMachine {
     if !pendingForks.isEmpty || batches.contains(where: { !$0.forks.isEmpty }) {
       slots.formUnion(0..<limits.slots)
     }
-    inFlight = [:]
     pendingForks = []
     slotsToClear = slots.sorted()
     for id in turns {
@@ -292,7 +281,7 @@ extension CoordinatorMachine {
 
   /// The first stage's queue is full or its socket gone.
   mutating func stepNotSent(_ sequence: UInt64) {
-    guard inFlight[sequence] != nil else { return }
+    guard flight.contains(sequence) else { return }
     note("step not sent", ["step": "\(sequence)"], isWarning: true)
     restartEpoch()
   }

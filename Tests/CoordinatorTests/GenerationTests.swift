@@ -166,9 +166,9 @@ import Wire
       harness.ask(Harness.generate(.tokens([5, 6]), request: request))
     }
     // The first came alone, the others share what was left.
-    #expect(harness.machine.inFlight.count == 3)
+    #expect(harness.machine.flight.count == 3)
     harness.settle()
-    #expect(harness.machine.inFlight.isEmpty)
+    #expect(harness.machine.flight.isEmpty)
   }
 
   // MARK: Evaluations

@@ -3,6 +3,7 @@
 
 import Gemma
 import TestSupport
+import Testing
 import Wire
 
 @testable import Coordinator
@@ -94,6 +95,7 @@ final class Harness {
       let next = events.removeFirst()
       let actions = machine.handle(next, at: now)
       observer?(next, actions)
+      do { try machine.checkInvariants() } catch { Issue.record("\(error)") }
       for action in actions {
         if let consequence = perform(action) { events.append(consequence) }
       }
@@ -310,7 +312,7 @@ final class Harness {
 
   /// Notes whose rows are no finite numbers, it is said.
   private func noteNotFinite(_ failure: StepFailed) {
-    for part in machine.inFlight[failure.sequence]?.parts ?? [] {
+    for part in machine.flight[failure.sequence]?.parts ?? [] {
       guard let session = machine.sessions[part.session], let slot = session.slot,
         failure.slots.contains(slot)
       else { continue }
@@ -320,7 +322,7 @@ final class Harness {
 
   /// Notes that a step under way fails as a test wants.
   func countFailure(of sequence: UInt64) {
-    for part in machine.inFlight[sequence]?.parts ?? [] {
+    for part in machine.flight[sequence]?.parts ?? [] {
       guard let session = machine.sessions[part.session] else { continue }
       let key = Request(client: Int(session.peer.bytes[1]), request: session.request)
       failedSteps[key, default: 0] += 1

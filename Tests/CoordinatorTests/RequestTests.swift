@@ -167,7 +167,7 @@ import Wire
     #expect(harness.sentSteps.last?.rows.isEmpty == true)
     #expect(harness.sentSteps.last?.cleared == [0])
     harness.settle()
-    #expect(harness.machine.inFlight.isEmpty)
+    #expect(harness.machine.flight.isEmpty)
   }
 
   // MARK: Cancelling

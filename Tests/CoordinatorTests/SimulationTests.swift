@@ -266,7 +266,7 @@ struct Simulation {
     case 16...: lie(worker)
     case 10: harness.loseSteps()
     case 11:
-      let sequence = harness.machine.inFlight.keys.max() ?? 0
+      let sequence = harness.machine.flight.sequences.last ?? 0
       let epoch = harness.machine.epoch
       let result = RowResult(slot: 0, position: 3, token: 5, logProbability: 0)
       let done = StepDone(
@@ -297,8 +297,8 @@ struct Simulation {
   private mutating func lie(_ worker: FakeWorker) {
     let machine = harness.machine
     let sequence =
-      machine.inFlight.keys.sorted().randomElement(using: &random) ?? machine.nextSequence
-    let wanted = machine.inFlight[sequence]?.wanted ?? []
+      machine.flight.sequences.randomElement(using: &random) ?? machine.flight.nextSequence
+    let wanted = machine.flight[sequence]?.wanted ?? []
     // Those of the last stage could not be told from true ones.
     let results = wanted.map { place in
       RowResult(slot: place.slot, position: place.position, token: 5, logProbability: 0)

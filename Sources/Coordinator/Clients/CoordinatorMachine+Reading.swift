@@ -95,10 +95,7 @@ extension CoordinatorMachine {
   /// Whether a session must wait because its client has too much to read.
   func isHeldBack(_ session: Session) -> Bool {
     guard case .logits = session.goal else { return outflow.isFull(session.peer) }
-    let rows = inFlight.values.reduce(0) { sum, batch in
-      let isOurs = batch.parts.contains { sessions[$0.session]?.peer == session.peer }
-      return isOurs ? sum + batch.logitsRows : sum
-    }
+    let rows = flight.logitsRows { sessions[$0]?.peer == session.peer }
     let expected = rows * model.config.vocabularySize * MemoryLayout<Float>.size
     return outflow.isFull(session.peer, expecting: expected)
   }

@@ -208,7 +208,7 @@ import Wire
     harness.serve()
     let decode = { (microseconds: UInt64) in
       for _ in 0..<30 {
-        let sequence = harness.machine.nextSequence
+        let sequence = harness.machine.flight.nextSequence
         let part = ScheduledRows(session: 999, positions: 8..<9)
         let batch = MicroBatch(
           parts: [part],
