@@ -215,11 +215,7 @@ package struct CoordinatorMachine {
   /// What has happened to the model's files since they were opened; nil if nothing has.
   var modelChange: String?
   var gatheringSince: ContinuousClock.Instant
-  var sessions: [UInt64: Session] = [:]
-  /// Sessions that hold a slot, in the order of their turns.
-  var turns: [UInt64] = []
-  /// Sessions that wait for a slot.
-  var queue = SessionQueue()
+  var sessions: Sessions
   /// Requests whose texts are being tokenized, by the number that a session would have.
   var encoding: [UInt64: EncodingPrompt] = [:]
   let encoder: PromptEncoder
@@ -227,11 +223,6 @@ package struct CoordinatorMachine {
   var outflow: Outflow
   /// When it was last seen to that clients are there and read.
   var clientsWatched: ContinuousClock.Instant
-  var slots: SlotTable
-  /// Prefixes that the next step takes over.
-  var pendingForks: [Fork] = []
-  /// Slots to be cleared by the next step.
-  var slotsToClear: [Int] = []
   var flight = Flight()
   var metrics: Metrics
   var depthTuner: DepthTuner
@@ -252,7 +243,6 @@ package struct CoordinatorMachine {
   static let unluckyEpochs = 1
   /// Whether any epoch has served.
   var hasServed = false
-  var nextSession: UInt64 = 1
   var protocolErrors: UInt64 = 0
   /// What keys may do; nil where there are none, and all may do all.
   var access: Access?
@@ -288,7 +278,11 @@ package struct CoordinatorMachine {
     metrics = Metrics(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
     advisor = advice.map { RebalanceAdvisor(cost: model.cost, limits: $0) }
-    slots = SlotTable(count: limits.slots, rule: PrefixRule(model.config, limits))
+    sessions = Sessions(
+      slotCount: limits.slots,
+      rule: PrefixRule(model.config, limits),
+      sharing: limits.prefixSharing
+    )
     scheduler = Scheduler(model.config, limits, stageCount: plan.count)
   }
 
@@ -435,7 +429,7 @@ package struct CoordinatorMachine {
 
   private mutating func stop() {
     phase = .stopping
-    for id in sessions.keys.sorted() {
+    for id in sessions.numbers {
       fail(id, .shuttingDown, "the coordinator is stopping")
     }
     for (_, prompt) in encoding.sorted(by: { $0.key < $1.key }) {

@@ -54,7 +54,7 @@ extension CoordinatorMachine {
   mutating func accessChanged(to access: Access) {
     self.access = access
     objectedTo = []
-    for session in sessions.values.sorted(by: { $0.id < $1.id }) {
+    for session in sessions.numbers.compactMap({ sessions[$0] }) {
       guard let objection = objection(to: .ask, by: session.peer) else { continue }
       note("request ended, its key is not allowed to ask any more", ["session": "\(session.id)"])
       fail(session.id, .notAllowed, objection)

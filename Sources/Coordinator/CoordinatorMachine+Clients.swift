@@ -63,34 +63,33 @@ extension CoordinatorMachine {
       return
     }
     guard makeRoomInQueue(for: peer) else {
-      refuse(request, peer, .busy, "\(queue.count) requests wait already; try again later")
+      refuse(request, peer, .busy, "\(sessions.queue.count) requests wait already; try again later")
       return
     }
     let session = Session(
-      id: nextSession,
+      id: sessions.takeNumber(),
       peer: peer,
       request: request,
       goal: goal,
       tokens: tokens,
+      prefixGroup: limits.prefixSharing.group(of: peer),
       detokenizer: model.tokenizer.map { Detokenizer($0) },
       stops: stops,
       now: now
     )
-    nextSession += 1
-    sessions[session.id] = session
-    queue.append(session.id, of: peer)
+    sessions.open(session, of: peer)
     accept(session)
   }
 
   /// Tells a client that its request waits, and behind how many; said again while it does.
   mutating func accept(_ session: Session) {
-    let isWaiting = session.slot == nil && slots.free.isEmpty
+    let isWaiting = session.slot == nil && sessions.isFull
     send(
       .accepted(
         Accepted(
           request: session.request,
           promptTokens: session.promptCount,
-          queuePosition: isWaiting ? queue.place(of: session.id) : 0
+          queuePosition: isWaiting ? sessions.queue.place(of: session.id) : 0
         )
       ),
       to: session.peer
@@ -133,12 +132,12 @@ extension CoordinatorMachine {
 
   /// Whether the queue takes one more of a client's, if need be in the place of another client's.
   private mutating func makeRoomInQueue(for peer: PeerID) -> Bool {
-    guard queue.count >= limits.queuedSessions else { return true }
-    guard let surplus = queue.surplus(for: peer) else { return false }
+    guard sessions.queue.count >= limits.queuedSessions else { return true }
+    guard let surplus = sessions.queue.surplus(for: peer) else { return false }
     fail(
       surplus,
       .busy,
-      "\(queue.count) requests wait, most of them of this client; "
+      "\(sessions.queue.count) requests wait, most of them of this client; "
         + "the last of them gave way to another client's; try again later"
     )
     return true
@@ -157,7 +156,7 @@ extension CoordinatorMachine {
   }
 
   mutating func cancel(_ request: UInt64, _ peer: PeerID) {
-    let session = sessions.values.first { $0.peer == peer && $0.request == request }
+    let session = sessions(of: peer).first { $0.request == request }
     // None: it has just finished, and the client has been told.
     if let session { finish(session.id, .cancelled) }
     if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) {
@@ -167,7 +166,7 @@ extension CoordinatorMachine {
 
   /// The sessions of a client, in the order in which they came.
   func sessions(of peer: PeerID) -> [Session] {
-    sessions.values.filter { $0.peer == peer }.sorted { $0.id < $1.id }
+    sessions.numbers.compactMap { sessions[$0] }.filter { $0.peer == peer }
   }
 
   /// A client's socket is gone: nobody waits for its sessions.
@@ -176,7 +175,7 @@ extension CoordinatorMachine {
     forgetEncoding { $0.peer == peer }
     for session in sessions(of: peer) {
       note("client gone, request cancelled", ["session": "\(session.id)"])
-      end(session.id)
+      sessions.end(session.id, at: now)
     }
   }
 
@@ -206,31 +205,13 @@ extension CoordinatorMachine {
       ),
       to: session.peer
     )
-    end(id)
+    sessions.end(id, at: now)
   }
 
   mutating func fail(_ id: UInt64, _ code: RequestFailureCode, _ message: String) {
     guard let session = sessions[id] else { return }
     refuse(session.request, session.peer, code, message)
-    end(id)
-  }
-
-  /// Forgets a session and gives its slot back, with what it holds for a request that begins alike.
-  ///
-  /// Steps under way that hold its rows still run; whoever gets the slot comes behind them, because
-  /// steps arrive in order.
-  mutating func end(_ id: UInt64) {
-    guard let session = sessions.removeValue(forKey: id) else { return }
-    turns.removeAll { $0 == id }
-    queue.remove(id)
-    guard let slot = session.slot else { return }
-    slots.giveBack(
-      slot,
-      holding: Array(session.tokens.prefix(session.submitted)),
-      of: limits.prefixSharing.group(of: session.peer),
-      reached: session.reached,
-      at: now
-    )
+    sessions.end(id, at: now)
   }
 
   private func placementEntries() -> [PlacementEntry] {

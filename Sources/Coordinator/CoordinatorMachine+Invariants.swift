@@ -5,6 +5,7 @@ extension CoordinatorMachine {
   /// - Throws: `BrokenInvariant` with the first promise that does not hold.
   func checkInvariants() throws(BrokenInvariant) {
     try flight.checkInvariants()
+    try sessions.checkInvariants()
     try require(
       flight.isEmpty || phase == .serving || phase == .stopping,
       "\(flight.count) steps are under way while \(phase.rawValue)"

@@ -200,10 +200,7 @@ extension CoordinatorMachine {
 
   /// The sessions that hold a slot, in the order of their turns.
   private var liveSlots: [(slot: Int, session: Session)] {
-    turns.compactMap { id in
-      guard let session = sessions[id], let slot = session.slot else { return nil }
-      return (slot, session)
-    }
+    sessions.running.compactMap { session in session.slot.map { ($0, session) } }
   }
 
   /// Returns what each owner of keys and values sends for another placement, and how many layers come to
@@ -236,8 +233,8 @@ extension CoordinatorMachine {
   mutating func moveIfDrained() {
     guard var move, move.stage == .draining, flight.isEmpty else { return }
     // A session that was just admitted may count on a prefix that no step has taken over yet.
-    guard pendingForks.isEmpty else {
-      start([])
+    guard !sessions.hasPendingForks else {
+      startWithoutRows()
       return
     }
     let slots = liveSlots
@@ -293,9 +290,7 @@ extension CoordinatorMachine {
     epoch = move.epoch
     plan = move.plan
     // What only the old epoch knew: slots to clear are empty in the new one.
-    slotsToClear = []
-    pendingForks = []
-    _ = slots.forget()
+    sessions.forgetFreeSlots()
     beginEpoch()
     for place in plan { workers[place.name]?.preparedEpoch = epoch }
     for name in before.union(plan.map(\.name)).sorted() {

@@ -29,6 +29,6 @@ extension CoordinatorMachine {
       "the model's numbers are infinite or NaN: worker \(failure.worker), \(failure.message)"
     for part in ended { fail(part.session, .internal, reason) }
     // What the slots hold is forgotten with all else, so that nobody goes on from it.
-    giveUpMicroBatches(and: batch)
+    sessions.rewind(flight.abandonAll() + [batch])
   }
 }

@@ -26,7 +26,7 @@ extension CoordinatorMachine {
       if now - gatheringSince > limits.grace { fillPlaces() }
       if hasServed, now - gatheringSince > limits.patience { placeAnew(isLate: true) }
     }
-    slotsToClear += slots.forget(unusedSince: now - SlotTable.keptFor)
+    sessions.forgetPrefixes(unusedSince: now - SlotTable.keptFor)
     answerSelfTests()
     watchClients()
   }
@@ -150,7 +150,7 @@ extension CoordinatorMachine {
     for (id, position) in first {
       let isAlone = first.count == 1
       let place = LossRecord.Place(worker: name, position: position)
-      sessions[id]?.losses.add(at: isAlone ? place : nil)
+      sessions.update(id) { $0.countLoss(at: isAlone ? place : nil) }
       guard let session = sessions[id], session.losses.isCause else { continue }
       let words = "\(session.losses.summary); the last, \(name), \(reason)"
       note(
@@ -208,10 +208,7 @@ extension CoordinatorMachine {
     if phase != .gathering { gatheringSince = now }
     phase = .gathering
     flight.abandonAll()
-    slotsToClear = []
-    pendingForks = []
-    _ = slots.forget()
-    for id in turns { sessions[id]?.rewind() }
+    sessions.rewindAll()
   }
 
   // MARK: Placing anew
@@ -284,6 +281,6 @@ extension CoordinatorMachine {
   }
 
   private mutating func failSessions(_ message: String) {
-    for id in sessions.keys.sorted() { fail(id, .lost, message) }
+    for id in sessions.numbers { fail(id, .lost, message) }
   }
 }

@@ -60,15 +60,15 @@ extension CoordinatorMachine {
       epoch: epoch,
       fingerprint: model.fingerprint,
       state: serviceState,
-      sessions: sessions.count - queue.count,
-      queued: queue.count,
+      sessions: sessions.turns.count,
+      queued: sessions.queue.count,
       tokensPerSecond: metrics.tokensServed.perSecond(at: now),
       uptimeMilliseconds: UInt64(milliseconds(since: began)),
       protocolErrors: protocolErrors,
       workers: (plan + standby).enumerated().map { status(of: $1, metrics.meter(of: $0)) },
       firstToken: metrics.firstTokenLatency(at: now),
       interToken: metrics.interTokenLatency(at: now),
-      kvPositions: UInt64(turns.compactMap { sessions[$0]?.submitted }.reduce(0, +)),
+      kvPositions: UInt64(sessions.running.reduce(0) { $0 + $1.submitted }),
       kvCapacityPositions: UInt64(limits.slots * limits.contextTokens),
       autoRebalance: advisor.map { advisor in
         AutoRebalance(

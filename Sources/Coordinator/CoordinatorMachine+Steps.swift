@@ -8,18 +8,23 @@ extension CoordinatorMachine {
   mutating func dispatch() {
     guard phase == .serving, move?.letsStepsStart ?? true else { return }
     admit()
-    while true {
-      let scheduled = scheduler.next(
-        runnableSessions,
-        inFlight: flight.count,
-        readsPrompt: flight.readsPrompt,
-        pace: pace
-      )
-      guard !scheduled.isEmpty else { break }
-      start(scheduled)
+    while let step = sessions.startNext(
+      scheduler,
+      runnableSessions,
+      in: &flight,
+      pace: pace,
+      epoch: epoch,
+      at: now
+    ) {
+      act(.sendStep(step))
     }
     // Nothing to run, but caches to give back.
-    if flight.isEmpty, !slotsToClear.isEmpty { start([]) }
+    if flight.isEmpty, sessions.hasSlotsToClear { startWithoutRows() }
+  }
+
+  /// Sends a step that only clears slots and takes over prefixes.
+  mutating func startWithoutRows() {
+    act(.sendStep(sessions.start([], in: &flight, epoch: epoch, at: now)))
   }
 
   /// The sessions that may have rows in the next micro-batch, in the order of their turns.
@@ -27,7 +32,7 @@ extension CoordinatorMachine {
   /// One that may be the cause of lost workers runs alone until it gets anything new: then either it is
   /// cleared, or nobody else is suspected with it.
   private var runnableSessions: [Session] {
-    let ready = turns.compactMap { sessions[$0] }.filter { !isHeldBack($0) }
+    let ready = sessions.running.filter { !isHeldBack($0) }
     guard let suspect = ready.filter(\.losses.isSuspect).min(by: { $0.id < $1.id }) else {
       return ready
     }
@@ -37,102 +42,18 @@ extension CoordinatorMachine {
   /// What measurements say about the next micro-batches.
   private var pace: Pace {
     Pace(
-      decodeDepth: depthTuner.depth(streams: turns.count),
+      decodeDepth: depthTuner.depth(streams: sessions.turns.count),
       promptRows: metrics.promptRows(within: limits.promptPause, atMost: limits.maxRows)
     )
   }
 
-  /// The waiting session whose turn it is; nil if none may run.
-  private var nextInQueue: UInt64? {
-    guard !queue.isEmpty else { return nil }
-    var held: [Asker: Int] = [:]
-    for id in turns {
-      if let peer = sessions[id]?.peer { held[Asker(peer), default: 0] += 1 }
-    }
-    return queue.next(held: held) { !outflow.isFull($0) }
-  }
-
-  /// Gives free slots to sessions that wait, with the prefix they share with others.
+  /// Gives free slots to sessions that wait: the next one is of the asker that holds fewest.
   private mutating func admit() {
-    while !slots.isFull, let id = nextInQueue, var session = sessions[id] {
-      let group = limits.prefixSharing.group(of: session.peer)
-      let live = turns.compactMap { id -> (slot: Int, tokens: ArraySlice<Int32>, reached: Int)? in
-        guard let other = sessions[id], let slot = other.slot,
-          limits.prefixSharing.group(of: other.peer) == group
-        else { return nil }
-        return (slot, other.tokens.prefix(other.submitted), other.reached)
-      }
-      // An evaluation wants every position's output, a generation its last token's.
-      let sharesNothing = session.goal.isEvaluation || limits.prefixSharing == .none
-      let most = sharesNothing ? 0 : session.tokens.count - 1
-      guard
-        let taken = slots.take(
-          for: session.tokens,
-          of: group,
-          most: most,
-          live: live,
-          reserved: Set(pendingForks.map(\.source))
-        )
-      else { return }
-      if taken.mustClear { slotsToClear.append(taken.slot) }
-      if let fork = taken.fork { pendingForks.append(fork) }
-      queue.remove(id)
-      turns.append(id)
-      session.slot = taken.slot
-      session.submitted = taken.prefix
-      session.reached = taken.reached
-      session.timing.started = now
-      sessions[id] = session
+    while !sessions.isFull, let next = sessions.queue.next(mayRun: { !outflow.isFull($0) }) {
+      guard sessions.admit(next) else { return }
+      let now = now
+      sessions.update(next) { $0.timing.started = now }
     }
-  }
-
-  /// Sends a step with these rows, what is to be cleared, and prefixes to take over.
-  mutating func start(_ scheduled: [ScheduledRows]) {
-    var rows: [StepRow] = []
-    var readsPrompt = false
-    for part in scheduled {
-      guard var session = sessions[part.session], let slot = session.slot else { continue }
-      if !session.isDecoding { readsPrompt = true }
-      for position in part.positions {
-        rows.append(
-          StepRow(
-            slot: slot,
-            position: position,
-            token: session.tokens[position],
-            output: session.output(at: position)
-          )
-        )
-      }
-      session.submitted = part.positions.upperBound
-      session.reached = max(session.reached, session.submitted)
-      sessions[part.session] = session
-      // To the end of the line.
-      turns.removeAll { $0 == part.session }
-      turns.append(part.session)
-    }
-    let wanted = rows.filter { $0.output != .none }
-    let sequence = flight.start(
-      MicroBatch(
-        parts: scheduled,
-        cleared: slotsToClear,
-        forks: pendingForks,
-        wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
-        readsPrompt: readsPrompt,
-        logitsRows: wanted.count { $0.output == .logits },
-        sent: now
-      )
-    )
-    let step = Step(
-      epoch: epoch,
-      sequence: sequence,
-      cleared: slotsToClear,
-      forks: pendingForks,
-      rows: rows,
-      stageMicroseconds: []
-    )
-    slotsToClear = []
-    pendingForks = []
-    act(.sendStep(step))
   }
 
   mutating func stepDone(_ done: StepDone, _ payloads: [[Float]], from worker: String) {
@@ -239,7 +160,7 @@ extension CoordinatorMachine {
       endNotFinite(slots, oldest, batch, failure)
       return
     }
-    for part in batch.parts { sessions[part.session]?.failedSteps += 1 }
+    for part in batch.parts { sessions.update(part.session) { $0.countFailedStep() } }
     let poisonous = batch.parts.filter {
       sessions[$0.session]?.failedSteps ?? 0 >= Self.mostFailedSteps
     }
@@ -247,35 +168,12 @@ extension CoordinatorMachine {
       _ = flight.finish(oldest)
       let reason = "worker \(failure.worker) could not run it: \(failure.message)"
       for part in poisonous { fail(part.session, .internal, reason) }
-      giveUpMicroBatches(and: batch)
+      sessions.rewind(flight.abandonAll() + [batch])
       return
     }
     let stage = plan.firstIndex { $0.name == failure.worker } ?? 0
     for name in plan[max(0, stage - 1)...stage].map(\.name) {
       distrust(name, "step \(oldest) ended in \(failure.worker): \(failure.message)")
-    }
-  }
-
-  /// Replays the sessions of all micro-batches under way.
-  ///
-  /// The stages behind the one that failed have not seen the failed step: not its rows, which later
-  /// steps may continue, nor the slots it cleared. So later steps may fail as well, through no fault
-  /// of theirs.
-  mutating func giveUpMicroBatches(and failed: MicroBatch) {
-    var slots = Set(slotsToClear + self.slots.forget())
-    let batches = flight.abandonAll() + [failed]
-    for batch in batches {
-      slots.formUnion(batch.cleared)
-      slots.formUnion(batch.parts.compactMap { sessions[$0.session]?.slot })
-    }
-    // A prefix may have been taken from any of them.
-    if !pendingForks.isEmpty || batches.contains(where: { !$0.forks.isEmpty }) {
-      slots.formUnion(0..<limits.slots)
-    }
-    pendingForks = []
-    slotsToClear = slots.sorted()
-    for id in turns {
-      if let slot = sessions[id]?.slot, slots.contains(slot) { sessions[id]?.rewind() }
     }
   }
 
@@ -288,39 +186,40 @@ extension CoordinatorMachine {
 
   /// Takes a new token of a session and decides whether it goes on.
   private mutating func generated(_ token: Int32, _ id: UInt64) {
-    guard var session = sessions[id],
-      case .generate(_, let maxTokens, let ignoresEndOfTurn) = session.goal
+    guard let (goal, timing) = sessions[id].map({ ($0.goal, $0.timing) }),
+      case .generate(_, let maxTokens, let ignoresEndOfTurn) = goal
     else { return }
-    metrics.generated(session.timing, at: now)
-    session.completed = session.tokens.count
-    session.failedSteps = 0
-    session.losses = LossRecord()
-    if session.timing.firstToken == nil { session.timing.firstToken = now }
-    session.timing.lastToken = now
+    metrics.generated(timing, at: now)
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
-    var text = ""
-    if !endsTurn {
-      session.tokens.append(token)
-      if let piece = session.detokenizer?.append(token) { text = session.stops.feed(piece) }
+    let (contextTokens, now) = (limits.contextTokens, now)
+    let ended = sessions.update(id) { session -> (text: String, hasMatched: Bool, ends: Bool) in
+      session.complete(upTo: session.tokens.count)
+      if session.timing.firstToken == nil { session.timing.firstToken = now }
+      session.timing.lastToken = now
+      var text = ""
+      if !endsTurn {
+        session.append(token)
+        if let piece = session.detokenizer?.append(token) { text = session.stops.feed(piece) }
+      }
+      let isFull = session.generatedCount >= maxTokens || session.tokens.count >= contextTokens
+      let ends = endsTurn || session.stops.hasMatched || isFull
+      if ends, !session.stops.hasMatched {
+        if let rest = session.detokenizer?.flush() { text += session.stops.feed(rest) }
+        text += session.stops.flush()
+      }
+      return (text, session.stops.hasMatched, ends)
     }
-    let isFull =
-      session.generatedCount >= maxTokens || session.tokens.count >= limits.contextTokens
-    let ends = endsTurn || session.stops.hasMatched || isFull
-    if ends, !session.stops.hasMatched {
-      if let rest = session.detokenizer?.flush() { text += session.stops.feed(rest) }
-      text += session.stops.flush()
-    }
-    sessions[id] = session
-    if !endsTurn || !text.isEmpty {
+    guard let ended, let session = sessions[id] else { return }
+    if !endsTurn || !ended.text.isEmpty {
       send(
         .delta(
-          Delta(request: session.request, text: text, tokens: endsTurn ? [] : [token])
+          Delta(request: session.request, text: ended.text, tokens: endsTurn ? [] : [token])
         ),
         to: session.peer
       )
     }
-    guard ends else { return }
-    finish(id, endsTurn || session.stops.hasMatched ? .stop : .length)
+    guard ended.ends else { return }
+    finish(id, endsTurn || ended.hasMatched ? .stop : .length)
   }
 
   /// Sends what an evaluation's micro-batch brought.
@@ -332,14 +231,10 @@ extension CoordinatorMachine {
   ) {
     // Replayed, and delivered before.
     guard part.positions.upperBound > session.completed else { return }
-    var session = session
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
-    session.completed = fresh.upperBound
-    session.failedSteps = 0
-    session.losses = LossRecord()
+    sessions.update(session.id) { $0.complete(upTo: fresh.upperBound) }
     metrics.tokensServed.add(Double(fresh.count), at: now)
-    let isLast = session.completed == session.tokens.count
-    sessions[session.id] = session
+    let isLast = fresh.upperBound == session.tokens.count
     send(
       .evaluated(
         Evaluated(
@@ -354,6 +249,6 @@ extension CoordinatorMachine {
       to: session.peer,
       payloads: payloads
     )
-    if isLast { end(session.id) }
+    if isLast { sessions.end(session.id, at: now) }
   }
 }

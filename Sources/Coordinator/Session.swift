@@ -30,21 +30,23 @@ package struct Session: Sendable {
   package let request: UInt64
   package let goal: SessionGoal
   package let promptCount: Int
+  /// Whose prefixes it may take over, and who may take over its own; see `PrefixSharing.group`.
+  package let prefixGroup: PublicKey?
   /// The prompt's tokens and those generated.
-  package var tokens: [Int32]
+  package private(set) var tokens: [Int32]
   /// How many of `tokens` have been sent through the pipeline, or are on their way.
-  package var submitted = 0
+  package private(set) var submitted = 0
   /// The most positions its slot's rings have come to, earlier sessions' included: what a ring has
   /// overwritten stays so when a session goes back to a prefix.
-  package var reached = 0
+  package private(set) var reached = 0
   /// How many have come back; results before this position have been delivered.
-  package var completed = 0
+  package private(set) var completed = 0
   /// Steps of it that a worker could not run, since it last got anything new.
-  package var failedSteps = 0
+  package private(set) var failedSteps = 0
   /// Workers that were lost while they ran it, since it last got anything new.
-  package var losses = LossRecord()
+  package private(set) var losses = LossRecord()
   /// The session's place in the KV caches; nil while it waits for one.
-  package var slot: Int?
+  package private(set) var slot: Int?
   /// Nil where the model has no tokenizer: then tokens leave without text.
   package var detokenizer: Detokenizer?
   package var stops: StopMatcher
@@ -56,6 +58,7 @@ package struct Session: Sendable {
     request: UInt64,
     goal: SessionGoal,
     tokens: [Int32],
+    prefixGroup: PublicKey? = nil,
     detokenizer: Detokenizer?,
     stops: [String],
     now: ContinuousClock.Instant
@@ -65,6 +68,7 @@ package struct Session: Sendable {
     self.request = request
     self.goal = goal
     self.tokens = tokens
+    self.prefixGroup = prefixGroup
     self.detokenizer = detokenizer
     promptCount = tokens.count
     self.stops = StopMatcher(stops: stops)
@@ -96,6 +100,38 @@ package struct Session: Sendable {
       return .score(target: tokens[target])
     }
   }
+
+  // MARK: What happens to it
+
+  /// Takes a slot whose caches hold the first `prefix` positions already.
+  package mutating func begin(in slot: Int, prefix: Int, reached: Int) {
+    self.slot = slot
+    submitted = prefix
+    self.reached = reached
+  }
+
+  /// Counts all tokens before a position as under way.
+  package mutating func submit(upTo position: Int) {
+    submitted = position
+    reached = max(reached, position)
+  }
+
+  /// Notes that everything before a position has come back: what it got is new, so it is no longer
+  /// suspected of what went wrong before.
+  package mutating func complete(upTo position: Int) {
+    completed = position
+    failedSteps = 0
+    losses = LossRecord()
+  }
+
+  /// Adds a token that has been drawn.
+  package mutating func append(_ token: Int32) { tokens.append(token) }
+
+  /// Notes that a worker could not run a step of it.
+  package mutating func countFailedStep() { failedSteps += 1 }
+
+  /// Notes that a worker was lost while it ran; `place` is nil if other sessions were under way too.
+  package mutating func countLoss(at place: LossRecord.Place?) { losses.add(at: place) }
 
   /// Forgets what is in flight or computed, so that the session is replayed from its tokens.
   package mutating func rewind() {

@@ -145,7 +145,7 @@ import Wire
       }
       harness.compute(endpoint)
       harness.settle(computing: false)
-      let clients = harness.machine.turns.compactMap { harness.machine.sessions[$0]?.peer }
+      let clients = harness.machine.sessions.running.map(\.peer)
       if clients.contains(Harness.peer(2)) { order.append(2) }
       if harness.outcome(4).tokens.count > 0 { order.append(1) }
     }
@@ -182,10 +182,10 @@ import Wire
     for request in UInt64(1)...20 {
       harness.ask(Harness.generate(.tokens([6]), request: request), client: 2)
     }
-    #expect(harness.machine.queue.count == 20)
+    #expect(harness.machine.sessions.queue.count == 20)
     harness.disconnect(client: 2)
     harness.pass(.seconds(2), times: 8)
-    #expect(harness.machine.queue.isEmpty)
+    #expect(harness.machine.sessions.queue.isEmpty)
     #expect(harness.machine.sessions.count == 1)
   }
 }

@@ -213,8 +213,9 @@ import Wire
 
   /// Makes the next failure of a request's step the last that is put up with.
   private func exhaustPatience(_ harness: Harness, _ request: UInt64) {
-    for (id, session) in harness.machine.sessions where session.request == request {
-      harness.machine.sessions[id]?.failedSteps = 2
+    let sessions = harness.machine.sessions
+    for id in sessions.numbers where sessions[id]?.request == request {
+      for _ in 0..<2 { harness.machine.sessions.update(id) { $0.countFailedStep() } }
     }
   }
 
@@ -302,7 +303,7 @@ import Wire
     #expect(harness.outcome(3).failed == nil)
     #expect(harness.outcome(3).tokens == want)
     #expect(harness.machine.epoch == 1)
-    #expect(harness.machine.slots.free.sorted() == [0, 1])
+    #expect(harness.machine.sessions.freeSlots.sorted() == [0, 1])
   }
 
   @Test func `a slot that only the failed step cleared is cleared again`() throws {
@@ -343,7 +344,7 @@ import Wire
     harness.deliver(from: stages[1].results)
     #expect(harness.outcome().failed?.code == .internal)
     harness.settle()
-    #expect(harness.machine.slots.free == [0])
+    #expect(harness.machine.sessions.freeSlots == [0])
   }
 
   @Test func `a step that finds a gap behind a lost one is replayed with it`() throws {

@@ -39,7 +39,7 @@ import Wire
     expect(harness, prompts[2], request: 3)
     // It is nobody's fault but the model's.
     #expect(harness.killed.isEmpty && harness.machine.epoch == 1)
-    #expect(harness.machine.slots.free.count == harness.machine.limits.slots)
+    #expect(harness.machine.sessions.freeSlots.count == harness.machine.limits.slots)
   }
 
   @Test func `nobody goes on from what their slots hold`() throws {

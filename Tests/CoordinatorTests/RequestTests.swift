@@ -208,8 +208,8 @@ import Wire
     harness.disconnect(client: 1)
     harness.settle()
     #expect(harness.machine.sessions.isEmpty)
-    #expect(harness.machine.queue.isEmpty && harness.machine.turns.isEmpty)
-    #expect(harness.machine.slots.free.sorted() == [0, 1])
+    #expect(harness.machine.sessions.queue.isEmpty && harness.machine.sessions.turns.isEmpty)
+    #expect(harness.machine.sessions.freeSlots.sorted() == [0, 1])
     let want = harness.model.continuation(of: [7], Harness.sampling(), count: 5)
     #expect(harness.outcome(client: 2).tokens == want)
   }

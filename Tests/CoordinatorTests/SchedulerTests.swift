@@ -24,8 +24,7 @@ import Wire
       stops: [],
       now: .now
     )
-    session.submitted = done
-    session.slot = Int(id)
+    session.begin(in: Int(id), prefix: done, reached: done)
     return session
   }
 
@@ -142,12 +141,12 @@ import Wire
       rows(scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace))[1]
         == 0..<7
     )
-    generating.tokens.append(7)
-    generating.submitted += 1
+    generating.append(7)
+    generating.submit(upTo: generating.submitted + 1)
     let both = scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace)
     #expect(rows(both) == [2: 10..<11, 1: 0..<3])
     // Also when the stream's own row is in another micro-batch.
-    generating.submitted += 1
+    generating.submit(upTo: generating.submitted + 1)
     #expect(
       rows(scheduler().next([prompt, generating], inFlight: 0, readsPrompt: false, pace: pace)) == [
         1: 0..<3

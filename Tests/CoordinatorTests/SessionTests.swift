@@ -28,7 +28,7 @@ import Wire
       .generate(sampling: sampling, maxTokens: 9, ignoresEndOfTurn: false)
     )
     #expect(outputs(session) == [.none, .none, .none, .sample(sampling)])
-    session.tokens.append(14)
+    session.append(14)
     #expect(outputs(session) == [.none, .none, .none, .none, .sample(sampling)])
     #expect(session.generatedCount == 1)
   }
@@ -46,8 +46,8 @@ import Wire
   @Test func `replayed, it asks for nothing that has been delivered`() {
     for goal in [SessionGoal.logits, .scores(first: 0)] {
       var session = session(goal)
-      session.submitted = 3
-      session.completed = 2
+      session.submit(upTo: 3)
+      session.complete(upTo: 2)
       let before = outputs(session)
       session.rewind()
       #expect(session.pendingCount == 4)

@@ -412,7 +412,10 @@ struct Simulation {
       }
       #expect(gaps.isEmpty || harness.hasLostEarlyRows, "TRESTLE_SEED=\(seed) replays this")
       let slots = Array(0..<harness.machine.limits.slots)
-      #expect(harness.machine.slots.free.sorted() == slots, "TRESTLE_SEED=\(seed) replays this")
+      #expect(
+        harness.machine.sessions.freeSlots.sorted() == slots,
+        "TRESTLE_SEED=\(seed) replays this"
+      )
       #expect(harness.failures.isEmpty, "TRESTLE_SEED=\(seed) replays this")
     }
     // The faults have had effect: the mean run saw more than one epoch.

@@ -23,7 +23,7 @@ extension CoordinatorMachine {
 
   /// Whether a client's request is being served.
   func awaits(_ request: UInt64, _ peer: PeerID) -> Bool {
-    sessions.values.contains { $0.peer == peer && $0.request == request }
+    sessions(of: peer).contains { $0.request == request }
       || encoding.values.contains { $0.peer == peer && $0.generate.request == request }
   }
 
@@ -40,7 +40,7 @@ extension CoordinatorMachine {
     switch message {
     case .accepted, .delta, .evaluated, .finished, .requestFailed:
       outflow.notSent(to: peer)
-      for session in sessions(of: peer) { end(session.id) }
+      for session in sessions(of: peer) { sessions.end(session.id, at: now) }
     default: break
     }
   }
@@ -57,7 +57,7 @@ extension CoordinatorMachine {
   mutating func watchClients() {
     guard now - clientsWatched >= Self.waitingInterval else { return }
     clientsWatched = now
-    for id in sessions.keys.sorted() {
+    for id in sessions.numbers {
       guard let session = sessions[id], !session.isGenerating else { continue }
       // Enough are under way for one that does not read.
       if outflow.unreadCount(session.peer) < limits.unread.messages / 4 { accept(session) }
@@ -69,7 +69,7 @@ extension CoordinatorMachine {
         send(.accepted(waits), to: prompt.peer)
       }
     }
-    let patience = queue.isEmpty ? Self.idlePatience : Self.readingPatience
+    let patience = sessions.queue.isEmpty ? Self.idlePatience : Self.readingPatience
     for peer in outflow.clients(unreadSince: now - patience) where outflow.isFull(peer) {
       for session in sessions(of: peer) {
         note(
@@ -85,7 +85,9 @@ extension CoordinatorMachine {
       }
     }
     // Without a session nobody learns of a client that has gone with something unread.
-    let served = Set(sessions.values.map(\.peer)).union(encoding.values.map(\.peer))
+    let served = Set(sessions.numbers.compactMap { sessions[$0]?.peer }).union(
+      encoding.values.map(\.peer)
+    )
     for peer in outflow.clients(unreadSince: now - Self.waitingInterval)
     where !served.contains(peer) {
       send(.healthReply(health(0)), to: peer)

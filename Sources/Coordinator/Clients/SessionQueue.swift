@@ -11,7 +11,7 @@ enum Asker: Hashable, Sendable {
   init(_ peer: PeerID) { self = peer.key.map { .key($0) } ?? .connection(peer) }
 }
 
-/// Sessions that wait, in the order in which they came.
+/// Sessions that wait, in the order in which they came, and who holds how many slots.
 struct SessionQueue: Sendable {
   private struct Entry: Sendable {
     var session: UInt64
@@ -20,6 +20,8 @@ struct SessionQueue: Sendable {
   }
 
   private var entries: [Entry] = []
+  /// Who asked for the sessions that hold a slot.
+  private var holders: [UInt64: Asker] = [:]
 
   var count: Int { entries.count }
   var isEmpty: Bool { entries.isEmpty }
@@ -28,7 +30,17 @@ struct SessionQueue: Sendable {
     entries.append(Entry(session: session, peer: peer))
   }
 
-  mutating func remove(_ session: UInt64) { entries.removeAll { $0.session == session } }
+  /// Notes that a session has got a slot and waits no longer.
+  mutating func admit(_ session: UInt64) {
+    guard let index = entries.firstIndex(where: { $0.session == session }) else { return }
+    holders[session] = entries.remove(at: index).asker
+  }
+
+  /// Forgets a session that is over, whether it waited or held a slot.
+  mutating func remove(_ session: UInt64) {
+    entries.removeAll { $0.session == session }
+    holders[session] = nil
+  }
 
   /// Returns how many requests came before a session, itself included; 0 if it does not wait.
   func place(of session: UInt64) -> Int {
@@ -37,11 +49,12 @@ struct SessionQueue: Sendable {
 
   /// Returns the session that gets the next slot.
   ///
-  /// - Parameters:
-  ///   - held: How many slots each has that asks.
-  ///   - mayRun: Whether a connection's sessions may go on at all.
+  /// - Parameter mayRun: Whether a connection's sessions may go on at all.
   /// - Returns: The session; nil if none may run.
-  func next(held: [Asker: Int], mayRun: (PeerID) -> Bool) -> UInt64? {
+  func next(mayRun: (PeerID) -> Bool) -> UInt64? {
+    guard !entries.isEmpty else { return nil }
+    var held: [Asker: Int] = [:]
+    for asker in holders.values { held[asker, default: 0] += 1 }
     var best: (held: Int, session: UInt64)?
     for entry in entries where mayRun(entry.peer) {
       let count = held[entry.asker] ?? 0

@@ -17,7 +17,7 @@ extension CoordinatorMachine {
     depthTuner.finished(
       rows: trace.decodeRows,
       // A chunk of a prompt beside it has its share of the time.
-      streams: isDecoding && !flight.readsPrompt ? turns.count : nil,
+      streams: isDecoding && !flight.readsPrompt ? sessions.turns.count : nil,
       at: now
     )
     if isDecoding { advisor?.add(trace.slices.map(\.duration)) }

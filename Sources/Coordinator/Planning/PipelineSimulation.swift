@@ -137,7 +137,7 @@ private struct SimulatedRun {
         stops: [],
         now: .now
       )
-      session.slot = stream
+      session.begin(in: stream, prefix: 0, reached: 0)
       sessions[id] = session
       turns.append(id)
     }
@@ -254,7 +254,7 @@ private struct SimulatedRun {
         if !session.isDecoding { readsPrompt = true }
         size.rows += part.positions.count
         size.wanted += part.positions.count { session.output(at: $0) != .none }
-        sessions[part.session]?.submitted = part.positions.upperBound
+        sessions[part.session]?.submit(upTo: part.positions.upperBound)
         turns.removeAll { $0 == part.session }
         turns.append(part.session)
       }
@@ -275,8 +275,8 @@ private struct SimulatedRun {
       if let last = lastToken[session.id] { gaps.append(now - last) }
       lastToken[session.id] = now
       if windowBegan != nil, windowEnded == nil { tokensInWindow += 1 }
-      session.completed = session.tokens.count
-      session.tokens.append(0)
+      session.complete(upTo: session.tokens.count)
+      session.append(0)
       let isDone = session.generatedCount >= tokens
       sessions[session.id] = isDone ? nil : session
       if isDone { turns.removeAll { $0 == session.id } }

@@ -38,8 +38,7 @@ extension CoordinatorMachine {
     }
     var rest = generate
     rest.prompt = .tokens([])
-    let id = nextSession
-    nextSession += 1
+    let id = sessions.takeNumber()
     encoding[id] = EncodingPrompt(peer: peer, generate: rest)
     act(.encode(PromptText(id: id, text: text, options: options)))
   }
