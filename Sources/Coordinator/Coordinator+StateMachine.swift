@@ -203,15 +203,7 @@ package struct CoordinatorMachine {
   var lastEpoch: UInt32 = 0
   /// The placement that is prepared beside the one that runs.
   var move: PlacementMove?
-  /// By name.
-  var workers: [String: WorkerRecord] = [:]
-  var peers: [PeerID: String] = [:]
-  /// The sockets that workers' results come from.
-  var resultsPeers: [PeerID: String] = [:]
-  /// Those of workers that are gone, the latest last: their results may still be on the way.
-  var formerResultsPeers: [PeerID] = []
-  /// Supervised workers that are not started again.
-  var givenUp: Set<String> = []
+  var workers = Roster()
   /// What has happened to the model's files since they were opened; nil if nothing has.
   var modelChange: String?
   var gatheringSince: ContinuousClock.Instant
@@ -289,7 +281,7 @@ package struct CoordinatorMachine {
   /// Begins an epoch's own accounts.
   mutating func beginEpoch() {
     isProven = false
-    for (name, worker) in workers { workers[name]?.stepsBefore = worker.heartbeat?.steps ?? 0 }
+    workers.updateAll { $0.beginEpoch() }
     metrics.beginEpoch(stageCount: plan.count, at: now)
     depthTuner = DepthTuner(stageCount: plan.count)
     advisor?.placed(plan.map(\.slice), on: plan.map(\.name), at: now)
@@ -421,9 +413,9 @@ package struct CoordinatorMachine {
 
   /// Returns the worker whose results come from a peer; nobody else may send any.
   private mutating func worker(ofResults peer: PeerID, _ message: Message) -> String? {
-    if let name = resultsPeers[peer] { return name }
+    if let name = workers.name(ofResults: peer) { return name }
     // What a lost worker had still to say is no fault of anybody's.
-    if !formerResultsPeers.contains(peer) { dropOutOfPlace(message, peer) }
+    if !workers.wasSource(peer) { dropOutOfPlace(message, peer) }
     return nil
   }
 
@@ -437,7 +429,7 @@ package struct CoordinatorMachine {
       refuse(prompt.generate.request, prompt.peer, .shuttingDown, reason)
     }
     encoding = [:]
-    for (_, worker) in workers.sorted(by: { $0.key < $1.key }) {
+    for worker in workers.all {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
     }
   }

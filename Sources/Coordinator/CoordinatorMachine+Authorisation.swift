@@ -65,15 +65,16 @@ extension CoordinatorMachine {
       act(.forgetEncoding(id))
       refuse(prompt.generate.request, prompt.peer, .notAllowed, objection)
     }
-    let revoked = workers.filter { objection(to: .work, by: $0.value.peer) != nil }
-      .sorted { $0.key < $1.key }
-    for (name, worker) in revoked {
-      let objection = objection(to: .work, by: worker.peer) ?? ""
+    var hasRevoked = false
+    for name in workers.names {
+      guard let worker = workers[name], let objection = objection(to: .work, by: worker.peer)
+      else { continue }
+      hasRevoked = true
       send(.refused(Refused(code: .notAllowed, message: objection)), to: worker.peer)
       lose(name, "its key is not allowed to work any more")
     }
     // The others have been told to take steps from these keys: a new epoch tells them anew.
-    if !revoked.isEmpty, phase == .preparing || phase == .serving {
+    if hasRevoked, phase == .preparing || phase == .serving {
       abandonMove("a worker's key is not allowed any more")
       startOver()
     }

@@ -6,6 +6,7 @@ extension CoordinatorMachine {
   func checkInvariants() throws(BrokenInvariant) {
     try flight.checkInvariants()
     try sessions.checkInvariants()
+    try workers.checkInvariants()
     try require(
       flight.isEmpty || phase == .serving || phase == .stopping,
       "\(flight.count) steps are under way while \(phase.rawValue)"

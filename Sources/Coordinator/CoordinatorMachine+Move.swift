@@ -65,7 +65,7 @@ extension CoordinatorMachine {
   mutating func drain(_ drain: Drain, _ peer: PeerID) {
     let request = MoveRequest(peer: peer, request: drain.request)
     guard mayMove(request) else { return }
-    guard workers[drain.worker] != nil else {
+    guard workers.contains(drain.worker) else {
       let names = workerOrder.joined(separator: ", ")
       refuse(
         drain.request,
@@ -273,7 +273,9 @@ extension CoordinatorMachine {
   }
 
   mutating func moved(_ moved: Moved, _ peer: PeerID) {
-    guard let name = peers[peer], let stage = move?.stage, move?.epoch == moved.epoch else {
+    guard let name = workers.name(ofControl: peer), let stage = move?.stage,
+      move?.epoch == moved.epoch
+    else {
       return
     }
     guard stage == .copying || stage == .moving, move?.awaited.remove(name) != nil else { return }
@@ -292,7 +294,7 @@ extension CoordinatorMachine {
     // What only the old epoch knew: slots to clear are empty in the new one.
     sessions.forgetFreeSlots()
     beginEpoch()
-    for place in plan { workers[place.name]?.preparedEpoch = epoch }
+    for place in plan { workers.update(place.name) { $0.prepared(move.epoch) } }
     for name in before.union(plan.map(\.name)).sorted() {
       if let worker = workers[name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
     }
@@ -322,9 +324,7 @@ extension CoordinatorMachine {
     kvBytes: UInt64,
     pause: Duration
   ) {
-    if let drained, let worker = workers[drained] {
-      workers[drained] = nil
-      forgetPeers(of: worker)
+    if let drained, let worker = workers.remove(drained) {
       act(.release(worker: drained))
       send(.shutdown(Shutdown(reason: "drained")), to: worker.peer)
       note("worker drained", ["worker": drained])

@@ -8,7 +8,7 @@ extension CoordinatorMachine {
   /// All workers: those with layers in pipeline order, then those without, by name.
   var workerOrder: [String] {
     let placed = plan.map(\.name)
-    return placed + workers.keys.filter { !placed.contains($0) }.sorted()
+    return placed + workers.names.filter { !placed.contains($0) }
   }
 
   /// Returns the plan that makes the slowest stage as fast as can be, going by how fast the workers

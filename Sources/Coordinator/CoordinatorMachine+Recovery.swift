@@ -8,11 +8,11 @@ extension CoordinatorMachine {
   // MARK: Signs of trouble
 
   mutating func tick() {
-    for name in workers.keys.sorted() {
+    for name in workers.names {
       guard let worker = workers[name], now - worker.lastHeard > limits.silence else { continue }
       distrust(name, "no heartbeat for \(limits.silence)")
     }
-    for name in workers.keys.sorted() {
+    for name in workers.names {
       let running = workers[name]?.heartbeat?.stepInProgressMicroseconds ?? 0
       if Duration.microseconds(Int64(clamping: running)) > limits.longestStep {
         distrust(name, "computes one step for more than \(limits.longestStep)")
@@ -50,7 +50,7 @@ extension CoordinatorMachine {
   private var workersWithoutResults: [String] {
     let idle = plan.firstIndex { place in
       guard let worker = workers[place.name] else { return true }
-      return (worker.heartbeat?.steps ?? 0) <= worker.stepsBefore
+      return !worker.hasRunSteps
     }
     let stage = idle ?? plan.count - 1
     let first = fruitlessEpochs > Self.unluckyEpochs ? max(0, stage - 1) : stage
@@ -80,20 +80,21 @@ extension CoordinatorMachine {
 
   /// Counts a message that no honest worker sends.
   mutating func countNonsense(from peer: PeerID?, _ reason: String) {
-    guard let peer, let name = peers[peer] ?? resultsPeers[peer] else { return }
+    guard let peer, let name = workers.name(ofControl: peer) ?? workers.name(ofResults: peer)
+    else { return }
     countNonsense(of: name, reason)
   }
 
   mutating func countNonsense(of name: String, _ reason: String) {
-    workers[name]?.nonsense += 1
-    guard let count = workers[name]?.nonsense, count >= limits.nonsense else { return }
+    guard let count = workers.update(name, { $0.countNonsense() }), count >= limits.nonsense
+    else { return }
     distrust(name, "\(count) messages made no sense, the last: \(reason)")
   }
 
   // MARK: Loss
 
   mutating func farewell(_ goodbye: Goodbye, _ peer: PeerID) {
-    guard let name = peers[peer] else { return }
+    guard let name = workers.name(ofControl: peer) else { return }
     lose(name, goodbye.reason, inGoodOrder: true)
   }
 
@@ -101,7 +102,7 @@ extension CoordinatorMachine {
     guard phase != .stopping else { return }
     lose(name, how)
     guard !willRestart, plan.contains(where: { $0.name == name }) else { return }
-    givenUp.insert(name)
+    workers.giveUp(name)
     guard hasServed else {
       act(.fail(CoordinatorError(.worker, "worker \(name) \(how)\(modelChangeSuffix)")))
       return
@@ -119,18 +120,15 @@ extension CoordinatorMachine {
       isWarning: true
     )
     let bytes = model.cost.bytes(of: slice)
-    workers[name]?.inability.add(
-      bytes: bytes,
-      "\(name) cannot prepare layers \(layers): \(reason)"
-    )
+    let words = "\(name) cannot prepare layers \(layers): \(reason)"
+    workers.update(name) { $0.failedToPrepare(bytes: bytes, words) }
     pause()
     placeAnew(isLate: false)
   }
 
   /// Forgets a worker; the live sessions wait for its return and are then replayed.
   mutating func lose(_ name: String, _ reason: String, inGoodOrder: Bool = false) {
-    guard let worker = workers.removeValue(forKey: name) else { return }
-    forgetPeers(of: worker)
+    guard workers.remove(name) != nil else { return }
     note("worker lost", ["worker": name, "reason": reason], isWarning: true)
     guard phase != .stopping else { return }
     let isPlaced = plan.contains { $0.name == name }
@@ -160,14 +158,6 @@ extension CoordinatorMachine {
       )
       fail(id, .internal, words)
     }
-  }
-
-  mutating func forgetPeers(of worker: WorkerRecord) {
-    peers[worker.peer] = nil
-    resultsPeers[worker.hello.resultsIdentity] = nil
-    formerResultsPeers.append(worker.hello.resultsIdentity)
-    // Results come within seconds or not at all: as many as there can be workers is plenty.
-    if formerResultsPeers.count > Limits.workers { formerResultsPeers.removeFirst() }
   }
 
   /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is
@@ -215,7 +205,7 @@ extension CoordinatorMachine {
 
   /// Lets workers that stand by take the places of lost ones on the same kind of device.
   private mutating func fillPlaces() {
-    for index in plan.indices where workers[plan[index].name] == nil {
+    for index in plan.indices where !workers.contains(plan[index].name) {
       let standby = workerOrder.dropFirst(plan.count)
         .first { workers[$0]?.hello.device == plan[index].device }
       guard let standby else { continue }
@@ -231,12 +221,12 @@ extension CoordinatorMachine {
   ///   no place.
   mutating func placeAnew(isLate: Bool) {
     if isLate { gatheringSince = now }
-    let names = workerOrder.filter { workers[$0] != nil }
+    let names = workerOrder.filter(workers.contains)
     guard !names.isEmpty else {
       loseHope()
       return
     }
-    let missing = plan.map(\.name).filter { workers[$0] == nil }
+    let missing = missingWorkers
     let unable = plan.filter { workers[$0.name]?.inability.excludes(bytes(of: $0)) ?? false }
     guard isLate ? !(missing.isEmpty && unable.isEmpty) : missing.isEmpty && !unable.isEmpty else {
       return
@@ -257,13 +247,13 @@ extension CoordinatorMachine {
       failSessions(
         missing.isEmpty ? error.message : "\(absent) did not return, and \(error.message)"
       )
-      if !missing.isEmpty, givenUp.isSuperset(of: missing) {
+      if !missing.isEmpty, workers.haveBeenGivenUp(missing) {
         var failure = error
         failure.message += modelChangeSuffix
         act(.fail(failure))
       }
       // Memory may become free: they try again, for the requests that come now.
-      for name in workers.keys { workers[name]?.inability = Inability() }
+      workers.updateAll { $0.forgetInability() }
     }
     assignIfComplete()
   }
@@ -274,7 +264,7 @@ extension CoordinatorMachine {
       "no worker has returned within \(limits.patience); start one with `trestle work`"
         + modelChangeSuffix
     )
-    if givenUp.isSuperset(of: plan.map(\.name)) {
+    if workers.haveBeenGivenUp(plan.map(\.name)) {
       let message = "every worker keeps dying; see the log for why\(modelChangeSuffix)"
       act(.fail(CoordinatorError(.worker, message)))
     }

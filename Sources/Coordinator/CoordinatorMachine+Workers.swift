@@ -3,54 +3,14 @@
 internal import Gemma
 internal import Wire
 
-/// A worker that has been welcomed.
-struct WorkerRecord: Sendable {
-  let peer: PeerID
-  let hello: Hello
-  var preparedEpoch: UInt32?
-  var lastHeard: ContinuousClock.Instant
-  var heartbeat: Heartbeat?
-  /// When its heartbeats last showed that it computes.
-  var lastProgress: ContinuousClock.Instant
-  /// When it was last told to prepare layers, or last came further with them.
-  var lastLoaded: ContinuousClock.Instant
-  var inability = Inability()
-  /// Messages that no honest worker sends.
-  var nonsense = 0
-  /// How many steps it said it had run when the epoch began.
-  var stepsBefore: UInt64 = 0
-  var clock = WorkerClock()
-}
-
-/// What a worker has shown that it cannot hold.
-struct Inability: Sendable {
-  /// After so many failures a worker gets no layers: fewer are not what it lacks.
-  private static let mostFailures = 2
-
-  private var failures = 0
-  /// The least that it could not prepare.
-  private var bytes = Double.infinity
-  /// Of the last failure, in a sentence; nil if there was none.
-  private(set) var reason: String?
-
-  mutating func add(bytes: Double, _ reason: String) {
-    failures += 1
-    self.bytes = min(self.bytes, bytes)
-    self.reason = reason
-  }
-
-  /// Whether it must not be given so much.
-  func excludes(_ bytes: Double) -> Bool { bytes >= self.bytes || isTotal }
-
-  var isTotal: Bool { failures >= Self.mostFailures }
-}
-
 extension CoordinatorMachine {
   /// How often workers tell how they are.
   private static let heartbeatMilliseconds = 250
 
   mutating func greet(_ hello: Hello, _ peer: PeerID) {
-    if let reason = refusal(of: hello) ?? (peers[peer] == nil ? refusalOfName(hello) : nil) {
+    if let reason = refusal(of: hello)
+      ?? (workers.name(ofControl: peer) == nil ? refusalOfName(hello) : nil)
+    {
       note(
         "worker refused",
         ["worker": hello.name, "pid": "\(hello.pid)", "reason": reason.message],
@@ -59,7 +19,7 @@ extension CoordinatorMachine {
       send(.refused(reason), to: peer)
       return
     }
-    if let name = peers[peer] {
+    if let name = workers.name(ofControl: peer) {
       // Repeated before the answer came: the worker must not be told that its place is taken.
       send(
         .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
@@ -69,19 +29,7 @@ extension CoordinatorMachine {
     }
     let place = freePlace(for: hello)
     let name = place?.name ?? (hello.name.isEmpty ? freeName(hello.device) : hello.name)
-    var hello = hello
-    // Results come on a connection of its own, which proves the same key.
-    hello.resultsIdentity = PeerID(hello.resultsIdentity.bytes, key: peer.key)
-    workers[name] = WorkerRecord(
-      peer: peer,
-      hello: hello,
-      lastHeard: now,
-      lastProgress: now,
-      lastLoaded: now
-    )
-    peers[peer] = name
-    resultsPeers[hello.resultsIdentity] = name
-    givenUp.remove(name)
+    workers.add(name, hello, peer: peer, at: now)
     var facts = [
       "worker": name, "device": hello.device, "pid": "\(hello.pid)",
       "layers": place.map { model.config.line.text($0.slice) } ?? "none",
@@ -101,7 +49,7 @@ extension CoordinatorMachine {
   }
 
   /// The places that wait for their worker.
-  package var missingWorkers: [String] { plan.map(\.name).filter { workers[$0] == nil } }
+  package var missingWorkers: [String] { plan.map(\.name).filter { !workers.contains($0) } }
 
   private func refusal(of hello: Hello) -> Refused? {
     if phase == .stopping {
@@ -196,14 +144,14 @@ extension CoordinatorMachine {
 
   /// Returns a name for a worker that has no place: the device and the first number that is free.
   private func freeName(_ device: String) -> String {
-    let taken = Set(workers.keys).union(plan.map(\.name))
+    let taken = Set(workers.names).union(plan.map(\.name))
     return (0...).lazy.map { "\(device)-\($0)" }.first { !taken.contains($0) } ?? device
   }
 
   /// Returns the place a worker asks for by name, or the first free one for its device.
   private func freePlace(for hello: Hello) -> PlannedWorker? {
     plan.first { place in
-      workers[place.name] == nil && place.device == hello.device
+      !workers.contains(place.name) && place.device == hello.device
         && (hello.name.isEmpty || hello.name == place.name)
     }
   }
@@ -223,9 +171,10 @@ extension CoordinatorMachine {
 
   /// Tells the workers of a placement to prepare its layers.
   mutating func assign(_ plan: [PlannedWorker], epoch: UInt32) {
+    let (now, dataKeys) = (now, workers.dataKeys)
     for (stage, place) in plan.enumerated() {
       guard let worker = workers[place.name] else { continue }
-      workers[place.name]?.lastLoaded = now
+      workers.update(place.name) { $0.beginLoading(at: now) }
       let next = stage + 1 < plan.count ? workers[plan[stage + 1].name] : nil
       send(
         .assign(
@@ -242,6 +191,7 @@ extension CoordinatorMachine {
             slots: limits.slots,
             contextTokens: limits.contextTokens,
             nextKey: next?.hello.dataKey,
+            // Each worker may hand off to any other.
             peerKeys: dataKeys
           )
         ),
@@ -250,16 +200,11 @@ extension CoordinatorMachine {
     }
   }
 
-  /// The keys of the workers there are: each may hand off to any other.
-  private var dataKeys: [PublicKey] {
-    Set(workers.values.compactMap(\.hello.dataKey)).sorted { $0.description < $1.description }
-  }
-
   mutating func prepared(_ preparedEpoch: UInt32, _ peer: PeerID) {
-    guard let name = peers[peer] else { return }
+    guard let name = workers.name(ofControl: peer) else { return }
     if preparedEpoch == move?.epoch { preparedForMove(name) }
     guard preparedEpoch == epoch else { return }
-    workers[name]?.preparedEpoch = preparedEpoch
+    workers.update(name) { $0.prepared(preparedEpoch) }
     guard phase == .preparing,
       plan.allSatisfy({ workers[$0.name]?.preparedEpoch == epoch }),
       let first = plan.first.flatMap({ workers[$0.name] })
@@ -277,7 +222,7 @@ extension CoordinatorMachine {
   }
 
   mutating func prepareFailed(_ failure: PrepareFailed, _ peer: PeerID) {
-    guard let name = peers[peer] else { return }
+    guard let name = workers.name(ofControl: peer) else { return }
     if failure.epoch == move?.epoch { abandonMove("worker \(name): \(failure.message)") }
     guard failure.epoch == epoch, phase == .preparing else { return }
     guard !hasServed else {
@@ -295,22 +240,17 @@ extension CoordinatorMachine {
   }
 
   mutating func heard(_ heartbeat: Heartbeat, _ peer: PeerID) {
-    guard let name = peers[peer], let record = workers[name] else {
+    guard let name = workers.name(ofControl: peer) else {
       // A worker of an earlier life: it must introduce itself anew.
       send(.refused(Refused(code: .unknown, message: "say hello first")), to: peer)
       return
     }
-    var worker = record
-    worker.lastHeard = now
-    if heartbeat.stepInProgressMicroseconds > 0 || heartbeat.steps != worker.heartbeat?.steps {
-      worker.lastProgress = now
+    let (now, systemNow) = (now, systemNow)
+    workers.update(name) { $0.hear(heartbeat, at: now, systemNow: systemNow) }
+    if let test = heartbeat.selfTest {
+      selfTests.done(name, run: test.run)
+      answerSelfTests()
     }
-    if heartbeat.loadFraction != worker.heartbeat?.loadFraction { worker.lastLoaded = now }
-    worker.heartbeat = heartbeat
-    // The sender's word: 1e300 is a number, too, and no percentage.
-    worker.heartbeat?.loadFraction = min(1, max(0, heartbeat.loadFraction))
-    workers[name] = worker
-    learn(from: heartbeat, name)
     send(.heartbeatAck(HeartbeatAck()), to: peer)
     guard phase == .preparing else { return }
     let fractions = plan.map { workers[$0.name]?.heartbeat?.loadFraction ?? 0 }

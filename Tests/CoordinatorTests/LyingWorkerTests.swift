@@ -96,10 +96,10 @@ import Wire
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))
     harness.machine.fruitlessEpochs = 2
-    for worker in harness.workers { harness.machine.workers[worker.place ?? ""]?.stepsBefore = 3 }
-    // The first two have run a fourth, the last has not.
-    for worker in harness.workers.prefix(2) {
-      harness.machine.workers[worker.place ?? ""]?.stepsBefore = 2
+    // The first two have run a step of this epoch, the last has not.
+    harness.machine.workers.update("cpu2") { worker in
+      worker.hear(Harness.heartbeat(), at: harness.now, systemNow: harness.now)
+      worker.beginEpoch()
     }
     harness.pass(.seconds(6), times: 24)
     #expect(harness.killed == ["cpu1", "cpu2"])

@@ -396,7 +396,7 @@ struct Simulation {
         ends,
         """
         the requests never end (TRESTLE_SEED=\(seed) replays this): \(harness.machine.phase), \
-        \(harness.machine.text(harness.machine.plan)), \(harness.machine.workers.keys.sorted()), \
+        \(harness.machine.text(harness.machine.plan)), \(harness.machine.workers.names), \
         \(harness.notes.suffix(3).map(\.message)), \(harness.failures)
         """
       )

@@ -457,7 +457,7 @@ import Wire
       harness.crash(try #require(harness.worker("cpu1")))
       harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
     }
-    #expect(harness.machine.formerResultsPeers.count == Limits.workers)
+    #expect(harness.machine.workers.formerSources.count == Limits.workers)
   }
 
   @Test func `a worker that keeps sending malformed messages is ended`() {
@@ -487,7 +487,7 @@ import Wire
     )
     harness.settle()
     #expect(harness.machine.phase == .gathering)
-    #expect(harness.machine.workers.keys.sorted() == ["cpu0"])
+    #expect(harness.machine.workers.names == ["cpu0"])
     let note = harness.notes.last { $0.isWarning }
     #expect(note?.metadata == ["worker": "cpu1", "reason": "was asked to stop"])
   }

@@ -84,22 +84,13 @@ extension CoordinatorMachine {
     return isPossible ? (instant, isHere) : (nil, false)
   }
 
-  /// Takes what a heartbeat tells beside the worker's state.
-  mutating func learn(from heartbeat: Heartbeat, _ name: String) {
-    workers[name]?.clock.hear(heartbeat.clockMicroseconds, at: systemNow.microsecondsSinceBoot)
-    if let test = heartbeat.selfTest {
-      selfTests.done(name, run: test.run)
-      answerSelfTests()
-    }
-  }
-
   /// Answers whether the workers are well, at once or after they have tested their devices.
   mutating func answerHealth(_ request: HealthRequest, _ peer: PeerID) {
     guard request.runsSelfTest, phase != .stopping else {
       send(.healthReply(health(request.request)), to: peer)
       return
     }
-    let run = selfTests.begin(request.request, peer, workers: Set(workers.keys), at: now)
+    let run = selfTests.begin(request.request, peer, workers: Set(workers.names), at: now)
     guard let run else {
       let failure = RequestFailed(
         request: request.request,
@@ -109,15 +100,13 @@ extension CoordinatorMachine {
       send(.requestFailed(failure), to: peer)
       return
     }
-    for (_, worker) in workers.sorted(by: { $0.key < $1.key }) {
-      send(.selfTest(SelfTest(run: run)), to: worker.peer)
-    }
+    for worker in workers.all { send(.selfTest(SelfTest(run: run)), to: worker.peer) }
     answerSelfTests()
   }
 
   /// Answers the clients whose self-tests have ended.
   mutating func answerSelfTests() {
-    for round in selfTests.takeEnded(live: Set(workers.keys), at: now) {
+    for round in selfTests.takeEnded(live: Set(workers.names), at: now) {
       let late = "did not test its device within \(SelfTests.patience)"
       let reply = health(round.request, unwell: round.awaited, reason: late)
       send(.healthReply(reply), to: round.peer)

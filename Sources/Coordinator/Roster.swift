@@ -1,0 +1,131 @@
+// The workers that are here, by name, and the connections that they speak through: each has one for
+// control and one that its results come from. What a worker has said of itself is in its record.
+
+internal import Wire
+
+/// The workers that have been welcomed.
+///
+/// Invariants:
+/// * A worker has a connection for control of its own. The one that its results come from is its word: of
+///   two workers that tell the same one, which no honest ones do, the later gets it.
+/// * Who is here has not been given up.
+/// * There are at most `Limits.workers` of them, and as many former connections are remembered.
+struct Roster: Sendable {
+  private var records: [String: WorkerRecord] = [:]
+  /// Names by the connection for control.
+  private var controllers: [PeerID: String] = [:]
+  /// Names by the connection that results come from.
+  private var sources: [PeerID: String] = [:]
+  /// The results' connections of workers that are gone, the latest last: some may still be on the way.
+  private(set) var formerSources: [PeerID] = []
+  /// Supervised workers that are not started again.
+  private var givenUp: Set<String> = []
+
+  // MARK: Who is here
+
+  var count: Int { records.count }
+  var isEmpty: Bool { records.isEmpty }
+
+  /// The names of all workers, in alphabetical order: what is done for each is done in this order.
+  var names: [String] { records.keys.sorted() }
+
+  /// What is known of all workers, in the order of their names.
+  var all: [WorkerRecord] { names.compactMap { records[$0] } }
+
+  /// The worker of this name; nil if it is not here.
+  subscript(name: String) -> WorkerRecord? { records[name] }
+
+  func contains(_ name: String) -> Bool { records[name] != nil }
+
+  /// Returns the name of the worker that speaks through a connection for control.
+  func name(ofControl peer: PeerID) -> String? { controllers[peer] }
+
+  /// Returns the name of the worker whose results come through a connection.
+  func name(ofResults peer: PeerID) -> String? { sources[peer] }
+
+  /// Whether results that come through a connection are those of a worker that is gone.
+  func wasSource(_ peer: PeerID) -> Bool { formerSources.contains(peer) }
+
+  /// Whether none of these workers will be started again.
+  func haveBeenGivenUp(_ names: [String]) -> Bool { givenUp.isSuperset(of: names) }
+
+  /// The keys of the workers' data sockets, each once.
+  var dataKeys: [PublicKey] {
+    Set(records.values.compactMap(\.hello.dataKey)).sorted { $0.description < $1.description }
+  }
+
+  // MARK: What changes
+
+  /// Adds a worker under a name that nobody has.
+  ///
+  /// Its results come on a connection of its own, which proves the same key as that for control.
+  mutating func add(
+    _ name: String,
+    _ hello: Hello,
+    peer: PeerID,
+    at now: ContinuousClock.Instant
+  ) {
+    var hello = hello
+    hello.resultsIdentity = PeerID(hello.resultsIdentity.bytes, key: peer.key)
+    records[name] = WorkerRecord(hello, peer: peer, at: now)
+    controllers[peer] = name
+    sources[hello.resultsIdentity] = name
+    givenUp.remove(name)
+  }
+
+  /// Forgets a worker and returns what was known of it.
+  mutating func remove(_ name: String) -> WorkerRecord? {
+    guard let worker = records.removeValue(forKey: name) else { return nil }
+    let source = worker.hello.resultsIdentity
+    controllers[worker.peer] = nil
+    sources[source] = nil
+    formerSources.append(source)
+    // Results come within seconds or not at all: as many as there can be workers is plenty.
+    if formerSources.count > Limits.workers { formerSources.removeFirst() }
+    return worker
+  }
+
+  /// Changes what is known of a worker.
+  @discardableResult
+  mutating func update<Answer>(
+    _ name: String,
+    _ change: (inout WorkerRecord) -> Answer
+  ) -> Answer? {
+    guard let index = records.index(forKey: name) else { return nil }
+    return change(&records.values[index])
+  }
+
+  /// Changes what is known of all workers, in the order of their names.
+  mutating func updateAll(_ change: (inout WorkerRecord) -> Void) {
+    for name in names { update(name, change) }
+  }
+
+  /// Notes that a worker will not be started again.
+  mutating func giveUp(_ name: String) { givenUp.insert(name) }
+}
+
+extension Roster {
+  /// - Throws: `BrokenInvariant` with the first promise of the type that does not hold.
+  func checkInvariants() throws(BrokenInvariant) {
+    for (name, worker) in records {
+      try require(
+        controllers[worker.peer] == name,
+        "\(name)'s connection for control is that of \(controllers[worker.peer] ?? "nobody")"
+      )
+    }
+    try require(
+      controllers.count == records.count
+        && sources.values.allSatisfy { records.keys.contains($0) },
+      "\(records.count) workers have \(controllers.count) connections for control, "
+        + "results come from those of \(sources.values.sorted())"
+    )
+    try require(
+      givenUp.isDisjoint(with: records.keys),
+      "\(givenUp.intersection(records.keys).sorted()) are here and given up"
+    )
+    try require(
+      records.count <= Limits.workers && formerSources.count <= Limits.workers,
+      "\(records.count) workers are here, and \(formerSources.count) connections remembered"
+    )
+  }
+}
