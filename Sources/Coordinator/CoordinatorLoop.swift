@@ -172,7 +172,7 @@ package final class CoordinatorLoop {
         if let consequence = perform(action) { events.append(consequence) }
       }
     }
-    trace?.add(phase: machine.phase.rawValue, at: machine.now)
+    trace?.add(phase: machine.phaseName, at: machine.now)
   }
 
   /// Does what the machine says, and returns what came of it where that matters.

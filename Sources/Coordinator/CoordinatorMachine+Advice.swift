@@ -4,13 +4,14 @@
 extension CoordinatorMachine {
   /// Moves layers if the stages have drifted apart, and says what speaks for or against it.
   mutating func considerMove() {
-    guard phase == .serving, move == nil, var advisor else { return }
+    guard epoch.isServing, move == nil, measurements.advises else { return }
     let names = plan.map(\.name)
     // Workers that stand by are left alone: nobody knows how fast they are.
-    let decisions = advisor.advise(at: now) { speeds in
+    var measurements = measurements
+    let decisions = measurements.advise(at: now) { speeds in
       (try? fastestPlan(names, rates: speeds))?.map(\.slice)
     }
-    self.advisor = advisor
+    self.measurements = measurements
     for decision in decisions {
       note(
         "rebalance considered",

@@ -74,7 +74,7 @@ extension CoordinatorMachine {
       lose(name, "its key is not allowed to work any more")
     }
     // The others have been told to take steps from these keys: a new epoch tells them anew.
-    if hasRevoked, phase == .preparing || phase == .serving {
+    if hasRevoked, epoch.isPreparing || epoch.isServing {
       abandonMove("a worker's key is not allowed any more")
       startOver()
     }

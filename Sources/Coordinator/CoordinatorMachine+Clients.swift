@@ -101,7 +101,7 @@ extension CoordinatorMachine {
     _ request: UInt64,
     _ peer: PeerID
   ) -> (code: RequestFailureCode, message: String)? {
-    if phase == .stopping { return (.shuttingDown, "the coordinator is stopping") }
+    if epoch.isStopping { return (.shuttingDown, "the coordinator is stopping") }
     if awaits(request, peer) { return (.invalid, "request \(request) is being served already") }
     if outflow.unreadCount(peer) > limits.unread.messages {
       let count = outflow.unreadCount(peer)

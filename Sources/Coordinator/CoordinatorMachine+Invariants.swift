@@ -4,12 +4,19 @@
 extension CoordinatorMachine {
   /// - Throws: `BrokenInvariant` with the first promise that does not hold.
   func checkInvariants() throws(BrokenInvariant) {
+    try epoch.checkInvariants()
     try flight.checkInvariants()
     try sessions.checkInvariants()
     try workers.checkInvariants()
     try require(
-      flight.isEmpty || phase == .serving || phase == .stopping,
-      "\(flight.count) steps are under way while \(phase.rawValue)"
+      flight.isEmpty || epoch.isServing || epoch.isStopping,
+      "\(flight.count) steps are under way while \(epoch.phaseName)"
     )
+    guard epoch.isPreparing || epoch.isServing else { return }
+    try require(
+      missingWorkers.isEmpty,
+      "epoch \(epoch.number) is \(epoch.phaseName) without \(missingWorkers)"
+    )
+    try measurements.checkInvariants(stageCount: plan.count)
   }
 }

@@ -14,38 +14,6 @@
 internal import Gemma
 internal import Wire
 
-/// Who asked for a move.
-struct MoveRequest: Sendable, Hashable {
-  var peer: PeerID
-  var request: UInt64
-}
-
-/// A placement that is being prepared beside the one that runs.
-struct PlacementMove: Sendable {
-  enum Stage: Sendable { case preparing, copying, draining, moving }
-
-  let epoch: UInt32
-  let plan: [PlannedWorker]
-  /// Nil where the coordinator itself decided.
-  let request: MoveRequest?
-  /// A worker to be let go afterwards.
-  let drained: String?
-  let layersMoved: Int
-  private(set) var stage = Stage.preparing
-  /// When this stage of it began.
-  var since: ContinuousClock.Instant
-  /// Workers that have not answered yet.
-  var awaited: Set<String>
-  var kvBytes: UInt64 = 0
-
-  mutating func enter(_ next: Stage, at now: ContinuousClock.Instant) {
-    (stage, since) = (next, now)
-  }
-
-  /// Whether steps of the old epoch begin.
-  var letsStepsStart: Bool { stage == .preparing || stage == .copying }
-}
-
 extension CoordinatorMachine {
   // MARK: Requests
 
@@ -97,12 +65,12 @@ extension CoordinatorMachine {
   }
 
   private mutating func mayMove(_ request: MoveRequest) -> Bool {
-    if phase != .serving {
+    if !epoch.isServing {
       refuse(
         request.request,
         request.peer,
         .busy,
-        "the pipeline is not serving (\(phase.rawValue)); try again when it is ready"
+        "the pipeline is not serving (\(epoch.phaseName)); try again when it is ready"
       )
       return false
     }
@@ -132,18 +100,15 @@ extension CoordinatorMachine {
       finishMove(request, drained: drained, layersMoved: 0, kvBytes: 0, pause: .zero)
       return
     }
-    lastEpoch += 1
-    move = PlacementMove(
-      epoch: lastEpoch,
-      plan: next,
+    let number = epoch.beginMove(
+      to: next,
       request: request,
       drained: drained,
       layersMoved: layersMoved,
-      since: now,
-      awaited: Set(next.map(\.name))
+      at: now
     )
-    note("preparing a new placement", ["epoch": "\(lastEpoch)", "layers": text(next)])
-    assign(next, epoch: lastEpoch)
+    note("preparing a new placement", ["epoch": "\(number)", "layers": text(next)])
+    assign(next, epoch: number)
   }
 
   private func holder(of layer: Int, _ plan: [PlannedWorker]) -> String? {
@@ -156,12 +121,11 @@ extension CoordinatorMachine {
 
   /// A worker has prepared its layers of the next epoch.
   mutating func preparedForMove(_ name: String) {
-    move?.awaited.remove(name)
-    if move?.awaited.isEmpty ?? false, move?.stage == .preparing { beginCopying() }
+    if epoch.updateMove({ $0.prepared(name) }) ?? false { beginCopying() }
   }
 
-  /// Gives a move up that does not come forward.
-  mutating func judgeMove() {
+  /// Gives up a move that has passed the deadline of the stage that it is in.
+  mutating func checkMoveDeadline() {
     guard let move else { return }
     let isLate = now - move.since > limits.standstill
     switch move.stage {
@@ -183,14 +147,15 @@ extension CoordinatorMachine {
 
   /// Lets the owners of keys and values send what there is, while steps go on.
   private mutating func beginCopying() {
-    guard var move else { return }
+    guard let move else { return }
     let slots = liveSlots.filter { $0.session.submitted > 0 }.map { live in
       SlotState(slot: live.slot, positionCount: 0, tokens: [])
     }
     let exports = slots.isEmpty ? [:] : exports(to: move.plan).exports
-    move.enter(exports.isEmpty ? .draining : .copying, at: now)
-    move.awaited = Set(exports.keys)
-    self.move = move
+    let now = now
+    epoch.updateMove {
+      $0.enter(exports.isEmpty ? .draining : .copying, awaiting: Set(exports.keys), at: now)
+    }
     for (name, own) in exports.sorted(by: { $0.key < $1.key }) {
       guard let worker = workers[name] else { continue }
       let order = Move(epoch: move.epoch, slots: slots, exports: own, imports: 0, isEarly: true)
@@ -231,7 +196,7 @@ extension CoordinatorMachine {
 
   /// Begins to move keys and values if nothing is under way any more.
   mutating func moveIfDrained() {
-    guard var move, move.stage == .draining, flight.isEmpty else { return }
+    guard let move, move.stage == .draining, flight.isEmpty else { return }
     // A session that was just admitted may count on a prefix that no step has taken over yet.
     guard !sessions.hasPendingForks else {
       startWithoutRows()
@@ -240,10 +205,9 @@ extension CoordinatorMachine {
     let slots = liveSlots
     let liveCount = slots.count { $0.session.submitted > 0 }
     let (exports, imports) = exports(to: move.plan)
-    move.enter(.moving, at: now)
-    move.awaited = Set(move.plan.map(\.name)).union(exports.keys)
-    self.move = move
-    for name in move.awaited.sorted() {
+    let (now, movers) = (now, Set(move.plan.map(\.name)).union(exports.keys))
+    epoch.updateMove { $0.enter(.moving, awaiting: movers, at: now) }
+    for name in movers.sorted() {
       guard let worker = workers[name] else { continue }
       let isLast = move.plan.last?.name == name
       let states = slots.map { slot, session in
@@ -275,36 +239,37 @@ extension CoordinatorMachine {
   mutating func moved(_ moved: Moved, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer), let stage = move?.stage,
       move?.epoch == moved.epoch
-    else {
-      return
+    else { return }
+    // Twice optional: there may be no move, and the worker may not be awaited.
+    let wasLast = epoch.updateMove { $0.sent(name, bytes: moved.sentBytes) } ?? nil
+    guard wasLast ?? false else { return }
+    let now = now
+    if stage == .copying {
+      epoch.updateMove { $0.enter(.draining, at: now) }
+    } else {
+      commitMove()
     }
-    guard stage == .copying || stage == .moving, move?.awaited.remove(name) != nil else { return }
-    // A worker's word: it may be anything.
-    move?.kvBytes &+= moved.sentBytes
-    guard move?.awaited.isEmpty ?? false else { return }
-    if stage == .copying { move?.enter(.draining, at: now) } else { commitMove() }
   }
 
   private mutating func commitMove() {
-    guard let move, let first = move.plan.first.flatMap({ workers[$0.name] }) else { return }
     let before = Set(plan.map(\.name))
-    self.move = nil
-    epoch = move.epoch
-    plan = move.plan
+    guard let first = move?.plan.first.flatMap({ workers[$0.name] }),
+      let move = epoch.commitMove()
+    else { return }
     // What only the old epoch knew: slots to clear are empty in the new one.
     sessions.forgetFreeSlots()
-    beginEpoch()
+    beginAccounts()
     for place in plan { workers.update(place.name) { $0.prepared(move.epoch) } }
     for name in before.union(plan.map(\.name)).sorted() {
-      if let worker = workers[name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
+      if let worker = workers[name] { send(.commit(Commit(epoch: epoch.number)), to: worker.peer) }
     }
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     let pause = now - move.since
-    advisor?.paused(for: pause)
+    measurements.moved(pause: pause)
     note(
       "serving a new placement",
       [
-        "epoch": "\(epoch)", "layers": text(plan), "bytes": "\(move.kvBytes)",
+        "epoch": "\(epoch.number)", "layers": text(plan), "bytes": "\(move.kvBytes)",
         "pause": "\(pause)",
       ]
     )
@@ -334,7 +299,7 @@ extension CoordinatorMachine {
       .rebalanced(
         Rebalanced(
           request: request.request,
-          epoch: epoch,
+          epoch: epoch.number,
           layersMoved: layersMoved,
           kvBytesMoved: kvBytes,
           pauseMicroseconds: UInt64(max(0, pause / .microseconds(1)))
@@ -346,8 +311,7 @@ extension CoordinatorMachine {
 
   /// Gives the next epoch up; the one that runs goes on.
   mutating func abandonMove(_ reason: String) {
-    guard let move else { return }
-    self.move = nil
+    guard let move = epoch.dropMove() else { return }
     note(
       "placement given up, the old one goes on",
       ["epoch": "\(move.epoch)", "reason": reason],
@@ -358,7 +322,7 @@ extension CoordinatorMachine {
         send(.abandon(Abandon(epoch: move.epoch)), to: worker.peer)
       }
     }
-    if move.request == nil { advisor?.failed(reason, at: now) }
+    if move.request == nil { measurements.moveFailed(reason, at: now) }
     if let request = move.request {
       refuse(
         request.request,
@@ -368,6 +332,6 @@ extension CoordinatorMachine {
       )
     }
     // Caches that the two epochs share may have changed.
-    if move.stage == .moving, phase == .serving { startOver() }
+    if move.stage == .moving { startOver() }
   }
 }

@@ -18,7 +18,7 @@ extension CoordinatorMachine {
     // Those of a session that has ended since are nobody's.
     let areAllHere = batch.parts.allSatisfy { sessions[$0.session] != nil }
     guard !ended.isEmpty || !areAllHere else {
-      distrust(
+      evict(
         failure.worker,
         "step \(sequence) has no row in any of the slots \(slots) that it says failed"
       )

@@ -18,7 +18,7 @@ extension CoordinatorMachine {
   func fastestPlan(_ names: [String]) throws(CoordinatorError) -> [PlannedWorker] {
     let cost = model.cost
     var rates: [String: Double] = [:]  // bytes a second
-    for (place, clock) in zip(plan, metrics.stages) where clock.decodeSeconds > 0 {
+    for (place, clock) in zip(plan, measurements.metrics.stages) where clock.decodeSeconds > 0 {
       rates[place.name] = cost.bytes(of: place.slice) / clock.decodeSeconds
     }
     let threads = { (name: String) in Double(max(1, self.workers[name]?.hello.threads ?? 1)) }

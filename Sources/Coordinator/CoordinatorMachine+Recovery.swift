@@ -7,33 +7,34 @@ internal import Wire
 extension CoordinatorMachine {
   // MARK: Signs of trouble
 
+  /// Looks at every deadline: of heartbeats, steps, moves, loading, gathering, prefixes and clients.
   mutating func tick() {
     for name in workers.names {
       guard let worker = workers[name], now - worker.lastHeard > limits.silence else { continue }
-      distrust(name, "no heartbeat for \(limits.silence)")
+      evict(name, "no heartbeat for \(limits.silence)")
     }
     for name in workers.names {
       let running = workers[name]?.heartbeat?.stepInProgressMicroseconds ?? 0
       if Duration.microseconds(Int64(clamping: running)) > limits.longestStep {
-        distrust(name, "computes one step for more than \(limits.longestStep)")
+        evict(name, "computes one step for more than \(limits.longestStep)")
       }
     }
-    judgeProgress()
-    judgeMove()
-    judgeLoading()
+    checkStepDeadline()
+    checkMoveDeadline()
+    checkLoadingDeadline()
     considerMove()
-    if phase == .gathering {
-      if now - gatheringSince > limits.grace { fillPlaces() }
-      if hasServed, now - gatheringSince > limits.patience { placeAnew(isLate: true) }
+    if let since = epoch.gatheringSince {
+      if now - since > limits.grace { fillPlaces() }
+      if epoch.hasServed, now - since > limits.patience { placeAnew(isLate: true) }
     }
     sessions.forgetPrefixes(unusedSince: now - SlotTable.keptFor)
     answerSelfTests()
     watchClients()
   }
 
-  /// Begins a new epoch if steps are under way and nobody works on them: a message was lost.
-  private mutating func judgeProgress() {
-    guard phase == .serving, let oldest = flight.oldestSent else { return }
+  /// Begins a new epoch if steps have passed their deadline and nobody works on them: a message was lost.
+  private mutating func checkStepDeadline() {
+    guard epoch.isServing, let oldest = flight.oldestSent else { return }
     // Who stands by has no part in it, and who says that it computes is not believed for ever.
     let last = plan.compactMap { workers[$0.name]?.lastProgress }.max() ?? oldest
     guard
@@ -45,15 +46,15 @@ extension CoordinatorMachine {
 
   /// The workers that steps do not get past, going by what each says it has run in this epoch.
   ///
-  /// That is the first that has run none or, if each has, the last. One that says it has run what it
-  /// does not hand on puts the blame on the next: so the third time both sides are named.
+  /// That is the first that has run none or, if each has, the last. A worker that reports steps which it
+  /// never forwards makes its successor look guilty; from the third fruitless epoch on both are named.
   private var workersWithoutResults: [String] {
     let idle = plan.firstIndex { place in
       guard let worker = workers[place.name] else { return true }
       return !worker.hasRunSteps
     }
     let stage = idle ?? plan.count - 1
-    let first = fruitlessEpochs > Self.unluckyEpochs ? max(0, stage - 1) : stage
+    let first = epoch.isBeyondBadLuck ? max(0, stage - 1) : stage
     return plan[first...stage].map(\.name)
   }
 
@@ -62,18 +63,18 @@ extension CoordinatorMachine {
     workers[name].map { now - $0.lastLoaded > limits.loadStall } ?? false
   }
 
-  /// Places layers elsewhere that a worker does not get prepared.
+  /// Places layers elsewhere whose worker has passed the deadline for preparing them.
   ///
   /// At the start nobody but the user knows how long it may take; later, sessions wait.
-  private mutating func judgeLoading() {
-    guard phase == .preparing, hasServed else { return }
-    let awaited = plan.map(\.name).filter { workers[$0]?.preparedEpoch != epoch }
+  private mutating func checkLoadingDeadline() {
+    guard epoch.isPreparing, epoch.hasServed else { return }
+    let awaited = plan.map(\.name).filter { workers[$0]?.preparedEpoch != epoch.number }
     guard let name = awaited.first(where: loadingHasStalled) else { return }
     cannotPrepare(name, "has come no further with them for \(limits.loadStall)")
   }
 
-  /// Ends a worker that cannot be relied on.
-  mutating func distrust(_ name: String, _ reason: String) {
+  /// Evicts a worker that cannot be relied on: its process is ended, and it counts as lost.
+  mutating func evict(_ name: String, _ reason: String) {
     act(.kill(worker: name))
     lose(name, reason)
   }
@@ -85,25 +86,28 @@ extension CoordinatorMachine {
     countNonsense(of: name, reason)
   }
 
+  /// Counts a message that no honest worker sends; so many, and the worker is evicted.
   mutating func countNonsense(of name: String, _ reason: String) {
     guard let count = workers.update(name, { $0.countNonsense() }), count >= limits.nonsense
     else { return }
-    distrust(name, "\(count) messages made no sense, the last: \(reason)")
+    evict(name, "\(count) messages made no sense, the last: \(reason)")
   }
 
   // MARK: Loss
 
-  mutating func farewell(_ goodbye: Goodbye, _ peer: PeerID) {
+  /// Takes a worker's word that it disconnects.
+  mutating func disconnect(_ goodbye: Goodbye, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
     lose(name, goodbye.reason, inGoodOrder: true)
   }
 
+  /// Takes the supervisor's word that a worker's process has ended.
   mutating func workerExited(_ name: String, _ how: String, willRestart: Bool) {
-    guard phase != .stopping else { return }
+    guard !epoch.isStopping else { return }
     lose(name, how)
-    guard !willRestart, plan.contains(where: { $0.name == name }) else { return }
+    guard !willRestart, epoch.holds(name) else { return }
     workers.giveUp(name)
-    guard hasServed else {
+    guard epoch.hasServed else {
       act(.fail(CoordinatorError(.worker, "worker \(name) \(how)\(modelChangeSuffix)")))
       return
     }
@@ -130,8 +134,8 @@ extension CoordinatorMachine {
   mutating func lose(_ name: String, _ reason: String, inGoodOrder: Bool = false) {
     guard workers.remove(name) != nil else { return }
     note("worker lost", ["worker": name, "reason": reason], isWarning: true)
-    guard phase != .stopping else { return }
-    let isPlaced = plan.contains { $0.name == name }
+    guard !epoch.isStopping else { return }
+    let isPlaced = epoch.holds(name)
     if isPlaced, !inGoodOrder { suspectSessions(of: name, reason) }
     if isPlaced || (move?.plan.contains { $0.name == name } ?? false) {
       abandonMove("worker \(name) was lost: \(reason)")
@@ -160,8 +164,7 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Gathers and assigns anew with the workers there are: a hand-off failed, though no worker is
-  /// known to be lost (yet).
+  /// Retries with the workers there are, in a new epoch: a step was lost, though no worker is known to be.
   ///
   /// - Parameters:
   ///   - suspects: Who is ended if it goes on like this.
@@ -169,16 +172,16 @@ extension CoordinatorMachine {
   mutating func restartEpoch(blaming suspects: [String] = [], _ reason: String = "") {
     abandonMove("a step was lost")
     pause()
-    fruitlessEpochs += 1
-    if fruitlessEpochs > Self.unluckyEpochs {
-      for name in suspects { distrust(name, reason) }
+    let mayTryAgain = epoch.countFruitless()
+    if epoch.isBeyondBadLuck {
+      for name in suspects { evict(name, reason) }
     }
-    guard fruitlessEpochs < Self.maxFruitlessEpochs else {
+    guard mayTryAgain else {
       act(
         .fail(
           CoordinatorError(
             .worker,
-            "\(fruitlessEpochs) epochs in a row brought no step to its end; see the log for why"
+            "\(epoch.fruitless) epochs in a row brought no step to its end; see the log for why"
           )
         )
       )
@@ -195,8 +198,7 @@ extension CoordinatorMachine {
 
   /// Stops sending steps; the live sessions are replayed when all workers are prepared again.
   private mutating func pause() {
-    if phase != .gathering { gatheringSince = now }
-    phase = .gathering
+    epoch.gather(at: now)
     flight.abandonAll()
     sessions.rewindAll()
   }
@@ -210,9 +212,11 @@ extension CoordinatorMachine {
         .first { workers[$0]?.hello.device == plan[index].device }
       guard let standby else { continue }
       note("worker takes the place of another", ["worker": standby, "missing": plan[index].name])
-      plan[index].name = standby
+      var filled = plan
+      filled[index].name = standby
+      epoch.replan(filled)
     }
-    if phase == .gathering { assignIfComplete() }
+    if epoch.isGathering { assignIfComplete() }
   }
 
   /// Gives layers that lost workers held, or that a worker could not prepare, to those that are here.
@@ -220,10 +224,10 @@ extension CoordinatorMachine {
   /// - Parameter isLate: Whether nobody is waited for any longer; then requests fail if the layers find
   ///   no place.
   mutating func placeAnew(isLate: Bool) {
-    if isLate { gatheringSince = now }
+    if isLate { epoch.gatherLonger(at: now) }
     let names = workerOrder.filter(workers.contains)
     guard !names.isEmpty else {
-      loseHope()
+      failWithoutWorkers()
       return
     }
     let missing = missingWorkers
@@ -232,7 +236,7 @@ extension CoordinatorMachine {
       return
     }
     do throws(CoordinatorError) {
-      plan = try possiblePlan(names)
+      epoch.replan(try possiblePlan(names))
       note(
         "layers placed on the workers that are left",
         [
@@ -258,8 +262,8 @@ extension CoordinatorMachine {
     assignIfComplete()
   }
 
-  /// No worker is here.
-  private mutating func loseHope() {
+  /// Fails the requests that wait, since no worker is here; and the service, if none will come back.
+  private mutating func failWithoutWorkers() {
     failSessions(
       "no worker has returned within \(limits.patience); start one with `trestle work`"
         + modelChangeSuffix

@@ -18,13 +18,14 @@ extension CoordinatorMachine {
       return (.degraded, "no heartbeat for \(age / .milliseconds(1)) ms")
     }
     let heartbeat = worker.heartbeat
-    if phase == .gathering, let reason = worker.inability.reason { return (.degraded, reason) }
+    if epoch.isGathering, let reason = worker.inability.reason { return (.degraded, reason) }
     if place.slice.isEmpty { return (.ready, "stands by, without layers") }
-    if worker.preparedEpoch != epoch || phase == .gathering {
+    if worker.preparedEpoch != epoch.number || epoch.isGathering {
       let percent = Int((heartbeat?.loadFraction ?? 0) * 100)
-      return (.loading, phase == .gathering ? "waiting for other workers" : "\(percent) %")
+      return (.loading, epoch.isGathering ? "waiting for other workers" : "\(percent) %")
     }
-    if let complaint = complaint(about: worker, metrics.meter(of: plan.firstIndex(of: place))) {
+    let meter = measurements.metrics.meter(of: plan.firstIndex(of: place))
+    if let complaint = complaint(about: worker, meter) {
       return (.degraded, complaint)
     }
     if let rejected = heartbeat?.rejectedMessages, rejected > 0 {
@@ -45,8 +46,8 @@ extension CoordinatorMachine {
   }
 
   private var serviceState: ServiceState {
-    switch phase {
-    case .gathering: hasServed ? .degraded : .waiting
+    switch epoch.phase {
+    case .gathering: epoch.hasServed ? .degraded : .waiting
     case .preparing: .loading
     case .serving: .ready
     case .stopping: .stopping
@@ -54,10 +55,11 @@ extension CoordinatorMachine {
   }
 
   func status(_ request: UInt64) -> StatusReply {
-    StatusReply(
+    let (metrics, advice) = (measurements.metrics, measurements.lastAdvice)
+    return StatusReply(
       request: request,
       model: model.name,
-      epoch: epoch,
+      epoch: epoch.number,
       fingerprint: model.fingerprint,
       state: serviceState,
       sessions: sessions.turns.count,
@@ -70,13 +72,11 @@ extension CoordinatorMachine {
       interToken: metrics.interTokenLatency(at: now),
       kvPositions: UInt64(sessions.running.reduce(0) { $0 + $1.submitted }),
       kvCapacityPositions: UInt64(limits.slots * limits.contextTokens),
-      autoRebalance: advisor.map { advisor in
-        AutoRebalance(
-          decision: advisor.last.map { "\($0.decision.kind.rawValue): \($0.decision.reason)" }
-            ?? "",
-          ageMilliseconds: advisor.last.map { UInt64(milliseconds(since: $0.at)) } ?? 0
-        )
-      }
+      autoRebalance: measurements.advises
+        ? AutoRebalance(
+          decision: advice.map { "\($0.decision.kind.rawValue): \($0.decision.reason)" } ?? "",
+          ageMilliseconds: advice.map { UInt64(milliseconds(since: $0.at)) } ?? 0
+        ) : nil
     )
   }
 
@@ -102,7 +102,7 @@ extension CoordinatorMachine {
       threads: worker?.hello.threads ?? 0,
       loadFraction: worker?.heartbeat?.loadFraction ?? 0,
       detail: detail,
-      bubble: meter.map { metrics.bubbleShare(of: $0, at: now) } ?? 0,
+      bubble: meter.map { measurements.metrics.bubbleShare(of: $0, at: now) } ?? 0,
       queued: meter?.queueDepth(at: now) ?? 0,
       availableBytes: worker?.heartbeat?.availableBytes ?? 0,
       temperature: worker?.heartbeat?.temperature,

@@ -6,14 +6,15 @@ internal import Wire
 extension CoordinatorMachine {
   /// Starts micro-batches until the pipeline is full or nothing is ready.
   mutating func dispatch() {
-    guard phase == .serving, move?.letsStepsStart ?? true else { return }
+    guard epoch.letsStepsStart else { return }
     admit()
+    let scheduler = Scheduler(model.config, limits, stageCount: plan.count)
     while let step = sessions.startNext(
       scheduler,
       runnableSessions,
       in: &flight,
-      pace: pace,
-      epoch: epoch,
+      pace: measurements.pace(streams: sessions.turns.count, limits),
+      epoch: epoch.number,
       at: now
     ) {
       act(.sendStep(step))
@@ -24,7 +25,7 @@ extension CoordinatorMachine {
 
   /// Sends a step that only clears slots and takes over prefixes.
   mutating func startWithoutRows() {
-    act(.sendStep(sessions.start([], in: &flight, epoch: epoch, at: now)))
+    act(.sendStep(sessions.start([], in: &flight, epoch: epoch.number, at: now)))
   }
 
   /// The sessions that may have rows in the next micro-batch, in the order of their turns.
@@ -39,14 +40,6 @@ extension CoordinatorMachine {
     return flight.holdsNobody(but: suspect.id) ? [suspect] : []
   }
 
-  /// What measurements say about the next micro-batches.
-  private var pace: Pace {
-    Pace(
-      decodeDepth: depthTuner.depth(streams: sessions.turns.count),
-      promptRows: metrics.promptRows(within: limits.promptPause, atMost: limits.maxRows)
-    )
-  }
-
   /// Gives free slots to sessions that wait: the next one is of the asker that holds fewest.
   private mutating func admit() {
     while !sessions.isFull, let next = sessions.queue.next(mayRun: { !outflow.isFull($0) }) {
@@ -56,24 +49,23 @@ extension CoordinatorMachine {
     }
   }
 
+  /// Takes the results of a step.
   mutating func stepDone(_ done: StepDone, _ payloads: [[Float]], from worker: String) {
-    guard done.epoch == epoch, let batch = flight[done.sequence] else {
+    guard done.epoch == epoch.number, let batch = flight[done.sequence] else {
       // Else a step that has been given up: its sessions have been replayed.
       refuseUnsent(done.epoch, done.sequence, from: worker)
       return
     }
     guard worker == plan.last?.name else {
-      distrust(worker, "step \(done.sequence) came back from it, and it is not the last stage")
+      evict(worker, "step \(done.sequence) came back from it, and it is not the last stage")
       return
     }
     if let nonsense = nonsense(in: done, payloads, batch) {
-      distrust(worker, "step \(done.sequence) came back with \(nonsense)")
+      evict(worker, "step \(done.sequence) came back with \(nonsense)")
       return
     }
     _ = flight.finish(done.sequence)
-    fruitlessEpochs = 0
-    if !isProven { act(.proven) }
-    isProven = true
+    if epoch.prove() { act(.proven) }
     measure(done, batch)
     var results: [Int: [RowResult]] = [:]  // by slot
     for result in done.results { results[result.slot, default: []].append(result) }
@@ -90,7 +82,7 @@ extension CoordinatorMachine {
         deliver(part, session, scores: own.map(\.logProbability), payloads: [])
       }
     }
-    judgeFailure()
+    handleOldestFailure()
   }
 
   /// Returns what an honest last stage would not have answered; nil if all is well.
@@ -112,20 +104,20 @@ extension CoordinatorMachine {
   }
 
   /// Counts a worker's word about a step that nobody has sent; no honest one is ahead of us.
-  private mutating func refuseUnsent(_ epoch: UInt32, _ sequence: UInt64, from worker: String) {
-    guard epoch > lastEpoch || sequence >= flight.nextSequence else { return }
+  private mutating func refuseUnsent(_ number: UInt32, _ sequence: UInt64, from worker: String) {
+    guard number > epoch.lastNumber || sequence >= flight.nextSequence else { return }
     protocolErrors += 1
-    countNonsense(of: worker, "step \(sequence) of epoch \(epoch) was never sent")
+    countNonsense(of: worker, "step \(sequence) of epoch \(number) was never sent")
   }
 
   /// A step that could not be run or handed on is replayed, with all others, in a new epoch.
   mutating func stepFailed(_ failure: StepFailed, from worker: String) {
-    guard failure.epoch == epoch, flight.contains(failure.sequence) else {
+    guard failure.epoch == epoch.number, flight.contains(failure.sequence) else {
       refuseUnsent(failure.epoch, failure.sequence, from: worker)
       return
     }
-    guard let stage = plan.firstIndex(where: { $0.name == worker }) else {
-      distrust(worker, "step \(failure.sequence) failed there, it says, and it has no layers")
+    guard let stage = epoch.stage(of: worker) else {
+      evict(worker, "step \(failure.sequence) failed there, it says, and it has no layers")
       return
     }
     note(
@@ -143,7 +135,7 @@ extension CoordinatorMachine {
       failure.sequence,
       StepFailure(worker: worker, message: failure.message, notFiniteSlots: notFiniteSlots)
     )
-    judgeFailure()
+    handleOldestFailure()
   }
 
   /// How often a session's step may fail before it is taken to be the session's own fault.
@@ -151,10 +143,10 @@ extension CoordinatorMachine {
 
   /// Decides about the oldest micro-batch under way if it has failed.
   ///
-  /// We send no step that does not fit: either the stage cannot run it, its device having failed, or
-  /// the one before has handed on what is none. Who cannot be told, so both are ended, and the
-  /// sessions replayed. Only those that fail again and again are ended themselves.
-  private mutating func judgeFailure() {
+  /// The coordinator sends no step that does not fit. So either the stage's device has failed, or the
+  /// stage before has handed on something that is not a hand-off. Which of them cannot be told: both are
+  /// evicted, and the sessions replayed. A session whose steps fail again and again ends itself.
+  private mutating func handleOldestFailure() {
     guard let (oldest, batch, failure) = flight.oldestFailure else { return }
     if let slots = failure.notFiniteSlots {
       endNotFinite(slots, oldest, batch, failure)
@@ -171,9 +163,9 @@ extension CoordinatorMachine {
       sessions.rewind(flight.abandonAll() + [batch])
       return
     }
-    let stage = plan.firstIndex { $0.name == failure.worker } ?? 0
+    let stage = epoch.stage(of: failure.worker) ?? 0
     for name in plan[max(0, stage - 1)...stage].map(\.name) {
-      distrust(name, "step \(oldest) ended in \(failure.worker): \(failure.message)")
+      evict(name, "step \(oldest) ended in \(failure.worker): \(failure.message)")
     }
   }
 
@@ -189,7 +181,7 @@ extension CoordinatorMachine {
     guard let (goal, timing) = sessions[id].map({ ($0.goal, $0.timing) }),
       case .generate(_, let maxTokens, let ignoresEndOfTurn) = goal
     else { return }
-    metrics.generated(timing, at: now)
+    measurements.generated(timing, at: now)
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
     let (contextTokens, now) = (limits.contextTokens, now)
     let ended = sessions.update(id) { session -> (text: String, hasMatched: Bool, ends: Bool) in
@@ -233,7 +225,7 @@ extension CoordinatorMachine {
     guard part.positions.upperBound > session.completed else { return }
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     sessions.update(session.id) { $0.complete(upTo: fresh.upperBound) }
-    metrics.tokensServed.add(Double(fresh.count), at: now)
+    measurements.evaluated(fresh.count, at: now)
     let isLast = fresh.upperBound == session.tokens.count
     send(
       .evaluated(

@@ -1,4 +1,4 @@
-// The workers' side of the coordinator: greeting, assignment, heartbeats.
+// The workers' side of the coordinator: registration, assignment, heartbeats.
 
 internal import Gemma
 internal import Wire
@@ -7,7 +7,8 @@ extension CoordinatorMachine {
   /// How often workers tell how they are.
   private static let heartbeatMilliseconds = 250
 
-  mutating func greet(_ hello: Hello, _ peer: PeerID) {
+  /// Registers a worker that introduces itself, or refuses it in words.
+  mutating func register(_ hello: Hello, _ peer: PeerID) {
     if let reason = refusal(of: hello)
       ?? (workers.name(ofControl: peer) == nil ? refusalOfName(hello) : nil)
     {
@@ -34,7 +35,7 @@ extension CoordinatorMachine {
       "worker": name, "device": hello.device, "pid": "\(hello.pid)",
       "layers": place.map { model.config.line.text($0.slice) } ?? "none",
     ]
-    if phase == .gathering, !missingWorkers.isEmpty {
+    if epoch.isGathering, !missingWorkers.isEmpty {
       facts["missing"] = missingWorkers.joined(separator: ",")
     }
     note("worker joined", facts)
@@ -42,17 +43,17 @@ extension CoordinatorMachine {
       .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
       to: peer
     )
-    guard phase == .gathering else { return }
+    guard epoch.isGathering else { return }
     assignIfComplete()
     // Perhaps it can hold what others could not.
-    if phase == .gathering, hasServed { placeAnew(isLate: false) }
+    if epoch.isGathering, epoch.hasServed { placeAnew(isLate: false) }
   }
 
   /// The places that wait for their worker.
   package var missingWorkers: [String] { plan.map(\.name).filter { !workers.contains($0) } }
 
   private func refusal(of hello: Hello) -> Refused? {
-    if phase == .stopping {
+    if epoch.isStopping {
       return Refused(code: .shuttingDown, message: "the coordinator is stopping")
     }
     guard hello.protocolVersion == protocolVersion else {
@@ -161,12 +162,16 @@ extension CoordinatorMachine {
     let isComplete = plan.allSatisfy { place in
       workers[place.name].map { !$0.inability.excludes(bytes(of: place)) } ?? false
     }
-    guard isComplete else { return }
-    lastEpoch += 1
-    epoch = lastEpoch
-    phase = .preparing
-    beginEpoch()
-    assign(plan, epoch: epoch)
+    guard isComplete, epoch.isGathering else { return }
+    epoch.prepare()
+    beginAccounts()
+    assign(plan, epoch: epoch.number)
+  }
+
+  /// Begins the accounts of the placement that has just got its number.
+  mutating func beginAccounts() {
+    workers.updateAll { $0.beginEpoch() }
+    measurements.begin(plan, at: now)
   }
 
   /// Tells the workers of a placement to prepare its layers.
@@ -200,32 +205,35 @@ extension CoordinatorMachine {
     }
   }
 
+  /// Takes a worker's word that its layers are prepared; with the last one's the placement serves.
   mutating func prepared(_ preparedEpoch: UInt32, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
     if preparedEpoch == move?.epoch { preparedForMove(name) }
-    guard preparedEpoch == epoch else { return }
+    guard preparedEpoch == epoch.number else { return }
     workers.update(name) { $0.prepared(preparedEpoch) }
-    guard phase == .preparing,
-      plan.allSatisfy({ workers[$0.name]?.preparedEpoch == epoch }),
+    guard epoch.isPreparing,
+      plan.allSatisfy({ workers[$0.name]?.preparedEpoch == epoch.number }),
       let first = plan.first.flatMap({ workers[$0.name] })
     else { return }
-    phase = .serving
-    hasServed = true
+    epoch.serve()
     // Said though the first step would do it too: a worker that no step has reached yet may be told
     // to prepare another epoch beside this one.
     for place in plan {
-      if let worker = workers[place.name] { send(.commit(Commit(epoch: epoch)), to: worker.peer) }
+      if let worker = workers[place.name] {
+        send(.commit(Commit(epoch: epoch.number)), to: worker.peer)
+      }
     }
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
-    note("serving", ["epoch": "\(epoch)", "stages": "\(plan.count)"])
+    note("serving", ["epoch": "\(epoch.number)", "stages": "\(plan.count)"])
     act(.ready)
   }
 
+  /// Takes a worker's word that it cannot prepare its layers.
   mutating func prepareFailed(_ failure: PrepareFailed, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
     if failure.epoch == move?.epoch { abandonMove("worker \(name): \(failure.message)") }
-    guard failure.epoch == epoch, phase == .preparing else { return }
-    guard !hasServed else {
+    guard failure.epoch == epoch.number, epoch.isPreparing else { return }
+    guard !epoch.hasServed else {
       cannotPrepare(name, failure.message)
       return
     }
@@ -239,6 +247,7 @@ extension CoordinatorMachine {
     )
   }
 
+  /// Takes a heartbeat.
   mutating func heard(_ heartbeat: Heartbeat, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else {
       // A worker of an earlier life: it must introduce itself anew.
@@ -252,7 +261,7 @@ extension CoordinatorMachine {
       answerSelfTests()
     }
     send(.heartbeatAck(HeartbeatAck()), to: peer)
-    guard phase == .preparing else { return }
+    guard epoch.isPreparing else { return }
     let fractions = plan.map { workers[$0.name]?.heartbeat?.loadFraction ?? 0 }
     act(.progress(fractions.reduce(0, +) / Double(plan.count)))
   }

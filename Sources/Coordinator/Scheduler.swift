@@ -8,6 +8,7 @@
 // are stages, since prompts fill any step; while all sessions decode, the number that was measured
 // as fastest.
 
+internal import Gemma
 internal import Wire
 
 /// The rows of one session in a micro-batch.
@@ -107,5 +108,16 @@ package struct Scheduler: Sendable {
       end += 1
     }
     return session.submitted..<end
+  }
+}
+
+extension Scheduler {
+  /// Returns the scheduler of a placement with so many stages.
+  init(_ config: ModelConfig, _ limits: CoordinatorLimits, stageCount: Int) {
+    self.init(
+      maxRows: limits.maxRows,
+      maxLogitsRows: min(limits.maxRows, max(1, limits.maxLogits / config.vocabularySize)),
+      stageCount: stageCount
+    )
   }
 }

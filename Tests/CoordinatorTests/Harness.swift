@@ -288,7 +288,7 @@ final class Harness {
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
     guard let worker else { return }
-    if let deadlyToken, step.epoch == machine.epoch,
+    if let deadlyToken, step.epoch == machine.epoch.number,
       step.rows.contains(where: { $0.token == deadlyToken })
     {
       let name = worker.place ?? worker.hello.name
@@ -298,7 +298,9 @@ final class Harness {
       start(Harness.hello(name))
       return
     }
-    if worker.nextFailure == .step, step.epoch == machine.epoch { countFailure(of: step.sequence) }
+    if worker.nextFailure == .step, step.epoch == machine.epoch.number {
+      countFailure(of: step.sequence)
+    }
     switch worker.run(step, payloads) {
     case .handOff(let next, let payloads, let endpoint):
       steps[endpoint, default: []].append((next, payloads))

@@ -89,7 +89,7 @@ import Wire
     #expect(harness.machine.move?.stage == .draining)
     harness.pass(.seconds(1), times: 2, heartbeat: busy())
     // Nothing has moved yet: the old epoch goes on where it was.
-    #expect(harness.machine.epoch == 1)
+    #expect(harness.machine.epoch.number == 1)
     expectAbandoned(harness, saying: "steps were under way")
   }
 
@@ -105,7 +105,7 @@ import Wire
     harness.pass(.seconds(30), times: 60)
     #expect(harness.machine.move?.stage == .moving)
     harness.pass(.seconds(1), times: 2)
-    #expect(harness.machine.epoch > 1)
+    #expect(harness.machine.epoch.number > 1)
     expectAbandoned(harness, saying: "did not move keys and values")
   }
 

@@ -38,7 +38,7 @@ import Wire
     expect(harness, prompts[0], request: 1)
     expect(harness, prompts[2], request: 3)
     // It is nobody's fault but the model's.
-    #expect(harness.killed.isEmpty && harness.machine.epoch == 1)
+    #expect(harness.killed.isEmpty && harness.machine.epoch.number == 1)
     #expect(harness.machine.sessions.freeSlots.count == harness.machine.limits.slots)
   }
 

@@ -49,7 +49,7 @@ import Wire
     let (harness, returned) = try recovering(1)
     harness.failPreparing(returned, "needs 9 GB, has 8")
     harness.settle()
-    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.epoch.isGathering)
     #expect(harness.machine.status(1).state == .degraded)
     harness.pass(.seconds(29), times: 58)
     #expect(harness.outcome().failed == nil)
@@ -94,7 +94,7 @@ import Wire
     harness.connectionsToRefuse = 1
     harness.serve()
     #expect(harness.killed == ["cpu0"])
-    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.epoch.isGathering)
     #expect(harness.failures.isEmpty)
     harness.start(Harness.hello("cpu0"))
     harness.settle()

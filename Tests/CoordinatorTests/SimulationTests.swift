@@ -163,7 +163,7 @@ struct Simulation {
         harness.ask(requests[nextRequest])
         nextRequest += 1
       }
-    default: if faultsLeft > 0, harness.machine.epoch > 0 { fault() }
+    default: if faultsLeft > 0, harness.machine.epoch.number > 0 { fault() }
     }
   }
 
@@ -257,7 +257,7 @@ struct Simulation {
     case 13: harness.connectionsToRefuse = 1
     case 14:
       // Before the first epoch serves, that ends everything.
-      if harness.machine.hasServed,
+      if harness.machine.epoch.hasServed,
         let failing = pick(harness.workers.filter { $0.preparing != nil })
       {
         harness.failPreparing(failing)
@@ -267,7 +267,7 @@ struct Simulation {
     case 10: harness.loseSteps()
     case 11:
       let sequence = harness.machine.flight.sequences.last ?? 0
-      let epoch = harness.machine.epoch
+      let epoch = harness.machine.epoch.number
       let result = RowResult(slot: 0, position: 3, token: 5, logProbability: 0)
       let done = StepDone(
         epoch: epoch,
@@ -305,13 +305,13 @@ struct Simulation {
     }
     let isLast = worker.place == machine.plan.last?.name
     let done = StepDone(
-      epoch: machine.epoch,
+      epoch: machine.epoch.number,
       sequence: sequence,
       results: isLast ? results + results + results.prefix(1) : results,
       stageMicroseconds: isLast ? [] : machine.plan.map { _ in .max }
     )
     let failure = StepFailed(
-      epoch: machine.epoch,
+      epoch: machine.epoch.number,
       sequence: sequence,
       worker: "another",
       code: FailureCode.allCases.randomElement(using: &random) ?? .step,
@@ -327,7 +327,7 @@ struct Simulation {
       ahead.epoch = .max
       for _ in 0..<3 { harness.post(.stepDone(ahead), from: worker.results) }
     case 3:
-      let moved = Moved(epoch: machine.move?.epoch ?? machine.epoch, sentBytes: .max)
+      let moved = Moved(epoch: machine.move?.epoch ?? machine.epoch.number, sentBytes: .max)
       harness.post(.moved(moved), from: worker.control)
     default:
       var heartbeat = Harness.heartbeat(loadFraction: 1e300)
@@ -387,7 +387,7 @@ struct Simulation {
       var simulation = Simulation(seed: seed, tokenizer: tokenizer)
       let ends = simulation.run()
       let harness = simulation.harness
-      epochs += Int(harness.machine.epoch)
+      epochs += Int(harness.machine.epoch.number)
       automaticMoves += harness.notes.filter { $0.metadata["decision"] == "move" }.count
       cutEpochs += harness.workers.count { worker in
         worker.lastPrepared.map { $0.firstLayer == $0.endLayer } ?? false
@@ -395,7 +395,7 @@ struct Simulation {
       #expect(
         ends,
         """
-        the requests never end (TRESTLE_SEED=\(seed) replays this): \(harness.machine.phase), \
+        the requests never end (TRESTLE_SEED=\(seed) replays this): \(harness.machine.phaseName), \
         \(harness.machine.text(harness.machine.plan)), \(harness.machine.workers.names), \
         \(harness.notes.suffix(3).map(\.message)), \(harness.failures)
         """

@@ -82,7 +82,7 @@ import Wire
       harness.handle(.message(.prepared(Prepared(epoch: 1)), from: first.control, payloads: []))
     }
     #expect(harness.readyCount == 0)
-    #expect(harness.machine.phase == .preparing)
+    #expect(harness.machine.epoch.isPreparing)
   }
 
   @Test func `workers without a name take the free places of their device in order`() {
@@ -201,7 +201,7 @@ import Wire
     let nameless = harness.start(Harness.hello("", device: "npu"))
     harness.settle()
     #expect([spare.place, nameless.place] == ["gpu7", "npu-0"])
-    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.epoch.isGathering)
     harness.serve()
     #expect(harness.readyCount == 1)
     #expect(assigns(harness, spare).isEmpty && assigns(harness, nameless).isEmpty)
@@ -209,7 +209,7 @@ import Wire
     harness.ask(Harness.generate(.tokens([5, 6])))
     harness.handle(.workerExited(name: "gpu7", how: "died", willRestart: false))
     harness.settle()
-    #expect(harness.machine.epoch == 1)
+    #expect(harness.machine.epoch.number == 1)
     #expect(harness.outcome().finished != nil)
   }
 
@@ -226,7 +226,7 @@ import Wire
     harness.post(.hello(worker.hello), from: worker.control)
     harness.settle()
     #expect(harness.workers.count == 2)
-    #expect(harness.machine.phase == .serving)
+    #expect(harness.machine.epoch.isServing)
   }
 
   @Test func `a heartbeat of a worker that never said hello is refused`() {
@@ -256,7 +256,7 @@ import Wire
     harness.handle(.malformed(from: nil, WireError(.truncated, "cut off")))
     #expect(harness.machine.status(1).protocolErrors == 5)
     #expect(harness.notes.filter(\.isWarning).count == 5)
-    #expect(harness.machine.phase == .serving)
+    #expect(harness.machine.epoch.isServing)
   }
 
   // MARK: Preparing
@@ -303,11 +303,11 @@ import Wire
     #expect(harness.killed.isEmpty)
     harness.pass(.milliseconds(250), silent: ["cpu1"])
     #expect(harness.killed == ["cpu1"])
-    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.epoch.isGathering)
     harness.start(Harness.hello("cpu1"))
     harness.settle()
     #expect(harness.readyCount == 2)
-    #expect(harness.machine.epoch == 2)
+    #expect(harness.machine.epoch.number == 2)
     #expect(harness.worker("cpu0")?.lastPrepared?.epoch == 2)
     // The place of the new one is where the first hands on to now.
     let endpoint = harness.worker("cpu1")?.hello.dataEndpoint
@@ -319,7 +319,7 @@ import Wire
     harness.serve()
     harness.crash(try #require(harness.worker("cpu0")))
     harness.handle(.workerExited(name: "cpu0", how: "was ended by signal 9", willRestart: true))
-    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.epoch.isGathering)
     #expect(harness.failures.isEmpty)
     harness.start(Harness.hello("cpu0"))
     harness.settle()
@@ -392,10 +392,10 @@ import Wire
     // The step reaches nobody, and nobody computes.
     harness.loseSteps()
     harness.pass(.seconds(4), times: 16)
-    #expect(harness.machine.epoch == 1)
+    #expect(harness.machine.epoch.number == 1)
     harness.pass(.seconds(2), times: 8)
     harness.settle()
-    #expect(harness.machine.epoch == 2)
+    #expect(harness.machine.epoch.number == 2)
     #expect(harness.outcome().finished != nil)
   }
 
@@ -486,7 +486,7 @@ import Wire
       from: harness.workers[1].control
     )
     harness.settle()
-    #expect(harness.machine.phase == .gathering)
+    #expect(harness.machine.epoch.isGathering)
     #expect(harness.machine.workers.names == ["cpu0"])
     let note = harness.notes.last { $0.isWarning }
     #expect(note?.metadata == ["worker": "cpu1", "reason": "was asked to stop"])
@@ -496,7 +496,7 @@ import Wire
     let harness = Harness()
     harness.startAll()
     for worker in harness.workers { harness.deliver(from: worker.control) }
-    #expect(harness.machine.phase == .preparing)
+    #expect(harness.machine.epoch.isPreparing)
     harness.crash(harness.workers[1])
     harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
     // The first still prepares the epoch that is over.
@@ -505,7 +505,7 @@ import Wire
     harness.start(Harness.hello("cpu1"))
     harness.settle()
     #expect(harness.readyCount == 1)
-    #expect(harness.machine.epoch == 2)
+    #expect(harness.machine.epoch.number == 2)
   }
 
   // MARK: The end

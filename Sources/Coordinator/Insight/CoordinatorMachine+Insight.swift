@@ -12,15 +12,8 @@ extension CoordinatorMachine {
   /// Takes the stages' times of a micro-batch that has come back.
   mutating func measure(_ done: StepDone, _ batch: MicroBatch) {
     let trace = trace(done, batch)
-    metrics.finished(trace, at: now)
-    let isDecoding = trace.decodeRows > 0 && trace.prefillRows == 0
-    depthTuner.finished(
-      rows: trace.decodeRows,
-      // A chunk of a prompt beside it has its share of the time.
-      streams: isDecoding && !flight.readsPrompt ? sessions.turns.count : nil,
-      at: now
-    )
-    if isDecoding { advisor?.add(trace.slices.map(\.duration)) }
+    let streams = flight.readsPrompt ? nil : sessions.turns.count
+    measurements.finished(trace, streams: streams, at: now)
     if tracesSteps { act(.stepTraced(trace)) }
   }
 
@@ -86,7 +79,7 @@ extension CoordinatorMachine {
 
   /// Answers whether the workers are well, at once or after they have tested their devices.
   mutating func answerHealth(_ request: HealthRequest, _ peer: PeerID) {
-    guard request.runsSelfTest, phase != .stopping else {
+    guard request.runsSelfTest, !epoch.isStopping else {
       send(.healthReply(health(request.request)), to: peer)
       return
     }

@@ -1,0 +1,236 @@
+// The coordinator as a value: events in, actions out, no socket and no clock. The same events bring the
+// same actions in the same order, but for the random proofs of what is evaluated.
+//
+// Its state is in parts that keep their own promises: `Epoch`, `Roster`, `Sessions`, `Flight`. The machine
+// decides in what order they change. CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift
+// the clients', +Steps.swift the micro-batches, +Placement.swift who shall hold which layers, +Move.swift
+// live rebalance, +Recovery.swift what is done about lost workers, +Authorisation.swift who may say what.
+
+internal import Gemma
+internal import Wire
+
+/// The coordinator's state.
+package struct CoordinatorMachine {
+  let model: ServedModel
+  let limits: CoordinatorLimits
+  /// `Host.bootID` of the coordinator's own machine; empty if not known.
+  package var machineID = ""
+  /// Whether `stepTraced` is said of every micro-batch.
+  package var tracesSteps = false
+
+  // The parts: what holds between them is in CoordinatorMachine+Invariants.swift.
+  var epoch: Epoch
+  var workers = Roster()
+  var sessions: Sessions
+  var flight = Flight()
+  var measurements: Measurements
+  /// What clients have been sent and have not read.
+  var outflow: Outflow
+  var selfTests = SelfTests()
+
+  /// Requests whose texts are being tokenized, by the number that a session would have.
+  var encoding: [UInt64: EncodingPrompt] = [:]
+  let encoder: PromptEncoder
+  /// When it was last seen to that clients are there and read.
+  var clientsWatched: ContinuousClock.Instant
+  /// What has happened to the model's files since they were opened; nil if nothing has.
+  var modelChange: String?
+  var protocolErrors: UInt64 = 0
+  /// What keys may do; nil where there are none, and all may do all.
+  var access: Access?
+  /// Keys whose messages were refused since the list of keys last changed.
+  var objectedTo: Set<PublicKey?> = []
+
+  let began: ContinuousClock.Instant
+  private var clock: AwakeClock
+  /// When the event that is handled came, and every other time here: what the coordinator has stood
+  /// still is left out.
+  package private(set) var now: ContinuousClock.Instant
+  /// The same by the clock that all processes of the machine share.
+  private(set) var systemNow: ContinuousClock.Instant
+  private var actions: [CoordinatorAction] = []
+
+  package init(
+    model: ServedModel,
+    plan: [PlannedWorker],
+    limits: CoordinatorLimits,
+    now: ContinuousClock.Instant,
+    advice: RebalanceAdvisor.Limits? = nil
+  ) {
+    self.model = model
+    self.limits = limits
+    self.now = now
+    systemNow = now
+    clock = AwakeClock(longestPause: limits.silence / 2, now: now)
+    began = now
+    clientsWatched = now
+    epoch = Epoch(plan: plan, at: now)
+    sessions = Sessions(
+      slotCount: limits.slots,
+      rule: PrefixRule(model.config, limits),
+      sharing: limits.prefixSharing
+    )
+    measurements = Measurements(
+      stageCount: plan.count,
+      advisor: advice.map { RebalanceAdvisor(cost: model.cost, limits: $0) },
+      at: now
+    )
+    outflow = Outflow(limits.unread)
+    encoder = PromptEncoder(model)
+  }
+
+  /// The placement that runs, or is gathered for.
+  var plan: [PlannedWorker] { epoch.plan }
+
+  /// What the service is at, in one word.
+  package var phaseName: String { epoch.phaseName }
+
+  /// The placement that is prepared beside the one that runs; nil if there is none.
+  var move: PlacementMove? { epoch.move }
+
+  /// Takes an event and returns what to do about it, in order.
+  ///
+  /// - Parameters:
+  ///   - event: What has happened.
+  ///   - now: When, by the system's clock. A longer pause since the last event than half the silence
+  ///     that a worker is allowed is taken for a standstill of the coordinator's own.
+  /// - Returns: What the shell shall do.
+  package mutating func handle(
+    _ event: CoordinatorEvent,
+    at now: ContinuousClock.Instant
+  ) -> [CoordinatorAction] {
+    readClock(now)
+    switch event {
+    case .message(let message, let peer, let payloads): receive(message, peer, payloads)
+    case .malformed(let peer, let error):
+      malformed(from: peer, error)
+    case .refused(let refusal): refused(refusal)
+    case .accessChanged(let access): accessChanged(to: access)
+    case .unreachable(let peer): clientGone(peer)
+    case .notSent(let message, let peer, let reason): notSent(message, to: peer, reason)
+    case .encoded(let id, let tokens): encoded(id, tokens)
+    case .firstStageNotConnected(let reason):
+      if epoch.isServing, let first = epoch.plan.first { evict(first.name, reason) }
+    case .stepNotSent(let sequence): stepNotSent(sequence)
+    case .modelChanged(let change): modelChanged(change)
+    case .workerExited(let name, let how, let willRestart):
+      workerExited(name, how, willRestart: willRestart)
+    case .tick: tick()
+    case .stop: stop()
+    }
+    dispatch()
+    moveIfDrained()
+    measurements.setActive(!flight.isEmpty, at: now)
+    defer { actions = [] }
+    return actions
+  }
+
+  private mutating func readClock(_ reading: ContinuousClock.Instant) {
+    let before = clock.leftOut
+    now = clock.read(reading)
+    systemNow = reading
+    let standstill = clock.leftOut - before
+    if standstill > .zero {
+      note("the coordinator stood still", ["duration": "\(standstill)"])
+    }
+  }
+
+  /// Returns an instant of the system's clock on the axis of `now`.
+  func place(_ instant: ContinuousClock.Instant) -> ContinuousClock.Instant {
+    clock.place(instant)
+  }
+
+  mutating func act(_ action: CoordinatorAction) { actions.append(action) }
+
+  mutating func send(_ message: Message, to peer: PeerID, payloads: [[Float]] = []) {
+    outflow.sent(message, payloads, to: peer, at: now)
+    actions.append(.send(message, to: peer, payloads: payloads))
+  }
+
+  mutating func note(
+    _ message: String,
+    _ metadata: [String: String] = [:],
+    isWarning: Bool = false
+  ) {
+    actions.append(
+      .note(CoordinatorNote(isWarning: isWarning, message: message, metadata: metadata))
+    )
+  }
+
+  private mutating func receive(_ message: Message, _ peer: PeerID, _ payloads: [[Float]]) {
+    if let objection = objection(to: message, from: peer) {
+      refuse(message, peer, objection)
+      return
+    }
+    switch message {
+    case .hello(let hello): register(hello, peer)
+    case .heartbeat(let heartbeat): heard(heartbeat, peer)
+    case .prepared(let prepared): self.prepared(prepared.epoch, peer)
+    case .prepareFailed(let failure): prepareFailed(failure, peer)
+    case .goodbye(let goodbye): disconnect(goodbye, peer)
+    case .stepDone(let done):
+      if let name = worker(ofResults: peer, message) { stepDone(done, payloads, from: name) }
+    case .stepFailed(let failure):
+      if let name = worker(ofResults: peer, message) { stepFailed(failure, from: name) }
+    case .moved(let moved): self.moved(moved, peer)
+    case .generate(let generate): self.generate(generate, peer)
+    case .evaluate(let evaluate): self.evaluate(evaluate, peer)
+    case .cancel(let cancel): self.cancel(cancel.request, peer)
+    case .receipt(let receipt): self.receipt(receipt, peer)
+    case .rebalance(let rebalance): self.rebalance(rebalance, peer)
+    case .drain(let drain): self.drain(drain, peer)
+    case .statusRequest(let request): send(.statusReply(status(request.request)), to: peer)
+    case .healthRequest(let request): answerHealth(request, peer)
+    case .welcome, .refused, .assign, .shutdown, .step, .heartbeatAck, .accepted, .delta,
+      .finished, .evaluated, .requestFailed, .statusReply, .healthReply, .move, .commit, .abandon,
+      .kvRows, .rebalanced, .selfTest, .describeModel, .modelDescription, .pull, .chunk,
+      .pullFailed, .pullReceipt, .modelPending:
+      dropOutOfPlace(message, peer)
+    }
+  }
+
+  /// Counts a message that could not be read; a request among them is refused with the field at fault.
+  private mutating func malformed(from peer: PeerID?, _ error: WireError) {
+    protocolErrors += 1
+    note(
+      "malformed message dropped",
+      ["peer": peer?.description ?? "none", "reason": "\(error)"],
+      isWarning: true
+    )
+    countNonsense(from: peer, "\(error)")
+    if let peer, let request = error.request { refuse(request, peer, .invalid, "\(error)") }
+  }
+
+  private mutating func dropOutOfPlace(_ message: Message, _ peer: PeerID) {
+    protocolErrors += 1
+    note(
+      "message out of place dropped",
+      ["peer": peer.description, "message": message.name],
+      isWarning: true
+    )
+    countNonsense(from: peer, "\(message.name) out of place")
+  }
+
+  /// Returns the worker whose results come from a peer; nobody else may send any.
+  private mutating func worker(ofResults peer: PeerID, _ message: Message) -> String? {
+    if let name = workers.name(ofResults: peer) { return name }
+    // What a lost worker had still to say is no fault of anybody's.
+    if !workers.wasSource(peer) { dropOutOfPlace(message, peer) }
+    return nil
+  }
+
+  private mutating func stop() {
+    epoch.stop()
+    for id in sessions.numbers {
+      fail(id, .shuttingDown, "the coordinator is stopping")
+    }
+    for (_, prompt) in encoding.sorted(by: { $0.key < $1.key }) {
+      let reason = "the coordinator is stopping"
+      refuse(prompt.generate.request, prompt.peer, .shuttingDown, reason)
+    }
+    encoding = [:]
+    for worker in workers.all {
+      send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
+    }
+  }
+}

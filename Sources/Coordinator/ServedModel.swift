@@ -1,0 +1,33 @@
+// What the coordinator knows of the model that it serves.
+
+package import Content
+package import Gemma
+
+/// What the coordinator must know of the model.
+package struct ServedModel: Sendable {
+  package var name: String
+  package var fingerprint: Digest
+  package var config: ModelConfig
+  /// What a decoded token reads of each layer, in bytes.
+  package var cost: DecodeCost
+  /// Nil for a model directory without one: then prompts must be tokens.
+  package var tokenizer: Tokenizer?
+  /// The chat template, or why there is none.
+  package var template: Result<ChatTemplate, GemmaError>
+
+  package init(
+    name: String,
+    fingerprint: Digest,
+    config: ModelConfig,
+    cost: DecodeCost,
+    tokenizer: Tokenizer?,
+    template: Result<ChatTemplate, GemmaError>
+  ) {
+    self.name = name
+    self.fingerprint = fingerprint
+    self.config = config
+    self.cost = cost
+    self.tokenizer = tokenizer
+    self.template = template
+  }
+}
