@@ -54,14 +54,15 @@ extension CoordinatorMachine {
   mutating func accessChanged(to access: Access) {
     self.access = access
     objectedTo = []
-    for session in sessions.numbers.compactMap({ sessions[$0] }) {
-      guard let objection = objection(to: .ask, by: session.peer) else { continue }
-      note("request ended, its key is not allowed to ask any more", ["session": "\(session.id)"])
-      fail(session.id, .notAllowed, objection)
+    for id in requests.numbers {
+      guard let peer = requests.peer(of: id), let objection = objection(to: .ask, by: peer)
+      else { continue }
+      note("request ended, its key is not allowed to ask any more", ["session": "\(id)"])
+      fail(id, .notAllowed, objection)
     }
-    for (id, prompt) in encoding.sorted(by: { $0.key < $1.key }) {
+    for (id, prompt) in requests.beingEncoded {
       guard let objection = objection(to: .ask, by: prompt.peer) else { continue }
-      encoding[id] = nil
+      _ = requests.endEncoding(id)
       act(.forgetEncoding(id))
       refuse(prompt.generate.request, prompt.peer, .notAllowed, objection)
     }

@@ -68,31 +68,35 @@ extension CoordinatorMachine {
     }
     let session = Session(
       id: sessions.takeNumber(),
-      peer: peer,
-      request: request,
       goal: goal,
       tokens: tokens,
-      prefixGroup: limits.prefixSharing.group(of: peer),
-      detokenizer: model.tokenizer.map { Detokenizer($0) },
-      stops: stops,
-      now: now
+      prefixGroup: limits.prefixSharing.group(of: peer)
     )
     sessions.open(session, of: peer)
-    accept(session)
+    let client = ClientRequest(
+      peer: peer,
+      number: request,
+      detokenizer: model.tokenizer.map { Detokenizer($0) },
+      stops: stops,
+      at: now
+    )
+    requests.open(client, as: session.id)
+    accept(session.id)
   }
 
   /// Tells a client that its request waits, and behind how many; said again while it does.
-  mutating func accept(_ session: Session) {
+  mutating func accept(_ id: UInt64) {
+    guard let session = sessions[id], let request = requests[id] else { return }
     let isWaiting = session.slot == nil && sessions.isFull
     send(
       .accepted(
         Accepted(
-          request: session.request,
+          request: request.number,
           promptTokens: session.promptCount,
-          queuePosition: isWaiting ? sessions.queue.place(of: session.id) : 0
+          queuePosition: isWaiting ? sessions.queue.place(of: id) : 0
         )
       ),
-      to: session.peer
+      to: request.peer
     )
   }
 
@@ -102,7 +106,9 @@ extension CoordinatorMachine {
     _ peer: PeerID
   ) -> (code: RequestFailureCode, message: String)? {
     if epoch.isStopping { return (.shuttingDown, "the coordinator is stopping") }
-    if awaits(request, peer) { return (.invalid, "request \(request) is being served already") }
+    if requests.contains(request, of: peer) {
+      return (.invalid, "request \(request) is being served already")
+    }
     if outflow.unreadCount(peer) > limits.unread.messages {
       let count = outflow.unreadCount(peer)
       return (.busy, "\(count) messages of earlier requests have not been read; read them first")
@@ -155,33 +161,29 @@ extension CoordinatorMachine {
     )
   }
 
+  /// Ends a request that its client does not want any more.
   mutating func cancel(_ request: UInt64, _ peer: PeerID) {
-    let session = sessions(of: peer).first { $0.request == request }
     // None: it has just finished, and the client has been told.
-    if let session { finish(session.id, .cancelled) }
+    if let id = requests.number(of: request, peer) { finish(id, .cancelled) }
     if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) {
       refuse(request, peer, .cancelled, "cancelled before it began")
     }
   }
 
-  /// The sessions of a client, in the order in which they came.
-  func sessions(of peer: PeerID) -> [Session] {
-    sessions.numbers.compactMap { sessions[$0] }.filter { $0.peer == peer }
-  }
-
-  /// A client's socket is gone: nobody waits for its sessions.
+  /// A client has disconnected: nobody waits for its sessions.
   mutating func clientGone(_ peer: PeerID) {
     outflow.forget(peer)
     forgetEncoding { $0.peer == peer }
-    for session in sessions(of: peer) {
-      note("client gone, request cancelled", ["session": "\(session.id)"])
-      sessions.end(session.id, at: now)
+    for id in requests.numbers(of: peer) {
+      note("client gone, request cancelled", ["session": "\(id)"])
+      end(id)
     }
   }
 
+  /// Ends a request whose answer is complete.
   mutating func finish(_ id: UInt64, _ reason: FinishReason) {
-    guard let session = sessions[id] else { return }
-    let timing = session.timing
+    guard let session = sessions[id], let request = requests[id] else { return }
+    let timing = request.timing
     let microseconds = { (from: ContinuousClock.Instant?, to: ContinuousClock.Instant?) in
       guard let from, let to else { return UInt64(0) }
       return UInt64(max(0, (to - from) / .microseconds(1)))
@@ -189,7 +191,7 @@ extension CoordinatorMachine {
     send(
       .finished(
         Finished(
-          request: session.request,
+          request: request.number,
           reason: reason,
           promptTokens: session.promptCount,
           generatedTokens: session.generatedCount,
@@ -203,15 +205,22 @@ extension CoordinatorMachine {
           placement: placementEntries()
         )
       ),
-      to: session.peer
+      to: request.peer
     )
-    sessions.end(id, at: now)
+    end(id)
   }
 
+  /// Ends a request in words.
   mutating func fail(_ id: UInt64, _ code: RequestFailureCode, _ message: String) {
-    guard let session = sessions[id] else { return }
-    refuse(session.request, session.peer, code, message)
+    guard let request = requests[id] else { return }
+    refuse(request.number, request.peer, code, message)
+    end(id)
+  }
+
+  /// Forgets a request and its session.
+  mutating func end(_ id: UInt64) {
     sessions.end(id, at: now)
+    requests.close(id)
   }
 
   private func placementEntries() -> [PlacementEntry] {

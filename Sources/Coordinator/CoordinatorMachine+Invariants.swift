@@ -7,6 +7,11 @@ extension CoordinatorMachine {
     try epoch.checkInvariants()
     try flight.checkInvariants()
     try sessions.checkInvariants()
+    try requests.checkInvariants()
+    try require(
+      sessions.numbers == requests.numbers,
+      "the sessions \(sessions.numbers) serve the requests \(requests.numbers)"
+    )
     try workers.checkInvariants()
     try require(
       flight.isEmpty || epoch.isServing || epoch.isStopping,

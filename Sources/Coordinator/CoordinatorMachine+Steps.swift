@@ -45,7 +45,7 @@ extension CoordinatorMachine {
     while !sessions.isFull, let next = sessions.queue.next(mayRun: { !outflow.isFull($0) }) {
       guard sessions.admit(next) else { return }
       let now = now
-      sessions.update(next) { $0.timing.started = now }
+      requests.update(next) { $0.start(at: now) }
     }
   }
 
@@ -178,40 +178,26 @@ extension CoordinatorMachine {
 
   /// Takes a new token of a session and decides whether it goes on.
   private mutating func generated(_ token: Int32, _ id: UInt64) {
-    guard let (goal, timing) = sessions[id].map({ ($0.goal, $0.timing) }),
+    guard let goal = sessions[id]?.goal, let before = requests[id]?.timing,
       case .generate(_, let maxTokens, let ignoresEndOfTurn) = goal
     else { return }
-    measurements.generated(timing, at: now)
+    measurements.generated(before, at: now)
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
     let (contextTokens, now) = (limits.contextTokens, now)
-    let ended = sessions.update(id) { session -> (text: String, hasMatched: Bool, ends: Bool) in
+    let isFull = sessions.update(id) { session in
       session.complete(upTo: session.tokens.count)
-      if session.timing.firstToken == nil { session.timing.firstToken = now }
-      session.timing.lastToken = now
-      var text = ""
-      if !endsTurn {
-        session.append(token)
-        if let piece = session.detokenizer?.append(token) { text = session.stops.feed(piece) }
-      }
-      let isFull = session.generatedCount >= maxTokens || session.tokens.count >= contextTokens
-      let ends = endsTurn || session.stops.hasMatched || isFull
-      if ends, !session.stops.hasMatched {
-        if let rest = session.detokenizer?.flush() { text += session.stops.feed(rest) }
-        text += session.stops.flush()
-      }
-      return (text, session.stops.hasMatched, ends)
+      if !endsTurn { session.append(token) }
+      return session.generatedCount >= maxTokens || session.tokens.count >= contextTokens
     }
-    guard let ended, let session = sessions[id] else { return }
-    if !endsTurn || !ended.text.isEmpty {
-      send(
-        .delta(
-          Delta(request: session.request, text: ended.text, tokens: endsTurn ? [] : [token])
-        ),
-        to: session.peer
-      )
+    let isLast = endsTurn || isFull ?? true
+    let text = requests.update(id) { $0.take(endsTurn ? nil : token, isLast: isLast, at: now) }
+    guard let text, let request = requests[id] else { return }
+    if !endsTurn || !text.isEmpty {
+      let delta = Delta(request: request.number, text: text, tokens: endsTurn ? [] : [token])
+      send(.delta(delta), to: request.peer)
     }
-    guard ended.ends else { return }
-    finish(id, endsTurn || ended.hasMatched ? .stop : .length)
+    guard isLast || request.hasMatchedStop else { return }
+    finish(id, endsTurn || request.hasMatchedStop ? .stop : .length)
   }
 
   /// Sends what an evaluation's micro-batch brought.
@@ -222,7 +208,8 @@ extension CoordinatorMachine {
     payloads: [[Float]]
   ) {
     // Replayed, and delivered before.
-    guard part.positions.upperBound > session.completed else { return }
+    guard part.positions.upperBound > session.completed, let request = requests[session.id]
+    else { return }
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     sessions.update(session.id) { $0.complete(upTo: fresh.upperBound) }
     measurements.evaluated(fresh.count, at: now)
@@ -230,7 +217,7 @@ extension CoordinatorMachine {
     send(
       .evaluated(
         Evaluated(
-          request: session.request,
+          request: request.number,
           firstPosition: fresh.lowerBound,
           rowCount: fresh.count,
           isLast: isLast,
@@ -238,9 +225,9 @@ extension CoordinatorMachine {
           proof: .random(in: 1 ... .max)
         )
       ),
-      to: session.peer,
+      to: request.peer,
       payloads: payloads
     )
-    if isLast { sessions.end(session.id, at: now) }
+    if isLast { end(session.id) }
   }
 }

@@ -1,7 +1,8 @@
 // The coordinator as a value: events in, actions out, no socket and no clock. The same events bring the
 // same actions in the same order, but for the random proofs of what is evaluated.
 //
-// Its state is in parts that keep their own promises: `Epoch`, `Roster`, `Sessions`, `Flight`. The machine
+// Its state is in parts that keep their own promises: `Epoch`, `Roster`, `Sessions`, `Flight`,
+// `ClientRequests`. The machine
 // decides in what order they change. CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift
 // the clients', +Steps.swift the micro-batches, +Placement.swift who shall hold which layers, +Move.swift
 // live rebalance, +Recovery.swift what is done about lost workers, +Authorisation.swift who may say what.
@@ -24,12 +25,11 @@ package struct CoordinatorMachine {
   var sessions: Sessions
   var flight = Flight()
   var measurements: Measurements
+  var requests = ClientRequests()
   /// What clients have been sent and have not read.
   var outflow: Outflow
   var selfTests = SelfTests()
 
-  /// Requests whose texts are being tokenized, by the number that a session would have.
-  var encoding: [UInt64: EncodingPrompt] = [:]
   let encoder: PromptEncoder
   /// When it was last seen to that clients are there and read.
   var clientsWatched: ContinuousClock.Instant
@@ -221,14 +221,14 @@ package struct CoordinatorMachine {
 
   private mutating func stop() {
     epoch.stop()
-    for id in sessions.numbers {
+    for id in requests.numbers {
       fail(id, .shuttingDown, "the coordinator is stopping")
     }
-    for (_, prompt) in encoding.sorted(by: { $0.key < $1.key }) {
+    for (id, prompt) in requests.beingEncoded {
+      _ = requests.endEncoding(id)
       let reason = "the coordinator is stopping"
       refuse(prompt.generate.request, prompt.peer, .shuttingDown, reason)
     }
-    encoding = [:]
     for worker in workers.all {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)
     }

@@ -1,7 +1,6 @@
-// One request while it is served: its tokens, how far they are computed, what it asked for, and the
-// text on its way out.
+// One request as the pipeline sees it: its tokens, how far they are computed, and what is wanted of them.
+// Who asked, and the text of the answer, are in Clients/ClientRequest.swift.
 
-package import Gemma
 package import Wire
 
 /// What a request wants of its tokens.
@@ -22,12 +21,9 @@ package enum SessionGoal: Sendable {
   }
 }
 
-/// A request that is waiting or being served.
+/// A request's tokens, waiting or being computed.
 package struct Session: Sendable {
   package let id: UInt64
-  /// The client, and its own number for the request.
-  package let peer: PeerID
-  package let request: UInt64
   package let goal: SessionGoal
   package let promptCount: Int
   /// Whose prefixes it may take over, and who may take over its own; see `PrefixSharing.group`.
@@ -47,32 +43,18 @@ package struct Session: Sendable {
   package private(set) var losses = LossRecord()
   /// The session's place in the KV caches; nil while it waits for one.
   package private(set) var slot: Int?
-  /// Nil where the model has no tokenizer: then tokens leave without text.
-  package var detokenizer: Detokenizer?
-  package var stops: StopMatcher
-  package var timing: SessionTiming
 
   package init(
     id: UInt64,
-    peer: PeerID,
-    request: UInt64,
     goal: SessionGoal,
     tokens: [Int32],
-    prefixGroup: PublicKey? = nil,
-    detokenizer: Detokenizer?,
-    stops: [String],
-    now: ContinuousClock.Instant
+    prefixGroup: PublicKey? = nil
   ) {
     self.id = id
-    self.peer = peer
-    self.request = request
     self.goal = goal
     self.tokens = tokens
     self.prefixGroup = prefixGroup
-    self.detokenizer = detokenizer
     promptCount = tokens.count
-    self.stops = StopMatcher(stops: stops)
-    timing = SessionTiming(arrived: now)
   }
 
   package var generatedCount: Int { tokens.count - promptCount }
@@ -138,14 +120,4 @@ package struct Session: Sendable {
     submitted = 0
     reached = 0
   }
-}
-
-/// When what happened to a session.
-package struct SessionTiming: Sendable {
-  package let arrived: ContinuousClock.Instant
-  package var started: ContinuousClock.Instant?
-  package var firstToken: ContinuousClock.Instant?
-  package var lastToken: ContinuousClock.Instant?
-
-  package init(arrived: ContinuousClock.Instant) { self.arrived = arrived }
 }

@@ -145,7 +145,7 @@ import Wire
       }
       harness.compute(endpoint)
       harness.settle(computing: false)
-      let clients = harness.machine.sessions.running.map(\.peer)
+      let clients = harness.machine.sessions.turns.map(harness.machine.requests.peer)
       if clients.contains(Harness.peer(2)) { order.append(2) }
       if harness.outcome(4).tokens.count > 0 { order.append(1) }
     }
@@ -253,7 +253,7 @@ import Wire
     harness.ask(.cancel(Cancel(request: 1)))
     #expect(harness.outcome().failed?.code == .cancelled)
     #expect(harness.encoding.isEmpty)
-    #expect(harness.machine.encoding.isEmpty)
+    #expect(harness.machine.requests.encodingCount == 0)
   }
 
   @Test func `the prompts of a client that has gone are dropped`() throws {

@@ -213,8 +213,8 @@ import Wire
 
   /// Makes the next failure of a request's step the last that is put up with.
   private func exhaustPatience(_ harness: Harness, _ request: UInt64) {
-    let sessions = harness.machine.sessions
-    for id in sessions.numbers where sessions[id]?.request == request {
+    let requests = harness.machine.requests
+    for id in requests.numbers where requests[id]?.number == request {
       for _ in 0..<2 { harness.machine.sessions.update(id) { $0.countFailedStep() } }
     }
   }

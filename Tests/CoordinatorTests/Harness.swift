@@ -315,18 +315,18 @@ final class Harness {
   /// Notes whose rows are no finite numbers, it is said.
   private func noteNotFinite(_ failure: StepFailed) {
     for part in machine.flight[failure.sequence]?.parts ?? [] {
-      guard let session = machine.sessions[part.session], let slot = session.slot,
-        failure.slots.contains(slot)
+      guard let slot = machine.sessions[part.session]?.slot, failure.slots.contains(slot),
+        let request = machine.requests[part.session]
       else { continue }
-      notFinite.insert(Request(client: Int(session.peer.bytes[1]), request: session.request))
+      notFinite.insert(Request(client: Int(request.peer.bytes[1]), request: request.number))
     }
   }
 
   /// Notes that a step under way fails as a test wants.
   func countFailure(of sequence: UInt64) {
     for part in machine.flight[sequence]?.parts ?? [] {
-      guard let session = machine.sessions[part.session] else { continue }
-      let key = Request(client: Int(session.peer.bytes[1]), request: session.request)
+      guard let request = machine.requests[part.session] else { continue }
+      let key = Request(client: Int(request.peer.bytes[1]), request: request.number)
       failedSteps[key, default: 0] += 1
     }
   }

@@ -16,13 +16,8 @@ import Wire
   {
     var session = Session(
       id: id,
-      peer: PeerID([1]),
-      request: id,
       goal: goal ?? Self.generating,
-      tokens: Array(repeating: 5, count: done + pending),
-      detokenizer: nil,
-      stops: [],
-      now: .now
+      tokens: Array(repeating: 5, count: done + pending)
     )
     session.begin(in: Int(id), prefix: done, reached: done)
     return session

@@ -8,13 +8,8 @@ import Wire
   private func session(_ goal: SessionGoal) -> Session {
     Session(
       id: 1,
-      peer: PeerID([1]),
-      request: 1,
       goal: goal,
-      tokens: [10, 11, 12, 13],
-      detokenizer: nil,
-      stops: [],
-      now: .now
+      tokens: [10, 11, 12, 13]
     )
   }
 

@@ -33,13 +33,8 @@ import Wire
     )
     let session = Session(
       id: number,
-      peer: PeerID([client]),
-      request: number,
       goal: goal ?? generation,
-      tokens: tokens,
-      detokenizer: nil,
-      stops: [],
-      now: now
+      tokens: tokens
     )
     sessions.open(session, of: PeerID([client]))
     return number

@@ -11,7 +11,7 @@ extension CoordinatorMachine {
   /// about it, and not one that was ended while it did not read.
   mutating func receipt(_ receipt: Receipt, _ peer: PeerID) {
     outflow.received(receipt, by: peer, at: now)
-    for request in receipt.awaited where !awaits(request, peer) {
+    for request in receipt.awaited where !requests.contains(request, of: peer) {
       refuse(
         request,
         peer,
@@ -19,12 +19,6 @@ extension CoordinatorMachine {
         "request \(request) is not being served; it, or the end of its answer, was lost on the way"
       )
     }
-  }
-
-  /// Whether a client's request is being served.
-  func awaits(_ request: UInt64, _ peer: PeerID) -> Bool {
-    sessions(of: peer).contains { $0.request == request }
-      || encoding.values.contains { $0.peer == peer && $0.generate.request == request }
   }
 
   /// A message found no room in a client's queue, or could not be put together.
@@ -40,7 +34,7 @@ extension CoordinatorMachine {
     switch message {
     case .accepted, .delta, .evaluated, .finished, .requestFailed:
       outflow.notSent(to: peer)
-      for session in sessions(of: peer) { sessions.end(session.id, at: now) }
+      for id in requests.numbers(of: peer) { end(id) }
     default: break
     }
   }
@@ -58,12 +52,11 @@ extension CoordinatorMachine {
     guard now - clientsWatched >= Self.waitingInterval else { return }
     clientsWatched = now
     for id in sessions.numbers {
-      guard let session = sessions[id], !session.isGenerating else { continue }
+      guard let peer = requests.peer(of: id), sessions[id]?.isGenerating == false else { continue }
       // Enough are under way for one that does not read.
-      if outflow.unreadCount(session.peer) < limits.unread.messages / 4 { accept(session) }
+      if outflow.unreadCount(peer) < limits.unread.messages / 4 { accept(id) }
     }
-    for id in encoding.keys.sorted() {
-      guard let prompt = encoding[id] else { continue }
+    for (_, prompt) in requests.beingEncoded {
       let waits = Accepted(request: prompt.generate.request, promptTokens: 0, queuePosition: 0)
       if outflow.unreadCount(prompt.peer) < limits.unread.messages / 4 {
         send(.accepted(waits), to: prompt.peer)
@@ -71,23 +64,21 @@ extension CoordinatorMachine {
     }
     let patience = sessions.queue.isEmpty ? Self.idlePatience : Self.readingPatience
     for peer in outflow.clients(unreadSince: now - patience) where outflow.isFull(peer) {
-      for session in sessions(of: peer) {
+      for id in requests.numbers(of: peer) {
         note(
           "client does not read, request ended",
-          ["session": "\(session.id)", "unread": "\(outflow.unreadCount(peer))"],
+          ["session": "\(id)", "unread": "\(outflow.unreadCount(peer))"],
           isWarning: true
         )
         fail(
-          session.id,
+          id,
           .cancelled,
           "\(outflow.unreadCount(peer)) messages of the answer were not read for \(patience)"
         )
       }
     }
     // Without a session nobody learns of a client that has gone with something unread.
-    let served = Set(sessions.numbers.compactMap { sessions[$0]?.peer }).union(
-      encoding.values.map(\.peer)
-    )
+    let served = requests.peers
     for peer in outflow.clients(unreadSince: now - Self.waitingInterval)
     where !served.contains(peer) {
       send(.healthReply(health(0)), to: peer)
@@ -96,9 +87,10 @@ extension CoordinatorMachine {
 
   /// Whether a session must wait because its client has too much to read.
   func isHeldBack(_ session: Session) -> Bool {
-    guard case .logits = session.goal else { return outflow.isFull(session.peer) }
-    let rows = flight.logitsRows { sessions[$0]?.peer == session.peer }
+    guard let peer = requests.peer(of: session.id) else { return false }
+    guard case .logits = session.goal else { return outflow.isFull(peer) }
+    let rows = flight.logitsRows { requests.peer(of: $0) == peer }
     let expected = rows * model.config.vocabularySize * MemoryLayout<Float>.size
-    return outflow.isFull(session.peer, expecting: expected)
+    return outflow.isFull(peer, expecting: expected)
   }
 }

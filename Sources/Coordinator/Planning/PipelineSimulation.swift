@@ -1,5 +1,5 @@
-// A pipeline as a value that runs in no time: the real scheduler and real sessions over stages that
-// only cost what the profiles say. Events in the order of their times; stages of one machine share its
+// A pipeline as a value that runs in no time: the coordinator's own scheduler, sessions and flight over
+// stages that only cost what the profiles say. Events in the order of their times; stages of one machine share its
 // memory's bandwidth, max-min fair.
 
 internal import Wire
@@ -59,9 +59,8 @@ package struct PipelineSimulation: Sendable {
 
 /// A micro-batch on its way.
 private struct SimulatedBatch {
-  var parts: [ScheduledRows]
+  var sequence: UInt64
   var size: StepSize
-  var readsPrompt: Bool
 }
 
 /// The state of a run.
@@ -87,11 +86,10 @@ private struct SimulatedRun {
   private let simulation: PipelineSimulation
   private let tokens: Int
   private let streams: Int
-  private var sessions: [UInt64: Session] = [:]
-  private var turns: [UInt64] = []
-  private var inFlight = 0
-  /// Of those, how many have rows of prompts.
-  private var promptsInFlight = 0
+  private var sessions: Sessions
+  private var flight = Flight()
+  /// What sessions and flight are told: time goes by in microseconds of `now` alone.
+  private let instant = ContinuousClock.now
   private var queues: [[SimulatedBatch]]
   private var working: [Work?]
   /// In the order they were sent; few at a time.
@@ -111,6 +109,7 @@ private struct SimulatedRun {
     self.simulation = simulation
     self.streams = streams
     self.tokens = tokens
+    sessions = Sessions(slotCount: streams, rule: PrefixRule(ring: nil), sharing: .none)
     let count = simulation.stages.count
     queues = Array(repeating: [], count: count)
     working = Array(repeating: nil, count: count)
@@ -125,21 +124,15 @@ private struct SimulatedRun {
       repeatWindow: 0,
       seed: 0
     )
-    for stream in 0..<streams {
-      let id = UInt64(stream)
-      var session = Session(
-        id: id,
-        peer: PeerID([]),
-        request: id,
+    for _ in 0..<streams {
+      let session = Session(
+        id: sessions.takeNumber(),
         goal: .generate(sampling: sampling, maxTokens: tokens, ignoresEndOfTurn: true),
-        tokens: Array(repeating: 0, count: prompt),
-        detokenizer: nil,
-        stops: [],
-        now: .now
+        tokens: Array(repeating: 0, count: prompt)
       )
-      session.begin(in: stream, prefix: 0, reached: 0)
-      sessions[id] = session
-      turns.append(id)
+      sessions.open(session, of: PeerID([]))
+      let isAdmitted = sessions.admit(session.id)
+      precondition(isAdmitted, "no slot for session \(session.id) of \(streams)")
     }
   }
 
@@ -237,50 +230,38 @@ private struct SimulatedRun {
     )
   }
 
-  /// What `CoordinatorMachine.dispatch` does.
   private mutating func dispatch() {
-    while true {
-      let parts = simulation.scheduler.next(
-        turns.compactMap { sessions[$0] },
-        inFlight: inFlight,
-        readsPrompt: promptsInFlight > 0,
-        pace: simulation.pace
-      )
-      guard !parts.isEmpty else { return }
-      var size = StepSize(rows: 0, wanted: 0)
-      var readsPrompt = false
-      for part in parts {
-        guard let session = sessions[part.session] else { continue }
-        if !session.isDecoding { readsPrompt = true }
-        size.rows += part.positions.count
-        size.wanted += part.positions.count { session.output(at: $0) != .none }
-        sessions[part.session]?.submit(upTo: part.positions.upperBound)
-        turns.removeAll { $0 == part.session }
-        turns.append(part.session)
-      }
-      inFlight += 1
-      if readsPrompt { promptsInFlight += 1 }
-      send(SimulatedBatch(parts: parts, size: size, readsPrompt: readsPrompt), to: 0)
+    while let step = sessions.startNext(
+      simulation.scheduler,
+      sessions.running,
+      in: &flight,
+      pace: simulation.pace,
+      epoch: 0,
+      at: instant
+    ) {
+      let wanted = step.rows.count { $0.output != .none }
+      let size = StepSize(rows: step.rows.count, wanted: wanted)
+      send(SimulatedBatch(sequence: step.sequence, size: size), to: 0)
     }
   }
 
-  /// What the coordinator does with a step that is done.
+  /// Gives the sessions whose last rows a micro-batch had their next tokens.
   private mutating func finish(_ batch: SimulatedBatch) {
-    inFlight -= 1
-    if batch.readsPrompt { promptsInFlight -= 1 }
-    for part in batch.parts {
-      guard var session = sessions[part.session],
-        part.positions.upperBound == session.tokens.count
-      else { continue }
-      if let last = lastToken[session.id] { gaps.append(now - last) }
-      lastToken[session.id] = now
+    for part in flight.finish(batch.sequence)?.parts ?? [] {
+      let id = part.session
+      guard part.positions.upperBound == sessions[id]?.tokens.count else { continue }
+      if let last = lastToken[id] { gaps.append(now - last) }
+      lastToken[id] = now
       if windowBegan != nil, windowEnded == nil { tokensInWindow += 1 }
-      session.complete(upTo: session.tokens.count)
-      session.append(0)
-      let isDone = session.generatedCount >= tokens
-      sessions[session.id] = isDone ? nil : session
-      if isDone { turns.removeAll { $0 == session.id } }
-      if isDone, windowEnded == nil { windowEnded = now }
+      let generated = sessions.update(id) { session in
+        session.complete(upTo: session.tokens.count)
+        session.append(0)
+        return session.generatedCount
+      }
+      if generated ?? 0 >= tokens {
+        sessions.end(id, at: instant)
+        if windowEnded == nil { windowEnded = now }
+      }
       if windowBegan == nil, lastToken.count == streams { windowBegan = now }
     }
   }

@@ -4,13 +4,6 @@
 internal import Gemma
 internal import Wire
 
-/// A request whose text is being tokenized.
-struct EncodingPrompt: Sendable {
-  let peer: PeerID
-  /// Without its text.
-  let generate: Generate
-}
-
 extension CoordinatorMachine {
   /// Opens a session for a text's tokens: at once, or when a long one has been tokenized elsewhere.
   mutating func encode(_ text: String, _ generate: Generate, _ peer: PeerID) {
@@ -31,21 +24,21 @@ extension CoordinatorMachine {
       )
       return
     }
-    guard encoding.count < limits.queuedSessions else {
-      let reason = "\(encoding.count) prompts wait to be tokenized already"
+    guard requests.encodingCount < limits.queuedSessions else {
+      let reason = "\(requests.encodingCount) prompts wait to be tokenized already"
       refuse(generate.request, peer, .busy, reason)
       return
     }
     var rest = generate
     rest.prompt = .tokens([])
     let id = sessions.takeNumber()
-    encoding[id] = EncodingPrompt(peer: peer, generate: rest)
+    requests.beginEncoding(EncodingPrompt(peer: peer, generate: rest), as: id)
     act(.encode(PromptText(id: id, text: text, options: options)))
   }
 
   /// Takes the tokens of a text, unless nobody waits for them any more.
   mutating func encoded(_ id: UInt64, _ tokens: Result<[Int32], GemmaError>) {
-    guard let prompt = encoding.removeValue(forKey: id) else { return }
+    guard let prompt = requests.endEncoding(id) else { return }
     encoded(tokens, prompt.generate, prompt.peer)
   }
 
@@ -65,9 +58,9 @@ extension CoordinatorMachine {
   /// Drops prompts that are being tokenized; returns whether there was any.
   @discardableResult
   mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Bool {
-    let ids = encoding.filter { matches($0.value) }.keys.sorted()
+    let ids = requests.beingEncoded.filter { matches($0.prompt) }.map(\.number)
     for id in ids {
-      encoding[id] = nil
+      _ = requests.endEncoding(id)
       act(.forgetEncoding(id))
     }
     return !ids.isEmpty

@@ -1,0 +1,76 @@
+// One client's request while it is served: who asked, under which number, the text on its way out, and
+// when what happened. The session that computes its tokens knows nothing of all this.
+
+internal import Gemma
+internal import Wire
+
+/// A request that is waiting or being served.
+struct ClientRequest: Sendable {
+  let peer: PeerID
+  /// The client's own number for it.
+  let number: UInt64
+  private(set) var timing: SessionTiming
+  /// Nil where the model has no tokenizer: then tokens leave without text.
+  private var detokenizer: Detokenizer?
+  private var stops: StopMatcher
+
+  init(
+    peer: PeerID,
+    number: UInt64,
+    detokenizer: Detokenizer?,
+    stops: [String],
+    at now: ContinuousClock.Instant
+  ) {
+    self.peer = peer
+    self.number = number
+    self.detokenizer = detokenizer
+    self.stops = StopMatcher(stops: stops)
+    timing = SessionTiming(arrived: now)
+  }
+
+  /// Whether a stop string has come: the answer ends before it.
+  var hasMatchedStop: Bool { stops.hasMatched }
+
+  /// Notes that its session has got a slot.
+  mutating func start(at now: ContinuousClock.Instant) { timing.started = now }
+
+  /// Takes a token that has been drawn and returns the text that may be shown now.
+  ///
+  /// - Parameters:
+  ///   - token: The token; nil for one that ends the turn, which has no text.
+  ///   - isLast: Whether no other follows, so that what is held back comes out too.
+  ///   - now: The time.
+  /// - Returns: The text, up to what may begin a stop string.
+  mutating func take(
+    _ token: Int32?,
+    isLast: Bool,
+    at now: ContinuousClock.Instant
+  ) -> String {
+    if timing.firstToken == nil { timing.firstToken = now }
+    timing.lastToken = now
+    var text = ""
+    if let token, let piece = detokenizer?.append(token) { text = stops.feed(piece) }
+    if isLast, !stops.hasMatched {
+      if let rest = detokenizer?.flush() { text += stops.feed(rest) }
+      text += stops.flush()
+    }
+    return text
+  }
+}
+
+/// When what happened to a request.
+package struct SessionTiming: Sendable {
+  package let arrived: ContinuousClock.Instant
+  package var started: ContinuousClock.Instant?
+  package var firstToken: ContinuousClock.Instant?
+  package var lastToken: ContinuousClock.Instant?
+
+  package init(arrived: ContinuousClock.Instant) { self.arrived = arrived }
+}
+
+/// A request whose text is being tokenized.
+struct EncodingPrompt: Sendable {
+  let peer: PeerID
+  /// Without its text.
+  let generate: Generate
+}
