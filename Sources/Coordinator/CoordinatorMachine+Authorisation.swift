@@ -4,31 +4,15 @@
 package import Wire
 
 extension CoordinatorMachine {
-  /// Why a peer may not say this; nil if it may.
-  ///
-  /// Where there are no keys (ipc, or tcp with `--insecure`), all may say all.
+  /// Returns why a peer may not say this; nil if it may.
   package func objection(to message: Message, from peer: PeerID) -> String? {
-    objection(to: message.role, by: peer)
-  }
-
-  private func objection(to role: Role?, by peer: PeerID) -> String? {
-    guard let access else { return nil }
-    guard let key = peer.key else { return "no key was shown" }
-    guard let holder = access[key] else {
-      return "the key \(key) is not allowed here any more; on the coordinator's machine: "
-        + "trestle keys allow '\(key)'"
-    }
-    guard let role, !holder.roles.contains(role) else { return nil }
-    let wider = Role.text(holder.roles.union([role]))
-    return "the key of \(holder.name) may not \(role.rawValue) here, only "
-      + "\(Role.text(holder.roles)); on the coordinator's machine: "
-      + "trestle keys allow '\(key)' --may \(wider)"
+    permissions.objection(to: message.role, by: peer)
   }
 
   /// Answers what was not allowed, and counts it; says so in the log once a key.
   mutating func refuse(_ message: Message, _ peer: PeerID, _ objection: String) {
     protocolErrors += 1
-    if objectedTo.insert(peer.key).inserted {
+    if permissions.countRefusal(of: peer) {
       note(
         "message refused",
         ["peer": peer.description, "message": message.name, "reason": objection],
@@ -52,23 +36,24 @@ extension CoordinatorMachine {
 
   /// Takes the list of keys as it is now, and ends what it no longer allows.
   mutating func accessChanged(to access: Access) {
-    self.access = access
-    objectedTo = []
+    permissions.change(to: access)
     for id in requests.numbers {
-      guard let peer = requests.peer(of: id), let objection = objection(to: .ask, by: peer)
+      guard let peer = requests.peer(of: id),
+        let objection = permissions.objection(to: .ask, by: peer)
       else { continue }
       note("request ended, its key is not allowed to ask any more", ["session": "\(id)"])
       fail(id, .notAllowed, objection)
     }
     for (id, prompt) in requests.beingEncoded {
-      guard let objection = objection(to: .ask, by: prompt.peer) else { continue }
+      guard let objection = permissions.objection(to: .ask, by: prompt.peer) else { continue }
       _ = requests.endEncoding(id)
       act(.forgetEncoding(id))
       refuse(prompt.generate.request, prompt.peer, .notAllowed, objection)
     }
     var hasRevoked = false
     for name in workers.names {
-      guard let worker = workers[name], let objection = objection(to: .work, by: worker.peer)
+      guard let worker = workers[name],
+        let objection = permissions.objection(to: .work, by: worker.peer)
       else { continue }
       hasRevoked = true
       send(.refused(Refused(code: .notAllowed, message: objection)), to: worker.peer)

@@ -1,8 +1,6 @@
 // Live rebalance: the next placement is prepared beside the one that runs; then, with no step under
 // way, keys and values move from worker to worker, the epoch is committed, and the sessions go on.
-//
-//   preparing ──all prepared──► copying ──all sent──► draining
-//   draining ──no step under way──► moving ──all moved──► committed
+// PlacementMove.swift draws the stages of a move.
 //
 // What there is of keys and values is copied while steps go on, so that only what has come since moves
 // while they stand still.
@@ -15,79 +13,7 @@ internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {
-  // MARK: Requests
-
-  mutating func rebalance(_ rebalance: Rebalance, _ peer: PeerID) {
-    let request = MoveRequest(peer: peer, request: rebalance.request)
-    guard mayMove(request) else { return }
-    do throws(CoordinatorError) {
-      let next =
-        rebalance.split.isEmpty
-        ? try fastestPlan(workerOrder) : try splitPlan(rebalance, on: workerOrder)
-      startMove(next, request: request, drained: nil)
-    } catch {
-      refuse(request.request, peer, .invalid, error.message)
-    }
-  }
-
-  mutating func drain(_ drain: Drain, _ peer: PeerID) {
-    let request = MoveRequest(peer: peer, request: drain.request)
-    guard mayMove(request) else { return }
-    guard workers.contains(drain.worker) else {
-      let names = workerOrder.joined(separator: ", ")
-      refuse(
-        drain.request,
-        peer,
-        .invalid,
-        "no worker is called \(drain.worker); there are \(names)"
-      )
-      return
-    }
-    let names = workerOrder.filter { $0 != drain.worker }
-    guard plan.contains(where: { $0.name == drain.worker }) else {
-      finishMove(request, drained: drain.worker, layersMoved: 0, kvBytes: 0, pause: .zero)
-      return
-    }
-    guard !names.isEmpty else {
-      refuse(
-        drain.request,
-        peer,
-        .invalid,
-        "\(drain.worker) is the only worker; start another first"
-      )
-      return
-    }
-    do throws(CoordinatorError) {
-      startMove(try fastestPlan(names), request: request, drained: drain.worker)
-    } catch {
-      refuse(drain.request, peer, .invalid, error.message)
-    }
-  }
-
-  private mutating func mayMove(_ request: MoveRequest) -> Bool {
-    if !epoch.isServing {
-      refuse(
-        request.request,
-        request.peer,
-        .busy,
-        "the pipeline is not serving (\(epoch.phaseName)); try again when it is ready"
-      )
-      return false
-    }
-    if let move {
-      refuse(
-        request.request,
-        request.peer,
-        .busy,
-        "epoch \(move.epoch) is being prepared already; try again when it runs"
-      )
-      return false
-    }
-    return true
-  }
-
-  // MARK: The move
-
+  /// Begins a move to another placement; one that changes nothing ends at once.
   mutating func startMove(
     _ next: [PlannedWorker],
     request: MoveRequest?,
@@ -115,6 +41,7 @@ extension CoordinatorMachine {
     plan.first { $0.layers.contains(layer) }?.name
   }
 
+  /// Returns who holds which layers, for people.
   func text(_ plan: [PlannedWorker]) -> String {
     plan.map { "\($0.name) \(model.config.line.text($0.slice))" }.joined(separator: ", ")
   }
@@ -236,6 +163,7 @@ extension CoordinatorMachine {
     Set(place.layers.map { model.config.layers[$0].kvSource })
   }
 
+  /// Takes a worker's word that it has sent its keys and values and has what it needs.
   mutating func moved(_ moved: Moved, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer), let stage = move?.stage,
       move?.epoch == moved.epoch
@@ -251,6 +179,7 @@ extension CoordinatorMachine {
     }
   }
 
+  /// Lets the new placement take the place of the old one: the next step carries its number.
   private mutating func commitMove() {
     let before = Set(plan.map(\.name))
     guard let first = move?.plan.first.flatMap({ workers[$0.name] }),
@@ -282,7 +211,8 @@ extension CoordinatorMachine {
     )
   }
 
-  private mutating func finishMove(
+  /// Tells who asked that a move has ended well, and lets go of a worker that it was to drain.
+  mutating func finishMove(
     _ request: MoveRequest?,
     drained: String?,
     layersMoved: Int,

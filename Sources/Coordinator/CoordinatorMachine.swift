@@ -1,11 +1,9 @@
 // The coordinator as a value: events in, actions out, no socket and no clock. The same events bring the
 // same actions in the same order, but for the random proofs of what is evaluated.
 //
-// Its state is in parts that keep their own promises: `Epoch`, `Roster`, `Sessions`, `Flight`,
-// `ClientRequests`. The machine
-// decides in what order they change. CoordinatorMachine+Workers.swift has the workers' side, +Clients.swift
-// the clients', +Steps.swift the micro-batches, +Placement.swift who shall hold which layers, +Move.swift
-// live rebalance, +Recovery.swift what is done about lost workers, +Authorisation.swift who may say what.
+// Its state is in parts that keep their own promises, and the machine decides in what order they change:
+// CoordinatorMachine+Workers.swift for the workers, +Clients.swift for the clients, +Steps.swift for the
+// micro-batches, +Placement.swift and +Move.swift for the layers, +Recovery.swift for what goes wrong.
 
 internal import Gemma
 internal import Wire
@@ -29,6 +27,8 @@ package struct CoordinatorMachine {
   /// What clients have been sent and have not read.
   var outflow: Outflow
   var selfTests = SelfTests()
+  /// What keys may do.
+  var permissions = Permissions()
 
   let encoder: PromptEncoder
   /// When it was last seen to that clients are there and read.
@@ -36,10 +36,6 @@ package struct CoordinatorMachine {
   /// What has happened to the model's files since they were opened; nil if nothing has.
   var modelChange: String?
   var protocolErrors: UInt64 = 0
-  /// What keys may do; nil where there are none, and all may do all.
-  var access: Access?
-  /// Keys whose messages were refused since the list of keys last changed.
-  var objectedTo: Set<PublicKey?> = []
 
   let began: ContinuousClock.Instant
   private var clock: AwakeClock

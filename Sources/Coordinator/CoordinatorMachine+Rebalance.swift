@@ -1,0 +1,78 @@
+// Requests to move layers while the pipeline runs. CoordinatorMachine+Move.swift has the move itself.
+
+internal import Gemma
+internal import Wire
+
+extension CoordinatorMachine {
+  /// Moves layers as a client asks: to a split of its choice, or to the fastest there is.
+  mutating func rebalance(_ rebalance: Rebalance, _ peer: PeerID) {
+    let request = MoveRequest(peer: peer, request: rebalance.request)
+    guard mayMove(request) else { return }
+    do throws(CoordinatorError) {
+      let next =
+        rebalance.split.isEmpty
+        ? try fastestPlan(workerOrder) : try splitPlan(rebalance, on: workerOrder)
+      startMove(next, request: request, drained: nil)
+    } catch {
+      refuse(request.request, peer, .invalid, error.message)
+    }
+  }
+
+  /// Moves a worker's layers to the others and lets it go.
+  mutating func drain(_ drain: Drain, _ peer: PeerID) {
+    let request = MoveRequest(peer: peer, request: drain.request)
+    guard mayMove(request) else { return }
+    guard workers.contains(drain.worker) else {
+      let names = workerOrder.joined(separator: ", ")
+      refuse(
+        drain.request,
+        peer,
+        .invalid,
+        "no worker is called \(drain.worker); there are \(names)"
+      )
+      return
+    }
+    let names = workerOrder.filter { $0 != drain.worker }
+    guard plan.contains(where: { $0.name == drain.worker }) else {
+      finishMove(request, drained: drain.worker, layersMoved: 0, kvBytes: 0, pause: .zero)
+      return
+    }
+    guard !names.isEmpty else {
+      refuse(
+        drain.request,
+        peer,
+        .invalid,
+        "\(drain.worker) is the only worker; start another first"
+      )
+      return
+    }
+    do throws(CoordinatorError) {
+      startMove(try fastestPlan(names), request: request, drained: drain.worker)
+    } catch {
+      refuse(drain.request, peer, .invalid, error.message)
+    }
+  }
+
+  /// Whether a move may begin now; refuses the request if it may not.
+  private mutating func mayMove(_ request: MoveRequest) -> Bool {
+    if !epoch.isServing {
+      refuse(
+        request.request,
+        request.peer,
+        .busy,
+        "the pipeline is not serving (\(epoch.phaseName)); try again when it is ready"
+      )
+      return false
+    }
+    if let move {
+      refuse(
+        request.request,
+        request.peer,
+        .busy,
+        "epoch \(move.epoch) is being prepared already; try again when it runs"
+      )
+      return false
+    }
+    return true
+  }
+}
