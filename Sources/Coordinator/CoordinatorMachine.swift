@@ -6,6 +6,7 @@
 // micro-batches, +Placement.swift and +Move.swift for the layers, +Recovery.swift for what goes wrong.
 
 internal import Gemma
+internal import Platform
 internal import Wire
 
 /// The coordinator's state.

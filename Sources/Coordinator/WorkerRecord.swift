@@ -1,6 +1,7 @@
 // What the coordinator knows of one worker: who it is, when it was last heard, how far it has come with
 // its layers, and what it has shown that it cannot do.
 
+internal import Platform
 internal import Wire
 
 /// A worker that has been welcomed.
