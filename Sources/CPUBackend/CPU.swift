@@ -83,12 +83,7 @@ package import Compute
       }
       for weight in op.weights { try loaded.load(weight, from: weights) }
     }
-    let caches = try CPUCaches(
-      program.caches,
-      type: cacheType ?? program.defaultCacheType,
-      limits: limits,
-      sharing: previous?.caches
-    )
+    let caches = try caches(program, limits, sharing: previous)
     var lowering = unsafe CallLowering(
       program: program,
       kernels: kernels,
@@ -99,6 +94,32 @@ package import Compute
     try lowering.lower(progress: progress)
     loaded.finish()
     return try CPUExecutable(lowering, pool: pool)
+  }
+
+  /// Returns a program's caches, those of the executable before where they are the same.
+  private func caches(
+    _ program: Program,
+    _ limits: ExecutableLimits,
+    sharing previous: CPUExecutable?
+  ) throws(ComputeError) -> [CPUCache] {
+    let type = cacheType ?? program.defaultCacheType
+    var caches: [CPUCache] = []
+    for cache in program.caches {
+      let known = previous?.storage(of: cache, limits: limits) as? CPUCache
+      if let known, known.type == type {
+        caches.append(known)
+      } else {
+        let memory = unsafe try CPUCache(
+          cache,
+          type: type,
+          limits: limits,
+          kernels: kernels,
+          pool: pool
+        )
+        caches.append(memory)
+      }
+    }
+    return caches
   }
 
   private func check(_ limits: ExecutableLimits) throws(ComputeError) {

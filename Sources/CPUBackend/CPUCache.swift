@@ -1,22 +1,20 @@
-// One KV cache: its memory, its layout, and what it holds of each slot.
+// One KV cache: its memory, its layout, and rows that go in and out.
 
 internal import CPUKernels
 internal import Compute
-internal import Synchronization
 
 /// Keys and values of one layer for every slot.
 ///
 /// One mapping, [slots][keys, values][kvHeads, capacity] rows of headDim, with slots on pages of their
 /// own, so that clearing a slot gives its memory back. Executables that follow one another share it.
-@safe final class CPUCache {
-  let shape: Cache
+@safe final class CPUCache: CacheStorage {
   let operand: cpu_cache
   let type: CacheType
-  private let limits: ExecutableLimits
+  private let shape: Cache
+  private let kernels: UnsafePointer<cpu_kernels>
+  private let pool: ThreadPool
   private let memory: MappedMemory
   private let layout: Layout
-  /// By slot.
-  private let slots: Mutex<[Slot]>
 
   private struct Layout {
     /// Of one head at one position.
@@ -30,14 +28,14 @@ internal import Synchronization
   /// What a slot has of each position.
   enum Part: CaseIterable { case keys, values }
 
-  private struct Slot {
-    var held: HeldPositions
-    /// Whether its memory may have pages.
-    var isWritten = false
-  }
-
   /// - Throws: `ComputeError` with code `device` if there is no memory.
-  init(_ shape: Cache, type: CacheType, limits: ExecutableLimits) throws(ComputeError) {
+  init(
+    _ shape: Cache,
+    type: CacheType,
+    limits: ExecutableLimits,
+    kernels: UnsafePointer<cpu_kernels>,
+    pool: ThreadPool
+  ) throws(ComputeError) {
     let purpose = "the KV cache of layer \(shape.layer)"
     layout = try Self.layout(shape, type, limits: limits, purpose: purpose)
     memory = try MappedMemory(
@@ -59,9 +57,8 @@ internal import Synchronization
     )
     self.shape = shape
     self.type = type
-    self.limits = limits
-    let empty = Slot(held: HeldPositions(capacity: layout.capacity))
-    slots = Mutex(Array(repeating: empty, count: limits.slots))
+    unsafe self.kernels = unsafe kernels
+    self.pool = pool
   }
 
   private static func layout(
@@ -84,13 +81,7 @@ internal import Synchronization
         "\(purpose) cannot be \(type.rawValue): heads of \(cache.headDim) are no blocks of 32"
       )
     }
-    // A step writes all its rows before the first attends, so the ring holds the window of the
-    // step's first row and all its rows: window + maxRows - 1 positions.
-    let ring = cache.window?.addingReportingOverflow(limits.maxRows - 1)
-    let capacity = min(
-      limits.contextTokens,
-      ring.map { $0.overflow ? limits.contextTokens : $0.partialValue } ?? limits.contextTokens
-    )
+    let capacity = cache.capacity(limits)
     let positionByteCount = try product(
       cache.kvHeadCount,
       rowByteCount,
@@ -107,67 +98,22 @@ internal import Synchronization
     )
   }
 
-  /// Returns whether another executable with these would make just such a cache.
-  func isFor(_ shape: Cache, _ type: CacheType, _ limits: ExecutableLimits) -> Bool {
-    self.shape == shape && self.type == type && self.limits == limits
-  }
-}
+  var positionByteCount: Int { layout.positionByteCount }
 
-// MARK: - What is held
-
-extension CPUCache {
-  func held(slot: Int) -> Range<Int> { slots.withLock { $0[slot].held.range } }
-
-  /// Bytes of the held positions' keys and values.
-  var liveByteCount: Int {
-    let positions = slots.withLock { $0.reduce(0) { $0 + $1.held.range.count } }
-    return positions * layout.positionByteCount
-  }
-
-  /// Notes the positions that a step has written.
-  func append(_ positions: Range<Int>, slot: Int) {
-    slots.withLock {
-      $0[slot].held.append(positions)
-      $0[slot].isWritten = true
-    }
-  }
-
-  /// Notes that rows are about to be put in place, and returns those to write.
-  func put(_ positions: Range<Int>, slot: Int) -> Range<Int> {
-    slots.withLock {
-      $0[slot].isWritten = true
-      return $0[slot].held.put(positions)
-    }
-  }
-
-  func keep(upTo count: Int, slot: Int) { slots.withLock { $0[slot].held.keep(upTo: count) } }
-
-  func clear(slot: Int) {
-    let wasWritten = slots.withLock {
-      let wasWritten = $0[slot].isWritten
-      $0[slot] = Slot(held: HeldPositions(capacity: layout.capacity))
-      return wasWritten
-    }
-    guard wasWritten else { return }
+  func discard(slot: Int) {
     memory.discard(offset: slot * layout.slotByteCount, count: layout.slotByteCount)
   }
 
-  /// Makes `target` hold what is held of the first `count` positions of `source`.
-  func copy(slot source: Int, to target: Int, count: Int) {
-    clear(slot: target)
-    var held = slots.withLock { $0[source].held }
-    held.keep(upTo: count)
-    let kept = Slot(held: held, isWritten: true)
+  func copy(_ positions: Range<Int>, from source: Int, to target: Int) {
     for part in Part.allCases {
       for head in 0..<shape.kvHeadCount {
-        for run in runs(of: held.range) {
+        for run in runs(of: positions) {
           let from = unsafe address(part, source, head: head, position: run.lowerBound)
           let to = unsafe address(part, target, head: head, position: run.lowerBound)
           unsafe to.update(from: from, count: run.count * layout.rowByteCount)
         }
       }
     }
-    slots.withLock { $0[target] = kept }
   }
 
   /// Returns positions cut where the ring comes round.
@@ -194,13 +140,12 @@ extension CPUCache {
     return unsafe (memory.base + offset).assumingMemoryBound(to: UInt8.self)
   }
 
+  func read(_ positions: Range<Int>, slot: Int) -> (keys: [Float], values: [Float]) {
+    (decode(.keys, slot, positions), decode(.values, slot, positions))
+  }
+
   /// Returns keys or values of some positions: [positions, kvHeadCount * headDim].
-  func decode(
-    _ part: Part,
-    _ slot: Int,
-    _ positions: Range<Int>,
-    _ kernels: UnsafePointer<cpu_kernels>
-  ) -> [Float] {
+  private func decode(_ part: Part, _ slot: Int, _ positions: Range<Int>) -> [Float] {
     unsafe Array(unsafeUninitializedCapacity: positions.count * shape.width) { values, count in
       var next = values.baseAddress
       for position in positions {
@@ -219,10 +164,38 @@ extension CPUCache {
     }
   }
 
-  /// Returns rows of keys or values as an operand that is only read, without its first values.
-  func plane(of values: UnsafeBufferPointer<Float>, skipping count: Int) -> cpu_plane {
+  func write(_ rows: CacheRows, slot: Int) {
+    let places = rows.positions.map { cpu_row(slot: Int32(slot), position: Int32($0), token: 0) }
+    // The kernel that keeps a step's own rows, so that these are kept the same way. It only reads
+    // from the planes.
+    unsafe rows.keys.withUnsafeBufferPointer { keys in
+      unsafe rows.values.withUnsafeBufferPointer { values in
+        unsafe places.withUnsafeBufferPointer { places in
+          unsafe append(
+            cpu_append_args(keys: plane(of: keys), values: plane(of: values), cache: operand),
+            places
+          )
+        }
+      }
+    }
+  }
+
+  private func append(_ arguments: cpu_append_args, _ places: UnsafeBufferPointer<cpu_row>) {
+    var step = unsafe cpu_step()
+    unsafe step.rows.0 = places.baseAddress
+    unsafe step.counts.0 = Int32(places.count)
+    unsafe withUnsafePointer(to: arguments) { arguments in
+      let call = unsafe cpu_call(run: kernels.pointee.append, args: arguments, waits: false)
+      unsafe withUnsafePointer(to: call) {
+        unsafe pool.run(UnsafeBufferPointer(start: $0, count: 1), &step)
+      }
+    }
+  }
+
+  /// Returns rows of keys or values as an operand that is only read.
+  private func plane(of values: UnsafeBufferPointer<Float>) -> cpu_plane {
     unsafe cpu_plane(
-      base: UnsafeMutablePointer(mutating: values.baseAddress).map { unsafe $0 + count },
+      base: UnsafeMutablePointer(mutating: values.baseAddress),
       width: Int64(shape.width),
       plane: 0,
       row_set: RowSet.all.identifier

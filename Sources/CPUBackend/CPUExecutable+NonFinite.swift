@@ -23,7 +23,7 @@ extension CPUExecutable {
 
   /// Returns whether keys and values that are about to be kept are beyond their cache's type.
   private func overflow(_ op: AppendKV, _ batch: Batch) -> NonFinite.Cause? {
-    let type = caches[op.cache.index].type
+    let type = storages[op.cache.index].type
     let largest = type.largestMagnitude
     for id in [op.keys, op.values] {
       let values = values(id, batch)
@@ -53,8 +53,7 @@ extension CPUExecutable {
       let rows = program.rowsRead(weight, by: op, in: batch)
       if !weights.areFinite(weight, rows: rows) { return .weight(weight.name) }
     }
-    guard case .attend(let op) = op else { return .result }
-    return faultOfKept(op.cache, caches[op.cache.index].type, of: batch) ?? .result
+    return .result
   }
 }
 

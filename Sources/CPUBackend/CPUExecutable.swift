@@ -12,8 +12,7 @@ internal import Compute
   let pool: ThreadPool
   let weights: CPUWeights
   let memory: ExecutableMemory
-  let caches: CPUCaches
-  let kernels: UnsafePointer<cpu_kernels>
+  let storages: [any CacheStorage]
   private let calls: [cpu_call]
   /// Of each call.
   let traces: [CallTrace]
@@ -32,9 +31,8 @@ internal import Compute
     program = lowering.program
     limits = lowering.limits
     weights = lowering.weights
-    unsafe kernels = unsafe lowering.kernels
     memory = lowering.memory
-    caches = lowering.caches
+    storages = lowering.caches
     unsafe calls = unsafe lowering.calls
     traces = lowering.traces
     waitCount = lowering.waitCount
@@ -58,14 +56,11 @@ internal import Compute
     Footprint(
       mappedWeightBytes: weights.mappedByteCount,
       ownedWeightBytes: weights.ownedByteCount,
-      sharedWeightBytes: weights.sharedByteCount,
-      kvBytes: caches.liveByteCount
+      sharedWeightBytes: weights.sharedByteCount
     )
   }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
-    try validate(batch, inputs: inputs)
-    try validatePositions(batch)
     if let vocabularySize {
       for (index, row) in batch.rows.enumerated() where Int(row.token) >= vocabularySize {
         throw ComputeError(
@@ -77,7 +72,6 @@ internal import Compute
     try put(inputs)
     fillRows(batch)
     runCalls()
-    caches.advance(by: batch)
     var outputs: [[Float]] = []
     for id in program.outputs {
       outputs.append(try take(id, count: program[id].elementCount(in: batch)))

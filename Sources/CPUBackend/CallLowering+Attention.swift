@@ -97,7 +97,7 @@ extension CallLowering {
     let arguments = unsafe cpu_append_args(
       keys: keys.operand,
       values: values.operand,
-      cache: caches.caches[op.cache.index]
+      cache: caches[op.cache.index].operand
     )
     unsafe emit(
       kernels.pointee.append,
@@ -111,7 +111,7 @@ extension CallLowering {
   mutating func lower(_ op: Attend) throws(ComputeError) {
     let queries = try memory.plane(Plane(op.queries))
     let output = try memory.plane(Plane(op.output))
-    let cache = unsafe caches.caches[op.cache.index]
+    let cache = unsafe caches[op.cache.index].operand
     scratchByteCount = max(scratchByteCount, unsafe Int(cpu_attend_scratch(cache.window)))
     let arguments = unsafe cpu_attend_args(
       queries: queries.operand,

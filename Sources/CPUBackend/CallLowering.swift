@@ -16,7 +16,8 @@ struct CallTrace {
   let kernels: UnsafePointer<cpu_kernels>
   let weights: CPUWeights
   let memory: ExecutableMemory
-  let caches: CPUCaches
+  /// By cache of the program.
+  let caches: [CPUCache]
   let limits: ExecutableLimits
   private var emitted: [Emitted] = []
   /// The index of the op that is being lowered.
@@ -31,7 +32,7 @@ struct CallTrace {
     program: Program,
     kernels: UnsafePointer<cpu_kernels>,
     weights: CPUWeights,
-    caches: CPUCaches,
+    caches: [CPUCache],
     limits: ExecutableLimits
   ) {
     self.program = program

@@ -23,7 +23,7 @@ package enum Support: Sendable, Hashable {
   case unsupported(reason: String)
 }
 
-/// Memory an executable holds, in bytes.
+/// Memory that an executable's weights take, in bytes.
 package struct Footprint: Sendable, Hashable {
   /// Weights used in place from the model file.
   package var mappedWeightBytes: Int
@@ -31,19 +31,11 @@ package struct Footprint: Sendable, Hashable {
   package var ownedWeightBytes: Int
   /// Of these, the ones taken over from the executable before (`Backend.compile`), so not new.
   package var sharedWeightBytes: Int
-  /// Keys and values of the live sessions.
-  package var kvBytes: Int
 
-  package init(
-    mappedWeightBytes: Int,
-    ownedWeightBytes: Int,
-    sharedWeightBytes: Int,
-    kvBytes: Int
-  ) {
+  package init(mappedWeightBytes: Int, ownedWeightBytes: Int, sharedWeightBytes: Int) {
     self.mappedWeightBytes = mappedWeightBytes
     self.ownedWeightBytes = ownedWeightBytes
     self.sharedWeightBytes = sharedWeightBytes
-    self.kvBytes = kvBytes
   }
 }
 
@@ -55,19 +47,17 @@ package protocol Backend: Sendable {
   /// Returns whether the backend can run an op; placement respects the answer.
   func support(for op: Op) -> Support
 
-  /// Prepares a program for repeated runs.
+  /// Prepares a program for repeated runs; `prepare` is what callers use.
   ///
   /// With `previous`, an executable that this kind of backend compiled before in this process, the
   /// new one takes over by reference what the two have in common: prepared weights, if the source
-  /// has the same bytes at the same place, and KV caches with what they hold, if cache, limits and
-  /// element type are the same. Only what is new is prepared; what only the old one has is freed
-  /// with it. Another backend's executable is ignored.
+  /// has the same bytes at the same place, and the storages of KV caches, if cache, limits and element
+  /// type are the same (`Executable.storage`). Only what is new is prepared; what only the old one has
+  /// is freed with it. Another backend's executable is ignored.
   ///
   /// `previous` may run steps on another thread meanwhile, and goes on undisturbed until the new one
-  /// first runs, clears, imports, copies or resumes. From then on the caches are the new one's: the
-  /// old one must do none of these any more. If the new one is dropped before, the old one simply
-  /// goes on. Each counts its slots' positions itself, from 0: `resume` brings the new one to where
-  /// the old one was.
+  /// is first used. From then on the storages are the new one's: the old one must not be used any
+  /// more. If the new one is dropped before, the old one simply goes on.
   ///
   /// `progress` is called with the fraction of the weights prepared so far, 0 to 1. Throws
   /// `ComputeError`, or the weight source's own error.
@@ -81,110 +71,72 @@ package protocol Backend: Sendable {
 }
 
 extension Backend {
-  /// Prepares a program for repeated runs, sharing nothing.
-  package func compile(
+  /// Prepares a program for repeated runs in the slots of sessions.
+  ///
+  /// With `previous`, what the two programs have in common is shared, as `compile` says; what the
+  /// shared caches hold is held by the new runner, too. Each counts its slots' positions itself, from
+  /// 0: `resume` brings the new one to where the old one was.
+  ///
+  /// - Throws: `ComputeError`, or the weight source's own error.
+  package func prepare(
     _ program: Program,
     weights: any WeightSource,
     limits: ExecutableLimits,
+    sharing previous: ProgramRunner? = nil,
     progress: (Double) -> Void
-  ) throws -> any Executable {
-    try compile(program, weights: weights, limits: limits, sharing: nil, progress: progress)
+  ) throws -> ProgramRunner {
+    let executable = try compile(
+      program,
+      weights: weights,
+      limits: limits,
+      sharing: previous?.executable,
+      progress: progress
+    )
+    return ProgramRunner(executable, sharing: previous)
   }
 }
 
-/// A compiled program with its weights and caches.
+/// A compiled program with its weights and the memory of its caches: what a backend makes.
 ///
-/// Not thread-safe: one thread runs steps and moves what slots hold. A row's results do not depend on the
-/// other rows of the batch, nor on how a session was cut into steps (batch invariance).
+/// It runs batches and stores rows. Which rows a slot has, and whether a batch goes on where the last one
+/// ended, `ProgramRunner` knows, which is what callers use. A row's results do not depend on the other
+/// rows of the batch, nor on how a session was cut into steps (batch invariance).
 package protocol Executable: AnyObject {
   var program: Program { get }
   var limits: ExecutableLimits { get }
   var footprint: Footprint { get }
 
+  /// By cache of the program: where its rows are kept. Always the same objects.
+  var storages: [any CacheStorage] { get }
+
   /// Runs one step.
   ///
   /// - Parameters:
-  ///   - batch: The rows. A slot's positions must continue where its last step ended.
-  ///   - inputs: One array for each of `program.inputs`, laid out as `Buffer` says.
+  ///   - batch: The rows, checked against limits and caches.
+  ///   - inputs: One array for each of `program.inputs`, of the sizes that the batch asks for.
   /// - Returns: One array for each of `program.outputs`.
-  /// - Throws: `ComputeError` with code `batch` if batch and inputs do not fit; nothing has run then.
+  /// - Throws: `ComputeError` with code `batch` for rows that the program cannot take; nothing has run
+  ///   then. Any other code says that the device failed on the way.
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]]
 
   /// Runs the step that has just been run once more, op by op, and returns where its results are first
   /// no finite numbers.
   ///
-  /// Slots are as before in the end. Nil if all results are finite, or the backend cannot tell, which
-  /// is what it answers if it does not say otherwise.
+  /// Storages are as before in the end. Nil if all results are finite, or the backend cannot tell, which
+  /// is what it answers if it does not say otherwise. Of attention it need not tell whether the keys and
+  /// values were at fault.
   func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite?
-
-  /// Forgets a slot's keys and values and gives their memory back.
-  func clear(slot: Int)
-
-  // What a cache holds of a slot and where the slot goes on are two things: steps move both on,
-  // `importRows` and `copy` only the first, `resume` the second.
-
-  /// Returns the position a slot's next row must have.
-  func positionCount(slot: Int) -> Int
-
-  /// Returns the positions a cache holds of a slot: all of them, or what its ring still has.
-  ///
-  /// `cache` is its index in `program.caches`, here and below.
-  func heldPositions(cache: Int, slot: Int) -> Range<Int>
-
-  /// Returns keys and values that a cache holds of a slot.
-  ///
-  /// - Throws: `ComputeError` with code `batch` if it does not hold all of `positions`.
-  func exportRows(
-    cache: Int,
-    slot: Int,
-    positions: Range<Int>
-  ) throws(ComputeError) -> CacheRows
-
-  /// Puts rows in place; the slot's position count stays until `resume`.
-  ///
-  /// Rows that touch or overlap the held positions join them, others replace them. Of more than a
-  /// ring has room for, the last positions stay.
-  ///
-  /// - Throws: `ComputeError` with code `batch` if the rows do not fit the cache; nothing has changed
-  ///   then.
-  func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError)
-
-  /// Forgets what one cache holds of a slot; the slot's position count stays until `resume`.
-  func forget(cache: Int, slot: Int)
-
-  /// Makes `count` a slot's position count, and forgets the positions from there on: to go on after
-  /// imports, or back to a prefix.
-  ///
-  /// - Throws: `ComputeError` with code `batch` if a cache does not hold what a row at `count` sees:
-  ///   all before it, or the last `window - 1` of them; nothing has changed then.
-  func resume(slot: Int, at count: Int) throws(ComputeError)
-
-  /// Makes `target` hold the first `count` positions of `source`, as far as its rings still have
-  /// them, and nothing else; `resume` puts them to use.
-  ///
-  /// - Throws: `ComputeError` with code `batch` if the slots are not two, or `source` has fewer
-  ///   positions.
-  func copy(slot source: Int, to target: Int, count: Int) throws(ComputeError)
 }
 
 extension Executable {
-  /// Checks a batch and its inputs against the program and the limits.
-  package func validate(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) {
-    try batch.validate(limits: limits)
-    guard inputs.count == program.inputs.count else {
-      throw ComputeError(
-        .batch,
-        "\(inputs.count) inputs, the program takes \(program.inputs.count)"
-      )
+  package func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? { nil }
+
+  /// Returns the storage that an executable with these limits, which follows this one, may take over
+  /// for a cache; nil if there is none.
+  package func storage(of cache: Cache, limits: ExecutableLimits) -> (any CacheStorage)? {
+    guard self.limits == limits, let index = program.caches.firstIndex(of: cache) else {
+      return nil
     }
-    for (id, input) in zip(program.inputs, inputs) {
-      let expected = program[id].elementCount(in: batch)
-      guard input.count == expected else {
-        throw ComputeError(
-          .batch,
-          "input \(program[id].name) has \(input.count) values, \(expected) expected"
-        )
-      }
-    }
+    return storages[index]
   }
 }

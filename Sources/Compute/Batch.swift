@@ -42,10 +42,26 @@ package struct Batch: Sendable, Hashable {
   }
 
   /// Calls `body` with each row of a set and its index within the set.
-  package func forEach(in rowSet: RowSet, _ body: (Int, Row) throws -> Void) rethrows {
+  package func forEach<Failure: Error>(
+    in rowSet: RowSet,
+    _ body: (Int, Row) throws(Failure) -> Void
+  ) throws(Failure) {
     switch rowSet {
     case .all: for (index, row) in rows.enumerated() { try body(index, row) }
     case .wanted: for (index, source) in wantedRows.enumerated() { try body(index, rows[source]) }
+    }
+  }
+
+  /// Calls `body` with each slot of the batch and the positions that the batch has of it.
+  ///
+  /// - Precondition: The batch is valid: a slot's rows stand together.
+  package func forEachSlot(_ body: (_ slot: Int, _ positions: Range<Int>) -> Void) {
+    var first = rows.startIndex
+    while first < rows.endIndex {
+      let (slot, position) = (rows[first].slot, rows[first].position)
+      let end = rows[first...].firstIndex { $0.slot != slot } ?? rows.endIndex
+      body(slot, position..<(position + end - first))
+      first = end
     }
   }
 }

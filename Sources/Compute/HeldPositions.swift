@@ -57,10 +57,3 @@ package struct HeldPositions: Sendable, Hashable {
     max(positions.lowerBound, positions.upperBound - capacity)..<positions.upperBound
   }
 }
-
-extension Cache {
-  /// Returns the positions before its own that a row at `position` sees.
-  package func seen(from position: Int) -> Range<Int> {
-    (window.map { max(0, position - $0 + 1) } ?? 0)..<position
-  }
-}

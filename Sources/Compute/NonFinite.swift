@@ -88,27 +88,3 @@ extension Program {
     return Set(batch.rows.map { weight.rows.contains(Int($0.token)) ? Int($0.token) : 0 }).sorted()
   }
 }
-
-extension Executable {
-  package func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? { nil }
-
-  /// Returns why the keys and values that a cache keeps of a step's slots are none to attend to; nil
-  /// if they are.
-  package func faultOfKept(_ cache: CacheID, _ type: CacheType, of batch: Batch) -> NonFinite.Cause?
-  {
-    var fault: NonFinite.Cause?
-    for slot in Set(batch.rows.map(\.slot)) {
-      let positions = heldPositions(cache: cache.index, slot: slot)
-      guard let rows = try? exportRows(cache: cache.index, slot: slot, positions: positions) else {
-        continue
-      }
-      for values in [rows.keys, rows.values] where !areFinite(values) {
-        // What is too large is kept as infinite, what is no number stays none.
-        let isOverflow = type != .f32 && values.contains { $0.isInfinite }
-        if isOverflow { return .overflow(type) }
-        fault = .kept
-      }
-    }
-    return fault
-  }
-}

@@ -1,34 +1,29 @@
 // Which slot of the KV caches holds what: live sessions, prefixes of sessions that are over, nothing.
 
+internal import Compute
 internal import Gemma
 internal import Wire
 
-/// What a ring of a sliding window still holds of a slot, which decides whether a prefix can be used.
+/// What the rings of sliding windows still hold of a slot, which decides whether a prefix can be used.
 struct PrefixRule: Sendable {
-  /// The largest window of a layer with keys and values, and the least positions a ring has room for;
-  /// nil where every layer keeps everything.
-  let ring: (window: Int, capacity: Int)?
+  /// Of the layers with keys and values; one of each kind.
+  let rings: Set<CacheRing>
 
-  init(ring: (window: Int, capacity: Int)?) { self.ring = ring }
+  init(rings: Set<CacheRing>) { self.rings = rings }
 
   init(_ config: ModelConfig, _ limits: CoordinatorLimits) {
-    let windows = config.layers.enumerated()
-      .filter { $0.offset == $0.element.kvSource }
-      .compactMap(\.element.attention.window)
-    guard let largest = windows.max(), let smallest = windows.min() else {
-      ring = nil
-      return
-    }
-    ring = (largest, min(limits.contextTokens, smallest + limits.maxRows - 1))
+    let limits = ExecutableLimits(
+      maxRows: limits.maxRows,
+      slots: limits.slots,
+      contextTokens: limits.contextTokens
+    )
+    let owners = config.layers.enumerated().filter { $0.offset == $0.element.kvSource }
+    rings = Set(owners.map { CacheRing(window: $0.element.attention.window, limits: limits) })
   }
 
   /// Whether a slot whose rings have come to `reached` positions can go on behind the first `prefix`.
-  ///
-  /// Going back gives a ring nothing back: it holds what follows its last `capacity` positions. The
-  /// row at `prefix` sees window - 1 before it.
   func allows(_ prefix: Int, reached: Int) -> Bool {
-    guard let (window, capacity) = ring, reached > capacity else { return true }
-    return reached - capacity <= prefix - (window - 1)
+    rings.allSatisfy { $0.canResume(at: prefix, reached: reached) }
   }
 }
 

@@ -302,8 +302,8 @@ final class ComputeLoop: Sendable {
 
   private func count(_ began: ContinuousClock.Instant, _ step: Step, _ stage: Stage) {
     let elapsed = UInt64((ContinuousClock.now - began) / .microseconds(1))
-    let kvBytes = UInt64(stage.executable.footprint.kvBytes)
-    let layerRows = stage.executable.program.layerRows(
+    let kvBytes = UInt64(stage.runner.kvByteCount)
+    let layerRows = stage.runner.program.layerRows(
       all: step.rows.count,
       wanted: step.rows.count { $0.output != .none }
     )

@@ -20,7 +20,7 @@ extension Stage {
   /// Returns the end of a step whose outputs are not all finite; nil if they are.
   func nonFinite(_ outputs: [[Float]], of batch: Batch, inputs: [[Float]]) -> StepOutcome? {
     if outputs.allSatisfy(areFinite) { return nil }
-    let program = executable.program
+    let program = runner.program
     var slots: Set<Int> = []
     for (id, values) in zip(program.outputs, outputs) where !areFinite(values) {
       let buffer = program[id]
@@ -38,8 +38,8 @@ extension Stage {
   }
 
   private func reason(_ batch: Batch, _ inputs: [[Float]]) -> String {
-    let program = executable.program
-    guard let first = executable.firstNonFinite(batch, inputs: inputs) else {
+    let program = runner.program
+    guard let first = runner.firstNonFinite(batch, inputs: inputs) else {
       let layers = "\(program.layers.lowerBound)..<\(program.layers.upperBound)"
       return "results of layers \(layers) are infinite or NaN"
     }

@@ -22,7 +22,7 @@ package enum StepOutcome: Sendable {
 /// Used by one thread at a time.
 package final class Stage {
   package let epoch: UInt32
-  package let executable: any Executable
+  package let runner: ProgramRunner
   private let vocabularySize: Int
   /// The rows of the vocabulary whose logits are computed here; those before come with the step.
   private let vocabulary: Range<Int>
@@ -31,12 +31,12 @@ package final class Stage {
   /// Of the step that came last.
   private var lastSequence: UInt64 = 0
 
-  package init(epoch: UInt32, executable: any Executable, vocabularySize: Int) {
+  package init(epoch: UInt32, runner: ProgramRunner, vocabularySize: Int) {
     self.epoch = epoch
-    self.executable = executable
+    self.runner = runner
     self.vocabularySize = vocabularySize
-    vocabulary = executable.program.vocabulary
-    histories = Array(repeating: [], count: executable.limits.slots)
+    vocabulary = runner.program.vocabulary
+    histories = Array(repeating: [], count: runner.limits.slots)
   }
 
   /// Whether all logits of a row are here in the end.
@@ -77,13 +77,13 @@ package final class Stage {
     try checkFinite(payloads)
     let (inputs, before) = try divide(payloads, of: batch)
     for slot in step.cleared {
-      executable.clear(slot: slot)
+      runner.clear(slot: slot)
       histories[slot] = []
     }
     for fork in step.forks { try take(fork) }
     var outputs: [[Float]]
     do {
-      outputs = try executable.run(batch, inputs: inputs)
+      outputs = try runner.run(batch, inputs: inputs)
     } catch {
       throw WorkerError(
         .step,
@@ -151,7 +151,7 @@ package final class Stage {
     of batch: Batch
   ) throws(WorkerError) -> (inputs: [[Float]], logits: [Float]) {
     guard vocabulary.lowerBound > 0 else { return (payloads, []) }
-    let inputCount = executable.program.inputs.count
+    let inputCount = runner.program.inputs.count
     guard payloads.count == inputCount + 1 else {
       throw WorkerError(
         .step,
@@ -252,9 +252,9 @@ extension Stage {
   private func take(_ fork: Fork) throws(WorkerError) {
     do throws(ComputeError) {
       if fork.source != fork.target {
-        try executable.copy(slot: fork.source, to: fork.target, count: fork.positionCount)
+        try runner.copy(slot: fork.source, to: fork.target, count: fork.positionCount)
       }
-      try executable.resume(slot: fork.target, at: fork.positionCount)
+      try runner.resume(slot: fork.target, at: fork.positionCount)
     } catch {
       throw WorkerError(.step, "slot \(fork.target) cannot begin with a prefix", underlying: error)
     }
@@ -263,7 +263,7 @@ extension Stage {
 
   /// Returns the index of the cache that holds a layer's keys and values; nil if none does.
   package func cacheIndex(ofLayer layer: Int) -> Int? {
-    executable.program.caches.firstIndex { $0.layer == layer }
+    runner.program.caches.firstIndex { $0.layer == layer }
   }
 
   /// Returns all keys and values that a cache holds of a slot's first `count` positions.
@@ -289,13 +289,13 @@ extension Stage {
     guard histories.indices.contains(slot) else {
       throw WorkerError(.prepare, "slot \(slot) outside 0..<\(histories.count)")
     }
-    let seen = executable.program.caches[index].seen(from: count)
-    let held = executable.heldPositions(cache: index, slot: slot)
+    let seen = runner.program.caches[index].seen(from: count)
+    let held = runner.heldPositions(cache: index, slot: slot)
     var positions = min(seen.lowerBound, held.lowerBound)..<count
     // `count` may lie before all that is held: another session has followed, or the coordinator lies.
     if let sent, held.lowerBound <= sent, sent <= count { positions = sent..<count }
     do {
-      return try executable.exportRows(cache: index, slot: slot, positions: positions)
+      return try runner.exportRows(cache: index, slot: slot, positions: positions)
     } catch {
       throw WorkerError(.prepare, "slot \(slot) cannot be moved", underlying: error)
     }
@@ -313,10 +313,7 @@ extension Stage {
       throw WorkerError(.prepare, "layer \(rows.layer) has no keys and values here")
     }
     do {
-      // Checked before anything is forgotten.
-      try executable.validateImport(rows, cache: index, slot: slot)
-      if replacing { executable.forget(cache: index, slot: slot) }
-      try executable.importRows(rows, cache: index, slot: slot)
+      try runner.importRows(rows, cache: index, slot: slot, replacing: replacing)
     } catch {
       throw WorkerError(.prepare, "slot \(slot) cannot be taken over", underlying: error)
     }
@@ -330,7 +327,7 @@ extension Stage {
       throw WorkerError(.prepare, "slot \(state.slot) outside 0..<\(histories.count)")
     }
     do {
-      try executable.resume(slot: state.slot, at: state.positionCount)
+      try runner.resume(slot: state.slot, at: state.positionCount)
     } catch {
       throw WorkerError(.prepare, "slot \(state.slot) cannot go on", underlying: error)
     }
@@ -340,7 +337,7 @@ extension Stage {
   /// Forgets all slots but some.
   package func clear(except kept: Set<Int>) {
     for slot in histories.indices where !kept.contains(slot) {
-      executable.clear(slot: slot)
+      runner.clear(slot: slot)
       histories[slot] = []
     }
   }

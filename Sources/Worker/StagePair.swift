@@ -109,7 +109,7 @@ package struct StagePair {
       throw WorkerError(.prepare, "move to epoch \(order.epoch), prepared is \(prepared.epoch)")
     }
     let live = order.slots.filter { order.isEarly || $0.positionCount > 0 }
-    let slotCount = running?.executable.limits.slots ?? 0
+    let slotCount = running?.runner.limits.slots ?? 0
     if !order.exports.isEmpty,
       let slot = live.map(\.slot).first(where: { !(0..<slotCount).contains($0) })
     {
@@ -133,7 +133,7 @@ package struct StagePair {
     guard let running, let order = move?.order else { return nil }
     while let (export, slot) = move?.exports.popLast() {
       let count =
-        order.isEarly ? running.executable.positionCount(slot: slot.slot) : slot.positionCount
+        order.isEarly ? running.runner.positionCount(slot: slot.slot) : slot.positionCount
       guard count > 0 else { continue }
       return try rows(of: export, slot.slot, count, running, order)
     }

@@ -320,7 +320,7 @@ package final class WorkerLoop {
           config,
           model,
           backend,
-          sharing: running?.stage.executable,
+          sharing: running?.stage.runner,
           check: check,
           progress: { loads.post(.loadProgress(epoch: assign.epoch, fraction: $0)) }
         )
@@ -363,7 +363,7 @@ package final class WorkerLoop {
     _ config: ModelConfig,
     _ model: WorkerModel,
     _ backend: any Backend,
-    sharing running: (any Executable)?,
+    sharing running: ProgramRunner?,
     check: () throws -> Void,
     progress: (Double) -> Void
   ) throws -> Stage {
@@ -382,7 +382,7 @@ package final class WorkerLoop {
       try pulled.fetch(program, check: check) { progress(pulledShare * $0) }
       weights = pulled
     }
-    let executable = try backend.compile(
+    let runner = try backend.prepare(
       program,
       weights: weights,
       limits: limits,
@@ -391,7 +391,7 @@ package final class WorkerLoop {
     )
     return Stage(
       epoch: assign.epoch,
-      executable: executable,
+      runner: runner,
       vocabularySize: config.vocabularySize
     )
   }

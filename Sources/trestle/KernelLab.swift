@@ -67,13 +67,13 @@ struct KernelLab {
       slots: 1,
       contextTokens: kernel.context + most
     )
-    let executable = try backend.compile(
+    let runner = try backend.prepare(
       program,
       weights: PatternWeights(for: program),
       limits: limits
     ) { _ in }
     return try rows.map { rows in
-      let seconds = try time(executable, rows: rows, context: kernel.context)
+      let seconds = try time(runner, rows: rows, context: kernel.context)
       return result(kernel, rows: rows, seconds: seconds / Double(copies))
     }
   }
@@ -97,15 +97,15 @@ struct KernelLab {
   }
 
   /// Returns the seconds of a step behind `context` positions: the median of at least three.
-  private func time(_ executable: any Executable, rows: Int, context: Int) throws -> Double {
+  private func time(_ runner: ProgramRunner, rows: Int, context: Int) throws -> Double {
     let batch = Self.batch(rows: rows, from: context)
-    let inputs = Self.inputs(executable.program, batch)
+    let inputs = Self.inputs(runner.program, batch)
     var times: [Double] = []
     let began = ContinuousClock.now
     while times.count < 4 || (times.count < 40 && .now - began < .milliseconds(200)) {
-      try fill(executable, to: context)
+      try fill(runner, to: context)
       let start = ContinuousClock.now
-      _ = try executable.run(batch, inputs: inputs)
+      _ = try runner.run(batch, inputs: inputs)
       times.append((.now - start) / .seconds(1))
     }
     // The first step touches memory for the first time.
@@ -114,14 +114,14 @@ struct KernelLab {
   }
 
   /// Brings the slot to a position, with rows that nobody measures.
-  private func fill(_ executable: any Executable, to context: Int) throws {
+  private func fill(_ runner: ProgramRunner, to context: Int) throws {
     guard context > 0 else { return }
-    executable.clear(slot: 0)
+    runner.clear(slot: 0)
     var position = 0
     while position < context {
-      let count = min(executable.limits.maxRows, context - position)
+      let count = min(runner.limits.maxRows, context - position)
       let batch = Self.batch(rows: count, from: position)
-      _ = try executable.run(batch, inputs: Self.inputs(executable.program, batch))
+      _ = try runner.run(batch, inputs: Self.inputs(runner.program, batch))
       position += count
     }
   }

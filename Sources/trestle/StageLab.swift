@@ -132,10 +132,10 @@ final class StageLab {
       slots: Self.decodeSlots + 1,
       contextTokens: max(most, 512)
     )
-    let executable = try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
+    let runner = try backend.prepare(program, weights: checkpoint, limits: limits) { _ in }
     let stage = Stage(
       epoch: 1,
-      executable: executable,
+      runner: runner,
       vocabularySize: checkpoint.config.vocabularySize
     )
     try warm(stage)
@@ -215,7 +215,7 @@ final class StageLab {
 
   private func payloads(_ stage: Stage, _ step: Step) -> [[Float]] {
     let batch = step.batch
-    let program = stage.executable.program
+    let program = stage.runner.program
     // What the values are changes nothing, but that a gate is cut where a spread of them says.
     return program.inputs.map { id in
       (0..<program[id].elementCount(in: batch)).map { index in

@@ -29,20 +29,20 @@ extension ConformanceCase {
   /// Compiles the case for a backend and runs all its sessions.
   package func run(on backend: any Backend, _ schedule: Schedule, seed: UInt64) throws -> RowOutputs
   {
-    let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
-    return try run(on: executable, schedule, seed: seed)
+    let runner = try backend.prepare(program, weights: weights, limits: limits) { _ in }
+    return try run(on: runner, schedule, seed: seed)
   }
 
   /// Runs all sessions of the case, from their first position.
   package func run(
-    on executable: any Executable,
+    on runner: ProgramRunner,
     _ schedule: Schedule,
     seed: UInt64
   ) throws -> RowOutputs {
     var outputs: RowOutputs = [:]
     for batch in batches(schedule, seed: seed) {
       let inputs = program.inputs.map { input($0, batch, seed: seed) }
-      let values = try executable.run(batch, inputs: inputs)
+      let values = try runner.run(batch, inputs: inputs)
       collect(values, batch, into: &outputs)
     }
     return outputs

@@ -60,33 +60,33 @@ extension ConformanceCase {
 /// Tries what an executable does besides computing, and returns what is wrong, one line each.
 package func checkLifecycle(of backend: any Backend, seed: UInt64) throws -> [String] {
   let testCase = ConformanceCase.lifecycle(seed: seed)
-  let executable = try backend.compile(
+  let runner = try backend.prepare(
     testCase.program,
     weights: testCase.weights,
     limits: testCase.limits
   ) { _ in }
   var wrong: [String] = []
-  if executable.footprint.kvBytes != 0 { wrong.append("KV bytes before any step") }
-  let first = try testCase.run(on: executable, .together, seed: seed)
-  let used = executable.footprint.kvBytes
+  if runner.kvByteCount != 0 { wrong.append("KV bytes before any step") }
+  let first = try testCase.run(on: runner, .together, seed: seed)
+  let used = runner.kvByteCount
   if used == 0 { wrong.append("no KV bytes with 27 positions held") }
 
   for (name, rows) in misfits {
     do {
-      _ = try executable.run(Batch(rows: rows), inputs: [])
+      _ = try runner.run(Batch(rows: rows), inputs: [])
       wrong.append("\(name) was run")
     } catch  where error.code == .batch {
     } catch {
       wrong.append("\(name): code \(error.code), batch expected")
     }
   }
-  if executable.footprint.kvBytes != used { wrong.append("a refused batch changed the caches") }
+  if runner.kvByteCount != used { wrong.append("a refused batch changed the caches") }
 
-  executable.clear(slot: 0)
-  if executable.footprint.kvBytes >= used { wrong.append("clearing a slot frees nothing") }
-  executable.clear(slot: 1)
-  if executable.footprint.kvBytes != 0 { wrong.append("KV bytes with every slot clear") }
-  let second = try testCase.run(on: executable, .mixed, seed: seed)
+  runner.clear(slot: 0)
+  if runner.kvByteCount >= used { wrong.append("clearing a slot frees nothing") }
+  runner.clear(slot: 1)
+  if runner.kvByteCount != 0 { wrong.append("KV bytes with every slot clear") }
+  let second = try testCase.run(on: runner, .mixed, seed: seed)
   if first != second { wrong.append("cleared slots give other results than new ones") }
   return wrong
 }

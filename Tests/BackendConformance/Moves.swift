@@ -45,19 +45,19 @@ private struct MoveChecker {
     var testCase = ConformanceCase.lifecycle(seed: seed, headDim: 32)
     testCase.maxRows = 3
     self.testCase = testCase
-    let executable = try Self.compile(testCase, backend)
-    whole = try Self.run(0..<Self.length, of: 0, on: executable, slot: 1)
+    let runner = try Self.compile(testCase, backend)
+    whole = try Self.run(0..<Self.length, of: 0, on: runner, slot: 1)
   }
 
   private static func compile(
     _ testCase: ConformanceCase,
     _ backend: any Backend,
     maxRows: Int = 3,
-    sharing previous: (any Executable)? = nil
-  ) throws -> any Executable {
+    sharing previous: ProgramRunner? = nil
+  ) throws -> ProgramRunner {
     var testCase = testCase
     testCase.maxRows = maxRows
-    return try backend.compile(
+    return try backend.prepare(
       testCase.program,
       weights: testCase.weights,
       limits: testCase.limits,
@@ -67,8 +67,8 @@ private struct MoveChecker {
 
   private func compile(
     maxRows: Int = 3,
-    sharing previous: (any Executable)? = nil
-  ) throws -> any Executable {
+    sharing previous: ProgramRunner? = nil
+  ) throws -> ProgramRunner {
     try Self.compile(testCase, backend, maxRows: maxRows, sharing: previous)
   }
 
@@ -76,17 +76,17 @@ private struct MoveChecker {
   private static func run(
     _ positions: Range<Int>,
     of session: Int,
-    on executable: any Executable,
+    on runner: ProgramRunner,
     slot: Int
   ) throws -> Outputs {
     var outputs: Outputs = [:]
     var position = positions.lowerBound
     while position < positions.upperBound {
-      let end = min(positions.upperBound, position + executable.limits.maxRows)
+      let end = min(positions.upperBound, position + runner.limits.maxRows)
       let rows = (position..<end).map {
         Row(slot: slot, position: $0, token: Int32((session * 17 + $0 * 7) % 40), isWanted: true)
       }
-      let values = try executable.run(Batch(rows: rows), inputs: [])[0]
+      let values = try runner.run(Batch(rows: rows), inputs: [])[0]
       let width = values.count / rows.count
       for (index, row) in rows.enumerated() {
         outputs[row.position] = values[(index * width)..<((index + 1) * width)].map(\.bitPattern)
@@ -103,11 +103,11 @@ private struct MoveChecker {
   /// Runs on session 0 and compares with the run in one go.
   private mutating func expectWhole(
     _ positions: Range<Int>,
-    on executable: any Executable,
+    on runner: ProgramRunner,
     slot: Int,
     _ name: String
   ) throws {
-    let got = try Self.run(positions, of: 0, on: executable, slot: slot)
+    let got = try Self.run(positions, of: 0, on: runner, slot: slot)
     expect(got == whole.filter { positions.contains($0.key) }, "\(name): other bits")
   }
 
@@ -129,19 +129,19 @@ private struct MoveChecker {
 
   private var caches: Range<Int> { 0..<testCase.program.caches.count }
 
-  private func holds(_ executable: any Executable, slot: Int, at count: Int) -> Bool {
+  private func holds(_ runner: ProgramRunner, slot: Int, at count: Int) -> Bool {
     caches.allSatisfy { cache in
       let seen = testCase.program.caches[cache].seen(from: count)
-      let held = executable.heldPositions(cache: cache, slot: slot)
+      let held = runner.heldPositions(cache: cache, slot: slot)
       return seen.isEmpty || seen.clamped(to: held) == seen
     }
   }
 
   /// Moves all that is held, some rows at a time, in the order given.
   private func move(
-    from source: any Executable,
+    from source: ProgramRunner,
     _ slot: Int,
-    to target: any Executable,
+    to target: ProgramRunner,
     _ other: Int,
     pieces: ([Range<Int>]) -> [Range<Int>] = { $0 }
   ) throws {
@@ -204,9 +204,9 @@ extension MoveChecker {
 
   /// Compares the rows that both executables hold.
   private mutating func expectSameRows(
-    _ left: any Executable,
+    _ left: ProgramRunner,
     _ leftSlot: Int,
-    _ right: any Executable,
+    _ right: ProgramRunner,
     _ rightSlot: Int,
     _ name: String
   ) throws {
@@ -226,23 +226,23 @@ extension MoveChecker {
   fileprivate mutating func checkGoingBack() throws {
     var resumed = 0
     for count in 0...Self.prefix {
-      let executable = try compile()
-      _ = try Self.run(0..<Self.prefix, of: 0, on: executable, slot: 0)
-      guard holds(executable, slot: 0, at: count) else {
+      let runner = try compile()
+      _ = try Self.run(0..<Self.prefix, of: 0, on: runner, slot: 0)
+      guard holds(runner, slot: 0, at: count) else {
         expectRefusal("going back to \(count)", saying: "resume at \(count)") {
-          try executable.resume(slot: 0, at: count)
+          try runner.resume(slot: 0, at: count)
         }
-        try expectWhole(Self.prefix..<15, on: executable, slot: 0, "after a refused resume")
+        try expectWhole(Self.prefix..<15, on: runner, slot: 0, "after a refused resume")
         continue
       }
       resumed += 1
-      try executable.resume(slot: 0, at: count)
-      expect(executable.positionCount(slot: 0) == count, "resume at \(count) counts otherwise")
+      try runner.resume(slot: 0, at: count)
+      expect(runner.positionCount(slot: 0) == count, "resume at \(count) counts otherwise")
       for cache in caches {
-        let held = executable.heldPositions(cache: cache, slot: 0)
+        let held = runner.heldPositions(cache: cache, slot: 0)
         expect(held.upperBound <= count, "cache \(cache) holds \(held) after going to \(count)")
       }
-      try expectBranch(at: count, on: executable, slot: 0, "back to \(count)")
+      try expectBranch(at: count, on: runner, slot: 0, "back to \(count)")
     }
     // To nothing, and to the end, at least.
     expect(resumed >= 2, "no prefix can be gone back to")
@@ -251,18 +251,18 @@ extension MoveChecker {
   /// Goes on with another session's tokens and compares with a cold run of the same tokens.
   private mutating func expectBranch(
     at count: Int,
-    on executable: any Executable,
+    on runner: ProgramRunner,
     slot: Int,
     _ name: String
   ) throws {
     let cold = try compile()
     _ = try Self.run(0..<count, of: 0, on: cold, slot: 0)
     let want = try Self.run(count..<Self.length, of: 1, on: cold, slot: 0)
-    let got = try Self.run(count..<Self.length, of: 1, on: executable, slot: slot)
+    let got = try Self.run(count..<Self.length, of: 1, on: runner, slot: slot)
     expect(got == want, "\(name): other bits than a cold run")
     for cache in caches {
-      let held = executable.heldPositions(cache: cache, slot: slot)
-      let ours = try executable.exportRows(cache: cache, slot: slot, positions: held)
+      let held = runner.heldPositions(cache: cache, slot: slot)
+      let ours = try runner.exportRows(cache: cache, slot: slot, positions: held)
       let rows = cold.heldPositions(cache: cache, slot: 0).clamped(to: held)
       let theirs = try cold.exportRows(cache: cache, slot: 0, positions: rows)
       let width = testCase.program.caches[cache].width
@@ -276,18 +276,18 @@ extension MoveChecker {
 
   fileprivate mutating func checkCopying() throws {
     for count in [0, Self.prefix - 1, Self.prefix] {
-      let executable = try compile()
-      _ = try Self.run(0..<Self.length, of: 1, on: executable, slot: 2)
-      _ = try Self.run(0..<Self.prefix, of: 0, on: executable, slot: 0)
-      try executable.copy(slot: 0, to: 2, count: count)
+      let runner = try compile()
+      _ = try Self.run(0..<Self.length, of: 1, on: runner, slot: 2)
+      _ = try Self.run(0..<Self.prefix, of: 0, on: runner, slot: 0)
+      try runner.copy(slot: 0, to: 2, count: count)
       for cache in caches {
-        let held = executable.heldPositions(cache: cache, slot: 2)
-        let source = executable.heldPositions(cache: cache, slot: 0)
+        let held = runner.heldPositions(cache: cache, slot: 2)
+        let source = runner.heldPositions(cache: cache, slot: 0)
         expect(held.isEmpty ? count == 0 : held == source.lowerBound..<count, "copied \(held)")
       }
-      try executable.resume(slot: 2, at: count)
-      try expectBranch(at: count, on: executable, slot: 2, "a copy of \(count)")
-      try expectWhole(Self.prefix..<Self.length, on: executable, slot: 0, "the source of a copy")
+      try runner.resume(slot: 2, at: count)
+      try expectBranch(at: count, on: runner, slot: 2, "a copy of \(count)")
+      try expectWhole(Self.prefix..<Self.length, on: runner, slot: 0, "the source of a copy")
     }
   }
 }
@@ -296,68 +296,68 @@ extension MoveChecker {
 
 extension MoveChecker {
   fileprivate mutating func checkRefusals() throws {
-    let executable = try compile()
-    _ = try Self.run(0..<Self.prefix, of: 0, on: executable, slot: 0)
-    let held = executable.heldPositions(cache: 0, slot: 0)
-    let rows = try executable.exportRows(cache: 0, slot: 0, positions: held)
-    let footprint = executable.footprint
+    let runner = try compile()
+    _ = try Self.run(0..<Self.prefix, of: 0, on: runner, slot: 0)
+    let held = runner.heldPositions(cache: 0, slot: 0)
+    let rows = try runner.exportRows(cache: 0, slot: 0, positions: held)
+    let kvByteCount = runner.kvByteCount
     for slot in [-1, 3] {
       expectRefusal("export of slot \(slot)", saying: "slot \(slot)") {
-        _ = try executable.exportRows(cache: 0, slot: slot, positions: 0..<1)
+        _ = try runner.exportRows(cache: 0, slot: slot, positions: 0..<1)
       }
       expectRefusal("import to slot \(slot)", saying: "slot \(slot)") {
-        try executable.importRows(rows, cache: 0, slot: slot)
+        try runner.importRows(rows, cache: 0, slot: slot)
       }
       expectRefusal("resume of slot \(slot)", saying: "slot \(slot)") {
-        try executable.resume(slot: slot, at: 0)
+        try runner.resume(slot: slot, at: 0)
       }
       expectRefusal("copy from slot \(slot)", saying: "slot \(slot)") {
-        try executable.copy(slot: slot, to: 0, count: 0)
+        try runner.copy(slot: slot, to: 0, count: 0)
       }
       expectRefusal("copy to slot \(slot)", saying: "slot \(slot)") {
-        try executable.copy(slot: 0, to: slot, count: 0)
+        try runner.copy(slot: 0, to: slot, count: 0)
       }
     }
     for cache in [-1, 2] {
       expectRefusal("export of cache \(cache)", saying: "cache \(cache)") {
-        _ = try executable.exportRows(cache: cache, slot: 0, positions: 0..<1)
+        _ = try runner.exportRows(cache: cache, slot: 0, positions: 0..<1)
       }
       expectRefusal("import to cache \(cache)", saying: "cache \(cache)") {
-        try executable.importRows(rows, cache: cache, slot: 0)
+        try runner.importRows(rows, cache: cache, slot: 0)
       }
     }
-    checkRefusedPositions(executable)
-    checkRefusedRows(executable, rows)
-    expect(executable.footprint == footprint, "a refusal changed the caches")
-    try expectWhole(Self.prefix..<Self.length, on: executable, slot: 0, "after refusals")
+    checkRefusedPositions(runner)
+    checkRefusedRows(runner, rows)
+    expect(runner.kvByteCount == kvByteCount, "a refusal changed the caches")
+    try expectWhole(Self.prefix..<Self.length, on: runner, slot: 0, "after refusals")
   }
 
-  private mutating func checkRefusedPositions(_ executable: any Executable) {
+  private mutating func checkRefusedPositions(_ runner: ProgramRunner) {
     expectRefusal("export beyond the end", saying: "10..<14") {
-      _ = try executable.exportRows(cache: 0, slot: 0, positions: 10..<14)
+      _ = try runner.exportRows(cache: 0, slot: 0, positions: 10..<14)
     }
     expectRefusal("export of an empty slot", saying: "0..<1") {
-      _ = try executable.exportRows(cache: 1, slot: 1, positions: 0..<1)
+      _ = try runner.exportRows(cache: 1, slot: 1, positions: 0..<1)
     }
     for count in [-1, 21] {
       expectRefusal("resume at \(count)", saying: "\(count)") {
-        try executable.resume(slot: 0, at: count)
+        try runner.resume(slot: 0, at: count)
       }
     }
     expectRefusal("resume of an empty slot", saying: "0..<0 are held") {
-      try executable.resume(slot: 1, at: 1)
+      try runner.resume(slot: 1, at: 1)
     }
     for count in [-1, 14] {
       expectRefusal("copy of \(count) positions", saying: "\(count)") {
-        try executable.copy(slot: 0, to: 1, count: count)
+        try runner.copy(slot: 0, to: 1, count: count)
       }
     }
     expectRefusal("copy of a slot to itself", saying: "itself") {
-      try executable.copy(slot: 0, to: 0, count: 1)
+      try runner.copy(slot: 0, to: 0, count: 1)
     }
   }
 
-  private mutating func checkRefusedRows(_ executable: any Executable, _ rows: CacheRows) {
+  private mutating func checkRefusedRows(_ runner: ProgramRunner, _ rows: CacheRows) {
     var other = rows
     other.layer = 7
     var short = rows
@@ -375,7 +375,7 @@ extension MoveChecker {
       ("rows beyond the context", late, "0..<20"),
       ("negative positions", early, "-1"),
     ] {
-      expectRefusal(name, saying: part) { try executable.importRows(misfit, cache: 0, slot: 0) }
+      expectRefusal(name, saying: part) { try runner.importRows(misfit, cache: 0, slot: 0) }
     }
   }
 }
@@ -409,7 +409,7 @@ extension MoveChecker {
   }
 
   /// Three executables one after the other, each let go before the next runs.
-  private mutating func checkSuccession(_ first: any Executable) throws {
+  private mutating func checkSuccession(_ first: ProgramRunner) throws {
     var current = first
     for position in Self.prefix..<(Self.prefix + 3) {
       current = try compile(sharing: current)
@@ -420,7 +420,7 @@ extension MoveChecker {
       try expectWhole(position..<(position + 1), on: current, slot: 0, "a successor")
     }
     current.clear(slot: 0)
-    expect(current.footprint.kvBytes == 0, "a shared cache is not cleared")
+    expect(current.kvByteCount == 0, "a shared cache is not cleared")
     try expectWhole(0..<Self.length, on: current, slot: 0, "a successor after clear")
   }
 }

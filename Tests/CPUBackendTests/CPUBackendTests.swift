@@ -58,9 +58,9 @@ import Testing
         let result = Result { () throws -> [[Float]] in
           let (program, weights) = Self.matmul()
           let backend = try CPU(threads: 2, pinnedTo: cpus)
-          let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
+          let runner = try backend.prepare(program, weights: weights, limits: limits) { _ in }
           let batch = Batch(rows: [Row(slot: 0, position: 0, token: 0, isWanted: true)])
-          return try executable.run(batch, inputs: [(0..<64).map { Float($0) - 31 }])
+          return try runner.run(batch, inputs: [(0..<64).map { Float($0) - 31 }])
         }
         continuation.resume(with: result)
       }
@@ -70,16 +70,16 @@ import Testing
   @Test func `an empty step gives empty outputs`() throws {
     let (program, weights) = Self.matmul()
     let backend = try CPU(threads: 2, pinnedTo: nil)
-    let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
-    #expect(try executable.run(Batch(rows: []), inputs: [[]]) == [[]])
+    let runner = try backend.prepare(program, weights: weights, limits: limits) { _ in }
+    #expect(try runner.run(Batch(rows: []), inputs: [[]]) == [[]])
   }
 
   @Test func `inputs of another size are refused with both sizes`() throws {
     let (program, weights) = Self.matmul()
     let backend = try CPU(threads: 1, pinnedTo: nil)
-    let executable = try backend.compile(program, weights: weights, limits: limits) { _ in }
+    let runner = try backend.prepare(program, weights: weights, limits: limits) { _ in }
     let batch = Batch(rows: [Row(slot: 0, position: 0, token: 0, isWanted: true)])
-    let error = error { _ = try executable.run(batch, inputs: [[1, 2, 3]]) }
+    let error = error { _ = try runner.run(batch, inputs: [[1, 2, 3]]) }
     #expect(error?.code == .batch)
     #expect(error?.message.contains("3") == true && error?.message.contains("64") == true)
   }
@@ -87,14 +87,14 @@ import Testing
   @Test func `a token outside the vocabulary is refused before anything runs`() throws {
     let testCase = ConformanceCase.lifecycle(seed: 1)
     let backend = try CPU(threads: 1, pinnedTo: nil)
-    let executable = try backend.compile(
+    let runner = try backend.prepare(
       testCase.program,
       weights: testCase.weights,
       limits: testCase.limits
     ) { _ in }
     let rows = [Row(slot: 0, position: 0, token: 40, isWanted: true)]
-    #expect(error { _ = try executable.run(Batch(rows: rows), inputs: []) }?.code == .batch)
-    #expect(executable.footprint.kvBytes == 0)
+    #expect(error { _ = try runner.run(Batch(rows: rows), inputs: []) }?.code == .batch)
+    #expect(runner.kvByteCount == 0)
   }
 
   @Test func `weights with too few bytes are refused by name`() throws {
@@ -109,7 +109,7 @@ import Testing
     let (program, weights) = Self.matmul()
     let backend = try CPU(threads: 1, pinnedTo: nil)
     let error = error {
-      _ = try backend.compile(program, weights: Truncated(source: weights), limits: limits) { _ in }
+      _ = try backend.prepare(program, weights: Truncated(source: weights), limits: limits) { _ in }
     }
     #expect(error?.code == .weight)
     #expect(error?.message.contains("weight") == true)
@@ -142,7 +142,7 @@ import Testing
     program.outputs = [program.add(Buffer(name: "output", width: 256, rows: .all))]
     program.ops = [op]
     let error = error {
-      _ = try backend.compile(program, weights: weights, limits: limits) { _ in }
+      _ = try backend.prepare(program, weights: weights, limits: limits) { _ in }
     }
     #expect(error?.code == .unsupported)
   }
@@ -157,7 +157,7 @@ import Testing
     let (program, weights) = Self.matmul()
     let backend = try CPU(threads: 1, pinnedTo: nil)
     let error = error {
-      _ = try backend.compile(program, weights: weights, limits: limits) { _ in }
+      _ = try backend.prepare(program, weights: weights, limits: limits) { _ in }
     }
     #expect(error?.code == .unsupported)
   }
@@ -167,7 +167,7 @@ import Testing
     let backend = try CPU(threads: 1, pinnedTo: nil)
     let most = Int(Int32.max)
     let error = error {
-      _ = try backend.compile(
+      _ = try backend.prepare(
         testCase.program,
         weights: testCase.weights,
         limits: ExecutableLimits(maxRows: 1, slots: most, contextTokens: most)
@@ -196,13 +196,13 @@ import Testing
     let backend = try CPU(threads: 1, pinnedTo: nil)
     let counted = Counted(weights)
     var fractions: [Double] = []
-    let executable = try backend.compile(program, weights: counted, limits: limits) {
+    let runner = try backend.prepare(program, weights: counted, limits: limits) {
       fractions.append($0)
     }
     #expect(counted.letGoes.load(ordering: .relaxed) == 1)
-    #expect(executable.footprint.mappedWeightBytes == 0)
+    #expect(runner.footprint.mappedWeightBytes == 0)
     // Eight rows take a tile of sixteen: two blocks of 18 bytes each.
-    #expect(executable.footprint.ownedWeightBytes == 16 * 2 * 18)
+    #expect(runner.footprint.ownedWeightBytes == 16 * 2 * 18)
     #expect(fractions.last == 1)
   }
 }

@@ -111,9 +111,9 @@ import Testing
       let slice = ModelSlice(layers: line.layerCount..<line.layerCount, vocabulary: rows)
       let program = try checkpoint.config.lower(slice, weights: checkpoint)
       let limits = ExecutableLimits(maxRows: 4, slots: 1, contextTokens: 16)
-      let executable = try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
-      #expect(program.caches.isEmpty && executable.footprint.kvBytes == 0)
-      return executable.footprint.ownedWeightBytes + executable.footprint.mappedWeightBytes
+      let runner = try backend.prepare(program, weights: checkpoint, limits: limits) { _ in }
+      #expect(program.caches.isEmpty && runner.kvByteCount == 0)
+      return runner.footprint.ownedWeightBytes + runner.footprint.mappedWeightBytes
     }
     let all = try bytes(0..<size)
     #expect(size.isMultiple(of: 64) && all > 0)

@@ -20,8 +20,8 @@ import Testing
   private func compile(
     _ backend: any Backend,
     _ weights: any WeightSource
-  ) throws -> any Executable {
-    try backend.compile(
+  ) throws -> ProgramRunner {
+    try backend.prepare(
       checkpoint.config.lower(0..<checkpoint.config.layers.count, weights: checkpoint),
       weights: weights,
       limits: ExecutableLimits(maxRows: 8, slots: 2, contextTokens: 32)
@@ -35,17 +35,17 @@ import Testing
   }
 
   private func expect(
-    _ executable: any Executable,
+    _ runner: ProgramRunner,
     _ cause: NonFinite.Cause,
     layer: Int?,
     _ op: String,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let outputs = try executable.run(batch, inputs: [])
+    let outputs = try runner.run(batch, inputs: [])
     #expect(!outputs.allSatisfy(areFinite), sourceLocation: sourceLocation)
-    let found = executable.firstNonFinite(batch, inputs: [])
+    let found = runner.firstNonFinite(batch, inputs: [])
     let first = try #require(found, sourceLocation: sourceLocation)
-    let program = executable.program
+    let program = runner.program
     #expect(first.cause == cause, sourceLocation: sourceLocation)
     #expect(program.layer(of: program.ops[first.op]) == layer, sourceLocation: sourceLocation)
     #expect(program.ops[first.op].name == op, sourceLocation: sourceLocation)
@@ -72,9 +72,9 @@ import Testing
     let name = "layers.1.input_layernorm"
     let weights = ChangedWeights(checkpoint, name) { $0[3] = .infinityOfBFloat16 }
     for backend in try backends() + [ReferenceBackend()] {
-      let executable = try compile(backend, weights)
-      _ = try executable.run(batch, inputs: [])
-      let first = try #require(executable.firstNonFinite(batch, inputs: []))
+      let runner = try compile(backend, weights)
+      _ = try runner.run(batch, inputs: [])
+      let first = try #require(runner.firstNonFinite(batch, inputs: []))
       #expect(first.cause == .weight(name))
     }
   }
@@ -91,21 +91,21 @@ import Testing
     _ cacheType: CacheType
   ) throws {
     for backend in try backends(cacheType) {
-      let executable = try compile(backend, large)
-      try expect(executable, .overflow(cacheType), layer: 4, "appendKV")
+      let runner = try compile(backend, large)
+      try expect(runner, .overflow(cacheType), layer: 4, "appendKV")
       // In a later step only the cache shows it.
       let later = Batch(rows: [Row(slot: 1, position: 6, token: 5, isWanted: true)])
-      _ = try executable.run(later, inputs: [])
-      let first = try #require(executable.firstNonFinite(later, inputs: []))
+      _ = try runner.run(later, inputs: [])
+      let first = try #require(runner.firstNonFinite(later, inputs: []))
       #expect(first.cause == .overflow(cacheType))
     }
   }
 
   @Test func `a cache of f32 keeps large values, and all is finite`() throws {
     for backend in try backends() {
-      let executable = try compile(backend, large)
-      #expect(try executable.run(batch, inputs: []).allSatisfy(areFinite))
-      #expect(executable.firstNonFinite(batch, inputs: []) == nil)
+      let runner = try compile(backend, large)
+      #expect(try runner.run(batch, inputs: []).allSatisfy(areFinite))
+      #expect(runner.firstNonFinite(batch, inputs: []) == nil)
     }
   }
 
@@ -113,7 +113,7 @@ import Testing
     let next = Batch(rows: [Row(slot: 1, position: 6, token: 5, isWanted: true)])
     for backend in try backends(.f16) + [ReferenceBackend()] {
       let executables = try (0..<2).map { _ in try compile(backend, checkpoint) }
-      for executable in executables { _ = try executable.run(batch, inputs: []) }
+      for runner in executables { _ = try runner.run(batch, inputs: []) }
       #expect(executables[0].firstNonFinite(batch, inputs: []) == nil)
       #expect(executables[0].positionCount(slot: 1) == 6)
       let logits = try executables.map { try $0.run(next, inputs: [])[0].map(\.bitPattern) }

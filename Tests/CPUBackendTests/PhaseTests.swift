@@ -68,9 +68,9 @@ import Testing
     let counts = try [layer, layer + 1].map { end in
       let program = try weights.config.lower(0..<end, weights: weights)
       let limits = ExecutableLimits(maxRows: 8, slots: 1, contextTokens: 32)
-      let executable = try backend.compile(program, weights: weights.random, limits: limits) { _ in
+      let runner = try backend.prepare(program, weights: weights.random, limits: limits) { _ in
       }
-      return try #require(executable as? CPUExecutable).waitCount
+      return try #require(runner.executable as? CPUExecutable).waitCount
     }
     return counts[1] - counts[0]
   }
@@ -117,14 +117,14 @@ import Testing
     for threads in [1, 2, 3] {
       let backend = try CPU(threads: threads, pinnedTo: nil)
       for program in programs {
-        let executable = try backend.compile(
+        let runner = try backend.prepare(
           program,
           weights: weights.random,
           limits: ExecutableLimits(maxRows: 19, slots: 1, contextTokens: 32)
         ) { _ in }
         for round in 0..<5 {
-          executable.clear(slot: 0)
-          let got = try steps.map { try executable.run($0, inputs: [])[0].map(\.bitPattern) }
+          runner.clear(slot: 0)
+          let got = try steps.map { try runner.run($0, inputs: [])[0].map(\.bitPattern) }
           #expect(got == expected ?? got, "\(threads) threads, round \(round)")
           expected = expected ?? got
         }

@@ -73,9 +73,9 @@ import Testing
     return weights
   }
 
-  private func run(_ executable: any Executable) throws -> [[Float]] {
+  private func run(_ runner: ProgramRunner) throws -> [[Float]] {
     let batch = Batch(rows: [Row(slot: 0, position: 0, token: 0, isWanted: true)])
-    return try executable.run(batch, inputs: [(0..<64).map { Float($0) - 31 }])
+    return try runner.run(batch, inputs: [(0..<64).map { Float($0) - 31 }])
   }
 
   @Test func `only new weights are packed, the others are the same memory`() throws {
@@ -84,13 +84,13 @@ import Testing
     let backend = try CPU(threads: 1, pinnedTo: nil)
     let first = program(["a", "b"], random)
     let second = program(["b", "c"], random)
-    var old: (any Executable)? = try backend.compile(first, weights: counted, limits: limits) { _ in
+    var old: ProgramRunner? = try backend.prepare(first, weights: counted, limits: limits) { _ in
     }
     #expect(counted.takePacked() == ["a", "b"])
     let size = try #require(old).footprint.ownedWeightBytes
     #expect(try #require(old).footprint.sharedWeightBytes == 0)
 
-    let new = try backend.compile(second, weights: counted, limits: limits, sharing: old) { _ in }
+    let new = try backend.prepare(second, weights: counted, limits: limits, sharing: old) { _ in }
     #expect(counted.takePacked() == ["c"])
     // Weight b and its gain, of two of equal size.
     #expect(new.footprint.ownedWeightBytes == size)
@@ -98,19 +98,19 @@ import Testing
     let before = try run(#require(old))
     #expect(try run(#require(old)) == before)
 
-    weak let gone = (old as? CPUExecutable)?.weights
+    weak let gone = (old?.executable as? CPUExecutable)?.weights
     #expect(gone != nil)
     old = nil
     #expect(gone == nil, "the new executable keeps what only the old one had")
-    let alone = try backend.compile(second, weights: random, limits: limits) { _ in }
+    let alone = try backend.prepare(second, weights: random, limits: limits) { _ in }
     #expect(try run(new) == run(alone))
   }
 
   @Test func `the old executable runs on while its successors are compiled`() async throws {
     let testCase = ConformanceCase.lifecycle(seed: 4)
     let backend = try CPU(threads: 2, pinnedTo: nil)
-    func compile(sharing previous: (any Executable)?) throws -> any Executable {
-      try backend.compile(
+    func compile(sharing previous: ProgramRunner?) throws -> ProgramRunner {
+      try backend.prepare(
         testCase.program,
         weights: testCase.weights,
         limits: testCase.limits,
@@ -141,9 +141,9 @@ import Testing
   @Test func `equal names are not enough to share`() throws {
     let (ours, theirs) = (weights(["a"]), weights(["b", "a"]))
     let backend = try CPU(threads: 1, pinnedTo: nil)
-    let old = try backend.compile(program(["a"], ours), weights: ours, limits: limits) { _ in }
+    let old = try backend.prepare(program(["a"], ours), weights: ours, limits: limits) { _ in }
     let counted = Counted(theirs)
-    let new = try backend.compile(
+    let new = try backend.prepare(
       program(["a"], theirs),
       weights: counted,
       limits: limits,

@@ -75,11 +75,4 @@ import Testing
       }
     }
   }
-
-  @Test func `a row sees its window before it, or all`() {
-    let cache = Cache(layer: 0, kvHeadCount: 1, headDim: 1, window: 4)
-    #expect(cache.seen(from: 10) == 7..<10)
-    #expect(cache.seen(from: 2) == 0..<2)
-    #expect(Cache(layer: 0, kvHeadCount: 1, headDim: 1, window: nil).seen(from: 9) == 0..<9)
-  }
 }

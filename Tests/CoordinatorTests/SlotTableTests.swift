@@ -8,7 +8,7 @@ import Wire
 @testable import Coordinator
 
 @Suite struct `Slots and prefixes` {
-  private static let anything = PrefixRule(ring: nil)
+  private static let anything = PrefixRule(rings: [])
   private let start = ContinuousClock.now
 
   private func take(
@@ -105,7 +105,12 @@ import Wire
     for _ in 0..<fuzzIterations(default: 3000) {
       let window = Int.random(in: 1...9, using: &random)
       let capacity = window + Int.random(in: 0...8, using: &random)
-      let rule = PrefixRule(ring: (window: window, capacity: capacity))
+      let limits = ExecutableLimits(
+        maxRows: capacity - window + 1,
+        slots: 1,
+        contextTokens: .max
+      )
+      let rule = PrefixRule(rings: [CacheRing(window: window, limits: limits)])
       var ring = HeldPositions(capacity: capacity)
       var (count, reached) = (0, 0)
       // A session that goes on in chunks and back to prefixes, as turns of a conversation do.

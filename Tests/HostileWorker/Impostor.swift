@@ -133,7 +133,7 @@ final class Impostor {
       layers: assign.firstLayer..<assign.endLayer,
       vocabulary: assign.firstVocabularyRow..<assign.endVocabularyRow
     )
-    let executable = try backend.compile(
+    let runner = try backend.prepare(
       checkpoint.config.lower(slice, weights: checkpoint),
       weights: checkpoint,
       limits: ExecutableLimits(
@@ -141,11 +141,11 @@ final class Impostor {
         slots: assign.slots,
         contextTokens: assign.contextTokens
       ),
-      sharing: stages.running?.executable
+      sharing: stages.running?.runner
     ) { _ in }
     let stage = Stage(
       epoch: assign.epoch,
-      executable: executable,
+      runner: runner,
       vocabularySize: checkpoint.config.vocabularySize
     )
     assigned = assign

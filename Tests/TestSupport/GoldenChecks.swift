@@ -127,8 +127,8 @@ package struct GoldenChecks {
     program.outputs = [program.ops[index].operands.writes[0]]
     program.ops = Array(program.ops[...index])
     let limits = ExecutableLimits(maxRows: 128, slots: 1, contextTokens: 256)
-    let executable = try backend.compile(program, weights: checkpoint, limits: limits) { _ in }
-    return try executable.run(batch, inputs: [])[0]
+    let runner = try backend.prepare(program, weights: checkpoint, limits: limits) { _ in }
+    return try runner.run(batch, inputs: [])[0]
   }
 
   /// The golden has all layers' inputs in one table [tokens, layers, width]; a program has those of

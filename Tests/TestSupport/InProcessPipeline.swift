@@ -7,7 +7,7 @@ package import Gemma
 /// The stages of a model over one kind of backend.
 package final class InProcessPipeline {
   package let config: ModelConfig
-  package let stages: [any Executable]
+  package let stages: [ProgramRunner]
 
   /// Makes stages of so many layers each; the last has all logits.
   package convenience init(
@@ -55,7 +55,7 @@ package final class InProcessPipeline {
     stages = try slices.enumerated().map { index, slice in
       let program = try config.lower(slice, weights: checkpoint)
       let old = previous.flatMap { index < $0.stages.count ? $0.stages[index] : nil }
-      return try backend.compile(program, weights: checkpoint, limits: limits, sharing: old) { _ in
+      return try backend.prepare(program, weights: checkpoint, limits: limits, sharing: old) { _ in
       }
     }
   }

@@ -13,14 +13,14 @@ import Worker
   init() throws { maker = try StageMaker("gemma3-random-a") }
 
   private func stage(_ layers: Range<Int>, _ weights: any WeightSource) throws -> Stage {
-    let executable = try ReferenceBackend().compile(
+    let runner = try ReferenceBackend().prepare(
       maker.config.lower(layers, weights: maker.checkpoint),
       weights: weights,
       limits: maker.limits
     ) { _ in }
     return Stage(
       epoch: maker.epoch,
-      executable: executable,
+      runner: runner,
       vocabularySize: maker.vocabularySize
     )
   }
@@ -75,14 +75,14 @@ import Worker
       layers: line.layerCount..<line.layerCount,
       vocabulary: (line.vocabularySize - 3)..<line.vocabularySize
     )
-    let executable = try ReferenceBackend().compile(
+    let runner = try ReferenceBackend().prepare(
       maker.config.lower(end, weights: maker.checkpoint),
       weights: weights,
       limits: maker.limits
     ) { _ in }
     let stage = Stage(
       epoch: maker.epoch,
-      executable: executable,
+      runner: runner,
       vocabularySize: maker.vocabularySize
     )
     let rows = chunk(slot: 0, [5], output: .sample(.greedy))
@@ -104,6 +104,6 @@ import Worker
     #expect(error?.code == .step)
     #expect(error?.message.contains("the stage before") == true)
     // Nothing has come of it.
-    #expect(stage.executable.positionCount(slot: 0) == 0)
+    #expect(stage.runner.positionCount(slot: 0) == 0)
   }
 }

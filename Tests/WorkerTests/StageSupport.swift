@@ -27,15 +27,15 @@ struct StageMaker {
 
   func stage(_ slice: ModelSlice, sharing other: Stage? = nil) throws -> Stage {
     let program = try config.lower(slice, weights: checkpoint)
-    let executable = try ReferenceBackend().compile(
+    let runner = try ReferenceBackend().prepare(
       program,
       weights: checkpoint,
       limits: limits,
-      sharing: other?.executable
+      sharing: other?.runner
     ) { _ in }
     return Stage(
       epoch: epoch,
-      executable: executable,
+      runner: runner,
       vocabularySize: vocabularySize
     )
   }

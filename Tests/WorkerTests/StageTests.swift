@@ -219,17 +219,17 @@ import Worker
     let rows = chunk(slot: 0, [5, 6, 7], output: .logits)
     let before = try logits(stage, rows + chunk(slot: 1, [8]))
     #expect(refusal(stage, maker.step(rows)) != nil)
-    let bytes = stage.executable.footprint.kvBytes
+    let bytes = stage.runner.kvByteCount
     let again = try logits(stage, rows, cleared: [0])
     #expect(again == before)
-    #expect(stage.executable.footprint.kvBytes == bytes)
+    #expect(stage.runner.kvByteCount == bytes)
     _ = try logits(stage, chunk(slot: 1, [9], from: 1, output: .logits))
     // Rows are not needed to clear.
     let (done, payloads) = try #require(
       try stage.finish(maker.step([], cleared: [0, 1]), maker.handOff([]))
     )
     #expect(done.results.isEmpty && payloads.isEmpty)
-    #expect(stage.executable.footprint.kvBytes == 0)
+    #expect(stage.runner.kvByteCount == 0)
   }
 
   @Test func `each stage adds when it began and the time it took`() throws {
@@ -266,11 +266,12 @@ import Worker
       let rows = chunk(slot: 0, (0..<16).map { Int32($0 + 1) }, from: start)
       _ = try stage.run(maker.step(rows), payloads: maker.handOff(rows))
     }
-    // Slot 1 holds what a ring would that has come round.
-    let late = try stage.export(layer: layer, slot: 0, count: 48, after: 20)
+    // The ring, of 8 + 16 - 1 positions, has come round; slot 1 holds still less of it.
+    try #require(stage.runner.heldPositions(cache: index, slot: 0) == 25..<48)
+    let late = try stage.export(layer: layer, slot: 0, count: 48, after: 30)
     try stage.take(late, slot: 1, replacing: true)
-    let held = stage.executable.heldPositions(cache: index, slot: 1)
-    try #require(held == 20..<48)
+    let held = stage.runner.heldPositions(cache: index, slot: 1)
+    try #require(held == 30..<48)
     for count in 1..<held.lowerBound {
       for sent in [nil, 0, count, held.lowerBound, 48, -1] {
         let error = #expect(throws: WorkerError.self) {

@@ -31,9 +31,8 @@ package struct ReferenceBackend: Backend {
       program: program,
       limits: limits,
       weights: loaded,
-      caches: program.caches.map { cache in
-        previous?.caches.first { $0.shape == cache && previous?.limits == limits }
-          ?? ReferenceCache(cache, limits: limits)
+      storages: program.caches.map { cache in
+        previous?.storage(of: cache, limits: limits) ?? ReferenceCache(cache)
       }
     )
   }
@@ -44,23 +43,20 @@ final class ReferenceExecutable: Executable {
   let program: Program
   let limits: ExecutableLimits
   let weights: [WeightRef: ReferenceWeight]
-  /// By cache index.
-  let caches: [ReferenceCache]
+  let storages: [any CacheStorage]
   /// By buffer index: [planes, rows, width].
   var values: [[Float]]
-  /// By slot.
-  private var positionCounts: [Int: Int] = [:]
 
   init(
     program: Program,
     limits: ExecutableLimits,
     weights: [WeightRef: ReferenceWeight],
-    caches: [ReferenceCache]
+    storages: [any CacheStorage]
   ) {
     self.program = program
     self.limits = limits
     self.weights = weights
-    self.caches = caches
+    self.storages = storages
     values = Array(repeating: [], count: program.buffers.count)
   }
 
@@ -69,17 +65,13 @@ final class ReferenceExecutable: Executable {
     Footprint(
       mappedWeightBytes: weights.values.reduce(0) { unsafe $0 + $1.source.bytes.count },
       ownedWeightBytes: weights.values.reduce(0) { $0 + $1.decodedByteCount },
-      sharedWeightBytes: 0,
-      kvBytes: caches.reduce(0) { $0 + $1.byteCount }
+      sharedWeightBytes: 0
     )
   }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
-    try validate(batch, inputs: inputs)
-    try validatePositions(batch)
     begin(batch, inputs)
-    for op in program.ops { run(op, batch) }
-    for row in batch.rows { positionCounts[row.slot] = row.position + 1 }
+    for op in program.ops { try run(op, batch) }
     return program.outputs.map { values[$0.index] }
   }
 
@@ -93,22 +85,19 @@ final class ReferenceExecutable: Executable {
   func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? {
     begin(batch, inputs)
     for (index, op) in program.ops.enumerated() {
-      run(op, batch)
+      guard (try? run(op, batch)) != nil else { return nil }
       if op.operands.writes.allSatisfy({ areFinite(values[$0.index]) }) { continue }
       for weight in op.weights {
         let rows = program.rowsRead(weight, by: op, in: batch)
         let isFinite = rows.allSatisfy { areFinite(row($0, of: weight)) }
         if !isFinite { return NonFinite(op: index, cause: .weight(weight.name)) }
       }
-      guard case .attend(let op) = op, let fault = faultOfKept(op.cache, .f32, of: batch) else {
-        return NonFinite(op: index, cause: .result)
-      }
-      return NonFinite(op: index, cause: fault)
+      return NonFinite(op: index, cause: .result)
     }
     return nil
   }
 
-  private func run(_ op: Op, _ batch: Batch) {
+  private func run(_ op: Op, _ batch: Batch) throws(ComputeError) {
     switch op {
     case .embed(let op): embed(op, batch)
     case .expandStreams(let op): expandStreams(op)
@@ -117,9 +106,9 @@ final class ReferenceExecutable: Executable {
     case .norm(let op): mapRows(op.input, op.output) { self.normed($0, op.norm) }
     case .laurel(let op): laurel(op)
     case .projectKV(let op): projectKV(op, batch)
-    case .appendKV(let op): appendKV(op, batch)
+    case .appendKV(let op): try appendKV(op, batch)
     case .projectQueries(let op): projectQueries(op, batch)
-    case .attend(let op): attend(op, batch)
+    case .attend(let op): try attend(op, batch)
     case .matmul(let op): mapRows(Plane(op.input), op.output) { self.product(op.weight, $0) }
     case .addNormed(let op): addNormed(op)
     case .feedForward(let op): mapRows(Plane(op.input), op.output) { self.feedForward(op, $0) }
@@ -189,66 +178,5 @@ extension ReferenceExecutable {
 
   func mapRows(_ input: Plane, _ output: BufferID, _ body: ([Float]) -> [Float]) {
     for index in 0..<rowCount(output) { setRow(Plane(output), index, body(row(input, index))) }
-  }
-}
-
-// MARK: - What slots hold
-
-extension ReferenceExecutable {
-  func clear(slot: Int) {
-    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
-    positionCounts[slot] = nil
-    for cache in caches { cache.clear(slot: slot) }
-  }
-
-  func positionCount(slot: Int) -> Int { positionCounts[slot] ?? 0 }
-
-  func heldPositions(cache: Int, slot: Int) -> Range<Int> { caches[cache][slot].held.range }
-
-  func exportRows(
-    cache: Int,
-    slot: Int,
-    positions: Range<Int>
-  ) throws(ComputeError) -> CacheRows {
-    try validateExport(cache: cache, slot: slot, positions: positions)
-    let kept = caches[cache][slot]
-    return CacheRows(
-      layer: program.caches[cache].layer,
-      positions: positions,
-      keys: positions.flatMap { kept.row($0).keys },
-      values: positions.flatMap { kept.row($0).values }
-    )
-  }
-
-  func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError) {
-    try validateImport(rows, cache: cache, slot: slot)
-    let width = program.caches[cache].width
-    caches[cache].update(slot: slot) { kept in
-      for position in kept.held.put(rows.positions) {
-        let first = (position - rows.positions.lowerBound) * width
-        let columns = first..<(first + width)
-        kept.rows[position] = (Array(rows.keys[columns]), Array(rows.values[columns]))
-      }
-    }
-  }
-
-  func forget(cache: Int, slot: Int) {
-    precondition((0..<limits.slots).contains(slot), "slot \(slot) outside 0..<\(limits.slots)")
-    caches[cache].clear(slot: slot)
-  }
-
-  func resume(slot: Int, at count: Int) throws(ComputeError) {
-    try validateResume(slot: slot, at: count)
-    positionCounts[slot] = count
-    for cache in caches { cache.update(slot: slot) { $0.held.keep(upTo: count) } }
-  }
-
-  func copy(slot source: Int, to target: Int, count: Int) throws(ComputeError) {
-    try validateCopy(slot: source, to: target, count: count)
-    for cache in caches {
-      var kept = cache[source]
-      kept.held.keep(upTo: count)
-      cache.update(slot: target) { $0 = kept }
-    }
   }
 }

@@ -52,47 +52,41 @@ final class ReferenceWeight: Sendable {
   }
 }
 
-/// Keys and values of one layer for every slot.
+/// Keys and values of one layer for every slot, in f32.
 ///
-/// It forgets nothing that a ring would, but counts only what is held as held.
-final class ReferenceCache: Sendable {
-  let shape: Cache
-  private let contextTokens: Int
-  private let slots = Mutex<[Int: Slot]>([:])
+/// Rows are kept by their position, so that what a ring would write over stays until the slot is
+/// discarded: simpler than a ring, and never read.
+final class ReferenceCache: CacheStorage {
+  let type = CacheType.f32
+  private let shape: Cache
+  /// By slot and position: [kvHeadCount * headDim] each.
+  private var slots: [Int: [Int: (keys: [Float], values: [Float])]] = [:]
 
-  struct Slot: Sendable {
-    var held: HeldPositions
-    /// By position: [kvHeadCount * headDim] each.
-    var rows: [Int: (keys: [Float], values: [Float])] = [:]
+  init(_ shape: Cache) { self.shape = shape }
 
-    /// Returns the keys and values of a held position.
-    func row(_ position: Int) -> (keys: [Float], values: [Float]) {
-      guard let row = rows[position] else {
-        preconditionFailure("position \(position) is not among \(held.range)")
+  var positionByteCount: Int { shape.width * 2 * MemoryLayout<Float>.stride }
+
+  func read(_ positions: Range<Int>, slot: Int) -> (keys: [Float], values: [Float]) {
+    let kept = slots[slot] ?? [:]
+    let rows = positions.map { position in
+      guard let row = kept[position] else {
+        preconditionFailure("slot \(slot): position \(position) was never written")
       }
       return row
     }
+    return (rows.flatMap(\.keys), rows.flatMap(\.values))
   }
 
-  init(_ shape: Cache, limits: ExecutableLimits) {
-    self.shape = shape
-    contextTokens = limits.contextTokens
+  func write(_ rows: CacheRows, slot: Int) {
+    for (index, position) in rows.positions.enumerated() {
+      let columns = (index * shape.width)..<((index + 1) * shape.width)
+      slots[slot, default: [:]][position] = (Array(rows.keys[columns]), Array(rows.values[columns]))
+    }
   }
 
-  private var empty: Slot { Slot(held: HeldPositions(capacity: contextTokens)) }
-
-  subscript(slot: Int) -> Slot { slots.withLock { $0[slot] ?? empty } }
-
-  func update(slot: Int, _ body: (inout Slot) -> Void) {
-    let empty = empty
-    slots.withLock { body(&$0[slot, default: empty]) }
+  func copy(_ positions: Range<Int>, from source: Int, to target: Int) {
+    for position in positions { slots[target, default: [:]][position] = slots[source]?[position] }
   }
 
-  func clear(slot: Int) { slots.withLock { $0[slot] = nil } }
-
-  /// Bytes of the held positions' keys and values.
-  var byteCount: Int {
-    let positions = slots.withLock { $0.values.reduce(0) { $0 + $1.held.range.count } }
-    return positions * shape.width * 2 * MemoryLayout<Float>.stride
-  }
+  func discard(slot: Int) { slots[slot] = nil }
 }

@@ -104,14 +104,15 @@ extension ReferenceExecutable {
     }
   }
 
-  func appendKV(_ op: AppendKV, _ batch: Batch) {
+  func appendKV(_ op: AppendKV, _ batch: Batch) throws(ComputeError) {
     for (index, source) in batch.rows.enumerated() {
-      let keys = row(Plane(op.keys), index)
-      let values = row(Plane(op.values), index)
-      caches[op.cache.index].update(slot: source.slot) { kept in
-        kept.rows[source.position] = (keys, values)
-        kept.held.append(source.position..<(source.position + 1))
-      }
+      let rows = CacheRows(
+        layer: program[op.cache].layer,
+        positions: source.position..<(source.position + 1),
+        keys: row(Plane(op.keys), index),
+        values: row(Plane(op.values), index)
+      )
+      try storages[op.cache.index].write(rows, slot: source.slot)
     }
   }
 
@@ -127,27 +128,29 @@ extension ReferenceExecutable {
     }
   }
 
-  func attend(_ op: Attend, _ batch: Batch) {
+  func attend(_ op: Attend, _ batch: Batch) throws(ComputeError) {
     let cache = program[op.cache]
     let headDim = cache.headDim
     let sharing = op.headCount / cache.kvHeadCount
-    batch.forEach(in: program[op.queries].rows) { index, source in
+    try batch.forEach(in: program[op.queries].rows) { (index, source) throws(ComputeError) in
       let queries = row(Plane(op.queries), index)
-      let seen = cache.seen(from: source.position).lowerBound...source.position
-      let kept = caches[op.cache.index][source.slot]
-      let rows = seen.map { kept.row($0) }
+      let seen = cache.seen(from: source.position).lowerBound..<(source.position + 1)
+      let kept = try storages[op.cache.index].read(seen, slot: source.slot)
       var output: [Float] = []
       for head in 0..<op.headCount {
         let query = queries[(head * headDim)..<((head + 1) * headDim)]
-        let columns = (head / sharing * headDim)..<((head / sharing + 1) * headDim)
-        let scores = rows.map { row in
-          zip(query, row.keys[columns]).reduce(0.0) {
+        // Of each position, the columns of the head that keys and values are shared with.
+        let columns = stride(from: 0, to: seen.count * cache.width, by: cache.width).map { first in
+          (first + head / sharing * headDim)..<(first + (head / sharing + 1) * headDim)
+        }
+        let scores = columns.map { columns in
+          zip(query, kept.keys[columns]).reduce(0.0) {
             $0 + Double($1.0) * Double($1.1)
           } * Double(op.scale)
         }
         var sums = Array(repeating: 0.0, count: headDim)
-        for (row, weight) in zip(rows, softmax(scores)) {
-          for (column, value) in row.values[columns].enumerated() {
+        for (columns, weight) in zip(columns, softmax(scores)) {
+          for (column, value) in kept.values[columns].enumerated() {
             sums[column] += weight * Double(value)
           }
         }

@@ -61,7 +61,7 @@ package enum DeviceTest {
 
   /// Returns the program's output for a prompt of five rows and one decoded row.
   private static func outputs(of backend: any Backend) throws -> [Float] {
-    let executable = try backend.compile(
+    let runner = try backend.prepare(
       program,
       weights: TestWeights(),
       limits: ExecutableLimits(maxRows: 8, slots: 1, contextTokens: 16)
@@ -72,7 +72,7 @@ package enum DeviceTest {
       let input = positions.flatMap { position in
         (0..<width).map { TestNumbers.value(position * width + $0) }
       }
-      outputs += try executable.run(Batch(rows: rows), inputs: [input]).flatMap { $0 }
+      outputs += try runner.run(Batch(rows: rows), inputs: [input]).flatMap { $0 }
     }
     return outputs
   }

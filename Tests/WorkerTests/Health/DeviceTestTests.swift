@@ -24,6 +24,7 @@ private struct SpoiledBackend: Backend {
       program,
       weights: weights,
       limits: limits,
+      sharing: nil,
       progress: progress
     )
     return SpoiledExecutable(executable, spoil)
@@ -45,41 +46,12 @@ private final class SpoiledExecutable: Executable {
   var program: Program { whole.program }
   var limits: ExecutableLimits { whole.limits }
   var footprint: Footprint { whole.footprint }
+  var storages: [any CacheStorage] { whole.storages }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
     var outputs = try whole.run(batch, inputs: inputs)
     for index in outputs.indices { try spoil(&outputs[index]) }
     return outputs
-  }
-
-  func clear(slot: Int) { whole.clear(slot: slot) }
-
-  func positionCount(slot: Int) -> Int { whole.positionCount(slot: slot) }
-
-  func heldPositions(cache: Int, slot: Int) -> Range<Int> {
-    whole.heldPositions(cache: cache, slot: slot)
-  }
-
-  func exportRows(
-    cache: Int,
-    slot: Int,
-    positions: Range<Int>
-  ) throws(ComputeError) -> CacheRows {
-    try whole.exportRows(cache: cache, slot: slot, positions: positions)
-  }
-
-  func forget(cache: Int, slot: Int) { whole.forget(cache: cache, slot: slot) }
-
-  func importRows(_ rows: CacheRows, cache: Int, slot: Int) throws(ComputeError) {
-    try whole.importRows(rows, cache: cache, slot: slot)
-  }
-
-  func resume(slot: Int, at count: Int) throws(ComputeError) {
-    try whole.resume(slot: slot, at: count)
-  }
-
-  func copy(slot source: Int, to target: Int, count: Int) throws(ComputeError) {
-    try whole.copy(slot: source, to: target, count: count)
   }
 }
 
