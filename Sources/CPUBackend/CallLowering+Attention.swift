@@ -103,7 +103,7 @@ extension CallLowering {
       kernels.pointee.append,
       arguments,
       reads: [keys.region, values.region],
-      writes: [Region(space: .cache, index: op.cache.index)],
+      writes: [Region(op.cache)],
       split: .heads(.all, count: program[op.cache].kvHeadCount)
     )
   }
@@ -124,7 +124,7 @@ extension CallLowering {
       kernels.pointee.attend,
       arguments,
       reads: [queries.region],
-      wholeReads: [Region(space: .cache, index: op.cache.index)],
+      wholeReads: [Region(op.cache)],
       writes: [output.region],
       split: .heads(output.rows, count: op.headCount)
     )

@@ -3,6 +3,15 @@
 internal import CPUKernels
 internal import Compute
 
+/// A plane of rows as a kernel operand, and the region it is.
+@safe struct RowPlane {
+  var region: Region
+  var operand: cpu_plane
+  var rows: RowSet
+
+  var width: Int { unsafe Int(operand.width) }
+}
+
 /// Everything the calls of an executable point to, except weights and caches.
 @safe final class ExecutableMemory {
   private let program: Program
@@ -85,7 +94,7 @@ internal import Compute
     let buffer = program[plane.buffer]
     let memory = try self.buffer(plane.buffer)
     return unsafe RowPlane(
-      region: Region(space: .buffer, index: plane.buffer.index, part: plane.index),
+      region: Region(plane),
       operand: operand(memory, width: buffer.width, plane: plane.index, rows: buffer.rows),
       rows: buffer.rows
     )

@@ -55,9 +55,11 @@ package protocol Backend: Sendable {
   /// type are the same (`Executable.storage`). Only what is new is prepared; what only the old one has
   /// is freed with it. Another backend's executable is ignored.
   ///
-  /// `previous` may run steps on another thread meanwhile, and goes on undisturbed until the new one
-  /// is first used. From then on the storages are the new one's: the old one must not be used any
-  /// more. If the new one is dropped before, the old one simply goes on.
+  /// Called on any thread, also on several at once, while other executables of this backend run on
+  /// theirs. `previous` may run steps on another thread meanwhile, so that of it only what never changes
+  /// may be read, and goes on undisturbed until the new one is first used. From then on the storages
+  /// are the new one's: the old one must not be used any more. If the new one is dropped before, the
+  /// old one simply goes on. A reference to `previous` must not outlive the call.
   ///
   /// `progress` is called with the fraction of the weights prepared so far, 0 to 1. Throws
   /// `ComputeError`, or the weight source's own error.
@@ -101,6 +103,12 @@ extension Backend {
 /// It runs batches and stores rows. Which rows a slot has, and whether a batch goes on where the last one
 /// ended, `ProgramRunner` knows, which is what callers use. A row's results do not depend on the other
 /// rows of the batch, nor on how a session was cut into steps (batch invariance).
+///
+/// **Threads.** An executable is made on any thread and then belongs to one: the first that uses it or
+/// its storages is the only one ever to do so, and the one that frees it. So a device whose objects are
+/// bound to a thread (a context, a queue, a command pool) binds them at the first use, and releases them
+/// in `deinit`. One that was never used has nothing bound, and is freed anywhere. A storage that two
+/// executables share is freed by the last of them; both belong to the same thread.
 package protocol Executable: AnyObject {
   var program: Program { get }
   var limits: ExecutableLimits { get }

@@ -65,14 +65,11 @@ extension CacheType {
 extension Program {
   /// The layer that an op belongs to; nil for those before the first, behind the last, or of all.
   package func layer(of op: Op) -> Int? {
-    switch op {
-    case .appendKV(let op): return self[op.cache].layer
-    case .attend(let op): return self[op.cache].layer
-    default:
-      // Canonical names are `layers.N.` and the layer's own name.
-      let parts = op.weights.first?.name.split(separator: ".") ?? []
-      return parts.count > 2 && parts[0] == "layers" ? Int(parts[1]) : nil
-    }
+    let (read, written) = op.cacheOperands
+    if let cache = read ?? written { return self[cache].layer }
+    // Canonical names are `layers.N.` and the layer's own name.
+    let parts = op.weights.first?.name.split(separator: ".") ?? []
+    return parts.count > 2 && parts[0] == "layers" ? Int(parts[1]) : nil
   }
 
   /// Returns the rows of a weight that an op reads in a step: all of them, or those looked up.

@@ -24,61 +24,6 @@ extension Op {
     case .logits: "logits"
     }
   }
-
-  /// The weights the op reads.
-  package var weights: [WeightRef] {
-    let all: [WeightRef?] =
-      switch self {
-      case .embed(let op): [op.table]
-      case .expandStreams(let op): op.projections
-      case .perLayerInputs(let op): [op.table, op.projection, op.norm.weight]
-      case .altupPredict(let op): [op.router.weight, op.router.norm.weight, op.coefficients]
-      case .norm(let op): [op.norm.weight]
-      case .laurel(let op): [op.left, op.right, op.norm.weight]
-      case .projectKV(let op):
-        [op.keyWeight, op.valueWeight, op.keyNorm.weight, op.valueNorm?.weight]
-      case .projectQueries(let op): [op.weight, op.norm.weight]
-      case .appendKV, .attend, .keepWanted: []
-      case .matmul(let op): [op.weight]
-      case .addNormed(let op): [op.norm.weight, op.next?.norm.weight]
-      case .feedForward(let op): [op.gate, op.up, op.down]
-      case .altupCorrect(let op):
-        [op.router.weight, op.router.norm.weight, op.coefficients, op.outputScale]
-      case .injectPerLayerInput(let op): [op.gate, op.projection, op.norm.weight]
-      case .mergeStreams(let op): op.projections + [op.norm.weight]
-      case .logits(let op): [op.weight]
-      }
-    return all.compactMap(\.self)
-  }
-
-  /// The buffers the op reads and those it writes.
-  package var operands: (reads: [BufferID], writes: [BufferID]) {
-    switch self {
-    case .embed(let op): ([], [op.output])
-    case .expandStreams(let op): ([op.input], [op.output])
-    case .perLayerInputs(let op): ([op.input], [op.output])
-    case .altupPredict(let op): ([op.streams], [op.output])
-    case .norm(let op): ([op.input.buffer], [op.output])
-    case .laurel(let op): ([op.input], [op.output])
-    case .projectKV(let op): ([op.input], [op.keys, op.values])
-    case .appendKV(let op): ([op.keys, op.values], [])
-    case .projectQueries(let op): ([op.input], [op.queries])
-    case .attend(let op): ([op.queries], [op.output])
-    case .matmul(let op): ([op.input], [op.output])
-    case .addNormed(let op):
-      (
-        [op.input] + op.residuals.map(\.buffer),
-        [op.output] + (op.next.map { [$0.output] } ?? [])
-      )
-    case .feedForward(let op): ([op.input], [op.output])
-    case .altupCorrect(let op): ([op.predictions, op.activated], [op.streams, op.scaled])
-    case .injectPerLayerInput(let op):
-      ([op.input, op.perLayerInputs, op.streams], [op.streams])
-    case .keepWanted(let op): ([op.input], [op.output])
-    case .mergeStreams(let op): ([op.streams], [op.output])
-    case .logits(let op): ([op.input], [op.output])
-    }
-  }
 }
 
 extension Program: CustomStringConvertible {
@@ -113,11 +58,9 @@ extension Program: CustomStringConvertible {
     let names = { (ids: [BufferID]) in ids.map { "%\(self[$0].name)" }.joined(separator: ", ") }
     var line = writes.isEmpty ? "" : "\(names(writes)) = "
     line += "\(op.name)(\(names(reads)))"
-    switch op {
-    case .appendKV(let op): line += " → cache \(self[op.cache].layer)"
-    case .attend(let op): line += " ← cache \(self[op.cache].layer)"
-    default: break
-    }
+    let (read, written) = op.cacheOperands
+    if let written { line += " → cache \(self[written].layer)" }
+    if let read { line += " ← cache \(self[read].layer)" }
     for weight in op.weights {
       line += " \(weight.name)[\(weight.rows.count)×\(weight.columns) \(weight.type.rawValue)]"
     }

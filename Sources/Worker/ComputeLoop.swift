@@ -17,6 +17,8 @@ enum ComputeCommand: Sendable {
   case abandon(epoch: UInt32)
   /// Test the device and put the result, with this number, into the counters.
   case selfTest(run: UInt32)
+  /// Free what a loader has borrowed, or made for nothing.
+  case release(StageTransfer)
   case stop
 }
 
@@ -33,12 +35,31 @@ enum ComputeReport: Sendable {
   case failed(WorkerError)
 }
 
-/// A stage on its way from the thread that made it to the thread that runs it.
-// @unchecked Sendable: the maker lets go of it when it sends it, so one thread at a time runs it; of
-// a stage that runs, a loader reads only what `Backend.compile` may share.
-final class StageTransfer: @unchecked Sendable {
-  let stage: Stage
-  init(_ stage: Stage) { self.stage = stage }
+/// A stage on its way from one thread to another: from the loader that made it to the thread that runs
+/// it, or lent to a loader and back.
+///
+/// A stage is freed on the compute thread alone, as `Executable` asks. So whoever has put it in here
+/// keeps no reference of its own, and what is taken out on the compute thread is the last.
+final class StageTransfer: Sendable {
+  // A loader reads of a stage that runs only what `Backend.compile` may share.
+  private let stage: Lock<Stage?>
+
+  init(_ stage: Stage) { self.stage = Lock(stage) }
+
+  /// Returns the stage, once: it is not in here any more.
+  func take() -> Stage? {
+    stage.withLock { stage in
+      defer { stage = nil }
+      return stage
+    }
+  }
+
+  /// Runs `body` with the stage, which must not keep it.
+  func borrow<Result, Failure: Error>(
+    _ body: (Stage?) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
+    try stage.withLock { (stage) throws(Failure) in try body(stage) }
+  }
 }
 
 /// The compute thread of a worker.
@@ -46,8 +67,8 @@ final class ComputeLoop: Sendable {
   let commands: Mailbox<ComputeCommand>
   let reports: Mailbox<ComputeReport>
   let counters = Lock(StageCounters())
-  /// The stage that runs, for the next one to share weights and caches with.
-  let running = Lock<StageTransfer?>(nil)
+  /// The stage that runs, to be lent.
+  private let running = Lock<Stage?>(nil)
   /// The keys of the workers that the coordinator knows; connections outlive what it knew before.
   let admitted = Lock<Set<PublicKey>>([])
   private let context: ZeroMQContext
@@ -81,8 +102,24 @@ final class ComputeLoop: Sendable {
     self.logger = logger
   }
 
+  /// Lends the stage that runs to a loader, so that the next one shares weights and caches with it; nil
+  /// if none runs.
+  ///
+  /// The loader gives it back with `release`, whatever else happens.
+  func lendRunning() -> StageTransfer? {
+    running.withLock { $0.map { StageTransfer($0) } }
+  }
+
   /// Runs until told to stop; call it on the thread that shall compute.
+  ///
+  /// All stages have been freed on it when it returns: the loaders must have ended before it is told to
+  /// stop.
   func run() {
+    compute()
+    running.withLock { $0 = nil }
+  }
+
+  private func compute() {
     do {
       let sockets = try DataSockets(
         context,
@@ -100,6 +137,22 @@ final class ComputeLoop: Sendable {
       reports.post(
         .failed(WorkerError(.system, "the data plane failed", underlying: error))
       )
+      awaitStop()
+    }
+  }
+
+  /// Waits until the loaders have ended, and frees what they made or borrowed.
+  private func awaitStop() {
+    while true {
+      // If even that fails, the stop is looked for without waiting.
+      _ = try? poll(sockets: [], descriptors: [commands.descriptor], timeout: nil)
+      for command in commands.takeAll() {
+        switch command {
+        case .install(let transfer, _), .release(let transfer): _ = transfer.take()
+        case .move, .commit, .abandon, .selfTest: break
+        case .stop: return
+        }
+      }
     }
   }
 
@@ -119,8 +172,8 @@ final class ComputeLoop: Sendable {
         switch command {
         case .install(let transfer, let next):
           // A loader may be overtaken by that of a later epoch.
-          guard stages.install(transfer.stage, next: next) else { continue }
-          reports.post(.installed(epoch: transfer.stage.epoch))
+          guard let stage = transfer.take(), stages.install(stage, next: next) else { continue }
+          reports.post(.installed(epoch: stage.epoch))
         case .move(let order):
           attempt(order.epoch) { () throws(WorkerError) in try stages.begin(order) }
         case .commit(let epoch):
@@ -130,6 +183,7 @@ final class ComputeLoop: Sendable {
           unsent = nil
           sockets.closeExports()
         case .selfTest(let run): testDevice(run)
+        case .release(let transfer): _ = transfer.take()
         case .stop: return
         }
       }
@@ -173,7 +227,7 @@ final class ComputeLoop: Sendable {
 
   /// Notes that another stage runs.
   private func committed(_ stages: StagePair, _ epoch: UInt32, _ sockets: DataSockets) throws {
-    running.withLock { $0 = stages.running.map { StageTransfer($0) } }
+    running.withLock { $0 = stages.running }
     if stages.running == nil { counters.withLock { $0.kvBytes = 0 } }
     let name = name
     let logger = logger

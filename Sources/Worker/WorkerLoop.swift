@@ -306,29 +306,37 @@ package final class WorkerLoop {
     let (context, security) = (context, options.security)
     let here = listening.map { "\($0)" } ?? ""
     let work: @Sendable () -> Void = {
-      defer { endedLoaders.post(number) }
+      let running = compute.lendRunning()
+      defer {
+        if let running { compute.commands.post(.release(running)) }
+        endedLoaders.post(number)
+      }
       do {
         let next = try assign.next()
-        let running = compute.running.withLock { $0 }
         let check = {
           guard wanted.withLock({ $0 == assign.epoch }) else {
             throw WorkerError(.stopped, "epoch \(assign.epoch) is not wanted any more")
           }
         }
-        let stage = try Self.makeStage(
+        let made = try Self.makeStage(
           assign,
           config,
           model,
           backend,
-          sharing: running?.stage.runner,
+          sharing: running,
           check: check,
           progress: { loads.post(.loadProgress(epoch: assign.epoch, fraction: $0)) }
         )
-        // Last, when the next worker has long heard whose keys to let in.
-        if let next {
-          try Self.requireReachable(next, from: here, context, security, check: check)
+        do {
+          // Last, when the next worker has long heard whose keys to let in.
+          if let next {
+            try Self.requireReachable(next, from: here, context, security, check: check)
+          }
+        } catch {
+          compute.commands.post(.release(made))
+          throw error
         }
-        compute.commands.post(.install(StageTransfer(stage), next: next))
+        compute.commands.post(.install(made, next: next))
       } catch {
         loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
       }
@@ -358,15 +366,16 @@ package final class WorkerLoop {
   /// The part of loading that is pulling, where weights are pulled: links are slower than memory.
   private static let pulledShare = 0.8
 
+  /// Returns a new stage that nobody refers to but its transfer.
   private static func makeStage(
     _ assign: Assign,
     _ config: ModelConfig,
     _ model: WorkerModel,
     _ backend: any Backend,
-    sharing running: ProgramRunner?,
+    sharing running: StageTransfer?,
     check: () throws -> Void,
     progress: (Double) -> Void
-  ) throws -> Stage {
+  ) throws -> StageTransfer {
     let program = try config.lower(slice(assign, of: config.line), weights: model.checkpoint)
     let limits = ExecutableLimits(
       maxRows: assign.maxRows,
@@ -382,17 +391,23 @@ package final class WorkerLoop {
       try pulled.fetch(program, check: check) { progress(pulledShare * $0) }
       weights = pulled
     }
-    let runner = try backend.prepare(
-      program,
-      weights: weights,
-      limits: limits,
-      sharing: running,
-      progress: { progress(pulledShare + (1 - pulledShare) * $0) }
-    )
-    return Stage(
-      epoch: assign.epoch,
-      runner: runner,
-      vocabularySize: config.vocabularySize
+    func prepare(sharing runner: ProgramRunner?) throws -> ProgramRunner {
+      try backend.prepare(
+        program,
+        weights: weights,
+        limits: limits,
+        sharing: runner,
+        progress: { progress(pulledShare + (1 - pulledShare) * $0) }
+      )
+    }
+    let runner =
+      if let running {
+        try running.borrow { try prepare(sharing: $0?.runner) }
+      } else {
+        try prepare(sharing: nil)
+      }
+    return StageTransfer(
+      Stage(epoch: assign.epoch, runner: runner, vocabularySize: config.vocabularySize)
     )
   }
 

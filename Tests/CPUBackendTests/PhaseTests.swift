@@ -1,5 +1,5 @@
-// How often threads wait for each other: what may stand in one phase, and how many phases a layer of
-// each kind takes. A layer that waits more often than these has lost something.
+// How often threads wait for each other: how many phases a layer of each kind takes. A layer that
+// waits more often than these has lost something.
 
 import BackendConformance
 import Compute
@@ -11,57 +11,6 @@ import Testing
 @testable import CPUBackend
 
 @Suite struct `Phases` {
-  private func region(_ index: Int) -> Region { Region(space: .buffer, index: index) }
-
-  /// Plans a call that writes region 0, then another, and returns the second's phase.
-  private func phase(
-    writtenBy writer: Split,
-    reads: [Region] = [],
-    wholeReads: [Region] = [],
-    writes: [Region] = [],
-    by split: Split
-  ) -> Int {
-    var planner = PhasePlanner()
-    #expect(planner.phase(reads: [], wholeReads: [], writes: [region(0)], split: writer) == 0)
-    return planner.phase(reads: reads, wholeReads: wholeReads, writes: writes, split: split)
-  }
-
-  private static let shared: [Split] = [
-    .rows(.all), .rows(.wanted), .heads(.all, count: 8), .heads(.all, count: 2),
-    .heads(.wanted, count: 8), .columns(256), .columns(2048),
-  ]
-
-  @Test func `a thread does not wait for what it wrote itself`() {
-    for (index, writer) in Self.shared.enumerated() {
-      for (other, reader) in Self.shared.enumerated() {
-        let waits = index == other ? 0 : 1
-        #expect(phase(writtenBy: writer, reads: [region(0)], by: reader) == waits)
-        #expect(phase(writtenBy: writer, writes: [region(0)], by: reader) == waits)
-      }
-    }
-  }
-
-  @Test func `it waits for all where it may read everything`() {
-    for split in Self.shared + [.other] {
-      #expect(phase(writtenBy: split, wholeReads: [region(0)], by: split) == 1, "\(split)")
-    }
-    #expect(phase(writtenBy: .other, reads: [region(0)], by: .other) == 1)
-  }
-
-  @Test func `nobody overwrites what another may still read`() {
-    for split in Self.shared + [.other] {
-      var planner = PhasePlanner()
-      _ = planner.phase(reads: [], wholeReads: [region(0)], writes: [region(1)], split: split)
-      let phase = planner.phase(reads: [], wholeReads: [], writes: [region(0)], split: split)
-      #expect(phase == 1, "\(split)")
-    }
-    var planner = PhasePlanner()
-    _ = planner.phase(reads: [region(0)], wholeReads: [], writes: [], split: .columns(64))
-    #expect(planner.phase(reads: [], wholeReads: [], writes: [region(0)], split: .rows(.all)) == 1)
-  }
-
-  // MARK: Layers
-
   /// Counts the waits that a layer adds to those before it.
   private func waits(of layer: Int, in weights: QuantisedModel) throws -> Int {
     let backend = try CPU(threads: 1, pinnedTo: nil)

@@ -4,12 +4,9 @@ import Compute
 import Foundation
 import Gemma
 import Glibc
-import Logging
-import Platform
-import Testing
 import TestSupport
+import Testing
 import Wire
-import Worker
 
 /// Compiles on the reference backend, but not while its gate is shut.
 private final class GatedBackend: Backend {
@@ -51,100 +48,25 @@ private final class GatedBackend: Backend {
 }
 
 @Suite struct `Worker loop` {
-  private func assign(_ epoch: UInt32, _ config: ModelConfig) -> Assign {
-    Assign(
-      epoch: epoch,
-      firstLayer: 0,
-      endLayer: config.layers.count,
-      firstVocabularyRow: 0,
-      endVocabularyRow: config.vocabularySize,
-      stage: 0,
-      stageCount: 1,
-      nextEndpoint: "",
-      maxRows: 16,
-      slots: 1,
-      contextTokens: 32
-    )
-  }
-
   @Test func `a flood of assignments is a few threads, and the last one counts`() throws {
     try withTemporaryDirectory { directory in
       let checkpoint = try Checkpoint.open(Goldens.checkpoint("gemma3-random-b").path)
-      let fingerprint = try checkpoint.fingerprint()
-      let endpoint = try Endpoint("ipc://\(directory)/front")
-      let context = try ZeroMQContext()
-      let front = try Socket(context, role: .router)
-      try front.bind(endpoint)
-      defer {
-        front.close()
-        context.close()
-      }
-      let (backend, stop) = (GatedBackend(), try Mailbox<Void>())
-      let options = WorkerOptions(
-        name: "cpu-0",
-        coordinator: endpoint,
-        listen: try Endpoint("ipc://\(directory)/data"),
-        threads: 1,
-        isEmulated: false,
-        lifeline: nil,
-        programVersion: "test",
-        passesAllLayers: false
-      )
-      let thread = try Platform.Thread {
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        do {
-          try WorkerLoop(
-            options,
-            model: .local(checkpoint, fingerprint: fingerprint),
-            backend: backend,
-            logger: logger
-          ).run(untilReadable: stop.descriptor)
-        } catch {
-          Issue.record(error)
-        }
-      }
+      let backend = GatedBackend()
+      let front = try WorkerFront(directory: directory, checkpoint: checkpoint, backend: backend)
       defer {
         backend.state.withLock { $0.isOpen = true }
-        stop.post(())
-        thread.join()
+        front.close()
       }
       let count: UInt32 = 60
-      try awaitMessage(front) { peer, message in
-        guard case .hello = message else { return false }
-        // Its own test of the device lies behind it.
-        backend.state.withLock { $0 = GatedBackend.State(isOpen: false) }
-        _ = try front.send(
-          .welcome(Welcome(name: "cpu-0", heartbeatMilliseconds: 50)),
-          to: peer
-        )
-        for epoch in 1...count {
-          _ = try front.send(.assign(assign(epoch, checkpoint.config)), to: peer)
-        }
-        return true
-      }
+      try front.welcome()
+      // Its own test of the device lies behind it.
+      backend.state.withLock { $0 = GatedBackend.State(isOpen: false) }
+      for epoch in 1...count { try front.assign(epoch) }
       usleep(300_000)
       #expect(backend.state.withLock { $0.most } <= 2)
       backend.state.withLock { $0.isOpen = true }
-      try awaitMessage(front) { _, message in
-        if case .prepared(let prepared) = message { prepared.epoch == count } else { false }
-      }
+      try front.awaitPrepared(count)
       #expect(backend.state.withLock { $0.total } <= 3)
     }
-  }
-
-  private func awaitMessage(
-    _ front: Socket,
-    _ take: (PeerID, Message) throws -> Bool
-  ) throws {
-    let deadline = ContinuousClock.now + .seconds(20)
-    while ContinuousClock.now < deadline {
-      _ = try poll(sockets: [front], timeout: .milliseconds(100))
-      while let received = try front.receive() {
-        guard let peer = received.peer else { continue }
-        if try take(peer, received.content.get().message) { return }
-      }
-    }
-    throw WireError(.unreachable, "nothing arrived in twenty seconds")
   }
 }

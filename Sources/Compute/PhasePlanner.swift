@@ -1,60 +1,12 @@
-// What a kernel call reads and writes, and when threads must wait for each other.
+// Which calls may run side by side, and when one must wait for others: the hazards of what each reads
+// and writes (read after write, write after read, write after write).
 
-internal import CPUKernels
-internal import Compute
-
-/// A piece of memory that calls touch as a whole or row by row.
-struct Region: Hashable {
-  enum Space: Hashable {
-    /// Index: the program's buffer; part: the plane.
-    case buffer
-    /// Index: the number of the scratch buffer; part: the plane.
-    case scratch
-    case cache
-    case rotations
-  }
-
-  var space: Space
-  var index: Int
-  var part = 0
-  /// What of the plane this is.
-  var view = View.values
-
-  enum View: Hashable {
-    case values
-    /// The int8 copy.
-    case quantised
-    /// The list of the columns that are not zero.
-    case selected
-  }
-
-  /// The int8 copy of this plane.
-  var quantised: Region { seen(as: .quantised) }
-
-  /// The list of this plane's columns that are not zero.
-  var selected: Region { seen(as: .selected) }
-
-  private func seen(as view: View) -> Region {
-    var region = self
-    region.view = view
-    return region
-  }
-}
-
-/// A plane of rows as a kernel operand, and the region it is.
-@safe struct RowPlane {
-  var region: Region
-  var operand: cpu_plane
-  var rows: RowSet
-
-  var width: Int { unsafe Int(operand.width) }
-}
-
-/// How a kernel's work is shared out to threads.
+/// How a call's work is shared out to threads.
 ///
 /// Calls that are split alike give a thread the same part each, so that it meets there only what it
-/// wrote itself.
-enum Split: Hashable {
+/// wrote itself. A device that cannot promise that, as a GPU cannot promise which workgroup runs
+/// where, splits all its calls in the way `other`.
+package enum Split: Sendable, Hashable {
   /// By rows of a row set.
   case rows(RowSet)
   /// By heads of rows of a row set, `count` a row.
@@ -65,12 +17,16 @@ enum Split: Hashable {
   case other
 }
 
-/// Sorts calls into phases, between which all threads wait for each other.
+/// Sorts calls into phases, between which all threads wait for each other: at a barrier in memory, or
+/// at one in a command buffer.
+///
+/// Calls of one phase may run side by side, but for those that are split alike: of these each thread
+/// runs its parts in the order in which they were noted.
 ///
 /// A call stands in the first phase in which all it depends on is done: as few waits as the
 /// dependencies allow, whatever order the ops come in. LAuReL, for one, runs beside attention.
-struct PhasePlanner {
-  private struct Use {
+package struct PhasePlanner: Sendable {
+  private struct Use: Sendable {
     var phase: Int
     /// How threads share the region out; nil if each reads what it likes.
     var split: Split?
@@ -79,6 +35,8 @@ struct PhasePlanner {
   /// By region, since it was last written: the writer and the readers.
   private var writers: [Region: Use] = [:]
   private var readers: [Region: [Use]] = [:]
+
+  package init() {}
 
   /// Notes a call and returns its phase.
   ///
@@ -90,9 +48,9 @@ struct PhasePlanner {
   ///   - writes: Of these a thread writes the part that is its own by `split`.
   ///   - split: How the call is shared out.
   /// - Returns: The number of the phase, from 0.
-  mutating func phase(
-    reads: [Region],
-    wholeReads: [Region],
+  package mutating func phase(
+    reads: [Region] = [],
+    wholeReads: [Region] = [],
     writes: [Region],
     split: Split
   ) -> Int {
@@ -120,7 +78,7 @@ struct PhasePlanner {
   }
 
   /// Returns how the call that wrote a region last was split; nil if none has.
-  func splitOfWriter(of region: Region) -> Split? { writers[region]?.split }
+  package func splitOfWriter(of region: Region) -> Split? { writers[region]?.split }
 
   /// The first phase for a call that must come after another: the same if both are split alike.
   private func after(_ other: Use, _ split: Split) -> Int {

@@ -1,0 +1,55 @@
+// Pieces of memory as hazards see them: what a call reads and writes, by name and not by address.
+
+/// A piece of memory that calls touch as a whole or row by row.
+package struct Region: Sendable, Hashable {
+  package enum Space: Sendable, Hashable {
+    /// A row buffer of the program, by its index; part: the plane.
+    case buffer
+    /// A KV cache of the program, by its index.
+    case cache
+    /// A buffer that the backend adds for its own calls, by the backend's number; part: the plane.
+    case scratch
+    /// Rotations of a step's rows, which the backend computes once for many calls; by its number.
+    case rotations
+  }
+
+  /// What of a plane a region is: the values, or what a backend derives from them and keeps beside.
+  package enum View: Sendable, Hashable {
+    case values
+    /// The int8 copy.
+    case quantised
+    /// The list of the columns that are not zero.
+    case selected
+  }
+
+  package var space: Space
+  package var index: Int
+  package var part: Int
+  package var view = View.values
+
+  package init(space: Space, index: Int, part: Int = 0) {
+    self.space = space
+    self.index = index
+    self.part = part
+  }
+
+  /// A plane of a row buffer of the program.
+  package init(_ plane: Plane) {
+    self.init(space: .buffer, index: plane.buffer.index, part: plane.index)
+  }
+
+  /// A cache of the program.
+  package init(_ cache: CacheID) { self.init(space: .cache, index: cache.index) }
+
+  /// The int8 copy of this plane.
+  package var quantised: Region { seen(as: .quantised) }
+
+  /// The list of this plane's columns that are not zero.
+  package var selected: Region { seen(as: .selected) }
+
+  private func seen(as view: View) -> Region {
+    var region = self
+    region.view = view
+    return region
+  }
+}
