@@ -6,7 +6,7 @@ package import Compute
 
 /// Runs programs on some of the machine's CPU cores.
 @safe package struct CPU: Backend {
-  package let device = "cpu"
+  package let device: DeviceDescription
   /// The instruction set in use.
   package let instructionSet: InstructionSet
   /// nil: `Program.defaultCacheType`.
@@ -21,13 +21,15 @@ package import Compute
   ///   - cpus: The CPU each thread stays on, the caller's first; nil to let the system choose.
   ///   - cacheType: How keys and values are kept; nil for f16, or f32 where weights are floats.
   ///   - instructionSet: nil for the best this machine has.
+  ///   - memoryByteCount: What it may use of the machine's memory; nil for all.
   /// - Throws: `ComputeError` with code `device` if the machine lacks the instruction set, or
   ///   threads cannot be started as asked.
   package init(
     threads: Int,
     pinnedTo cpus: [Int]?,
     cacheType: CacheType? = nil,
-    instructionSet: InstructionSet? = nil
+    instructionSet: InstructionSet? = nil,
+    memoryByteCount: UInt64? = nil
   ) throws(ComputeError) {
     let chosen = instructionSet ?? .best
     guard let kernels = unsafe cpu_kernels_for(chosen.identifier) else {
@@ -35,11 +37,39 @@ package import Compute
     }
     self.instructionSet = chosen
     self.cacheType = cacheType
+    device = Self.describe(
+      threads: threads,
+      cacheType: cacheType,
+      memoryByteCount: memoryByteCount
+    )
     unsafe self.kernels = unsafe kernels
     pool = try ThreadPool(threadCount: threads, cpus: cpus)
   }
 
+  /// Returns what `device` of such a backend says, without starting any thread.
+  package static func describe(
+    threads: Int,
+    cacheType: CacheType? = nil,
+    memoryByteCount: UInt64? = nil
+  ) -> DeviceDescription {
+    var device = DeviceDescription(
+      kind: .cpu,
+      name: "cpu",
+      memory: .host(memoryByteCount),
+      hostThreads: threads,
+      // The matrix kernels are at their full rate from about 64 rows on (docs/SPEED.md), and do as
+      // well with more.
+      preferredRows: 64,
+      rateHint: threads
+    )
+    if let cacheType { device.cacheTypes = [cacheType] }
+    device.sensors = .processor
+    return device
+  }
+
   package func support(for op: Op) -> Support {
+    let known = device.support(for: op)
+    guard case .supported = known else { return known }
     switch op {
     case .perLayerInputs(let op):
       let block = op.table.type.blockLength

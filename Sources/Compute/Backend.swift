@@ -41,10 +41,13 @@ package struct Footprint: Sendable, Hashable {
 
 /// Our code for one kind of device.
 package protocol Backend: Sendable {
-  /// The device's name as the command line says it: `cpu`, `reference`.
-  var device: String { get }
+  /// The device, what it can do and what it has. Always the same.
+  var device: DeviceDescription { get }
 
-  /// Returns whether the backend can run an op; placement respects the answer.
+  /// Returns whether the backend can run an op; `compile` throws with code `unsupported` if not.
+  ///
+  /// It cannot what the device's description says it cannot, and may have more to refuse: operands that
+  /// its kernels do not fit.
   func support(for op: Op) -> Support
 
   /// Prepares a program for repeated runs; `prepare` is what callers use.
@@ -73,6 +76,8 @@ package protocol Backend: Sendable {
 }
 
 extension Backend {
+  package func support(for op: Op) -> Support { device.support(for: op) }
+
   /// Prepares a program for repeated runs in the slots of sessions.
   ///
   /// With `previous`, what the two programs have in common is shared, as `compile` says; what the

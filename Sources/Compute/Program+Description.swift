@@ -1,31 +1,5 @@
 // Programs as text, for `trestle inspect --program` and for failing tests.
 
-extension Op {
-  /// The op's name as the documents spell it.
-  package var name: String {
-    switch self {
-    case .embed: "embed"
-    case .expandStreams: "expandStreams"
-    case .perLayerInputs: "perLayerInputs"
-    case .altupPredict: "altupPredict"
-    case .norm: "norm"
-    case .laurel: "laurel"
-    case .projectKV: "projectKV"
-    case .appendKV: "appendKV"
-    case .projectQueries: "projectQueries"
-    case .attend: "attend"
-    case .matmul: "matmul"
-    case .addNormed: "addNormed"
-    case .feedForward: "feedForward"
-    case .altupCorrect: "altupCorrect"
-    case .injectPerLayerInput: "injectPerLayerInput"
-    case .keepWanted: "keepWanted"
-    case .mergeStreams: "mergeStreams"
-    case .logits: "logits"
-    }
-  }
-}
-
 extension Program: CustomStringConvertible {
   /// One line a buffer, a cache and an op.
   package var description: String {

@@ -15,8 +15,6 @@ package struct WorkerOptions: Sendable {
   package var coordinator: Endpoint
   /// Where steps come in.
   package var listen: Endpoint
-  package var threads: Int
-  package var isEmulated: Bool
   /// A descriptor that reaches its end when the coordinator's process ends; nil if it runs apart.
   package var lifeline: CInt?
   package var programVersion: String
@@ -29,8 +27,6 @@ package struct WorkerOptions: Sendable {
     name: String,
     coordinator: Endpoint,
     listen: Endpoint,
-    threads: Int,
-    isEmulated: Bool,
     lifeline: CInt?,
     programVersion: String,
     passesAllLayers: Bool,
@@ -39,8 +35,6 @@ package struct WorkerOptions: Sendable {
     self.name = name
     self.coordinator = coordinator
     self.listen = listen
-    self.threads = threads
-    self.isEmulated = isEmulated
     self.lifeline = lifeline
     self.programVersion = programVersion
     self.passesAllLayers = passesAllLayers
@@ -109,7 +103,7 @@ package final class WorkerLoop {
     authenticator = try security.authenticator(context) { compute.refused($0) }
     loads = try Mailbox()
     endedLoaders = try Mailbox()
-    vitals = VitalsReader(device: backend.device)
+    vitals = VitalsReader(backend.device.sensors)
   }
 
   /// Serves until the coordinator ends, or `stop` is readable.
@@ -150,15 +144,15 @@ package final class WorkerLoop {
       protocolVersion: protocolVersion,
       programVersion: options.programVersion,
       name: options.name,
-      device: backend.device,
-      isEmulated: options.isEmulated,
+      device: backend.device.name,
+      isEmulated: backend.device.isEmulated,
       pid: Int(getpid()),
-      threads: options.threads,
+      threads: backend.device.hostThreads,
       fingerprint: model.fingerprint,
       modelName: model.checkpoint.name,
       layerCount: model.checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
-      memoryBytes: SystemMemory.total,
+      memoryBytes: backend.device.memory.byteCount,
       resultsIdentity: resultsIdentity,
       dataKey: options.security.publicKey(at: dataEndpoint),
       machine: Host.bootID

@@ -35,9 +35,16 @@ enum DeviceKind: String, CaseIterable {
     pinnedTo cpus: [Int]?,
     cacheType: CacheType?
   ) throws -> any Backend {
-    switch self {
-    case .cpu: try CPU(threads: threads, pinnedTo: cpus, cacheType: cacheType)
-    case .reference: ReferenceBackend()
+    let memory = SystemMemory.total
+    return switch self {
+    case .cpu:
+      try CPU(
+        threads: threads,
+        pinnedTo: cpus,
+        cacheType: cacheType,
+        memoryByteCount: memory
+      )
+    case .reference: ReferenceBackend(threads: threads, memoryByteCount: memory)
     }
   }
 }

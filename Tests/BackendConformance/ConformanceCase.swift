@@ -1,4 +1,4 @@
-// One program to try a backend with, and the list of ops that must have some.
+// One program to try a backend with, and which programs try each op.
 
 package import Compute
 
@@ -51,39 +51,6 @@ package enum Tolerance {
   package static let f16Cache: Float = 4e-3
   /// Keys and values in blocks of int8: 1/254 of the block's largest for each.
   package static let q8Cache: Float = 5e-2
-}
-
-/// The ops, without operands.
-package enum OpKind: String, Sendable, Hashable, CaseIterable {
-  case embed, expandStreams, perLayerInputs, altupPredict, norm, laurel, projectKV, appendKV
-  case projectQueries, attend, matmul, addNormed, feedForward, altupCorrect, injectPerLayerInput
-  case keepWanted, mergeStreams, logits
-}
-
-extension Op {
-  // A new op does not compile until it has a kind, and a kind does not until it has cases.
-  package var kind: OpKind {
-    switch self {
-    case .embed: .embed
-    case .expandStreams: .expandStreams
-    case .perLayerInputs: .perLayerInputs
-    case .altupPredict: .altupPredict
-    case .norm: .norm
-    case .laurel: .laurel
-    case .projectKV: .projectKV
-    case .appendKV: .appendKV
-    case .projectQueries: .projectQueries
-    case .attend: .attend
-    case .matmul: .matmul
-    case .addNormed: .addNormed
-    case .feedForward: .feedForward
-    case .altupCorrect: .altupCorrect
-    case .injectPerLayerInput: .injectPerLayerInput
-    case .keepWanted: .keepWanted
-    case .mergeStreams: .mergeStreams
-    case .logits: .logits
-    }
-  }
 }
 
 extension OpKind {

@@ -127,4 +127,20 @@ private let seed = testSeed(default: 20_240_817)
       #expect(wrong.isEmpty, "\(set): \(wrong)")
     }
   }
+
+  @Test func `its description is what it does`() throws {
+    for cacheType in [CacheType?.none, .f16] {
+      let backend = try CPU(
+        threads: 2,
+        pinnedTo: nil,
+        cacheType: cacheType,
+        memoryByteCount: 1 << 30
+      )
+      let wrong = checkDevice(of: backend)
+      #expect(wrong.isEmpty, "\(wrong)")
+      #expect(backend.device.hostThreads == 2 && backend.device.rateHint == 2)
+      #expect(backend.device.cacheTypes == cacheType.map { [$0] } ?? CacheType.allCases)
+      #expect(backend.device.memory == .host(1 << 30))
+    }
+  }
 }

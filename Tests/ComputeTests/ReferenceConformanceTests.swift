@@ -35,4 +35,9 @@ private let seed = testSeed(default: 20_240_817)
     let wrong = try checkSlices(of: ReferenceBackend(), seed: seed)
     #expect(wrong.isEmpty, "\(wrong)")
   }
+
+  @Test func `its description is what it does`() {
+    let wrong = checkDevice(of: ReferenceBackend())
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
 }

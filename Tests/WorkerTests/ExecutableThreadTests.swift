@@ -27,8 +27,7 @@ private final class WitnessBackend: Backend {
   let state = Lock(State())
   private let backend = ReferenceBackend()
 
-  var device: String { backend.device }
-  func support(for op: Op) -> Support { backend.support(for: op) }
+  var device: DeviceDescription { backend.device }
 
   func compile(
     _ program: Program,

@@ -15,7 +15,8 @@ final class WorkerFront {
   private let context: ZeroMQContext
   private let stop: Mailbox<Void>
   private let thread: Wire.Thread
-  private var hello: Hello?
+  /// What the worker has said of itself.
+  private(set) var hello: Hello?
   private var worker: PeerID?
   /// Where steps go to the worker.
   private var steps: Socket?
@@ -34,8 +35,6 @@ final class WorkerFront {
       name: "cpu-0",
       coordinator: endpoint,
       listen: try Endpoint("ipc://\(directory)/data"),
-      threads: 1,
-      isEmulated: false,
       lifeline: nil,
       programVersion: "test",
       passesAllLayers: false

@@ -3,11 +3,39 @@
 
 /// A backend that runs every program anywhere, for comparison.
 package struct ReferenceBackend: Backend {
-  package let device = "reference"
+  package let device: DeviceDescription
+  private let makeStorage: @Sendable (Cache, ExecutableLimits) throws -> any CacheStorage
 
-  package init() {}
+  /// - Parameters:
+  ///   - threads: How many threads of the host it is counted with; one computes.
+  ///   - memoryByteCount: What it may use of the machine's memory; nil for all.
+  package init(threads: Int = 1, memoryByteCount: UInt64? = nil) {
+    self.init(Self.description(threads, memoryByteCount)) { cache, _ in ReferenceCache(cache) }
+  }
 
-  package func support(for op: Op) -> Support { .supported }
+  /// The reference's mathematics on somebody's own storages: for devices that only tests know.
+  package init(
+    _ device: DeviceDescription,
+    makeStorage: @escaping @Sendable (Cache, ExecutableLimits) throws -> any CacheStorage
+  ) {
+    self.device = device
+    self.makeStorage = makeStorage
+  }
+
+  private static func description(_ threads: Int, _ memoryByteCount: UInt64?) -> DeviceDescription {
+    var device = DeviceDescription(
+      kind: .cpu,
+      name: "reference",
+      memory: .host(memoryByteCount),
+      hostThreads: threads,
+      // No row is cheaper beside others.
+      preferredRows: 1,
+      rateHint: threads
+    )
+    device.cacheTypes = [.f32]
+    device.sensors = .processor
+    return device
+  }
 
   package func compile(
     _ program: Program,
@@ -31,8 +59,8 @@ package struct ReferenceBackend: Backend {
       program: program,
       limits: limits,
       weights: loaded,
-      storages: program.caches.map { cache in
-        previous?.storage(of: cache, limits: limits) ?? ReferenceCache(cache)
+      storages: try program.caches.map { cache in
+        try previous?.storage(of: cache, limits: limits) ?? makeStorage(cache, limits)
       }
     )
   }

@@ -35,12 +35,12 @@ package enum DeviceTest {
       // The condition is negated so that NaN fails, too.
       if !(report.maxError <= tolerance) {
         report.failure =
-          "\(backend.device) is off by \(report.maxError) of the result, "
+          "\(backend.device.name) is off by \(report.maxError) of the result, "
           + "at most \(tolerance) passes"
       }
     } catch {
       report.maxError = .infinity
-      report.failure = "\(backend.device) cannot run it: \(error)"
+      report.failure = "\(backend.device.name) cannot run it: \(error)"
     }
     return report
   }

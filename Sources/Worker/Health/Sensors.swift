@@ -1,5 +1,6 @@
 // Temperatures as the kernel tells them. What it does not tell is nil, never 0.
 
+package import Compute
 internal import Foundation
 package import Wire
 
@@ -8,14 +9,6 @@ package import Wire
 /// hwmon: Documentation/hwmon/sysfs-interface.rst (`temp*_input` in millidegrees, `temp*_label`,
 /// `name`). Thermal zones: Documentation/driver-api/thermal/sysfs-api.rst (`type`, `temp`).
 package struct Sensors: Sendable {
-  /// The drivers and zones that speak of a device, by the device's name.
-  private static let chips: [String: Set<String>] = [
-    "cpu": ["k10temp", "zenpower", "coretemp", "cpu_thermal"],
-    "vulkan": ["amdgpu", "xe", "i915", "nouveau"],
-  ]
-  private static let zones: [String: Set<String>] = [
-    "cpu": ["x86_pkg_temp", "cpu-thermal", "cpu_thermal"]
-  ]
   // Some boards report -128 °C or 255 °C for a sensor that is not there.
   private static let plausible = -60.0...150.0
   // A text of sysfs is a page at most.
@@ -26,16 +19,13 @@ package struct Sensors: Sendable {
   package init(root: String = "/sys") { self.root = root }
 
   /// Returns the hottest of a device's sensors; nil if none is known or readable.
-  ///
-  /// The reference backend computes on the CPU.
-  package func temperature(of device: String) -> Temperature? {
-    let device = device == "reference" ? "cpu" : device
-    let readings = hardwareMonitors(Self.chips[device] ?? [])
-    let found = readings.isEmpty ? thermalZones(Self.zones[device] ?? []) : readings
+  package func temperature(of device: DeviceSensors) -> Temperature? {
+    let readings = hardwareMonitors(device.monitors)
+    let found = readings.isEmpty ? thermalZones(device.zones) : readings
     return found.max { $0.celsius < $1.celsius }
   }
 
-  private func hardwareMonitors(_ names: Set<String>) -> [Temperature] {
+  private func hardwareMonitors(_ names: [String]) -> [Temperature] {
     entries("\(root)/class/hwmon").flatMap { chip -> [Temperature] in
       let directory = "\(root)/class/hwmon/\(chip)"
       guard let name = text("\(directory)/name"), names.contains(name) else { return [] }
@@ -49,7 +39,7 @@ package struct Sensors: Sendable {
     }
   }
 
-  private func thermalZones(_ types: Set<String>) -> [Temperature] {
+  private func thermalZones(_ types: [String]) -> [Temperature] {
     entries("\(root)/class/thermal").compactMap { zone in
       let directory = "\(root)/class/thermal/\(zone)"
       guard zone.hasPrefix("thermal_zone"), let type = text("\(directory)/type"),

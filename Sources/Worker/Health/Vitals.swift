@@ -1,5 +1,6 @@
 // How the machine of a worker is: memory that is left, and the device's temperature.
 
+internal import Compute
 internal import Platform
 package import Wire
 
@@ -20,11 +21,11 @@ package struct Vitals: Sendable, Hashable {
 final class VitalsReader {
   private static let interval = Duration.seconds(1)
 
-  private let device: String
+  private let device: DeviceSensors
   private let sensors = Sensors()
   private var last: (vitals: Vitals, at: ContinuousClock.Instant)?
 
-  init(device: String) { self.device = device }
+  init(_ device: DeviceSensors) { self.device = device }
 
   func read(at now: ContinuousClock.Instant) -> Vitals {
     if let last, now - last.at < Self.interval { return last.vitals }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CPUBackend
+import Compute
 import Foundation
 import Glibc
 import Platform
@@ -53,13 +54,13 @@ struct Diagnosis: Encodable {
   }
 
   private static func cpu() -> Device {
-    let memory = UInt64(sysconf(CInt(_SC_PHYS_PAGES))) * UInt64(sysconf(CInt(_SC_PAGESIZE)))
+    let device = CPU.describe(threads: usableCPUCount())
     let best = InstructionSet.best
     return Device(
-      device: "cpu",
+      device: device.name,
       available: true,
       detail:
-        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: memory)) of memory"
+        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: device.memory.byteCount)) of memory"
         + limits(),
       remedy: best == .scalar
         ? "this CPU has neither AVX2 nor AVX512-VNNI: expect a tenth of the speed" : nil

@@ -112,13 +112,10 @@ struct WorkCommand: ParsableCommand {
       let listen = try listenEndpoint(coordinator)
       let security = try security.peer(of: coordinator)
       let kind = try DeviceKind(named: device)
-      let threads = threads ?? usableCPUCount()
       let options = WorkerOptions(
         name: name,
         coordinator: coordinator,
         listen: listen,
-        threads: threads,
-        isEmulated: false,
         lifeline: lifeline ? 3 : nil,
         programVersion: programVersion,
         passesAllLayers: allLayers,
@@ -127,7 +124,7 @@ struct WorkCommand: ParsableCommand {
       // Before anybody is waited for: what is bad here is told of at once.
       let local = try model.map { try openLocal($0, stop) }
       let backend = try kind.makeBackend(
-        threads: threads,
+        threads: threads ?? usableCPUCount(),
         pinnedTo: pin?.values,
         cacheType: cache.type
       )

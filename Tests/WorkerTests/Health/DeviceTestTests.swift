@@ -9,9 +9,12 @@ import Wire
 /// A backend that spoils what the reference computes.
 private struct SpoiledBackend: Backend {
   var spoil: @Sendable (inout [Float]) throws(ComputeError) -> Void
-  let device = "spoiled"
 
-  func support(for op: Op) -> Support { ReferenceBackend().support(for: op) }
+  var device: DeviceDescription {
+    var device = ReferenceBackend().device
+    device.name = "spoiled"
+    return device
+  }
 
   func compile(
     _ program: Program,

@@ -1,5 +1,6 @@
 // What the kernel tells of the machine, read from a directory laid out as /sys and from texts.
 
+import Compute
 import Foundation
 import TestSupport
 import Testing
@@ -10,7 +11,7 @@ import Wire
 @Suite struct `Sensors of the machine` {
   /// Writes files below a directory and reads a device's temperature from them.
   private func temperature(
-    of device: String = "cpu",
+    of device: DeviceSensors = .processor,
     _ files: [String: String]
   ) throws -> Temperature? {
     try withTemporaryDirectory { root in
@@ -37,14 +38,14 @@ import Wire
   @Test func `a device's own sensor is read, with its name`() throws {
     #expect(try temperature(ryzen) == Temperature(sensor: "k10temp Tctl", celsius: 61.375))
     #expect(
-      try temperature(of: "vulkan", ryzen) == Temperature(sensor: "amdgpu edge", celsius: 45)
+      try temperature(of: DeviceSensors(monitors: ["xe", "amdgpu"]), ryzen)
+        == Temperature(sensor: "amdgpu edge", celsius: 45)
     )
-    #expect(try temperature(of: "reference", ryzen) == temperature(ryzen))
   }
 
   @Test func `what the kernel does not tell is absent, not zero`() throws {
     #expect(try temperature([:]) == nil)
-    #expect(try temperature(of: "npu", ryzen) == nil)
+    #expect(try temperature(of: DeviceSensors(), ryzen) == nil)
     #expect(try temperature(["class/hwmon/hwmon0/name": "k10temp"]) == nil)
   }
 
@@ -82,7 +83,7 @@ import Wire
       let chip = URL(filePath: root).appending(path: "class/hwmon/hwmon0")
       try FileManager.default.createDirectory(at: chip, withIntermediateDirectories: true)
       try Data([0xFF, 0xFE, 0x31]).write(to: chip.appending(path: "name"))
-      #expect(Sensors(root: root).temperature(of: "cpu") == nil)
+      #expect(Sensors(root: root).temperature(of: .processor) == nil)
     }
   }
 }
