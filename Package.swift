@@ -95,6 +95,13 @@ let package = Package(
       path: "Tests/BackendConformance",
       swiftSettings: strict
     ),
+    // A device that there is not: what a new backend has to bring.
+    .target(
+      name: "FakeGPU",
+      dependencies: ["Compute"],
+      path: "Tests/FakeGPU",
+      swiftSettings: strict
+    ),
     .target(
       name: "TestSupport",
       dependencies: ["Compute", "Gemma"],
@@ -110,7 +117,7 @@ let package = Package(
     ),
     .testTarget(
       name: "ComputeTests",
-      dependencies: ["Compute", "BackendConformance", "TestSupport"],
+      dependencies: ["Compute", "BackendConformance", "FakeGPU", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
@@ -138,7 +145,8 @@ let package = Package(
     .testTarget(
       name: "WorkerTests",
       dependencies: [
-        "Worker", "Wire", "Gemma", "Compute", "Content", "Platform", "TestSupport", logging,
+        "Worker", "Wire", "Gemma", "Compute", "Content", "Platform", "FakeGPU", "TestSupport",
+        logging,
       ],
       swiftSettings: strict
     ),
