@@ -3,6 +3,7 @@
 import Compute
 import Gemma
 import Logging
+import Platform
 import TestSupport
 import Testing
 import Wire
@@ -14,7 +15,7 @@ final class WorkerFront {
   private let checkpoint: Checkpoint
   private let context: ZeroMQContext
   private let stop: Mailbox<Void>
-  private let thread: Wire.Thread
+  private let thread: Platform.Thread
   /// What the worker has said of itself.
   private(set) var hello: Hello?
   private var worker: PeerID?
@@ -39,7 +40,7 @@ final class WorkerFront {
       programVersion: "test",
       passesAllLayers: false
     )
-    thread = try Wire.Thread {
+    thread = try Platform.Thread {
       var logger = Logger(label: "test")
       logger.logLevel = .critical
       do {

@@ -4,6 +4,7 @@ import Compute
 import Foundation
 import Gemma
 import Glibc
+import Platform
 import TestSupport
 import Testing
 import Wire
