@@ -15,7 +15,7 @@ import Wire
     slots: Int = 2,
     sharing: PrefixSharing = .all
   ) -> Sessions {
-    Sessions(slotCount: slots, rule: PrefixRule(ring: nil), sharing: sharing)
+    Sessions(slotCount: slots, rule: PrefixRule(rings: []), sharing: sharing)
   }
 
   @discardableResult

@@ -109,7 +109,7 @@ private struct SimulatedRun {
     self.simulation = simulation
     self.streams = streams
     self.tokens = tokens
-    sessions = Sessions(slotCount: streams, rule: PrefixRule(ring: nil), sharing: .none)
+    sessions = Sessions(slotCount: streams, rule: PrefixRule(rings: []), sharing: .none)
     let count = simulation.stages.count
     queues = Array(repeating: [], count: count)
     working = Array(repeating: nil, count: count)
