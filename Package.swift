@@ -97,9 +97,9 @@ let package = Package(
     ),
     // A device that there is not: what a new backend has to bring.
     .target(
-      name: "FakeGPU",
+      name: "FakeGPUBackend",
       dependencies: ["Compute"],
-      path: "Tests/FakeGPU",
+      path: "Tests/FakeGPUBackend",
       swiftSettings: strict
     ),
     .target(
@@ -117,7 +117,7 @@ let package = Package(
     ),
     .testTarget(
       name: "ComputeTests",
-      dependencies: ["Compute", "BackendConformance", "FakeGPU", "TestSupport"],
+      dependencies: ["Compute", "BackendConformance", "FakeGPUBackend", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
@@ -145,8 +145,8 @@ let package = Package(
     .testTarget(
       name: "WorkerTests",
       dependencies: [
-        "Worker", "Wire", "Gemma", "Compute", "Content", "Platform", "FakeGPU", "TestSupport",
-        logging,
+        "Worker", "Wire", "Gemma", "Compute", "Content", "Platform", "FakeGPUBackend",
+        "TestSupport", logging,
       ],
       swiftSettings: strict
     ),

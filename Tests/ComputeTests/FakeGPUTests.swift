@@ -4,7 +4,7 @@
 import BackendConformance
 import Compute
 import Dispatch
-import FakeGPU
+import FakeGPUBackend
 import Foundation
 import Synchronization
 import TestSupport

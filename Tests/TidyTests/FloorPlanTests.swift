@@ -27,7 +27,7 @@ private let floorPlan: [String: Set<String>] = [
   "CLinux": [],
   "CSocketGuard": [],
   "BackendConformance": ["Compute"],
-  "FakeGPU": ["Compute"],
+  "FakeGPUBackend": ["Compute"],
   "TestSupport": ["Compute", "Gemma"],
   "HostileWorker": ["Worker", "CPUBackend", "Gemma", "Compute", "Wire", "ArgumentParser"],
 ]

@@ -1,7 +1,7 @@
 // A worker with a device that it has never heard of.
 
 import Compute
-import FakeGPU
+import FakeGPUBackend
 import Foundation
 import Gemma
 import TestSupport
