@@ -137,10 +137,10 @@ int clinux_open_directory(const char *path, bool follows_link) {
   return open(path, follows_link ? flags : flags | O_NOFOLLOW);
 }
 
-int clinux_listener(int socket, uid_t *user, pid_t *process) {
+int clinux_listener(int fd, uid_t *user, pid_t *process) {
   struct ucred peer;
   socklen_t size = sizeof peer;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return -1;
   *user = peer.uid;
   *process = peer.pid;
   return 0;
@@ -153,10 +153,10 @@ static struct sigaction crash_reporters[CRASH_SIGNALS];
 
 // Lets the reporter look at the process, which it does from another one, and nobody after it: the
 // signal comes again when it returns, and ends the process.
-static void report_crash(int signal, siginfo_t *info, void *context) {
+static void report_crash(int number, siginfo_t *info, void *context) {
   prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   for (int i = 0; i < CRASH_SIGNALS; i++) {
-    if (crash_signals[i] == signal) crash_reporters[i].sa_sigaction(signal, info, context);
+    if (crash_signals[i] == number) crash_reporters[i].sa_sigaction(number, info, context);
   }
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }

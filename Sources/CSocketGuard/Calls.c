@@ -24,8 +24,8 @@ static bool is_scarcity(int error) {
 
 // A pause before a call that failed for want of memory is made again: an event loop would spin.
 static void pause_briefly(void) {
-  struct timespec pause = {.tv_nsec = 1000000};
-  nanosleep(&pause, NULL);
+  struct timespec millisecond = {.tv_nsec = 1000000};
+  nanosleep(&millisecond, NULL);
 }
 
 static int close_now(int fd) { return (int)syscall(SYS_close, fd); }
@@ -119,8 +119,8 @@ ssize_t send(int fd, const void *bytes, size_t size, int flags) {
 }
 
 int poll(struct pollfd *items, nfds_t count, int timeout) {
-  struct timespec time = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L};
-  int ready = (int)syscall(SYS_ppoll, items, count, timeout < 0 ? NULL : &time, NULL, 0);
+  struct timespec longest = {.tv_sec = timeout / 1000, .tv_nsec = timeout % 1000 * 1000000L};
+  int ready = (int)syscall(SYS_ppoll, items, count, timeout < 0 ? NULL : &longest, NULL, 0);
   if (ready < 0 && (errno == ENOMEM || errno == EAGAIN)) {
     pause_briefly();
     errno = EINTR;

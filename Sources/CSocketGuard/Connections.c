@@ -30,11 +30,12 @@ _Atomic uint64_t guard_full, guard_crowded, guard_exhausted, guard_displaced, gu
     guard_outdated;
 
 static struct connection *_Atomic table[PIECES];
+_Static_assert(STATE_FREE == 0, "calloc makes a piece of free entries");
 static _Atomic int connection_count;  // accepted ones
 static _Atomic uint64_t held_in_all;
-static _Atomic int end;  // no descriptor of a connection lies here or above
+static _Atomic int table_end;  // no descriptor of a connection lies here or above
 // Of who adds connections; removing one takes no lock.
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 
 int64_t guard_now(void) {
   struct timespec now;
@@ -54,7 +55,7 @@ struct connection *guard_find(int fd) {
   return atomic_load_explicit(&connection->state, memory_order_acquire) ? connection : NULL;
 }
 
-// With the lock held, but for connections that this process makes: their descriptor is theirs alone.
+// With the lock held.
 static struct connection *watch(int fd, int state) {
   if (fd < 0 || fd >= PIECES * PIECE) return NULL;
   if (atomic_load(&table[fd / PIECE]) == NULL) {
@@ -71,15 +72,15 @@ static struct connection *watch(int fd, int state) {
   atomic_store(&connection->is_cut, false);
   atomic_store(&connection->held, 0);
   if (state == STATE_ACCEPTED) atomic_fetch_add(&connection_count, 1);
-  if (fd >= atomic_load(&end)) atomic_store(&end, fd + 1);
+  if (fd >= atomic_load(&table_end)) atomic_store(&table_end, fd + 1);
   atomic_store_explicit(&connection->state, state, memory_order_release);
   return connection;
 }
 
 struct connection *guard_watch(int fd, int state) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&table_lock);
   struct connection *connection = watch(fd, state);
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&table_lock);
   return connection;
 }
 
@@ -124,7 +125,7 @@ static bool displace(const struct connection *newcomer, bool of_its_peer) {
   int handshake = atomic_load(&guard_handshake_ms);
   int oldest = -1;
   int64_t since = INT64_MAX;
-  for (int fd = 0; fd < atomic_load(&end); fd++) {
+  for (int fd = 0; fd < atomic_load(&table_end); fd++) {
     struct connection *other = guard_find(fd);
     if (other == NULL || other == newcomer || atomic_load(&other->state) != STATE_ACCEPTED) continue;
     if (atomic_load(&other->is_proven) || atomic_load(&other->is_cut)) continue;
@@ -143,7 +144,7 @@ static bool displace(const struct connection *newcomer, bool of_its_peer) {
 
 static int connections_like(const struct connection *newcomer) {
   int count = 0;
-  for (int fd = 0; fd < atomic_load(&end); fd++) {
+  for (int fd = 0; fd < atomic_load(&table_end); fd++) {
     struct connection *other = guard_find(fd);
     if (other == NULL || atomic_load(&other->state) != STATE_ACCEPTED) continue;
     if (!atomic_load(&other->is_cut) && are_of_one_peer(other, newcomer)) count++;
@@ -173,7 +174,7 @@ static bool has_room(int fd, const struct connection *newcomer) {
 }
 
 bool guard_admit(int fd) {
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&table_lock);
   struct connection *connection = watch(fd, STATE_ACCEPTED);
   bool may_stay = connection != NULL;
   if (may_stay) {
@@ -183,7 +184,7 @@ bool guard_admit(int fd) {
   } else {
     atomic_fetch_add(&guard_full, 1);
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&table_lock);
   return may_stay;
 }
 
@@ -194,10 +195,10 @@ bool guard_hold(struct connection *connection, uint64_t before, uint64_t held) {
   uint64_t all = atomic_fetch_add(&held_in_all, held - before) + held - before;
   uint64_t most = atomic_load_explicit(&guard_message_bytes, memory_order_relaxed);
   if (held < before || all / 2 <= most) return true;
-  pthread_mutex_lock(&lock);
+  pthread_mutex_lock(&table_lock);
   int largest = -1;
   uint64_t most_held = 0;
-  for (int fd = 0; fd < atomic_load(&end); fd++) {
+  for (int fd = 0; fd < atomic_load(&table_end); fd++) {
     struct connection *other = guard_find(fd);
     if (other == NULL || atomic_load(&other->is_cut)) continue;
     uint64_t its = atomic_load(&other->held);
@@ -212,7 +213,7 @@ bool guard_hold(struct connection *connection, uint64_t before, uint64_t held) {
     shutdown(largest, SHUT_RDWR);
     atomic_fetch_add(&guard_unended, 1);
   }
-  pthread_mutex_unlock(&lock);
+  pthread_mutex_unlock(&table_lock);
   return true;
 }
 

@@ -7,6 +7,10 @@
 #include <string.h>
 
 enum { GREETING_BYTES = 64, MECHANISM_AT = 12, MECHANISM_BYTES = 20 };
+_Static_assert(GREETING_BYTES == sizeof ((struct parser *)0)->bytes, "a greeting fits its parser");
+_Static_assert(MECHANISM_AT + MECHANISM_BYTES <= GREETING_BYTES, "a greeting has its mechanism");
+_Static_assert(GREETING_BYTES <= UINT8_MAX, "a parser can count the bytes of a greeting");
+enum { HEADER_BYTES = 2, LONG_HEADER_BYTES = 9 };
 enum { FLAG_MORE = 1, FLAG_LONG = 2, FLAG_COMMAND = 4 };
 
 // libzmq keeps a msg_t of 64 bytes a frame, and for larger ones a block with a header.
@@ -34,7 +38,7 @@ static bool greeting_is_sound(const struct parser *parser) {
 }
 
 static size_t header_bytes(const struct parser *parser) {
-  return parser->count > 0 && (parser->bytes[0] & FLAG_LONG) ? 9 : 2;
+  return parser->count > 0 && (parser->bytes[0] & FLAG_LONG) ? LONG_HEADER_BYTES : HEADER_BYTES;
 }
 
 // Begins the frame whose header is complete. Returns false if its message has too many frames.
@@ -110,7 +114,7 @@ void guard_speak(struct connection *connection, const uint8_t *bytes, size_t cou
   // waits for its peer before: so READY begins what is sent (rfc.zeromq.org/spec/26).
   static const uint8_t ready[] = "\5READY";
   if (connection->parser.speech != SPEECH_ENCRYPTED || count < 1) return;
-  size_t at = bytes[0] & FLAG_LONG ? 9 : 2;
+  size_t at = bytes[0] & FLAG_LONG ? LONG_HEADER_BYTES : HEADER_BYTES;
   if (!(bytes[0] & FLAG_COMMAND) || count < at + sizeof ready - 1) return;
   if (memcmp(bytes + at, ready, sizeof ready - 1) == 0) atomic_store(&connection->is_proven, true);
 }

@@ -53,7 +53,7 @@ int clinux_open_lock(int directory, const char *name);
 int clinux_open_directory(const char *path, bool follows_link);
 
 // Tells who listens behind a connected Unix socket: the user and process that called listen(2).
-int clinux_listener(int socket, uid_t *user, pid_t *process);
+int clinux_listener(int fd, uid_t *user, pid_t *process);
 
 // Keeps this process's memory out of core files, and from other processes of its user
 // (PR_SET_DUMPABLE of prctl(2)). Whoever reports crashes from a handler of their signals goes on to
