@@ -24,7 +24,9 @@ extension CPU {
     let memory = try MappedMemory(byteCount: byteCount, purpose: "the bandwidth test")
     memory.preferHugePages()
     unsafe memory.base.initializeMemory(as: UInt8.self, repeating: 1, count: byteCount)
-    let sinks = UnsafeMutablePointer<UInt32>.allocate(capacity: 16 * pool.threadCount)
+    let sinks = UnsafeMutablePointer<UInt32>.allocate(
+      capacity: Int(CPU_SINK_STRIDE) * pool.threadCount
+    )
     defer { unsafe sinks.deallocate() }
     let read = unsafe cpu_read_args(
       memory: UnsafePointer(memory.base.assumingMemoryBound(to: UInt8.self)),

@@ -67,9 +67,15 @@ internal import Glibc
   /// Fetches a weight's bytes, once.
   ///
   /// - Throws: The source's own error; `ComputeError` with code `weight` if the bytes are not as
-  ///   many as the shape says.
+  ///   many as the shape says, `unsupported` if there are no kernels for the type.
   func load(_ weight: WeightRef, from source: any WeightSource) throws {
     guard mapped[weight] == nil else { return }
+    guard weight.type.hasKernels else {
+      throw ComputeError(
+        .unsupported,
+        "\(weight.name): no kernels for \(weight.type) on this device"
+      )
+    }
     let bytes = try source.bytes(of: weight)
     guard let rowByteCount = weight.type.byteCount(columns: weight.columns),
       weight.rows.lowerBound >= 0, weight.rows.count <= Int(Int32.max), weight.columns > 0,
@@ -265,23 +271,13 @@ internal import Glibc
 }
 
 extension TensorType {
-  var identifier: cpu_type {
-    switch self {
-    case .f32: CPU_F32
-    case .f16: CPU_F16
-    case .bf16: CPU_BF16
-    case .q4_0: CPU_Q4_0
-    case .q4_1: CPU_Q4_1
-    case .q5_0: CPU_Q5_0
-    case .q5_1: CPU_Q5_1
-    case .q8_0: CPU_Q8_0
-    case .q2_K: CPU_Q2_K
-    case .q3_K: CPU_Q3_K
-    case .q4_K: CPU_Q4_K
-    case .q5_K: CPU_Q5_K
-    case .q6_K: CPU_Q6_K
-    case .iq4_nl: CPU_IQ4_NL
-    case .iq4_xs: CPU_IQ4_XS
-    }
+  /// The type by the number that kernels know it by.
+  var identifier: cpu_type { cpu_type(rawValue: number) }
+
+  /// Whether there are kernels for it, and they have the same blocks in mind.
+  var hasKernels: Bool {
+    let row = unsafe cpu_type_row_of(identifier)
+    return unsafe row.name != nil && Int(row.columns) == blockLength
+      && Int(row.bytes) == blockByteCount && row.is_quantised == isQuantised
   }
 }

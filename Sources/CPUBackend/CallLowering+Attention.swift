@@ -25,11 +25,10 @@ extension CallLowering {
     emitHeads(queries, op.headDim, op.norm, rotations)
   }
 
-  /// Where the rotations of a row set are stored: [rows, headDim / 2] each.
+  /// Where the rotations of a row set are stored.
   @safe struct Rotations {
     var region: Region
-    var cosines: UnsafePointer<Float>
-    var sines: UnsafePointer<Float>
+    var operand: cpu_rotations
   }
 
   /// Returns the rotations of each row, and emits the call that fills them the first time.
@@ -49,8 +48,7 @@ extension CallLowering {
         frequencies: memory.keep(frequencies),
         half: Int64(half),
         scale: Double(rope.positionScale),
-        cosines: rotations.cosines,
-        sines: rotations.sines,
+        output: rotations.operand,
         row_set: rows.identifier
       )
       unsafe emit(
@@ -60,11 +58,7 @@ extension CallLowering {
         split: .rows(rows)
       )
     }
-    return unsafe Rotations(
-      region: rotations.region,
-      cosines: UnsafePointer(rotations.cosines),
-      sines: UnsafePointer(rotations.sines)
-    )
+    return unsafe Rotations(region: rotations.region, operand: rotations.operand)
   }
 
   private mutating func emitHeads(
@@ -78,8 +72,7 @@ extension CallLowering {
     unsafe arguments.head_dim = Int64(headDim)
     unsafe arguments.norm = unsafe weights.norm(norm)
     if let rotations = rotations {
-      unsafe arguments.cosines = unsafe rotations.cosines
-      unsafe arguments.sines = unsafe rotations.sines
+      unsafe arguments.rotations = unsafe rotations.operand
     }
     unsafe emit(
       kernels.pointee.heads,

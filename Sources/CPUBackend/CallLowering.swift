@@ -170,7 +170,7 @@ struct CallTrace {
     case .columns(input.width):
       unsafe kernel = unsafe kernels.pointee.quantise_columns
       split = .columns(input.width)
-    case .heads(input.rows, let count) where input.width.isMultiple(of: 32 * count):
+    case .heads(input.rows, let count) where input.width.isMultiple(of: Int(CPU_BLOCK) * count):
       parts = count
       split = .heads(input.rows, count: count)
     default: break

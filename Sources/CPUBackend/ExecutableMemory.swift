@@ -137,75 +137,62 @@ internal import Compute
 
   /// Returns the memory of a plane's int8 copy.
   func quantised(_ plane: RowPlane) throws(ComputeError) -> cpu_quantised {
-    let width = plane.width
-    let blocks = width / 32
-    // Per row: quants, then a scale, a sum, eight sums and two half sums, 4 bytes each, a block.
-    let purpose = "int8 activations"
-    let perRow = try product(blocks, 32 + 5 * 4, purpose: purpose)
-    let memory: MappedMemory
-    if let known = quantised[plane.region] {
-      memory = known
-    } else {
-      let size = try product(perRow, limits.maxRows, purpose: purpose)
-      memory = try MappedMemory(byteCount: size, purpose: purpose)
-      quantised[plane.region] = memory
+    let (rows, width) = (Int64(limits.maxRows), Int64(plane.width))
+    if quantised[plane.region] == nil {
+      quantised[plane.region] = try operandMemory(
+        cpu_quantised_bytes(rows, width),
+        purpose: "int8 activations"
+      )
     }
-    let scales = unsafe memory.base + limits.maxRows * width
-    let sums = unsafe scales + limits.maxRows * blocks * 4
-    let eights = unsafe sums + limits.maxRows * blocks * 4
-    let halves = unsafe eights + limits.maxRows * blocks * 4
-    return unsafe cpu_quantised(
-      quants: memory.base.assumingMemoryBound(to: Int8.self),
-      scales: scales.assumingMemoryBound(to: Float.self),
-      sums: sums.assumingMemoryBound(to: Float.self),
-      eights: eights.assumingMemoryBound(to: Int32.self),
-      halves: halves.assumingMemoryBound(to: Int32.self),
-      width: Int64(width)
-    )
+    guard let memory = quantised[plane.region] else {
+      preconditionFailure("\(plane.region) was just added")
+    }
+    return unsafe cpu_quantised_at(memory.base, rows, width)
   }
 
   /// Returns the memory of the lists of a plane's columns that are not zero.
   func selected(of plane: RowPlane) throws(ComputeError) -> cpu_selected {
-    let stride = plane.width + 1
-    let memory: MappedMemory
-    if let known = selected[plane.region] {
-      memory = known
-    } else {
-      let purpose = "selected columns"
-      let perRow = try product(stride + 1, MemoryLayout<Int32>.stride, purpose: purpose)
-      let size = try product(perRow, limits.maxRows, purpose: purpose)
-      memory = try MappedMemory(byteCount: size, purpose: purpose)
-      selected[plane.region] = memory
+    let (rows, width) = (Int64(limits.maxRows), Int64(plane.width))
+    if selected[plane.region] == nil {
+      selected[plane.region] = try operandMemory(
+        cpu_selected_bytes(rows, width),
+        purpose: "selected columns"
+      )
     }
-    let counts = unsafe memory.base.assumingMemoryBound(to: Int32.self)
-    return unsafe cpu_selected(
-      counts: counts,
-      indices: counts + limits.maxRows,
-      stride: Int64(stride)
-    )
+    guard let memory = selected[plane.region] else {
+      preconditionFailure("\(plane.region) was just added")
+    }
+    return unsafe cpu_selected_at(memory.base, rows, width)
   }
 
-  /// Returns the memory of the rotations of each row, [2, rows, headDim / 2] f32, and whether it is
-  /// new, so that somebody must fill it.
+  /// Returns the memory of the rotations of each row, and whether it is new, so that somebody must
+  /// fill it.
   func rotations(
     _ key: RotationKey
-  ) throws(ComputeError) -> (
-    region: Region, cosines: UnsafeMutablePointer<Float>, sines: UnsafeMutablePointer<Float>,
-    isNew: Bool
-  ) {
+  ) throws(ComputeError) -> (region: Region, operand: cpu_rotations, isNew: Bool) {
+    let (rows, half) = (Int64(limits.maxRows), Int64(key.headDim / 2))
     let isNew = rotations[key] == nil
     if isNew {
-      let memory = try rowMemory(planes: 2, width: key.headDim / 2, name: "rotations")
+      let memory = try operandMemory(cpu_rotations_bytes(rows, half), purpose: "rotations")
       rotations[key] = (rotations.count, memory)
     }
     guard let (index, memory) = rotations[key] else {
       preconditionFailure("\(key) was just added")
     }
-    let cosines = unsafe memory.base.assumingMemoryBound(to: Float.self)
     return unsafe (
-      Region(space: .rotations, index: index), cosines,
-      cosines + limits.maxRows * (key.headDim / 2), isNew
+      Region(space: .rotations, index: index), cpu_rotations_at(memory.base, rows, half), isNew
     )
+  }
+
+  /// Returns memory of a size that C has computed, negative if there is no such number.
+  private func operandMemory(
+    _ byteCount: Int64,
+    purpose: String
+  ) throws(ComputeError) -> MappedMemory {
+    guard byteCount >= 0 else {
+      throw ComputeError(.device, "the size of \(purpose) overflows: \(limits.maxRows) rows")
+    }
+    return try MappedMemory(byteCount: Int(byteCount), purpose: purpose)
   }
 }
 

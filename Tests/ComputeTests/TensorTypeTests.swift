@@ -4,29 +4,14 @@ import Compute
 import Testing
 
 @Suite struct `Tensor types` {
-  /// Counted from the structs of ggml-common.h: QK and sizeof(block_*).
-  private static let geometry: [(type: TensorType, length: Int, bytes: Int)] = [
-    (.f32, 1, 4), (.f16, 1, 2), (.bf16, 1, 2),
-    (.q4_0, 32, 2 + 16),
-    (.q4_1, 32, 2 + 2 + 16),
-    (.q5_0, 32, 2 + 4 + 16),
-    (.q5_1, 32, 2 + 2 + 4 + 16),
-    (.q8_0, 32, 2 + 32),
-    (.q2_K, 256, 16 + 64 + 2 + 2),
-    (.q3_K, 256, 32 + 64 + 12 + 2),
-    (.q4_K, 256, 2 + 2 + 12 + 128),
-    (.q5_K, 256, 2 + 2 + 12 + 32 + 128),
-    (.q6_K, 256, 128 + 64 + 16 + 2),
-    (.iq4_nl, 32, 2 + 16),
-    (.iq4_xs, 256, 2 + 2 + 4 + 128),
-  ]
-
-  @Test func `blocks are as long and as large as ggml's`() {
-    #expect(Self.geometry.map(\.type) == TensorType.allCases)
-    for (type, length, bytes) in Self.geometry {
-      #expect(type.blockLength == length, "\(type)")
-      #expect(type.blockByteCount == bytes, "\(type)")
-      #expect(type.isQuantised == (length > 1), "\(type)")
+  // Blocks of quantised types are held against the package that defines them (DequantizeTests), and all
+  // numbers and sizes against the kernels' own table (CPUBackendTests).
+  @Test func `types are told apart by their numbers, and floats have no blocks`() {
+    #expect(Set(TensorType.allCases.map(\.number)).count == TensorType.allCases.count)
+    let floats: [(type: TensorType, bytes: Int)] = [(.f32, 4), (.f16, 2), (.bf16, 2)]
+    #expect(TensorType.allCases.filter { !$0.isQuantised } == floats.map(\.type))
+    for (type, bytes) in floats {
+      #expect(type.blockLength == 1 && type.blockByteCount == bytes, "\(type)")
     }
   }
 

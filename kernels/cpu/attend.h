@@ -6,7 +6,9 @@
 
 // Heads that are done together: their sums over four positions, or over four vectors of a head, fill
 // 16 registers.
-enum { HEADS_TOGETHER = 4, POSITIONS_TOGETHER = 4, COLUMNS_TOGETHER = 4 * LANES };
+enum { POSITIONS_TOGETHER = 4, COLUMNS_TOGETHER = 4 * LANES };
+_Static_assert(HEADS_TOGETHER * POSITIONS_TOGETHER == LANES, "score_some sums them up in one vector");
+_Static_assert(HEADS_TOGETHER == 4, "attend_some knows kernels for 1, 2 and 4 heads");
 
 typedef struct {
   const float *queries;  // [count, head_dim]

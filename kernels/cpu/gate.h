@@ -25,7 +25,7 @@ static INLINE void gate_values(float *gate, const float *other, int64_t count, b
     f32x16 g = load_part(gate + i, left);
     if (cuts) {
       g = g - cutoff;
-      g = select(g < 0.0f, splat(0), g);
+      g = blend(g < 0.0f, splat(0), g);
     }
     store_part(gate + i, gelu(g) * load_part(other + i, left), left);
   }

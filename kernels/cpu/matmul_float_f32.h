@@ -14,46 +14,11 @@ enum { WEIGHT_ROWS = 2, INPUT_ROWS = 2 };
 // Sixteen weights of a row from column `column` on, those beyond `left` 0.
 typedef f32x16 (*widener)(const uint8_t *row, int64_t column, int64_t left);
 
-static INLINE f32x16 widen_f32(const uint8_t *row, int64_t column, int64_t left) {
-  return load_part((const float *)row + column, left);
-}
-
-static INLINE u16x16 load_words16(const uint8_t *row, int64_t column, int64_t left) {
-  u16x16 v = {0};
-  const uint8_t *p = row + 2 * column;
-  memcpy(&v, p, left >= LANES ? sizeof v : 2 * (size_t)left);
-  return v;
-}
-
-static INLINE f32x16 widen_bf16(const uint8_t *row, int64_t column, int64_t left) {
-  u16x16 words = load_words16(row, column, left);
-  return (f32x16)(__builtin_convertvector(words, u32x16) << 16);
-}
-
-static INLINE f32x16 widen_f16(const uint8_t *row, int64_t column, int64_t left) {
-  u16x16 words = load_words16(row, column, left);
-#if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
-  return (f32x16)_mm512_cvtph_ps((__m256i)words);
-#elif CPU_THIS_ISA == CPU_ISA_AVX2
-  __m256i both = (__m256i)words;
-  union {
-    __m256 halves[2];
-    f32x16 whole;
-  } wide;
-  wide.halves[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(both));
-  wide.halves[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(both, 1));
-  return wide.whole;
-#else
-  u32x16 bits = __builtin_convertvector(words, u32x16);
-  u32x16 special = (u32x16)((bits & 0x7C00u) == 0x7C00u) & 0x7F800000u;
-  f32x16 value = (f32x16)((bits & 0x7FFFu) << 13) * 0x1p112f;
-  return (f32x16)((u32x16)value | special | (bits & 0x8000u) << 16);
-#endif
-}
-
 // Packed for products: tiles of four rows, sixteen columns of each row in turn, so that a product
 // reads straight ahead. Columns are filled up to sixteen and rows to whole tiles, with zeros.
 enum { FLOAT_TILE_ROWS = 4 };
+_Static_assert(FLOAT_TILE_ROWS % WEIGHT_ROWS == 0 && TILE_ROWS % FLOAT_TILE_ROWS == 0,
+               "tiles of floats are whole steps of a product, and divide those of cpu_packed_rows");
 
 static INLINE void pack_float_tile(const cpu_matrix *source, int64_t first_row, int64_t size,
                                    uint8_t *packed) {
@@ -175,14 +140,9 @@ static INLINE void multiply_float(const cpu_matmul_args *args, const cpu_step *s
   }
 }
 
-static void matmul_f32_f32(const void *args, const cpu_step *step, int thread, int threads) {
-  multiply_float(args, step, thread, threads, 4, widen_f32);
-}
-
-static void matmul_f16_f32(const void *args, const cpu_step *step, int thread, int threads) {
-  multiply_float(args, step, thread, threads, 2, widen_f16);
-}
-
-static void matmul_bf16_f32(const void *args, const cpu_step *step, int thread, int threads) {
-  multiply_float(args, step, thread, threads, 2, widen_bf16);
-}
+#define DEFINE_MATMUL_FLOAT(name, number, columns, bytes)                             \
+  static void matmul_##name##_f32(const void *args, const cpu_step *step, int thread, \
+                                  int threads) {                                      \
+    multiply_float(args, step, thread, threads, bytes, widen_##name);                 \
+  }
+CPU_TYPES(DEFINE_MATMUL_FLOAT, NO_KERNEL)

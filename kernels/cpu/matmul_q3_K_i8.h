@@ -5,6 +5,22 @@
 //
 // Of the 12 bytes b: b[i] has the low four bits of s i (low) and s i + 8 (high), for i < 8; b[8 + i] the
 // upper two of s i, i + 4, i + 8 and i + 12, from the lowest bits up, for i < 4.
+//
+// Packed: 3 words of s; for each 32 columns a word of high bits and 2 of pairs.
+
+static INLINE void deal_q3_K(const uint8_t *turned, uint8_t *packed) {
+  for (int lane = 0; lane < TILE_ROWS; lane += TILE) {
+    const uint8_t *from = turned + 4 * lane;
+    uint8_t *to = packed + 4 * lane;
+    for (int j = 0; j < 3; j++) put_word(to, j, word_at(from, 24 + j));
+    for (int sub = 0; sub < 8; sub++) {
+      put_word(to, 3 + 3 * sub, gather_bits(from, sub));
+      deal_pairs(from + 64 * (8 + 8 * (sub / 4)), sub % 4 * 2, to + 64 * (4 + 3 * sub));
+    }
+  }
+}
+
+DEFINE_DEALT_LAYOUT(q3_K, 1, 108, 27, 0)
 
 // Scales 4 · index ..< 4 · index + 4, a byte each.
 static INLINE tile_u32 four_scales(packed_block packed, int index) {
@@ -24,4 +40,16 @@ static INLINE void unpack_q3_K(const uint8_t *bytes, int lane, int index, tile_b
   block->scale = packed_half(packed, 0);
 }
 
-DEFINE_MATMUL(q3_K, CPU_Q3_K, 3, 4, false, true)
+static INLINE void dequantise_q3_K(const uint8_t *block, float *values) {
+  float scale = half_value(block + 108);
+  for (int i = 0; i < 256; i++) {
+    int sub = i / 16;
+    int low = sub < 8 ? block[96 + sub] & 15 : block[96 + sub % 8] >> 4;
+    int s = low | (block[104 + sub % 4] >> (sub / 4 * 2) & 3) << 4;
+    int quant = pair_at(block + 32, i) | (block[i % 32] >> (i / 32) & 1) << 2;
+    float step = scale * (float)(s - 32);
+    values[i] = step * (float)(quant - 4);
+  }
+}
+
+DEFINE_MATMUL(q3_K, 3, 4, false, true)

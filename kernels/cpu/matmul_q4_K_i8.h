@@ -2,41 +2,23 @@
 //
 //   [scale f16][minimum f16][12 bytes: eight 6-bit s, eight 6-bit m][128 bytes of nibbles]
 //
-// Of the 12 bytes b: sub-blocks j < 4 have s in the low six bits of b[j], m in those of b[j + 4];
-// sub-blocks j >= 4 have the low four bits of s and m in b[j + 4], the upper two in the top bits of
-// b[j - 4] (s) and b[j] (m). Nibbles: sub-blocks 2c and 2c + 1 are the low and the high nibbles of
-// bytes 32c ..< 32c + 32.
+// The 12 bytes are drawn in fields.h. Nibbles: sub-blocks 2c and 2c + 1 are the low and the high
+// nibbles of bytes 32c ..< 32c + 32.
+//
+// Packed: the 4 words of the header; for each 32 columns 4 words of nibbles.
 
-// The first 16 bytes of a q4_K or q5_K block, decoded: byte j of word j / 4 is sub-block j's.
-typedef struct {
-  tile_f32 scale;
-  tile_f32 minimum;
-  tile_u32 scales[2];
-  tile_u32 minima[2];
-} six_bit_header;
-
-static INLINE six_bit_header read_six_bit_header(packed_block packed) {
-  tile_u32 words[4];
-  packed_words(packed, 0, 4, words);
-  six_bit_header header;
-  header.scale = halves_to_floats(words[0]);
-  header.minimum = halves_to_floats(words[0] >> 16);
-  header.scales[0] = words[1] & 0x3F3F3F3Fu;
-  header.minima[0] = words[2] & 0x3F3F3F3Fu;
-  header.scales[1] = (words[3] & 0x0F0F0F0Fu) | ((words[1] >> 2) & 0x30303030u);
-  header.minima[1] = ((words[3] >> 4) & 0x0F0F0F0Fu) | ((words[2] >> 2) & 0x30303030u);
-  return header;
+static INLINE void deal_q4_K(const uint8_t *turned, uint8_t *packed) {
+  for (int lane = 0; lane < TILE_ROWS; lane += TILE) {
+    const uint8_t *from = turned + 4 * lane;
+    uint8_t *to = packed + 4 * lane;
+    for (int j = 0; j < 4; j++) put_word(to, j, word_at(from, j));
+    for (int sub = 0; sub < 8; sub++) {
+      deal_nibbles(from + 64 * (4 + 8 * (sub / 2)), sub % 2 * 4, to + 64 * (4 + 4 * sub));
+    }
+  }
 }
 
-static INLINE tile_f32 byte_of(tile_u32 word, int index) {
-  return __builtin_convertvector((tile_i32)((word >> (8 * index)) & 255u), tile_f32);
-}
-
-static INLINE void set_six_bit_scales(packed_block packed, int index, tile_block *block) {
-  six_bit_header header = read_six_bit_header(packed);
-  block->scale = header.scale * byte_of(header.scales[index / 4], index % 4);
-  block->minimum = -(header.minimum * byte_of(header.minima[index / 4], index % 4));
-}
+DEFINE_DEALT_LAYOUT(q4_K, 0, 0, 36, 0)
 
 static INLINE void unpack_q4_K(const uint8_t *bytes, int lane, int index, tile_block *block) {
   packed_block packed = packed_block_at(bytes, 0, lane);
@@ -46,4 +28,8 @@ static INLINE void unpack_q4_K(const uint8_t *bytes, int lane, int index, tile_b
   set_six_bit_scales(packed, index, block);
 }
 
-DEFINE_MATMUL(q4_K, CPU_Q4_K, 4, 0, true, false)
+static INLINE void dequantise_q4_K(const uint8_t *block, float *values) {
+  dequantise_six_bit(block, false, values);
+}
+
+DEFINE_MATMUL(q4_K, 4, 0, true, false)

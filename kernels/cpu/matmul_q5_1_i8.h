@@ -2,6 +2,8 @@
 //
 //   [scale f16][minimum f16][32 bits: bit i is weight i's high bit][16 bytes: nibbles as in q4_0]
 
+DEFINE_LAYOUT(q5_1, 2, 0, 5, 4)
+
 static INLINE void unpack_q5_1(const uint8_t *bytes, int lane, int index, tile_block *block) {
   packed_block packed = packed_block_at(bytes, 2, lane);
   join_high_bits(packed, 0, block->weights);
@@ -9,4 +11,8 @@ static INLINE void unpack_q5_1(const uint8_t *bytes, int lane, int index, tile_b
   block->minimum = packed_half(packed, 1);
 }
 
-DEFINE_MATMUL(q5_1, CPU_Q5_1, 5, 0, true, false)
+static INLINE void dequantise_q5_1(const uint8_t *block, float *values) {
+  dequantise_nibbles(block, true, true, values);
+}
+
+DEFINE_MATMUL(q5_1, 5, 0, true, false)

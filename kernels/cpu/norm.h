@@ -1,4 +1,4 @@
-// RMS norms and what stands around them: the end of a sub-block, heads, the per-layer input.
+// RMS norms of rows: alone, and at the end of a sub-block with its residuals.
 
 static void norm(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_norm_args *args = arguments;
@@ -38,21 +38,4 @@ static void add_normed(const void *arguments, const cpu_step *step, int thread, 
   const cpu_add_normed_args *args = arguments;
   range rows = share(step->counts[args->output.row_set], thread, threads);
   for (int64_t row = rows.first; row < rows.end; row++) add_normed_row(args, step, row);
-}
-
-static void inject(const void *arguments, const cpu_step *step, int thread, int threads) {
-  const cpu_inject_args *args = arguments;
-  int64_t width = args->input.width;
-  range rows = share(step->counts[args->input.row_set], thread, threads);
-  for (int64_t row = rows.first; row < rows.end; row++) {
-    float *input = plane_row(&args->input, step, row);
-    norm_row(input, &args->norm, width, input);
-    for (int64_t stream = 1; stream < args->stream_count; stream++) {
-      float *output = other_plane_row(&args->streams, step, stream, row);
-      for (int64_t i = 0; i < width; i += LANES) {
-        int64_t left = width - i;
-        store_part(output + i, load_part(output + i, left) + load_part(input + i, left), left);
-      }
-    }
-  }
 }

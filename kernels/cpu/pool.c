@@ -24,7 +24,8 @@ enum { SPIN_NANOSECONDS = 20000, CACHE_LINE = 64 };
 typedef struct {
   _Alignas(CACHE_LINE) _Atomic uint32_t value;
   _Atomic uint32_t sleepers;
-} gate;
+} eventcount;
+_Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "futex(2) waits on 32 plain bits");
 
 typedef struct {
   cpu_pool *pool;
@@ -33,8 +34,8 @@ typedef struct {
 } member;
 
 struct cpu_pool {
-  gate job;      // advances when a job is posted
-  gate barrier;  // advances when every thread has arrived
+  eventcount job;      // advances when a job is posted
+  eventcount barrier;  // advances when every thread has arrived
   _Alignas(CACHE_LINE) _Atomic uint32_t arrived;
   // The job; written by the caller before `job` advances, read by all after.
   const cpu_call *calls;
@@ -64,11 +65,11 @@ static inline void relax(void) {
 #endif
 }
 
-static void gate_wait(gate *g, uint32_t seen, int64_t spin_nanoseconds) {
+static void eventcount_wait(eventcount *count, uint32_t seen, int64_t spin_nanoseconds) {
   if (spin_nanoseconds > 0) {
     int64_t deadline = 0;
     for (int round = 0;; round++) {
-      if (atomic_load_explicit(&g->value, memory_order_acquire) != seen) return;
+      if (atomic_load_explicit(&count->value, memory_order_acquire) != seen) return;
       relax();
       if (round % 16 != 15) continue;
       int64_t now = now_nanoseconds();
@@ -76,18 +77,18 @@ static void gate_wait(gate *g, uint32_t seen, int64_t spin_nanoseconds) {
       if (now >= deadline) break;
     }
   }
-  // Sequentially consistent with gate_advance: either we see the new value, or it sees us.
-  atomic_fetch_add(&g->sleepers, 1);
-  while (atomic_load(&g->value) == seen) {
-    syscall(SYS_futex, &g->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+  // Sequentially consistent with eventcount_advance: either we see the new value, or it sees us.
+  atomic_fetch_add(&count->sleepers, 1);
+  while (atomic_load(&count->value) == seen) {
+    syscall(SYS_futex, &count->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
   }
-  atomic_fetch_sub(&g->sleepers, 1);
+  atomic_fetch_sub(&count->sleepers, 1);
 }
 
-static void gate_advance(gate *g) {
-  atomic_fetch_add(&g->value, 1);
-  if (atomic_load(&g->sleepers) > 0) {
-    syscall(SYS_futex, &g->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+static void eventcount_advance(eventcount *count) {
+  atomic_fetch_add(&count->value, 1);
+  if (atomic_load(&count->sleepers) > 0) {
+    syscall(SYS_futex, &count->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
   }
 }
 
@@ -97,9 +98,9 @@ static void barrier(cpu_pool *pool) {
   uint32_t arrived = atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) + 1;
   if (arrived == (uint32_t)pool->threads) {
     atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
-    gate_advance(&pool->barrier);
+    eventcount_advance(&pool->barrier);
   } else {
-    gate_wait(&pool->barrier, seen, pool->spin_nanoseconds);
+    eventcount_wait(&pool->barrier, seen, pool->spin_nanoseconds);
   }
 }
 
@@ -126,7 +127,7 @@ static void *thread_main(void *argument) {
   cpu_pool *pool = self->pool;
   if (pool->cpus) pin(pthread_self(), pool->cpus[self->index]);
   for (uint32_t seen = 0;; seen++) {
-    gate_wait(&pool->job, seen, pool->spin_nanoseconds);
+    eventcount_wait(&pool->job, seen, pool->spin_nanoseconds);
     if (pool->ends) return NULL;
     work(pool, self->index);
   }
@@ -135,7 +136,7 @@ static void *thread_main(void *argument) {
 // Ends the threads 1 ..< started.
 static void stop(cpu_pool *pool, int started) {
   pool->ends = true;
-  gate_advance(&pool->job);
+  eventcount_advance(&pool->job);
   for (int i = 1; i < started; i++) pthread_join(pool->members[i].thread, NULL);
   pthread_mutex_destroy(&pool->turn);
   free(pool->members);
@@ -206,7 +207,7 @@ void cpu_pool_run(cpu_pool *pool, const cpu_call *calls, int64_t count, const cp
   pool->calls = calls;
   pool->count = count;
   pool->step = step;
-  gate_advance(&pool->job);
+  eventcount_advance(&pool->job);
   work(pool, 0);
   pthread_mutex_unlock(&pool->turn);
 }

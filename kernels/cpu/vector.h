@@ -8,10 +8,9 @@
 #include <string.h>
 
 #include "CPUKernels.h"
+#include "sizes.h"
 
 #define INLINE inline __attribute__((always_inline))
-
-enum { LANES = 16 };
 
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
@@ -20,6 +19,7 @@ typedef uint16_t u16x16 __attribute__((vector_size(32)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef float f32x8 __attribute__((vector_size(32)));
 typedef float f32x4 __attribute__((vector_size(16)));
+_Static_assert(sizeof(f32x16) == LANES * sizeof(float), "a vector has LANES lanes");
 
 static INLINE f32x16 splat(float x) {
   return (f32x16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
@@ -88,12 +88,12 @@ static INLINE f32x16 sum_lanes_16(const f32x16 v[16]) {
 }
 
 // Where `mask` is -1 the lanes of `yes`, where it is 0 those of `no`.
-static INLINE f32x16 select(i32x16 mask, f32x16 yes, f32x16 no) {
+static INLINE f32x16 blend(i32x16 mask, f32x16 yes, f32x16 no) {
   return (f32x16)((mask & (i32x16)yes) | (~mask & (i32x16)no));
 }
 
-static INLINE f32x16 smaller(f32x16 a, f32x16 b) { return select(a < b, a, b); }
-static INLINE f32x16 larger(f32x16 a, f32x16 b) { return select(a > b, a, b); }
+static INLINE f32x16 smaller(f32x16 a, f32x16 b) { return blend(a < b, a, b); }
+static INLINE f32x16 larger(f32x16 a, f32x16 b) { return blend(a > b, a, b); }
 
 // 1.5 · 2²³: adding it rounds to an integer (half to even) and leaves that in the low bits.
 #define ROUNDING 12582912.0f
@@ -102,8 +102,8 @@ static INLINE f32x16 larger(f32x16 a, f32x16 b) { return select(a > b, a, b); }
 // e^x = 2^n · e^r with n = round(x / ln 2); e^r by its series to r⁷, since |r| <= ln 2 / 2 makes
 // the next term 5e-9.
 static INLINE f32x16 exponential(f32x16 x) {
-  x = select(x < -87.0f, splat(-87.0f), x);
-  x = select(x > 88.0f, splat(88.0f), x);
+  x = blend(x < -87.0f, splat(-87.0f), x);
+  x = blend(x > 88.0f, splat(88.0f), x);
   f32x16 shifted = x * 1.44269504f + ROUNDING;
   f32x16 n = shifted - ROUNDING;
   // ln 2 in two parts, the first with few enough bits that n · part is exact.
@@ -132,7 +132,7 @@ static INLINE f32x16 hyperbolic_tangent(f32x16 x) {
   series = series * square - 1.0f / 3;
   series = series * square * x + x;
   f32x16 whole = 1.0f - 2.0f / (exponential(x + x) + 1.0f);
-  return select(square < 0.1225f, series, whole);
+  return blend(square < 0.1225f, series, whole);
 }
 
 // 0.5x(1 + tanh(u)) with u = √(2/π)(x + 0.044715x³), as x / (1 + e^-2u): no cancellation.
@@ -140,20 +140,6 @@ static INLINE f32x16 gelu(f32x16 x) {
   f32x16 cube = x * x * x;
   f32x16 doubled = (x + cube * 0.044715f) * 1.59576912f;
   return x / (exponential(-doubled) + 1.0f);
-}
-
-// IEEE 754 binary16 bits, exactly. Shifted into place the exponent is 112 too small, for normal and
-// subnormal numbers alike; only infinities and NaN need their exponent filled.
-static INLINE float half_to_float(uint16_t bits) {
-  uint32_t wide = (uint32_t)(bits & 0x7FFF) << 13;
-  float value;
-  memcpy(&value, &wide, sizeof value);
-  value *= 0x1p112f;
-  memcpy(&wide, &value, sizeof wide);
-  if ((bits & 0x7C00) == 0x7C00) wide |= 0x7F800000u;
-  wide |= (uint32_t)(bits & 0x8000) << 16;
-  memcpy(&value, &wide, sizeof value);
-  return value;
 }
 
 static INLINE float square_root(float x) { return __builtin_elementwise_sqrt(x); }
@@ -183,6 +169,8 @@ static INLINE range share(int64_t count, int thread, int threads) {
 // cache lines of f32. What a thread wrote of a plane's columns, it finds again in the next kernel
 // that is split so over as many columns.
 enum { COLUMN_UNIT = 32 };
+_Static_assert(COLUMN_UNIT % CPU_BLOCK == 0 && COLUMN_UNIT % TILE_ROWS == 0,
+               "a unit of columns is whole blocks and tiles");
 
 static INLINE range share_columns(int64_t width, int thread, int threads) {
   range units = share((width + COLUMN_UNIT - 1) / COLUMN_UNIT, thread, threads);

@@ -80,10 +80,7 @@ struct GGUFTensorType {
     }
   }
 
-  static let known: [UInt32: TensorType] = [
-    0: .f32, 1: .f16, 2: .q4_0, 3: .q4_1, 6: .q5_0, 7: .q5_1, 8: .q8_0, 10: .q2_K, 11: .q3_K,
-    12: .q4_K, 13: .q5_K, 14: .q6_K, 20: .iq4_nl, 23: .iq4_xs, 30: .bf16,
-  ]
+  static let known = Dictionary(uniqueKeysWithValues: TensorType.allCases.map { ($0.number, $0) })
 
   // Sizes are those of the block structs in ggml/src/ggml-common.h. They are needed only to check
   // where a tensor ends; one that the model needs is refused by name.

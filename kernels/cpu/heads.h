@@ -1,0 +1,16 @@
+// Queries, keys and values on their way to attention: each head normed, and turned by its position.
+
+static void heads(const void *arguments, const cpu_step *step, int thread, int threads) {
+  const cpu_heads_args *args = arguments;
+  int64_t half = args->head_dim / 2;
+  int64_t count = args->heads.width / args->head_dim;
+  range units = share(step->counts[args->heads.row_set] * count, thread, threads);
+  for (int64_t unit = units.first; unit < units.end; unit++) {
+    int64_t row = unit / count;
+    float *head = plane_row(&args->heads, step, row) + unit % count * args->head_dim;
+    norm_row(head, &args->norm, args->head_dim, head);
+    if (args->rotations.cosines) {
+      rotate(head, args->rotations.cosines + row * half, args->rotations.sines + row * half, half);
+    }
+  }
+}

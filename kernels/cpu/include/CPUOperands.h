@@ -1,0 +1,97 @@
+// What kernels work on: planes of row buffers, weights, activations as int8, KV caches. Where one has
+// several pieces, C says how much memory it takes and places them: cpu_..._bytes, cpu_..._at.
+#ifndef CPU_OPERANDS_H
+#define CPU_OPERANDS_H
+
+#include <stdint.h>
+
+#include "CPUTypes.h"
+
+// One [rows, width] plane of a row buffer [planes, rows, width] f32.
+typedef struct {
+  float *base;
+  int64_t width;
+  int32_t plane;
+  int32_t row_set;
+} cpu_plane;
+
+// A weight, [rows, columns]: as it stands in the model file, or packed for products (packed.h).
+typedef struct {
+  const uint8_t *bytes;
+  int64_t rows;
+  int64_t columns;
+  int64_t row_bytes;
+  cpu_type type;
+} cpu_matrix;
+
+// Values of a row of activations that share a scale. Blocks of weights are as long, or a multiple.
+enum { CPU_BLOCK = 32 };
+
+// Activations as int8: x = quants · scale, one scale for CPU_BLOCK values. Whole groups of eight rows lie
+// block by block, [rows / 8, blocks, 8, ...], so that a product of eight rows reads straight ahead;
+// the rows left over lie row by row, [rows, blocks, ...].
+typedef struct {
+  int8_t *quants;      // 32 a block, -127...127
+  float *scales;       // one a block
+  float *sums;         // one a block: scale · the sum of the quants
+  int32_t *eights;     // one a block: -8 · the sum of the quants
+  int32_t *halves;     // two a block: -32 · the sum of 16 quants
+  int64_t width;
+} cpu_quantised;
+
+// Returns the bytes of the int8 copy of `rows` rows of `width` values, whole blocks; -1 if there is no
+// such number.
+int64_t cpu_quantised_bytes(int64_t rows, int64_t width);
+
+// Returns the int8 copy whose planes lie one behind the other in memory of so many bytes, aligned to 4.
+cpu_quantised cpu_quantised_at(void *memory, int64_t rows, int64_t width);
+
+// The columns of each row that are not zero, ascending.
+typedef struct {
+  int32_t *counts;   // [rows]
+  int32_t *indices;  // [rows, stride]
+  int64_t stride;
+} cpu_selected;
+
+// Returns the bytes of the lists of `rows` rows of `width` columns; -1 if there is no such number.
+int64_t cpu_selected_bytes(int64_t rows, int64_t width);
+
+// Returns the lists that lie one behind the other in memory of so many bytes, aligned to 4.
+cpu_selected cpu_selected_at(void *memory, int64_t rows, int64_t width);
+
+// What turns the heads of each row: pairs (i, i + half) by an angle for each i.
+typedef struct {
+  float *cosines;  // [rows, half]
+  float *sines;    // [rows, half]
+} cpu_rotations;
+
+// Returns the bytes of the rotations of `rows` rows; -1 if there is no such number.
+int64_t cpu_rotations_bytes(int64_t rows, int64_t half);
+
+// Returns the rotations that lie one behind the other in memory of so many bytes, aligned to 4.
+cpu_rotations cpu_rotations_at(void *memory, int64_t rows, int64_t half);
+
+// An RMS norm: x / sqrt(mean(x²) + epsilon) · gain.
+typedef struct {
+  const float *gain;  // [width], NULL for none
+  float epsilon;
+} cpu_norm;
+
+// The element types of a KV cache.
+typedef enum { CPU_CACHE_F32, CPU_CACHE_F16, CPU_CACHE_Q8_0 } cpu_cache_type;
+
+// Keys and values of one layer: [slots, kv_heads, capacity] rows of head_dim each. Position p is kept
+// at p mod capacity.
+typedef struct {
+  uint8_t *keys;
+  uint8_t *values;
+  cpu_cache_type type;
+  int64_t slot_bytes;  // from slot to slot
+  int64_t row_bytes;   // cpu_cache_row_bytes
+  int64_t capacity;    // positions
+  int64_t window;       // how many positions a row sees, its own included
+  int64_t kv_heads;
+  int64_t head_dim;
+} cpu_cache;
+
+#endif
