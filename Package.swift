@@ -174,3 +174,23 @@ let package = Package(
   ],
   cLanguageStandard: .c17
 )
+
+// TRESTLE_TEST_TARGETS=WireTests,GemmaTests leaves these and what they need: scripts/sanitize builds no
+// more than it runs.
+if let names = Context.environment["TRESTLE_TEST_TARGETS"] {
+  var kept: Set<String> = []
+  var next = names.split(separator: ",").map(String.init)
+  while let name = next.popLast() {
+    guard kept.insert(name).inserted else { continue }
+    for target in package.targets where target.name == name {
+      next += target.dependencies.compactMap { dependency in
+        switch dependency {
+        case .targetItem(let name, _), .byNameItem(let name, _): name
+        default: nil
+        }
+      }
+    }
+  }
+  package.targets.removeAll { !kept.contains($0.name) }
+  package.products.removeAll()
+}
