@@ -27,8 +27,8 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "Platform",
-        "CPUKernels", "CLinux", argumentParser, logging,
+        "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire", "Compute", "Content",
+        "Platform", "CPUKernels", "CLinux", argumentParser, logging,
       ],
       swiftSettings: strict
     ),
@@ -36,12 +36,16 @@ let package = Package(
     // The two roles. Neither imports the other, nor a backend.
     .target(
       name: "Coordinator",
-      dependencies: ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", logging],
+      dependencies: [
+        "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", logging,
+      ],
       swiftSettings: strict
     ),
     .target(
       name: "Worker",
-      dependencies: ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", logging],
+      dependencies: [
+        "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", logging,
+      ],
       swiftSettings: strict
     ),
 
@@ -53,6 +57,12 @@ let package = Package(
     ),
     .target(
       name: "Gemma",
+      dependencies: ["ModelFiles", "Compute", "Content"],
+      swiftSettings: strict
+    ),
+    // Model files of any model: formats read and written, and which file is which.
+    .target(
+      name: "ModelFiles",
       dependencies: ["Compute", "Content", "CLinux"],
       swiftSettings: strict
     ),
@@ -104,7 +114,7 @@ let package = Package(
     ),
     .target(
       name: "TestSupport",
-      dependencies: ["Compute", "Gemma"],
+      dependencies: ["Compute", "Gemma", "ModelFiles"],
       path: "Tests/TestSupport",
       swiftSettings: strict
     ),
@@ -121,14 +131,20 @@ let package = Package(
       swiftSettings: strict
     ),
     .testTarget(
+      name: "ModelFilesTests",
+      dependencies: ["ModelFiles", "Compute", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
       name: "GemmaTests",
-      dependencies: ["Gemma", "Compute", "Content", "CLinux", "TestSupport"],
+      dependencies: ["Gemma", "ModelFiles", "Compute", "Content", "CLinux", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(
       name: "CPUBackendTests",
       dependencies: [
-        "CPUBackend", "CPUKernels", "Gemma", "Compute", "BackendConformance", "TestSupport",
+        "CPUBackend", "CPUKernels", "Gemma", "ModelFiles", "Compute", "BackendConformance",
+        "TestSupport",
       ],
       swiftSettings: strict
     ),
@@ -145,15 +161,16 @@ let package = Package(
     .testTarget(
       name: "WorkerTests",
       dependencies: [
-        "Worker", "Wire", "Gemma", "Compute", "Content", "Platform", "FakeGPUBackend",
-        "TestSupport", logging,
+        "Worker", "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform",
+        "FakeGPUBackend", "TestSupport", logging,
       ],
       swiftSettings: strict
     ),
     .testTarget(
       name: "CoordinatorTests",
       dependencies: [
-        "Coordinator", "Wire", "Gemma", "Compute", "Content", "Platform", "TestSupport", logging,
+        "Coordinator", "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform",
+        "TestSupport", logging,
       ],
       swiftSettings: strict
     ),

@@ -5,6 +5,7 @@ internal import CLinux
 internal import Gemma
 internal import Glibc
 package import Logging
+internal import ModelFiles
 internal import Platform
 package import Wire
 

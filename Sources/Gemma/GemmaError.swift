@@ -1,48 +1,7 @@
-// The error of the Gemma module: model files, tokenizers and what is asked of them.
+// The error of the Gemma module.
 
-internal import Compute
+package import ModelFiles
 
-/// Why a model could not be read or used.
-package struct GemmaError: Error, Sendable, CustomStringConvertible {
-  package enum Code: String, Sendable {
-    /// The path cannot be opened or read.
-    case file
-    /// The bytes are not what the format says: truncated, out of range, contradictory.
-    case format
-    /// Well-formed, but of a kind we do not know: an architecture, a type, a version.
-    case unsupported
-    /// A required metadata key or config field is missing or absurd.
-    case config
-    /// A tensor is missing, or its shape or type is not the config's.
-    case tensor
-    /// The tokenizer is missing or broken, or text cannot be tokenized.
-    case tokenizer
-    /// The chat template is missing or unknown.
-    case template
-  }
-
-  package var code: Code
-  package var message: String
-  /// The file, key or tensor.
-  package var context: String
-  package var underlying: (any Error)?
-
-  package init(
-    _ code: Code,
-    _ message: String,
-    context: String = "",
-    underlying: (any Error)? = nil
-  ) {
-    self.code = code
-    self.message = message
-    self.context = context
-    self.underlying = underlying
-  }
-
-  /// One line: names come from files, and a damaged one must not break a log into lines.
-  package var description: String {
-    let place = context.isEmpty ? "" : " (\(context))"
-    let cause = underlying.map { ": \($0)" } ?? ""
-    return "model.\(code.rawValue): \(message)\(place)\(cause)".printable
-  }
-}
+/// Why a model could not be read or used, or a text not be tokenized: the error of its files, whatever
+/// part of them is at fault.
+package typealias GemmaError = ModelFilesError

@@ -4,6 +4,7 @@
 import Content
 import Gemma
 import Glibc
+import ModelFiles
 import Platform
 import Wire
 

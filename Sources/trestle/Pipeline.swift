@@ -7,6 +7,7 @@ import Coordinator
 import Foundation
 import Gemma
 import Logging
+import ModelFiles
 import Wire
 
 /// A pipeline that is planned but not started.

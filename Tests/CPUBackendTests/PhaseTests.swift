@@ -5,6 +5,7 @@ import BackendConformance
 import Compute
 import Foundation
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@
 // in order, as ZeroMQ keeps them; which queue moves next is the test's choice.
 
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 import Wire

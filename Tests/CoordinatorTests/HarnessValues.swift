@@ -2,6 +2,7 @@
 
 import Content
 import Gemma
+import ModelFiles
 import TestSupport
 import Wire
 

@@ -9,13 +9,18 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "Platform",
-    "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+    "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire", "Compute", "Content",
+    "Platform", "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
-  "Coordinator": ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", "Logging"],
-  "Worker": ["Wire", "Gemma", "Compute", "Content", "Platform", "CLinux", "Logging"],
+  "Coordinator": [
+    "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", "Logging",
+  ],
+  "Worker": [
+    "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", "Logging",
+  ],
   "Wire": ["WireMessages", "CZeroMQ", "Content", "Platform", "CSocketGuard", "CLinux"],
-  "Gemma": ["Compute", "Content", "CLinux"],
+  "Gemma": ["ModelFiles", "Compute", "Content"],
+  "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
   "Compute": [],
   "Content": ["CSodium"],
@@ -28,7 +33,7 @@ private let floorPlan: [String: Set<String>] = [
   "CSocketGuard": [],
   "BackendConformance": ["Compute"],
   "FakeGPUBackend": ["Compute"],
-  "TestSupport": ["Compute", "Gemma"],
+  "TestSupport": ["Compute", "Gemma", "ModelFiles"],
   "HostileWorker": ["Worker", "CPUBackend", "Gemma", "Compute", "Wire", "ArgumentParser"],
 ]
 

@@ -2,6 +2,7 @@
 
 internal import Compute
 package import Gemma
+internal import ModelFiles
 
 /// Layers that cost the same: of one shape and one storage.
 package struct LayerClass: Sendable, Hashable, Codable, CustomStringConvertible {

@@ -2,6 +2,7 @@
 // not at all.
 
 internal import Gemma
+internal import ModelFiles
 internal import Wire
 
 extension CoordinatorMachine {

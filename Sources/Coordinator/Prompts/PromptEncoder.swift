@@ -2,6 +2,7 @@
 // said of a text's length before it is tokenized.
 
 internal import Gemma
+internal import ModelFiles
 internal import Wire
 
 /// Turns texts into prompts.

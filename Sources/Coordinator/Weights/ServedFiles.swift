@@ -2,6 +2,7 @@
 
 internal import Content
 internal import Gemma
+internal import ModelFiles
 internal import Platform
 internal import Wire
 

@@ -3,6 +3,7 @@
 
 package import Content
 package import Gemma
+package import ModelFiles
 internal import Platform
 internal import Wire
 

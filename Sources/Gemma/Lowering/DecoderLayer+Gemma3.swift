@@ -1,6 +1,7 @@
 // A Gemma 3 decoder layer: two sub-blocks, each normed before and behind.
 
 internal import Compute
+internal import ModelFiles
 
 extension StageLowering {
   /// `x += rms(attention(rms(x)))`, then `x += rms(feedForward(rms(x)))`.

@@ -4,6 +4,7 @@
 // Source: Gemma3nTextDecoderLayer, transformers 5.23, models/gemma3n/modeling_gemma3n.py.
 
 internal import Compute
+internal import ModelFiles
 
 extension StageLowering {
   mutating func gemma3nLayer(_ layer: Int, _ gemma3n: Gemma3nConfig) throws(GemmaError) {

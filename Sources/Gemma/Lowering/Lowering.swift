@@ -4,6 +4,7 @@
 // still alive there, and which keys and values travel along.
 
 package import Compute
+internal import ModelFiles
 
 /// Looks weights up by name; the checkpoint does, and so do tests.
 package protocol WeightDirectory {

@@ -1,5 +1,7 @@
 // Parses the expressions of a chat template, by recursive descent.
 
+internal import ModelFiles
+
 /// Turns the tokens of one expression or statement into a tree.
 struct TemplateExpressionParser {
   private let tokens: [TemplateToken]

@@ -2,6 +2,8 @@
 // around blocks is handled as transformers does, with trim_blocks and lstrip_blocks set
 // (https://jinja.palletsprojects.com/en/stable/templates/#whitespace-control).
 
+internal import ModelFiles
+
 /// A token inside `{{ }}` or `{% %}`.
 enum TemplateToken: Sendable, Hashable, CustomStringConvertible {
   case name(String)

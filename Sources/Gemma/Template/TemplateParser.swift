@@ -1,6 +1,8 @@
 // Parses a chat template. Precedence is Jinja's (jinja2/parser.py): `not`, comparisons, sums, `~`,
 // products; filters and tests bind to the operand directly before them.
 
+internal import ModelFiles
+
 /// Converts chunks into statements.
 struct TemplateParser {
   private var chunks: ArraySlice<TemplateChunk>

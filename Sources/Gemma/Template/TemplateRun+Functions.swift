@@ -1,6 +1,8 @@
 // The functions, methods and filters that a chat template may call. They behave as in Python and
 // Jinja: https://jinja.palletsprojects.com/en/stable/templates/#builtin-filters.
 
+internal import ModelFiles
+
 extension TemplateRun {
   mutating func positional(
     _ arguments: [TemplateExpression.Argument],

@@ -1,6 +1,8 @@
 // Runs a parsed chat template over a conversation. Every step and every byte is counted against a
 // limit, because a template comes from a stranger and must end.
 
+internal import ModelFiles
+
 /// One execution of a template.
 struct TemplateRun {
   private var scopes: [[String: TemplateValue]]

@@ -1,5 +1,7 @@
 // The values that a chat template computes with, and their behaviour in Python.
 
+internal import ModelFiles
+
 /// A value during the execution of a template.
 enum TemplateValue: Sendable, Hashable {
   /// A name or member that does not exist.

@@ -1,6 +1,8 @@
 // Added tokens, which are cut out of the text before merging: control tokens such as
 // <start_of_turn>, and text that must stay whole, such as runs of line ends.
 
+internal import ModelFiles
+
 /// Finds added tokens in a text.
 struct AddedTokens: Sendable {
   /// Which of several overlapping matches wins.

@@ -1,5 +1,7 @@
 // Finds and loads the chat template of a model.
 
+package import ModelFiles
+
 extension ChatTemplate {
   /// Reads the template of a GGUF file.
   ///

@@ -1,6 +1,8 @@
 // Converts a conversation into a prompt, with the Jinja template that the model ships and the
 // interpreter in Template/. ChatTemplate+Loading.swift finds the template.
 
+internal import ModelFiles
+
 /// A message of a conversation.
 package struct ChatMessage: Sendable, Hashable {
   package enum Role: String, Sendable, Hashable, CaseIterable {

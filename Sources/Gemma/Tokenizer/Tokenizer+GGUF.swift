@@ -1,6 +1,8 @@
 // The tokenizer in a GGUF file: pieces with scores, as SentencePiece makes them. The keys are those
 // of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, section "Tokenizer".
 
+package import ModelFiles
+
 extension Tokenizer {
   /// Reads the tokenizer of a GGUF file.
   ///

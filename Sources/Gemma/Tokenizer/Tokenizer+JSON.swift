@@ -2,6 +2,8 @@
 // files use: byte pair encoding with byte fallback, and spaces written as `▁`. Anything else that
 // would change the tokens is refused by name.
 
+internal import ModelFiles
+
 extension Tokenizer {
   /// Reads a tokenizer.json.
   ///

@@ -1,5 +1,7 @@
 // Finds and loads the tokenizer of a model.
 
+internal import ModelFiles
+
 extension Tokenizer {
   /// Loads the tokenizer that belongs to a model.
   ///

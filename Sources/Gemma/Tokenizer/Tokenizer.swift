@@ -1,6 +1,8 @@
 // A model's tokenizer, from text to tokens and back. Tokenizer+JSON.swift and Tokenizer+GGUF.swift
 // load its tables; AddedTokens.swift and PieceMerger.swift split and merge text.
 
+internal import ModelFiles
+
 /// A part of a prompt whose origin decides how it is tokenized.
 package enum PromptPiece: Sendable, Hashable {
   /// Text of the model's chat template: special tokens in it are parsed.

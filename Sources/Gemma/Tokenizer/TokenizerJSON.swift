@@ -1,5 +1,7 @@
 // The checked content of a tokenizer.json. Tokenizer+JSON.swift makes a tokenizer from it.
 
+internal import ModelFiles
+
 /// The content of a tokenizer.json.
 struct TokenizerJSON {
   struct AddedToken {

@@ -1,6 +1,8 @@
 // The pieces of a vocabulary: their text, their kind, and the table that finds a piece by its text.
 // MergeRules.swift says which pieces may be merged.
 
+internal import ModelFiles
+
 /// The purpose of a token.
 enum TokenKind: UInt8, Sendable {
   /// Text that merging produces.

@@ -3,6 +3,7 @@
 internal import Content
 internal import Gemma
 internal import Logging
+internal import ModelFiles
 internal import Platform
 internal import Wire
 

@@ -4,6 +4,7 @@ import ArgumentParser
 import Compute
 import Content
 import Gemma
+import ModelFiles
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

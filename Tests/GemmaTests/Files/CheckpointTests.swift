@@ -4,6 +4,7 @@ import Compute
 import Content
 import Foundation
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 

@@ -3,12 +3,13 @@
 import CLinux
 import Content
 import Foundation
+import Gemma
 import Glibc
 import Synchronization
 import TestSupport
 import Testing
 
-@testable import Gemma
+@testable import ModelFiles
 
 /// Counts the bytes that a reader reads.
 private final class ReadCount: Sendable {

@@ -3,6 +3,7 @@
 // (src/llama-model.cpp, src/llama-hparams.h, src/models/gemma3.cpp and gemma3n.cpp).
 
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 

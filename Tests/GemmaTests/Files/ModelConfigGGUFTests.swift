@@ -1,6 +1,7 @@
 // From GGUF metadata to a config: every key, its default, and what is refused.
 
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 

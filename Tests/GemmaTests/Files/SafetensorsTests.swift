@@ -2,6 +2,7 @@
 
 import Foundation
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 

@@ -3,6 +3,7 @@
 
 import Foundation
 import Gemma
+import ModelFiles
 import TestSupport
 
 /// A file of Tests/Goldens/tokenizer; PROVENANCE.md there says how it was made.

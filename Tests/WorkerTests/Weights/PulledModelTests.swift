@@ -6,6 +6,7 @@ import Foundation
 import Gemma
 import Glibc
 import Logging
+import ModelFiles
 import TestSupport
 import Testing
 import Wire

@@ -1,0 +1,123 @@
+// What tells two models apart, for processes that must hold the same one: of every byte that decides
+// what they compute.
+
+internal import Compute
+package import Content
+package import ModelFiles
+
+/// Gathers what a model is, in one order, and ends as its digest.
+struct Fingerprint {
+  private var bytes: [UInt8] = Array("trestle model 1\0".utf8)
+
+  var digest: Digest { Digest(of: bytes) }
+
+  mutating func combine(_ text: String) {
+    combine(text.utf8.count)
+    bytes += text.utf8
+  }
+
+  mutating func combine(_ number: Int) {
+    bytes += (0..<8).map { UInt8(truncatingIfNeeded: number >> ($0 * 8)) }
+  }
+
+  mutating func combine(_ number: Float?) {
+    combine(number.map { Int($0.bitPattern) } ?? -1)
+  }
+
+  mutating func combine(_ digest: Digest) { bytes += digest.bytes }
+
+  // EOS tokens are left out: they end a turn, they do not change what a stage computes.
+  mutating func combine(_ config: ModelConfig) {
+    combine(config.architecture.rawValue)
+    for size in [
+      config.vocabularySize, config.hiddenSize, config.headCount, config.kvHeadCount,
+      config.headDim, config.contextTokens, config.normsValues ? 1 : 0, config.layers.count,
+    ] { combine(size) }
+    for number in [
+      config.normEpsilon, config.normGainOffset, config.attentionScale, config.finalSoftcap,
+    ] { combine(number) }
+    for layer in config.layers {
+      combine(layer.attention.window ?? 0)
+      combine(layer.rope.theta)
+      combine(layer.rope.positionScale)
+      combine(layer.kvSource)
+      combine(layer.feedForwardSize)
+      combine(layer.sparsityDeviations)
+    }
+    guard let gemma3n = config.gemma3n else { return }
+    for size in [
+      gemma3n.streamCount, gemma3n.activeStream, gemma3n.scalesActiveStream ? 1 : 0,
+      gemma3n.laurelRank, gemma3n.perLayerInputSize, gemma3n.perLayerVocabularySize,
+    ] { combine(size) }
+  }
+}
+
+extension Checkpoint {
+  /// Returns the digest of the config and of all bytes of all weights in use; of a part of a model, what
+  /// was said when it was opened.
+  ///
+  /// It is the same for the same weights and config, wherever they lie, in which order and in how many
+  /// files. Two stages work together only if theirs agree.
+  ///
+  /// - Parameter reader: Reads the files, if it has not before.
+  /// - Returns: The fingerprint.
+  /// - Throws: What the reader's progress throws, or `GemmaError.file` if a file cannot be read, or has
+  ///   changed since it was opened.
+  package func fingerprint(_ reader: ContentReader = ContentReader()) throws -> Digest {
+    if let identity { return identity.fingerprint }
+    var files: [(file: MappedFile, ranges: [Range<Int>])] = []
+    var indices: [ObjectIdentifier: Int] = [:]
+    var places: [(file: Int, range: Int)] = []
+    for tensor in weights.map(\.tensor) {
+      let id = ObjectIdentifier(tensor.file)
+      let index = indices[id] ?? files.count
+      if indices[id] == nil {
+        indices[id] = index
+        files.append((tensor.file, []))
+      }
+      places.append((index, files[index].ranges.count))
+      files[index].ranges.append(tensor.offset..<(tensor.offset + tensor.byteCount))
+    }
+    let digests = try reader.digests(of: files, .tensors)
+    var fingerprint = Fingerprint()
+    fingerprint.combine(config)
+    for (weight, place) in zip(weights, places) {
+      fingerprint.combine(weight.name.canonical)
+      fingerprint.combine(weight.type.rawValue)
+      fingerprint.combine(weight.tensor.byteCount)
+      fingerprint.combine(digests[place.file][place.range])
+    }
+    return fingerprint.digest
+  }
+
+  /// Returns the digests of a file's pieces.
+  ///
+  /// - Parameters:
+  ///   - files: Files of the model.
+  ///   - size: How many bytes a piece has.
+  ///   - reader: Reads them, if it has not before.
+  /// - Returns: A list a file.
+  /// - Throws: As `fingerprint`.
+  package static func pieceDigests(
+    of files: [File],
+    size: Int,
+    _ reader: ContentReader
+  ) throws -> [[Digest]] {
+    try reader.digests(
+      of: files.map { file in
+        let whole = 0..<file.file.size
+        return (file.file, FilePiece.cut(whole, of: 0, size: size).map(\.bytes))
+      },
+      .pieces
+    )
+  }
+
+  /// Tells what has happened to the files of the weights since they were opened; the worst first.
+  package func changes() -> [FileChange] {
+    var seen: Set<ObjectIdentifier> = []
+    let files = (weights.map(\.tensor) + ignoredTensors).map(\.file)
+      .filter { seen.insert(ObjectIdentifier($0)).inserted }
+    let changes = files.compactMap { $0.change() }
+    return [.cut, .written, .replaced].flatMap { kind in changes.filter { $0.kind == kind } }
+  }
+}

@@ -1,0 +1,87 @@
+// Builds a model's layer records from what config formats say about layers.
+
+internal import ModelFiles
+
+/// What a config says about the layers, one element a layer.
+struct LayerTable {
+  var isSliding: [Bool]
+  var window: Int
+  var fullRope: LayerRecord.RopeParameters
+  var slidingRope: LayerRecord.RopeParameters
+  var feedForwardSizes: [Int]
+  var sparsityDeviations: [Float?]
+  /// How many layers at the end read the keys and values of an earlier one.
+  var sharingCount: Int
+
+  /// Returns the default pattern: every `period`th layer attends to everything, the others slide.
+  static func slidingPattern(period: Int, layerCount: Int) -> [Bool] {
+    (0..<layerCount).map { !($0 + 1).isMultiple(of: period) }
+  }
+
+  /// Returns the records; a sharing layer reads from the last owner of its own attention kind
+  /// (transformers, Gemma3nTextAttention.__init__).
+  func records(_ place: String) throws(GemmaError) -> [LayerRecord] {
+    let count = isSliding.count
+    guard feedForwardSizes.count == count, sparsityDeviations.count == count else {
+      throw GemmaError(
+        .config,
+        "\(count) layers, but \(feedForwardSizes.count) feed-forward sizes and"
+          + " \(sparsityDeviations.count) sparsities",
+        context: place
+      )
+    }
+    guard (0..<count).contains(sharingCount) else {
+      throw GemmaError(
+        .config,
+        "\(sharingCount) of \(count) layers share keys and values; at least one must own"
+          + " some",
+        context: place
+      )
+    }
+    let ownerCount = count - sharingCount
+    var records: [LayerRecord] = []
+    for layer in 0..<count {
+      var source = layer
+      if layer >= ownerCount {
+        guard let owner = (0..<ownerCount).last(where: { isSliding[$0] == isSliding[layer] }) else {
+          let kind = isSliding[layer] ? "sliding" : "full"
+          throw GemmaError(
+            .config,
+            "layer \(layer) shares keys and values, but no layer before \(ownerCount) has"
+              + " \(kind) attention",
+            context: place
+          )
+        }
+        source = owner
+      }
+      records.append(
+        LayerRecord(
+          attention: isSliding[layer] ? .sliding(window: window) : .full,
+          rope: isSliding[layer] ? slidingRope : fullRope,
+          kvSource: source,
+          feedForwardSize: feedForwardSizes[layer],
+          sparsityDeviations: sparsityDeviations[layer]
+        )
+      )
+    }
+    return records
+  }
+
+  /// Returns one value a layer, from a list or from a single value for all.
+  static func perLayer<Value>(
+    _ values: [Value],
+    _ name: String,
+    layerCount: Int,
+    _ place: String
+  ) throws(GemmaError) -> [Value] {
+    if values.count == layerCount { return values }
+    guard values.count == 1 else {
+      throw GemmaError(
+        .config,
+        "\(name) has \(values.count) values for \(layerCount) layers",
+        context: place
+      )
+    }
+    return Array(repeating: values[0], count: layerCount)
+  }
+}

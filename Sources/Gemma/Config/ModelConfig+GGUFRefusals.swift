@@ -1,0 +1,64 @@
+// Metadata that changes what a model computes and that Gemma's lowering has no op for. A file that sets
+// such a key to anything but what we do anyway is refused by name, so that it never answers wrongly
+// without a word. The keys are those that llama.cpp reads: LLM_KV_NAMES in src/llama-arch.cpp.
+
+internal import ModelFiles
+
+extension GGUFKeys {
+  /// Numbers that mean "as usual", by key.
+  private static let neutralNumbers: [(key: String, values: [Double])] = [
+    ("attention.max_alibi_bias", [0]), ("attention.clamp_kqv", [0]),
+    ("attention.output_scale", [0, 1]), ("attention.temperature_scale", [0, 1]),
+    ("attention.temperature_length", [0]), ("attn_logit_softcapping", [0]),
+    ("attention.logit_softcapping", [0]), ("router_logit_softcapping", [0]),
+    ("logit_scale", [0, 1]), ("residual_scale", [0, 1]), ("embedding_scale", [0, 1]),
+    ("expert_count", [0]), ("expert_used_count", [0]), ("leading_dense_block_count", [0]),
+    ("pooling_type", [0]), ("nextn_predict_layers", [0]), ("rope.scaling.alpha", [0, 1]),
+    ("rope.scaling.attn_factor", [1]), ("rope.scaling.yarn_attn_factor", [1]),
+    ("rope.scaling.yarn_ext_factor", [0, -1]), ("rope.partial_rotary_factor", [1]),
+  ]
+  private static let neutralFlags: [(key: String, value: Bool)] = [
+    ("attention.causal", true), ("use_parallel_residual", false), ("swin_norm", false),
+    ("attention.use_bidirectional_attention", false),
+  ]
+  /// Widths that must be the head dimension: rotation of all of a head, values as wide as keys.
+  private static let headWidths = [
+    "attention.value_length", "rope.dimension_count", "attention.key_length_swa",
+    "attention.value_length_swa", "rope.dimension_count_swa",
+  ]
+  private static let activations: Set<String> = ["gelu", "gelu_pytorch_tanh", "geglu"]
+
+  /// Refuses what would silently give wrong text.
+  func refuseUnsupported(headDim: Int, layerCount: Int) throws(GemmaError) {
+    for (key, values) in GGUFKeys.neutralNumbers {
+      guard let number = try file.double(name(key)), !values.contains(number) else { continue }
+      throw refusal("\(name(key)) \(number)")
+    }
+    for (key, value) in GGUFKeys.neutralFlags {
+      guard let flag = try file.bool(name(key)), flag != value else { continue }
+      throw refusal("\(name(key)) \(flag)")
+    }
+    for key in GGUFKeys.headWidths {
+      guard let width = try uniform(key, layerCount), width != headDim else { continue }
+      throw refusal("\(name(key)) \(width), which is not the key length \(headDim)")
+    }
+    for key in ["hidden_activation", "hidden_act"] {
+      guard let activation = try file.string(name(key)),
+        !GGUFKeys.activations.contains(activation)
+      else { continue }
+      throw refusal("\(name(key)) \(activation); gelu_pytorch_tanh is known")
+    }
+    let sections = name("rope.dimension_sections")
+    guard try file.integerOrIntegers(sections)?.allSatisfy({ $0 == 0 }) ?? true else {
+      throw refusal(sections)
+    }
+  }
+
+  private func refusal(_ message: String) -> GemmaError {
+    GemmaError(
+      .unsupported,
+      "\(message): the model needs what is not supported",
+      context: file.path
+    )
+  }
+}
