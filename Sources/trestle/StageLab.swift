@@ -106,7 +106,7 @@ final class StageLab {
     let streams = program.add(
       Buffer(
         name: "streams",
-        planes: config.gemma3n?.streamCount ?? 1,
+        planes: config.streamCount,
         width: config.hiddenSize,
         rows: .all
       )

@@ -103,7 +103,7 @@ private final class QuantisedModel: WeightDirectory {
   init(_ name: String) throws {
     checkpoint = try Checkpoint.open(Goldens.checkpoint(name).path)
     var config = checkpoint.config
-    config.headDim *= 2
+    for layer in config.layers.indices { config.layers[layer].headDim *= 2 }
     self.config = config
   }
 

@@ -54,6 +54,10 @@ extension Harness {
     let layers = (0..<layerCount).map { layer in
       LayerRecord(
         attention: .full,
+        headCount: 1,
+        kvHeadCount: 1,
+        headDim: 8,
+        attentionScale: 1,
         rope: LayerRecord.RopeParameters(theta: 10_000),
         kvSource: kvSource(layer),
         feedForwardSize: 8,
@@ -64,19 +68,14 @@ extension Harness {
       architecture: .gemma3,
       vocabularySize: vocabularySize,
       hiddenSize: 8,
-      headCount: 1,
-      kvHeadCount: 1,
-      headDim: 8,
       contextTokens: 1024,
       normEpsilon: 1e-6,
       normGainOffset: 1,
-      attentionScale: 1,
       normsValues: false,
       finalSoftcap: nil,
       bosToken: 2,
       eosTokens: ends,
-      layers: layers,
-      gemma3n: nil
+      layers: layers
     )
     return ServedModel(
       name: "tiny",

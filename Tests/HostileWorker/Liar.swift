@@ -208,7 +208,7 @@ extension Impostor {
         row.position += 1
         return row
       }
-      let streams = checkpoint.config.gemma3n?.streamCount ?? 1
+      let streams = checkpoint.config.streamCount
       let count = other.rows.count * streams * checkpoint.config.hiddenSize
       payloads = [[Float](repeating: 0, count: count)]
     }

@@ -50,7 +50,7 @@ import Worker
     let maker = try StageMaker("gemma3n-random-a")
     #expect(maker.config.firstSharedLayer == 20)
     let streams = 4 * maker.config.hiddenSize
-    let keys = maker.config.kvHeadCount * maker.config.headDim
+    let keys = maker.config.layers[19].kvWidth
     var rows = chunk(slot: 0, [10, 11, 12]) + chunk(slot: 2, [13])
     rows[2].output = .sample(.greedy)
     let step = maker.step(rows)

@@ -61,7 +61,7 @@ struct StageMaker {
   /// What a stage before would hand on: each row's streams follow from its token alone.
   func handOff(_ rows: [StepRow]) -> [[Float]] {
     let width = config.hiddenSize
-    let planes = config.gemma3n?.streamCount ?? 1
+    let planes = config.streamCount
     let streams = (0..<planes).flatMap { plane in
       rows.flatMap { row in
         var random = SeededRandom(UInt64(plane) << 32 | UInt64(UInt32(bitPattern: row.token)))

@@ -134,16 +134,15 @@ package struct ModelShape: Sendable, Hashable {
         window: layer.attention.window,
         ownsKeysAndValues: layer.kvSource == index,
         hiddenSize: config.hiddenSize,
-        heads: config.headCount,
-        kvHeads: config.kvHeadCount,
-        headDim: config.headDim,
+        heads: layer.headCount,
+        kvHeads: layer.kvHeadCount,
+        headDim: layer.headDim,
         feedForwardSize: layer.feedForwardSize,
         sparsityDeviations: layer.sparsityDeviations,
         weightBytes: weightBytes[index],
         readBytes: Int((cost.layers[index] - Double(ends)).rounded())
       )
     }
-    let keyValueBytes = 2 * config.kvHeadCount * config.headDim * MemoryLayout<Float>.size
     self.init(
       layers: layers,
       entryBytes: entryBytes,
@@ -151,9 +150,13 @@ package struct ModelShape: Sendable, Hashable {
       headBytes: Int(cost.head),
       vocabularySize: config.vocabularySize,
       firstSkippedLayer: config.firstSkippedLayer,
-      streamBytes: (config.gemma3n?.streamCount ?? 1) * config.hiddenSize
+      streamBytes: config.streamCount * config.hiddenSize
         * MemoryLayout<Float>.size,
-      sharedBytes: config.layers.indices.map { config.sourcesCrossing($0).count * keyValueBytes }
+      sharedBytes: config.layers.indices.map { layer in
+        config.sourcesCrossing(layer).reduce(0) { sum, source in
+          sum + 2 * config.layers[source].kvWidth * MemoryLayout<Float>.size
+        }
+      }
     )
   }
 

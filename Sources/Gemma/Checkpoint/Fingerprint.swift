@@ -27,14 +27,19 @@ struct Fingerprint {
   mutating func combine(_ digest: Digest) { bytes += digest.bytes }
 
   // EOS tokens are left out: they end a turn, they do not change what a stage computes.
+  //
+  // What can differ between layers stands once for all layers that are as the first one, since it was
+  // written so before it could differ; and again in each layer that is not.
   mutating func combine(_ config: ModelConfig) {
+    precondition(!config.layers.isEmpty, "a model without layers")
+    let first = config.layers[0]
     combine(config.architecture.rawValue)
     for size in [
-      config.vocabularySize, config.hiddenSize, config.headCount, config.kvHeadCount,
-      config.headDim, config.contextTokens, config.normsValues ? 1 : 0, config.layers.count,
+      config.vocabularySize, config.hiddenSize, first.headCount, first.kvHeadCount,
+      first.headDim, config.contextTokens, config.normsValues ? 1 : 0, config.layers.count,
     ] { combine(size) }
     for number in [
-      config.normEpsilon, config.normGainOffset, config.attentionScale, config.finalSoftcap,
+      config.normEpsilon, config.normGainOffset, first.attentionScale, config.finalSoftcap,
     ] { combine(number) }
     for layer in config.layers {
       combine(layer.attention.window ?? 0)
@@ -43,12 +48,34 @@ struct Fingerprint {
       combine(layer.kvSource)
       combine(layer.feedForwardSize)
       combine(layer.sparsityDeviations)
+      combineDifferences(of: layer, from: first)
     }
-    guard let gemma3n = config.gemma3n else { return }
-    for size in [
-      gemma3n.streamCount, gemma3n.activeStream, gemma3n.scalesActiveStream ? 1 : 0,
-      gemma3n.laurelRank, gemma3n.perLayerInputSize, gemma3n.perLayerVocabularySize,
-    ] { combine(size) }
+    if let altUp = config.altUp {
+      combine(altUp.streamCount)
+      combine(altUp.activeStream)
+      combine(altUp.scalesActiveStream ? 1 : 0)
+    }
+    if let laurel = config.laurel { combine(laurel.rank) }
+    if let perLayerInput = config.perLayerInput {
+      combine(perLayerInput.size)
+      combine(perLayerInput.vocabularySize)
+    }
+  }
+
+  private mutating func combineDifferences(of layer: LayerRecord, from first: LayerRecord) {
+    let own = [layer.headCount, layer.kvHeadCount, layer.headDim]
+    if own != [first.headCount, first.kvHeadCount, first.headDim] {
+      combine("heads")
+      for size in own { combine(size) }
+    }
+    if layer.attentionScale != first.attentionScale {
+      combine("scale")
+      combine(layer.attentionScale)
+    }
+    if let pairs = layer.rope.rotatedPairs, pairs != layer.headDim / 2 {
+      combine("rotated pairs")
+      combine(pairs)
+    }
   }
 }
 

@@ -24,7 +24,7 @@ struct Inventory {
         continue
       }
       // All streams but the first have a matrix; they are stacked along the outermost dimension.
-      let stacked = [(config.gemma3n?.streamCount ?? 1) - 1] + shape
+      let stacked = [config.streamCount - 1] + shape
       try Inventory.check(tensor, shape: stacked)
       try add(name, tensor.slice(slice), shape: shape)
     }

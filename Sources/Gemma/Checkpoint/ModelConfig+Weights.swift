@@ -2,6 +2,8 @@
 
 extension ModelConfig {
   /// Every weight the model needs, with its shape, outermost dimension first.
+  ///
+  /// The order is part of a model's fingerprint.
   package var neededWeights: [(name: WeightName, shape: [Int])] {
     modelWeights.map { (.model($0), $1) }
       + layers.indices.flatMap { layer in
@@ -15,14 +17,15 @@ extension ModelConfig {
       (.norm, [hiddenSize]),
     ]
     if hasOwnHead { weights.append((.head, [vocabularySize, hiddenSize])) }
-    guard let gemma3n else { return weights }
-    let width = layers.count * gemma3n.perLayerInputSize
-    weights += [
-      (.embedTokensPerLayer, [gemma3n.perLayerVocabularySize, width]),
-      (.perLayerModelProjection, [width, hiddenSize]),
-      (.perLayerProjectionNorm, [gemma3n.perLayerInputSize]),
-    ]
-    for index in 0..<(gemma3n.streamCount - 1) {
+    if let perLayerInput {
+      let width = layers.count * perLayerInput.size
+      weights += [
+        (.embedTokensPerLayer, [perLayerInput.vocabularySize, width]),
+        (.perLayerModelProjection, [width, hiddenSize]),
+        (.perLayerProjectionNorm, [perLayerInput.size]),
+      ]
+    }
+    for index in 0..<(streamCount - 1) {
       weights.append((.altupProjection(index), [hiddenSize, hiddenSize]))
       weights.append((.altupUnembedProjection(index), [hiddenSize, hiddenSize]))
     }
@@ -31,8 +34,7 @@ extension ModelConfig {
 
   private func layerWeights(_ layer: Int) -> [(LayerWeight, [Int])] {
     let record = layers[layer]
-    let queryWidth = headCount * headDim
-    let keyWidth = kvHeadCount * headDim
+    let (queryWidth, kvWidth, headDim) = (record.queryWidth, record.kvWidth, record.headDim)
     var weights: [(LayerWeight, [Int])] = [
       (.inputNorm, [hiddenSize]),
       (.query, [queryWidth, hiddenSize]),
@@ -48,28 +50,40 @@ extension ModelConfig {
     // Files keep keys and values of sharing layers too; they are not used.
     if record.kvSource == layer {
       weights += [
-        (.key, [keyWidth, hiddenSize]), (.value, [keyWidth, hiddenSize]), (.keyNorm, [headDim]),
+        (.key, [kvWidth, hiddenSize]), (.value, [kvWidth, hiddenSize]), (.keyNorm, [headDim]),
       ]
     }
-    if let gemma3n { weights += layerWeights(gemma3n) }
-    return weights
+    return weights + featureWeights
   }
 
-  private func layerWeights(_ gemma3n: Gemma3nConfig) -> [(LayerWeight, [Int])] {
-    let streams = gemma3n.streamCount
-    var weights: [(LayerWeight, [Int])] = [
-      (.altupRouter, [streams, hiddenSize]),
-      (.altupRouterNorm, [hiddenSize]),
-      (.altupPrediction, [streams * streams, streams]),
-      (.altupCorrection, [streams, streams]),
-      (.laurelLeft, [gemma3n.laurelRank, hiddenSize]),
-      (.laurelRight, [hiddenSize, gemma3n.laurelRank]),
-      (.laurelNorm, [hiddenSize]),
-      (.perLayerGate, [gemma3n.perLayerInputSize, hiddenSize]),
-      (.perLayerProjection, [hiddenSize, gemma3n.perLayerInputSize]),
-      (.perLayerNorm, [hiddenSize]),
-    ]
-    if gemma3n.scalesActiveStream { weights.append((.altupOutputScale, [hiddenSize])) }
+  /// What the model's features add to a layer.
+  private var featureWeights: [(LayerWeight, [Int])] {
+    var weights: [(LayerWeight, [Int])] = []
+    if let altUp {
+      let streams = altUp.streamCount
+      weights += [
+        (.altupRouter, [streams, hiddenSize]),
+        (.altupRouterNorm, [hiddenSize]),
+        (.altupPrediction, [streams * streams, streams]),
+        (.altupCorrection, [streams, streams]),
+      ]
+    }
+    if let laurel {
+      weights += [
+        (.laurelLeft, [laurel.rank, hiddenSize]),
+        (.laurelRight, [hiddenSize, laurel.rank]),
+        (.laurelNorm, [hiddenSize]),
+      ]
+    }
+    if let perLayerInput {
+      weights += [
+        (.perLayerGate, [perLayerInput.size, hiddenSize]),
+        (.perLayerProjection, [hiddenSize, perLayerInput.size]),
+        (.perLayerNorm, [hiddenSize]),
+      ]
+    }
+    // Last, and not beside AltUp's others: a model's fingerprint follows this order.
+    if altUp?.scalesActiveStream == true { weights.append((.altupOutputScale, [hiddenSize])) }
     return weights
   }
 }

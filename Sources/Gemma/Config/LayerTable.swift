@@ -4,10 +4,17 @@ internal import ModelFiles
 
 /// What a config says about the layers, one element a layer.
 struct LayerTable {
+  /// What layers that attend in one way have in common.
+  struct Kind {
+    var headCount, kvHeadCount, headDim: Int
+    var attentionScale: Float
+    var rope: LayerRecord.RopeParameters
+  }
+
   var isSliding: [Bool]
   var window: Int
-  var fullRope: LayerRecord.RopeParameters
-  var slidingRope: LayerRecord.RopeParameters
+  var full: Kind
+  var sliding: Kind
   var feedForwardSizes: [Int]
   var sparsityDeviations: [Float?]
   /// How many layers at the end read the keys and values of an earlier one.
@@ -54,10 +61,15 @@ struct LayerTable {
         }
         source = owner
       }
+      let kind = isSliding[layer] ? sliding : full
       records.append(
         LayerRecord(
           attention: isSliding[layer] ? .sliding(window: window) : .full,
-          rope: isSliding[layer] ? slidingRope : fullRope,
+          headCount: kind.headCount,
+          kvHeadCount: kind.kvHeadCount,
+          headDim: kind.headDim,
+          attentionScale: kind.attentionScale,
+          rope: kind.rope,
           kvSource: source,
           feedForwardSize: feedForwardSizes[layer],
           sparsityDeviations: sparsityDeviations[layer]

@@ -21,27 +21,32 @@ extension ModelConfig {
       } ?? derived
     try keys.refuseUnsupported(headDim: headDim, layerCount: layerCount)
     let is3n = keys.architecture == .gemma3n
+    let heads = LayerTable.Kind(
+      headCount: headCount,
+      kvHeadCount: try keys.uniform("attention.head_count_kv", layerCount) ?? headCount,
+      headDim: headDim,
+      attentionScale: try keys.float("attention.scale")
+        ?? (is3n ? 1 : keys.attentionScale(layerCount, hiddenSize, headCount, headDim)),
+      rope: LayerRecord.RopeParameters(theta: 10_000)
+    )
     // Of Gemma 3n llama.cpp caps the logits at 30 whatever the file says (llama_hparams).
     let softcap = try keys.float("final_logit_softcapping") ?? (is3n ? 30 : 0)
     self.init(
       architecture: keys.architecture,
       vocabularySize: try keys.vocabularySize(),
       hiddenSize: hiddenSize,
-      headCount: headCount,
-      kvHeadCount: try keys.uniform("attention.head_count_kv", layerCount) ?? headCount,
-      headDim: headDim,
       contextTokens: try keys.need("context_length"),
       normEpsilon: try keys.needFloat("attention.layer_norm_rms_epsilon"),
       // The converter has added Gemma 3's 1 to the gains.
       normGainOffset: 0,
-      attentionScale: try keys.float("attention.scale")
-        ?? (is3n ? 1 : keys.attentionScale(layerCount, hiddenSize, headCount, headDim)),
       normsValues: is3n,
       finalSoftcap: softcap == 0 ? nil : softcap,
       bosToken: try keys.token("bos_token_id") ?? 2,
       eosTokens: try keys.eosTokens(),
-      layers: try keys.layerTable(layerCount).records(file.path),
-      gemma3n: is3n ? try keys.gemma3n() : nil
+      layers: try keys.layerTable(layerCount, heads).records(file.path),
+      altUp: is3n ? try keys.altUp() : nil,
+      laurel: is3n ? LaurelConfig(rank: try keys.rowCount("blk.0.laurel_l.weight")) : nil,
+      perLayerInput: is3n ? try keys.perLayerInput() : nil
     )
     try validate(file.path)
   }
@@ -191,20 +196,24 @@ struct GGUFKeys {
   }
 
   // Defaults are llama.cpp's, which reads none of these keys (llama_hparams, "gemma3n altup").
-  func gemma3n() throws(GemmaError) -> Gemma3nConfig {
+  func altUp() throws(GemmaError) -> AltUpConfig {
     let hasScale = file.tensors.contains { $0.name == "blk.0.altup_correct_scale.weight" }
-    return Gemma3nConfig(
+    return AltUpConfig(
       streamCount: try integer("altup.num_inputs") ?? 4,
       activeStream: try integer("altup.active_idx") ?? 0,
-      scalesActiveStream: try file.bool(name("altup.correct_scale")) ?? hasScale,
-      laurelRank: try rowCount("blk.0.laurel_l.weight"),
-      perLayerInputSize: try integer("embedding_length_per_layer_input") ?? 256,
-      perLayerVocabularySize: try rowCount("per_layer_token_embd.weight")
+      scalesActiveStream: try file.bool(name("altup.correct_scale")) ?? hasScale
+    )
+  }
+
+  func perLayerInput() throws(GemmaError) -> PerLayerInputConfig {
+    PerLayerInputConfig(
+      size: try integer("embedding_length_per_layer_input") ?? 256,
+      vocabularySize: try rowCount("per_layer_token_embd.weight")
     )
   }
 
   /// Returns the rows of a matrix that says a size no key says.
-  private func rowCount(_ tensor: String) throws(GemmaError) -> Int {
+  func rowCount(_ tensor: String) throws(GemmaError) -> Int {
     guard let stored = file.tensors.first(where: { $0.name == tensor }) else {
       throw GemmaError(.tensor, "tensor \(tensor) is missing", context: file.path)
     }
@@ -220,28 +229,31 @@ struct GGUFKeys {
 
   // MARK: The layers
 
-  func layerTable(_ layerCount: Int) throws(GemmaError) -> LayerTable {
+  /// Returns the table of the layers, all of which have the heads of `heads`, and ropes of their own.
+  func layerTable(
+    _ layerCount: Int,
+    _ heads: LayerTable.Kind
+  ) throws(GemmaError) -> LayerTable {
     guard let sizes = try perLayer("feed_forward_length", layerCount) else {
       throw missing(name("feed_forward_length"))
     }
     let is3n = architecture == .gemma3n
     let window = try uniform("attention.sliding_window", layerCount) ?? 0
     if is3n, window == 0 { throw missing(name("attention.sliding_window")) }
+    var (full, sliding) = (heads, heads)
+    full.rope = LayerRecord.RopeParameters(
+      theta: try spelled(["rope.freq_base", "rope.global.freq_base"], float) ?? 10_000,
+      positionScale: try ropeScale()
+    )
+    let slidingKeys = ["rope.freq_base_swa", "rope.freq_base_local", "rope.local.freq_base"]
+    sliding.rope = LayerRecord.RopeParameters(theta: try spelled(slidingKeys, float) ?? 10_000)
     return LayerTable(
       // Without a window all layers of Gemma 3 are full (llama_model_gemma3::load_arch_hparams).
       isSliding: window == 0
         ? Array(repeating: false, count: layerCount) : try slidingPattern(layerCount),
       window: window,
-      fullRope: LayerRecord.RopeParameters(
-        theta: try spelled(["rope.freq_base", "rope.global.freq_base"], float) ?? 10_000,
-        positionScale: try ropeScale()
-      ),
-      slidingRope: LayerRecord.RopeParameters(
-        theta: try spelled(
-          ["rope.freq_base_swa", "rope.freq_base_local", "rope.local.freq_base"],
-          float
-        ) ?? 10_000
-      ),
+      full: full,
+      sliding: sliding,
       feedForwardSizes: sizes,
       sparsityDeviations: is3n
         ? try sparsity(layerCount) : Array(repeating: nil, count: layerCount),

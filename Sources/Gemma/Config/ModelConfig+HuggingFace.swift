@@ -29,19 +29,17 @@ extension ModelConfig {
       architecture: architecture,
       vocabularySize: try keys.integer("vocab_size", \.vocabularySize),
       hiddenSize: try keys.integer("hidden_size", \.hiddenSize),
-      headCount: try keys.integer("num_attention_heads", \.headCount),
-      kvHeadCount: try keys.integer("num_key_value_heads", \.kvHeadCount),
-      headDim: try keys.integer("head_dim", \.headDim),
       contextTokens: try keys.integer("max_position_embeddings", \.contextTokens),
       normEpsilon: Float(try text.double("rms_norm_eps") ?? 1e-6),
       normGainOffset: is3n ? 0 : 1,
-      attentionScale: is3n ? 1 : try keys.attentionScale(),
       normsValues: is3n,
       finalSoftcap: try keys.finalSoftcap(),
       bosToken: try keys.bosToken(),
       eosTokens: try keys.eosTokens(),
       layers: try keys.layerTable(layerCount).records(text.place),
-      gemma3n: is3n ? try keys.gemma3n() : nil
+      altUp: is3n ? try keys.altUp() : nil,
+      laurel: is3n ? LaurelConfig(rank: try text.integer("laurel_rank") ?? 64) : nil,
+      perLayerInput: is3n ? try keys.perLayerInput() : nil
     )
     try validate(text.place)
   }
@@ -170,14 +168,18 @@ struct HuggingFaceKeys {
     return token
   }
 
-  func gemma3n() throws(GemmaError) -> Gemma3nConfig {
-    Gemma3nConfig(
+  func altUp() throws(GemmaError) -> AltUpConfig {
+    AltUpConfig(
       streamCount: try text.integer("altup_num_inputs") ?? 4,
       activeStream: try text.integer("altup_active_idx") ?? 0,
-      scalesActiveStream: try text.bool("altup_correct_scale") ?? true,
-      laurelRank: try text.integer("laurel_rank") ?? 64,
-      perLayerInputSize: try text.integer("hidden_size_per_layer_input") ?? 256,
-      perLayerVocabularySize: try text.integer("vocab_size_per_layer_input") ?? 262_144
+      scalesActiveStream: try text.bool("altup_correct_scale") ?? true
+    )
+  }
+
+  func perLayerInput() throws(GemmaError) -> PerLayerInputConfig {
+    PerLayerInputConfig(
+      size: try text.integer("hidden_size_per_layer_input") ?? 256,
+      vocabularySize: try text.integer("vocab_size_per_layer_input") ?? 262_144
     )
   }
 
@@ -189,21 +191,24 @@ struct HuggingFaceKeys {
     if case .null? = text.fields["sliding_window"], isSliding.contains(true) {
       throw refusal("sliding_window null, but layers with sliding attention")
     }
-    let fullRope = try rope(
+    var full = try heads()
+    var sliding = full
+    full.rope = try rope(
       "full_attention",
       theta: try text.double("rope_theta") ?? 1_000_000,
       legacyScaling: try text.object("rope_scaling")
     )
-    try refuseFlatRope(theta: fullRope.theta)
+    try refuseFlatRope(theta: full.rope.theta)
+    sliding.rope = try rope(
+      "sliding_attention",
+      theta: try text.double("rope_local_base_freq") ?? 10_000,
+      legacyScaling: nil
+    )
     return LayerTable(
       isSliding: isSliding,
       window: try integer("sliding_window", \.window),
-      fullRope: fullRope,
-      slidingRope: try rope(
-        "sliding_attention",
-        theta: try text.double("rope_local_base_freq") ?? 10_000,
-        legacyScaling: nil
-      ),
+      full: full,
+      sliding: sliding,
       feedForwardSizes: try LayerTable.perLayer(
         sizes,
         "intermediate_size",
@@ -213,6 +218,17 @@ struct HuggingFaceKeys {
       sparsityDeviations: try sparsity(layerCount),
       sharingCount: architecture == .gemma3n
         ? try integer("num_kv_shared_layers", \.sharingCount) : 0
+    )
+  }
+
+  /// Returns the heads that all layers have; their ropes are read elsewhere.
+  private func heads() throws(GemmaError) -> LayerTable.Kind {
+    LayerTable.Kind(
+      headCount: try integer("num_attention_heads", \.headCount),
+      kvHeadCount: try integer("num_key_value_heads", \.kvHeadCount),
+      headDim: try integer("head_dim", \.headDim),
+      attentionScale: architecture == .gemma3n ? 1 : try attentionScale(),
+      rope: LayerRecord.RopeParameters(theta: 10_000)
     )
   }
 

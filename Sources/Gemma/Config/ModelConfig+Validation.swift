@@ -12,73 +12,134 @@ private enum Limit {
   static let streams = 16
 }
 
+/// Checks numbers of one file.
+private struct SizeCheck {
+  /// The file, for the error.
+  let place: String
+
+  func callAsFunction(
+    _ name: String,
+    _ value: Int,
+    _ range: ClosedRange<Int>
+  ) throws(GemmaError) {
+    guard range.contains(value) else {
+      throw GemmaError(
+        .config,
+        "\(name) is \(value), outside \(range.lowerBound)...\(range.upperBound)",
+        context: place
+      )
+    }
+  }
+
+  func callAsFunction(_ name: String, _ value: Float) throws(GemmaError) {
+    guard value.isFinite, value > 0 else {
+      throw GemmaError(.config, "\(name) is \(value), not a positive number", context: place)
+    }
+  }
+}
+
 extension ModelConfig {
   /// Checks that the sizes are sane and agree with each other.
   ///
   /// - Parameter place: The file, for the error.
   /// - Throws: `GemmaError.config` that names the size and its value.
   func validate(_ place: String) throws(GemmaError) {
-    func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws(GemmaError) {
-      guard range.contains(value) else {
-        throw GemmaError(
-          .config,
-          "\(name) is \(value), outside \(range.lowerBound)...\(range.upperBound)",
-          context: place
-        )
-      }
-    }
-    func check(_ name: String, _ value: Float) throws(GemmaError) {
-      guard value.isFinite, value > 0 else {
-        throw GemmaError(.config, "\(name) is \(value), not a positive number", context: place)
-      }
-    }
+    let check = SizeCheck(place: place)
     try check("layer count", layers.count, 1...Limit.layers)
     try check("vocabulary size", vocabularySize, 1...Limit.tokens)
     try check("hidden size", hiddenSize, 1...Limit.width)
-    try check("head count", headCount, 1...Limit.heads)
-    try check("KV head count", kvHeadCount, 1...headCount)
-    try check("head dimension", headDim, 2...Limit.width)
     try check("context length", contextTokens, 1...Limit.tokens)
     try check("norm epsilon", normEpsilon)
-    try check("attention scale", attentionScale)
     if let finalSoftcap { try check("final soft cap", finalSoftcap) }
     try check("BOS token", Int(bosToken), 0...(vocabularySize - 1))
     for token in eosTokens { try check("EOS token", Int(token), 0...Int(Int32.max)) }
-    guard headCount.isMultiple(of: kvHeadCount) else {
-      throw GemmaError(
-        .config,
-        "\(headCount) heads cannot share \(kvHeadCount) KV heads evenly",
-        context: place
-      )
+    for index in layers.indices {
+      try validateHeads(of: index, check)
+      try validateRest(of: index, check)
     }
-    guard headDim.isMultiple(of: 2) else {
-      throw GemmaError(
-        .config,
-        "head dimension \(headDim) is odd, RoPE needs pairs",
-        context: place
-      )
+    if let altUp {
+      try check("AltUp stream count", altUp.streamCount, 2...Limit.streams)
+      try check("active AltUp stream", altUp.activeStream, 0...(altUp.streamCount - 1))
     }
-    for (index, layer) in layers.enumerated() {
-      try check("feed-forward size of layer \(index)", layer.feedForwardSize, 1...Limit.width)
-      try check("RoPE theta of layer \(index)", layer.rope.theta)
-      try check("RoPE position scale of layer \(index)", layer.rope.positionScale)
-      if let window = layer.attention.window {
-        try check("sliding window", window, 1...Limit.tokens)
-      }
-      if let deviations = layer.sparsityDeviations, !deviations.isFinite {
+    if let laurel { try check("LAuReL rank", laurel.rank, 1...Limit.width) }
+    if let perLayerInput {
+      try check("per-layer input size", perLayerInput.size, 1...Limit.width)
+      try check("per-layer vocabulary size", perLayerInput.vocabularySize, 1...Limit.tokens)
+      guard altUp != nil else {
         throw GemmaError(
-          .config,
-          "activation sparsity of layer \(index) is \(deviations)",
+          .unsupported,
+          "per-layer inputs without AltUp: they are added to all streams but the first, and there is"
+            + " only one",
           context: place
         )
       }
     }
-    guard let gemma3n else { return }
-    try check("AltUp stream count", gemma3n.streamCount, 2...Limit.streams)
-    try check("active AltUp stream", gemma3n.activeStream, 0...(gemma3n.streamCount - 1))
-    try check("LAuReL rank", gemma3n.laurelRank, 1...Limit.width)
-    try check("per-layer input size", gemma3n.perLayerInputSize, 1...Limit.width)
-    try check("per-layer vocabulary size", gemma3n.perLayerVocabularySize, 1...Limit.tokens)
+  }
+
+  private func validateHeads(of index: Int, _ check: SizeCheck) throws(GemmaError) {
+    let layer = layers[index]
+    try check("head count of layer \(index)", layer.headCount, 1...Limit.heads)
+    try check("KV head count of layer \(index)", layer.kvHeadCount, 1...layer.headCount)
+    try check("head dimension of layer \(index)", layer.headDim, 2...Limit.width)
+    try check("attention scale of layer \(index)", layer.attentionScale)
+    guard layer.headCount.isMultiple(of: layer.kvHeadCount) else {
+      throw GemmaError(
+        .config,
+        "\(layer.headCount) heads cannot share \(layer.kvHeadCount) KV heads evenly",
+        context: check.place
+      )
+    }
+    guard layer.headDim.isMultiple(of: 2) else {
+      throw GemmaError(
+        .config,
+        "head dimension \(layer.headDim) is odd, RoPE needs pairs",
+        context: check.place
+      )
+    }
+    guard (0...index).contains(layer.kvSource), layers[layer.kvSource].kvSource == layer.kvSource
+    else {
+      throw GemmaError(
+        .config,
+        "layer \(index) reads keys and values of layer \(layer.kvSource), which owns none",
+        context: check.place
+      )
+    }
+    let source = layers[layer.kvSource]
+    guard (source.kvHeadCount, source.headDim) == (layer.kvHeadCount, layer.headDim) else {
+      throw GemmaError(
+        .config,
+        "layer \(index) has \(layer.kvHeadCount) KV heads of \(layer.headDim), but reads keys and"
+          + " values of layer \(layer.kvSource), which has \(source.kvHeadCount) of"
+          + " \(source.headDim)",
+        context: check.place
+      )
+    }
+    let pairs = layer.headDim / 2
+    if let rotated = layer.rope.rotatedPairs, rotated != pairs {
+      throw GemmaError(
+        .unsupported,
+        "layer \(index) rotates \(rotated) of a head's \(pairs) pairs of values; only heads that are"
+          + " rotated whole are supported",
+        context: check.place
+      )
+    }
+  }
+
+  private func validateRest(of index: Int, _ check: SizeCheck) throws(GemmaError) {
+    let layer = layers[index]
+    try check("feed-forward size of layer \(index)", layer.feedForwardSize, 1...Limit.width)
+    try check("RoPE theta of layer \(index)", layer.rope.theta)
+    try check("RoPE position scale of layer \(index)", layer.rope.positionScale)
+    if let window = layer.attention.window {
+      try check("sliding window", window, 1...Limit.tokens)
+    }
+    if let deviations = layer.sparsityDeviations, !deviations.isFinite {
+      throw GemmaError(
+        .config,
+        "activation sparsity of layer \(index) is \(deviations)",
+        context: check.place
+      )
+    }
   }
 
   /// Checks a layer count before arrays of that length are made.

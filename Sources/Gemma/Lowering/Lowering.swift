@@ -56,12 +56,7 @@ extension ModelConfig {
     let stage = slice.layers
     var lowering = StageLowering(config: self, slice: slice, weights: weights)
     try lowering.begin()
-    for layer in stage {
-      switch gemma3n {
-      case .some(let gemma3n): try lowering.gemma3nLayer(layer, gemma3n)
-      case nil: try lowering.gemma3Layer(layer)
-      }
-    }
+    for layer in stage { try lowering.decoderLayer(layer) }
     if passesAllLayers && !stage.isEmpty && stage.upperBound == layers.count { lowering.narrow() }
     try lowering.end()
     lowering.program.narrowingLayer = narrowingLayer
@@ -70,6 +65,9 @@ extension ModelConfig {
 }
 
 /// The state of lowering one stage.
+///
+/// What comes before and behind the layers: StageLowering+Ends.swift; a layer: DecoderLayer.swift, and what
+/// it is made of beside it.
 struct StageLowering {
   let config: ModelConfig
   let slice: ModelSlice
@@ -81,8 +79,8 @@ struct StageLowering {
   /// Which rows are computed at the current layer.
   var rows: RowSet
   /// By KV source: its rows of this step, where a later stage or layer needs them.
-  private var sharedRows: [Int: (keys: BufferID, values: BufferID)] = [:]
-  private var caches: [Int: CacheID] = [:]
+  var sharedRows: [Int: (keys: BufferID, values: BufferID)] = [:]
+  var caches: [Int: CacheID] = [:]
   private var scratchBuffers: [Buffer: BufferID] = [:]
 
   init(config: ModelConfig, slice: ModelSlice, weights: any WeightDirectory) {
@@ -95,7 +93,7 @@ struct StageLowering {
     streams = program.add(
       Buffer(
         name: holdsLayers ? "streams" : "merged",
-        planes: holdsLayers ? config.gemma3n?.streamCount ?? 1 : 1,
+        planes: holdsLayers ? config.streamCount : 1,
         width: config.hiddenSize,
         rows: rows
       )
@@ -145,217 +143,6 @@ struct StageLowering {
   mutating func normed(_ input: Plane, _ norm: NormParameters) -> BufferID {
     let output = scratch("normed")
     program.ops.append(.norm(Norm(input: input, norm: norm, output: output)))
-    return output
-  }
-}
-
-// MARK: - Both ends of a stage
-
-extension StageLowering {
-  /// What comes before the stage's first layer: the hand-off's inputs, or the embedding.
-  mutating func begin() throws(GemmaError) {
-    if stage.lowerBound == 0 {
-      try embedStreams()
-    } else {
-      program.inputs.append(streams)
-    }
-    for source in config.sourcesCrossing(stage.lowerBound) {
-      let shared = addSharedRows(source)
-      program.inputs += [shared.keys, shared.values]
-      guard stage.contains(where: { config.layers[$0].kvSource == source }) else { continue }
-      program.ops.append(
-        .appendKV(AppendKV(keys: shared.keys, values: shared.values, cache: cache(of: source)))
-      )
-    }
-  }
-
-  /// What comes behind the stage's last layer: the hand-off's outputs, and the stage's logits.
-  mutating func end() throws(GemmaError) {
-    guard stage.upperBound == config.layers.count else {
-      program.outputs.append(streams)
-      for source in config.sourcesCrossing(stage.upperBound) {
-        guard let shared = sharedRows[source] else {
-          preconditionFailure("layer \(source) leaves no rows to hand on from \(stage)")
-        }
-        program.outputs += [shared.keys, shared.values]
-      }
-      return
-    }
-    let merged = stage.isEmpty ? streams : try merge()
-    if !config.line.isLast(slice) { program.outputs.append(merged) }
-    guard !slice.vocabulary.isEmpty else { return }
-    let logits = scratch("logits", width: slice.vocabulary.count)
-    program.ops.append(
-      .logits(
-        Logits(
-          input: merged,
-          weight: try weight(config.head, rows: slice.vocabulary),
-          softcap: config.finalSoftcap,
-          output: logits
-        )
-      )
-    )
-    program.outputs.append(logits)
-  }
-
-  /// Adds the end of the last layer's streams: merged to one, and normed.
-  private mutating func merge() throws(GemmaError) -> BufferID {
-    var projections: [WeightRef] = []
-    for index in 0..<((config.gemma3n?.streamCount ?? 1) - 1) {
-      projections.append(try weight(.altupUnembedProjection(index)))
-    }
-    let merged = scratch("merged")
-    program.ops.append(
-      .mergeStreams(
-        MergeStreams(
-          streams: streams,
-          projections: projections,
-          norm: norm(try weight(.norm)),
-          output: merged
-        )
-      )
-    )
-    return merged
-  }
-
-  /// Ends the rows whose output nobody wants, and keeps the others of the streams.
-  mutating func narrow() {
-    rows = .wanted
-    streams = keepWanted(of: streams)
-  }
-
-  /// Adds the op that keeps a buffer's wanted rows, and returns its output.
-  mutating func keepWanted(of input: BufferID) -> BufferID {
-    let buffer = program[input]
-    let output = scratch(buffer.name, planes: buffer.planes, width: buffer.width)
-    program.ops.append(.keepWanted(KeepWanted(input: input, output: output)))
-    return output
-  }
-
-  /// Adds the scaled embedding of the current rows' tokens.
-  mutating func embedded() throws(GemmaError) -> BufferID {
-    let output = scratch("embedding")
-    program.ops.append(
-      .embed(
-        Embed(
-          table: try weight(.embedTokens),
-          scale: Float(config.hiddenSize).squareRoot(),
-          output: output
-        )
-      )
-    )
-    return output
-  }
-
-  private mutating func embedStreams() throws(GemmaError) {
-    let embedding = try embedded()
-    var projections: [WeightRef] = []
-    for index in 0..<((config.gemma3n?.streamCount ?? 1) - 1) {
-      projections.append(try weight(.altupProjection(index)))
-    }
-    program.ops.append(
-      .expandStreams(
-        ExpandStreams(input: embedding, projections: projections, output: streams)
-      )
-    )
-  }
-}
-
-// MARK: - Keys and values
-
-extension StageLowering {
-  private var kvWidth: Int { config.kvHeadCount * config.headDim }
-
-  /// Returns the cache of a layer that owns keys and values.
-  mutating func cache(of source: Int) -> CacheID {
-    if let known = caches[source] { return known }
-    let id = program.add(
-      Cache(
-        layer: source,
-        kvHeadCount: config.kvHeadCount,
-        headDim: config.headDim,
-        window: config.layers[source].attention.window
-      )
-    )
-    caches[source] = id
-    return id
-  }
-
-  private mutating func addSharedRows(_ source: Int) -> (keys: BufferID, values: BufferID) {
-    let shared = (
-      keys: program.add(Buffer(name: "keys.\(source)", width: kvWidth, rows: .all)),
-      values: program.add(Buffer(name: "values.\(source)", width: kvWidth, rows: .all))
-    )
-    sharedRows[source] = shared
-    return shared
-  }
-
-  /// Adds what leaves a layer's keys and values, if it owns any: of every row that still is.
-  mutating func fillCache(_ layer: Int, input: BufferID) throws(GemmaError) {
-    guard config.layers[layer].kvSource == layer else { return }
-    // Rows that leave the stage need buffers of their own; others share one pair.
-    let leaves = config.sourcesCrossing(stage.upperBound).contains(layer)
-    let rows =
-      leaves
-      ? addSharedRows(layer)
-      : (keys: scratch("keys", width: kvWidth), values: scratch("values", width: kvWidth))
-    program.ops.append(
-      .projectKV(
-        ProjectKV(
-          input: input,
-          headDim: config.headDim,
-          rope: rope(layer),
-          keyWeight: try weight(.key, layer),
-          valueWeight: try weight(.value, layer),
-          keyNorm: try norm(.keyNorm, layer),
-          valueNorm: config.normsValues ? norm(nil) : nil,
-          keys: rows.keys,
-          values: rows.values
-        )
-      )
-    )
-    program.ops.append(
-      .appendKV(AppendKV(keys: rows.keys, values: rows.values, cache: cache(of: layer)))
-    )
-  }
-
-  private func rope(_ layer: Int) -> Rope {
-    let rope = config.layers[layer].rope
-    return Rope(theta: rope.theta, positionScale: rope.positionScale)
-  }
-
-  /// Adds a layer's attention over filled caches, from its normed input to the output projection.
-  mutating func attention(_ layer: Int, input: BufferID) throws(GemmaError) -> BufferID {
-    let queryWidth = config.headCount * config.headDim
-    let queries = scratch("queries", width: queryWidth)
-    program.ops.append(
-      .projectQueries(
-        ProjectQueries(
-          input: input,
-          headDim: config.headDim,
-          rope: rope(layer),
-          weight: try weight(.query, layer),
-          norm: try norm(.queryNorm, layer),
-          queries: queries
-        )
-      )
-    )
-    let attended = scratch("attended", width: queryWidth)
-    program.ops.append(
-      .attend(
-        Attend(
-          queries: queries,
-          cache: cache(of: config.layers[layer].kvSource),
-          headCount: config.headCount,
-          scale: config.attentionScale,
-          output: attended
-        )
-      )
-    )
-    let output = scratch("attention")
-    program.ops.append(
-      .matmul(Matmul(input: attended, weight: try weight(.output, layer), output: output))
-    )
     return output
   }
 }

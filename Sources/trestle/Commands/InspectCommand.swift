@@ -75,6 +75,9 @@ struct ModelDocument: Encodable, CustomStringConvertible {
   struct Layer: Encodable {
     var attention: String
     var window: Int?
+    var heads: Int
+    var kvHeads: Int
+    var headDim: Int
     var kvSource: Int
     var feedForwardSize: Int
     var sparsityDeviations: Float?
@@ -94,9 +97,10 @@ struct ModelDocument: Encodable, CustomStringConvertible {
   var fingerprint: String
   var vocabularySize: Int
   var hiddenSize: Int
-  var heads: Int
-  var kvHeads: Int
-  var headDim: Int
+  /// Of each layer; absent where layers differ.
+  var heads: Int?
+  var kvHeads: Int?
+  var headDim: Int?
   var contextTokens: Int
   var layers: [Layer]
   var tensors: [Tensor]
@@ -114,14 +118,17 @@ struct ModelDocument: Encodable, CustomStringConvertible {
     self.fingerprint = fingerprint.description
     vocabularySize = config.vocabularySize
     hiddenSize = config.hiddenSize
-    heads = config.headCount
-    kvHeads = config.kvHeadCount
-    headDim = config.headDim
+    heads = Self.common(config.layers.map(\.headCount))
+    kvHeads = Self.common(config.layers.map(\.kvHeadCount))
+    headDim = Self.common(config.layers.map(\.headDim))
     contextTokens = config.contextTokens
     layers = config.layers.map { layer in
       Layer(
         attention: layer.attention.window == nil ? "full" : "sliding",
         window: layer.attention.window,
+        heads: layer.headCount,
+        kvHeads: layer.kvHeadCount,
+        headDim: layer.headDim,
         kvSource: layer.kvSource,
         feedForwardSize: layer.feedForwardSize,
         sparsityDeviations: layer.sparsityDeviations
@@ -140,7 +147,18 @@ struct ModelDocument: Encodable, CustomStringConvertible {
     decodeBytes = Int(checkpoint.decodeCost.total)
   }
 
+  /// Returns what all layers have; nil where they differ.
+  private static func common(_ values: [Int]) -> Int? {
+    Set(values).count == 1 ? values.first : nil
+  }
+
   var description: String {
+    // Each kind of heads once, in the order of the layers.
+    let heads = layers.map {
+      "\($0.heads) heads (\($0.kvHeads) for keys and values) of \($0.headDim)"
+    }
+    .reduce(into: [String]()) { kinds, kind in if !kinds.contains(kind) { kinds.append(kind) } }
+    .joined(separator: " or ")
     let owners = layers.indices.count { layers[$0].kvSource == $0 }
     let sliding = layers.count { $0.window != nil }
     let windows = Set(layers.compactMap(\.window)).sorted().map(String.init)
@@ -151,7 +169,7 @@ struct ModelDocument: Encodable, CustomStringConvertible {
       \(name.printable) (\(architecture), \(format))
         fingerprint  \(fingerprint)
         layers       \(layers.count): \(layers.count - sliding) full, \(sliding) sliding (window \(windows.joined(separator: ", "))), \(owners) own keys and values
-        width        \(hiddenSize), \(heads) heads (\(kvHeads) for keys and values) of \(headDim)
+        width        \(hiddenSize), \(heads)
         vocabulary   \(vocabularySize)
         context      \(contextTokens) tokens
         one token    reads \(describe(bytes: UInt64(decodeBytes))) of weights

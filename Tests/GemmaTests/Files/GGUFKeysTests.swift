@@ -142,7 +142,7 @@ import Testing
     let sparsity = try config(.gemma3n) { $0["gemma3n.activation_sparsity_scale"] = nil }
     #expect(sparsity.layers.allSatisfy { $0.sparsityDeviations == 1.6448533535003662 })
     let stream = try config(.gemma3n) { $0["gemma3n.altup.active_idx"] = nil }
-    #expect(stream.gemma3n?.activeStream == 0)
+    #expect(stream.altUp?.activeStream == 0)
     // Four streams and 256 inputs a layer: more than the tiny model's weights.
     for (key, word) in [
       ("altup.num_inputs", "[3, 32, 32]"), ("embedding_length_per_layer_input", "1024"),
@@ -150,7 +150,7 @@ import Testing
       expectRefusal(.tensor, word) { _ = try config(.gemma3n) { $0["gemma3n.\(key)"] = nil } }
     }
     let unscaled = try config(.gemma3n) { $0["gemma3n.altup.correct_scale"] = .bool(false) }
-    #expect(unscaled.gemma3n?.scalesActiveStream == false)
+    #expect(unscaled.altUp?.scalesActiveStream == false)
   }
 
   @Test func `a vocabulary with a token more than the text model has rows is read`() throws {
@@ -164,7 +164,8 @@ import Testing
   @Test func `the attention scale that a file says is obeyed`() throws {
     for (model, key) in [(TinyModel.gemma3, "gemma3"), (.gemma3n, "gemma3n")] {
       #expect(
-        try config(model) { $0["\(key).attention.scale"] = .float32(0.5) }.attentionScale == 0.5
+        try config(model) { $0["\(key).attention.scale"] = .float32(0.5) }.layers[0].attentionScale
+          == 0.5
       )
     }
   }

@@ -37,6 +37,10 @@ import Testing
   @Test func `a Gemma 3 file`() throws {
     let layer = LayerRecord(
       attention: .sliding(window: 4),
+      headCount: 2,
+      kvHeadCount: 1,
+      headDim: 8,
+      attentionScale: 1 / Float(8).squareRoot(),
       rope: rope(10_000),
       kvSource: 0,
       feedForwardSize: 64,
@@ -50,19 +54,14 @@ import Testing
       architecture: .gemma3,
       vocabularySize: 12,
       hiddenSize: 32,
-      headCount: 2,
-      kvHeadCount: 1,
-      headDim: 8,
       contextTokens: 128,
       normEpsilon: 1e-5,
       normGainOffset: 0,
-      attentionScale: 1 / Float(8).squareRoot(),
       normsValues: false,
       finalSoftcap: nil,
       bosToken: 2,
       eosTokens: [1, 11],
-      layers: [layer, full],
-      gemma3n: nil
+      layers: [layer, full]
     )
     #expect(try config(.gemma3) == expected)
   }
@@ -70,6 +69,10 @@ import Testing
   @Test func `a Gemma 3n file`() throws {
     let sliding = LayerRecord(
       attention: .sliding(window: 4),
+      headCount: 2,
+      kvHeadCount: 1,
+      headDim: 8,
+      attentionScale: 1,
       rope: rope(20_000),
       kvSource: 0,
       feedForwardSize: 32,
@@ -77,6 +80,10 @@ import Testing
     )
     let full = LayerRecord(
       attention: .full,
+      headCount: 2,
+      kvHeadCount: 1,
+      headDim: 8,
+      attentionScale: 1,
       rope: rope(500_000),
       kvSource: 1,
       feedForwardSize: 64,
@@ -89,26 +96,17 @@ import Testing
       architecture: .gemma3n,
       vocabularySize: 12,
       hiddenSize: 32,
-      headCount: 2,
-      kvHeadCount: 1,
-      headDim: 8,
       contextTokens: 128,
       normEpsilon: 1e-5,
       normGainOffset: 0,
-      attentionScale: 1,
       normsValues: true,
       finalSoftcap: 20,
       bosToken: 2,
       eosTokens: [1, 11],
       layers: layers,
-      gemma3n: Gemma3nConfig(
-        streamCount: 3,
-        activeStream: 1,
-        scalesActiveStream: true,
-        laurelRank: 4,
-        perLayerInputSize: 8,
-        perLayerVocabularySize: 10
-      )
+      altUp: AltUpConfig(streamCount: 3, activeStream: 1, scalesActiveStream: true),
+      laurel: LaurelConfig(rank: 4),
+      perLayerInput: PerLayerInputConfig(size: 8, vocabularySize: 10)
     )
     let config = try config(.gemma3n)
     #expect(config == expected)
@@ -190,7 +188,9 @@ import Testing
         return weight
       }
     }
-    #expect(try config(model) { $0["gemma3.block_count"] = .uint32(62) }.attentionScale == 0.25)
+    #expect(
+      try config(model) { $0["gemma3.block_count"] = .uint32(62) }.layers[0].attentionScale == 0.25
+    )
   }
 
   @Test func `an unknown architecture is refused with the known ones`() {

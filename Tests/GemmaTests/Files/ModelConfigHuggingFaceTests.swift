@@ -46,6 +46,10 @@ import Testing
   @Test func `a flat Gemma 3 config`() throws {
     let layer = LayerRecord(
       attention: .sliding(window: 4),
+      headCount: 2,
+      kvHeadCount: 1,
+      headDim: 8,
+      attentionScale: 0.25,
       rope: rope(20_000),
       kvSource: 0,
       feedForwardSize: 64,
@@ -59,19 +63,14 @@ import Testing
       architecture: .gemma3,
       vocabularySize: 12,
       hiddenSize: 32,
-      headCount: 2,
-      kvHeadCount: 1,
-      headDim: 8,
       contextTokens: 128,
       normEpsilon: 1e-5,
       normGainOffset: 1,
-      attentionScale: 0.25,
       normsValues: false,
       finalSoftcap: nil,
       bosToken: 2,
       eosTokens: [1, 11],
-      layers: [layer, full],
-      gemma3n: nil
+      layers: [layer, full]
     )
     #expect(try config(.gemma3) == expected)
   }
@@ -269,7 +268,9 @@ import Testing
       try config(.gemma3, ["final_logit_softcapping": nil as (any Sendable)?]).finalSoftcap == nil
     )
     #expect(try config(.gemma3, ["rms_norm_eps": NSNull()]).normEpsilon == 1e-6)
-    #expect(try config(.gemma3, ["query_pre_attn_scalar": NSNull()]).attentionScale == 0.0625)
+    #expect(
+      try config(.gemma3, ["query_pre_attn_scalar": NSNull()]).layers[0].attentionScale == 0.0625
+    )
   }
 
   @Test func `sizes that the config leaves out are the library's defaults`() {
@@ -295,7 +296,7 @@ import Testing
     var model = TinyModel.gemma3n
     model.weights.removeAll { $0.canonical.hasSuffix("correct_output_scale") }
     let config = try config(model, ["altup_correct_scale": false])
-    #expect(config.gemma3n?.scalesActiveStream == false)
+    #expect(config.altUp?.scalesActiveStream == false)
     expectRefusal(.tensor, "correct_output_scale is missing") { _ = try self.config(model) }
   }
 
@@ -492,13 +493,16 @@ import Testing
 
   @Test func `the golden checkpoints have the sizes their makers gave them`() throws {
     let a = try Checkpoint.open(Goldens.checkpoint("gemma3n-random-a").path).config
-    #expect(a.layers.count == 30 && a.hiddenSize == 64 && a.headCount == 4 && a.kvHeadCount == 2)
-    #expect(a.headDim == 16 && a.layers[0].attention == .sliding(window: 8))
+    #expect(
+      a.layers.count == 30 && a.hiddenSize == 64 && a.layers[0].headCount == 4
+        && a.layers[0].kvHeadCount == 2
+    )
+    #expect(a.layers[0].headDim == 16 && a.layers[0].attention == .sliding(window: 8))
     #expect(a.firstSharedLayer == 20 && a.layers[29].kvSource == 19 && a.layers[28].kvSource == 18)
     #expect(a.layers.prefix(10).allSatisfy { $0.sparsityDeviations == 1.6448536 })
     #expect(a.layers.dropFirst(10).allSatisfy { $0.sparsityDeviations == nil })
     #expect(a.layers.indices.filter { a.layers[$0].attention == .full } == [4, 9, 14, 19, 24, 29])
-    #expect(a.vocabularySize == 512 && a.gemma3n?.perLayerVocabularySize == 480)
+    #expect(a.vocabularySize == 512 && a.perLayerInput?.vocabularySize == 480)
 
     let b = try Checkpoint.open(Goldens.checkpoint("gemma3n-random-b").path).config
     #expect(b.layers.prefix(4).map(\.feedForwardSize) == [96, 128, 160, 96])
@@ -506,7 +510,9 @@ import Testing
 
     let nested = try Checkpoint.open(Goldens.checkpoint("gemma3-random-b").path).config
     #expect(nested.layers.count == 13 && nested.layers[5].rope == rope(1_000_000, 0.125))
-    #expect(nested.attentionScale == 1 / Float(20).squareRoot() && nested.normGainOffset == 1)
+    #expect(
+      nested.layers[0].attentionScale == 1 / Float(20).squareRoot() && nested.normGainOffset == 1
+    )
     let demo = try Checkpoint.open(Goldens.demoModel.path).config
     #expect(demo.eosTokens == [1, 6] && demo.vocabularySize == 1024)
   }

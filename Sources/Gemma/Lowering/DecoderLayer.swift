@@ -1,0 +1,95 @@
+// A decoder layer: attention and feed-forward, each normed before and behind, and around them what the model
+// has: AltUp's streams, the LAuReL branch, per-layer inputs. Each feature asks for itself.
+// Sources: Gemma3DecoderLayer and Gemma3nTextDecoderLayer, transformers 5.23, in models/gemma3 and gemma3n.
+
+internal import Compute
+internal import ModelFiles
+
+extension StageLowering {
+  /// Adds a layer.
+  ///
+  /// `p` is the stream, or with AltUp its active stream as it is predicted. The two sub-blocks give
+  /// `u = p + rms(attention(rms(p)))`, with LAuReL `(p + … + laurel(rms(p))) / √2`,
+  /// and `u + rms(feedForward(rms(u)))`. With AltUp the streams are then corrected by what has changed.
+  mutating func decoderLayer(_ layer: Int) throws(GemmaError) {
+    var residual = Plane(streams)
+    if let altUp = config.altUp {
+      residual = Plane(try predict(layer, altUp), altUp.activeStream)
+    }
+    var input = normed(residual, try norm(.inputNorm, layer))
+    try fillCache(layer, input: input)
+    if layer == config.narrowingLayer {
+      rows = .wanted
+      residual.buffer = keepWanted(of: residual.buffer)
+      input = keepWanted(of: input)
+      // All that is left of AltUp's streams are their predictions.
+      streams =
+        config.altUp == nil
+        ? residual.buffer : scratch("streams", planes: config.streamCount)
+    }
+    let perLayer = try perLayerInputs(layer)
+    var output = try subBlocks(layer, residual, input: input)
+    if let altUp = config.altUp {
+      output = try correct(layer, altUp, predictions: residual.buffer, activated: output)
+    }
+    if let perLayer { try inject(perLayer, layer, input: output) }
+  }
+
+  /// Adds attention, the branch beside it and the feed-forward; returns the stream behind them.
+  private mutating func subBlocks(
+    _ layer: Int,
+    _ residual: Plane,
+    input: BufferID
+  ) throws(GemmaError) -> BufferID {
+    var residuals = [residual]
+    if config.laurel != nil { residuals.append(Plane(try laurel(layer, input: input))) }
+    let attention = try attention(layer, input: input)
+    // AltUp still needs the prediction to tell what has changed; a stream by itself is added to in place.
+    let output = config.altUp == nil ? streams : scratch("activated")
+    let feedForwardInput = scratch("feedForwardInput")
+    program.ops.append(
+      .addNormed(
+        AddNormed(
+          input: attention,
+          norm: try norm(.postAttentionNorm, layer),
+          residuals: residuals,
+          scale: config.laurel == nil ? 1 : Float(0.5).squareRoot(),
+          output: output,
+          next: .init(norm: try norm(.preFeedForwardNorm, layer), output: feedForwardInput)
+        )
+      )
+    )
+    let feedForward = try feedForward(layer, input: feedForwardInput)
+    program.ops.append(
+      .addNormed(
+        AddNormed(
+          input: feedForward,
+          norm: try norm(.postFeedForwardNorm, layer),
+          residuals: [Plane(output)],
+          scale: 1,
+          output: output,
+          next: nil
+        )
+      )
+    )
+    return output
+  }
+
+  /// Adds the gated feed-forward.
+  private mutating func feedForward(_ layer: Int, input: BufferID) throws(GemmaError) -> BufferID {
+    let output = scratch("feedForward")
+    program.ops.append(
+      .feedForward(
+        FeedForward(
+          input: input,
+          gate: try weight(.gate, layer),
+          up: try weight(.up, layer),
+          down: try weight(.down, layer),
+          sparsityDeviations: config.layers[layer].sparsityDeviations,
+          output: output
+        )
+      )
+    )
+    return output
+  }
+}
