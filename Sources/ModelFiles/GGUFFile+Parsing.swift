@@ -12,12 +12,15 @@ extension GGUFFile {
   static let magic: [UInt8] = Array("GGUF".utf8)
 
   /// The most metadata keys and tensors: forty times what the largest Gemma has.
-  private static let countLimit = 65_536
+  static let countLimit = 65_536
   /// "It can be at most 2^16-1 bytes long", says the specification of a key.
-  private static let keyLengthLimit = 65_535
+  static let keyLengthLimit = 65_535
   /// "It must be at most 64 bytes long", of a tensor's name.
-  private static let nameLengthLimit = 64
-  private static let defaultAlignment = 32
+  static let nameLengthLimit = 64
+  /// How many dimensions a tensor may have (GGML_MAX_DIMS).
+  static let ranks = 1...4
+  static let alignmentKey = "general.alignment"
+  static let defaultAlignment = 32
 
   /// Opens a file and reads its header; of a model in parts, whose first is given, all headers.
   ///
@@ -48,16 +51,21 @@ extension GGUFFile {
     )
 
     var values: [String: GGUFValue] = [:]
+    var places: [MetadataPlace] = []
     for index in 0..<keyCount {
       let key = reader.text(
         try reader.string("metadata key \(index)", limit: GGUFFile.keyLengthLimit)
       )
-      let value = try GGUFFile.readValue(&reader, key: key)
+      let type = try GGUFFile.readType(&reader, key: key)
+      let start = reader.offset
+      let value = try GGUFFile.readValue(&reader, type, key: key)
       guard values.updateValue(value, forKey: key) == nil else {
         throw ModelFilesError(.format, "metadata key \(key) stands twice", context: file.path)
       }
+      places.append(MetadataPlace(key: key, type: type, bytes: start..<reader.offset))
     }
     self.values = values
+    metadataPlaces = places
     alignment = try GGUFFile.alignment(values, path: file.path)
 
     var entries: [TensorEntry] = []
@@ -95,9 +103,10 @@ extension GGUFFile {
 
   private static func readValue(
     _ reader: inout ByteReader,
+    _ type: GGUFType,
     key: String
   ) throws(ModelFilesError) -> GGUFValue {
-    switch try readType(&reader, key: key) {
+    switch type {
     case .uint8: return .unsigned(UInt64(try reader.integer(key, as: UInt8.self)))
     case .uint16: return .unsigned(UInt64(try reader.integer(key, as: UInt16.self)))
     case .uint32: return .unsigned(UInt64(try reader.integer(key, as: UInt32.self)))
@@ -164,19 +173,24 @@ extension GGUFFile {
     _ values: [String: GGUFValue],
     path: String
   ) throws(ModelFilesError) -> Int {
-    let key = "general.alignment"
+    let key = alignmentKey
     guard let value = values[key] else { return defaultAlignment }
     guard case .unsigned(let number) = value else {
       throw ModelFilesError(.format, "\(key) is \(value.kind), no unsigned integer", context: path)
     }
-    guard (8...65_536).contains(number), number.nonzeroBitCount == 1 else {
+    guard let alignment = Int(exactly: number), isAlignment(alignment) else {
       throw ModelFilesError(
         .format,
         "\(key) is \(number); a power of two from 8 to 65536 is expected",
         context: path
       )
     }
-    return Int(number)
+    return alignment
+  }
+
+  /// Whether tensors may begin at multiples of a number.
+  static func isAlignment(_ number: Int) -> Bool {
+    (8...65_536).contains(number) && number.nonzeroBitCount == 1
   }
 
   private static func place(
@@ -238,7 +252,7 @@ extension GGUFFile {
       )
       self.name = name
       let rank: UInt32 = try reader.integer("dimension count of \(name)")
-      guard (1...4).contains(rank) else {
+      guard GGUFFile.ranks.contains(Int(rank)) else {
         throw ModelFilesError(
           .format,
           "tensor \(name) has \(rank) dimensions, 1 to 4 are possible",
@@ -260,32 +274,7 @@ extension GGUFFile {
       }
       self.type = type
       offset = try reader.count("offset of \(name)", limit: .max)
-      byteCount = try TensorEntry.byteCount(name, shape: shape, type: type, path: reader.path)
-    }
-
-    private static func byteCount(
-      _ name: String,
-      shape: [Int],
-      type: GGUFTensorType,
-      path: String
-    ) throws(ModelFilesError) -> Int {
-      guard let count = elementCount(shape), count > 0 else {
-        throw ModelFilesError(.format, "tensor \(name) has shape \(shape)", context: path)
-      }
-      guard shape[shape.count - 1].isMultiple(of: type.blockLength) else {
-        throw ModelFilesError(
-          .format,
-          "tensor \(name) has rows of \(shape[shape.count - 1]) elements, no multiple of"
-            + " \(type.name)'s blocks of \(type.blockLength)",
-          context: path
-        )
-      }
-      let blocks = count / type.blockLength
-      let (bytes, overflow) = blocks.multipliedReportingOverflow(by: type.blockByteCount)
-      guard !overflow else {
-        throw ModelFilesError(.format, "tensor \(name) has shape \(shape)", context: path)
-      }
-      return bytes
+      byteCount = try type.byteCount(name, shape, .format, reader.path)
     }
   }
 }

@@ -19,6 +19,25 @@ package struct GGUFFile: Sendable {
   /// All files of the model, this one first.
   package internal(set) var parts: [Part]
   let values: [String: GGUFValue]
+  let metadataPlaces: [MetadataPlace]
+
+  /// Where a metadata value lies.
+  struct MetadataPlace: Sendable {
+    var key: String
+    var type: GGUFType
+    /// From the start of the file, without key and type.
+    var bytes: Range<Int>
+  }
+
+  /// All metadata in the order of the file, as a writer takes it; of a model in parts the first one's.
+  ///
+  /// - Complexity: O(n) in the bytes of the header.
+  package var metadata: [(key: String, value: GGUFMetadataValue)] {
+    metadataPlaces.map { place in
+      let bytes = unsafe [UInt8](header.bytes[place.bytes])
+      return (place.key, GGUFMetadataValue(type: place.type, bytes: bytes))
+    }
+  }
 
   /// The metadata keys, in no order.
   package var keys: some Collection<String> { values.keys }

@@ -1,7 +1,5 @@
-// Metadata values and tensor types of GGUF, numbered as its specification says:
+// Metadata values of a GGUF file that was read, of types numbered as its specification says:
 // https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-
-import Compute
 
 /// The type of a metadata value.
 package enum GGUFType: UInt32, Sendable, Hashable, CaseIterable {
@@ -54,42 +52,4 @@ package struct GGUFArray: Sendable, Hashable {
   package var count: Int
   /// The first element's byte, from the start of the file.
   package var offset: Int
-}
-
-/// A tensor type of GGUF, by the number the file stores (`ggml_type` in ggml/include/ggml.h).
-struct GGUFTensorType {
-  var name: String
-  var blockLength: Int
-  var blockByteCount: Int
-  /// The same type, if backends know it.
-  var type: TensorType?
-
-  /// - Parameter number: The file's number; the init fails if no type has it.
-  init?(number: UInt32) {
-    if let type = GGUFTensorType.known[number] {
-      name = type.rawValue.uppercased()
-      blockLength = type.blockLength
-      blockByteCount = type.blockByteCount
-      self.type = type
-    } else if let (name, length, bytes) = GGUFTensorType.foreign[number] {
-      self.name = name
-      blockLength = length
-      blockByteCount = bytes
-    } else {
-      return nil
-    }
-  }
-
-  static let known = Dictionary(uniqueKeysWithValues: TensorType.allCases.map { ($0.number, $0) })
-
-  // Sizes are those of the block structs in ggml/src/ggml-common.h. They are needed only to check
-  // where a tensor ends; one that the model needs is refused by name.
-  private static let foreign: [UInt32: (String, Int, Int)] = [
-    9: ("Q8_1", 32, 36), 15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50), 21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82), 24: ("I8", 1, 1), 25: ("I16", 1, 2),
-    26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8), 29: ("IQ1_M", 256, 56),
-    34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
-  ]
 }

@@ -16,7 +16,7 @@ package struct SafetensorsFile: Sendable {
   static let lengthByteCount = 8
   static let metadataKey = "__metadata__"
   /// Dimensions of a tensor; images and sound have up to 5.
-  private static let rankLimit = 16
+  static let rankLimit = 16
   private static let types: [String: TensorType] = ["F32": .f32, "F16": .f16, "BF16": .bf16]
 
   /// Opens a file and reads its header.

@@ -80,7 +80,8 @@ private struct Shapes: WeightDirectory {
     let (count, weights) = (config.layers.count, Shapes(config))
     for cut in 1..<count {
       let stages = [
-        try config.lower(0..<cut, weights: weights), try config.lower(cut..<count, weights: weights),
+        try config.lower(0..<cut, weights: weights),
+        try config.lower(cut..<count, weights: weights),
       ]
       for stage in stages { try stage.validate() }
       let shapes = stages[0].outputs.map { stages[0][$0] }.map { [$0.planes, $0.width] }
