@@ -27,8 +27,17 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "CPUKernels",
-        "CLinux", argumentParser, logging,
+        "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
+        "CPUKernels", "CLinux", argumentParser, logging,
+      ],
+      swiftSettings: strict
+    ),
+
+    // What starts pipelines: placement, measurements, private pipelines. It knows no backend.
+    .target(
+      name: "Launch",
+      dependencies: [
+        "Coordinator", "Worker", "Gemma", "Wire", "Compute", "Content", "CLinux", logging,
       ],
       swiftSettings: strict
     ),
@@ -143,8 +152,15 @@ let package = Package(
     .testTarget(
       name: "TrestleTests",
       dependencies: [
-        "trestle", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
-        "TestSupport", logging,
+        "trestle", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", logging,
+      ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "LaunchTests",
+      dependencies: [
+        "Launch", "Coordinator", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "TestSupport",
+        logging,
       ],
       swiftSettings: strict
     ),

@@ -1,6 +1,7 @@
 // Runs streams through a pipeline and times them.
 
 import Glibc
+import Launch
 import Wire
 
 /// A benchmark of a running pipeline.
@@ -116,7 +117,7 @@ struct Bench {
           appliesChatTemplate: false,
           parsesSpecial: false,
           maxTokens: tokens,
-          sampling: SamplingOptions.greedy,
+          sampling: Sampling.greedy,
           stops: [],
           ignoresEndOfTurn: true
         )

@@ -1,8 +1,6 @@
 // A client of a coordinator: sends requests, takes answers, notices when nobody is there.
 
-import CLinux
-import Foundation
-import Glibc
+import Launch
 import Wire
 
 /// A connection to a coordinator.
@@ -254,18 +252,6 @@ final class Client {
     }
     throw Interrupted()
   }
-}
-
-/// Takes SIGINT and SIGTERM from now on and returns a descriptor that shows their arrival.
-///
-/// Call it before any other thread starts, so that none of them takes the signals.
-func signalDescriptor() throws -> CInt {
-  let signals = [SIGINT, SIGTERM, SIGHUP]
-  let descriptor = unsafe clinux_signalfd(signals, CInt(signals.count))
-  guard descriptor >= 0 else {
-    throw CommandError("signalfd failed: \(unsafe String(cString: strerror(errno)))")
-  }
-  return descriptor
 }
 
 extension Message {

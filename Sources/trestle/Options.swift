@@ -4,6 +4,7 @@ import ArgumentParser
 import Compute
 import Coordinator
 import Glibc
+import Launch
 import Logging
 import Wire
 
@@ -155,6 +156,23 @@ struct PipelineOptions: ParsableArguments {
       "Run a prompt's tokens through the layers that need only the last; to see what skipping is worth."
   )
   var allLayers = false
+
+  /// What the options say, as the launcher takes it.
+  var settings: PipelineSettings {
+    var settings = PipelineSettings()
+    settings.devices = devices?.split(separator: ",", omittingEmptySubsequences: false)
+      .map(String.init)
+    settings.split = split?.values
+    settings.logitsSplit = logitsSplit?.values
+    settings.threads = threads?.values
+    settings.contextTokens = context
+    settings.slots = slots
+    settings.prefixSharing = prefixSharing
+    settings.cacheType = cache.type
+    settings.tracePath = trace
+    settings.passesAllLayers = allLayers
+    return settings
+  }
 
   /// The options that were given, as far as that can be told from their defaults.
   var given: [String] {
@@ -321,15 +339,4 @@ struct SamplingOptions: ParsableArguments {
       seed: seed?.value ?? UInt64.random(in: .min ... .max)
     )
   }
-
-  /// Always the likeliest token.
-  static let greedy = Sampling(
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repeatPenalty: 1,
-    repeatWindow: 0,
-    seed: 0
-  )
 }

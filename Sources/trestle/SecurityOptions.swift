@@ -1,7 +1,7 @@
 // The options for connections between machines: whose keys, or none in so many words.
 
 import ArgumentParser
-import Glibc
+import Launch
 import Logging
 import Wire
 
@@ -58,31 +58,6 @@ struct KeyDirectoryOptions: ParsableArguments {
 
   func resolve() throws -> KeyDirectory {
     try directory.map { KeyDirectory($0) } ?? KeyDirectory.standard()
-  }
-}
-
-/// How a coordinator is protected, and how workers that it starts itself reach it.
-struct CoordinatorSecurity {
-  let security: Security
-  private let options: [String]
-
-  static let localOnly = CoordinatorSecurity(.localOnly, [])
-
-  init(_ security: Security, _ options: [String]) {
-    self.security = security
-    self.options = options
-  }
-
-  /// Returns the options of `work` for a worker on this machine.
-  ///
-  /// - Throws: `CommandError` if workers could not know the port.
-  func workerOptions(_ endpoint: Endpoint) throws -> [String] {
-    let connection = ["--coordinator", endpoint.fromHere.description] + options
-    guard case .tcp(_, let port) = endpoint.kind else { return connection }
-    guard port != nil else {
-      throw CommandError("--endpoint \(endpoint): name a port, for the workers to find it")
-    }
-    return connection + ["--listen", "tcp://127.0.0.1:*"]
   }
 }
 

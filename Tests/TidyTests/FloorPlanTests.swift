@@ -9,8 +9,11 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "CPUKernels",
-    "CLinux", "ArgumentParser", "Logging",
+    "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
+    "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+  ],
+  "Launch": [
+    "Coordinator", "Worker", "Gemma", "Wire", "Compute", "Content", "CLinux", "Logging",
   ],
   "Coordinator": ["Wire", "Gemma", "Compute", "Content", "CLinux", "Logging"],
   "Worker": ["Wire", "Gemma", "Compute", "Content", "CLinux", "Logging"],

@@ -4,6 +4,7 @@ import ArgumentParser
 import Compute
 import Coordinator
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -80,7 +81,12 @@ struct BenchPipelineCommand: ParsableCommand {
       var options = pipeline
       // One more for a prompt that arrives.
       options.slots = max(options.slots, (streams.values.max() ?? 1) + 1)
-      let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
+      let pipeline = try Pipeline(
+        model: model,
+        options.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       let needed = max(promptTokens + decodeTokens, (arrivingPrompt ?? 0) + 1)
       guard needed <= pipeline.limits.contextTokens else {
         throw CommandError(

@@ -4,6 +4,7 @@ import ArgumentParser
 import CPUBackend
 import Foundation
 import Glibc
+import Launch
 import Wire
 
 struct DoctorCommand: ParsableCommand {
@@ -48,7 +49,7 @@ struct Diagnosis: Encodable {
 
   init() {
     devices = [Self.cpu(), Self.vulkan(), Self.npu()]
-    defaultDevices = DeviceKind.found.map(\.rawValue)
+    defaultDevices = DeviceRegistry.builtIn.defaultDevices.map(\.name)
   }
 
   private static func cpu() -> Device {
@@ -58,7 +59,7 @@ struct Diagnosis: Encodable {
       device: "cpu",
       available: true,
       detail:
-        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: memory)) of memory"
+        "\(AvailableCPUs.own.allowed.count) CPUs, kernels for \(best), \(describe(bytes: memory)) of memory"
         + limits(),
       remedy: best == .scalar
         ? "this CPU has neither AVX2 nor AVX512-VNNI: expect a tenth of the speed" : nil

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -37,7 +38,12 @@ struct LogitsCommand: ParsableCommand {
     try reportingFailures {
       let interrupt = try signalDescriptor()
       let ids = try parseTokens(tokens)
-      let pipeline = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
+      let pipeline = try Pipeline(
+        model: model,
+        pipeline.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       let vocabularySize = pipeline.checkpoint.config.vocabularySize
       var file = try NPYWriter(path: output, rows: ids.count, columns: vocabularySize)
       let own = try PrivatePipeline(

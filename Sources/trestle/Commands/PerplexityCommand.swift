@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -36,7 +37,12 @@ struct PerplexityCommand: ParsableCommand {
       let text = try readText(file)
       var options = pipeline
       options.context = window
-      let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
+      let pipeline = try Pipeline(
+        model: model,
+        options.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       let tokenizer = try pipeline.checkpoint.tokenizer()
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
       guard window >= 4, tokens.count >= window else {

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Compute
 import Gemma
+import Launch
 import Wire
 
 struct RebalanceCommand: ParsableCommand {

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -77,7 +78,12 @@ struct RunCommand: ParsableCommand {
     let interrupt = try signalDescriptor()
     let text = prompt == "-" ? try readStandardInput() : prompt
     let own = try model.map { model in
-      let planned = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
+      let planned = try Pipeline(
+        model: model,
+        pipeline.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       // A prompt of text needs it: what is missing is told before workers are started.
       if !planned.checkpoint.hasTokenizer { _ = try planned.checkpoint.tokenizer() }
       return try PrivatePipeline(
