@@ -27,11 +27,14 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
-        "CPUKernels", "CLinux", argumentParser, logging,
+        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute",
+        "Content", "CPUKernels", "CLinux", argumentParser, logging,
       ],
       swiftSettings: strict
     ),
+
+    // What a program needs to talk to a coordinator.
+    .target(name: "Client", dependencies: ["Wire"], swiftSettings: strict),
 
     // What starts pipelines: placement, measurements, private pipelines. It knows no backend.
     .target(
@@ -154,6 +157,11 @@ let package = Package(
       dependencies: [
         "trestle", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", logging,
       ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "ClientTests",
+      dependencies: ["Client", "Wire", "Content", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(

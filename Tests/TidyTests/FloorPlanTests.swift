@@ -9,9 +9,10 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
-    "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute",
+    "Content", "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
+  "Client": ["Wire"],
   "Launch": [
     "Coordinator", "Worker", "Gemma", "Wire", "Compute", "Content", "CLinux", "Logging",
   ],
