@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CLinux
+import Client
 import Compute
 import Foundation
 import Glibc
@@ -39,8 +40,9 @@ func reason(_ code: CInt) -> String { unsafe String(cString: strerror(code)) }
 
 /// Returns what is wrong in words: the modules' errors have theirs, Foundation's are the system's.
 func reason(_ error: any Error) -> String {
-  // What the user has asked of the launcher: the sentence says all.
+  // Of what the user has asked for, the sentence says all.
   if let error = error as? LaunchError { return error.message }
+  if let error = error as? ClientError { return error.message }
   guard type(of: error) is NSError.Type || error is CocoaError else { return "\(error)" }
   let error = error as NSError
   if error.domain == NSPOSIXErrorDomain { return reason(CInt(clamping: error.code)) }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CLinux
+import Client
 import Compute
 import Coordinator
 import Gemma
