@@ -155,7 +155,7 @@ let package = Package(
     .testTarget(
       name: "TrestleTests",
       dependencies: [
-        "trestle", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", logging,
+        "trestle", "Launch", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content", logging,
       ],
       swiftSettings: strict
     ),

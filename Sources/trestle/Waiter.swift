@@ -1,4 +1,4 @@
-// How a command, whose thread may be stopped by a signal at any moment, waits for asynchronous work.
+// How a command waits on its own thread for asynchronous work, and for a signal beside it.
 
 import Launch
 import Wire
@@ -11,9 +11,11 @@ final class Waiter {
 
   /// - Parameter interrupt: A descriptor that is readable when the user wants the command to end; nil for
   ///   none. It is heeded once.
-  /// - Throws: `WireError` if the process has no descriptor left.
+  /// - Throws: `WireError` if the process has no descriptor or thread left.
   init(interruptedBy interrupt: CInt? = nil) throws {
     done = try Mailbox()
+    // Where the system has no thread for them, the pool that runs tasks tries for ever: asked before.
+    try Wire.Thread {}.join()
     self.interrupt = interrupt
   }
 
