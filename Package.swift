@@ -27,8 +27,21 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire", "Compute", "Content",
-        "Platform", "CPUKernels", "CLinux", argumentParser, logging,
+        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire",
+        "Compute", "Content", "Platform", "CPUKernels", "CLinux", argumentParser, logging,
+      ],
+      swiftSettings: strict
+    ),
+
+    // What a program needs to talk to a coordinator.
+    .target(name: "Client", dependencies: ["Wire", "Platform"], swiftSettings: strict),
+
+    // What starts pipelines: placement, measurements, private pipelines. It knows no backend.
+    .target(
+      name: "Launch",
+      dependencies: [
+        "Coordinator", "Worker", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
+        "CLinux", logging,
       ],
       swiftSettings: strict
     ),
@@ -177,8 +190,21 @@ let package = Package(
     .testTarget(
       name: "TrestleTests",
       dependencies: [
-        "trestle", "Coordinator", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
-        "Platform", "TestSupport", logging,
+        "trestle", "Launch", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
+        "Platform", logging,
+      ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "ClientTests",
+      dependencies: ["Client", "Wire", "Content", "Platform", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "LaunchTests",
+      dependencies: [
+        "Launch", "Coordinator", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "Platform",
+        "TestSupport", logging,
       ],
       swiftSettings: strict
     ),

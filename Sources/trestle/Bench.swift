@@ -1,21 +1,31 @@
 // Runs streams through a pipeline and times them.
 
-import Glibc
+import Client
+import Launch
+import Platform
 import Wire
 
 /// A benchmark of a running pipeline.
-struct Bench {
-  let client: Client
-  let vocabularySize: Int
-  let promptTokens: Int
-  let decodeTokens: Int
+struct Bench: Sendable {
+  private let client: CoordinatorClient
+  private let vocabularySize: Int
+  private let promptTokens: Int
+  private let decodeTokens: Int
+  /// Streams so far.
+  private let count = Lock(0)
+
+  init(client: CoordinatorClient, vocabularySize: Int, promptTokens: Int, decodeTokens: Int) {
+    self.client = client
+    self.vocabularySize = vocabularySize
+    self.promptTokens = promptTokens
+    self.decodeTokens = decodeTokens
+  }
 
   /// Returns prompt tokens a second with `streams` prompts at once.
-  func prefill(streams: Int) throws -> Double {
+  func prefill(streams: Int) async throws -> Double {
     let began = ContinuousClock.now
-    for stream in 0..<streams { try start(stream, prompt: promptTokens, tokens: 1) }
-    var run = DecodeRun(streams: streams)
-    while run.finished < streams { run.take(try next()) }
+    let generations = (0..<streams).map { start($0, prompt: promptTokens, tokens: 1) }
+    try await follow(generations) { _, _ in }
     return Double(streams * promptTokens) / ((ContinuousClock.now - began) / .seconds(1))
   }
 
@@ -23,57 +33,70 @@ struct Bench {
   ///
   /// Measured from when each has its first token until the first is done: while all of them run. The
   /// prompts are short, their time is not in it.
-  func decode(streams: Int) throws -> DecodeResult {
-    try startDecoding(streams)
-    var run = DecodeRun(streams: streams)
-    while run.finished < streams || run.last?.status == nil {
-      run.take(try next())
-      if run.reachesMark() { try askStatus() }
+  func decode(streams: Int) async throws -> DecodeResult {
+    let run = Lock(DecodeRun(streams: streams, client))
+    try await follow(startDecoding(streams)) { stream, event in
+      run.withLock { run in
+        run.take(event, of: stream)
+        _ = run.reachesMark()
+      }
     }
-    guard let rate = run.rate, let stages = run.stages else {
+    let ended = run.withLock { $0 }
+    guard let rate = ended.rate, let stages = try await ended.stages() else {
       throw CommandError("the streams did not run side by side; raise --decode-tokens")
     }
-    return DecodeResult(rate: rate, stages: stages, interToken: TokenGaps(run.gaps))
+    return DecodeResult(rate: rate, stages: stages, interToken: TokenGaps(ended.gaps))
   }
 
   /// Lets a prompt of `tokens` tokens come while `streams` sequences decode, and returns what the
   /// streams felt of it, from when it came to its first token.
-  func arrival(of tokens: Int, besideStreams streams: Int) throws -> ArrivalResult {
-    try startDecoding(streams)
-    var run = DecodeRun(streams: streams)
-    while run.finished == 0, !run.reachesMark() { run.take(try next()) }
-    let came = ContinuousClock.now
-    let arriving = try start(streams, prompt: tokens, tokens: 1)
-    run.forgetGaps()
-    var firstToken: Duration?
-    var during: [Duration] = []
-    while run.finished < streams + 1 {
-      let message = try next()
-      if case .delta(let delta) = message, delta.request == arriving {
-        guard run.finished == 0 else { break }
-        (firstToken, during) = (ContinuousClock.now - came, run.gaps)
-      } else {
-        run.take(message)
+  func arrival(of tokens: Int, besideStreams streams: Int) async throws -> ArrivalResult {
+    let run = Lock(DecodeRun(streams: streams, client))
+    let arriving = Lock<Task<ArrivalResult?, any Error>?>(nil)
+    try await follow(startDecoding(streams)) { stream, event in
+      let allRun = run.withLock { run in
+        run.take(event, of: stream)
+        return run.finished == 0 && run.reachesMark()
+      }
+      if allRun {
+        arriving.withLock { $0 = Task { try await self.arrive(tokens, streams, run) } }
       }
     }
-    guard let firstToken, !during.isEmpty else {
+    guard let result = try await arriving.withLock({ $0 })?.value else {
       throw CommandError(
         "the streams ended before the prompt was read; raise --decode-tokens"
       )
     }
-    return ArrivalResult(
-      promptTokens: tokens,
-      firstTokenMs: firstToken / .milliseconds(1),
-      interToken: TokenGaps(during)
-    )
+    return result
+  }
+
+  /// Submits a prompt beside streams; returns nil if they had ended before its first token.
+  private func arrive(
+    _ tokens: Int,
+    _ stream: Int,
+    _ run: Lock<DecodeRun>
+  ) async throws -> ArrivalResult? {
+    let came = ContinuousClock.now
+    run.withLock { $0.forgetGaps() }
+    var result: ArrivalResult?
+    for try await case .delta in start(stream, prompt: tokens, tokens: 1) {
+      let during = run.withLock { $0.finished == 0 ? $0.gaps : [] }
+      guard !during.isEmpty else { continue }
+      result = ArrivalResult(
+        promptTokens: tokens,
+        firstTokenMs: (ContinuousClock.now - came) / .milliseconds(1),
+        interToken: TokenGaps(during)
+      )
+    }
+    return result
   }
 
   /// Returns what each worker was spared since it started.
   ///
   /// Workers tell with their heartbeats, four times a second.
-  func skipped() throws -> [SkippedRows] {
-    usleep(600_000)
-    return try client.status().workers.map { worker in
+  func skipped() async throws -> [SkippedRows] {
+    try await Task.sleep(for: .milliseconds(600))
+    return try await client.status().workers.map { worker in
       SkippedRows(
         worker: worker.name,
         layerRows: worker.layerRows,
@@ -83,176 +106,49 @@ struct Bench {
   }
 
   /// Returns the layers of each worker.
-  func placement() throws -> [PlacementRow] {
-    try client.status().workers.map { worker in
-      PlacementRow(worker: worker.name, device: worker.device, slice: worker.slice)
-    }
-  }
-
-  private func askStatus() throws {
-    try client.send(.statusRequest(StatusRequest(request: client.newRequest())))
+  func placement() async throws -> [PlacementRow] {
+    try await client.status().workers.map { PlacementRow($0) }
   }
 
   /// Submits streams with short prompts.
-  private func startDecoding(_ streams: Int) throws {
-    for stream in 0..<streams {
-      try start(stream, prompt: min(promptTokens, 16), tokens: decodeTokens)
-    }
+  private func startDecoding(_ streams: Int) -> [Generation] {
+    (0..<streams).map { start($0, prompt: min(promptTokens, 16), tokens: decodeTokens) }
   }
 
   /// Submits a stream: a prompt of its own, always decoded to its full length.
-  @discardableResult
-  private func start(_ stream: Int, prompt: Int, tokens: Int) throws -> UInt64 {
-    let request = client.newRequest()
+  private func start(_ stream: Int, prompt: Int, tokens: Int) -> Generation {
+    let number = count.withLock { count in
+      count += 1
+      return count
+    }
     // Plain token ids, different in every request, so that nothing can be reused.
     let ids = (0..<prompt).map { index in
-      Int32((index * 7919 + Int(request) * 104_729 + stream) % vocabularySize)
+      Int32((index * 7919 + number * 104_729 + stream) % vocabularySize)
     }
-    try client.send(
-      .generate(
-        Generate(
-          request: request,
-          prompt: .tokens(ids),
-          appliesChatTemplate: false,
-          parsesSpecial: false,
-          maxTokens: tokens,
-          sampling: SamplingOptions.greedy,
-          stops: [],
-          ignoresEndOfTurn: true
-        )
+    return client.generate(
+      Generate(
+        request: 0,
+        prompt: .tokens(ids),
+        appliesChatTemplate: false,
+        parsesSpecial: false,
+        maxTokens: tokens,
+        sampling: .greedy,
+        stops: [],
+        ignoresEndOfTurn: true
       )
     )
-    return request
   }
 
-  private func next() throws -> Message {
-    guard let answer = try client.receive() else { throw Interrupted() }
-    if case .requestFailed(let failure) = answer.message { throw CommandError(failure.message) }
-    return answer.message
-  }
-}
-
-/// The share of its time that a stage computed.
-struct StageShare: Encodable {
-  var worker: String
-  var busy: Double
-  /// The rest: waiting for the other stages and the way between.
-  var bubble: Double
-}
-
-/// Streams that decoded side by side.
-struct DecodeResult {
-  /// Tokens a second, of all of them.
-  var rate: Double
-  var stages: [StageShare]
-  var interToken: TokenGaps
-}
-
-/// What streams felt of a prompt that came while they decoded.
-struct ArrivalResult: Encodable {
-  var promptTokens: Int
-  var firstTokenMs: Double
-  /// Of the streams, until then.
-  var interToken: TokenGaps
-}
-
-/// Times from one token of a stream to its next.
-struct TokenGaps: Encodable {
-  var p50Ms: Double
-  var p99Ms: Double
-
-  /// - Precondition: There is one at least.
-  init(_ gaps: [Duration]) {
-    let sorted = gaps.sorted()
-    p50Ms = sorted[sorted.count / 2] / .milliseconds(1)
-    p99Ms = sorted[min(sorted.count - 1, sorted.count * 99 / 100)] / .milliseconds(1)
-  }
-}
-
-/// Rows that passed layers, summed over the layers, and rows that were spared them.
-struct SkippedRows: Encodable {
-  var worker: String
-  var layerRows: UInt64
-  var skippedLayerRows: UInt64
-
-  var share: Double {
-    Double(skippedLayerRows) / Double(max(1, layerRows + skippedLayerRows))
-  }
-}
-
-/// Follows the streams of one run.
-private struct DecodeRun {
-  /// A moment at which tokens are counted and the stages' clocks read.
-  struct Mark {
-    let at = ContinuousClock.now
-    let tokens: Int
-    var status: StatusReply?
-  }
-
-  let streams: Int
-  /// By request: when its last token came.
-  private var started: [UInt64: ContinuousClock.Instant] = [:]
-  private var tokens = 0
-  /// Between tokens of one stream, while all run.
-  private(set) var gaps: [Duration] = []
-  private(set) var finished = 0
-  private var first: Mark?
-  private(set) var last: Mark?
-
-  init(streams: Int) { self.streams = streams }
-
-  mutating func take(_ message: Message) {
-    switch message {
-    case .delta(let delta):
-      let now = ContinuousClock.now
-      if let before = started.updateValue(now, forKey: delta.request), first != nil, finished == 0 {
-        gaps.append(now - before)
+  /// Reads streams side by side until all have ended.
+  private func follow(
+    _ streams: [Generation],
+    _ body: @escaping @Sendable (_ stream: Int, GenerationEvent) -> Void
+  ) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for (index, stream) in streams.enumerated() {
+        group.addTask { for try await event in stream { body(index, event) } }
       }
-      tokens += delta.tokens.count
-    case .finished: finished += 1
-    case .statusReply(let status):
-      if first?.status == nil { first?.status = status } else { last?.status = status }
-    default: break
-    }
-  }
-
-  mutating func forgetGaps() { gaps = [] }
-
-  /// Sets a mark when all streams run, and another when the first has ended; returns whether one was
-  /// set just now.
-  mutating func reachesMark() -> Bool {
-    if first == nil, started.count == streams {
-      first = Mark(tokens: tokens)
-      return true
-    }
-    if first != nil, last == nil, finished > 0 {
-      last = Mark(tokens: tokens)
-      return true
-    }
-    return false
-  }
-
-  private var seconds: Double? {
-    guard let first, let last else { return nil }
-    return (last.at - first.at) / .seconds(1)
-  }
-
-  var rate: Double? {
-    guard let first, let last, let seconds, seconds > 0, last.tokens > first.tokens else {
-      return nil
-    }
-    return Double(last.tokens - first.tokens) / seconds
-  }
-
-  var stages: [StageShare]? {
-    guard let before = first?.status, let after = last?.status, let seconds else { return nil }
-    return zip(before.workers, after.workers).map { before, after in
-      let busy = Double(after.busyMicroseconds - before.busyMicroseconds) / 1e6 / seconds
-      return StageShare(
-        worker: after.name,
-        busy: min(1, busy),
-        bubble: max(0, 1 - busy)
-      )
+      try await group.waitForAll()
     }
   }
 }

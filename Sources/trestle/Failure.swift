@@ -2,19 +2,16 @@
 
 import ArgumentParser
 import CLinux
+import Client
 import Compute
 import Foundation
 import Glibc
+import Launch
 
 /// A failure of a command itself, beside those of the modules.
 struct CommandError: Error, CustomStringConvertible {
   var description: String
   init(_ description: String) { self.description = description }
-}
-
-/// The user asked the command to end.
-struct Interrupted: Error, CustomStringConvertible {
-  var description: String { "interrupted" }
 }
 
 /// Runs a command's work and turns any error into its line on stderr and exit status 1.
@@ -43,6 +40,9 @@ func reason(_ code: CInt) -> String { unsafe String(cString: strerror(code)) }
 
 /// Returns what is wrong in words: the modules' errors have theirs, Foundation's are the system's.
 func reason(_ error: any Error) -> String {
+  // Of what the user has asked for, the sentence says all.
+  if let error = error as? LaunchError { return error.message }
+  if let error = error as? ClientError { return error.message }
   guard type(of: error) is NSError.Type || error is CocoaError else { return "\(error)" }
   let error = error as NSError
   if error.domain == NSPOSIXErrorDomain { return reason(CInt(clamping: error.code)) }

@@ -4,6 +4,7 @@ import ArgumentParser
 import Compute
 import Coordinator
 import Glibc
+import Launch
 import Logging
 import Platform
 import Wire
@@ -157,6 +158,23 @@ struct PipelineOptions: ParsableArguments {
   )
   var allLayers = false
 
+  /// What the options say, as the launcher takes it.
+  var settings: PipelineSettings {
+    var settings = PipelineSettings()
+    settings.devices = devices?.split(separator: ",", omittingEmptySubsequences: false)
+      .map(String.init)
+    settings.split = split?.values
+    settings.logitsSplit = logitsSplit?.values
+    settings.threads = threads?.values
+    settings.contextTokens = context
+    settings.slots = slots
+    settings.prefixSharing = prefixSharing
+    settings.cacheType = cache.type
+    settings.tracePath = trace
+    settings.passesAllLayers = allLayers
+    return settings
+  }
+
   /// The options that were given, as far as that can be told from their defaults.
   var given: [String] {
     let options: [(String, Bool)] = [
@@ -232,105 +250,4 @@ struct LogLevel: ExpressibleByArgument {
   }
 
   static var allValueStrings: [String] { Logger.Level.allCases.map(\.rawValue) }
-}
-
-/// `--seed`: a number, or -1 for any.
-struct Seed: ExpressibleByArgument {
-  /// Nil for any.
-  var value: UInt64?
-
-  init?(argument: String) {
-    if argument == "-1" { return }
-    guard let value = UInt64(argument) else { return nil }
-    self.value = value
-  }
-}
-
-/// How tokens are drawn.
-struct SamplingOptions: ParsableArguments {
-  // `.unconditional`: "--seed -1" is a value that is explained, not one that is missing.
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("0 always takes the likeliest token.", valueName: "temperature")
-  )
-  var temperature: Float = 1
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Draw from the K likeliest tokens; 0 for all.", valueName: "k")
-  )
-  var topK = 64
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Draw from the likeliest tokens that together reach this probability.",
-      valueName: "p"
-    )
-  )
-  var topP: Float = 0.95
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Drop tokens less likely than this share of the likeliest.",
-      valueName: "share"
-    )
-  )
-  var minP: Float = 0
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp("Make recent tokens less likely; 1 is off.", valueName: "factor")
-  )
-  var repeatPenalty: Float = 1
-
-  @Option(
-    parsing: .unconditional,
-    help: ArgumentHelp(
-      "Seed of the random draws; the same seed gives the same text, -1 another each time (as without).",
-      valueName: "seed"
-    )
-  )
-  var seed: Seed?
-
-  func validate() throws {
-    guard temperature >= 0, temperature.isFinite else {
-      throw ValidationError("--temperature \(temperature): give 0 or more.")
-    }
-    guard topK >= 0 else { throw ValidationError("--top-k \(topK): give 0 or more.") }
-    guard topP > 0, topP <= 1 else {
-      throw ValidationError("--top-p \(topP): give more than 0 and at most 1.")
-    }
-    guard minP >= 0, minP <= 1 else {
-      throw ValidationError("--min-p \(minP): give 0 to 1.")
-    }
-    guard repeatPenalty > 0, repeatPenalty.isFinite else {
-      throw ValidationError("--repeat-penalty \(repeatPenalty): give more than 0.")
-    }
-  }
-
-  var sampling: Sampling {
-    Sampling(
-      temperature: temperature,
-      topK: topK,
-      topP: topP,
-      minP: minP,
-      repeatPenalty: repeatPenalty,
-      repeatWindow: 64,
-      seed: seed?.value ?? UInt64.random(in: .min ... .max)
-    )
-  }
-
-  /// Always the likeliest token.
-  static let greedy = Sampling(
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repeatPenalty: 1,
-    repeatWindow: 0,
-    seed: 0
-  )
 }

@@ -1,14 +1,12 @@
 // JSON and tables on stdout.
 
+import Client
 import Compute
 import Foundation
 
 /// Encodes a value as one line of JSON with snake_case keys.
 func json(_ value: some Encodable) throws -> String {
-  let encoder = JSONEncoder()
-  encoder.keyEncodingStrategy = .convertToSnakeCase
-  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-  return String(decoding: try encoder.encode(value), as: UTF8.self)
+  String(decoding: try DocumentCoding.encode(value), as: UTF8.self)
 }
 
 /// Lays rows out in columns; cells that are numbers stand to the right.

@@ -1,10 +1,11 @@
-// How far something is, for who looks at a terminal.
+// How far something is, for who looks at a terminal; and what the launcher says, on stderr.
 
 import Glibc
+import Launch
 import Platform
 
 /// A line on the terminal that shows how far something is; nothing where stderr is no terminal.
-final class ProgressLine: Sendable {
+final class ProgressLine: LaunchProgress {
   private let label: String
   private let shown = Lock(-1)
   private let isTerminal = isatty(STDERR_FILENO) == 1
@@ -23,4 +24,15 @@ final class ProgressLine: Sendable {
   func clear() {
     if isTerminal, shown.withLock({ $0 >= 0 }) { StandardError.write("\r\u{1B}[K") }
   }
+}
+
+/// Says on stderr what the launcher has to say.
+struct TerminalReporter: LaunchReporter {
+  var showsProgress: Bool { isatty(STDERR_FILENO) == 1 }
+
+  func note(_ line: String, cause: (any Error)?) {
+    printError(line + (cause.map { ": \(reason($0))" } ?? ""))
+  }
+
+  func progress(_ label: String) -> any LaunchProgress { ProgressLine(label: label) }
 }

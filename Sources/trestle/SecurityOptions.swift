@@ -1,7 +1,7 @@
 // The options for connections between machines: whose keys, or none in so many words.
 
 import ArgumentParser
-import Glibc
+import Launch
 import Logging
 import Wire
 
@@ -61,31 +61,6 @@ struct KeyDirectoryOptions: ParsableArguments {
   }
 }
 
-/// How a coordinator is protected, and how workers that it starts itself reach it.
-struct CoordinatorSecurity {
-  let security: Security
-  private let options: [String]
-
-  static let localOnly = CoordinatorSecurity(.localOnly, [])
-
-  init(_ security: Security, _ options: [String]) {
-    self.security = security
-    self.options = options
-  }
-
-  /// Returns the options of `work` for a worker on this machine.
-  ///
-  /// - Throws: `CommandError` if workers could not know the port.
-  func workerOptions(_ endpoint: Endpoint) throws -> [String] {
-    let connection = ["--coordinator", endpoint.fromHere.description] + options
-    guard case .tcp(_, let port) = endpoint.kind else { return connection }
-    guard port != nil else {
-      throw CommandError("--endpoint \(endpoint): name a port, for the workers to find it")
-    }
-    return connection + ["--listen", "tcp://127.0.0.1:*"]
-  }
-}
-
 /// `--keys`, `--insecure` and `--server-key`.
 struct PeerSecurityOptions: ParsableArguments {
   @OptionGroup var common: SecurityOptions
@@ -131,45 +106,4 @@ struct PeerSecurityOptions: ParsableArguments {
       )
     }
   }
-}
-
-/// How a client finds its coordinator.
-struct ClientOptions: ParsableArguments {
-  @OptionGroup var endpoint: EndpointOptions
-  @OptionGroup var security: PeerSecurityOptions
-
-  @Option(
-    help: ArgumentHelp(
-      "Give up after so long without a sign of life of the coordinator.",
-      valueName: "seconds"
-    )
-  )
-  var timeout = 60
-
-  func validate() throws {
-    guard (1...86_400).contains(timeout) else {
-      throw ValidationError("--timeout \(timeout) is outside 1...86400 seconds.")
-    }
-  }
-
-  /// Returns a client whose waits end when `interrupt`, a descriptor, is readable.
-  ///
-  /// - Throws: `CommandError` if nobody is there, or keys are missing.
-  func connect(interruptedBy interrupt: CInt? = nil) throws -> Client {
-    let endpoint = try endpoint.resolve()
-    return try Client(
-      endpoint,
-      security: security.peer(of: endpoint),
-      timeout: .seconds(timeout),
-      interruptedBy: interrupt
-    )
-  }
-}
-
-/// Returns what may be wrong with the keys when nobody answers; nothing where there are none.
-func keyAdvice(_ security: Security, _ endpoint: Endpoint) -> String {
-  guard let key = security.publicKey(at: endpoint) else { return "" }
-  return
-    "; is one listening there? It may also not know this machine's key (there: trestle keys allow "
-    + "'\(key)'), or have another key than --server-key says"
 }

@@ -1,18 +1,10 @@
 // Slices of the model as messages and documents tell them.
 
+import Client
 import Gemma
 import Wire
 
 extension WorkerStatus {
-  var slice: ModelSlice {
-    ModelSlice(
-      layers: firstLayer..<max(firstLayer, endLayer),
-      vocabulary: firstVocabularyRow..<max(firstVocabularyRow, endVocabularyRow)
-    )
-  }
-}
-
-extension PlacementEntry {
   var slice: ModelSlice {
     ModelSlice(
       layers: firstLayer..<max(firstLayer, endLayer),
@@ -36,21 +28,7 @@ extension Range<Int> {
   var ends: [Int] { [lowerBound, upperBound] }
 }
 
-/// A stage as the JSON documents show it.
-struct PlacementRow: Encodable {
-  var worker: String
-  var device: String
-  var layers: [Int]
-  /// Rows of the output matrix; equal ends where no logits are computed.
-  var vocabulary: [Int]
-
-  init(worker: String, device: String, slice: ModelSlice) {
-    self.worker = worker
-    self.device = device
-    layers = slice.layers.ends
-    vocabulary = slice.vocabulary.ends
-  }
-
+extension PlacementRow {
   var slice: ModelSlice {
     ModelSlice(layers: layers[0]..<layers[1], vocabulary: vocabulary[0]..<vocabulary[1])
   }

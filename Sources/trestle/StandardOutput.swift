@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Glibc
+import Launch
 import Logging
 import Platform
 

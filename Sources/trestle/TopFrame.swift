@@ -1,5 +1,6 @@
 // One frame of `trestle top`: lines of text made of a status and a width, and nothing else.
 
+import Client
 import Compute
 import Gemma
 import Wire

@@ -9,8 +9,13 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire", "Compute", "Content",
-    "Platform", "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire",
+    "Compute", "Content", "Platform", "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+  ],
+  "Client": ["Wire", "Platform"],
+  "Launch": [
+    "Coordinator", "Worker", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
+    "CLinux", "Logging",
   ],
   "Coordinator": [
     "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", "Logging",

@@ -1,9 +1,11 @@
 // `trestle bench`: prefill and decode rates of a pipeline, and how busy its stages are.
 
 import ArgumentParser
+import Client
 import Compute
 import Coordinator
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -80,7 +82,12 @@ struct BenchPipelineCommand: ParsableCommand {
       var options = pipeline
       // One more for a prompt that arrives.
       options.slots = max(options.slots, (streams.values.max() ?? 1) + 1)
-      let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
+      let pipeline = try Pipeline(
+        model: model,
+        options.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       let needed = max(promptTokens + decodeTokens, (arrivingPrompt ?? 0) + 1)
       guard needed <= pipeline.limits.contextTokens else {
         throw CommandError(
@@ -94,29 +101,39 @@ struct BenchPipelineCommand: ParsableCommand {
         interruptedBy: interrupt
       )
       defer { own.stop() }
+      let waiter = try Waiter(interruptedBy: interrupt)
+      let client = try own.connect()
+      defer { client.close() }
       let bench = Bench(
-        client: try Client(own.endpoint, interruptedBy: interrupt),
+        client: client,
         vocabularySize: pipeline.checkpoint.config.vocabularySize,
         promptTokens: promptTokens,
         decodeTokens: decodeTokens
       )
-      _ = try bench.prefill(streams: 1)  // Warms the page cache and the workers.
-      let results = try streams.values.map { try measure($0, bench) }
+      // Warms the page cache and the workers.
+      _ = try waiter.wait { try await bench.prefill(streams: 1) }
+      let results = try streams.values.map { try measure($0, bench, waiter) }
       let document = BenchDocument(
         model: pipeline.checkpoint.name,
-        placement: try bench.placement(),
+        placement: try waiter.wait { try await bench.placement() },
         results: results,
-        skipped: try bench.skipped()
+        skipped: try waiter.wait { try await bench.skipped() }
       )
       try printOut(json ? try trestle.json(document) : document.description)
     }
   }
 
-  private func measure(_ count: Int, _ bench: Bench) throws -> BenchDocument.Result {
+  private func measure(
+    _ count: Int,
+    _ bench: Bench,
+    _ waiter: Waiter
+  ) throws -> BenchDocument.Result {
+    let decode = { try waiter.wait { try await bench.decode(streams: count) } }
+    let prefill = { try waiter.wait { try await bench.prefill(streams: count) } }
     // Meanwhile the coordinator finds out how many micro-batches serve so many streams best.
-    if count > 1 { _ = try bench.decode(streams: count) }
-    let prefills = try (0..<`repeat`).map { _ in try bench.prefill(streams: count) }.sorted()
-    let decodes = try (0..<`repeat`).map { _ in try bench.decode(streams: count) }
+    if count > 1 { _ = try decode() }
+    let prefills = try (0..<`repeat`).map { _ in try prefill() }.sorted()
+    let decodes = try (0..<`repeat`).map { _ in try decode() }
       .sorted { $0.rate < $1.rate }
     let median = decodes[decodes.count / 2]
     return BenchDocument.Result(
@@ -125,7 +142,9 @@ struct BenchPipelineCommand: ParsableCommand {
       decodeTokensPerSecond: median.rate,
       stages: median.stages,
       interToken: median.interToken,
-      arrival: try arrivingPrompt.map { try bench.arrival(of: $0, besideStreams: count) }
+      arrival: try arrivingPrompt.map { prompt in
+        try waiter.wait { try await bench.arrival(of: prompt, besideStreams: count) }
+      }
     )
   }
 }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import CPUBackend
 import Compute
+import Launch
 
 struct BenchKernelsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -60,7 +61,7 @@ struct BenchKernelsCommand: ParsableCommand {
       guard limits || !cases.isEmpty else {
         throw CommandError("--only \(only): no op or type has that")
       }
-      let threads = threads ?? usableCPUCount()
+      let threads = threads ?? AvailableCPUs.own.usableCount
       let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
       let machine = try backend.measureLimits()
       let lab = KernelLab(

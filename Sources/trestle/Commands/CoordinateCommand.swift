@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Coordinator
+import Launch
 import Logging
 import Wire
 
@@ -33,7 +34,8 @@ struct CoordinateCommand: ParsableCommand {
       let security = try security.coordinator(at: endpoint, logger: logger)
       let planned = try Pipeline(
         model: model,
-        pipeline,
+        pipeline.settings,
+        in: .program,
         workersAreHere: false,
         interruptedBy: stop,
         ExitCode.success

@@ -5,6 +5,7 @@ import CPUBackend
 import Compute
 import Foundation
 import Glibc
+import Launch
 import Platform
 import Wire
 
@@ -50,17 +51,18 @@ struct Diagnosis: Encodable {
 
   init() {
     devices = [Self.cpu(), Self.vulkan(), Self.npu()]
-    defaultDevices = DeviceKind.found.map(\.rawValue)
+    defaultDevices = DeviceRegistry.builtIn.defaultDevices.map(\.name)
   }
 
   private static func cpu() -> Device {
-    let device = CPU.describe(threads: usableCPUCount())
+    let device = CPU.describe(threads: AvailableCPUs.own.usableCount)
     let best = InstructionSet.best
     return Device(
       device: device.name,
       available: true,
       detail:
-        "\(allowedCPUs().count) CPUs, kernels for \(best), \(describe(bytes: device.memory.byteCount)) of memory"
+        "\(AvailableCPUs.own.allowed.count) CPUs, kernels for \(best), "
+        + "\(describe(bytes: device.memory.byteCount)) of memory"
         + limits(),
       remedy: best == .scalar
         ? "this CPU has neither AVX2 nor AVX512-VNNI: expect a tenth of the speed" : nil

@@ -1,6 +1,7 @@
 // `trestle health`: whether each worker is well.
 
 import ArgumentParser
+import Client
 import Wire
 
 struct HealthCommand: ParsableCommand {
@@ -19,7 +20,9 @@ struct HealthCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let health = try coordinator.connect().health(selfTest: selfTest)
+      let (client, selfTest) = (try coordinator.connect(), selfTest)
+      defer { client.close() }
+      let health = try Waiter().wait { try await client.health(selfTest: selfTest) }
       if json {
         try printOut(try trestle.json(HealthDocument(health)))
       } else {
@@ -43,59 +46,6 @@ struct HealthCommand: ParsableCommand {
         )
       }
       if !health.isHealthy { throw ExitCode.failure }
-    }
-  }
-}
-
-/// What `health --json` prints.
-struct HealthDocument: Encodable {
-  struct Worker: Encodable {
-    var name: String
-    var pid: Int
-    var state: String
-    var heartbeatAgeMs: Int
-    var detail: String
-    var residentBytes: UInt64
-    var availableBytes: UInt64
-    /// Absent where the machine does not tell.
-    var temperatureCelsius: Double?
-    var temperatureSensor: String?
-    var selfTest: SelfTest?
-  }
-
-  struct SelfTest: Encodable {
-    var run: UInt32
-    var passed: Bool
-    /// Absent if it is no number: JSON has none for that.
-    var maxError: Double?
-    var tolerance: Double
-
-    init(_ report: SelfTestReport) {
-      run = report.run
-      passed = report.failure.isEmpty
-      maxError = report.maxError.isFinite ? report.maxError : nil
-      tolerance = report.tolerance
-    }
-  }
-
-  var healthy: Bool
-  var workers: [Worker]
-
-  init(_ health: HealthReply) {
-    healthy = health.isHealthy
-    workers = health.workers.map { worker in
-      Worker(
-        name: worker.name,
-        pid: worker.pid,
-        state: worker.state.name,
-        heartbeatAgeMs: worker.heartbeatAgeMilliseconds,
-        detail: worker.detail,
-        residentBytes: worker.residentBytes,
-        availableBytes: worker.availableBytes,
-        temperatureCelsius: worker.temperature?.celsius,
-        temperatureSensor: worker.temperature?.sensor,
-        selfTest: worker.selfTest.map { SelfTest($0) }
-      )
     }
   }
 }

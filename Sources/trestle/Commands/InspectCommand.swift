@@ -4,6 +4,7 @@ import ArgumentParser
 import Compute
 import Content
 import Gemma
+import Launch
 import ModelFiles
 
 struct InspectCommand: ParsableCommand {
@@ -46,7 +47,10 @@ struct InspectCommand: ParsableCommand {
       if let program {
         try show(program, of: checkpoint)
       } else {
-        let fingerprint = try ModelContent.fingerprint(of: checkpoint)
+        let fingerprint = try ModelContent.fingerprint(
+          of: checkpoint,
+          in: .program
+        )
         let document = ModelDocument(checkpoint, fingerprint: fingerprint)
         try printOut(json ? try trestle.json(document) : document.description)
       }

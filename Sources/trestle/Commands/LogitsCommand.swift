@@ -1,7 +1,9 @@
 // `trestle logits`: the model's logits for given tokens, through a real pipeline of workers.
 
 import ArgumentParser
+import Client
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -37,7 +39,12 @@ struct LogitsCommand: ParsableCommand {
     try reportingFailures {
       let interrupt = try signalDescriptor()
       let ids = try parseTokens(tokens)
-      let pipeline = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
+      let pipeline = try Pipeline(
+        model: model,
+        pipeline.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       let vocabularySize = pipeline.checkpoint.config.vocabularySize
       var file = try NPYWriter(path: output, rows: ids.count, columns: vocabularySize)
       let own = try PrivatePipeline(
@@ -46,14 +53,17 @@ struct LogitsCommand: ParsableCommand {
         interruptedBy: interrupt
       )
       defer { own.stop() }
-      let client = try Client(own.endpoint, interruptedBy: interrupt)
-      try client.evaluate(ids, .logits) { part, payloads in
-        guard payloads.count == 1, payloads[0].count == part.rowCount * vocabularySize else {
+      let client = try own.connect()
+      defer { client.close() }
+      let evaluation = client.evaluate(ids, .logits)
+      let waiter = try Waiter(interruptedBy: interrupt)
+      while let part = try waiter.wait(for: { try await evaluation.next() }) {
+        guard let logits = part.logits(vocabularySize: vocabularySize) else {
           throw CommandError(
             "positions from \(part.firstPosition): \(part.rowCount) rows of logits expected"
           )
         }
-        try file.append(payloads[0])
+        try file.append(logits)
       }
       try file.close()
     }

@@ -1,8 +1,10 @@
 // `trestle perplexity`: how well the model predicts a text.
 
 import ArgumentParser
+import Client
 import Foundation
 import Gemma
+import Launch
 import Logging
 import Wire
 
@@ -36,7 +38,12 @@ struct PerplexityCommand: ParsableCommand {
       let text = try readText(file)
       var options = pipeline
       options.context = window
-      let pipeline = try Pipeline(model: model, options, interruptedBy: interrupt)
+      let pipeline = try Pipeline(
+        model: model,
+        options.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       let tokenizer = try pipeline.checkpoint.tokenizer()
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
       guard window >= 4, tokens.count >= window else {
@@ -51,11 +58,14 @@ struct PerplexityCommand: ParsableCommand {
         interruptedBy: interrupt
       )
       defer { own.stop() }
+      let client = try own.connect()
+      defer { client.close() }
       let result = try measure(
         tokens,
         window: window,
         bos: pipeline.checkpoint.config.bosToken,
-        Client(own.endpoint, interruptedBy: interrupt)
+        client,
+        Waiter(interruptedBy: interrupt)
       )
       try printOut(
         json
@@ -70,7 +80,8 @@ struct PerplexityCommand: ParsableCommand {
     _ tokens: [Int32],
     window: Int,
     bos: Int32,
-    _ client: Client
+    _ client: CoordinatorClient,
+    _ waiter: Waiter
   ) throws -> PerplexityDocument {
     let windows = tokens.count / window
     let progress = ProgressLine(label: "windows")
@@ -78,13 +89,11 @@ struct PerplexityCommand: ParsableCommand {
     var sum = 0.0
     var count = 0
     for index in 0..<windows {
-      var part = Array(tokens[(index * window)..<((index + 1) * window)])
-      part[0] = bos
+      let part = [bos] + tokens[(index * window + 1)..<((index + 1) * window)]
       // The logits at `window / 2` and behind predict the tokens one further on.
-      try client.evaluate(part, .scores, firstScored: window / 2 + 1) { evaluated, _ in
-        sum -= evaluated.scores.reduce(0, +)
-        count += evaluated.scores.count
-      }
+      let scores = try waiter.wait { try await client.scores(of: part, from: window / 2 + 1) }
+      sum -= scores.reduce(0, +)
+      count += scores.count
       progress.show(Double(index + 1) / Double(windows))
     }
     return PerplexityDocument(

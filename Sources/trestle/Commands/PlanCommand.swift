@@ -4,6 +4,7 @@ import ArgumentParser
 import Coordinator
 import Foundation
 import Gemma
+import Launch
 
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -124,12 +125,15 @@ struct PlanCommand: ParsableCommand {
   ) throws -> (costs: PipelineCosts, plan: Plan, reason: String) {
     let local = LocalPlanning(
       checkpoint,
-      fingerprint: { try ModelContent.fingerprint(of: checkpoint) },
-      pipeline,
+      fingerprint: {
+        try ModelContent.fingerprint(of: checkpoint, in: .program)
+      },
+      pipeline.settings,
+      in: .program,
       measuresAgain: measure
     )
     if profile.isEmpty, pipeline.split == nil {
-      let workers = try WorkerPlan.resolve(pipeline)
+      let workers = try WorkerPlan.resolve(pipeline.settings, among: .builtIn)
       let outcome = try local.best(goal(deviceCount: workers.count))
       return (outcome.costs, outcome.plan, outcome.reason)
     }

@@ -1,6 +1,7 @@
 // `trestle rebalance` and `trestle drain`: layers move between workers while requests run.
 
 import ArgumentParser
+import Client
 import Compute
 import Gemma
 import Wire
@@ -61,14 +62,10 @@ struct RebalanceCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let client = try coordinator.connect()
-      let moved = try client.move { request in
-        .rebalance(
-          Rebalance(
-            request: request,
-            split: split?.values ?? [],
-            logitsSplit: logitsSplit?.values ?? []
-          )
-        )
+      defer { client.close() }
+      let (split, logitsSplit) = (split?.values ?? [], logitsSplit?.values ?? [])
+      let moved = try Waiter().wait {
+        try await client.rebalance(split: split, logitsSplit: logitsSplit)
       }
       try show(moved, client, json: json)
     }
@@ -94,61 +91,26 @@ struct DrainCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let client = try coordinator.connect()
-      let moved = try client.move { .drain(Drain(request: $0, worker: worker)) }
+      let (client, worker) = (try coordinator.connect(), worker)
+      defer { client.close() }
+      let moved = try Waiter().wait { try await client.drain(worker) }
       try show(moved, client, json: json)
     }
   }
 }
 
-extension Client {
-  /// Asks for a move and waits until it is done.
-  ///
-  /// - Throws: `CommandError` with the coordinator's reason if the layers stay where they are.
-  fileprivate func move(_ ask: (UInt64) -> Message) throws -> Rebalanced {
-    let request = newRequest()
-    try send(ask(request))
-    while let answer = try receive() {
-      switch answer.message {
-      case .rebalanced(let moved) where moved.request == request: return moved
-      case .requestFailed(let failure) where failure.request == request:
-        throw CommandError(failure.message)
-      default: continue
-      }
-    }
-    throw Interrupted()
-  }
-}
-
-/// What `rebalance --json` and `drain --json` print.
-private struct MoveDocument: Encodable {
-  var epoch: UInt32
-  var layersMoved: Int
-  var kvBytesMoved: UInt64
-  var pauseMs: Double
-}
-
-private func show(_ moved: Rebalanced, _ client: Client, json: Bool) throws {
-  let pause = Double(moved.pauseMicroseconds) / 1000
-  if json {
-    try printOut(
-      try trestle.json(
-        MoveDocument(
-          epoch: moved.epoch,
-          layersMoved: moved.layersMoved,
-          kvBytesMoved: moved.kvBytesMoved,
-          pauseMs: pause
-        )
-      )
-    )
+private func show(_ moved: Rebalanced, _ client: CoordinatorClient, json: Bool) throws {
+  let document = MoveDocument(moved)
+  guard !json else {
+    try printOut(try trestle.json(document))
     return
   }
-  let workers = try client.status().workers
+  let workers = try Waiter().wait { try await client.status() }.workers
   let line = ModelLine(covering: workers.map(\.slice))
   let layers = workers.map { "\($0.name.printable) \(line.text($0.slice))" }.joined(separator: ", ")
   try printOut("epoch \(moved.epoch): \(layers)")
   try printOut(
     "\(moved.layersMoved) layers and \(describe(bytes: moved.kvBytesMoved)) of keys and values moved, "
-      + "pause \(decimal(pause, 1)) ms"
+      + "pause \(decimal(document.pauseMs, 1)) ms"
   )
 }

@@ -1,8 +1,11 @@
 // `trestle run`: submits a prompt and streams the text.
 
 import ArgumentParser
+import Client
 import Gemma
+import Launch
 import Logging
+import Platform
 import Wire
 
 struct RunCommand: ParsableCommand {
@@ -77,7 +80,12 @@ struct RunCommand: ParsableCommand {
     let interrupt = try signalDescriptor()
     let text = prompt == "-" ? try readStandardInput() : prompt
     let own = try model.map { model in
-      let planned = try Pipeline(model: model, pipeline, interruptedBy: interrupt)
+      let planned = try Pipeline(
+        model: model,
+        pipeline.settings,
+        in: .program,
+        interruptedBy: interrupt
+      )
       // A prompt of text needs it: what is missing is told before workers are started.
       if !planned.checkpoint.hasTokenizer { _ = try planned.checkpoint.tokenizer() }
       return try PrivatePipeline(
@@ -87,9 +95,15 @@ struct RunCommand: ParsableCommand {
       )
     }
     defer { own?.stop() }
-    let client = try own.map { try Client($0.endpoint) } ?? coordinator.connect()
+    let absence = Lock(Absence())
+    let onHealth = { @Sendable (health: HealthReply) in
+      if let news = absence.withLock({ $0.news(of: health) }) { printError(news) }
+    }
+    let client = try own?.connect(onHealth: onHealth) ?? coordinator.connect(onHealth: onHealth)
+    // Before the pipeline ends: what was asked for ends in words.
+    defer { client.close() }
     let generate = Generate(
-      request: client.newRequest(),
+      request: 0,
       prompt: .text(text),
       appliesChatTemplate: !raw,
       parsesSpecial: special,
@@ -99,43 +113,33 @@ struct RunCommand: ParsableCommand {
       stops: stop,
       ignoresEndOfTurn: false
     )
-    if try serve(generate, client, interrupt) { throw Interrupted() }
+    if try show(client.generate(generate), interrupt) { throw Interrupted() }
   }
 
-  /// Submits the request and shows what comes; returns whether the user cancelled it.
-  private func serve(_ generate: Generate, _ client: Client, _ interrupt: CInt) throws -> Bool {
-    var result = RunResult()
+  /// Shows what comes; returns whether the user cancelled it.
+  private func show(_ generation: Generation, _ interrupt: CInt) throws -> Bool {
+    let waiter = try Waiter(interruptedBy: interrupt)
+    var document = GenerationDocument()
     var isCancelling = false
-    var absence = Absence()
     var hasToldQueue = false
-    client.onHealth = { health in
-      if let news = absence.news(of: health) { printError(news) }
+    func cancel() {
+      isCancelling = true
+      generation.cancel()
     }
-    try client.send(.generate(generate))
-    while true {
-      guard let answer = try client.receive(interruptedBy: isCancelling ? nil : interrupt)
-      else {
-        isCancelling = true
-        try client.send(.cancel(Cancel(request: generate.request)))
-        continue
-      }
-      switch answer.message {
+    while let event = try waiter.wait(onInterrupt: cancel, for: { try await generation.next() }) {
+      document.add(event)
+      switch event {
       case .accepted(let accepted) where accepted.queuePosition > 0 && !hasToldQueue:
         hasToldQueue = true
         printError("waiting: place \(accepted.queuePosition) in the queue")
-      case .delta(let delta) where delta.request == generate.request:
-        result.text += delta.text
-        result.tokens += delta.tokens
+      case .accepted: break
+      case .delta(let delta):
         if !json { try printOut(delta.text, terminator: "", interruptedBy: interrupt) }
-      case .finished(let finished) where finished.request == generate.request:
-        result.finish(finished)
-        try printOut(json ? try trestle.json(result) : "", interruptedBy: interrupt)
-        return isCancelling
-      case .requestFailed(let failure) where failure.request == generate.request:
-        throw CommandError(failure.message)
-      default: continue
+      case .finished:
+        try printOut(json ? try trestle.json(document) : "", interruptedBy: interrupt)
       }
     }
+    return isCancelling
   }
 }
 
@@ -153,53 +157,5 @@ struct Absence {
     guard !lasting.isEmpty, lasting != told else { return nil }
     told = lasting
     return "waiting for workers that have not joined: " + lasting.sorted().joined(separator: ", ")
-  }
-}
-
-/// What `run --json` prints.
-struct RunResult: Encodable {
-  struct Timing: Encodable {
-    var ttftMs = 0.0
-    var prefillTokensPerSecond = 0.0
-    var decodeTokensPerSecond = 0.0
-    var totalMs = 0.0
-  }
-
-  var text = ""
-  var tokens: [Int32] = []
-  var promptTokens = 0
-  var finishReason = ""
-  var timing = Timing()
-  var placement: [PlacementRow] = []
-
-  mutating func finish(_ finished: Finished) {
-    promptTokens = finished.promptTokens
-    finishReason = finished.reason.name
-    placement = finished.placement.map { entry in
-      PlacementRow(worker: entry.worker, device: entry.device, slice: entry.slice)
-    }
-    let timing = finished.timing
-    self.timing.ttftMs = Double(timing.firstTokenMicroseconds) / 1000
-    self.timing.totalMs = Double(timing.totalMicroseconds) / 1000
-    self.timing.prefillTokensPerSecond = Self.rate(promptTokens, timing.prefillMicroseconds)
-    // The first token belongs to the prompt's time.
-    self.timing.decodeTokensPerSecond = Self.rate(
-      finished.generatedTokens - 1,
-      timing.decodeMicroseconds
-    )
-  }
-
-  static func rate(_ count: Int, _ microseconds: UInt64) -> Double {
-    microseconds > 0 ? Double(max(0, count)) * 1e6 / Double(microseconds) : 0
-  }
-}
-
-extension FinishReason {
-  var name: String {
-    switch self {
-    case .stop: "stop"
-    case .length: "length"
-    case .cancelled: "cancelled"
-    }
   }
 }

@@ -1,6 +1,8 @@
 // `trestle top`: a live view of the pipeline.
 
 import ArgumentParser
+import Client
+import Launch
 import Wire
 
 struct TopCommand: ParsableCommand {
@@ -27,10 +29,12 @@ struct TopCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let interrupt = try signalDescriptor()
-      let client = try coordinator.connect(interruptedBy: interrupt)
+      let waiter = try Waiter(interruptedBy: interrupt)
+      let client = try coordinator.connect()
+      defer { client.close() }
       let isLive = Terminal.isPresent && !once && !json
       // Asked before the screen is taken: what is wrong is said on the user's own.
-      var status = try client.status()
+      var status = try waiter.wait { try await client.status() }
       if isLive { try printOut(Terminal.enter, terminator: "") }
       // Whoever has gone needs no screen back.
       defer { if isLive { try? printOut(Terminal.leave, terminator: "") } }
@@ -39,8 +43,9 @@ struct TopCommand: ParsableCommand {
         if once { return }
         let ready = try poll(sockets: [], descriptors: [interrupt], timeout: Self.interval)
         if ready.contains(descriptor: interrupt) { return }
-        guard let next = try client.nextStatus() else { return }
-        status = next
+        do { status = try waiter.wait { try await client.status() } } catch is Interrupted {
+          return
+        }
       }
     }
   }

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Coordinator
+import Launch
 import Logging
 import Wire
 
@@ -32,7 +33,8 @@ struct UpCommand: ParsableCommand {
       let security = try security.coordinator(at: endpoint, logger: logger)
       let planned = try Pipeline(
         model: model,
-        pipeline,
+        pipeline.settings,
+        in: .program,
         interruptedBy: stop,
         ExitCode.success
       )

@@ -2,10 +2,12 @@
 
 import ArgumentParser
 import CLinux
+import Client
 import Compute
 import Coordinator
 import Gemma
 import Glibc
+import Launch
 import Logging
 import Platform
 import Wire
@@ -111,7 +113,8 @@ struct WorkCommand: ParsableCommand {
       let coordinator = try Endpoint(coordinator ?? EndpointOptions.standard)
       let listen = try listenEndpoint(coordinator)
       let security = try security.peer(of: coordinator)
-      let kind = try DeviceKind(named: device)
+      let kind = try DeviceRegistry.builtIn.kind(named: device)
+      let threads = threads ?? AvailableCPUs.own.usableCount
       let options = WorkerOptions(
         name: name,
         coordinator: coordinator,
@@ -124,9 +127,7 @@ struct WorkCommand: ParsableCommand {
       // Before anybody is waited for: what is bad here is told of at once.
       let local = try model.map { try openLocal($0, stop) }
       let backend = try kind.makeBackend(
-        threads: threads ?? usableCPUCount(),
-        pinnedTo: pin?.values,
-        cacheType: cache.type
+        BackendSettings(threads: threads, cpus: pin?.values, cacheType: cache.type)
       )
       let logger = log.logger("trestle.worker", default: .info)
       guard try awaitCoordinator(coordinator, stop) else { return }
@@ -158,6 +159,7 @@ struct WorkCommand: ParsableCommand {
     let checkpoint = try Checkpoint.open(path)
     let fingerprint = try ModelContent.fingerprint(
       of: checkpoint,
+      in: .program,
       interruptedBy: [stop] + lifelines,
       ExitCode.success
     )

@@ -1,35 +1,34 @@
 // Knows which model a file holds: read from end to end once, and known from then on while the file is
 // as it was. `up` reads it before its workers do, so that they find it known.
 
-import Content
-import Gemma
-import Glibc
-import ModelFiles
-import Platform
-import Wire
+package import Content
+package import Gemma
+internal import Platform
+internal import Wire
 
-enum ModelContent {
-  /// Where digests of model files are kept, in the user's cache.
-  static var store: DigestStore { DigestStore(directory: UserCache.directory("digests")) }
-
-  /// Returns the fingerprint of a model, and shows on stderr how far it is if that takes long.
+/// Which model a file holds.
+package enum ModelContent {
+  /// Returns the fingerprint of a model, and shows how far it is if that takes long.
   ///
   /// - Parameters:
   ///   - checkpoint: The model.
+  ///   - context: Where to show it, and where digests are kept.
   ///   - descriptors: End it when one is readable.
   ///   - interruption: How it ends then.
   /// - Returns: The digest of config and weights.
   /// - Throws: `interruption`, or why the files cannot be read.
-  static func fingerprint(
+  package static func fingerprint(
     of checkpoint: Checkpoint,
+    in context: LaunchContext,
     interruptedBy descriptors: [CInt] = [],
     _ interruption: any Error = Interrupted()
   ) throws -> Digest {
-    let line = ProgressLine(label: "reading the model")
+    let reporter = context.reporter
+    let line = reporter.progress("reading the model")
     defer { line.clear() }
     let isTold = Lock(false)
     let (began, path) = (ContinuousClock.now, checkpoint.path)
-    let reader = ContentReader(keptIn: store) { done, total in
+    let reader = ContentReader(keptIn: context.digests) { done, total in
       if !descriptors.isEmpty,
         try !poll(sockets: [], descriptors: descriptors, timeout: .zero).isEmpty
       {
@@ -41,8 +40,8 @@ enum ModelContent {
         defer { told = true }
         return !told
       }
-      if isNews, isatty(STDERR_FILENO) == 0 {
-        printError("reading \(path) from end to end, once: \(total >> 20) MiB")
+      if isNews, !reporter.showsProgress {
+        reporter.note("reading \(path) from end to end, once: \(total >> 20) MiB", cause: nil)
       }
     }
     return try checkpoint.fingerprint(reader)

@@ -1,42 +1,39 @@
 // Puts a pipeline together: opens the model, plans the workers, starts the coordinator with them.
 
-import CLinux
-import Compute
-import Content
-import Coordinator
-import Foundation
-import Gemma
-import Logging
-import ModelFiles
-import Wire
+internal import Compute
+package import Content
+package import Coordinator
+package import Gemma
+package import Logging
+package import Wire
 
 /// A pipeline that is planned but not started.
-struct Pipeline {
-  let checkpoint: Checkpoint
+package struct Pipeline: Sendable {
+  package let checkpoint: Checkpoint
   /// Of config and weights.
-  let fingerprint: Digest
-  let workers: [WorkerPlan]
-  let placement: Placement
-  let limits: CoordinatorLimits
-  /// How CPU workers keep keys and values; nil for their default.
-  let cacheType: CacheType?
-  private let passesAllLayers: Bool
+  package let fingerprint: Digest
+  package let workers: [WorkerPlan]
+  package let placement: Placement
+  package let limits: CoordinatorLimits
+  let context: LaunchContext
+  private let settings: PipelineSettings
   /// Why the layers are placed as they are; nil where there was nothing to plan.
   private let placementReason: String?
-  private let tracePath: String?
 
-  /// Opens the model and resolves the options against it.
+  /// Opens the model and resolves the settings against it.
   ///
   /// - Parameters:
   ///   - path: The model.
-  ///   - options: How to divide it.
+  ///   - settings: How to divide it.
+  ///   - context: The devices there are, and who is told what happens.
   ///   - workersAreHere: Whether the devices are this machine's, so that they can be measured.
   ///   - interrupt: A descriptor that ends the reading of a large model when it is readable.
   ///   - interruption: How it ends then.
-  /// - Throws: What is wrong with the model or the options, or `interruption`.
-  init(
+  /// - Throws: What is wrong with the model or the settings, or `interruption`.
+  package init(
     model path: String,
-    _ options: PipelineOptions,
+    _ settings: PipelineSettings,
+    in context: LaunchContext,
     workersAreHere: Bool = true,
     interruptedBy interrupt: CInt,
     _ interruption: any Error = Interrupted()
@@ -44,37 +41,41 @@ struct Pipeline {
     checkpoint = try Checkpoint.open(path)
     fingerprint = try ModelContent.fingerprint(
       of: checkpoint,
+      in: context,
       interruptedBy: [interrupt],
       interruption
     )
-    cacheType = options.cache.type
-    passesAllLayers = options.allLayers
-    tracePath = options.trace
+    self.settings = settings
+    self.context = context
     let choice = try PlacementChoice(
       checkpoint,
       fingerprint: fingerprint,
-      options,
-      measures: workersAreHere
+      settings,
+      measures: workersAreHere,
+      in: context
     )
     workers = choice.workers
     placement = choice.placement
     placementReason = choice.reason
     let most = checkpoint.config.contextTokens
-    if let context = options.context, context > most {
-      throw CommandError("--context \(context): the model was made for at most \(most) tokens")
+    if let tokens = settings.contextTokens, tokens > most {
+      throw LaunchError(
+        .settings,
+        "--context \(tokens): the model was made for at most \(most) tokens"
+      )
     }
     var limits = CoordinatorLimits(
-      contextTokens: options.context ?? min(most, 4096),
-      slots: options.slots
+      contextTokens: settings.contextTokens ?? min(most, 4096),
+      slots: settings.slots
     )
-    limits.prefixSharing = options.prefixSharing
+    limits.prefixSharing = settings.prefixSharing
     self.limits = limits
   }
 
   /// The coordinator's first state; with `advice`, layers move by themselves.
-  func machine(advice: RebalanceAdvisor.Limits? = nil) throws -> CoordinatorMachine {
+  package func machine(advice: RebalanceAdvisor.Limits? = nil) throws -> CoordinatorMachine {
     let plan = zip(workers, placement.stages).map { worker, slice in
-      PlannedWorker(name: worker.name, device: worker.device.rawValue, slice: slice)
+      PlannedWorker(name: worker.name, device: worker.device.name, slice: slice)
     }
     return CoordinatorMachine(
       model: try ServedModel(checkpoint, fingerprint: fingerprint),
@@ -86,13 +87,13 @@ struct Pipeline {
   }
 
   /// What workers without a model file pull theirs from.
-  func weightsDesk() throws -> WeightsDesk {
-    try WeightsDesk(checkpoint, fingerprint: fingerprint, store: ModelContent.store)
+  package func weightsDesk() throws -> WeightsDesk {
+    try WeightsDesk(checkpoint, fingerprint: fingerprint, store: context.digests)
   }
 
   /// Makes the file that `--trace` names; nil if it names none.
-  func openTrace(_ logger: Logger) throws -> TraceFile? {
-    try tracePath.map { path in
+  package func openTrace(_ logger: Logger) throws -> TraceFile? {
+    try settings.tracePath.map { path in
       try TraceFile(path: path) { logger.warning("trace ended", metadata: ["reason": "\($0)"]) }
     }
   }
@@ -107,12 +108,12 @@ struct Pipeline {
     workers.map { worker in
       var arguments = [
         "trestle", "work", "--model", checkpoint.path, "--device",
-        worker.device.rawValue, "--name", worker.name, "--threads", "\(worker.threads)",
+        worker.device.name, "--name", worker.name, "--threads", "\(worker.threads)",
         "--lifeline", "--log-level", logLevel.rawValue,
       ]
       arguments += connection
-      if let type = cacheType { arguments += ["--kv-cache", type.rawValue] }
-      if passesAllLayers { arguments.append("--all-layers") }
+      if let type = settings.cacheType { arguments += ["--kv-cache", type.rawValue] }
+      if settings.passesAllLayers { arguments.append("--all-layers") }
       if let cpus = worker.cpus {
         arguments += ["--pin", cpus.map(String.init).joined(separator: ",")]
       }
@@ -121,7 +122,7 @@ struct Pipeline {
   }
 
   /// Claims the endpoint, starts the workers, and returns the coordinator that serves them.
-  func start(
+  package func start(
     at endpoint: Endpoint,
     security: CoordinatorSecurity = .localOnly,
     advice: RebalanceAdvisor.Limits? = nil,
@@ -155,31 +156,6 @@ struct Pipeline {
       trace: openTrace(logger),
       onProgress: onProgress,
       onReady: onReady
-    )
-  }
-}
-
-extension ServedModel {
-  /// Gathers what the coordinator needs of a checkpoint.
-  ///
-  /// A model without tokenizer is served all the same: requests may bring tokens. A broken tokenizer
-  /// is an error.
-  init(_ checkpoint: Checkpoint, fingerprint: Digest) throws {
-    let tokenizer = checkpoint.hasTokenizer ? try checkpoint.tokenizer() : nil
-    let template = Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) }
-    // An answer ends where the config or the tokenizer says: files often name the end of the text in
-    // the one and that of a turn in the other.
-    var config = checkpoint.config
-    for token in tokenizer?.eosTokens ?? [] where !config.eosTokens.contains(token) {
-      config.eosTokens.append(token)
-    }
-    self.init(
-      name: checkpoint.name,
-      fingerprint: fingerprint,
-      config: config,
-      cost: checkpoint.decodeCost,
-      tokenizer: tokenizer,
-      template: template
     )
   }
 }

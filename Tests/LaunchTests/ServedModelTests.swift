@@ -7,7 +7,7 @@ import Gemma
 import TestSupport
 import Testing
 
-@testable import trestle
+@testable import Launch
 
 @Suite struct `Served model` {
   /// Calls the body with the demo model, whose generation config is this text; nil for none.

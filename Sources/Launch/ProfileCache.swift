@@ -1,15 +1,12 @@
 // Profiles of this machine's devices: measured once for a model, a device, its threads and a version of
 // this program, then kept in the user's cache.
 
-import Compute
-import Content
-import Coordinator
-import CPUBackend
-import Foundation
-import Gemma
-import Glibc
-import Platform
-import Wire
+internal import Compute
+internal import Content
+internal import Coordinator
+internal import Foundation
+internal import Gemma
+internal import Wire
 
 /// Measures profiles, or finds those measured before.
 struct ProfileCache {
@@ -20,6 +17,7 @@ struct ProfileCache {
   let cacheType: CacheType?
   /// Whether to measure what the cache has.
   let measuresAgain: Bool
+  let context: LaunchContext
 
   /// Models of which a token reads less stay in the processor's cache: memory does not limit them.
   private static let cachedByteCount = 32.0 * 1024 * 1024
@@ -35,7 +33,7 @@ struct ProfileCache {
         try known[file] ?? load(file) ?? measure(worker, file, beside: known.values.first)
       known[file] = document
       // What is free changes from start to start.
-      let memory = Double(SystemMemory.available ?? SystemMemory.total)
+      let memory = LocalMachine.availableMemoryBytes
       for index in document.devices.indices {
         document.devices[index].name = worker.name
         document.devices[index].memoryBytes = memory
@@ -51,8 +49,8 @@ struct ProfileCache {
     _ file: String,
     beside other: ProfileDocument?
   ) throws -> ProfileDocument {
-    let machine = Self.hostName()
-    let memory = Double(SystemMemory.available ?? SystemMemory.total)
+    let machine = LocalMachine.name
+    let memory = LocalMachine.availableMemoryBytes
     let device = try measureDevice(worker, machine: machine, memoryBytes: memory)
     let document = ProfileDocument(
       model: checkpoint.name,
@@ -69,15 +67,13 @@ struct ProfileCache {
     machine: String,
     memoryBytes: Double
   ) throws -> DeviceProfile {
-    let line = ProgressLine(label: "measuring \(worker.name)")
+    let line = context.reporter.progress("measuring \(worker.name)")
     defer { line.clear() }
     line.show(0)
     let (checkpoint, shape, cacheType) = (checkpoint, shape, cacheType)
     return try onThreadOfItsOwn {
       let backend = try worker.device.makeBackend(
-        threads: worker.threads,
-        pinnedTo: worker.cpus,
-        cacheType: cacheType
+        BackendSettings(threads: worker.threads, cpus: worker.cpus, cacheType: cacheType)
       )
       return try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
         .measure(
@@ -92,8 +88,7 @@ struct ProfileCache {
   private func measureMachine(_ name: String, memoryBytes: Double) throws -> MachineProfile {
     var bandwidth: Double?
     if checkpoint.decodeCost.total > Self.cachedByteCount {
-      bandwidth = try CPU(threads: usableCPUCount(), pinnedTo: nil).measureLimits()
-        .bytesPerSecond
+      bandwidth = try context.devices.measureMemory(AvailableCPUs.own.usableCount)
     }
     return MachineProfile(
       name: name,
@@ -108,12 +103,12 @@ struct ProfileCache {
 
   // MARK: Files
 
-  private var directory: URL { URL(filePath: UserCache.directory("profiles")) }
+  private var directory: URL { URL(filePath: context.profileDirectory) }
 
   private func fileName(_ worker: WorkerPlan, _ fingerprint: Digest) -> String {
     [
-      Self.hostName(), fingerprint.description, worker.device.rawValue,
-      "\(worker.threads)", cacheType?.rawValue ?? "default", programVersion,
+      LocalMachine.name, fingerprint.description, worker.device.name,
+      "\(worker.threads)", cacheType?.rawValue ?? "default", context.programVersion,
     ].joined(separator: "-") + ".json"
   }
 
@@ -125,12 +120,15 @@ struct ProfileCache {
       _ = try TrustedDirectory.open(directory.path, for: .cache)
       let document = try ProfileDocument.read(url.path)
       guard document.devices.count == 1, document.machines.count == 1 else {
-        throw CommandError("\(document.devices.count) devices where one was measured")
+        throw LaunchError(
+          .profile,
+          "\(document.devices.count) devices where one was measured"
+        )
       }
       _ = try PipelineCosts(shape: shape, documents: [document])
       return document
     } catch {
-      printError("profile of the cache not used, measured again: \(reason(error))")
+      context.reporter.note("profile of the cache not used, measured again", cause: error)
       return nil
     }
   }
@@ -146,55 +144,7 @@ struct ProfileCache {
       _ = try TrustedDirectory.open(directory.path, for: .cache)
       try document.json().write(to: directory.appending(path: file), options: .atomic)
     } catch {
-      printError("profile not kept, measured again next time: \(reason(error))")
+      context.reporter.note("profile not kept, measured again next time", cause: error)
     }
-  }
-
-  // MARK: This machine
-
-  /// Returns the machine's name, without asking the network.
-  static func hostName() -> String {
-    var name = [CChar](repeating: 0, count: 256)
-    guard unsafe gethostname(&name, name.count - 1) == 0 else { return "localhost" }
-    let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-    return String(text.filter { $0.isLetter || $0.isNumber || $0 == "." })
-  }
-}
-
-/// Runs work on a thread that ends with it: a pinned backend pins the thread that runs it, and this
-/// one's children would inherit that.
-private func onThreadOfItsOwn<Result: Sendable>(
-  _ work: @escaping @Sendable () throws -> Result
-) throws -> Result {
-  let outcome = Lock<Swift.Result<Result, any Error>?>(nil)
-  let thread = try Platform.Thread {
-    let result = Swift.Result { try work() }
-    outcome.withLock { $0 = result }
-  }
-  thread.join()
-  guard let result = outcome.withLock({ $0 }) else {
-    preconditionFailure("a thread has ended without a result")
-  }
-  return try result.get()
-}
-
-extension DeviceKind {
-  /// What kind of number a time of such a device is.
-  fileprivate var numberKind: NumberKind {
-    switch self {
-    case .cpu, .reference: .measured
-    }
-  }
-}
-
-extension ProfileDocument {
-  /// Reads a file of profiles.
-  static func read(_ path: String) throws -> ProfileDocument {
-    guard let handle = FileHandle(forReadingAtPath: path) else {
-      throw CommandError("\(path): cannot be read")
-    }
-    defer { try? handle.close() }
-    let bytes = try handle.read(upToCount: maxByteCount + 1) ?? Data()
-    return try ProfileDocument(json: bytes, context: path)
   }
 }

@@ -1,13 +1,12 @@
 // Measures the way between two processes of this machine: messages to and fro over an ipc socket.
 
-import Coordinator
-import Foundation
-import Glibc
-import Platform
-import Wire
+internal import Coordinator
+internal import Foundation
+internal import Glibc
+internal import Wire
 
 /// Measures the local link.
-struct LinkLab {
+enum LinkLab {
   private static let smallCount = 64
   private static let largeCount = 8
   /// A megabyte: 32 rows of Gemma 3n's streams.
@@ -29,7 +28,8 @@ struct LinkLab {
     let deadline = ContinuousClock.now + patience
     while try !endpoint.isListening() {
       guard ContinuousClock.now < deadline else {
-        throw CommandError(
+        throw LaunchError(
+          .measurement,
           "the link cannot be measured: \(echo.withLock { $0 } ?? "nobody answers at \(endpoint)")"
         )
       }
@@ -76,7 +76,10 @@ struct LinkLab {
       _ = try socket.send(.step(step), payloads: [payload])
       repeat {
         guard try !poll(sockets: [socket], timeout: patience).isEmpty else {
-          throw CommandError("the link cannot be measured: no answer within \(patience)")
+          throw LaunchError(
+            .measurement,
+            "the link cannot be measured: no answer within \(patience)"
+          )
         }
       } while try socket.receive() == nil
       times.append((ContinuousClock.now - began) / .microseconds(1))

@@ -1,8 +1,8 @@
 // The directory of a private pipeline's sockets: made for one command, removed at its end, and by a later
 // command where the first was killed.
 
-import Glibc
-import Wire
+internal import Glibc
+internal import Wire
 
 enum PrivateDirectory {
   private static let prefix = "trestle-"
@@ -15,13 +15,14 @@ enum PrivateDirectory {
 
   /// Makes a new one, for this user alone, in `TMPDIR` or /tmp.
   ///
-  /// - Throws: `CommandError` naming where it could not be made.
-  static func make() throws -> String {
+  /// - Throws: `LaunchError` naming where it could not be made.
+  static func make() throws(LaunchError) -> String {
     let parent = parent
     removeLeftovers(in: parent)
     var path = Array("\(parent)/\(prefix)\(template)".utf8CString)
     guard let made = unsafe mkdtemp(&path) else {
-      throw CommandError("cannot make a directory in \(parent): \(reason(errno))")
+      let reason = unsafe String(cString: strerror(errno))
+      throw LaunchError(.system, "cannot make a directory in \(parent): \(reason)")
     }
     return unsafe String(cString: made)
   }

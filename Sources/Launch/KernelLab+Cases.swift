@@ -1,10 +1,10 @@
 // What the laboratory tries: the ops and shapes of Gemma 3n E2B.
 
-import Compute
+internal import Compute
 
 extension KernelCase {
   /// Every op that reads weights, keys or values, over the types it is met in.
-  static var all: [KernelCase] {
+  package static var all: [KernelCase] {
     let body = TensorType.allCases.map { matmul($0, rows: 8192, columns: 2048) }
     let others = [
       matmul(.q4_0, rows: 2048, columns: 8192),

@@ -1,15 +1,15 @@
 // A pipeline for one command: a coordinator on a thread of this process, its workers as children, an
 // endpoint nobody else knows.
 
-import Coordinator
-import Glibc
-import Logging
-import Platform
-import Wire
+internal import Coordinator
+internal import Glibc
+package import Logging
+internal import Platform
+package import Wire
 
 /// A pipeline that lives as long as a command.
-final class PrivatePipeline {
-  let endpoint: Endpoint
+package final class PrivatePipeline {
+  package let endpoint: Endpoint
   private let directory: String
   private var thread: Platform.Thread?
   private let stopSignal: Mailbox<Void>
@@ -18,7 +18,7 @@ final class PrivatePipeline {
 
   private struct State {
     var isReady = false
-    var failure: String?
+    var failure: (any Error)?
     var hasEnded = false
   }
 
@@ -28,8 +28,8 @@ final class PrivatePipeline {
   ///   - pipeline: What to start.
   ///   - logger: Where to log.
   ///   - interrupt: A descriptor that ends the wait when it is readable.
-  /// - Throws: What kept it from starting, in one line.
-  init(_ pipeline: Pipeline, logger: Logger, interruptedBy interrupt: CInt) throws {
+  /// - Throws: What kept it from starting.
+  package init(_ pipeline: Pipeline, logger: Logger, interruptedBy interrupt: CInt) throws {
     stopSignal = try Mailbox()
     changed = try Mailbox()
     state = Lock(State())
@@ -46,7 +46,7 @@ final class PrivatePipeline {
 
   private func start(_ pipeline: Pipeline, _ logger: Logger) throws -> Platform.Thread {
     let (endpoint, stopSignal, state, changed) = (endpoint, stopSignal, state, changed)
-    let progress = ProgressLine(label: "loading")
+    let progress = pipeline.context.reporter.progress("loading")
     // The coordinator is made on the thread that runs it: its sockets belong to one thread.
     return try Platform.Thread {
       do {
@@ -64,7 +64,7 @@ final class PrivatePipeline {
       } catch {
         progress.clear()
         let wasReady = state.withLock { state in
-          state.failure = reason(error)
+          state.failure = error
           return state.isReady
         }
         // Before that, `waitUntilReady` tells; later the client only learns that it has ended.
@@ -80,7 +80,7 @@ final class PrivatePipeline {
       let now = state.withLock { $0 }
       if let failure = now.failure {
         stop()
-        throw CommandError(failure)
+        throw failure
       }
       if now.isReady { return }
       let descriptors = [changed.descriptor, interrupt]
@@ -94,7 +94,7 @@ final class PrivatePipeline {
   }
 
   /// Stops workers and coordinator and removes the endpoint.
-  func stop() {
+  package func stop() {
     stopSignal.post(())
     while !state.withLock({ $0.hasEnded }) {
       _ = try? poll(sockets: [], descriptors: [changed.descriptor], timeout: .milliseconds(100))

@@ -1,13 +1,12 @@
 // Measures what layers cost on a device of this machine: programs of one layer, run as a worker runs
 // them, at some numbers of rows.
 
-import Compute
-import Coordinator
-import Foundation
-import Gemma
-import Glibc
-import Wire
-import Worker
+internal import Compute
+internal import Coordinator
+internal import Gemma
+internal import Glibc
+internal import Wire
+internal import Worker
 
 /// Measures the layers of one model on one backend.
 final class StageLab {
@@ -171,14 +170,14 @@ final class StageLab {
   }
 
   private func decoding(_ count: Int, at position: Int) -> Step {
-    step((0..<count).map { row($0, position, .sample(SamplingOptions.greedy)) }, cleared: [])
+    step((0..<count).map { row($0, position, .sample(Sampling.greedy)) }, cleared: [])
   }
 
   /// A prompt's first chunk, in the slot behind the streams'; every row wanted, so that all pass the
   /// layer.
   private func chunk(_ count: Int) -> Step {
     let rows = (0..<count).map {
-      row(Self.decodeSlots, $0, .sample(SamplingOptions.greedy))
+      row(Self.decodeSlots, $0, .sample(Sampling.greedy))
     }
     return step(rows, cleared: [Self.decodeSlots])
   }

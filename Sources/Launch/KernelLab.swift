@@ -1,20 +1,19 @@
 // The kernel laboratory: one op at a time on a backend, against what the machine can do at best, so
 // that the next person sees at once what is left.
 
-import Compute
-import Foundation
+package import Compute
 
 /// An op over some shape, and what it must read and compute.
-struct KernelCase {
-  var op: String
-  var type: String
-  var shape: String
+package struct KernelCase: Sendable {
+  package var op: String
+  package var type: String
+  package var shape: String
   /// Adds the op to a program: `copy` tells weights of several copies apart.
-  var add: (inout Program, _ copy: Int) -> Void
+  var add: @Sendable (inout Program, _ copy: Int) -> Void
   /// Bytes of weights, or of keys and values, that one op must read.
   var bytes: Double
   /// Products and sums that so many rows take.
-  var operations: (_ rows: Int) -> Double
+  var operations: @Sendable (_ rows: Int) -> Double
   /// Whether they are of f32 rather than of bytes.
   var isFloat: Bool
   /// Positions before the rows, for attention.
@@ -22,34 +21,51 @@ struct KernelCase {
 }
 
 /// What a case has reached.
-struct KernelResult: Encodable {
-  var op: String
-  var type: String
-  var shape: String
-  var rows: Int
-  var microseconds: Double
-  var bytesPerSecond: Double
-  var operationsPerSecond: Double
+package struct KernelResult: Encodable, Sendable {
+  package var op: String
+  package var type: String
+  package var shape: String
+  package var rows: Int
+  package var microseconds: Double
+  package var bytesPerSecond: Double
+  package var operationsPerSecond: Double
   /// `memory` or `compute`: which of the machine's limits is nearer.
-  var bound: String
+  package var bound: String
   /// The time that limit allows, over the time taken.
-  var shareOfLimit: Double
+  package var shareOfLimit: Double
 }
 
 /// Measures cases on one backend.
-struct KernelLab {
-  var backend: any Backend
-  var bytesPerSecond: Double
-  var integerOperationsPerSecond: Double
-  var floatOperationsPerSecond: Double
+package struct KernelLab {
+  private let backend: any Backend
+  private let bytesPerSecond: Double
+  private let integerOperationsPerSecond: Double
+  private let floatOperationsPerSecond: Double
 
   /// Up to this many rows weights are read from memory, as in a model: of so many bytes in turn that
   /// no cache holds them.
   private static let memoryBoundRows = 8
   private static let turnByteCount = 128.0 * 1024 * 1024
 
+  /// - Parameters:
+  ///   - backend: What is measured.
+  ///   - bytesPerSecond: What its memory gives at best.
+  ///   - integerOperationsPerSecond: What it does with bytes at best.
+  ///   - floatOperationsPerSecond: What it does with f32 at best.
+  package init(
+    backend: any Backend,
+    bytesPerSecond: Double,
+    integerOperationsPerSecond: Double,
+    floatOperationsPerSecond: Double
+  ) {
+    self.backend = backend
+    self.bytesPerSecond = bytesPerSecond
+    self.integerOperationsPerSecond = integerOperationsPerSecond
+    self.floatOperationsPerSecond = floatOperationsPerSecond
+  }
+
   /// Measures a case for each number of rows.
-  func measure(_ kernel: KernelCase, rows: [Int]) throws -> [KernelResult] {
+  package func measure(_ kernel: KernelCase, rows: [Int]) throws -> [KernelResult] {
     let few = rows.filter { $0 <= Self.memoryBoundRows }
     let many = rows.filter { $0 > Self.memoryBoundRows }
     let copies =
@@ -136,42 +152,5 @@ struct KernelLab {
     program.inputs.map { id in
       (0..<program[id].elementCount(in: batch)).map { _ in Float.random(in: -1...1) }
     }
-  }
-}
-
-/// The same bytes for every weight: a backend does not look at what they are.
-private struct PatternWeights: WeightSource {
-  private let memory: Memory
-
-  // Sendable: the memory is written in init only.
-  @safe private final class Memory: @unchecked Sendable {
-    let bytes: UnsafeMutableRawBufferPointer
-
-    init(byteCount: Int) {
-      unsafe bytes = .allocate(byteCount: byteCount, alignment: 64)
-      var generator = SystemRandomNumberGenerator()
-      for offset in stride(from: 0, to: byteCount, by: 8) {
-        // Two bits of each byte stay 0: as a scale, in f16 or f32, that is a number below 2.
-        let word = generator.next() & 0x3F3F_3F3F_3F3F_3F3F
-        unsafe bytes.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
-      }
-    }
-
-    deinit { unsafe bytes.deallocate() }
-  }
-
-  init(for program: Program) {
-    let largest = program.ops.flatMap(\.weights).map(Self.byteCount).max() ?? 0
-    memory = Memory(byteCount: (largest + 7) / 8 * 8)
-  }
-
-  private static func byteCount(_ weight: WeightRef) -> Int {
-    (weight.type.byteCount(columns: weight.columns) ?? 0) * weight.rows.count
-  }
-
-  func bytes(of weight: WeightRef) throws -> WeightBytes {
-    let count = Self.byteCount(weight)
-    let bytes = unsafe UnsafeRawBufferPointer(rebasing: memory.bytes[..<count])
-    return unsafe WeightBytes(bytes: bytes, owner: memory)
   }
 }

@@ -1,15 +1,16 @@
 // Where this program keeps what it can make or fetch again.
 
-import Glibc
-import Platform
-import Wire
+internal import Glibc
+internal import Platform
+internal import Wire
 
-enum UserCache {
+/// The user's cache.
+package enum UserCache {
   /// Returns the directory for one kind of things; it may not be there yet.
   ///
   /// Never one that depends on where the command is run: a relative `HOME` is passed over for the
   /// home directory that the system knows.
-  static func directory(_ kind: String) -> String {
+  package static func directory(_ kind: String) -> String {
     let base =
       environmentPath("XDG_CACHE_HOME")
       ?? (environmentPath("HOME") ?? systemHome).map { $0 + "/.cache" } ?? "/nonexistent"
@@ -23,10 +24,5 @@ enum UserCache {
     }
     let path = unsafe String(cString: home)
     return path.hasPrefix("/") ? path : nil
-  }
-
-  /// Throws if others could change what is kept in a directory; one that is not there yet is fine.
-  static func check(_ path: String) throws {
-    _ = try TrustedDirectory.open(path, for: .cache)
   }
 }

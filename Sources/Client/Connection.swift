@@ -1,0 +1,94 @@
+// A client's connection as tasks see it: a mailbox to the thread that owns the socket.
+
+internal import Platform
+internal import Wire
+
+/// What tasks tell the connection's thread.
+enum ConnectionCommand: Sendable {
+  case begin(UInt64, Message, any AnyInbox)
+  case cancel(UInt64)
+  case abandon(UInt64)
+  case read(UInt64)
+  case close
+}
+
+/// A connection to a coordinator, and the thread that serves it.
+///
+/// Each request posts a command when it begins and one or two when it ends, and one for each message that
+/// its reader has kept waiting: so the mailbox is bounded by the requests.
+final class Connection: Sendable {
+  /// What both sides of the mailbox share.
+  final class Shared: Sendable {
+    private struct State: Sendable {
+      var nextRequest: UInt64 = 1
+      /// Why nothing can be asked any more.
+      var end: ClientError?
+    }
+
+    let commands: Mailbox<ConnectionCommand>
+    private let state = Lock(State())
+
+    init() throws(WireError) { commands = try Mailbox() }
+
+    /// Posts a request, or ends it where the thread has ended.
+    func begin(_ message: (UInt64) -> Message, _ inbox: any AnyInbox) -> UInt64 {
+      let (request, end) = state.withLock { state in
+        let request = state.nextRequest
+        state.nextRequest += 1
+        // Under the lock: who posts before the end is found by it.
+        if state.end == nil { commands.post(.begin(request, message(request), inbox)) }
+        return (request, state.end)
+      }
+      if let end { inbox.finish(end) }
+      return request
+    }
+
+    /// Lets nobody in any more, and ends those who still wait to be let in.
+    func end(_ error: ClientError) {
+      state.withLock { $0.end = $0.end ?? error }
+      for case .begin(_, _, let inbox) in commands.takeAll() { inbox.finish(error) }
+    }
+  }
+
+  private let shared: Shared
+  private let thread: Lock<Wire.Thread?>
+
+  /// - Throws: `WireError` if the system has no thread or descriptor left.
+  init(_ options: ConnectionOptions) throws(WireError) {
+    let shared = try Shared()
+    let context = try ZeroMQContext()
+    self.shared = shared
+    thread = Lock(
+      try Wire.Thread {
+        // The socket is made on the thread that it belongs to.
+        var loop = ConnectionLoop(options, shared)
+        loop.run(in: context)
+      }
+    )
+  }
+
+  deinit { close() }
+
+  /// Ends all requests and the connection, and waits until what was sent has gone: a quarter of a second
+  /// at most.
+  func close() {
+    let thread = thread.withLock { thread in
+      defer { thread = nil }
+      return thread
+    }
+    guard let thread else { return }
+    post(.close)
+    thread.join()
+  }
+
+  func post(_ command: ConnectionCommand) { shared.commands.post(command) }
+
+  /// Begins a request; `message` is given its number.
+  func begin<Element: Sendable>(
+    _ reading: Inbox<Element>.Reading,
+    _ message: (UInt64) -> Message
+  ) -> RequestStream<Element> {
+    let inbox = Inbox(reading)
+    return RequestStream(shared.begin(message, inbox), inbox, self)
+  }
+}

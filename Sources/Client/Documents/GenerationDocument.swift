@@ -1,0 +1,52 @@
+// What `trestle run --json` prints: a whole answer with what it took.
+
+internal import Wire
+
+/// A generation from its first event to its last.
+package struct GenerationDocument: Codable, Sendable, Hashable {
+  package struct Timing: Codable, Sendable, Hashable {
+    package var ttftMs = 0.0
+    package var prefillTokensPerSecond = 0.0
+    package var decodeTokensPerSecond = 0.0
+    package var totalMs = 0.0
+  }
+
+  package var text = ""
+  package var tokens: [Int32] = []
+  package var promptTokens = 0
+  package var finishReason = ""
+  package var timing = Timing()
+  package var placement: [PlacementRow] = []
+
+  package init() {}
+
+  /// Adds what has come.
+  package mutating func add(_ event: GenerationEvent) {
+    switch event {
+    case .accepted: break
+    case .delta(let delta):
+      text += delta.text
+      tokens += delta.tokens
+    case .finished(let finished): finish(finished)
+    }
+  }
+
+  private mutating func finish(_ finished: Finished) {
+    promptTokens = finished.promptTokens
+    finishReason = finished.reason.name
+    placement = finished.placement.map { PlacementRow($0) }
+    let timing = finished.timing
+    self.timing.ttftMs = Double(timing.firstTokenMicroseconds) / 1000
+    self.timing.totalMs = Double(timing.totalMicroseconds) / 1000
+    self.timing.prefillTokensPerSecond = Self.rate(promptTokens, timing.prefillMicroseconds)
+    // The first token belongs to the prompt's time.
+    self.timing.decodeTokensPerSecond = Self.rate(
+      finished.generatedTokens - 1,
+      timing.decodeMicroseconds
+    )
+  }
+
+  private static func rate(_ count: Int, _ microseconds: UInt64) -> Double {
+    microseconds > 0 ? Double(max(0, count)) * 1e6 / Double(microseconds) : 0
+  }
+}

@@ -1,0 +1,56 @@
+// What `trestle health --json` prints, and any other program that shows how workers are.
+
+package import Wire
+
+/// Whether each worker is well.
+package struct HealthDocument: Codable, Sendable, Hashable {
+  package struct Worker: Codable, Sendable, Hashable {
+    package var name: String
+    package var pid: Int
+    package var state: String
+    package var heartbeatAgeMs: Int
+    package var detail: String
+    package var residentBytes: UInt64
+    package var availableBytes: UInt64
+    /// Absent where the machine does not tell.
+    package var temperatureCelsius: Double?
+    package var temperatureSensor: String?
+    package var selfTest: SelfTest?
+  }
+
+  package struct SelfTest: Codable, Sendable, Hashable {
+    package var run: UInt32
+    package var passed: Bool
+    /// Absent if it is no number: JSON has none for that.
+    package var maxError: Double?
+    package var tolerance: Double
+
+    package init(_ report: SelfTestReport) {
+      run = report.run
+      passed = report.failure.isEmpty
+      maxError = report.maxError.isFinite ? report.maxError : nil
+      tolerance = report.tolerance
+    }
+  }
+
+  package var healthy: Bool
+  package var workers: [Worker]
+
+  package init(_ health: HealthReply) {
+    healthy = health.isHealthy
+    workers = health.workers.map { worker in
+      Worker(
+        name: worker.name,
+        pid: worker.pid,
+        state: worker.state.name,
+        heartbeatAgeMs: worker.heartbeatAgeMilliseconds,
+        detail: worker.detail,
+        residentBytes: worker.residentBytes,
+        availableBytes: worker.availableBytes,
+        temperatureCelsius: worker.temperature?.celsius,
+        temperatureSensor: worker.temperature?.sensor,
+        selfTest: worker.selfTest.map { SelfTest($0) }
+      )
+    }
+  }
+}

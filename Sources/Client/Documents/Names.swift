@@ -1,0 +1,39 @@
+// How documents and tables name states.
+
+package import Wire
+
+extension ServiceState {
+  /// The word that documents and tables have for it.
+  package var name: String {
+    switch self {
+    case .waiting: "waiting"
+    case .loading: "loading"
+    case .ready: "ready"
+    case .degraded: "degraded"
+    case .stopping: "stopping"
+    }
+  }
+}
+
+extension HealthState {
+  /// The word that documents and tables have for it.
+  package var name: String {
+    switch self {
+    case .ready: "ready"
+    case .loading: "loading"
+    case .degraded: "degraded"
+    case .lost: "lost"
+    }
+  }
+}
+
+extension FinishReason {
+  /// The word that documents and tables have for it.
+  package var name: String {
+    switch self {
+    case .stop: "stop"
+    case .length: "length"
+    case .cancelled: "cancelled"
+    }
+  }
+}

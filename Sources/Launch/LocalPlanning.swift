@@ -1,0 +1,92 @@
+// Plans over the devices of this machine, from profiles that are measured or kept.
+
+package import Content
+package import Coordinator
+package import Gemma
+
+/// Plans over the devices of this machine.
+package struct LocalPlanning {
+  /// What was planned over some workers.
+  package struct Outcome {
+    package var workers: [WorkerPlan]
+    package var costs: PipelineCosts
+    package var plan: Plan
+    /// What was chosen and why.
+    package var reason: String
+  }
+
+  private let settings: PipelineSettings
+  private let devices: DeviceRegistry
+  package let shape: ModelShape
+  private let cache: ProfileCache
+  private let contextTokens: Int
+
+  /// - Parameters:
+  ///   - checkpoint: The model.
+  ///   - fingerprint: Of its config and weights; asked for only where a profile is.
+  ///   - settings: Which devices there are, and how they are used.
+  ///   - context: What their backends are, and where profiles are kept.
+  ///   - measuresAgain: Whether to measure what has been measured before.
+  package init(
+    _ checkpoint: Checkpoint,
+    fingerprint: @escaping () throws -> Digest,
+    _ settings: PipelineSettings,
+    in context: LaunchContext,
+    measuresAgain: Bool = false
+  ) {
+    self.settings = settings
+    devices = context.devices
+    shape = ModelShape(checkpoint, passesAllLayers: settings.passesAllLayers)
+    cache = ProfileCache(
+      checkpoint: checkpoint,
+      fingerprint: fingerprint,
+      shape: shape,
+      cacheType: settings.cacheType,
+      measuresAgain: measuresAgain,
+      context: context
+    )
+    contextTokens = settings.contextTokens ?? min(checkpoint.config.contextTokens, 4096)
+  }
+
+  /// Returns the best plan over the devices.
+  ///
+  /// Where the user leaves the threads open, fewer workers with more threads each are tried as well:
+  /// a pipeline must not be slower than its best device alone.
+  package func best(_ objective: PlanObjective) throws -> Outcome {
+    let all = try plan(WorkerPlan.resolve(settings, among: devices), objective)
+    guard settings.threads == nil, all.workers.count > 1 else { return all }
+    var best: Outcome?
+    for count in 1..<all.workers.count {
+      var fewer = settings
+      fewer.devices = all.workers.prefix(count).map(\.device.name)
+      let outcome = try plan(WorkerPlan.resolve(fewer, among: devices), objective)
+      if outcome.isWorthwhile(over: best) { best = outcome }
+    }
+    guard var best, !all.isWorthwhile(over: best) else { return all }
+    let threads = best.workers.map { "\($0.threads)" }.joined(separator: ",")
+    best.reason +=
+      " (\(threads) threads). With \(all.workers.count) workers: \(all.reason)"
+    return best
+  }
+
+  /// Returns the profiles of the devices the settings name.
+  package func profiles() throws -> [ProfileDocument] {
+    try cache.profiles(of: WorkerPlan.resolve(settings, among: devices))
+  }
+
+  /// Returns the best plan over some workers.
+  private func plan(_ workers: [WorkerPlan], _ objective: PlanObjective) throws -> Outcome {
+    let costs = try PipelineCosts(shape: shape, documents: cache.profiles(of: workers))
+    let plan = try Planner(costs: costs, contextTokens: contextTokens).plan(objective)
+    return Outcome(workers: workers, costs: costs, plan: plan, reason: plan.summary(costs))
+  }
+}
+
+extension LocalPlanning.Outcome {
+  /// Whether this gains enough over a plan with fewer workers.
+  fileprivate func isWorthwhile(over other: Self?) -> Bool {
+    guard let other else { return true }
+    return plan.chosen.tokensPerSecond
+      > other.plan.chosen.tokensPerSecond * (1 + Planner.worthwhileGain)
+  }
+}

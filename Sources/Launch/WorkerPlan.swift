@@ -1,0 +1,53 @@
+// The workers of a pipeline before they have layers: a device, threads and CPUs each.
+
+/// A worker that is to be started.
+package struct WorkerPlan: Sendable {
+  package var name: String
+  package var device: DeviceKind
+  package var threads: Int
+  /// The CPUs its threads stay on; nil where there are not enough for all.
+  package var cpus: [Int]?
+
+  /// Resolves the devices and threads of some settings.
+  ///
+  /// - Parameters:
+  ///   - settings: Which devices, with how many threads; the CPUs are shared out where they do not say.
+  ///   - registry: The devices there are.
+  ///   - available: The CPUs to share out.
+  /// - Returns: A plan a worker, in pipeline order.
+  /// - Throws: `LaunchError` that names the device or number at fault.
+  package static func resolve(
+    _ settings: PipelineSettings,
+    among registry: DeviceRegistry,
+    on available: AvailableCPUs = .own
+  ) throws(LaunchError) -> [WorkerPlan] {
+    var devices = registry.defaultDevices
+    if let names = settings.devices {
+      devices = try names.map { name throws(LaunchError) in try registry.kind(named: name) }
+    }
+    let threads =
+      settings.threads
+      ?? Array(repeating: max(1, available.usableCount / devices.count), count: devices.count)
+    guard threads.count == devices.count else {
+      throw LaunchError(
+        .settings,
+        "--threads names \(threads.count) workers, --devices \(devices.count); give one number a device"
+      )
+    }
+    let fits = threads.reduce(0, +) <= available.allowed.count
+    var counts: [String: Int] = [:]
+    var nextCPU = 0
+    return zip(devices, threads).map { device, threads in
+      defer {
+        counts[device.name, default: 0] += 1
+        nextCPU += threads
+      }
+      return WorkerPlan(
+        name: "\(device.name)-\(counts[device.name, default: 0])",
+        device: device,
+        threads: threads,
+        cpus: fits ? Array(available.allowed[nextCPU..<(nextCPU + threads)]) : nil
+      )
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// Documents are read back as they were written, and written as they always were.
+
+import Foundation
+import Testing
+import Wire
+
+@testable import Client
+
+@Suite struct `Documents of the client` {
+  private func json(_ document: some Encodable) throws -> String {
+    String(decoding: try DocumentCoding.encode(document), as: UTF8.self)
+  }
+
+  private func reread<Document: Codable>(_ document: Document) throws -> Document {
+    try DocumentCoding.decode(Document.self, from: DocumentCoding.encode(document))
+  }
+
+  @Test func `an answer`() throws {
+    var document = GenerationDocument()
+    document.add(.accepted(Accepted(request: 1, promptTokens: 4, queuePosition: 2)))
+    document.add(.delta(Delta(request: 1, text: "a/", tokens: [1, 2])))
+    document.add(.delta(Delta(request: 1, text: "b", tokens: [3])))
+    if case .finished(let end) = finished(1, .length) { document.add(.finished(end)) }
+    #expect(
+      try json(document)
+        == #"{"finish_reason":"length","placement":[{"device":"cpu","layers":[0,3],"vocabulary":"#
+        + #"[0,16],"worker":"cpu-0"}],"prompt_tokens":4,"text":"a/b","timing":"#
+        + #"{"decode_tokens_per_second":500,"prefill_tokens_per_second":2000,"total_ms":6.5,"#
+        + #""ttft_ms":2},"tokens":[1,2,3]}"#
+    )
+    #expect(try reread(document) == document)
+  }
+
+  @Test func `a status`() throws {
+    var reply = status(1)
+    reply.autoRebalance = AutoRebalance(decision: "stay", ageMilliseconds: 5)
+    reply.firstToken = LatencySummary(
+      count: 2,
+      p50Microseconds: 1500,
+      p90Microseconds: 2000,
+      p99Microseconds: 2500
+    )
+    let document = StatusDocument(reply)
+    #expect(
+      try json(document)
+        == #"{"auto_rebalance":{"decision_age_ms":5,"enabled":true,"last_decision":"stay"},"#
+        + #""epoch":1,"inter_token":{"count":0},"kv_capacity_positions":0,"kv_positions":0,"#
+        + #""model":"tiny","protocol_errors":0,"queued":0,"sessions":0,"state":"ready","#
+        + #""tokens_per_second":0,"ttft":{"count":2,"p50_ms":1.5,"p90_ms":2,"p99_ms":2.5},"#
+        + #""uptime_ms":1000,"workers":[]}"#
+    )
+    #expect(try reread(document) == document)
+  }
+
+  @Test func `health, without numbers that JSON does not have`() throws {
+    let worker = WorkerHealth(
+      name: "cpu-0",
+      pid: 7,
+      state: .degraded,
+      heartbeatAgeMilliseconds: 10,
+      detail: "slow",
+      residentBytes: 1,
+      selfTest: SelfTestReport(run: 3, maxError: .nan, tolerance: 0.5, failure: "wrong")
+    )
+    let document = HealthDocument(HealthReply(request: 1, isHealthy: false, workers: [worker]))
+    #expect(
+      try json(document)
+        == #"{"healthy":false,"workers":[{"available_bytes":0,"detail":"slow","#
+        + #""heartbeat_age_ms":10,"name":"cpu-0","pid":7,"resident_bytes":1,"self_test":"#
+        + #"{"passed":false,"run":3,"tolerance":0.5},"state":"degraded"}]}"#
+    )
+    #expect(try reread(document) == document)
+  }
+
+  @Test func `a move`() throws {
+    let moved = Rebalanced(
+      request: 1,
+      epoch: 2,
+      layersMoved: 3,
+      kvBytesMoved: 4,
+      pauseMicroseconds: 1500
+    )
+    let document = MoveDocument(moved)
+    #expect(
+      try json(document) == #"{"epoch":2,"kv_bytes_moved":4,"layers_moved":3,"pause_ms":1.5}"#
+    )
+    #expect(try reread(document) == document)
+  }
+
+  @Test func `every code of a refusal has one of the client`() {
+    for code in RequestFailureCode.allCases {
+      let error = ClientError(RequestFailed(request: 1, code: code, message: "words"))
+      #expect(error.description == "client.\(code): words")
+    }
+  }
+}

@@ -1,0 +1,71 @@
+// The laboratories on tiny inputs: what they return is complete and makes sense.
+
+import CPUBackend
+import Compute
+import Coordinator
+import Testing
+
+@testable import Launch
+
+@Suite struct `Laboratories` {
+  @Test func `the stage laboratory measures each class of layers and both ends`() throws {
+    let checkpoint = try tinyCheckpoint()
+    let shape = ModelShape(checkpoint, passesAllLayers: false)
+    var fractions: [Double] = []
+    let lab = StageLab(checkpoint, shape, backend: try CPU(threads: 1, pinnedTo: nil)) {
+      fractions.append($0)
+    }
+    let profile = try lab.measure(name: "d", kind: .measured, machine: "m", memoryBytes: 1e9)
+    #expect(profile.name == "d" && profile.machine == "m" && profile.memoryBytes == 1e9)
+    #expect(Set(profile.layers.map(\.layer)) == Set(shape.layers))
+    let curves =
+      profile.layers.map(\.cost) + [profile.stepOverhead, profile.entry, profile.head]
+    for curve in curves {
+      #expect(curve.rows.first == 1 && curve.rows == curve.rows.sorted())
+      #expect(curve.microseconds.allSatisfy { $0 >= 0 && $0.isFinite })
+    }
+    #expect(profile.stepOverhead.time(rows: 1) > 0)
+    #expect(profile.layers.allSatisfy { $0.cost.rows == CostCurve.measuredRows })
+    #expect(fractions == fractions.sorted() && fractions.last == 1)
+    let machine = MachineProfile(
+      name: "m",
+      kind: .measured,
+      derivation: "made up",
+      memoryBytes: nil,
+      sharedBandwidthBytesPerSecond: nil
+    )
+    let document = ProfileDocument(
+      model: "tiny",
+      machines: [machine],
+      devices: [profile],
+      links: [try LinkLab.measure(machine: "m")]
+    )
+    // A planner takes it as it is.
+    let costs = try PipelineCosts(shape: shape, documents: [document])
+    #expect(costs.devices == [profile])
+  }
+
+  @Test func `the link laboratory finds a way that takes time and has a rate`() throws {
+    let link = try LinkLab.measure(machine: "here")
+    #expect(link.machines == ["here", "here"] && link.kind == .measured)
+    #expect(link.latencyMicroseconds > 0 && link.latencyMicroseconds < 1e6)
+    #expect(link.bytesPerSecond > 1e6 && link.bytesPerSecond.isFinite)
+  }
+
+  @Test func `the kernel laboratory reports each number of rows`() throws {
+    let lab = KernelLab(
+      backend: try CPU(threads: 1, pinnedTo: nil),
+      bytesPerSecond: 10e9,
+      integerOperationsPerSecond: 100e9,
+      floatOperationsPerSecond: 50e9
+    )
+    let kernel = KernelCase.matmul(.q4_0, rows: 64, columns: 64)
+    let results = try lab.measure(kernel, rows: [16, 32])
+    #expect(results.map(\.rows) == [16, 32])
+    for result in results {
+      #expect(result.op == "matmul" && result.type == "q4_0" && result.shape == "64x64")
+      #expect(result.microseconds > 0 && result.shareOfLimit > 0)
+      #expect(["memory", "compute"].contains(result.bound))
+    }
+  }
+}
