@@ -37,6 +37,9 @@ final class Inbox<Element: Sendable>: AnyInbox {
     var serial: UInt64?
   }
 
+  /// Takes what a reader has waited for.
+  typealias Receiver = @Sendable (Result<Taken?, any Error>) -> Void
+
   /// So many bytes may wait and yet count as read.
   ///
   /// A mebibyte holds the text and tokens of an answer of a hundred thousand tokens; of logits it is a row
@@ -66,7 +69,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
   private struct State: Sendable {
     var waiting: [Waiting] = []
     var bytes = 0
-    var reader: CheckedContinuation<Taken?, any Error>?
+    var reader: Receiver?
     var end: End?
 
     /// Takes an element, and returns the reader that waits for it, and whether it counts as read.
@@ -75,7 +78,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
       _ size: Int,
       _ serial: UInt64?,
       _ merge: (inout Element, Element) -> Bool
-    ) -> (reader: CheckedContinuation<Taken?, any Error>?, counts: Bool) {
+    ) -> (reader: Receiver?, counts: Bool) {
       guard end == nil else { return (nil, true) }
       if let reader {
         self.reader = nil
@@ -98,9 +101,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
     }
 
     /// Returns what a reader gets at once; nil if it has to wait.
-    mutating func next(
-      _ continuation: CheckedContinuation<Taken?, any Error>
-    ) -> Result<Taken?, any Error>? {
+    mutating func next(_ receiver: @escaping Receiver) -> Result<Taken?, any Error>? {
       precondition(reader == nil, "two tasks read the answer of one request")
       if !waiting.isEmpty {
         let next = waiting.removeFirst()
@@ -108,7 +109,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
         return .success(next.taken)
       }
       if let end { return end.outcome }
-      reader = continuation
+      reader = receiver
       return nil
     }
   }
@@ -124,7 +125,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
     let (reader, counts) = state.withLock { state in
       state.take(element, bytes, serial, reading.merge)
     }
-    reader?.resume(returning: Taken(element: element, serial: nil))
+    reader?(.success(Taken(element: element, serial: nil)))
     return counts
   }
 
@@ -143,20 +144,26 @@ final class Inbox<Element: Sendable>: AnyInbox {
   /// - Precondition: Nobody else waits.
   func next() async throws -> Taken? {
     try await withCheckedThrowingContinuation { continuation in
-      let outcome = state.withLock { $0.next(continuation) }
-      if let outcome { continuation.resume(with: outcome) }
+      next { continuation.resume(with: $0) }
     }
   }
 
+  /// Calls a closure once with the next element, as the asynchronous one returns it: at once, or on the
+  /// thread that it comes from.
+  func next(_ receiver: @escaping Receiver) {
+    let outcome = state.withLock { $0.next(receiver) }
+    if let outcome { receiver(outcome) }
+  }
+
   private func end(_ end: End) {
-    let reader = state.withLock { state -> CheckedContinuation<Taken?, any Error>? in
+    let reader = state.withLock { state -> Receiver? in
       // A reader that has gone is gone, whatever came before.
       if case .cancelled = end { state.waiting = [] } else if state.end != nil { return nil }
       state.end = end
       defer { state.reader = nil }
       return state.reader
     }
-    reader?.resume(with: end.outcome)
+    reader?(end.outcome)
   }
 }
 

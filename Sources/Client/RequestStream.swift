@@ -39,6 +39,20 @@ package final class RequestStream<Element: Sendable>: AsyncSequence, Sendable {
       inbox.cancel()
       connection.post(.abandon(request))
     }
+    return take(taken)
+  }
+
+  /// Calls a closure once with the next element, or what ends the stream: at once, or on the connection's
+  /// thread, which must not be kept.
+  ///
+  /// For a thread that waits without a task. No task's cancellation ends this.
+  /// - Precondition: Nobody else waits for an element of this stream.
+  package func next(_ receiver: @escaping @Sendable (Result<Element?, any Error>) -> Void) {
+    inbox.next { outcome in receiver(outcome.map { self.take($0) }) }
+  }
+
+  /// Takes an element out, and tells the connection if it has waited for that.
+  private func take(_ taken: Inbox<Element>.Taken?) -> Element? {
     if let serial = taken?.serial { connection.post(.read(serial)) }
     return taken?.element
   }

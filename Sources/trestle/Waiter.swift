@@ -1,5 +1,6 @@
 // How a command waits on its own thread for asynchronous work, and for a signal beside it.
 
+import Client
 import Launch
 import Platform
 import Wire
@@ -39,6 +40,34 @@ final class Waiter {
       outcome.withLock { $0 = result }
       done.post(())
     }
+    return try wait(for: outcome, onInterrupt: onInterrupt ?? { task.cancel() })
+  }
+
+  /// Waits for the next element of an answer, without a task between the connection and this thread: it is
+  /// what a stream of tokens does a thousand times.
+  ///
+  /// - Parameters:
+  ///   - stream: The answer.
+  ///   - onInterrupt: What an interrupt does meanwhile.
+  /// - Returns: The element; nil at the end.
+  /// - Throws: Why nothing more comes.
+  func next<Element: Sendable>(
+    of stream: RequestStream<Element>,
+    onInterrupt: () -> Void
+  ) throws -> Element? {
+    let outcome = Lock<Result<Element?, any Error>?>(nil)
+    let done = done
+    stream.next { result in
+      outcome.withLock { $0 = result }
+      done.post(())
+    }
+    return try wait(for: outcome, onInterrupt: onInterrupt)
+  }
+
+  private func wait<Output: Sendable>(
+    for outcome: Lock<Result<Output, any Error>?>,
+    onInterrupt: () -> Void
+  ) throws -> Output {
     while true {
       let result = outcome.withLock { $0 }
       if let result {
@@ -49,7 +78,7 @@ final class Waiter {
       _ = done.takeAll()
       guard !isInterrupted, let interrupt, ready.contains(descriptor: interrupt) else { continue }
       isInterrupted = true
-      if let onInterrupt { onInterrupt() } else { task.cancel() }
+      onInterrupt()
     }
   }
 }

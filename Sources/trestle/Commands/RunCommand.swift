@@ -126,7 +126,7 @@ struct RunCommand: ParsableCommand {
       isCancelling = true
       generation.cancel()
     }
-    while let event = try waiter.wait(onInterrupt: cancel, for: { try await generation.next() }) {
+    while let event = try waiter.next(of: generation, onInterrupt: cancel) {
       document.add(event)
       switch event {
       case .accepted(let accepted) where accepted.queuePosition > 0 && !hasToldQueue:
