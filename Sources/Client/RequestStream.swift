@@ -45,7 +45,9 @@ package final class RequestStream<Element: Sendable>: AsyncSequence, Sendable {
   /// Calls a closure once with the next element, or what ends the stream: at once, or on the connection's
   /// thread, which must not be kept.
   ///
-  /// For a thread that waits without a task. No task's cancellation ends this.
+  /// For a thread that waits without a task, and holds client and stream meanwhile. No task's
+  /// cancellation ends this.
+  ///
   /// - Precondition: Nobody else waits for an element of this stream.
   package func next(_ receiver: @escaping @Sendable (Result<Element?, any Error>) -> Void) {
     inbox.next { outcome in receiver(outcome.map { self.take($0) }) }
