@@ -60,9 +60,11 @@ package struct GGUFWriter {
     let sizes = try byteCounts(path)
     let file = try NewFile(replacing: path)
     try file.append(header(sizes, alignment: alignment))
+    try file.pad(to: alignment)
     for (tensor, size) in zip(tensors, sizes) {
-      try file.pad(to: alignment)
       try TensorSink.write(tensor.name, byteCount: size, to: file, tensor.content)
+      // Behind the last one, too: ggml counts it to the data that it reads (gguf_init_from_file).
+      try file.pad(to: alignment)
     }
     try file.commit()
   }
