@@ -28,7 +28,7 @@ final class Connection: Sendable {
     let commands: Mailbox<ConnectionCommand>
     private let state = Lock(State())
 
-    init() throws(WireError) { commands = try Mailbox() }
+    init() throws(PlatformError) { commands = try Mailbox() }
 
     /// Posts a request, or ends it where the thread has ended.
     func begin(_ message: (UInt64) -> Message, _ inbox: any AnyInbox) -> UInt64 {
@@ -51,18 +51,20 @@ final class Connection: Sendable {
   }
 
   private let shared: Shared
-  private let thread: Lock<Wire.Thread?>
+  private let thread: Lock<Platform.Thread?>
 
   /// - Throws: `WireError` if the system has no thread or descriptor left.
   init(_ options: ConnectionOptions) throws(WireError) {
-    let shared = try Shared()
+    let shared = try WireError.converting(Shared.init)
     let context = try ZeroMQContext()
     self.shared = shared
     thread = Lock(
-      try Wire.Thread {
-        // The socket is made on the thread that it belongs to.
-        var loop = ConnectionLoop(options, shared)
-        loop.run(in: context)
+      try WireError.converting { () throws(PlatformError) in
+        try Platform.Thread {
+          // The socket is made on the thread that it belongs to.
+          var loop = ConnectionLoop(options, shared)
+          loop.run(in: context)
+        }
       }
     )
   }

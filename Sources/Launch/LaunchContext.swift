@@ -1,7 +1,7 @@
 // What the program that starts things gives to the code that starts them: its devices, its version, and
 // where it wants to be told what happens.
 
-package import Gemma
+package import ModelFiles
 
 /// The surroundings of whatever is started.
 package struct LaunchContext: Sendable {

@@ -3,6 +3,7 @@
 internal import Coordinator
 internal import Foundation
 internal import Glibc
+internal import Platform
 internal import Wire
 
 /// Measures the local link.

@@ -3,6 +3,7 @@
 
 package import Content
 package import Gemma
+internal import ModelFiles
 internal import Platform
 internal import Wire
 

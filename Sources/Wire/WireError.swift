@@ -1,6 +1,6 @@
 // The error of the Wire module: endpoints, sockets and what arrives through them.
 
-internal import Platform
+package import Platform
 
 /// Why bytes could not be exchanged or decoded.
 package struct WireError: Error, Sendable, CustomStringConvertible {
@@ -63,12 +63,17 @@ extension WireError: ScarcityError {
 }
 
 extension WireError {
+  /// What the system did not give, as an error of this module.
+  package init(_ error: PlatformError) {
+    self.init(error.code == .scarce ? .scarce : .system, error.message)
+  }
+
   /// Runs `body` and converts an error of Platform into one of this module.
-  static func converting<Value>(
+  package static func converting<Value>(
     _ body: () throws(PlatformError) -> Value
   ) throws(WireError) -> Value {
     do throws(PlatformError) { return try body() } catch {
-      throw WireError(error.code == .scarce ? .scarce : .system, error.message)
+      throw WireError(error)
     }
   }
 }

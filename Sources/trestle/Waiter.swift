@@ -17,7 +17,7 @@ final class Waiter {
   init(interruptedBy interrupt: CInt? = nil) throws {
     done = try Mailbox()
     // Where the system has no thread for them, the pool that runs tasks tries for ever: asked before.
-    try Wire.Thread {}.join()
+    try Platform.Thread {}.join()
     self.interrupt = interrupt
   }
 

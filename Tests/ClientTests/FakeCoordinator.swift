@@ -32,7 +32,7 @@ final class FakeCoordinator: Sendable {
   let endpoint: Endpoint
   private let orders: Mailbox<Order>
   private let state: Lock<State>
-  private let thread: Lock<Wire.Thread?>
+  private let thread: Lock<Platform.Thread?>
 
   /// Listens in a directory, and answers each message as `answer` says.
   init(
@@ -45,7 +45,7 @@ final class FakeCoordinator: Sendable {
     (self.endpoint, self.orders, self.state) = (endpoint, orders, state)
     let context = try ZeroMQContext()
     thread = Lock(
-      try Wire.Thread {
+      try Platform.Thread {
         do throws(WireError) {
           let socket = try Socket(context, role: .router)
           defer { socket.close() }

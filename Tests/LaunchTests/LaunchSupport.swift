@@ -7,6 +7,7 @@ import CPUBackend
 import Foundation
 import Gemma
 import Launch
+import ModelFiles
 import Platform
 import TestSupport
 import Wire

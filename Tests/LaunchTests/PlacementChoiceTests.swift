@@ -4,6 +4,7 @@ import Content
 import Coordinator
 import Gemma
 import TestSupport
+import Platform
 import Testing
 import Wire
 

@@ -5,6 +5,7 @@ import Coordinator
 import Foundation
 import Gemma
 import TestSupport
+import Platform
 import Testing
 import Wire
 

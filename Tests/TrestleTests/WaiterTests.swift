@@ -11,11 +11,11 @@ import Wire
 private func onThread<Output: Sendable>(
   _ body: @escaping @Sendable () throws -> Output
 ) async throws -> Output {
-  let thread = Lock<Wire.Thread?>(nil)
+  let thread = Lock<Platform.Thread?>(nil)
   defer { thread.withLock { $0?.join() } }
   return try await withCheckedThrowingContinuation { continuation in
     do {
-      let started = try Wire.Thread { continuation.resume(with: Result { try body() }) }
+      let started = try Platform.Thread { continuation.resume(with: Result { try body() }) }
       thread.withLock { $0 = started }
     } catch {
       continuation.resume(throwing: error)
