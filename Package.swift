@@ -203,8 +203,8 @@ let package = Package(
     .testTarget(
       name: "LaunchTests",
       dependencies: [
-        "Launch", "Coordinator", "CPUBackend", "Gemma", "Wire", "Compute", "Content", "Platform",
-        "TestSupport", logging,
+        "Launch", "Coordinator", "CPUBackend", "Gemma", "ModelFiles", "Wire", "Compute", "Content",
+        "Platform", "TestSupport", logging,
       ],
       swiftSettings: strict
     ),

@@ -56,7 +56,7 @@ import Wire
       coordinator.send(accepted(request), delta(request, "a"), finished(request))
       _ = try await read(generation)
       let all = try await coordinator.received { $0.receiptedCount == 3 }
-      #expect(all.compactMap(\.receipt).allSatisfy { $0.awaited.isEmpty && $0.proof == 0 })
+      #expect(all.compactMap(\.receipt).allSatisfy { $0.proof == 0 })
     }
   }
 
@@ -172,7 +172,8 @@ import Wire
       for _ in 0..<2 { _ = try await client.status() }
       #expect(coordinator.received.receiptedCount == 0)
       #expect(try await evaluation.next()?.logits(vocabularySize: row.count) == row)
-      let receipt = try await coordinator.first(\.receipt)
+      // One that only asks after requests may come before, if the test is slow.
+      let receipt = try await coordinator.first { $0.receipt.flatMap { $0.messages > 0 ? $0 : nil } }
       #expect(receipt.messages == 1 && receipt.proof == 7)
       coordinator.send(evaluated(request, proof: 8, isLast: true), payload: row)
       #expect(try await evaluation.next()?.logits(vocabularySize: row.count + 1) == nil)
