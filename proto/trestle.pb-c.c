@@ -592,6 +592,51 @@ void   trestle__assign__free_unpacked
   assert(message->base.descriptor == &trestle__assign__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__shutdown__init
+                     (Trestle__Shutdown         *message)
+{
+  static const Trestle__Shutdown init_value = TRESTLE__SHUTDOWN__INIT;
+  *message = init_value;
+}
+size_t trestle__shutdown__get_packed_size
+                     (const Trestle__Shutdown *message)
+{
+  assert(message->base.descriptor == &trestle__shutdown__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__shutdown__pack
+                     (const Trestle__Shutdown *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__shutdown__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__shutdown__pack_to_buffer
+                     (const Trestle__Shutdown *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__shutdown__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Shutdown *
+       trestle__shutdown__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Shutdown *)
+     protobuf_c_message_unpack (&trestle__shutdown__descriptor,
+                                allocator, len, data);
+}
+void   trestle__shutdown__free_unpacked
+                     (Trestle__Shutdown *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__shutdown__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__slot_state__init
                      (Trestle__SlotState         *message)
 {
@@ -860,51 +905,6 @@ void   trestle__abandon__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &trestle__abandon__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
-void   trestle__shutdown__init
-                     (Trestle__Shutdown         *message)
-{
-  static const Trestle__Shutdown init_value = TRESTLE__SHUTDOWN__INIT;
-  *message = init_value;
-}
-size_t trestle__shutdown__get_packed_size
-                     (const Trestle__Shutdown *message)
-{
-  assert(message->base.descriptor == &trestle__shutdown__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t trestle__shutdown__pack
-                     (const Trestle__Shutdown *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &trestle__shutdown__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t trestle__shutdown__pack_to_buffer
-                     (const Trestle__Shutdown *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &trestle__shutdown__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Trestle__Shutdown *
-       trestle__shutdown__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Trestle__Shutdown *)
-     protobuf_c_message_unpack (&trestle__shutdown__descriptor,
-                                allocator, len, data);
-}
-void   trestle__shutdown__free_unpacked
-                     (Trestle__Shutdown *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &trestle__shutdown__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   trestle__self_test__init
@@ -4459,6 +4459,44 @@ const ProtobufCMessageDescriptor trestle__assign__descriptor =
   (ProtobufCMessageInit) trestle__assign__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor trestle__shutdown__field_descriptors[1] =
+{
+  {
+    "reason",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Shutdown, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__shutdown__field_indices_by_name[] = {
+  0,   /* field[0] = reason */
+};
+static const ProtobufCIntRange trestle__shutdown__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__shutdown__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Shutdown",
+  "Shutdown",
+  "Trestle__Shutdown",
+  "trestle",
+  sizeof(Trestle__Shutdown),
+  1,
+  trestle__shutdown__field_descriptors,
+  trestle__shutdown__field_indices_by_name,
+  1,  trestle__shutdown__number_ranges,
+  (ProtobufCMessageInit) trestle__shutdown__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor trestle__slot_state__field_descriptors[3] =
 {
   {
@@ -4802,44 +4840,6 @@ const ProtobufCMessageDescriptor trestle__abandon__descriptor =
   trestle__abandon__field_indices_by_name,
   1,  trestle__abandon__number_ranges,
   (ProtobufCMessageInit) trestle__abandon__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor trestle__shutdown__field_descriptors[1] =
-{
-  {
-    "reason",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Shutdown, reason),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned trestle__shutdown__field_indices_by_name[] = {
-  0,   /* field[0] = reason */
-};
-static const ProtobufCIntRange trestle__shutdown__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 1 }
-};
-const ProtobufCMessageDescriptor trestle__shutdown__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "trestle.Shutdown",
-  "Shutdown",
-  "Trestle__Shutdown",
-  "trestle",
-  sizeof(Trestle__Shutdown),
-  1,
-  trestle__shutdown__field_descriptors,
-  trestle__shutdown__field_indices_by_name,
-  1,  trestle__shutdown__number_ranges,
-  (ProtobufCMessageInit) trestle__shutdown__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor trestle__self_test__field_descriptors[1] =

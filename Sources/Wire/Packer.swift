@@ -165,9 +165,20 @@ extension Packer {
     unsafe numbers(values.map { integer($0, field, limit: limit) }, field, limit: count)
   }
 
-  func tokens(_ values: [Int32], _ field: String) -> (Int, UnsafeMutablePointer<Int32>?) {
+  func tokens(
+    _ values: [Int32],
+    _ field: String,
+    limit: Int
+  ) -> (Int, UnsafeMutablePointer<Int32>?) {
     if let negative = values.first(where: { $0 < 0 }) { _ = token(negative, field) }
-    return unsafe numbers(values, field, limit: Limits.tokens)
+    return unsafe numbers(values, field, limit: limit)
+  }
+
+  /// Tokens in a message of their own, where a list cannot stand.
+  func tokenList(_ values: [Int32], _ field: String) -> UnsafeMutablePointer<Trestle__TokenList> {
+    let c = unsafe make(trestle__token_list__init)
+    unsafe (c.pointee.n_tokens, c.pointee.tokens) = tokens(values, field, limit: Limits.tokens)
+    return unsafe c
   }
 
   func texts(
@@ -177,6 +188,14 @@ extension Packer {
     limit: Int
   ) -> (Int, UnsafeMutablePointer<ProtobufCBinaryData>?) {
     unsafe numbers(values.map { unsafe text($0, field, limit: limit) }, field, limit: count)
+  }
+
+  func keys(
+    _ values: [PublicKey],
+    _ field: String,
+    limit: Int
+  ) -> (Int, UnsafeMutablePointer<ProtobufCBinaryData>?) {
+    unsafe numbers(values.map { unsafe key($0) }, field, limit: limit)
   }
 
   func digests(

@@ -57,6 +57,27 @@ enum Unpack {
     return value
   }
 
+  /// Returns a half-open range of two fields, each within the limit.
+  static func range(
+    _ first: UInt32,
+    _ firstField: String,
+    _ end: UInt32,
+    _ endField: String,
+    limit: Int
+  ) throws(WireError) -> Range<Int> {
+    let first = try integer(first, firstField, limit: limit)
+    let end = try integer(end, endField, limit: limit)
+    guard first <= end else {
+      throw WireError(.malformed, "\(first)..<\(end) ends before it begins", context: endField)
+    }
+    return first..<end
+  }
+
+  /// Checks a choice that says everything by being there: it is sent as true.
+  static func mark(_ value: protobuf_c_boolean, _ field: String) throws(WireError) {
+    guard value != 0 else { throw WireError(.malformed, "is set to false", context: field) }
+  }
+
   static func token(_ value: Int32, _ field: String) throws(WireError) -> Int32 {
     guard value >= 0 else {
       throw WireError(.malformed, "token \(value) is negative", context: field)
@@ -229,11 +250,22 @@ extension Unpack {
   static func tokens(
     _ count: Int,
     _ elements: UnsafeMutablePointer<Int32>?,
-    _ field: String
+    _ field: String,
+    limit: Int
   ) throws(WireError) -> [Int32] {
-    let values = try unsafe numbers(count, elements, field, limit: Limits.tokens)
+    let values = try unsafe numbers(count, elements, field, limit: limit)
     if let negative = values.first(where: { $0 < 0 }) { _ = try token(negative, field) }
     return values
+  }
+
+  /// Tokens in a message of their own, where a list cannot stand.
+  static func tokenList(
+    _ pointer: UnsafeMutablePointer<Trestle__TokenList>?,
+    _ field: String
+  ) throws(WireError) -> [Int32] {
+    let list = try unsafe required(pointer, field)
+    try unsafe known(list.base, "TokenList")
+    return try unsafe tokens(list.n_tokens, list.tokens, field, limit: Limits.tokens)
   }
 
   static func texts(

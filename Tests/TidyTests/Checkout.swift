@@ -19,7 +19,7 @@ struct ProjectFile: Sendable, CustomStringConvertible {
     path.hasPrefix("scripts/") || path.hasPrefix(".ci/") || path.hasSuffix(".py")
   }
   /// Made by a tool from a file that is checked in its stead.
-  var isGenerated: Bool { name.contains(".pb-c.") }
+  var isGenerated: Bool { name.contains(".pb-c.") || path.contains("/Generated/") }
 
   /// The module a source belongs to: the folder below Sources or Tests.
   var module: String? {

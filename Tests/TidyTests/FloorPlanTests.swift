@@ -75,7 +75,7 @@ private let toolchain: Set<String> = ["Dispatch", "Foundation", "Glibc", "Synchr
   @Test func `every import is a declared dependency`() {
     var seen = 0
     for target in targets {
-      for file in Checkout.sources where file.isSwift && file.path.hasPrefix(target.path + "/") {
+      for file in Checkout.files where file.isSwift && file.path.hasPrefix(target.path + "/") {
         for module in imports(file) {
           let isTest = file.path.hasPrefix("Tests/")
           let known =
@@ -90,7 +90,7 @@ private let toolchain: Set<String> = ["Dispatch", "Foundation", "Glibc", "Synchr
   }
 
   @Test func `every Swift source belongs to a target`() {
-    for file in Checkout.sources where file.isSwift && file.path != "Package.swift" {
+    for file in Checkout.files where file.isSwift && file.path != "Package.swift" {
       let owners = targets.filter { file.path.hasPrefix($0.path + "/") }
       #expect(owners.count == 1, "\(file) belongs to \(owners.map(\.name))")
     }

@@ -1,4 +1,4 @@
-// The .proto, the C code generated from it, the Swift enums and the document agree.
+// The .proto and all that is made from it say the same.
 
 import Foundation
 import TestSupport
@@ -6,9 +6,9 @@ import Testing
 import Wire
 
 @Suite struct `Generated code` {
-  @Test func `the committed C code is what protoc-c makes of the .proto`() throws {
+  @Test func `what is committed is what the .proto gives`() throws {
     let process = Process()
-    process.executableURL = Goldens.checkout.appending(path: "scripts/generate-proto")
+    process.executableURL = Goldens.checkout.appending(path: "scripts/generate-wire")
     process.arguments = ["--check"]
     let output = Pipe()
     process.standardOutput = output
@@ -20,10 +20,10 @@ import Wire
     )
     process.waitUntilExit()
     guard process.terminationStatus != 2 else {
-      print("skipped: the committed C code was not compared with the .proto: \(text)")
+      print("skipped: the generated files were not compared with the .proto: \(text)")
       return
     }
-    #expect(process.terminationStatus == 0, "run scripts/generate-proto: \(text)")
+    #expect(process.terminationStatus == 0, "run scripts/generate-wire: \(text)")
   }
 
   private func read(_ path: String) throws -> String {

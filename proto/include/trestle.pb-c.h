@@ -28,13 +28,13 @@ typedef struct Trestle__Welcome Trestle__Welcome;
 typedef struct Trestle__Refused Trestle__Refused;
 typedef struct Trestle__HeartbeatAck Trestle__HeartbeatAck;
 typedef struct Trestle__Assign Trestle__Assign;
+typedef struct Trestle__Shutdown Trestle__Shutdown;
 typedef struct Trestle__SlotState Trestle__SlotState;
 typedef struct Trestle__KVExport Trestle__KVExport;
 typedef struct Trestle__Move Trestle__Move;
 typedef struct Trestle__Moved Trestle__Moved;
 typedef struct Trestle__Commit Trestle__Commit;
 typedef struct Trestle__Abandon Trestle__Abandon;
-typedef struct Trestle__Shutdown Trestle__Shutdown;
 typedef struct Trestle__SelfTest Trestle__SelfTest;
 typedef struct Trestle__Temperature Trestle__Temperature;
 typedef struct Trestle__SelfTestReport Trestle__SelfTestReport;
@@ -87,19 +87,19 @@ typedef enum _Trestle__WorkerState {
    */
   TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED = 0,
   /*
-   * no layers assigned
+   * no layers are assigned
    */
   TRESTLE__WORKER_STATE__WORKER_STATE_WAITING = 1,
   /*
-   * preparing an assignment
+   * it prepares an assignment
    */
   TRESTLE__WORKER_STATE__WORKER_STATE_LOADING = 2,
   /*
-   * runs steps
+   * it runs steps
    */
   TRESTLE__WORKER_STATE__WORKER_STATE_READY = 3,
   /*
-   * cannot run steps; the detail says why
+   * it cannot run steps; the detail says why
    */
   TRESTLE__WORKER_STATE__WORKER_STATE_FAILED = 4
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__WORKER_STATE)
@@ -223,7 +223,7 @@ typedef enum _Trestle__FinishReason {
    */
   TRESTLE__FINISH_REASON__FINISH_REASON_STOP = 1,
   /*
-   * maxTokens, or the context is full
+   * the most tokens that were asked for, or the context is full
    */
   TRESTLE__FINISH_REASON__FINISH_REASON_LENGTH = 2,
   /*
@@ -391,6 +391,9 @@ typedef enum {
 struct  Trestle__Envelope
 {
   ProtobufCMessage base;
+  /*
+   * @version(4)
+   */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
   union {
@@ -472,32 +475,44 @@ struct  Trestle__Hello
    * again, for the answer to name; the envelope's decides
    */
   uint32_t protocol_version;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData program_version;
   /*
-   * unique among the workers
+   * unique among the workers @text(nameBytes)
    */
   ProtobufCBinaryData name;
   /*
-   * what it computes on: cpu, vulkan, npu
+   * what it computes on: cpu, vulkan, npu @text(nameBytes)
    */
   ProtobufCBinaryData device;
   /*
    * the device is simulated; its speed says nothing
    */
   protobuf_c_boolean is_emulated;
+  /*
+   * @limit(pids)
+   */
   uint32_t pid;
+  /*
+   * @limit(threads)
+   */
   uint32_t threads;
   /*
-   * digest of config and weights; must equal the coordinator's
+   * the digest of config and weights; must equal the coordinator's @digest
    */
   ProtobufCBinaryData fingerprint;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData model_name;
   /*
-   * of the model
+   * the number of the model's layers @limit(layers)
    */
   uint32_t layer_count;
   /*
-   * where the stage before hands off to
+   * where the stage before hands off to @text(endpointBytes)
    */
   ProtobufCBinaryData data_endpoint;
   /*
@@ -505,15 +520,18 @@ struct  Trestle__Hello
    */
   uint64_t memory_bytes;
   /*
-   * ZeroMQ identity of the socket that its step results come from
+   * the ZeroMQ identity of the socket that its step results come from @identity
    */
   ProtobufCBinaryData results_identity;
   /*
-   * public key that data_endpoint answers to, Z85; empty for ipc
+   * the key that the data endpoint answers to; absent for ipc @key
    */
   ProtobufCBinaryData data_key;
   /*
-   * of one boot of one machine, whose processes share a clock; empty if not known
+   * One boot of one machine, whose processes share a clock; empty if not known.
+   */
+  /*
+   * @text(nameBytes) @default
    */
   ProtobufCBinaryData machine;
 };
@@ -524,26 +542,26 @@ struct  Trestle__Hello
 
 /*
  * Worker → coordinator: at the interval of Welcome, and at once when the state changes.
- * Answered by HeartbeatAck, or Refused if the worker is not known; one that falls silent is lost.
+ * Answered by HeartbeatAck, or Refused if the worker is not known. A worker that falls silent is lost.
  */
 struct  Trestle__Heartbeat
 {
   ProtobufCMessage base;
   Trestle__WorkerState state;
   /*
-   * of the stage that runs; 0 if none
+   * the epoch of the stage that runs; 0 if none does
    */
   uint32_t epoch;
   /*
-   * of the assignment being prepared, 0 to 1
+   * how much of the assignment is prepared, 0 to 1
    */
   double load_fraction;
   /*
-   * run since the start
+   * how many it has run since the start
    */
   uint64_t steps;
   /*
-   * run since the start
+   * how many it has run since the start
    */
   uint64_t rows;
   /*
@@ -558,35 +576,35 @@ struct  Trestle__Heartbeat
   uint64_t resident_bytes;
   uint64_t kv_bytes;
   /*
-   * malformed or out of place
+   * how many were malformed or out of place
    */
   uint64_t rejected_messages;
   /*
-   * for people; empty if there is nothing to say
+   * for people; empty if there is nothing to say @prose
    */
   ProtobufCBinaryData detail;
   /*
-   * when it was sent, by the clock of its machine since it booted
+   * when it was sent, by the clock of its machine since it booted @default
    */
   uint64_t clock_microseconds;
   /*
-   * memory its machine can still give; 0 if not known
+   * the memory its machine can still give; 0 if not known @default
    */
   uint64_t available_bytes;
   /*
-   * of the device; absent if its machine does not tell
+   * the device's; absent if its machine does not tell @optional
    */
   Trestle__Temperature *temperature;
   /*
-   * the last one; absent before the first
+   * the last one; absent before the first @optional
    */
   Trestle__SelfTestReport *self_test;
   /*
-   * rows that passed a layer, summed over the layers, since the start
+   * rows that passed a layer, summed over the layers, since the start @default
    */
   uint64_t layer_rows;
   /*
-   * rows that were spared a layer: nobody wants their output
+   * rows that were spared a layer: nobody wants their output @default
    */
   uint64_t skipped_layer_rows;
 };
@@ -597,7 +615,7 @@ struct  Trestle__Heartbeat
 
 /*
  * Worker → coordinator: the stage of an Assign is mapped and compiled.
- * Not answered; steps of the epoch may follow.
+ * Not answered. Steps of the epoch may follow.
  */
 struct  Trestle__Prepared
 {
@@ -611,13 +629,16 @@ struct  Trestle__Prepared
 
 /*
  * Worker → coordinator: the stage of an Assign could not be prepared.
- * Not answered; the stage before it, if any, goes on running.
+ * Not answered. The stage before it, if any, goes on running.
  */
 struct  Trestle__PrepareFailed
 {
   ProtobufCMessage base;
   uint32_t epoch;
   Trestle__FailureCode code;
+  /*
+   * @prose
+   */
   ProtobufCBinaryData message;
 };
 #define TRESTLE__PREPARE_FAILED__INIT \
@@ -631,14 +652,20 @@ struct  Trestle__PrepareFailed
 struct  Trestle__RowResult
 {
   ProtobufCMessage base;
+  /*
+   * @limit(slots)
+   */
   uint32_t slot;
+  /*
+   * @limit(positions)
+   */
   uint32_t position;
   /*
-   * sampled or scored; -1 if neither
+   * the one sampled or scored; -1 if neither
    */
   int32_t token;
   /*
-   * of a scored token
+   * of a scored token @nonfinite
    */
   double log_probability;
 };
@@ -649,8 +676,7 @@ struct  Trestle__RowResult
 
 /*
  * Last worker → coordinator: a step has passed all stages.
- * Payload: one frame with the logits of the rows that asked for them, [rows, vocabulary], if
- * any did.
+ * Payload: one frame with the logits of the rows that asked for them, [rows, vocabulary], if any did.
  * Not answered.
  */
 struct  Trestle__StepDone
@@ -658,21 +684,24 @@ struct  Trestle__StepDone
   ProtobufCMessage base;
   uint32_t epoch;
   /*
-   * of the step
+   * the number of the step
    */
   uint64_t sequence;
   /*
-   * of the rows with an output, in their order
+   * of the rows with an output, in their order @count(rows)
    */
   size_t n_results;
   Trestle__RowResult **results;
   /*
-   * how long each stage computed
+   * how long each stage computed @count(stages)
    */
   size_t n_stage_microseconds;
   uint64_t *stage_microseconds;
   /*
-   * when each began, by the clock of its machine
+   * When each stage began, by the clock of its machine.
+   */
+  /*
+   * @count(stages) @default
    */
   size_t n_stage_began_microseconds;
   uint64_t *stage_began_microseconds;
@@ -684,7 +713,7 @@ struct  Trestle__StepDone
 
 /*
  * Any worker → coordinator: a step ended here.
- * Not answered; the coordinator replays the sessions in it, but for those whose results are no finite
+ * Not answered. The coordinator replays the sessions in it, but for those whose results are no finite
  * numbers, which it ends.
  */
 struct  Trestle__StepFailed
@@ -692,14 +721,23 @@ struct  Trestle__StepFailed
   ProtobufCMessage base;
   uint32_t epoch;
   /*
-   * of the step
+   * the number of the step
    */
   uint64_t sequence;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData worker;
   Trestle__FailureCode code;
+  /*
+   * @prose
+   */
   ProtobufCBinaryData message;
   /*
-   * of rows whose results are no finite numbers; with NOT_FINITE alone
+   * The slots of rows whose results are no finite numbers; with `notFinite` alone.
+   */
+  /*
+   * @limit(slots) @count(slots) @default
    */
   size_t n_slots;
   uint32_t *slots;
@@ -716,6 +754,9 @@ struct  Trestle__StepFailed
 struct  Trestle__Goodbye
 {
   ProtobufCMessage base;
+  /*
+   * @prose
+   */
   ProtobufCBinaryData reason;
 };
 #define TRESTLE__GOODBYE__INIT \
@@ -730,11 +771,11 @@ struct  Trestle__Welcome
 {
   ProtobufCMessage base;
   /*
-   * the coordinator's name for the worker
+   * the coordinator's name for the worker @text(nameBytes)
    */
   ProtobufCBinaryData name;
   /*
-   * how often to send Heartbeat
+   * how often to send Heartbeat @limit(milliseconds)
    */
   uint32_t heartbeat_milliseconds;
 };
@@ -744,14 +785,15 @@ struct  Trestle__Welcome
 
 
 /*
- * Coordinator → worker: answers Hello; the worker ends.
+ * Coordinator → worker: answers Hello.
+ * Not answered; the worker ends.
  */
 struct  Trestle__Refused
 {
   ProtobufCMessage base;
   Trestle__RefusalCode code;
   /*
-   * what differs and what to do
+   * what differs and what to do @prose
    */
   ProtobufCBinaryData message;
 };
@@ -781,50 +823,79 @@ struct  Trestle__Assign
 {
   ProtobufCMessage base;
   /*
-   * of the placement
+   * the number of the placement
    */
   uint32_t epoch;
+  /*
+   * @limit(layers)
+   */
   uint32_t first_layer;
   /*
-   * exclusive
+   * the layer behind the last one @limit(layers)
    */
   uint32_t end_layer;
   /*
-   * from 0
+   * @limit(vocabulary)
+   */
+  uint32_t first_vocabulary_row;
+  /*
+   * the row behind the last one @limit(vocabulary)
+   */
+  uint32_t end_vocabulary_row;
+  /*
+   * counted from 0 @limit(stages)
    */
   uint32_t stage;
+  /*
+   * @limit(stages)
+   */
   uint32_t stage_count;
   /*
-   * where to hand off to; empty for the last stage
+   * where to hand off to; empty for the last stage @text(endpointBytes)
    */
   ProtobufCBinaryData next_endpoint;
   /*
-   * of a step
+   * the most rows of a step @limit(rows)
    */
   uint32_t max_rows;
+  /*
+   * @limit(slots)
+   */
   uint32_t slots;
   /*
-   * of each slot
+   * how many each slot holds @limit(positions)
    */
   uint32_t context_tokens;
   /*
-   * public key that next_endpoint answers to, Z85; empty for ipc
+   * the key that the next endpoint answers to; absent for ipc @key
    */
   ProtobufCBinaryData next_key;
   /*
-   * public keys that may hand off to this worker, Z85
+   * who may hand off to this worker, beside the coordinator @key @count(workers) @default
    */
   size_t n_peer_keys;
   ProtobufCBinaryData *peer_keys;
-  uint32_t first_vocabulary_row;
-  /*
-   * exclusive
-   */
-  uint32_t end_vocabulary_row;
 };
 #define TRESTLE__ASSIGN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__assign__descriptor) \
-    , 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL }
+
+
+/*
+ * Coordinator → worker: finish the step and end.
+ * Not answered; the end of the process is the answer.
+ */
+struct  Trestle__Shutdown
+{
+  ProtobufCMessage base;
+  /*
+   * @prose
+   */
+  ProtobufCBinaryData reason;
+};
+#define TRESTLE__SHUTDOWN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__shutdown__descriptor) \
+    , {0,NULL} }
 
 
 /*
@@ -833,13 +904,16 @@ struct  Trestle__Assign
 struct  Trestle__SlotState
 {
   ProtobufCMessage base;
+  /*
+   * @limit(slots)
+   */
   uint32_t slot;
   /*
-   * its next row has this position
+   * the position of its next row @limit(positions)
    */
   uint32_t position_count;
   /*
-   * of these positions; for the last stage only
+   * those at its positions; for the last stage only @token @count(tokens)
    */
   size_t n_tokens;
   int32_t *tokens;
@@ -855,13 +929,16 @@ struct  Trestle__SlotState
 struct  Trestle__KVExport
 {
   ProtobufCMessage base;
+  /*
+   * @limit(layers)
+   */
   uint32_t layer;
   /*
-   * the data endpoint of the worker that takes them
+   * the data endpoint of the worker that takes them @text(endpointBytes)
    */
   ProtobufCBinaryData endpoint;
   /*
-   * public key that it answers to, Z85; empty for ipc
+   * the key that the endpoint answers to; absent for ipc @key
    */
   ProtobufCBinaryData key;
 };
@@ -871,10 +948,10 @@ struct  Trestle__KVExport
 
 
 /*
- * Coordinator → worker: no step is under way; the epoch that is prepared takes over the sessions. Send
- * the keys and values of these layers, and expect those of others. An early one comes before, while
- * steps go on: send what there is, so that little is left.
- * Answered by Moved when all of them are sent and received, or by PrepareFailed.
+ * Coordinator → worker: no step is under way; the epoch that is prepared takes over the sessions.
+ * The worker sends the keys and values of these layers, and expects those of others. An early Move comes
+ * before, while steps go on: the worker sends what there is, so that little is left.
+ * Answered by Moved when all of them are sent and received, or PrepareFailed.
  */
 struct  Trestle__Move
 {
@@ -884,18 +961,21 @@ struct  Trestle__Move
    */
   uint32_t epoch;
   /*
-   * the live ones; all others are empty
+   * the live ones; all others are empty @count(slots)
    */
   size_t n_slots;
   Trestle__SlotState **slots;
+  /*
+   * @count(layers)
+   */
   size_t n_exports;
   Trestle__KVExport **exports;
   /*
-   * how many KVRows will come that are not early
+   * how many KVRows will come that are not early @limit(kvMessages)
    */
   uint32_t imports;
   /*
-   * steps go on; position counts and tokens of the slots say nothing
+   * steps go on; position counts and tokens of the slots say nothing @default
    */
   protobuf_c_boolean is_early;
 };
@@ -948,22 +1028,8 @@ struct  Trestle__Abandon
 
 
 /*
- * Coordinator → worker: finish the step and end.
- * Not answered; the end of the process is the answer.
- */
-struct  Trestle__Shutdown
-{
-  ProtobufCMessage base;
-  ProtobufCBinaryData reason;
-};
-#define TRESTLE__SHUTDOWN__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&trestle__shutdown__descriptor) \
-    , {0,NULL} }
-
-
-/*
  * Coordinator → worker: compute the small program of the self-test, between two steps.
- * Answered by the next Heartbeat whose selfTest has this number.
+ * Answered by the Heartbeat with its number.
  */
 struct  Trestle__SelfTest
 {
@@ -985,7 +1051,7 @@ struct  Trestle__Temperature
 {
   ProtobufCMessage base;
   /*
-   * as the kernel calls it
+   * as the kernel calls it @text(nameBytes)
    */
   ProtobufCBinaryData sensor;
   double celsius;
@@ -1002,19 +1068,23 @@ struct  Trestle__SelfTestReport
 {
   ProtobufCMessage base;
   /*
-   * of the SelfTest; 0 is the one before Hello
+   * the number of the SelfTest; 0 is the one before Hello
    */
   uint32_t run;
   /*
-   * the largest difference, in root mean squares of the reference's result
+   * The largest difference, in root mean squares of the reference's result. A device that is broken enough
+   * brings infinities, which are to be told.
+   */
+  /*
+   * @nonfinite
    */
   double max_error;
   /*
-   * what it may be
+   * the largest difference that passes
    */
   double tolerance;
   /*
-   * what is wrong; empty if it passed
+   * what is wrong; empty if it passed @prose
    */
   ProtobufCBinaryData failure;
 };
@@ -1034,7 +1104,7 @@ struct  Trestle__Sampling
    */
   float temperature;
   /*
-   * 0 keeps all
+   * 0 keeps all @limit(vocabulary)
    */
   uint32_t top_k;
   float top_p;
@@ -1043,6 +1113,9 @@ struct  Trestle__Sampling
    * 1 is off
    */
   float repeat_penalty;
+  /*
+   * @limit(positions)
+   */
   uint32_t repeat_window;
   uint64_t seed;
 };
@@ -1066,10 +1139,16 @@ struct  Trestle__StepRow
 {
   ProtobufCMessage base;
   /*
-   * its place in the KV caches
+   * its place in the KV caches @limit(slots)
    */
   uint32_t slot;
+  /*
+   * @limit(positions)
+   */
   uint32_t position;
+  /*
+   * @token
+   */
   int32_t token;
   Trestle__StepRow__OutputCase output_case;
   union {
@@ -1078,11 +1157,11 @@ struct  Trestle__StepRow
      */
     Trestle__Sampling *sample;
     /*
-     * its logits; always true
+     * the row's logits, in the payload of `StepDone`
      */
     protobuf_c_boolean logits;
     /*
-     * the log probability of this token coming next
+     * the log probability of this token coming next @token @label(target)
      */
     int32_t score;
   };
@@ -1099,13 +1178,16 @@ struct  Trestle__Fork
 {
   ProtobufCMessage base;
   /*
-   * slot; equal to the target to go back to a prefix
+   * @limit(slots)
    */
   uint32_t source;
   /*
-   * slot
+   * a slot; the source itself to go back to a prefix @limit(slots)
    */
   uint32_t target;
+  /*
+   * @limit(positions)
+   */
   uint32_t position_count;
 };
 #define TRESTLE__FORK__INIT \
@@ -1122,19 +1204,28 @@ struct  Trestle__KVRows
 {
   ProtobufCMessage base;
   uint32_t epoch;
+  /*
+   * @limit(layers)
+   */
   uint32_t layer;
+  /*
+   * @limit(slots)
+   */
   uint32_t slot;
+  /*
+   * @limit(positions) @range(positions)
+   */
   uint32_t first_position;
   /*
-   * exclusive
+   * @limit(positions) @range(positions)
    */
   uint32_t end_position;
   /*
-   * steps go on: what follows comes later, and this is not counted
+   * steps go on: what follows comes later, and this is not counted @default
    */
   protobuf_c_boolean is_early;
   /*
-   * follows what was sent early; else it takes the place of all there was
+   * follows what was sent early; else it takes the place of all there was @default
    */
   protobuf_c_boolean continues;
 };
@@ -1147,13 +1238,13 @@ struct  Trestle__KVRows
  * Coordinator → first worker → each next worker: one pass of a micro-batch.
  * Payloads: the tensors that the stage's program takes, in its order; none for the first stage. Behind
  * them, where stages before have computed logits: those of the wanted rows, [wanted, vocabulary so far].
- * Answered, at the end of the pipeline, by StepDone; from where it broke, by StepFailed.
+ * Answered by StepDone at the end of the pipeline, or StepFailed from where it broke.
  */
 struct  Trestle__Step
 {
   ProtobufCMessage base;
   /*
-   * of the placement; a step of another epoch is dropped
+   * the number of the placement; a step of another epoch is dropped
    */
   uint32_t epoch;
   /*
@@ -1161,24 +1252,30 @@ struct  Trestle__Step
    */
   uint64_t sequence;
   /*
-   * slots to forget before running
+   * slots to forget before running @limit(slots) @count(slots)
    */
   size_t n_cleared;
   uint32_t *cleared;
-  size_t n_rows;
-  Trestle__StepRow **rows;
   /*
-   * each stage appends how long it computed
-   */
-  size_t n_stage_microseconds;
-  uint64_t *stage_microseconds;
-  /*
-   * prefixes to take over before running, after `cleared`
+   * prefixes to take over before running, after `cleared` @count(slots) @default
    */
   size_t n_forks;
   Trestle__Fork **forks;
   /*
-   * and when it began, by the clock of its machine
+   * @count(rows)
+   */
+  size_t n_rows;
+  Trestle__StepRow **rows;
+  /*
+   * each stage appends how long it computed @count(stages)
+   */
+  size_t n_stage_microseconds;
+  uint64_t *stage_microseconds;
+  /*
+   * Each stage appends when it began, by the clock of its machine.
+   */
+  /*
+   * @count(stages) @default
    */
   size_t n_stage_began_microseconds;
   uint64_t *stage_began_microseconds;
@@ -1197,7 +1294,8 @@ typedef enum {
 
 /*
  * Client → coordinator: continue a prompt.
- * Answered by Accepted, then Delta as tokens come, then Finished; or by RequestFailed.
+ * Answered by Accepted, then Delta as tokens come, then Finished; or RequestFailed.
+ * @request
  */
 struct  Trestle__Generate
 {
@@ -1214,16 +1312,22 @@ struct  Trestle__Generate
    * special tokens are recognised in the text
    */
   protobuf_c_boolean parses_special;
+  /*
+   * @limit(positions)
+   */
   uint32_t max_tokens;
   Trestle__Sampling *sampling;
   /*
-   * strings that end the generation; not part of its text
+   * strings that end the generation; not part of its text @text(stopBytes) @count(stops)
    */
   size_t n_stops;
   ProtobufCBinaryData *stops;
   protobuf_c_boolean ignores_end_of_turn;
   Trestle__Generate__PromptCase prompt_case;
   union {
+    /*
+     * @text(textBytes)
+     */
     ProtobufCBinaryData text;
     Trestle__TokenList *tokens;
   };
@@ -1235,10 +1339,14 @@ struct  Trestle__Generate
 
 /*
  * Tokens in the place of a text.
+ * @inline
  */
 struct  Trestle__TokenList
 {
   ProtobufCMessage base;
+  /*
+   * @token @count(tokens)
+   */
   size_t n_tokens;
   int32_t *tokens;
 };
@@ -1249,17 +1357,21 @@ struct  Trestle__TokenList
 
 /*
  * Client → coordinator: run tokens and return numbers.
- * Answered by Accepted, then Evaluated, once or in parts; or by RequestFailed.
+ * Answered by Accepted, then Evaluated, once or in parts; or RequestFailed.
+ * @request
  */
 struct  Trestle__Evaluate
 {
   ProtobufCMessage base;
   uint64_t request;
+  /*
+   * @token @count(tokens)
+   */
   size_t n_tokens;
   int32_t *tokens;
   Trestle__EvaluationKind kind;
   /*
-   * of scores: the first position whose token is scored
+   * of scores: the first position whose token is scored @limit(tokens)
    */
   uint32_t first_scored;
 };
@@ -1270,7 +1382,7 @@ struct  Trestle__Evaluate
 
 /*
  * Client → coordinator: end a request.
- * Answered by its Finished or RequestFailed; by nothing if it is not known.
+ * Answered by the request's Finished or RequestFailed; nothing if it is not known.
  */
 struct  Trestle__Cancel
 {
@@ -1283,24 +1395,27 @@ struct  Trestle__Cancel
 
 
 /*
- * Client → coordinator: what has arrived, so that the coordinator knows how much it may send on; after
- * every 64 messages or megabyte, when a request has ended, and while nothing comes.
+ * Client → coordinator: what has arrived, so that the coordinator knows how much it may send on.
+ * Sent after every 64 messages or megabyte, when a request has ended, and while nothing comes.
  * Answered by RequestFailed for each awaited request that is not being served.
  */
 struct  Trestle__Receipt
 {
   ProtobufCMessage base;
   /*
-   * Accepted, Delta, Finished, Evaluated, RequestFailed since the last receipt
+   * Accepted, Delta, Finished, Evaluated and RequestFailed since the last receipt.
+   */
+  /*
+   * @limit(queue)
    */
   uint32_t messages;
   /*
-   * requests of which the last message has not come
+   * requests of which the last message has not come @count(awaited)
    */
   size_t n_awaited;
   uint64_t *awaited;
   /*
-   * of the last Evaluated among them; 0 if there is none
+   * of the last Evaluated among the messages; 0 if there is none @default
    */
   uint64_t proof;
 };
@@ -1310,7 +1425,9 @@ struct  Trestle__Receipt
 
 
 /*
- * Client → coordinator: answered by StatusReply.
+ * Client → coordinator: how the pipeline does.
+ * Answered by StatusReply.
+ * @request
  */
 struct  Trestle__StatusRequest
 {
@@ -1323,14 +1440,16 @@ struct  Trestle__StatusRequest
 
 
 /*
- * Client → coordinator: answered by HealthReply.
+ * Client → coordinator: whether the workers are well.
+ * Answered by HealthReply.
+ * @request
  */
 struct  Trestle__HealthRequest
 {
   ProtobufCMessage base;
   uint64_t request;
   /*
-   * each worker tests its device first
+   * each worker tests its device first @default
    */
   protobuf_c_boolean runs_self_test;
 };
@@ -1341,19 +1460,26 @@ struct  Trestle__HealthRequest
 
 /*
  * Client → coordinator: move layers between the workers while sessions go on.
- * Answered by Rebalanced when the new epoch runs, or by RequestFailed; then the old one goes on.
+ * Answered by Rebalanced when the new epoch runs, or RequestFailed; then the old one goes on.
+ * @request
  */
 struct  Trestle__Rebalance
 {
   ProtobufCMessage base;
   uint64_t request;
   /*
-   * layers a worker, in pipeline order; empty: the coordinator chooses
+   * Layers a worker, in pipeline order; empty: the coordinator chooses.
+   */
+  /*
+   * @limit(layers) @count(workers)
    */
   size_t n_split;
   uint32_t *split;
   /*
    * Proportions of the vocabulary, from the worker with the last layer on; empty: all with that one.
+   */
+  /*
+   * @limit(vocabulary) @count(workers) @default
    */
   size_t n_logits_split;
   uint32_t *logits_split;
@@ -1365,12 +1491,16 @@ struct  Trestle__Rebalance
 
 /*
  * Client → coordinator: give a worker's layers to the others, then let it go.
- * Answered like Rebalance.
+ * Answered by Rebalanced when the others have the layers, or RequestFailed.
+ * @request
  */
 struct  Trestle__Drain
 {
   ProtobufCMessage base;
   uint64_t request;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData worker;
 };
 #define TRESTLE__DRAIN__INIT \
@@ -1385,9 +1515,12 @@ struct  Trestle__Accepted
 {
   ProtobufCMessage base;
   uint64_t request;
+  /*
+   * @limit(tokens)
+   */
   uint32_t prompt_tokens;
   /*
-   * 0 if it runs
+   * 0 if it runs @limit(queue)
    */
   uint32_t queue_position;
 };
@@ -1404,9 +1537,12 @@ struct  Trestle__Delta
   ProtobufCMessage base;
   uint64_t request;
   /*
-   * whole characters; may be empty
+   * whole characters; may be empty @text(textBytes)
    */
   ProtobufCBinaryData text;
+  /*
+   * @token @count(tokens)
+   */
   size_t n_tokens;
   int32_t *tokens;
 };
@@ -1444,17 +1580,29 @@ struct  Trestle__RequestTiming
 struct  Trestle__PlacementEntry
 {
   ProtobufCMessage base;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData worker;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData device;
   protobuf_c_boolean is_emulated;
+  /*
+   * @limit(layers)
+   */
   uint32_t first_layer;
   /*
-   * exclusive
+   * the layer behind the last one @limit(layers)
    */
   uint32_t end_layer;
+  /*
+   * @limit(vocabulary)
+   */
   uint32_t first_vocabulary_row;
   /*
-   * exclusive
+   * the row behind the last one @limit(vocabulary)
    */
   uint32_t end_vocabulary_row;
 };
@@ -1471,11 +1619,17 @@ struct  Trestle__Finished
   ProtobufCMessage base;
   uint64_t request;
   Trestle__FinishReason reason;
+  /*
+   * @limit(tokens)
+   */
   uint32_t prompt_tokens;
+  /*
+   * @limit(positions)
+   */
   uint32_t generated_tokens;
   Trestle__RequestTiming *timing;
   /*
-   * at the end
+   * where the layers were at the end @count(workers)
    */
   size_t n_placement;
   Trestle__PlacementEntry **placement;
@@ -1493,19 +1647,31 @@ struct  Trestle__Evaluated
 {
   ProtobufCMessage base;
   uint64_t request;
+  /*
+   * @limit(positions)
+   */
   uint32_t first_position;
+  /*
+   * @limit(tokens)
+   */
   uint32_t row_count;
   /*
    * nothing follows
    */
   protobuf_c_boolean is_last;
   /*
-   * one for each of the rows whose next token is scored; empty for logits
+   * One for each of the rows whose next token is scored; empty for logits.
+   */
+  /*
+   * @nonfinite @count(tokens)
    */
   size_t n_scores;
   double *scores;
   /*
-   * for Receipt: nobody can guess it
+   * For Receipt: nobody can guess it, so only who has read this message can send it.
+   */
+  /*
+   * @default
    */
   uint64_t proof;
 };
@@ -1523,7 +1689,7 @@ struct  Trestle__RequestFailed
   uint64_t request;
   Trestle__RequestFailureCode code;
   /*
-   * the value at fault and what to do
+   * the value at fault and what to do @prose
    */
   ProtobufCBinaryData message;
 };
@@ -1538,67 +1704,100 @@ struct  Trestle__RequestFailed
 struct  Trestle__WorkerStatus
 {
   ProtobufCMessage base;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData name;
+  /*
+   * @limit(pids)
+   */
   uint32_t pid;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData device;
   protobuf_c_boolean is_emulated;
+  /*
+   * @limit(layers)
+   */
   uint32_t first_layer;
   /*
-   * exclusive; equal to firstLayer if it holds none
+   * the layer behind the last one; equal to the first if it holds none @limit(layers)
    */
   uint32_t end_layer;
+  /*
+   * @limit(vocabulary)
+   */
+  uint32_t first_vocabulary_row;
+  /*
+   * The row behind the last one; equal to the first if it computes no logits.
+   */
+  /*
+   * @limit(vocabulary)
+   */
+  uint32_t end_vocabulary_row;
   Trestle__HealthState state;
   uint64_t resident_bytes;
   uint64_t kv_bytes;
   /*
-   * share of the last seconds spent computing, 0 to 1
+   * the share of the last seconds spent computing, 0 to 1
    */
   double busy;
-  /*
-   * of its last step
-   */
-  double step_milliseconds;
-  uint32_t heartbeat_age_milliseconds;
-  uint32_t threads;
-  double load_fraction;
-  ProtobufCBinaryData detail;
   /*
    * spent computing since the epoch began
    */
   uint64_t busy_microseconds;
   /*
-   * share of the last seconds it did not compute while the pipeline had work
+   * how long its last step took
+   */
+  double step_milliseconds;
+  /*
+   * @limit(milliseconds)
+   */
+  uint32_t heartbeat_age_milliseconds;
+  /*
+   * @limit(threads)
+   */
+  uint32_t threads;
+  double load_fraction;
+  /*
+   * @prose
+   */
+  ProtobufCBinaryData detail;
+  /*
+   * The share of the last seconds it did not compute while the pipeline had work, 0 to 1.
+   */
+  /*
+   * @default
    */
   double bubble;
   /*
-   * micro-batches that waited at the stage, on average over the last seconds
+   * micro-batches that waited at the stage, on average over the last seconds @default
    */
   double queued;
   /*
-   * memory its machine can still give; 0 if not known
+   * the memory its machine can still give; 0 if not known @default
    */
   uint64_t available_bytes;
   /*
-   * of the device; absent if its machine does not tell
+   * the device's; absent if its machine does not tell @optional
    */
   Trestle__Temperature *temperature;
   /*
-   * rows that passed a layer, summed over the layers, since the worker's start
+   * Rows that passed a layer, summed over the layers, since the worker's start.
+   */
+  /*
+   * @default
    */
   uint64_t layer_rows;
   /*
-   * rows that were spared a layer: nobody wants their output
+   * rows that were spared a layer: nobody wants their output @default
    */
   uint64_t skipped_layer_rows;
-  uint32_t first_vocabulary_row;
-  /*
-   * exclusive; equal to firstVocabularyRow if it computes no logits
-   */
-  uint32_t end_vocabulary_row;
 };
 #define TRESTLE__WORKER_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_status__descriptor) \
-    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0, NULL, 0, 0, 0, 0 }
+    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, NULL, 0, 0 }
 
 
 /*
@@ -1608,11 +1807,20 @@ struct  Trestle__LatencySummary
 {
   ProtobufCMessage base;
   /*
-   * how many were measured
+   * how many were measured @default
    */
   uint64_t count;
+  /*
+   * @default
+   */
   uint64_t p50_microseconds;
+  /*
+   * @default
+   */
   uint64_t p90_microseconds;
+  /*
+   * @default
+   */
   uint64_t p99_microseconds;
 };
 #define TRESTLE__LATENCY_SUMMARY__INIT \
@@ -1621,17 +1829,17 @@ struct  Trestle__LatencySummary
 
 
 /*
- * Layers move by themselves when stages drift apart.
+ * That layers move by themselves, and what was decided last.
  */
 struct  Trestle__AutoRebalance
 {
   ProtobufCMessage base;
   /*
-   * the last one, with its reason; empty before the first
+   * with its reason; empty before the first @prose
    */
   ProtobufCBinaryData decision;
   /*
-   * of the decision
+   * how long ago it was decided
    */
   uint64_t age_milliseconds;
 };
@@ -1647,19 +1855,22 @@ struct  Trestle__StatusReply
 {
   ProtobufCMessage base;
   uint64_t request;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData model;
   uint32_t epoch;
   /*
-   * digest of config and weights
+   * the digest of config and weights @digest
    */
   ProtobufCBinaryData fingerprint;
   Trestle__ServiceState state;
   /*
-   * being served
+   * how many are being served @limit(queue)
    */
   uint32_t sessions;
   /*
-   * waiting
+   * how many wait @limit(queue)
    */
   uint32_t queued;
   /*
@@ -1671,26 +1882,29 @@ struct  Trestle__StatusReply
    * messages refused since the start
    */
   uint64_t protocol_errors;
+  /*
+   * @count(workers)
+   */
   size_t n_workers;
   Trestle__WorkerStatus **workers;
   /*
-   * from a request's arrival to its first token
+   * from a request's arrival to its first token @default
    */
   Trestle__LatencySummary *first_token;
   /*
-   * from one token of a session to its next
+   * from one token of a session to its next @default
    */
   Trestle__LatencySummary *inter_token;
   /*
-   * held by the sessions in each stage's caches
+   * held by the sessions in each stage's caches @default
    */
   uint64_t kv_positions;
   /*
-   * that fit
+   * how many fit in each stage's caches @default
    */
   uint64_t kv_capacity_positions;
   /*
-   * absent if layers move only when somebody asks
+   * absent if layers move only when somebody asks @optional
    */
   Trestle__AutoRebalance *auto_rebalance;
 };
@@ -1705,22 +1919,37 @@ struct  Trestle__StatusReply
 struct  Trestle__WorkerHealth
 {
   ProtobufCMessage base;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData name;
+  /*
+   * @limit(pids)
+   */
   uint32_t pid;
   Trestle__HealthState state;
+  /*
+   * @limit(milliseconds)
+   */
   uint32_t heartbeat_age_milliseconds;
+  /*
+   * @prose
+   */
   ProtobufCBinaryData detail;
+  /*
+   * @default
+   */
   uint64_t resident_bytes;
   /*
-   * memory its machine can still give; 0 if not known
+   * the memory its machine can still give; 0 if not known @default
    */
   uint64_t available_bytes;
   /*
-   * of the device; absent if its machine does not tell
+   * the device's; absent if its machine does not tell @optional
    */
   Trestle__Temperature *temperature;
   /*
-   * the last one; absent before the first
+   * the last one; absent before the first @optional
    */
   Trestle__SelfTestReport *self_test;
 };
@@ -1740,6 +1969,9 @@ struct  Trestle__HealthReply
    * every worker is ready
    */
   protobuf_c_boolean is_healthy;
+  /*
+   * @count(workers)
+   */
   size_t n_workers;
   Trestle__WorkerHealth **workers;
 };
@@ -1756,6 +1988,9 @@ struct  Trestle__Rebalanced
   ProtobufCMessage base;
   uint64_t request;
   uint32_t epoch;
+  /*
+   * @limit(layers)
+   */
   uint32_t layers_moved;
   uint64_t kv_bytes_moved;
   /*
@@ -1769,23 +2004,33 @@ struct  Trestle__Rebalanced
 
 
 /*
- * A file of the model that is served, in pieces of 256 KiB. The pieces' digests, 32 bytes each, are its
- * list of digests; that is sent in pieces of 256 KiB too, one for each 2 GiB of the file.
+ * A file of the model that is served, in pieces of 256 KiB.
+ * The pieces' digests, 32 bytes each, are its list of digests; that is sent in pieces of 256 KiB too, one
+ * for each 2 GiB of the file.
  */
 struct  Trestle__ModelFile
 {
   ProtobufCMessage base;
   /*
-   * in the model's directory; no path
+   * In the model's directory; no path, or else whoever reads it must refuse it.
+   */
+  /*
+   * @text(fileNameBytes)
    */
   ProtobufCBinaryData name;
+  /*
+   * @limit(fileBytes)
+   */
   uint64_t size;
   /*
-   * from its start: what says where the tensors are; all of a JSON file
+   * How many bytes from its start say where the tensors are; all of a JSON file.
+   */
+  /*
+   * @limit(self.size)
    */
   uint64_t header_bytes;
   /*
-   * of each piece of its list of digests
+   * of each piece of its list of digests @digest @count(digestChunks)
    */
   size_t n_digests;
   ProtobufCBinaryData *digests;
@@ -1796,8 +2041,9 @@ struct  Trestle__ModelFile
 
 
 /*
- * Worker → coordinator: which model is served? The first message of a worker that has none.
- * Answered by ModelDescription, ModelPending or PullFailed.
+ * Worker without a model → coordinator: tell which model is served.
+ * The first message of a worker that has none.
+ * Answered by ModelDescription, PullFailed, or ModelPending while the model is read.
  */
 struct  Trestle__DescribeModel
 {
@@ -1809,13 +2055,14 @@ struct  Trestle__DescribeModel
 
 
 /*
- * Coordinator → worker: answers DescribeModel while the model is read to describe it; ask again.
+ * Coordinator → worker: answers DescribeModel while the model is read to describe it.
+ * Not answered; the worker asks again.
  */
 struct  Trestle__ModelPending
 {
   ProtobufCMessage base;
   /*
-   * that was read, 0 to 1
+   * how much was read, 0 to 1
    */
   double fraction;
 };
@@ -1831,18 +2078,28 @@ struct  Trestle__ModelDescription
 {
   ProtobufCMessage base;
   /*
-   * digest of all that follows, so of every byte of the files: names them in Pull
+   * The digest of all that follows, so of every byte of the files: names them in Pull. As it was sent;
+   * whoever takes it compares it with `root`.
+   */
+  /*
+   * @digest
    */
   ProtobufCBinaryData model;
   /*
-   * for the worker's Hello
+   * for the worker's Hello @digest
    */
   ProtobufCBinaryData fingerprint;
+  /*
+   * @text(nameBytes)
+   */
   ProtobufCBinaryData name;
   /*
-   * Hugging Face layout, or a GGUF model in parts; else `files` is one GGUF file
+   * Opened as a directory: Hugging Face layout, or a GGUF model in parts; else `files` is one GGUF file.
    */
   protobuf_c_boolean is_directory;
+  /*
+   * @count(modelFiles)
+   */
   size_t n_files;
   Trestle__ModelFile **files;
 };
@@ -1852,22 +2109,23 @@ struct  Trestle__ModelDescription
 
 
 /*
- * Worker → coordinator: send a piece of a file. A worker has at most 8 under way at once.
- * Answered by Chunk or PullFailed; by nothing if there are too many, or no such piece.
+ * Worker without a model → coordinator: send a piece of a file.
+ * A worker has at most 8 under way at once.
+ * Answered by Chunk or PullFailed; nothing if there are too many, or no such piece.
  */
 struct  Trestle__Pull
 {
   ProtobufCMessage base;
   /*
-   * as described
+   * as described @digest
    */
   ProtobufCBinaryData model;
   /*
-   * index in the description
+   * its index in the description @limit(modelFiles)
    */
   uint32_t file;
   /*
-   * the one that begins at this many times 256 KiB
+   * the one that begins at this many times 256 KiB @limit(chunks)
    */
   uint32_t chunk;
   /*
@@ -1886,16 +2144,22 @@ struct  Trestle__Pull
 struct  Trestle__Chunk
 {
   ProtobufCMessage base;
-  uint32_t file;
-  uint32_t chunk;
   /*
-   * 256 KiB, or what is left; its digest is in the list
+   * @limit(modelFiles)
    */
-  ProtobufCBinaryData data;
+  uint32_t file;
+  /*
+   * @limit(chunks)
+   */
+  uint32_t chunk;
   /*
    * as in Pull
    */
   protobuf_c_boolean of_digests;
+  /*
+   * 256 KiB, or what is left; its digest is in the file's list, or in the description @bytes(chunkBytes)
+   */
+  ProtobufCBinaryData data;
   /*
    * for PullReceipt: nobody can guess it
    */
@@ -1903,18 +2167,19 @@ struct  Trestle__Chunk
 };
 #define TRESTLE__CHUNK__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__chunk__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0 }
+    , 0, 0, 0, {0,NULL}, 0 }
 
 
 /*
- * Worker → coordinator: these chunks have come. A worker that has not said so of 8 is sent no more.
+ * Worker without a model → coordinator: these chunks have come.
+ * A worker that has not said so of 8 is sent no more.
  * Not answered.
  */
 struct  Trestle__PullReceipt
 {
   ProtobufCMessage base;
   /*
-   * of Chunk
+   * those of the chunks @count(pulls)
    */
   size_t n_receipts;
   uint64_t *receipts;
@@ -1926,13 +2191,14 @@ struct  Trestle__PullReceipt
 
 /*
  * Coordinator → worker: answers DescribeModel and Pull that cannot be served.
+ * Not answered; the pull ends.
  */
 struct  Trestle__PullFailed
 {
   ProtobufCMessage base;
   Trestle__FailureCode code;
   /*
-   * the file at fault, or that another model is served by now
+   * the file at fault, or that another model is served by now @prose
    */
   ProtobufCBinaryData message;
 };
@@ -2188,6 +2454,25 @@ Trestle__Assign *
 void   trestle__assign__free_unpacked
                      (Trestle__Assign *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__Shutdown methods */
+void   trestle__shutdown__init
+                     (Trestle__Shutdown         *message);
+size_t trestle__shutdown__get_packed_size
+                     (const Trestle__Shutdown   *message);
+size_t trestle__shutdown__pack
+                     (const Trestle__Shutdown   *message,
+                      uint8_t             *out);
+size_t trestle__shutdown__pack_to_buffer
+                     (const Trestle__Shutdown   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Shutdown *
+       trestle__shutdown__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__shutdown__free_unpacked
+                     (Trestle__Shutdown *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__SlotState methods */
 void   trestle__slot_state__init
                      (Trestle__SlotState         *message);
@@ -2301,25 +2586,6 @@ Trestle__Abandon *
                       const uint8_t       *data);
 void   trestle__abandon__free_unpacked
                      (Trestle__Abandon *message,
-                      ProtobufCAllocator *allocator);
-/* Trestle__Shutdown methods */
-void   trestle__shutdown__init
-                     (Trestle__Shutdown         *message);
-size_t trestle__shutdown__get_packed_size
-                     (const Trestle__Shutdown   *message);
-size_t trestle__shutdown__pack
-                     (const Trestle__Shutdown   *message,
-                      uint8_t             *out);
-size_t trestle__shutdown__pack_to_buffer
-                     (const Trestle__Shutdown   *message,
-                      ProtobufCBuffer     *buffer);
-Trestle__Shutdown *
-       trestle__shutdown__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   trestle__shutdown__free_unpacked
-                     (Trestle__Shutdown *message,
                       ProtobufCAllocator *allocator);
 /* Trestle__SelfTest methods */
 void   trestle__self_test__init
@@ -3103,6 +3369,9 @@ typedef void (*Trestle__HeartbeatAck_Closure)
 typedef void (*Trestle__Assign_Closure)
                  (const Trestle__Assign *message,
                   void *closure_data);
+typedef void (*Trestle__Shutdown_Closure)
+                 (const Trestle__Shutdown *message,
+                  void *closure_data);
 typedef void (*Trestle__SlotState_Closure)
                  (const Trestle__SlotState *message,
                   void *closure_data);
@@ -3120,9 +3389,6 @@ typedef void (*Trestle__Commit_Closure)
                   void *closure_data);
 typedef void (*Trestle__Abandon_Closure)
                  (const Trestle__Abandon *message,
-                  void *closure_data);
-typedef void (*Trestle__Shutdown_Closure)
-                 (const Trestle__Shutdown *message,
                   void *closure_data);
 typedef void (*Trestle__SelfTest_Closure)
                  (const Trestle__SelfTest *message,
@@ -3268,13 +3534,13 @@ extern const ProtobufCMessageDescriptor trestle__welcome__descriptor;
 extern const ProtobufCMessageDescriptor trestle__refused__descriptor;
 extern const ProtobufCMessageDescriptor trestle__heartbeat_ack__descriptor;
 extern const ProtobufCMessageDescriptor trestle__assign__descriptor;
+extern const ProtobufCMessageDescriptor trestle__shutdown__descriptor;
 extern const ProtobufCMessageDescriptor trestle__slot_state__descriptor;
 extern const ProtobufCMessageDescriptor trestle__kvexport__descriptor;
 extern const ProtobufCMessageDescriptor trestle__move__descriptor;
 extern const ProtobufCMessageDescriptor trestle__moved__descriptor;
 extern const ProtobufCMessageDescriptor trestle__commit__descriptor;
 extern const ProtobufCMessageDescriptor trestle__abandon__descriptor;
-extern const ProtobufCMessageDescriptor trestle__shutdown__descriptor;
 extern const ProtobufCMessageDescriptor trestle__self_test__descriptor;
 extern const ProtobufCMessageDescriptor trestle__temperature__descriptor;
 extern const ProtobufCMessageDescriptor trestle__self_test_report__descriptor;
