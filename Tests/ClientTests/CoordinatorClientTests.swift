@@ -173,7 +173,9 @@ import Wire
       #expect(coordinator.received.receiptedCount == 0)
       #expect(try await evaluation.next()?.logits(vocabularySize: row.count) == row)
       // One that only asks after requests may come before, if the test is slow.
-      let receipt = try await coordinator.first { $0.receipt.flatMap { $0.messages > 0 ? $0 : nil } }
+      let receipt = try await coordinator.first {
+        $0.receipt.flatMap { $0.messages > 0 ? $0 : nil }
+      }
       #expect(receipt.messages == 1 && receipt.proof == 7)
       coordinator.send(evaluated(request, proof: 8, isLast: true), payload: row)
       #expect(try await evaluation.next()?.logits(vocabularySize: row.count + 1) == nil)
