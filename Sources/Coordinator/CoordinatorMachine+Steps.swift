@@ -1,4 +1,4 @@
-// The micro-batches of the coordinator: sent while there is work, and what comes back.
+// The micro-batches: they are sent while there is work, and what comes back moves the sessions on.
 
 internal import Gemma
 internal import Wire

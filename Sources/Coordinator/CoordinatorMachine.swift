@@ -122,6 +122,7 @@ package struct CoordinatorMachine {
     return actions
   }
 
+  /// Takes the time of an event, and says in the log what was left out since the last.
   private mutating func readClock(_ reading: ContinuousClock.Instant) {
     let before = clock.leftOut
     now = clock.read(reading)
@@ -137,13 +138,18 @@ package struct CoordinatorMachine {
     clock.place(instant)
   }
 
+  // MARK: What goes out
+
+  /// Adds something that the shell shall do.
   mutating func act(_ action: CoordinatorAction) { actions.append(action) }
 
+  /// Sends a message, and counts what its client then has to read.
   mutating func send(_ message: Message, to peer: PeerID, payloads: [[Float]] = []) {
     outflow.sent(message, payloads, to: peer, at: now)
     actions.append(.send(message, to: peer, payloads: payloads))
   }
 
+  /// Adds a line to the log.
   mutating func note(
     _ message: String,
     _ metadata: [String: String] = [:],
@@ -154,6 +160,9 @@ package struct CoordinatorMachine {
     )
   }
 
+  // MARK: What comes in
+
+  /// Takes a well-formed message, if its sender may say it.
   private mutating func receive(_ message: Message, _ peer: PeerID, _ payloads: [[Float]]) {
     if let objection = objection(to: message, from: peer) {
       refuse(message, peer, objection)
@@ -198,6 +207,7 @@ package struct CoordinatorMachine {
     if let peer, let request = error.request { refuse(request, peer, .invalid, "\(error)") }
   }
 
+  /// Counts a message that nobody sends to a coordinator, or not this peer.
   private mutating func dropOutOfPlace(_ message: Message, _ peer: PeerID) {
     protocolErrors += 1
     note(
@@ -216,6 +226,7 @@ package struct CoordinatorMachine {
     return nil
   }
 
+  /// Ends all requests in words and lets the workers go.
   private mutating func stop() {
     epoch.stop()
     for id in requests.numbers {

@@ -35,7 +35,7 @@ package struct Session: Sendable {
   /// The most positions its slot's rings have come to, earlier sessions' included: what a ring has
   /// overwritten stays so when a session goes back to a prefix.
   package private(set) var reached = 0
-  /// How many have come back; results before this position have been delivered.
+  /// How many of `tokens` have come back; results before this position have been delivered.
   package private(set) var completed = 0
   /// Steps of it that a worker could not run, since it last got anything new.
   package private(set) var failedSteps = 0

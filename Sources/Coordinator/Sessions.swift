@@ -199,6 +199,7 @@ extension Sessions {
       Set(turns).count == turns.count && turns.count + queue.count == table.count,
       "\(table.count) sessions have the turns \(turns), \(queue.count) wait"
     )
+    try queue.checkInvariants(holding: turns)
     for session in table.values {
       let (number, slot) = (session.id, session.slot)
       try require(

@@ -82,13 +82,13 @@ struct WorkerRecord: Sendable {
 
 /// What a worker has shown that it cannot hold.
 struct Inability: Sendable {
-  /// After so many failures a worker gets no layers: fewer are not what it lacks.
+  /// After so many failures a worker gets no layers at all: a smaller slice did not help.
   private static let mostFailures = 2
 
   private var failures = 0
-  /// The least that it could not prepare.
+  /// The smallest slice that it could not prepare, in bytes read for a token.
   private var bytes = Double.infinity
-  /// Of the last failure, in a sentence; nil if there was none.
+  /// Why it failed the last time, in a sentence; nil if it never has.
   private(set) var reason: String?
 
   mutating func add(bytes: Double, _ reason: String) {

@@ -75,3 +75,18 @@ struct SessionQueue: Sendable {
     return entries.last { waiting[$0.asker] == most }?.session
   }
 }
+
+extension SessionQueue {
+  /// - Parameter turns: The sessions that hold a slot.
+  /// - Throws: `BrokenInvariant` if others count as holding one, or one that does waits.
+  func checkInvariants(holding turns: [UInt64]) throws(BrokenInvariant) {
+    try require(
+      Set(turns) == Set(holders.keys),
+      "\(turns) hold slots, \(holders.keys.sorted()) count as holding one"
+    )
+    try require(
+      !entries.contains { holders[$0.session] != nil },
+      "of \(entries.map(\.session)), who wait, some hold a slot"
+    )
+  }
+}
