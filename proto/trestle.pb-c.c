@@ -3252,32 +3252,8 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   (ProtobufCMessageInit) trestle__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[15] =
+static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
 {
-  {
-    "protocol_version",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Hello, protocol_version),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "program_version",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Hello, program_version),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
   {
     "name",
     3,
@@ -3436,27 +3412,25 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[15] =
   },
 };
 static const unsigned trestle__hello__field_indices_by_name[] = {
-  10,   /* field[10] = data_endpoint */
-  13,   /* field[13] = data_key */
-  3,   /* field[3] = device */
-  7,   /* field[7] = fingerprint */
-  4,   /* field[4] = is_emulated */
-  9,   /* field[9] = layer_count */
-  14,   /* field[14] = machine */
-  11,   /* field[11] = memory_bytes */
-  8,   /* field[8] = model_name */
-  2,   /* field[2] = name */
-  5,   /* field[5] = pid */
-  1,   /* field[1] = program_version */
-  0,   /* field[0] = protocol_version */
-  12,   /* field[12] = results_identity */
-  6,   /* field[6] = threads */
+  8,   /* field[8] = data_endpoint */
+  11,   /* field[11] = data_key */
+  1,   /* field[1] = device */
+  5,   /* field[5] = fingerprint */
+  2,   /* field[2] = is_emulated */
+  7,   /* field[7] = layer_count */
+  12,   /* field[12] = machine */
+  9,   /* field[9] = memory_bytes */
+  6,   /* field[6] = model_name */
+  0,   /* field[0] = name */
+  3,   /* field[3] = pid */
+  10,   /* field[10] = results_identity */
+  4,   /* field[4] = threads */
 };
 static const ProtobufCIntRange trestle__hello__number_ranges[2 + 1] =
 {
-  { 1, 0 },
-  { 20, 14 },
-  { 0, 15 }
+  { 3, 0 },
+  { 20, 12 },
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor trestle__hello__descriptor =
 {
@@ -3466,39 +3440,15 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   "Trestle__Hello",
   "trestle",
   sizeof(Trestle__Hello),
-  15,
+  13,
   trestle__hello__field_descriptors,
   trestle__hello__field_indices_by_name,
   2,  trestle__hello__number_ranges,
   (ProtobufCMessageInit) trestle__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[18] =
+static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[12] =
 {
-  {
-    "state",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_ENUM,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Heartbeat, state),
-    &trestle__worker_state__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "epoch",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Heartbeat, epoch),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
   {
     "load_fraction",
     3,
@@ -3518,42 +3468,6 @@ static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[18] 
     PROTOBUF_C_TYPE_UINT64,
     0,   /* quantifier_offset */
     offsetof(Trestle__Heartbeat, steps),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "rows",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Heartbeat, rows),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "busy_microseconds",
-    6,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Heartbeat, busy_microseconds),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "last_step_microseconds",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Heartbeat, last_step_microseconds),
     NULL,
     NULL,
     0,             /* flags */
@@ -3602,18 +3516,6 @@ static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[18] 
     PROTOBUF_C_TYPE_UINT64,
     0,   /* quantifier_offset */
     offsetof(Trestle__Heartbeat, rejected_messages),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "detail",
-    12,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Heartbeat, detail),
     NULL,
     NULL,
     0,             /* flags */
@@ -3693,30 +3595,25 @@ static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[18] 
   },
 };
 static const unsigned trestle__heartbeat__field_indices_by_name[] = {
-  13,   /* field[13] = available_bytes */
-  5,   /* field[5] = busy_microseconds */
-  12,   /* field[12] = clock_microseconds */
-  11,   /* field[11] = detail */
-  1,   /* field[1] = epoch */
-  9,   /* field[9] = kv_bytes */
-  6,   /* field[6] = last_step_microseconds */
-  16,   /* field[16] = layer_rows */
-  2,   /* field[2] = load_fraction */
-  10,   /* field[10] = rejected_messages */
-  8,   /* field[8] = resident_bytes */
-  4,   /* field[4] = rows */
-  15,   /* field[15] = self_test */
-  17,   /* field[17] = skipped_layer_rows */
-  0,   /* field[0] = state */
-  7,   /* field[7] = step_in_progress_microseconds */
-  3,   /* field[3] = steps */
-  14,   /* field[14] = temperature */
+  7,   /* field[7] = available_bytes */
+  6,   /* field[6] = clock_microseconds */
+  4,   /* field[4] = kv_bytes */
+  10,   /* field[10] = layer_rows */
+  0,   /* field[0] = load_fraction */
+  5,   /* field[5] = rejected_messages */
+  3,   /* field[3] = resident_bytes */
+  9,   /* field[9] = self_test */
+  11,   /* field[11] = skipped_layer_rows */
+  2,   /* field[2] = step_in_progress_microseconds */
+  1,   /* field[1] = steps */
+  8,   /* field[8] = temperature */
 };
-static const ProtobufCIntRange trestle__heartbeat__number_ranges[2 + 1] =
+static const ProtobufCIntRange trestle__heartbeat__number_ranges[3 + 1] =
 {
-  { 1, 0 },
-  { 20, 12 },
-  { 0, 18 }
+  { 3, 0 },
+  { 8, 2 },
+  { 20, 6 },
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
 {
@@ -3726,10 +3623,10 @@ const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
   "Trestle__Heartbeat",
   "trestle",
   sizeof(Trestle__Heartbeat),
-  18,
+  12,
   trestle__heartbeat__field_descriptors,
   trestle__heartbeat__field_indices_by_name,
-  2,  trestle__heartbeat__number_ranges,
+  3,  trestle__heartbeat__number_ranges,
   (ProtobufCMessageInit) trestle__heartbeat__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -6217,20 +6114,8 @@ const ProtobufCMessageDescriptor trestle__delta__descriptor =
   (ProtobufCMessageInit) trestle__delta__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__request_timing__field_descriptors[5] =
+static const ProtobufCFieldDescriptor trestle__request_timing__field_descriptors[4] =
 {
-  {
-    "queued_microseconds",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__RequestTiming, queued_microseconds),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
   {
     "first_token_microseconds",
     2,
@@ -6281,16 +6166,15 @@ static const ProtobufCFieldDescriptor trestle__request_timing__field_descriptors
   },
 };
 static const unsigned trestle__request_timing__field_indices_by_name[] = {
-  3,   /* field[3] = decode_microseconds */
-  1,   /* field[1] = first_token_microseconds */
-  2,   /* field[2] = prefill_microseconds */
-  0,   /* field[0] = queued_microseconds */
-  4,   /* field[4] = total_microseconds */
+  2,   /* field[2] = decode_microseconds */
+  0,   /* field[0] = first_token_microseconds */
+  1,   /* field[1] = prefill_microseconds */
+  3,   /* field[3] = total_microseconds */
 };
 static const ProtobufCIntRange trestle__request_timing__number_ranges[1 + 1] =
 {
-  { 1, 0 },
-  { 0, 5 }
+  { 2, 0 },
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor trestle__request_timing__descriptor =
 {
@@ -6300,7 +6184,7 @@ const ProtobufCMessageDescriptor trestle__request_timing__descriptor =
   "Trestle__RequestTiming",
   "trestle",
   sizeof(Trestle__RequestTiming),
-  5,
+  4,
   trestle__request_timing__field_descriptors,
   trestle__request_timing__field_indices_by_name,
   1,  trestle__request_timing__number_ranges,
@@ -8171,44 +8055,9 @@ const ProtobufCMessageDescriptor trestle__pull_failed__descriptor =
   (ProtobufCMessageInit) trestle__pull_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCEnumValue trestle__worker_state__enum_values_by_number[5] =
-{
-  { "WORKER_STATE_UNSPECIFIED", "TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED", 0 },
-  { "WORKER_STATE_WAITING", "TRESTLE__WORKER_STATE__WORKER_STATE_WAITING", 1 },
-  { "WORKER_STATE_LOADING", "TRESTLE__WORKER_STATE__WORKER_STATE_LOADING", 2 },
-  { "WORKER_STATE_READY", "TRESTLE__WORKER_STATE__WORKER_STATE_READY", 3 },
-  { "WORKER_STATE_FAILED", "TRESTLE__WORKER_STATE__WORKER_STATE_FAILED", 4 },
-};
-static const ProtobufCIntRange trestle__worker_state__value_ranges[] = {
-{0, 0},{0, 5}
-};
-static const ProtobufCEnumValueIndex trestle__worker_state__enum_values_by_name[5] =
-{
-  { "WORKER_STATE_FAILED", 4 },
-  { "WORKER_STATE_LOADING", 2 },
-  { "WORKER_STATE_READY", 3 },
-  { "WORKER_STATE_UNSPECIFIED", 0 },
-  { "WORKER_STATE_WAITING", 1 },
-};
-const ProtobufCEnumDescriptor trestle__worker_state__descriptor =
-{
-  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
-  "trestle.WorkerState",
-  "WorkerState",
-  "Trestle__WorkerState",
-  "trestle",
-  5,
-  trestle__worker_state__enum_values_by_number,
-  5,
-  trestle__worker_state__enum_values_by_name,
-  1,
-  trestle__worker_state__value_ranges,
-  NULL,NULL,NULL,NULL   /* reserved[1234] */
-};
-static const ProtobufCEnumValue trestle__refusal_code__enum_values_by_number[10] =
+static const ProtobufCEnumValue trestle__refusal_code__enum_values_by_number[9] =
 {
   { "REFUSAL_CODE_UNSPECIFIED", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_UNSPECIFIED", 0 },
-  { "REFUSAL_CODE_VERSION", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_VERSION", 1 },
   { "REFUSAL_CODE_FINGERPRINT", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_FINGERPRINT", 2 },
   { "REFUSAL_CODE_NAME", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_NAME", 3 },
   { "REFUSAL_CODE_BUSY", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_BUSY", 4 },
@@ -8219,20 +8068,19 @@ static const ProtobufCEnumValue trestle__refusal_code__enum_values_by_number[10]
   { "REFUSAL_CODE_NOT_ALLOWED", "TRESTLE__REFUSAL_CODE__REFUSAL_CODE_NOT_ALLOWED", 9 },
 };
 static const ProtobufCIntRange trestle__refusal_code__value_ranges[] = {
-{0, 0},{0, 10}
+{0, 0},{2, 1},{0, 9}
 };
-static const ProtobufCEnumValueIndex trestle__refusal_code__enum_values_by_name[10] =
+static const ProtobufCEnumValueIndex trestle__refusal_code__enum_values_by_name[9] =
 {
-  { "REFUSAL_CODE_BUSY", 4 },
-  { "REFUSAL_CODE_FINGERPRINT", 2 },
-  { "REFUSAL_CODE_INVALID", 6 },
-  { "REFUSAL_CODE_NAME", 3 },
-  { "REFUSAL_CODE_NOT_ALLOWED", 9 },
-  { "REFUSAL_CODE_PLACEMENT", 5 },
-  { "REFUSAL_CODE_SHUTTING_DOWN", 7 },
-  { "REFUSAL_CODE_UNKNOWN", 8 },
+  { "REFUSAL_CODE_BUSY", 3 },
+  { "REFUSAL_CODE_FINGERPRINT", 1 },
+  { "REFUSAL_CODE_INVALID", 5 },
+  { "REFUSAL_CODE_NAME", 2 },
+  { "REFUSAL_CODE_NOT_ALLOWED", 8 },
+  { "REFUSAL_CODE_PLACEMENT", 4 },
+  { "REFUSAL_CODE_SHUTTING_DOWN", 6 },
+  { "REFUSAL_CODE_UNKNOWN", 7 },
   { "REFUSAL_CODE_UNSPECIFIED", 0 },
-  { "REFUSAL_CODE_VERSION", 1 },
 };
 const ProtobufCEnumDescriptor trestle__refusal_code__descriptor =
 {
@@ -8241,11 +8089,11 @@ const ProtobufCEnumDescriptor trestle__refusal_code__descriptor =
   "RefusalCode",
   "Trestle__RefusalCode",
   "trestle",
-  10,
+  9,
   trestle__refusal_code__enum_values_by_number,
-  10,
+  9,
   trestle__refusal_code__enum_values_by_name,
-  1,
+  2,
   trestle__refusal_code__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };

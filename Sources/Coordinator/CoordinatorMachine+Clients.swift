@@ -196,7 +196,6 @@ extension CoordinatorMachine {
           promptTokens: session.promptCount,
           generatedTokens: session.generatedCount,
           timing: RequestTiming(
-            queuedMicroseconds: microseconds(timing.arrived, timing.started),
             firstTokenMicroseconds: microseconds(timing.arrived, timing.firstToken),
             prefillMicroseconds: microseconds(timing.started, timing.firstToken),
             decodeMicroseconds: microseconds(timing.firstToken, timing.lastToken),

@@ -31,7 +31,7 @@ extension CoordinatorMachine {
     if let rejected = heartbeat?.rejectedMessages, rejected > 0 {
       return (.ready, "\(rejected) malformed messages refused")
     }
-    return (.ready, heartbeat?.detail ?? "")
+    return (.ready, "")
   }
 
   /// Workers without layers, as places of none.

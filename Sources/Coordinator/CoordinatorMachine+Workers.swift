@@ -56,12 +56,6 @@ extension CoordinatorMachine {
     if epoch.isStopping {
       return Refused(code: .shuttingDown, message: "the coordinator is stopping")
     }
-    guard hello.protocolVersion == protocolVersion else {
-      return Refused(
-        code: .version,
-        message: "worker speaks protocol \(hello.protocolVersion), coordinator \(protocolVersion)"
-      )
-    }
     guard hello.fingerprint == model.fingerprint else {
       let advice =
         modelChange.map { "\($0) while it was served: \(Self.adviceOnChange)" }

@@ -315,8 +315,7 @@ final class ComputeLoop: Sendable {
     _ stage: Stage,
     _ sockets: DataSockets
   ) {
-    let began = ContinuousClock.now
-    counters.withLock { $0.stepBegan = began }
+    counters.withLock { $0.stepBegan = ContinuousClock.now }
     do {
       switch try stage.run(step, payloads: payloads) {
       case .handOff(let next, let activations):
@@ -331,7 +330,7 @@ final class ComputeLoop: Sendable {
     } catch {
       fail(step, .step, "\(error)", sockets)
     }
-    count(began, step, stage)
+    count(step, stage)
   }
 
   /// Tells the coordinator that a step ended here.
@@ -354,8 +353,7 @@ final class ComputeLoop: Sendable {
     _ = try? sockets.results.send(.stepFailed(failure))
   }
 
-  private func count(_ began: ContinuousClock.Instant, _ step: Step, _ stage: Stage) {
-    let elapsed = UInt64((ContinuousClock.now - began) / .microseconds(1))
+  private func count(_ step: Step, _ stage: Stage) {
     let kvBytes = UInt64(stage.runner.kvByteCount)
     let layerRows = stage.runner.program.layerRows(
       all: step.rows.count,
@@ -364,11 +362,8 @@ final class ComputeLoop: Sendable {
     counters.withLock { counters in
       counters.stepBegan = nil
       counters.steps += 1
-      counters.rows += UInt64(step.rows.count)
       counters.layerRows += UInt64(layerRows.computed)
       counters.skippedLayerRows += UInt64(layerRows.skipped)
-      counters.busyMicroseconds += elapsed
-      counters.lastStepMicroseconds = elapsed
       counters.kvBytes = kvBytes
     }
   }

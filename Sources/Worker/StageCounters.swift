@@ -5,12 +5,9 @@ package import Wire
 /// Counts of one worker process, readable from any thread.
 package struct StageCounters: Sendable {
   package var steps: UInt64 = 0
-  package var rows: UInt64 = 0
   /// See `Program.layerRows`.
   package var layerRows: UInt64 = 0
   package var skippedLayerRows: UInt64 = 0
-  package var busyMicroseconds: UInt64 = 0
-  package var lastStepMicroseconds: UInt64 = 0
   /// When the step that is running began; nil between steps.
   package var stepBegan: ContinuousClock.Instant?
   package var kvBytes: UInt64 = 0

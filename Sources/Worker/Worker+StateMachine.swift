@@ -79,8 +79,6 @@ package struct WorkerMachine {
   private var hasNews = false
   private var heartbeatInterval = Duration.milliseconds(250)
   private var assigned: Assign?
-  private var preparedEpoch: UInt32?
-  private var runningEpoch: UInt32?
   private var loadFraction = 0.0
   /// The number of the self-test last told.
   private var lastSelfTest: UInt32?
@@ -125,7 +123,6 @@ package struct WorkerMachine {
       if epoch == assigned?.epoch { loadFraction = fraction }
     case .prepared(let epoch):
       guard epoch == assigned?.epoch else { break }
-      preparedEpoch = epoch
       hasNews = true
       loadFraction = 1
       actions.append(.send(.prepared(Prepared(epoch: epoch))))
@@ -140,9 +137,7 @@ package struct WorkerMachine {
         .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
       )
     case .moved(let moved): actions.append(.send(.moved(moved)))
-    case .committed(let epoch):
-      runningEpoch = epoch
-      hasNews = true
+    case .committed: hasNews = true
     case .modelChanged(let change):
       let reason = "\(change) while it was in use"
       actions.append(.send(.goodbye(Goodbye(reason: reason))))
@@ -177,7 +172,6 @@ package struct WorkerMachine {
       exit(WorkerError(.refused, "the coordinator refused this worker: \(refused.message)"))
     case .assign(let assign):
       assigned = assign
-      preparedEpoch = nil
       loadFraction = 0
       actions.append(.prepare(assign))
     case .move(let move): actions.append(.move(move))
@@ -238,27 +232,14 @@ package struct WorkerMachine {
     _ now: ContinuousClock.Instant,
     _ systemNow: ContinuousClock.Instant
   ) -> Heartbeat {
-    // While a stage is prepared beside the one that runs, the worker is as ready as before.
-    let state: WorkerState =
-      if assigned == nil { .waiting } else if preparedEpoch == nil, runningEpoch == nil {
-        .loading
-      } else {
-        .ready
-      }
     let running = counters.stepBegan.map { max(0, (now - clock.place($0)) / .microseconds(1)) } ?? 0
     return Heartbeat(
-      state: state,
-      epoch: runningEpoch ?? assigned?.epoch ?? 0,
       loadFraction: loadFraction,
       steps: counters.steps,
-      rows: counters.rows,
-      busyMicroseconds: counters.busyMicroseconds,
-      lastStepMicroseconds: counters.lastStepMicroseconds,
       stepInProgressMicroseconds: UInt64(running),
       residentBytes: residentBytes,
       kvBytes: counters.kvBytes,
       rejectedMessages: counters.rejectedMessages,
-      detail: "",
       clockMicroseconds: systemNow.microsecondsSinceBoot,
       availableBytes: vitals.availableBytes,
       temperature: vitals.temperature,

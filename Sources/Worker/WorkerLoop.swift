@@ -17,7 +17,6 @@ package struct WorkerOptions: Sendable {
   package var listen: Endpoint
   /// A descriptor that reaches its end when the coordinator's process ends; nil if it runs apart.
   package var lifeline: CInt?
-  package var programVersion: String
   /// See `ModelConfig.passesAllLayers`.
   package var passesAllLayers: Bool
   /// Who may hand steps to this worker, and how the coordinator is reached.
@@ -28,7 +27,6 @@ package struct WorkerOptions: Sendable {
     coordinator: Endpoint,
     listen: Endpoint,
     lifeline: CInt?,
-    programVersion: String,
     passesAllLayers: Bool,
     security: Security = .localOnly
   ) {
@@ -36,7 +34,6 @@ package struct WorkerOptions: Sendable {
     self.coordinator = coordinator
     self.listen = listen
     self.lifeline = lifeline
-    self.programVersion = programVersion
     self.passesAllLayers = passesAllLayers
     self.security = security
   }
@@ -141,8 +138,6 @@ package final class WorkerLoop {
 
   private func hello(dataEndpoint: Endpoint) -> Hello {
     Hello(
-      protocolVersion: protocolVersion,
-      programVersion: options.programVersion,
       name: options.name,
       device: backend.device.name,
       isEmulated: backend.device.isEmulated,

@@ -93,8 +93,6 @@ extension Harness {
 
   static func hello(_ name: String, device: String = "cpu") -> Hello {
     Hello(
-      protocolVersion: protocolVersion,
-      programVersion: "1.2.3",
       name: name,
       device: device,
       isEmulated: false,
@@ -114,18 +112,12 @@ extension Harness {
     rejected: UInt64 = 0
   ) -> Heartbeat {
     Heartbeat(
-      state: .ready,
-      epoch: 1,
       loadFraction: loadFraction,
       steps: 3,
-      rows: 9,
-      busyMicroseconds: 100_000,
-      lastStepMicroseconds: 1500,
       stepInProgressMicroseconds: 0,
       residentBytes: 4096,
       kvBytes: 512,
-      rejectedMessages: rejected,
-      detail: ""
+      rejectedMessages: rejected
     )
   }
 

@@ -97,21 +97,6 @@ import Wire
 
   // MARK: Refusals
 
-  @Test func `another protocol version is refused, with both versions named`() {
-    let harness = Harness()
-    var hello = Harness.hello("cpu0")
-    hello.protocolVersion = protocolVersion + 1
-    let worker = harness.start(hello)
-    harness.settle()
-    let refused = refusal(harness, worker)
-    #expect(refused?.code == .version)
-    #expect(
-      refused?.message.contains("protocol \(protocolVersion + 1), coordinator \(protocolVersion)")
-        == true
-    )
-    #expect(harness.machine.workers.isEmpty)
-  }
-
   @Test func `other weights are refused, with both fingerprints named`() {
     let harness = Harness()
     var hello = Harness.hello("cpu0")

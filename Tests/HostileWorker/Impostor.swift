@@ -59,8 +59,6 @@ final class Impostor {
     results = try Socket(context, role: .dealer, options: options)
     try results.connect(coordinator)
     hello = Hello(
-      protocolVersion: protocolVersion,
-      programVersion: "hostile",
       name: name,
       device: "cpu",
       isEmulated: false,
@@ -181,18 +179,12 @@ final class Impostor {
     guard ContinuousClock.now - lastHeartbeat > .milliseconds(200) else { return }
     lastHeartbeat = .now
     var heartbeat = Heartbeat(
-      state: assigned == nil ? .waiting : .ready,
-      epoch: stages.running?.epoch ?? 0,
       loadFraction: 1,
       steps: steps,
-      rows: steps,
-      busyMicroseconds: 0,
-      lastStepMicroseconds: 1,
       stepInProgressMicroseconds: 0,
       residentBytes: 1 << 20,
       kvBytes: 0,
-      rejectedMessages: 0,
-      detail: ""
+      rejectedMessages: 0
     )
     if isHostile { adorn(&heartbeat) }
     _ = try control.send(.heartbeat(heartbeat))

@@ -64,9 +64,6 @@ extension Impostor {
     case .absurdHeartbeats:
       heartbeat.loadFraction = 1e300
       heartbeat.steps = .max
-      heartbeat.rows = .max
-      heartbeat.busyMicroseconds = .max
-      heartbeat.lastStepMicroseconds = .max
       heartbeat.stepInProgressMicroseconds = .max
       heartbeat.residentBytes = .max
       heartbeat.kvBytes = .max

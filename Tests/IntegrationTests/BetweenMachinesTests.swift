@@ -110,8 +110,7 @@ extension Integration {
       #expect(status == 0, "\(text)")
     }
 
-    /// Does what a worker's own key can do: sends noise, frames beyond the limits, and another
-    /// protocol.
+    /// What a worker's own key can do: noise, frames beyond the limits, another version, other weights.
     ///
     /// - Returns: The peers, which stay connected for as long as they are held.
     private func misbehave(_ network: Network) throws -> [CurvePeer] {
@@ -121,8 +120,6 @@ extension Integration {
       front.send([[0x08, 0x63]])
       front.send([[UInt8](repeating: 0, count: Limits.headerBytes + 1)])
       let hello = Hello(
-        protocolVersion: protocolVersion + 1,
-        programVersion: "9.9",
         name: "",
         device: "cpu",
         isEmulated: false,
@@ -144,7 +141,7 @@ extension Integration {
         Issue.record("\(message)")
         return []
       }
-      #expect(refused.code == .version, "\(refused)")
+      #expect(refused.code == .fingerprint, "\(refused)")
       let data = try CurvePeer(network.data[1], secret: secret, server: network.west.publicKey)
       data.send([[0xff], [1, 2, 3]])
       data.send([[UInt8](repeating: 0, count: Limits.headerBytes + 1)])

@@ -78,8 +78,8 @@ import Wire
 
   @Test(arguments: [0, 5, 1000, UInt64.max])
   func `an unknown enum value is refused by name`(value: UInt64) {
-    let header = ProtobufWriter.envelope { $0.message(11) { $0.varint(1, value) } }
-    expect(header, .malformed, "Heartbeat.state", "unknown")
+    let header = ProtobufWriter.envelope { $0.message(41) { $0.varint(3, value) } }
+    expect(header, .malformed, "Evaluate.kind", "unknown")
   }
 
   @Test func `a negative number that arrives as a huge one is refused`() {
@@ -147,7 +147,6 @@ import Wire
     // Heartbeat.loadFraction, field 3, is eight bytes (wire type 1): a NaN.
     let header = ProtobufWriter.envelope { envelope in
       envelope.message(11) { heartbeat in
-        heartbeat.varint(1, 1)
         heartbeat.raw(3 << 3 | 1)
         for byte in [0, 0, 0, 0, 0, 0, 0xf8, 0x7f] as [UInt8] { heartbeat.rawByte(byte) }
       }
@@ -230,7 +229,7 @@ import Wire
       "2 bytes"
     )
     expect(
-      ProtobufWriter.envelope { $0.message(10) { $0.varint(1, 4) } },
+      ProtobufWriter.envelope { $0.message(10) { $0.varint(6, 4) } },
       .malformed,
       "Hello.fingerprint",
       "0 bytes"

@@ -37,7 +37,6 @@ final class WorkerFront {
       coordinator: endpoint,
       listen: try Endpoint("ipc://\(directory)/data"),
       lifeline: nil,
-      programVersion: "test",
       passesAllLayers: false
     )
     thread = try Platform.Thread {

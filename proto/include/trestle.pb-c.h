@@ -79,32 +79,6 @@ typedef struct Trestle__PullFailed Trestle__PullFailed;
 /* --- enums --- */
 
 /*
- * What a worker says of itself.
- */
-typedef enum _Trestle__WorkerState {
-  /*
-   * refused
-   */
-  TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED = 0,
-  /*
-   * no layers are assigned
-   */
-  TRESTLE__WORKER_STATE__WORKER_STATE_WAITING = 1,
-  /*
-   * it prepares an assignment
-   */
-  TRESTLE__WORKER_STATE__WORKER_STATE_LOADING = 2,
-  /*
-   * it runs steps
-   */
-  TRESTLE__WORKER_STATE__WORKER_STATE_READY = 3,
-  /*
-   * it cannot run steps; the detail says why
-   */
-  TRESTLE__WORKER_STATE__WORKER_STATE_FAILED = 4
-    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__WORKER_STATE)
-} Trestle__WorkerState;
-/*
  * Why a worker may not join.
  */
 typedef enum _Trestle__RefusalCode {
@@ -112,10 +86,6 @@ typedef enum _Trestle__RefusalCode {
    * refused
    */
   TRESTLE__REFUSAL_CODE__REFUSAL_CODE_UNSPECIFIED = 0,
-  /*
-   * another protocol version
-   */
-  TRESTLE__REFUSAL_CODE__REFUSAL_CODE_VERSION = 1,
   /*
    * other weights than the coordinator's
    */
@@ -392,7 +362,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(4)
+   * @version(5)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -472,14 +442,6 @@ struct  Trestle__Hello
 {
   ProtobufCMessage base;
   /*
-   * again, for the answer to name; the envelope's decides
-   */
-  uint32_t protocol_version;
-  /*
-   * @text(nameBytes)
-   */
-  ProtobufCBinaryData program_version;
-  /*
    * unique among the workers @text(nameBytes)
    */
   ProtobufCBinaryData name;
@@ -537,21 +499,16 @@ struct  Trestle__Hello
 };
 #define TRESTLE__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__hello__descriptor) \
-    , 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, 0, 0, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, {0,NULL}, 0, 0, 0, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 /*
- * Worker → coordinator: at the interval of Welcome, and at once when the state changes.
+ * Worker → coordinator: at the interval of Welcome, and at once when its stage changes.
  * Answered by HeartbeatAck, or Refused if the worker is not known. A worker that falls silent is lost.
  */
 struct  Trestle__Heartbeat
 {
   ProtobufCMessage base;
-  Trestle__WorkerState state;
-  /*
-   * the epoch of the stage that runs; 0 if none does
-   */
-  uint32_t epoch;
   /*
    * how much of the assignment is prepared, 0 to 1
    */
@@ -560,15 +517,6 @@ struct  Trestle__Heartbeat
    * how many it has run since the start
    */
   uint64_t steps;
-  /*
-   * how many it has run since the start
-   */
-  uint64_t rows;
-  /*
-   * spent computing since the start
-   */
-  uint64_t busy_microseconds;
-  uint64_t last_step_microseconds;
   /*
    * how long the running step has taken; 0 between steps
    */
@@ -579,10 +527,6 @@ struct  Trestle__Heartbeat
    * how many were malformed or out of place
    */
   uint64_t rejected_messages;
-  /*
-   * for people; empty if there is nothing to say @prose
-   */
-  ProtobufCBinaryData detail;
   /*
    * when it was sent, by the clock of its machine since it booted @default
    */
@@ -610,7 +554,7 @@ struct  Trestle__Heartbeat
 };
 #define TRESTLE__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__heartbeat__descriptor) \
-    , TRESTLE__WORKER_STATE__WORKER_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, NULL, NULL, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0 }
 
 
 /*
@@ -1558,10 +1502,6 @@ struct  Trestle__RequestTiming
 {
   ProtobufCMessage base;
   /*
-   * waiting for a slot
-   */
-  uint64_t queued_microseconds;
-  /*
    * from arrival to the first token
    */
   uint64_t first_token_microseconds;
@@ -1571,7 +1511,7 @@ struct  Trestle__RequestTiming
 };
 #define TRESTLE__REQUEST_TIMING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__request_timing__descriptor) \
-    , 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0 }
 
 
 /*
@@ -3513,7 +3453,6 @@ typedef void (*Trestle__PullFailed_Closure)
 
 /* --- descriptors --- */
 
-extern const ProtobufCEnumDescriptor    trestle__worker_state__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__refusal_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__failure_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__evaluation_kind__descriptor;

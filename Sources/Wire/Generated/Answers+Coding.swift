@@ -57,7 +57,6 @@ extension Delta {
 extension RequestTiming {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__RequestTiming> {
     let c = unsafe packer.make(trestle__request_timing__init)
-    unsafe c.pointee.queued_microseconds = queuedMicroseconds
     unsafe c.pointee.first_token_microseconds = firstTokenMicroseconds
     unsafe c.pointee.prefill_microseconds = prefillMicroseconds
     unsafe c.pointee.decode_microseconds = decodeMicroseconds
@@ -68,7 +67,6 @@ extension RequestTiming {
   init(unpacking c: Trestle__RequestTiming) throws(WireError) {
     try unsafe Unpack.known(c.base, "RequestTiming")
     unsafe self.init(
-      queuedMicroseconds: c.queued_microseconds,
       firstTokenMicroseconds: c.first_token_microseconds,
       prefillMicroseconds: c.prefill_microseconds,
       decodeMicroseconds: c.decode_microseconds,

@@ -92,8 +92,6 @@ package struct Delta: Sendable, Hashable {
 
 /// Where the time of a request went.
 package struct RequestTiming: Sendable, Hashable {
-  /// Waiting for a slot.
-  package var queuedMicroseconds: UInt64
   /// From arrival to the first token.
   package var firstTokenMicroseconds: UInt64
   package var prefillMicroseconds: UInt64
@@ -101,13 +99,11 @@ package struct RequestTiming: Sendable, Hashable {
   package var totalMicroseconds: UInt64
 
   package init(
-    queuedMicroseconds: UInt64,
     firstTokenMicroseconds: UInt64,
     prefillMicroseconds: UInt64,
     decodeMicroseconds: UInt64,
     totalMicroseconds: UInt64
   ) {
-    self.queuedMicroseconds = queuedMicroseconds
     self.firstTokenMicroseconds = firstTokenMicroseconds
     self.prefillMicroseconds = prefillMicroseconds
     self.decodeMicroseconds = decodeMicroseconds

@@ -7,12 +7,6 @@ internal import WireMessages
 extension Hello {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Hello> {
     let c = unsafe packer.make(trestle__hello__init)
-    unsafe c.pointee.protocol_version = protocolVersion
-    unsafe c.pointee.program_version = packer.text(
-      programVersion,
-      "Hello.programVersion",
-      limit: Limits.nameBytes
-    )
     unsafe c.pointee.name = packer.text(name, "Hello.name", limit: Limits.nameBytes)
     unsafe c.pointee.device = packer.text(device, "Hello.device", limit: Limits.nameBytes)
     unsafe c.pointee.is_emulated = isEmulated ? 1 : 0
@@ -40,12 +34,6 @@ extension Hello {
   init(unpacking c: Trestle__Hello) throws(WireError) {
     try unsafe Unpack.known(c.base, "Hello")
     try unsafe self.init(
-      protocolVersion: c.protocol_version,
-      programVersion: Unpack.text(
-        c.program_version,
-        "Hello.programVersion",
-        limit: Limits.nameBytes
-      ),
       name: Unpack.text(c.name, "Hello.name", limit: Limits.nameBytes),
       device: Unpack.text(c.device, "Hello.device", limit: Limits.nameBytes),
       isEmulated: c.is_emulated != 0,
@@ -66,18 +54,12 @@ extension Hello {
 extension Heartbeat {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Heartbeat> {
     let c = unsafe packer.make(trestle__heartbeat__init)
-    unsafe c.pointee.state = Trestle__WorkerState(state.rawValue)
-    unsafe c.pointee.epoch = epoch
     unsafe c.pointee.load_fraction = packer.finite(loadFraction, "Heartbeat.loadFraction")
     unsafe c.pointee.steps = steps
-    unsafe c.pointee.rows = rows
-    unsafe c.pointee.busy_microseconds = busyMicroseconds
-    unsafe c.pointee.last_step_microseconds = lastStepMicroseconds
     unsafe c.pointee.step_in_progress_microseconds = stepInProgressMicroseconds
     unsafe c.pointee.resident_bytes = residentBytes
     unsafe c.pointee.kv_bytes = kvBytes
     unsafe c.pointee.rejected_messages = rejectedMessages
-    unsafe c.pointee.detail = packer.prose(detail)
     unsafe c.pointee.clock_microseconds = clockMicroseconds
     unsafe c.pointee.available_bytes = availableBytes
     unsafe c.pointee.temperature = temperature?.packed(packer)
@@ -90,18 +72,12 @@ extension Heartbeat {
   init(unpacking c: Trestle__Heartbeat) throws(WireError) {
     try unsafe Unpack.known(c.base, "Heartbeat")
     try unsafe self.init(
-      state: Unpack.enumeration(c.state.rawValue, "Heartbeat.state"),
-      epoch: c.epoch,
       loadFraction: Unpack.finite(c.load_fraction, "Heartbeat.loadFraction"),
       steps: c.steps,
-      rows: c.rows,
-      busyMicroseconds: c.busy_microseconds,
-      lastStepMicroseconds: c.last_step_microseconds,
       stepInProgressMicroseconds: c.step_in_progress_microseconds,
       residentBytes: c.resident_bytes,
       kvBytes: c.kv_bytes,
       rejectedMessages: c.rejected_messages,
-      detail: Unpack.text(c.detail, "Heartbeat.detail", limit: Limits.proseBytes),
       clockMicroseconds: c.clock_microseconds,
       availableBytes: c.available_bytes,
       temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),

@@ -4,22 +4,8 @@
 
 package import Content
 
-/// What a worker says of itself; the raw values are the wire's.
-package enum WorkerState: UInt32, Sendable, Hashable, CaseIterable {
-  /// No layers are assigned.
-  case waiting = 1
-  /// It prepares an assignment.
-  case loading = 2
-  /// It runs steps.
-  case ready = 3
-  /// It cannot run steps; the detail says why.
-  case failed = 4
-}
-
 /// Why a worker may not join; the raw values are the wire's.
 package enum RefusalCode: UInt32, Sendable, Hashable, CaseIterable {
-  /// Another protocol version.
-  case version = 1
   /// Other weights than the coordinator's.
   case fingerprint = 2
   /// A live worker has this name.
@@ -62,9 +48,6 @@ package enum FailureCode: UInt32, Sendable, Hashable, CaseIterable {
 ///
 /// Answered by Welcome or Refused.
 package struct Hello: Sendable, Hashable {
-  /// Again, for the answer to name; the envelope's decides.
-  package var protocolVersion: UInt32
-  package var programVersion: String
   /// Unique among the workers.
   package var name: String
   /// What it computes on: cpu, vulkan, npu.
@@ -90,8 +73,6 @@ package struct Hello: Sendable, Hashable {
   package var machine: String
 
   package init(
-    protocolVersion: UInt32,
-    programVersion: String,
     name: String,
     device: String,
     isEmulated: Bool,
@@ -106,8 +87,6 @@ package struct Hello: Sendable, Hashable {
     dataKey: PublicKey? = nil,
     machine: String = ""
   ) {
-    self.protocolVersion = protocolVersion
-    self.programVersion = programVersion
     self.name = name
     self.device = device
     self.isEmulated = isEmulated
@@ -124,31 +103,21 @@ package struct Hello: Sendable, Hashable {
   }
 }
 
-/// Worker → coordinator: at the interval of Welcome, and at once when the state changes.
+/// Worker → coordinator: at the interval of Welcome, and at once when its stage changes.
 ///
 /// Answered by HeartbeatAck, or Refused if the worker is not known. A worker that falls silent is
 /// lost.
 package struct Heartbeat: Sendable, Hashable {
-  package var state: WorkerState
-  /// The epoch of the stage that runs; 0 if none does.
-  package var epoch: UInt32
   /// How much of the assignment is prepared, 0 to 1.
   package var loadFraction: Double
   /// How many it has run since the start.
   package var steps: UInt64
-  /// How many it has run since the start.
-  package var rows: UInt64
-  /// Spent computing since the start.
-  package var busyMicroseconds: UInt64
-  package var lastStepMicroseconds: UInt64
   /// How long the running step has taken; 0 between steps.
   package var stepInProgressMicroseconds: UInt64
   package var residentBytes: UInt64
   package var kvBytes: UInt64
   /// How many were malformed or out of place.
   package var rejectedMessages: UInt64
-  /// For people; empty if there is nothing to say.
-  package var detail: String
   /// When it was sent, by the clock of its machine since it booted.
   package var clockMicroseconds: UInt64
   /// The memory its machine can still give; 0 if not known.
@@ -163,18 +132,12 @@ package struct Heartbeat: Sendable, Hashable {
   package var skippedLayerRows: UInt64
 
   package init(
-    state: WorkerState,
-    epoch: UInt32,
     loadFraction: Double,
     steps: UInt64,
-    rows: UInt64,
-    busyMicroseconds: UInt64,
-    lastStepMicroseconds: UInt64,
     stepInProgressMicroseconds: UInt64,
     residentBytes: UInt64,
     kvBytes: UInt64,
     rejectedMessages: UInt64,
-    detail: String,
     clockMicroseconds: UInt64 = 0,
     availableBytes: UInt64 = 0,
     temperature: Temperature? = nil,
@@ -182,18 +145,12 @@ package struct Heartbeat: Sendable, Hashable {
     layerRows: UInt64 = 0,
     skippedLayerRows: UInt64 = 0
   ) {
-    self.state = state
-    self.epoch = epoch
     self.loadFraction = loadFraction
     self.steps = steps
-    self.rows = rows
-    self.busyMicroseconds = busyMicroseconds
-    self.lastStepMicroseconds = lastStepMicroseconds
     self.stepInProgressMicroseconds = stepInProgressMicroseconds
     self.residentBytes = residentBytes
     self.kvBytes = kvBytes
     self.rejectedMessages = rejectedMessages
-    self.detail = detail
     self.clockMicroseconds = clockMicroseconds
     self.availableBytes = availableBytes
     self.temperature = temperature

@@ -120,7 +120,6 @@ struct WorkCommand: ParsableCommand {
         coordinator: coordinator,
         listen: listen,
         lifeline: lifeline ? 3 : nil,
-        programVersion: programVersion,
         passesAllLayers: allLayers,
         security: security
       )

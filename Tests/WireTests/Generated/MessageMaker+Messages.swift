@@ -57,8 +57,6 @@ extension MessageMaker {
 extension MessageMaker {
   mutating func hello() -> Hello {
     Hello(
-      protocolVersion: number(.min ... .max),
-      programVersion: text(Limits.nameBytes),
       name: text(Limits.nameBytes),
       device: text(Limits.nameBytes),
       isEmulated: coin(),
@@ -77,18 +75,12 @@ extension MessageMaker {
 
   mutating func heartbeat() -> Heartbeat {
     Heartbeat(
-      state: value(of: WorkerState.self),
-      epoch: number(.min ... .max),
       loadFraction: double(),
       steps: number(.min ... .max),
-      rows: number(.min ... .max),
-      busyMicroseconds: number(.min ... .max),
-      lastStepMicroseconds: number(.min ... .max),
       stepInProgressMicroseconds: number(.min ... .max),
       residentBytes: number(.min ... .max),
       kvBytes: number(.min ... .max),
       rejectedMessages: number(.min ... .max),
-      detail: text(Limits.proseBytes),
       clockMicroseconds: number(.min ... .max),
       availableBytes: number(.min ... .max),
       temperature: coin() ? nil : temperature(),
@@ -373,7 +365,6 @@ extension MessageMaker {
 
   mutating func requestTiming() -> RequestTiming {
     RequestTiming(
-      queuedMicroseconds: number(.min ... .max),
       firstTokenMicroseconds: number(.min ... .max),
       prefillMicroseconds: number(.min ... .max),
       decodeMicroseconds: number(.min ... .max),
