@@ -47,7 +47,6 @@ func finished(_ request: UInt64, _ reason: FinishReason = .stop) -> Message {
       promptTokens: 4,
       generatedTokens: 3,
       timing: RequestTiming(
-        queuedMicroseconds: 0,
         firstTokenMicroseconds: 2000,
         prefillMicroseconds: 2000,
         decodeMicroseconds: 4000,
