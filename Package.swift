@@ -182,7 +182,7 @@ let package = Package(
     .testTarget(
       name: "CoordinatorTests",
       dependencies: [
-        "Coordinator", "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform",
+        "Coordinator", "Worker", "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform",
         "TestSupport", logging,
       ],
       swiftSettings: strict

@@ -365,12 +365,8 @@ package final class WorkerLoop {
     check: () throws -> Void,
     progress: (Double) -> Void
   ) throws -> StageTransfer {
-    let program = try config.lower(slice(assign, of: config.line), weights: model.checkpoint)
-    let limits = ExecutableLimits(
-      maxRows: assign.maxRows,
-      slots: assign.slots,
-      contextTokens: assign.contextTokens
-    )
+    let program = try config.lower(assign.slice(of: config.line), weights: model.checkpoint)
+    let limits = assign.executableLimits
     let weights: any WeightSource
     var pulledShare = 0.0
     switch model {
@@ -398,33 +394,6 @@ package final class WorkerLoop {
     return StageTransfer(
       Stage(epoch: assign.epoch, runner: runner, vocabularySize: config.vocabularySize)
     )
-  }
-
-  /// Returns the slice a worker is assigned.
-  ///
-  /// - Throws: `WorkerError` if it is no piece of the model, or ends where its stage does not.
-  private static func slice(
-    _ assign: Assign,
-    of line: ModelLine
-  ) throws(WorkerError) -> ModelSlice {
-    let slice = ModelSlice(
-      layers: assign.firstLayer..<max(assign.firstLayer, assign.endLayer),
-      vocabulary: assign
-        .firstVocabularyRow..<max(
-          assign.firstVocabularyRow,
-          assign.endVocabularyRow
-        )
-    )
-    guard line.holds(slice), line.isLast(slice) == assign.nextEndpoint.isEmpty else {
-      throw WorkerError(
-        .prepare,
-        "assigned layers \(assign.firstLayer)..<\(assign.endLayer) and vocabulary rows "
-          + "\(assign.firstVocabularyRow)..<\(assign.endVocabularyRow) as stage \(assign.stage) of "
-          + "\(assign.stageCount), the model has \(line.layerCount) layers and "
-          + "\(line.vocabularySize) rows"
-      )
-    }
-    return slice
   }
 
   private func shutDown() {

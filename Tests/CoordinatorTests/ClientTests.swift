@@ -31,7 +31,7 @@ import Wire
 
   @Test func `logits wait by their bytes, those of steps under way included`() {
     let vocabulary = 1 << 18
-    let model = FakeModel(vocabularySize: vocabulary)
+    let model = TokenModel(vocabularySize: vocabulary)
     var limits = Harness.limits(context: 256, slots: 1, maxRows: 16)
     limits.maxLogits = 4 << 20
     let served = Harness.served(vocabularySize: vocabulary)
@@ -99,7 +99,7 @@ import Wire
   }
 
   @Test func `who says it has read logits that it has not gets no more of them`() {
-    let model = FakeModel(vocabularySize: 1 << 18)
+    let model = TokenModel(vocabularySize: 1 << 18)
     let harness = Harness(
       limits: Harness.limits(context: 256, slots: 1, maxRows: 16),
       model: model,
@@ -200,7 +200,7 @@ import Wire
     )
     let harness = Harness(
       limits: Harness.limits(context: context, slots: 2, maxRows: 64),
-      model: FakeModel(vocabularySize: 1024),
+      model: TokenModel(vocabularySize: 1024),
       served: served
     )
     harness.serve()

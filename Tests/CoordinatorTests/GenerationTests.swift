@@ -23,7 +23,7 @@ import Wire
   ) -> Harness {
     var tokens = tokenizer.encode(text, addBOS: false, parseSpecial: false)
     if let last { tokens.append(last) }
-    var model = FakeModel(vocabularySize: 1024)
+    var model = TokenModel(vocabularySize: 1024)
     for (index, token) in tokens.enumerated() { model.script[2 + index] = token }
     let harness = Harness(
       limits: Harness.limits(context: context),
@@ -54,7 +54,7 @@ import Wire
     #expect(outcome.finished?.promptTokens == 2)
     #expect(outcome.finished?.generatedTokens == 6)
     #expect(outcome.finished?.placement.map(\.worker) == ["cpu0", "cpu1"])
-    #expect(outcome.finished?.placement.map(\.endLayer) == [2, 4])
+    #expect(outcome.finished?.placement.map(\.endLayer) == [2, 6])
   }
 
   @Test func `the end of the turn ends it and is no part of it`() {

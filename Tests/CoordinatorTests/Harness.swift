@@ -1,4 +1,4 @@
-// A coordinator's machine among fake workers and clients. Messages wait in one queue a connection,
+// A coordinator's machine among simulated workers and clients. Messages wait in one queue a connection,
 // in order, as ZeroMQ keeps them; which queue moves next is the test's choice.
 
 import Gemma
@@ -6,6 +6,7 @@ import ModelFiles
 import TestSupport
 import Testing
 import Wire
+import Worker
 
 @testable import Coordinator
 
@@ -28,21 +29,21 @@ final class Harness {
     var request: UInt64
   }
 
-  let model: FakeModel
+  let model: TokenModel
   var machine: CoordinatorMachine
   var now = ContinuousClock.now
   /// Told each event and what the machine said to it.
   var observer: ((CoordinatorEvent, [CoordinatorAction]) -> Void)?
   /// Those alive.
-  var workers: [FakeWorker] = []
+  var workers: [SimulatedWorker] = []
   private var lives = 0
   /// Messages on their way, by the connection they come through.
   private(set) var toCoordinator: [PeerID: [(message: Message, payloads: [[Float]])]] = [:]
-  private(set) var toWorker: [PeerID: [Message]] = [:]
+  var toWorker: [PeerID: [Message]] = [:]
   /// Steps on their way, by the endpoint they go to.
   private(set) var steps: [String: [(step: Step, payloads: [[Float]])]] = [:]
   /// Keys and values on their way, by the endpoint they go to.
-  private(set) var rows: [String: [FakeWorker.Rows]] = [:]
+  private(set) var rows: [String: [OutgoingRows]] = [:]
   private var firstStage: String?
   /// What clients have got, and in what order the answers came.
   private var outcomes: [Request: Outcome] = [:]
@@ -72,16 +73,16 @@ final class Harness {
   private(set) var notFinite: Set<Request> = []
 
   init(
-    plan: [PlannedWorker] = Harness.plan(2),
+    plan: [PlannedWorker]? = nil,
     limits: CoordinatorLimits = Harness.limits(),
-    model: FakeModel = FakeModel(vocabularySize: 64),
+    model: TokenModel = TokenModel(vocabularySize: 64),
     served: ServedModel? = nil,
     advice: RebalanceAdvisor.Limits? = nil
   ) {
     self.model = model
     machine = CoordinatorMachine(
       model: served ?? Harness.served(vocabularySize: model.vocabularySize),
-      plan: plan,
+      plan: plan ?? Harness.plan(2, vocabularySize: model.vocabularySize),
       limits: limits,
       now: now,
       advice: advice
@@ -181,12 +182,35 @@ final class Harness {
 
   /// Starts a worker; its hello is on the way.
   @discardableResult
-  func start(_ hello: Hello, key: PublicKey? = nil) -> FakeWorker {
+  func start(_ hello: Hello, key: PublicKey? = nil) -> SimulatedWorker {
     lives += 1
-    let worker = FakeWorker(hello, life: lives, model: model, key: key)
+    let worker = SimulatedWorker(
+      hello,
+      life: lives,
+      backend: TokenBackend(model: model),
+      config: machine.model.config,
+      key: key
+    ) { [unowned self] in now }
     workers.append(worker)
-    post(.hello(worker.hello), from: worker.control)
+    carry(worker.begin(), from: worker)
     return worker
+  }
+
+  /// Puts what leaves a worker on its way.
+  func carry(_ outputs: [SimulatedWorker.Output], from worker: SimulatedWorker) {
+    for output in outputs {
+      switch output {
+      case .control(let message): post(message, from: worker.control)
+      case .results(let message, let payloads):
+        if case .stepFailed(let failure) = message { noteNotFinite(failure) }
+        post(message, from: worker.results, payloads: payloads)
+      case .step(let step, let payloads, let endpoint):
+        steps[endpoint, default: []].append((step, payloads))
+      case .rows(let outgoing):
+        rows[outgoing.address.endpoint.description, default: []].append(outgoing)
+      case .exit: crash(worker)
+      }
+    }
   }
 
   /// Starts one worker for each place, in an order of choice.
@@ -197,10 +221,10 @@ final class Harness {
   }
 
   /// The worker that holds a place.
-  func worker(_ place: String) -> FakeWorker? { workers.first { $0.place == place } }
+  func worker(_ place: String) -> SimulatedWorker? { workers.first { $0.place == place } }
 
   /// Ends a worker's process at once.
-  func crash(_ worker: FakeWorker) { workers.removeAll { $0 === worker } }
+  func crash(_ worker: SimulatedWorker) { workers.removeAll { $0 === worker } }
 
   func post(_ message: Message, from peer: PeerID, payloads: [[Float]] = []) {
     toCoordinator[peer, default: []].append((message, payloads))
@@ -222,21 +246,8 @@ final class Harness {
     let message = queue.removeFirst()
     toWorker[peer] = queue.isEmpty ? nil : queue
     guard let worker else { return }
-    switch message {
-    case .welcome(let welcome): worker.place = welcome.name
-    case .assign(let assign): worker.preparing = assign
-    case .move(let move):
-      for outgoing in worker.begin(move) { rows[outgoing.endpoint, default: []].append(outgoing) }
-      completeMove(worker)
-    case .commit(let commit): worker.commit(commit.epoch)
-    case .abandon(let abandon): worker.abandon(abandon.epoch)
-    case .refused, .shutdown: crash(worker)
-    default: break
-    }
-  }
-
-  private func completeMove(_ worker: FakeWorker) {
-    if let message = worker.completeMove() { post(message, from: worker.control) }
+    carry(worker.receive(message), from: worker)
+    if worker.isExporting { carry(worker.export(), from: worker) }
   }
 
   /// Lets the next keys and values reach the worker behind an endpoint.
@@ -246,8 +257,8 @@ final class Harness {
     let next = queue.removeFirst()
     rows[endpoint] = queue.isEmpty ? nil : queue
     guard let worker else { return }
-    worker.take(next.header, next.payloads)
-    completeMove(worker)
+    carry(worker.take(next), from: worker)
+    carry(worker.export(), from: worker)
   }
 
   /// Drops all keys and values that are on their way.
@@ -265,20 +276,18 @@ final class Harness {
   func loseSteps() { steps = [:] }
 
   /// Lets a worker say that its layers are prepared.
-  func finishPreparing(_ worker: FakeWorker) {
+  func finishPreparing(_ worker: SimulatedWorker) {
     guard !worker.isAsleep else { return }
     if refusesMoves, worker.preparing?.epoch == machine.move?.epoch {
       failPreparing(worker)
       return
     }
-    guard let message = worker.finishPreparing() else { return }
-    post(message, from: worker.control)
+    carry(worker.finishPreparing(), from: worker)
   }
 
   /// Lets a worker say that it cannot prepare its layers.
-  func failPreparing(_ worker: FakeWorker, _ reason: String = "too little memory") {
-    guard let message = worker.failPreparing(reason) else { return }
-    post(message, from: worker.control)
+  func failPreparing(_ worker: SimulatedWorker, _ reason: String = "too little memory") {
+    carry(worker.failPreparing(reason), from: worker)
   }
 
   /// Lets the worker behind an endpoint run its next step.
@@ -299,18 +308,11 @@ final class Harness {
       start(Harness.hello(name))
       return
     }
-    if worker.nextFailure == .step, step.epoch == machine.epoch.number {
+    let outputs = worker.run(step, payloads)
+    if worker.hasFailedOnDemand, step.epoch == machine.epoch.number {
       countFailure(of: step.sequence)
     }
-    switch worker.run(step, payloads) {
-    case .handOff(let next, let payloads, let endpoint):
-      steps[endpoint, default: []].append((next, payloads))
-    case .done(let done, let payloads):
-      post(.stepDone(done), from: worker.results, payloads: payloads)
-    case .failed(let failure):
-      noteNotFinite(failure)
-      post(.stepFailed(failure), from: worker.results)
-    }
+    carry(outputs, from: worker)
   }
 
   /// Notes whose rows are no finite numbers, it is said.

@@ -11,15 +11,16 @@ import Wire
 extension Harness {
   static let fingerprint = Digest(of: [0xFE, 0xED])
 
-  /// Workers cpu0, cpu1, … of two layers each; the last has the logits.
-  static func plan(_ count: Int) -> [PlannedWorker] {
-    (0..<count).map {
-      PlannedWorker(
-        name: "cpu\($0)",
+  /// Up to three workers cpu0, cpu1, … of two layers each; the last has all that is left, and the logits.
+  static func plan(_ count: Int, vocabularySize: Int = 64) -> [PlannedWorker] {
+    (0..<count).map { index in
+      let isLast = index == count - 1
+      return PlannedWorker(
+        name: "cpu\(index)",
         device: "cpu",
         slice: ModelSlice(
-          layers: (2 * $0)..<(2 * $0 + 2),
-          vocabulary: $0 == count - 1 ? 0..<64 : 0..<0
+          layers: (2 * index)..<(isLast ? layerCount : 2 * index + 2),
+          vocabulary: isLast ? 0..<vocabularySize : 0..<0
         )
       )
     }
@@ -39,8 +40,21 @@ extension Harness {
 
   static let layerCount = 6
 
-  /// The layer whose keys and values a layer reads.
-  static func kvSource(_ layer: Int) -> Int { layer == 5 ? 1 : layer }
+  /// Every other layer sees five positions, so that rings are written over in a short session.
+  ///
+  /// The last one shares the keys and values of the first of these, as Gemma 3n's do.
+  static let layers = (0..<layerCount).map { layer in
+    LayerRecord(
+      attention: layer % 2 == 0 ? .full : .sliding(window: 5),
+      headCount: 1,
+      kvHeadCount: 1,
+      headDim: 8,
+      attentionScale: 1,
+      rope: LayerRecord.RopeParameters(theta: 10_000),
+      kvSource: layer == layerCount - 1 ? 1 : layer,
+      feedForwardSize: 8
+    )
+  }
 
   static func served(
     vocabularySize: Int = 64,
@@ -50,20 +64,6 @@ extension Harness {
       GemmaError(.template, "the model has no chat template")
     )
   ) -> ServedModel {
-    // The last layer shares the keys and values of the first but one, as Gemma 3n's do.
-    let layers = (0..<layerCount).map { layer in
-      LayerRecord(
-        attention: .full,
-        headCount: 1,
-        kvHeadCount: 1,
-        headDim: 8,
-        attentionScale: 1,
-        rope: LayerRecord.RopeParameters(theta: 10_000),
-        kvSource: kvSource(layer),
-        feedForwardSize: 8,
-        sparsityDeviations: nil
-      )
-    }
     let config = ModelConfig(
       architecture: .gemma3,
       vocabularySize: vocabularySize,

@@ -157,7 +157,7 @@ import Wire
   @Test func `sizes that no move has do not overflow`() {
     let harness = Harness()
     harness.serve()
-    harness.ask(.rebalance(Rebalance(request: 9, split: [2, 4])), client: 2)
+    harness.ask(.rebalance(Rebalance(request: 9, split: [4, 2])), client: 2)
     for worker in harness.workers {
       harness.deliver(toWorker: worker.control)
       harness.finishPreparing(worker)

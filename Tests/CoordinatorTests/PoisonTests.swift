@@ -6,11 +6,14 @@ import Wire
 @testable import Coordinator
 
 @Suite struct `Poisonous requests` {
+  /// One that no answer has in it: those beside it would be as deadly.
+  private static let deadly: Int32 = 0
+
   @Test(arguments: [1, 3]) func `one alone is refused after three deaths`(stages: Int) {
     let harness = Harness(plan: Harness.plan(stages))
     harness.serve()
-    harness.deadlyToken = 13
-    harness.ask(Harness.generate(.tokens([5, 13, 6])))
+    harness.deadlyToken = Self.deadly
+    harness.ask(Harness.generate(.tokens([5, Self.deadly, 6])))
     harness.settle()
     #expect(harness.outcome().failed?.code == .internal)
     #expect(harness.outcome().failed?.message.contains("3 workers in a row were lost") == true)
@@ -24,9 +27,9 @@ import Wire
   @Test func `those beside it get their answers, and no worker dies a fifth time`() {
     let harness = Harness(plan: Harness.plan(2), limits: Harness.limits(slots: 8))
     harness.serve()
-    harness.deadlyToken = 13
+    harness.deadlyToken = Self.deadly
     for request in UInt64(1)...6 {
-      let second: Int32 = request == 3 ? 13 : 20
+      let second: Int32 = request == 3 ? Self.deadly : 20
       harness.ask(Harness.generate(.tokens([5, second, Int32(request)]), request: request))
     }
     harness.settle()

@@ -8,7 +8,7 @@ import Wire
 
 @Suite struct `Layers that cannot be prepared` {
   /// A pipeline that has served and whose last worker was lost and is back, about to prepare.
-  private func recovering(_ count: Int) throws -> (harness: Harness, returned: FakeWorker) {
+  private func recovering(_ count: Int) throws -> (harness: Harness, returned: SimulatedWorker) {
     let harness = Harness(plan: Harness.plan(count))
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))

@@ -66,7 +66,7 @@ import Wire
     #expect(bare.outcome().failed?.message.contains("tiny has no tokenizer") == true)
     let tokenizer = try Tokenizer.load(for: Goldens.demoModel.path)
     let served = Harness.served(vocabularySize: 1024, tokenizer: tokenizer)
-    let harness = Harness(model: FakeModel(vocabularySize: 1024), served: served)
+    let harness = Harness(model: TokenModel(vocabularySize: 1024), served: served)
     harness.serve()
     harness.ask(Harness.generate(.text("hello"), template: true))
     #expect(harness.outcome().failed?.code == .template)
@@ -82,7 +82,7 @@ import Wire
       tokenizer: tokenizer,
       template: .success(.gemmaTurns)
     )
-    let harness = Harness(model: FakeModel(vocabularySize: 1024), served: served)
+    let harness = Harness(model: TokenModel(vocabularySize: 1024), served: served)
     harness.serve()
     harness.ask(Harness.generate(.text("hello"), count: 1, template: true))
     let message = ChatMessage(role: .user, content: "hello")

@@ -9,16 +9,16 @@ import Wire
 
 @Suite struct `Gathering workers` {
   /// Returns what the coordinator told a worker last.
-  private func lastWord(_ harness: Harness, to worker: FakeWorker) -> Message? {
+  private func lastWord(_ harness: Harness, to worker: SimulatedWorker) -> Message? {
     harness.sentToPeers[worker.control]?.last
   }
 
-  private func refusal(_ harness: Harness, _ worker: FakeWorker) -> Refused? {
+  private func refusal(_ harness: Harness, _ worker: SimulatedWorker) -> Refused? {
     guard case .refused(let refused) = lastWord(harness, to: worker) else { return nil }
     return refused
   }
 
-  private func assigns(_ harness: Harness, _ worker: FakeWorker?) -> [Assign] {
+  private func assigns(_ harness: Harness, _ worker: SimulatedWorker?) -> [Assign] {
     (worker.flatMap { harness.sentToPeers[$0.control] } ?? []).compactMap {
       if case .assign(let assign) = $0 { assign } else { nil }
     }

@@ -114,7 +114,7 @@ import Wire
     #expect(step.epoch == 1 && step.sequence == 1)
     #expect(step.prefillRows == 2 && step.decodeRows == 0)
     #expect(step.slices.map(\.worker) == ["cpu0", "cpu1"])
-    #expect(step.slices.map(\.layers) == [0..<2, 2..<4])
+    #expect(step.slices.map(\.layers) == [0..<2, 2..<6])
     #expect(step.slices.map(\.isExact) == [isExact, isExact])
     #expect(step.slices.map(\.duration) == [.microseconds(10), .microseconds(11)])
     let between = (step.slices[1].began - step.slices[0].began) / .microseconds(1)

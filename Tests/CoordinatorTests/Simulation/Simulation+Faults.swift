@@ -1,0 +1,107 @@
+// What goes wrong in a simulation: processes that end, messages that vanish or repeat, lies.
+
+import Wire
+
+@testable import Coordinator
+
+extension Simulation {
+  private static let faults = WeightedTable(SimulationFault.weights)
+  private static let lies = WeightedTable(SimulationLie.weights)
+
+  /// Lets one thing go wrong.
+  mutating func fault() {
+    faultsLeft -= 1
+    guard let worker = pick(harness.workers) else { return }
+    let fault = Self.faults.draw(&random)
+    note(fault, "\(worker)")
+    switch fault {
+    case .workerEnds: end(worker)
+    case .workerSaysGoodbye:
+      harness.post(.goodbye(Goodbye(reason: "was asked to stop")), from: worker.control)
+      end(worker)
+    case .workerLies: lie(worker)
+    case .workerFailsToPrepare:
+      // Before the first epoch serves, that ends everything.
+      if harness.machine.epoch.hasServed,
+        let failing = pick(harness.workers.filter { $0.preparing != nil })
+      {
+        harness.failPreparing(failing)
+        mayLoseRequests = true
+      }
+    case .stepFails: worker.nextFailure = .step
+    case .stepIsNotTaken: harness.stepsToRefuse = 1
+    case .handOffFails: worker.nextFailure = .handOff
+    case .numbersAreNotFinite: worker.nextFailure = .notFinite
+    case .stepsAreLost: harness.loseSteps()
+    case .keysAreLost: harness.loseRows()
+    case .connectionFails: harness.connectionsToRefuse = 1
+    case .resultRepeats:
+      if let (message, payloads) = pick(harness.arrivedResults) {
+        harness.post(message, from: worker.results, payloads: payloads)
+      }
+    case .resultOfAnotherSlot:
+      let result = RowResult(slot: 0, position: 3, token: 5, logProbability: 0)
+      let done = StepDone(
+        epoch: harness.machine.epoch.number,
+        sequence: harness.machine.flight.sequences.last ?? 0,
+        results: [result],
+        stageMicroseconds: []
+      )
+      harness.post(.stepDone(done), from: worker.results)
+    case .garbageArrives:
+      let error = WireError(.malformed, "garbage")
+      for _ in 0..<3 { harness.handle(.malformed(from: worker.control, error)) }
+    }
+  }
+
+  private mutating func end(_ worker: SimulatedWorker) {
+    harness.crash(worker)
+    if isSupervised { unreportedExits.append(worker.hello.name) }
+  }
+
+  /// Lets a worker tell what no honest one would.
+  private mutating func lie(_ worker: SimulatedWorker) {
+    let machine = harness.machine
+    let sequence =
+      machine.flight.sequences.randomElement(using: &random) ?? machine.flight.nextSequence
+    let wanted = machine.flight[sequence]?.wanted ?? []
+    // Those of the last stage could not be told from true ones.
+    let results = wanted.map { place in
+      RowResult(slot: place.slot, position: place.position, token: 5, logProbability: 0)
+    }
+    let isLast = worker.place == machine.plan.last?.name
+    let done = StepDone(
+      epoch: machine.epoch.number,
+      sequence: sequence,
+      results: isLast ? results + results + results.prefix(1) : results,
+      stageMicroseconds: isLast ? [] : machine.plan.map { _ in .max }
+    )
+    let lie = Self.lies.draw(&random)
+    note(lie, "about step \(sequence)")
+    switch lie {
+    case .otherResults: harness.post(.stepDone(done), from: worker.results)
+    case .falseFailure:
+      let failure = StepFailed(
+        epoch: machine.epoch.number,
+        sequence: sequence,
+        worker: "another",
+        code: FailureCode.allCases.randomElement(using: &random) ?? .step,
+        message: "a lie"
+      )
+      harness.countFailure(of: sequence)
+      harness.post(.stepFailed(failure), from: worker.results)
+    case .resultsOfTheFuture:
+      var ahead = done
+      ahead.epoch = .max
+      for _ in 0..<3 { harness.post(.stepDone(ahead), from: worker.results) }
+    case .falseMove:
+      let moved = Moved(epoch: machine.move?.epoch ?? machine.epoch.number, sentBytes: .max)
+      harness.post(.moved(moved), from: worker.control)
+    case .falseHeartbeat:
+      var heartbeat = Harness.heartbeat(loadFraction: 1e300)
+      heartbeat.clockMicroseconds = .max
+      heartbeat.steps = .max
+      harness.post(.heartbeat(heartbeat), from: worker.control)
+    }
+  }
+}
