@@ -274,7 +274,6 @@ final class SimulatedWorker {
 
   private func count(_ step: Step, _ stage: Stage) {
     counters.steps += 1
-    counters.rows += UInt64(step.rows.count)
     counters.kvBytes = UInt64(stage.runner.kvByteCount)
   }
 }
