@@ -64,6 +64,10 @@ extension CoordinatorMachine {
       evict(worker, "step \(done.sequence) came back with \(nonsense)")
       return
     }
+    if let lost = flight.stepOvertaken(by: done.sequence) {
+      restartEpoch("step \(done.sequence) came back before step \(lost) of the same session")
+      return
+    }
     _ = flight.finish(done.sequence)
     if epoch.prove() { act(.proven) }
     measure(done, batch)

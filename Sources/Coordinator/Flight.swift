@@ -101,6 +101,17 @@ struct Flight: Sendable {
     entries[index].batch.failure = failure
   }
 
+  /// Returns an earlier step under way that has rows of the same session; nil if there is none.
+  ///
+  /// Steps pass the stages in order, so that one was lost, or its failure is still on the way. A stage
+  /// without keys and values does not notice the gap.
+  func stepOvertaken(by sequence: UInt64) -> UInt64? {
+    let sessions = Set(self[sequence]?.parts.map(\.session) ?? [])
+    return entries.first { entry in
+      entry.sequence < sequence && entry.batch.parts.contains { sessions.contains($0.session) }
+    }?.sequence
+  }
+
   /// The oldest micro-batch, if it has failed.
   ///
   /// A failed one behind others waits for them. Each worker has a connection of its own, so the word of

@@ -119,6 +119,26 @@ import Wire
     #expect(harness.outcome().tokens == want)
   }
 
+  @Test func `a result that overtakes a lost step of its session is replayed with it`() throws {
+    var limits = Harness.limits(slots: 1)
+    limits.maxLogits = 2 * 64
+    let harness = Harness(plan: plan([6]), limits: limits)
+    harness.serve()
+    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    let tokens: [Int32] = [5, 9, 13, 4]
+    harness.ask(Harness.evaluate(tokens, .logits))
+    try #require(harness.sentSteps.count == 2)
+    // The last stage has no keys and values, so that it runs the second step without the first.
+    stages[0].nextFailure = .handOff
+    for stage in [stages[0], stages[0], stages[1]] { harness.compute(stage.hello.dataEndpoint) }
+    harness.deliver(from: stages[1].results)
+    #expect(harness.outcome().evaluated.isEmpty)
+    harness.settle()
+    #expect(harness.outcome().evaluated.map(\.firstPosition) == [0, 2])
+    let want = tokens.indices.flatMap { harness.model.logits(Array(tokens[...$0])) }
+    #expect(Array(harness.outcome().logits.joined()) == want)
+  }
+
   @Test func `memory is counted by the rows a worker has`() {
     // 7 bytes in all, in f64: layers of 1 and logits of 1.
     for (memory, fits) in [(7, true), (6, false)] as [(UInt64, Bool)] {
