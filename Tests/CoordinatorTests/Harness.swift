@@ -38,12 +38,16 @@ final class Harness {
   var workers: [SimulatedWorker] = []
   private var lives = 0
   /// Messages on their way, by the connection they come through.
-  private(set) var toCoordinator: [PeerID: [(message: Message, payloads: [[Float]])]] = [:]
-  var toWorker: [PeerID: [Message]] = [:]
+  var toCoordinator: [PeerID: [InTransit<(message: Message, payloads: [[Float]])>]] = [:]
+  var toWorker: [PeerID: [InTransit<Message>]] = [:]
   /// Steps on their way, by the endpoint they go to.
-  private(set) var steps: [String: [(step: Step, payloads: [[Float]])]] = [:]
+  var steps: [String: [InTransit<(step: Step, payloads: [[Float]])>]] = [:]
   /// Keys and values on their way, by the endpoint they go to.
-  private(set) var rows: [String: [OutgoingRows]] = [:]
+  var rows: [String: [InTransit<OutgoingRows>]] = [:]
+  /// Answers on their way; only where there is a network, else clients have them at once.
+  var toClient: [PeerID: [InTransit<(message: Message, payloads: [[Float]])>]] = [:]
+  /// What delays messages; without one, all are due at once and the test chooses.
+  var network: Network?
   private var firstStage: String?
   /// What clients have got, and in what order the answers came.
   private var outcomes: [Request: Outcome] = [:]
@@ -120,7 +124,7 @@ final class Harness {
         return .stepNotSent(sequence: step.sequence)
       }
       sentSteps.append(step)
-      steps[firstStage ?? "nowhere", default: []].append((step, []))
+      put(step, [], from: nil, to: firstStage ?? "nowhere")
     case .release, .proven: break
     case .encode(let text): encoding.append(text)
     case .forgetEncoding(let id): encoding.removeAll { $0.id == id }
@@ -143,18 +147,39 @@ final class Harness {
   ) -> CoordinatorEvent? {
     sentToPeers[peer, default: []].append(message)
     guard peer.bytes[0] == 0xA0 else {
-      toWorker[peer, default: []].append(message)
+      toWorker[peer, default: []].append(inTransit(message, over: .fromCoordinator(peer)))
+      return nil
+    }
+    guard network == nil else {
+      let content = (message: message, payloads: payloads)
+      toClient[peer, default: []].append(inTransit(content, over: .fromCoordinator(peer)))
       return nil
     }
     guard !goneClients.contains(peer) else { return .unreachable(peer) }
     record(message, payloads, Int(peer.bytes[1]))
     if let unsentReason { return .notSent(message, to: peer, reason: unsentReason) }
+    return receipt(for: message, from: peer)
+  }
+
+  /// Counts what a client was sent; returns what it says when it has read it.
+  private func receipt(for message: Message, from peer: PeerID) -> CoordinatorEvent? {
     switch message {
     case .accepted, .delta, .evaluated, .finished, .requestFailed:
       unread[peer, default: 0] += 1
       if case .evaluated(let part) = message { proofs[peer] = part.proof }
       return pausedClients.contains(peer) ? nil : read(peer)
     default: return nil
+    }
+  }
+
+  /// Lets the coordinator's next answer reach a client.
+  func deliver(toClient peer: PeerID) {
+    guard var queue = toClient[peer], !queue.isEmpty else { return }
+    let (message, payloads) = queue.removeFirst().content
+    toClient[peer] = queue.isEmpty ? nil : queue
+    record(message, payloads, Int(peer.bytes[1]))
+    if case .message(let receipt, _, _)? = receipt(for: message, from: peer) {
+      post(receipt, from: peer)
     }
   }
 
@@ -205,9 +230,11 @@ final class Harness {
         if case .stepFailed(let failure) = message { noteNotFinite(failure) }
         post(message, from: worker.results, payloads: payloads)
       case .step(let step, let payloads, let endpoint):
-        steps[endpoint, default: []].append((step, payloads))
+        put(step, payloads, from: worker.results, to: endpoint)
       case .rows(let outgoing):
-        rows[outgoing.address.endpoint.description, default: []].append(outgoing)
+        let endpoint = outgoing.address.endpoint.description
+        let link = Link.keys(from: worker.results, to: endpoint)
+        rows[endpoint, default: []].append(inTransit(outgoing, over: link))
       case .exit: crash(worker)
       }
     }
@@ -227,13 +254,24 @@ final class Harness {
   func crash(_ worker: SimulatedWorker) { workers.removeAll { $0 === worker } }
 
   func post(_ message: Message, from peer: PeerID, payloads: [[Float]] = []) {
-    toCoordinator[peer, default: []].append((message, payloads))
+    let content = (message: message, payloads: payloads)
+    toCoordinator[peer, default: []].append(inTransit(content, over: .toCoordinator(peer)))
+  }
+
+  private func put(_ step: Step, _ payloads: [[Float]], from sender: PeerID?, to endpoint: String) {
+    let content = (step: step, payloads: payloads)
+    let link = Link.steps(from: sender, to: endpoint)
+    steps[endpoint, default: []].append(inTransit(content, over: link))
+  }
+
+  private func inTransit<Content>(_ content: Content, over link: Link) -> InTransit<Content> {
+    InTransit(content: content, link: link, due: network?.due(on: link, at: now) ?? now)
   }
 
   /// Lets the next message of a connection reach the coordinator.
   func deliver(from peer: PeerID) {
     guard var queue = toCoordinator[peer], !queue.isEmpty else { return }
-    let (message, payloads) = queue.removeFirst()
+    let (message, payloads) = queue.removeFirst().content
     toCoordinator[peer] = queue.isEmpty ? nil : queue
     if case .stepDone = message { arrivedResults.append((message, payloads)) }
     handle(.message(message, from: peer, payloads: payloads))
@@ -243,7 +281,7 @@ final class Harness {
   func deliver(toWorker peer: PeerID) {
     let worker = workers.first { $0.control == peer }
     guard var queue = toWorker[peer], !queue.isEmpty, !(worker?.isAsleep ?? false) else { return }
-    let message = queue.removeFirst()
+    let message = queue.removeFirst().content
     toWorker[peer] = queue.isEmpty ? nil : queue
     guard let worker else { return }
     carry(worker.receive(message), from: worker)
@@ -251,10 +289,10 @@ final class Harness {
   }
 
   /// Lets the next keys and values reach the worker behind an endpoint.
-  func deliverRows(_ endpoint: String) {
+  func deliverRows(_ endpoint: String, over link: Link? = nil) {
     let worker = workers.first { $0.hello.dataEndpoint == endpoint }
     guard var queue = rows[endpoint], !queue.isEmpty, !(worker?.isAsleep ?? false) else { return }
-    let next = queue.removeFirst()
+    let next = queue.remove(at: queue.firstIndex { $0.link == link } ?? 0).content
     rows[endpoint] = queue.isEmpty ? nil : queue
     guard let worker else { return }
     carry(worker.take(next), from: worker)
@@ -263,14 +301,14 @@ final class Harness {
 
   /// Drops all keys and values that are on their way.
   func loseRows() {
-    if rows.values.contains(where: { $0.contains(where: \.header.isEarly) }) {
+    if rows.values.contains(where: { $0.contains(where: \.content.header.isEarly) }) {
       hasLostEarlyRows = true
     }
     rows = [:]
   }
 
   /// Whether some were copies made early: what follows on them then finds nothing to follow on.
-  private(set) var hasLostEarlyRows = false
+  var hasLostEarlyRows = false
 
   /// Drops all steps that are on their way.
   func loseSteps() { steps = [:] }
@@ -291,10 +329,10 @@ final class Harness {
   }
 
   /// Lets the worker behind an endpoint run its next step.
-  func compute(_ endpoint: String) {
+  func compute(_ endpoint: String, over link: Link? = nil) {
     let worker = workers.first { $0.hello.dataEndpoint == endpoint }
     guard var queue = steps[endpoint], !queue.isEmpty, !(worker?.isAsleep ?? false) else { return }
-    let (step, payloads) = queue.removeFirst()
+    let (step, payloads) = queue.remove(at: queue.firstIndex { $0.link == link } ?? 0).content
     steps[endpoint] = queue.isEmpty ? nil : queue
     // Steps to a dead worker are lost without a word.
     guard let worker else { return }
@@ -401,7 +439,12 @@ final class Harness {
   func resume(client: Int) {
     let peer = Harness.peer(client)
     guard pausedClients.remove(peer) != nil else { return }
-    handle(read(peer))
+    let event = read(peer)
+    if network != nil, case .message(let receipt, _, _) = event {
+      post(receipt, from: peer)
+    } else {
+      handle(event)
+    }
   }
 
   static func peer(_ client: Int, key: PublicKey? = nil) -> PeerID {
@@ -417,6 +460,11 @@ final class Harness {
 
   func outcome(_ request: UInt64 = 1, client: Int = 1) -> Outcome {
     outcomes[Request(client: client, request: request)] ?? Outcome()
+  }
+
+  /// Forgets what a client was told about a request, before it asks again.
+  func forgetOutcome(_ request: UInt64, client: Int = 1) {
+    outcomes[Request(client: client, request: request)] = nil
   }
 
   private func record(_ message: Message, _ payloads: [[Float]], _ client: Int) {

@@ -22,7 +22,7 @@ final class SimulatedWorker {
 
   let hello: Hello
   /// Its control socket, and the socket that its results come from.
-  let control: PeerID
+  private(set) var control: PeerID
   let results: PeerID
   private let backend: TokenBackend
   private let config: ModelConfig
@@ -31,6 +31,7 @@ final class SimulatedWorker {
   private var stages = StagePair()
   private var counters = StageCounters()
   private var outputs: [Output] = []
+  private var connections = 0
   /// The place the coordinator gave it.
   private(set) var place: String?
   /// What it is asked to prepare, until it is done.
@@ -81,6 +82,14 @@ final class SimulatedWorker {
 
   /// Whether keys and values wait to be sent.
   var isExporting: Bool { stages.moveEpoch != nil }
+
+  /// Connects its control socket anew: the coordinator's ROUTER gives the connection another name.
+  ///
+  /// The other socket names itself, so that its name stays.
+  func reconnect() {
+    control = PeerID(control.bytes + [UInt8(connections)], key: control.key)
+    connections += 1
+  }
 
   // MARK: The control thread
 

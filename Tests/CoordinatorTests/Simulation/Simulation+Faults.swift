@@ -1,11 +1,13 @@
 // What goes wrong in a simulation: processes that end, messages that vanish or repeat, lies.
 
+import Foundation
 import Wire
 
 @testable import Coordinator
 
 extension Simulation {
   private static let faults = WeightedTable(SimulationFault.weights)
+  private static let cuts = WeightedTable(SimulationCut.weights)
   private static let lies = WeightedTable(SimulationLie.weights)
 
   /// Lets one thing go wrong.
@@ -52,6 +54,38 @@ extension Simulation {
       let error = WireError(.malformed, "garbage")
       for _ in 0..<3 { harness.handle(.malformed(from: worker.control, error)) }
     }
+  }
+
+  /// Cuts some of a worker's links for a while.
+  ///
+  /// Messages on their way wait, as in TCP, or are lost with their connection. One that is made anew
+  /// after that begins where it is used next; the one for control has another name then.
+  mutating func cut() {
+    guard let worker = pick(harness.workers) else { return }
+    cutsLeft -= 1
+    let kind = Self.cuts.draw(&random)
+    // From fifty milliseconds to thirty seconds.
+    let milliseconds = Int64(pow(10, Double.random(in: 1.7...4.48, using: &random)))
+    let isReset = Bool.random(using: &random)
+    note(kind, "of \(worker) for \(milliseconds) ms\(isReset ? ", with loss" : "")")
+    var links = harness.links(of: worker).filter { link in
+      switch (kind, link) {
+      case (.everything, _): true
+      case (.control, .toCoordinator(worker.control)): true
+      case (.control, .fromCoordinator): true
+      case (.results, .toCoordinator(worker.results)): true
+      case (.data, .steps), (.data, .keys): true
+      default: false
+      }
+    }
+    if isReset {
+      harness.reset(links)
+      if links.contains(.fromCoordinator(worker.control)) {
+        worker.reconnect()
+        links.formUnion([.toCoordinator(worker.control), .fromCoordinator(worker.control)])
+      }
+    }
+    harness.cut(links, for: .milliseconds(milliseconds))
   }
 
   private mutating func end(_ worker: SimulatedWorker) {

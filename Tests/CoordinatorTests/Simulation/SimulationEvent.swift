@@ -2,15 +2,17 @@
 
 /// What can happen next.
 enum SimulationEvent: String, CaseIterable {
-  case coordinatorReceives, workerReceives, workerComputes, keysArrive
+  case coordinatorReceives, workerReceives, clientReceives, workerComputes, keysArrive
   case layersArePrepared, workerStarts, exitIsReported, timePasses
-  case requestIsMade, placementIsAsked, fault, standstill, awakening
+  case requestIsMade, placementIsAsked, fault, linkIsCut, standstill, awakening
 
   /// In parts of the sum: messages travel often, so that work gets done between two faults.
   static let weights: [SimulationEvent: Int] = [
-    .coordinatorReceives: 7, .workerReceives: 4, .workerComputes: 6, .keysArrive: 1,
+    .coordinatorReceives: 7, .workerReceives: 4, .clientReceives: 2, .workerComputes: 6,
+    .keysArrive: 2,
     .layersArePrepared: 2, .workerStarts: 1, .exitIsReported: 1, .timePasses: 2,
-    .requestIsMade: 1, .placementIsAsked: 1, .fault: 1, .standstill: 1, .awakening: 1,
+    .requestIsMade: 1, .placementIsAsked: 1, .fault: 1, .linkIsCut: 1, .standstill: 1,
+    .awakening: 1,
   ]
 }
 
@@ -27,6 +29,16 @@ enum SimulationFault: String, CaseIterable {
     .stepsAreLost: 1, .keysAreLost: 1, .connectionFails: 1,
     .resultRepeats: 2, .resultOfAnotherSlot: 1, .garbageArrives: 1,
   ]
+}
+
+/// What of a worker is cut off.
+enum SimulationCut: String, CaseIterable {
+  /// Its connection for control, both ways; that of its results; those to and from other workers; all.
+  case control, results, data, everything
+
+  static let weights = [SimulationCut: Int](
+    uniqueKeysWithValues: allCases.map { ($0, 1) }
+  )
 }
 
 /// What a dishonest worker tells.

@@ -50,28 +50,3 @@ import Wire
     #expect(effects.cutEpochs > count / 20, "\(effects) in \(count) runs")
   }
 }
-
-extension Simulation {
-  /// Why the requests never end, as far as the coordinator can tell.
-  var standing: String {
-    let machine = harness.machine
-    return "the requests never end: \(machine.phaseName), \(machine.text(machine.plan)), "
-      + "\(machine.workers.names), \(harness.notes.suffix(3).map(\.message))"
-  }
-
-  /// Everything that is not as it should be when all requests are over.
-  var complaints: [String] {
-    var complaints = requests.indices.compactMap { request in
-      complaint(UInt64(request)).map { "request \(request): \($0)" }
-    }
-    // A move that finds keys and values missing is given up and harms nobody, but is a fault.
-    let gaps = harness.notes.filter {
-      $0.message.hasPrefix("placement given up")
-        && $0.metadata["reason"]?.contains(", slot ") ?? false
-    }
-    if !gaps.isEmpty, !harness.hasLostEarlyRows { complaints.append("gaps in a move: \(gaps)") }
-    let free = harness.machine.sessions.freeSlots.sorted()
-    if free != Array(0..<harness.machine.limits.slots) { complaints.append("free slots: \(free)") }
-    return complaints + harness.failures.map { "the service ended: \($0)" }
-  }
-}
