@@ -106,9 +106,10 @@ struct Flight: Sendable {
   /// Steps pass the stages in order, so that one was lost, or its failure is still on the way. A stage
   /// without keys and values does not notice the gap.
   func stepOvertaken(by sequence: UInt64) -> UInt64? {
-    let sessions = Set(self[sequence]?.parts.map(\.session) ?? [])
-    return entries.first { entry in
-      entry.sequence < sequence && entry.batch.parts.contains { sessions.contains($0.session) }
+    guard let parts = self[sequence]?.parts else { return nil }
+    // Most results are those of the oldest step, and this is asked of every one.
+    return entries.prefix { $0.sequence < sequence }.first { earlier in
+      earlier.batch.parts.contains { part in parts.contains { $0.session == part.session } }
     }?.sequence
   }
 
