@@ -29,8 +29,8 @@ enum ComputeReport: Sendable {
   case installed(epoch: UInt32)
   case moved(Moved)
   case moveFailed(epoch: UInt32, reason: String)
-  /// This epoch runs from now on.
-  case committed(epoch: UInt32)
+  /// The prepared stage runs from now on.
+  case committed
   /// The thread cannot go on.
   case failed(WorkerError)
 }
@@ -177,7 +177,7 @@ final class ComputeLoop: Sendable {
         case .move(let order):
           attempt(order.epoch) { () throws(WorkerError) in try stages.begin(order) }
         case .commit(let epoch):
-          if stages.commit(epoch) { try committed(stages, epoch, sockets) }
+          if stages.commit(epoch) { try committed(stages, sockets) }
         case .abandon(let epoch):
           stages.abandon(epoch)
           unsent = nil
@@ -226,7 +226,7 @@ final class ComputeLoop: Sendable {
   }
 
   /// Notes that another stage runs.
-  private func committed(_ stages: StagePair, _ epoch: UInt32, _ sockets: DataSockets) throws {
+  private func committed(_ stages: StagePair, _ sockets: DataSockets) throws {
     running.withLock { $0 = stages.running }
     if stages.running == nil { counters.withLock { $0.kvBytes = 0 } }
     let name = name
@@ -239,7 +239,7 @@ final class ComputeLoop: Sendable {
       )
     }) { () throws(WireError) in try sockets.connectNext(to: stages.next) }
     sockets.closeExports()
-    reports.post(.committed(epoch: epoch))
+    reports.post(.committed)
   }
 
   private func testDevice(_ run: UInt32) {
@@ -268,7 +268,7 @@ final class ComputeLoop: Sendable {
     case .failure(let error): reject("malformed message refused", "\(error)")
     case .success(let (.step(step), payloads)):
       let (stage, isNew) = stages.stage(for: step)
-      if isNew { try committed(stages, step.epoch, sockets) }
+      if isNew { try committed(stages, sockets) }
       guard let stage else {
         reject("step refused", "no layers are prepared")
         return

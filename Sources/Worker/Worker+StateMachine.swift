@@ -18,8 +18,8 @@ package enum WorkerEvent: Sendable {
   /// All keys and values of a move are sent and received.
   case moved(Moved)
   case moveFailed(epoch: UInt32, reason: String)
-  /// This epoch runs from now on.
-  case committed(epoch: UInt32)
+  /// The prepared stage runs from now on.
+  case committed
   /// The model file has other bytes by now: what this worker computes is not to be trusted.
   case modelChanged(String)
   /// The user or the supervisor asks to stop.

@@ -203,7 +203,7 @@ package final class WorkerLoop {
       case .moved(let moved): events.append(.moved(moved))
       case .moveFailed(let epoch, let reason):
         events.append(.moveFailed(epoch: epoch, reason: reason))
-      case .committed(let epoch): events.append(.committed(epoch: epoch))
+      case .committed: events.append(.committed)
       case .failed(let error): throw error
       case .listening: break
       }

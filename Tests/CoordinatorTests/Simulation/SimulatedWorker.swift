@@ -161,7 +161,7 @@ final class SimulatedWorker {
     case .prepare(let assign): preparing = assign
     case .move(let move):
       attempt(move.epoch) { () throws(WorkerError) in try stages.begin(move) }
-    case .commit(let epoch): if stages.commit(epoch) { handle(.committed(epoch: epoch)) }
+    case .commit(let epoch): if stages.commit(epoch) { handle(.committed) }
     case .abandon(let epoch): stages.abandon(epoch)
     // No device to test, no process to look for.
     case .selfTest, .lookForCoordinator: break
@@ -209,7 +209,7 @@ final class SimulatedWorker {
   func run(_ step: Step, _ payloads: [[Float]]) -> [Output] {
     hasFailedOnDemand = false
     let (stage, isNew) = stages.stage(for: step)
-    if isNew { handle(.committed(epoch: step.epoch)) }
+    if isNew { handle(.committed) }
     guard let stage, stage.reasonToDrop(step) == nil else {
       counters.rejectedMessages += 1
       return takeOutputs()
