@@ -2,7 +2,6 @@
 
 internal import CLinux
 internal import Platform
-internal import Wire
 
 /// CPUs to share out among workers.
 package struct AvailableCPUs: Sendable, Hashable {

@@ -1,7 +1,6 @@
 // Work on a thread that ends with it.
 
 internal import Platform
-internal import Wire
 
 /// Runs work on a thread of its own and waits for it.
 ///

@@ -13,7 +13,7 @@ final class Waiter {
 
   /// - Parameter interrupt: A descriptor that is readable when the user wants the command to end; nil for
   ///   none. It is heeded once.
-  /// - Throws: `WireError` if the process has no descriptor or thread left.
+  /// - Throws: `PlatformError` if the process has no descriptor or thread left.
   init(interruptedBy interrupt: CInt? = nil) throws {
     done = try Mailbox()
     // Where the system has no thread for them, the pool that runs tasks tries for ever: asked before.
