@@ -40,6 +40,7 @@ extension Simulation {
       let mayFail =
         harness.failedSteps[key] ?? 0 >= 3 || (mayLoseRequests && failed.code == .lost)
         || (harness.notFinite.contains(key) && failed.message.contains("infinite or NaN"))
+        || (lossCount(since: request) >= 3 && failed.message.contains("lost while they ran this"))
       return mayFail && isPrefix ? nil : "failed: \(failed.message)"
     }
     guard got.tokens == want.tokens else { return "tokens \(got.tokens), not \(want.tokens)" }
@@ -60,6 +61,11 @@ extension Simulation {
       position += part.rowCount
     }
     return nil
+  }
+
+  /// How many workers were lost since a request was made: it is ended if it is taken for the cause.
+  private func lossCount(since request: UInt64) -> Int {
+    harness.notes.dropFirst(notesBefore[request] ?? 0).count { $0.message == "worker lost" }
   }
 
   /// Returns where an outcome is not what follows from the model and the request alone; nil if nowhere.

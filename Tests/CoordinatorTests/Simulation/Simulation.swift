@@ -21,6 +21,8 @@ struct Simulation {
   let undisturbed: Harness
   var requests: [Message] = []
   var nextRequest = 0
+  /// By request: how many notes there were when it was made for the last time.
+  var notesBefore: [UInt64: Int] = [:]
   var faultsLeft: Int
   var movesLeft: Int
   var standstillsLeft: Int
@@ -183,13 +185,13 @@ extension Simulation {
     case .requestIsMade:
       if nextRequest < requests.count {
         note(event, "\(nextRequest)")
-        harness.send(requests[nextRequest])
+        make(nextRequest)
         nextRequest += 1
       } else if let request = requests.indices.first(where: isRefusedAsBusy) {
         // The client had not read what was sent before, or its receipts were under way.
         note(event, "\(request) once more")
         harness.forgetOutcome(UInt64(request))
-        harness.send(requests[request])
+        make(request)
       }
     case .placementIsAsked: if movesLeft > 0 { rebalance() } else { drift() }
     case .fault: if faultsLeft > 0, harness.machine.epoch.number > 0 { fault() }
@@ -197,6 +199,11 @@ extension Simulation {
     case .standstill: standStill()
     case .awakening: wakeUp()
     }
+  }
+
+  private mutating func make(_ request: Int) {
+    notesBefore[UInt64(request)] = harness.notes.count
+    harness.send(requests[request])
   }
 
   /// Stops the coordinator, a worker, a client or the whole machine.

@@ -31,7 +31,7 @@ import Wire
     // TRESTLE_SEED runs that one alone, TRESTLE_FUZZ_ITERATIONS as many as it says.
     let first = testSeed(default: 1)
     let isReplay = first != 1
-    let count = isReplay ? 1 : fuzzIterations(default: 400)
+    let count = isReplay ? 1 : fuzzIterations(default: 250)
     var effects = Effects()
     for seed in first..<(first + UInt64(count)) {
       var simulation = Simulation(seed: seed, tokenizer: tokenizer)
