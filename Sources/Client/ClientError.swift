@@ -1,38 +1,39 @@
-// The error of the Client module: what the coordinator refuses, and what keeps its answers from coming.
+// The error of the Client module: why the coordinator refused a request, or why its answer did not
+// arrive.
 
 internal import Wire
 
-/// Why a request was not served, or not to its end.
+/// Why a request was not answered, or its answer was cut short.
 package struct ClientError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable, CaseIterable {
-    // What the coordinator says, by the codes of `RequestFailureCode`.
+    // Reported by the coordinator; these are the codes of `RequestFailureCode`.
 
     /// The prompt has more tokens than the context holds.
     case tooLong
-    /// Too many requests wait.
+    /// Too many requests are queued already.
     case busy
-    /// The request is absurd.
+    /// The request makes no sense, such as one for a negative number of tokens.
     case invalid
     /// The model has no usable chat template.
     case template
-    /// The request, or the end of its answer, was lost with a worker or on the way.
+    /// The request, or the rest of its answer, was lost with a worker or on the network.
     case lost
     /// The request was ended before its answer was complete.
     case cancelled
-    /// The coordinator is ending.
+    /// The coordinator is shutting down.
     case shuttingDown
-    /// A fault of the coordinator.
+    /// A bug of the coordinator.
     case `internal`
-    /// This machine's key may not ask for it.
+    /// This machine's key lacks the role that the request needs.
     case notAllowed
 
-    // What this side notices.
+    // Noticed on this side.
 
-    /// Nobody listens at the endpoint.
+    /// No process listens at the endpoint.
     case notServed
-    /// The coordinator is not there any more.
+    /// The coordinator has ended.
     case ended
-    /// The coordinator is silent, or has never answered.
+    /// Timeout: the coordinator has been silent for too long, or has never answered.
     case silent
     /// A message could not be sent or read.
     case connection
@@ -41,7 +42,9 @@ package struct ClientError: Error, Sendable, CustomStringConvertible {
   }
 
   package var code: Code
-  /// What is wrong, with the value at fault and what to do: a line that commands print as it is.
+  /// What is wrong, with the value at fault and what to do.
+  ///
+  /// Commands print this line unchanged.
   package var message: String
   /// The coordinator's endpoint.
   package var context: String
@@ -59,12 +62,12 @@ package struct ClientError: Error, Sendable, CustomStringConvertible {
     self.underlying = underlying
   }
 
-  /// What a failure of the sockets means for who waits for an answer; its words are the failure's.
+  /// Converts an error of the sockets for those who wait for answers, and keeps its text.
   init(_ error: WireError) {
     self.init(.connection, error.description, underlying: error)
   }
 
-  /// The coordinator's word that a request is not served.
+  /// Converts the coordinator's message that a request has failed.
   init(_ failure: RequestFailed) {
     self.init(Code(failure.code), failure.message)
   }

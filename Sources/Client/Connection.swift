@@ -3,7 +3,7 @@
 internal import Platform
 internal import Wire
 
-/// What tasks tell the connection's thread.
+/// A command that a task posts to the connection's thread.
 enum ConnectionCommand: Sendable {
   case begin(UInt64, Message, any AnyInbox)
   case cancel(UInt64)
@@ -14,14 +14,14 @@ enum ConnectionCommand: Sendable {
 
 /// A connection to a coordinator, and the thread that serves it.
 ///
-/// Each request posts a command when it begins and one or two when it ends, and one for each message that
-/// its reader has kept waiting: so the mailbox is bounded by the requests.
+/// Each request posts one command when it begins, one or two when it ends, and one for each message
+/// that its reader has kept waiting. So the number of requests bounds the mailbox.
 final class Connection: Sendable {
-  /// What both sides of the mailbox share.
+  /// The state that both sides of the mailbox share.
   final class Shared: Sendable {
     private struct State: Sendable {
       var nextRequest: UInt64 = 1
-      /// Why nothing can be asked any more.
+      /// Why no more requests are accepted; nil while they are.
       var end: ClientError?
     }
 
@@ -30,12 +30,12 @@ final class Connection: Sendable {
 
     init() throws(PlatformError) { commands = try Mailbox() }
 
-    /// Posts a request, or ends it where the thread has ended.
+    /// Posts a request, or ends it at once if the thread has ended.
     func begin(_ message: (UInt64) -> Message, _ inbox: any AnyInbox) -> UInt64 {
       let (request, end) = state.withLock { state in
         let request = state.nextRequest
         state.nextRequest += 1
-        // Under the lock: who posts before the end is found by it.
+        // Posted under the lock, so that `end` finds every request that was posted before it.
         if state.end == nil { commands.post(.begin(request, message(request), inbox)) }
         return (request, state.end)
       }
@@ -43,7 +43,7 @@ final class Connection: Sendable {
       return request
     }
 
-    /// Lets nobody in any more, and ends those who still wait to be let in.
+    /// Refuses further requests, and ends those that the thread has not taken from the mailbox.
     func end(_ error: ClientError) {
       state.withLock { $0.end = $0.end ?? error }
       for case .begin(_, _, let inbox) in commands.takeAll() { inbox.finish(error) }
@@ -71,8 +71,9 @@ final class Connection: Sendable {
 
   deinit { close() }
 
-  /// Ends all requests and the connection, and waits until what was sent has gone: a quarter of a second
-  /// at most.
+  /// Ends all requests and disconnects.
+  ///
+  /// Waits until the messages sent have left, for a quarter of a second at most.
   func close() {
     let thread = thread.withLock { thread in
       defer { thread = nil }

@@ -1,18 +1,18 @@
-// The shell of a client's connection: one thread that owns the socket, feeds what happens to the machine
-// and does what the machine says.
+// The shell of a client's connection: one thread that owns the socket, passes events to the
+// machine, and performs the actions that the machine returns.
 
 internal import Platform
 internal import Wire
 
-/// How a connection is made.
+/// How to connect to a coordinator.
 struct ConnectionOptions: Sendable {
   var endpoint: Endpoint
   var socket: SocketOptions
   /// How long the coordinator may be silent while somebody waits.
   var timeout: Duration
-  /// What may be wrong with the keys if nobody ever answers.
+  /// What may be wrong with the keys if no answer ever comes.
   var advice: String
-  /// Told what users want to know, on the connection's thread.
+  /// Called on the connection's thread with what users want to know.
   var onNews: @Sendable (ClientNews) -> Void
 }
 
@@ -24,7 +24,7 @@ struct ConnectionLoop {
   private var inboxes: [UInt64: any AnyInbox] = [:]
   private var clock = AwakeClock(now: .now)
 
-  /// How long a thread that somebody waits on sleeps at most: what is due is noticed so late.
+  /// The longest sleep while requests are open, and so the most by which a timeout is noticed late.
   private static let longestSleep = Duration.milliseconds(500)
 
   init(_ options: ConnectionOptions, _ shared: Connection.Shared) {
@@ -56,7 +56,7 @@ struct ConnectionLoop {
     context.close()
   }
 
-  /// Waits for something to happen and does what follows; returns false when the client is closed.
+  /// Waits for an event and handles it; returns false when the client is closed.
   private mutating func turn(_ socket: Socket) throws(WireError) -> Bool {
     _ = try poll(
       sockets: [socket],
@@ -66,16 +66,16 @@ struct ConnectionLoop {
     )
     var isClosed = false
     for command in shared.commands.takeAll() {
-      // What comes behind the close in the same batch has begun, too, and must end.
+      // Requests behind the close in the same batch have begun, too, and must be ended.
       if case .close = command { isClosed = true } else { perform(command) }
     }
     guard !isClosed else { return false }
-    // Bounded, so that commands are seen under any load.
+    // Bounded, so that commands are read under any load.
     for _ in 0..<1024 {
       guard let received = try socket.receive() else { break }
       switch received.content {
       case .success(let (message, payloads)): handle(.received(message, payloads: payloads))
-      // Of whose answer a part is missing nobody knows.
+      // Nobody can say which request this message belonged to, so all of them fail.
       case .failure(let error): handle(.failed(error))
       }
     }
@@ -84,7 +84,7 @@ struct ConnectionLoop {
     return true
   }
 
-  /// Does what a task asks for.
+  /// Performs the command of a task.
   private mutating func perform(_ command: ConnectionCommand) {
     switch command {
     case .begin(let request, let message, let inbox):
@@ -95,7 +95,7 @@ struct ConnectionLoop {
       inboxes[request] = nil
       handle(.abandon(request))
     case .read(let serial): handle(.read(serial: serial, isLate: true))
-    case .close: preconditionFailure("the end of a connection is its loop's")
+    case .close: preconditionFailure("only the loop itself closes the connection")
     }
   }
 
@@ -115,7 +115,7 @@ struct ConnectionLoop {
     }
   }
 
-  /// Looks whether somebody listens at the endpoint, as far as that can be seen from here.
+  /// Checks whether a process listens at the endpoint, as far as this machine can tell.
   private mutating func probe() {
     do throws(WireError) {
       if try !options.endpoint.isListening() { handle(.absent) }
@@ -124,14 +124,14 @@ struct ConnectionLoop {
     }
   }
 
-  /// Sends what the socket takes.
+  /// Sends messages until the socket accepts no more (backpressure).
   private mutating func send(_ socket: Socket) throws(WireError) {
     while let message = machine.nextMessage {
       do throws(WireError) {
         guard try socket.send(message) == .sent else { return }
         machine.sent()
       } catch {
-        // The socket is closed, or this message is none that can be sent.
+        // Either the socket is closed, or this message is malformed and can never be sent.
         guard error.code != .closed else { throw error }
         for action in machine.notSent(error) { perform(action) }
       }

@@ -1,14 +1,16 @@
-// What a connection does while nothing comes: it tells what has come, asks whether the coordinator is
-// there and what has become of the requests, and gives up after its patience.
+// What a connection does while nothing comes: it acknowledges what it has read, asks whether the
+// coordinator still runs and what has become of the requests, and gives up after a timeout.
 
 internal import Wire
 
 extension ConnectionMachine {
-  /// How long one elsewhere may leave the first question unanswered: so is who has a wrong key.
+  /// The timeout for the first answer over tcp.
+  ///
+  /// It is shorter, because a wrong key looks the same as a silent coordinator.
   private static let firstSilence = Duration.seconds(10)
-  /// After so much silence the user is told what is waited for.
+  /// After this much silence the user is told that the client is still waiting.
   private static let worryingSilence = Duration.seconds(10)
-  /// How often a silent coordinator is asked whether it is there.
+  /// How often a silent coordinator is asked whether it still runs.
   private static let askInterval = Duration.seconds(2)
 
   mutating func tick(_ now: ContinuousClock.Instant) -> [ConnectionAction] {
@@ -34,26 +36,31 @@ extension ConnectionMachine {
     return actions
   }
 
-  /// Asks whether the coordinator is there, and what has become of requests of which nothing was heard.
+  /// Asks whether the coordinator still runs, and what has become of the requests that have heard
+  /// nothing.
   private mutating func ask(about quiet: [UInt64: Request]) {
-    // While the socket takes nothing, asking more often tells no more.
+    // While the socket accepts nothing, more questions would only queue up.
     guard hasSentAll else { return }
     send(.healthRequest(HealthRequest(request: 0)))
     let sessions = quiet.filter(\.value.kind.isSession).keys.sorted()
     send(.receipt(ledger.takeReceipt(awaited: sessions.suffix(Limits.awaited))))
-    // A question may have been lost with a coordinator that was started anew.
+    // A question may have been lost with a coordinator that was restarted, so it is sent again
+    // (retry).
     for question in quiet.values.compactMap(\.question) { send(question) }
-    // What must not be asked twice is lost if the coordinator is younger than it.
+    // A request that must not be sent twice is lost if the coordinator was started after it. The
+    // status tells when that was.
     if quiet.values.contains(where: \.isDeed) {
       send(.statusRequest(StatusRequest(request: 0)))
     }
   }
 
-  /// How much younger than a request a coordinator must be: the two clocks run apart, and the answer has
-  /// been on its way.
+  /// How much later than a request a coordinator must have been started to count as restarted.
+  ///
+  /// It allows for clocks that run apart and for the time that the answer took.
   private static let slack = Duration.seconds(1)
 
-  /// Ends deeds that were asked for before the coordinator was started: the one that was asked is gone.
+  /// Fails the deeds that were sent before the coordinator was started, because the one that
+  /// received them has gone.
   mutating func failAsked(before start: ContinuousClock.Instant) -> [ConnectionAction] {
     let lost = open.filter { $0.value.isDeed && $0.value.began + Self.slack < start }.keys.sorted()
     return lost.map { id in
@@ -62,7 +69,7 @@ extension ConnectionMachine {
         id,
         ClientError(
           .lost,
-          "the coordinator at \(endpoint) was started anew before it answered",
+          "the coordinator at \(endpoint) was restarted before it answered",
           context: "\(endpoint)"
         )
       )

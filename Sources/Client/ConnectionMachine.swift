@@ -1,59 +1,62 @@
-// What a client's connection does, as a pure state machine: requests, messages and time go in, what to do
-// comes out. It has no socket and no clock; ConnectionLoop is its shell. ConnectionMachine+Silence.swift
-// has what it does while nothing comes.
+// A client's connection as a pure state machine: events go in, actions come out. It has no socket
+// and no clock; ConnectionLoop is its shell. ConnectionMachine+Silence.swift has its timeouts and
+// questions.
 
 internal import Wire
 
-/// What happens to a connection.
+/// An event of a connection.
 enum ConnectionEvent: Sendable {
-  /// A request begins with its message.
+  /// A request with a number begins with this message.
   case begin(UInt64, Message)
-  /// Whoever reads a request's answer wants it to end, and reads on.
+  /// The reader of a request's answer asks for its end, and reads on until it comes.
   case cancel(UInt64)
   /// Nobody reads a request's answer any more.
   case abandon(UInt64)
   /// A message has come.
   case received(Message, payloads: [[Float]])
-  /// What has come is no message, or the connection has failed.
+  /// A malformed message has come, or the connection has failed.
   case failed(WireError)
   /// A message has been read; `isLate` if its reader has kept it waiting.
   case read(serial: UInt64, isLate: Bool)
-  /// Nobody listens at the endpoint.
+  /// No process listens at the endpoint.
   case absent
-  /// The client is closed.
+  /// The client is being closed.
   case close
   /// Time has passed.
   case tick
 }
 
-/// What is to be done about it.
+/// What the shell must do.
 enum ConnectionAction: Sendable {
-  /// Give a request's reader a message; one with a serial is to be told of when it has been read.
+  /// Give a request's reader a message. If it has a serial, report with `read` when it has been
+  /// read.
   case deliver(UInt64, Message, payloads: [[Float]], serial: UInt64?)
-  /// End a request: well, or with an error. Nothing follows.
+  /// End a request, successfully or with an error. Nothing follows.
   case finish(UInt64, ClientError?)
-  /// Look whether somebody listens at the endpoint.
+  /// Check whether a process listens at the endpoint.
   case probe
-  /// Tell the user.
+  /// Give the user news.
   case tell(ClientNews)
 }
 
-/// The requests of one connection and what the coordinator is told.
+/// The open requests of one connection, and the messages to send.
 struct ConnectionMachine: Sendable {
-  /// A request whose last message has not come.
+  /// A request whose answer is not complete.
   struct Request: Sendable {
     var kind: RequestKind
-    /// What is sent again while no answer comes; nil where that would do something twice.
+    /// The message to retry with while no answer comes; nil if a retry would do something twice.
     var question: Message?
-    /// Whether its message has left.
+    /// Whether its message has been handed to the socket.
     var isSent = false
     let began: ContinuousClock.Instant
-    /// When something of it came last.
+    /// When the last message for it came.
     var heard: ContinuousClock.Instant
-    /// When something else came than that it waits.
+    /// When the last message came that says more than that it waits.
     var progressed: ContinuousClock.Instant
 
-    /// Whether it changes something that no session stands for: it cannot be asked about, nor asked again.
+    /// Whether it changes something without a session.
+    ///
+    /// Such a request can neither be asked about nor retried.
     var isDeed: Bool { question == nil && !kind.isSession }
   }
 
@@ -65,18 +68,18 @@ struct ConnectionMachine: Sendable {
   }
 
   let endpoint: Endpoint
-  /// How long the coordinator may be silent.
+  /// How long the coordinator may be silent while requests are open.
   let timeout: Duration
-  /// What may be wrong with the keys when there never was an answer.
+  /// What may be wrong with the keys if no answer ever comes.
   let advice: String
-  /// The requests that wait for messages, by number.
+  /// The requests whose answers are not complete, by number.
   var open: [UInt64: Request] = [:]
   var ledger = ReceiptLedger()
-  /// When something came last, or the first of the open requests began.
+  /// When the last message came, or when the first of the open requests began if that was later.
   var heard: ContinuousClock.Instant
-  /// When the coordinator was last asked whether it is there.
+  /// When the coordinator was last asked whether it still runs.
   var asked: ContinuousClock.Instant
-  /// Whether anything has ever come.
+  /// Whether a message has ever come.
   var hasHeard = false
   /// Whether the user has been told of the silence.
   var hasTold = false
@@ -90,7 +93,7 @@ struct ConnectionMachine: Sendable {
     asked = now
   }
 
-  /// Whether time matters: somebody waits.
+  /// Whether any request waits for messages, so that timeouts count.
   var isWaiting: Bool { !open.isEmpty }
 
   mutating func handle(
@@ -118,7 +121,7 @@ struct ConnectionMachine: Sendable {
 extension ConnectionMachine {
   private mutating func begin(_ id: UInt64, _ message: Message, _ now: ContinuousClock.Instant) {
     guard let kind = RequestKind(of: message) else {
-      preconditionFailure("\(message.name) begins no request")
+      preconditionFailure("\(message.name) does not begin a request")
     }
     if open.isEmpty { (heard, asked, hasTold) = (now, now, false) }
     open[id] = Request(
@@ -142,7 +145,8 @@ extension ConnectionMachine {
     retract(id, request)
   }
 
-  /// Sees to it that the coordinator does nothing for a request any more.
+  /// Makes the coordinator stop its work for a request: takes an unsent message back, or cancels
+  /// the session.
   private mutating func retract(_ id: UInt64, _ request: Request) {
     guard request.isSent else {
       outbox.removeAll { $0.begins == id }
@@ -177,15 +181,15 @@ extension ConnectionMachine {
     if answer.isOfSession {
       serial = ledger.note(answer, bytes: payloads.reduce(0) { $0 + 4 * $1.count })
     }
-    // Answers to our own asking whether it is there.
+    // Request 0 is used for this connection's own questions.
     if answer.request == 0 { return receiveWithoutRequest(message, serial, now) }
     guard var request = open[answer.request], request.kind.accepts(message) else {
-      // Of a request that has ended on this side, or never was.
+      // The request has ended on this side, or never existed.
       if let serial { ledger.read(serial, isLate: false) }
       return []
     }
     request.heard = now
-    // That a request still waits is no news of the workers.
+    // That a request still waits says nothing about the workers.
     if case .accepted = message {} else { request.progressed = now }
     open[answer.request] = answer.isLast ? nil : request
     if case .requestFailed(let failure) = message {
@@ -220,15 +224,15 @@ extension ConnectionMachine {
 // MARK: Sending
 
 extension ConnectionMachine {
-  /// The message that is to be sent next; nil if there is none.
+  /// The next message to send; nil if all have been sent.
   var nextMessage: Message? { outbox.first?.message }
 
-  /// Takes note that it has been sent.
+  /// Notes that `nextMessage` has been sent.
   mutating func sent() {
     if let id = outbox.removeFirst().begins { open[id]?.isSent = true }
   }
 
-  /// Takes note that it cannot be sent, whenever it is tried.
+  /// Notes that `nextMessage` can never be sent, and fails its request.
   mutating func notSent(_ error: WireError) -> [ConnectionAction] {
     guard let id = outbox.removeFirst().begins, open.removeValue(forKey: id) != nil else {
       return []
@@ -236,14 +240,14 @@ extension ConnectionMachine {
     return [.finish(id, ClientError(error))]
   }
 
-  /// Whether the socket has taken everything so far.
+  /// Whether the socket has accepted all messages so far.
   var hasSentAll: Bool { outbox.isEmpty }
 
   mutating func send(_ message: Message) { outbox.append(Outgoing(message: message)) }
 }
 
 extension Message {
-  /// Whether it may be sent twice: it changes nothing.
+  /// Whether it may be sent twice, because it changes nothing.
   fileprivate var isHarmless: Bool {
     switch self {
     case .statusRequest: true

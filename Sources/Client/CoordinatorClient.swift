@@ -1,23 +1,24 @@
-// What a program needs to talk to a coordinator. Everything is asynchronous: a thousand requests share
-// one connection and its one thread, and no task waits on a thread of its own.
+// What a program needs to talk to a coordinator. Everything is asynchronous: a thousand requests
+// share one connection and its one thread, and no request blocks a thread of its own.
 
 package import Wire
 
-/// What a client is told beside answers, for people who wait.
+/// News for people who wait for an answer.
 package enum ClientNews: Sendable {
-  /// Nothing has come for so long, and somebody waits.
+  /// Requests are open and nothing has come for this long.
   case silence(Duration)
-  /// How the workers are, while an answer is awaited.
+  /// The health of the workers, asked for while an answer is awaited.
   case health(HealthReply)
 }
 
 /// A piece of a generation's answer.
 package enum GenerationEvent: Sendable, Hashable {
-  /// The request waits or runs; comes again while it waits.
+  /// The request waits or runs; repeated while it waits.
   case accepted(Accepted)
-  /// Text and tokens that have come since the last one. What a slow reader has missed comes as one.
+  /// The text and tokens since the last delta. Those that a slow reader has not read are merged
+  /// into one.
   case delta(Delta)
-  /// The end: the reason, what was counted and timed, and where it was computed.
+  /// The end: its reason, the counts and times, and the placement that computed it.
   case finished(Finished)
 }
 
@@ -25,7 +26,7 @@ package enum GenerationEvent: Sendable, Hashable {
 package struct EvaluationPart: Sendable, Hashable {
   package var firstPosition: Int
   package var rowCount: Int
-  /// One for each of the rows whose next token is scored; empty for logits.
+  /// One score for each row whose next token is scored; empty for logits.
   package var scores: [Double]
   private let payloads: [[Float]]
 
@@ -36,7 +37,7 @@ package struct EvaluationPart: Sendable, Hashable {
     self.payloads = payloads
   }
 
-  /// Returns the logits, [rowCount, vocabularySize]; nil if these are not what came.
+  /// Returns the logits, [rowCount, vocabularySize]; nil if the part has none of that size.
   package func logits(vocabularySize: Int) -> [Float]? {
     guard payloads.count == 1, payloads[0].count == rowCount * vocabularySize else { return nil }
     return payloads[0]
@@ -48,26 +49,27 @@ package typealias Evaluation = RequestStream<EvaluationPart>
 
 /// A client of one coordinator.
 ///
-/// Requests run beside each other, and each ends exactly once: with its answer, or with an error that says
-/// why there is none. When the coordinator ends or falls silent all that are open fail; the client stays
-/// usable, and finds the next coordinator at the same endpoint.
+/// Requests run concurrently, and each ends exactly once: with its answer, or with an error that
+/// says why it has none. When the coordinator ends or falls silent, all open requests fail. The
+/// client stays usable and connects to the next coordinator at the same endpoint.
 ///
-/// Who reads slowly slows nobody but itself, within what the protocol allows: the coordinator counts what
-/// a *connection* has not read, so text up to a mebibyte a request is taken in and put together here; of
-/// larger answers, which are logits, what is not read holds back the whole connection. Whoever reads
-/// logits slowly beside other requests does so through a client of its own.
+/// A slow reader slows only its own request, as far as the protocol allows. The coordinator's flow
+/// control counts what a *connection* has not read. So up to a mebibyte of text per request is
+/// buffered and merged here and counts as read. Unread parts of larger answers, which are logits,
+/// hold back the whole connection (backpressure). Use a separate client to read logits slowly
+/// beside other requests.
 package final class CoordinatorClient: Sendable {
   private let connection: Connection
 
   /// - Parameters:
-  ///   - endpoint: The coordinator's.
+  ///   - endpoint: The coordinator's endpoint.
   ///   - security: The keys to use.
-  ///   - timeout: How long the coordinator may be silent while somebody waits. It is never busy for long,
-  ///     since it computes nothing; but its process may be stopped, or its machine asleep, and then goes
-  ///     on where it was.
-  ///   - onNews: Told what people who wait want to know, on the connection's thread. It must not hold the
-  ///     client.
-  /// - Throws: `ClientError` if nobody listens there, or the system refuses a socket.
+  ///   - timeout: How long the coordinator may be silent while requests are open. It computes
+  ///     nothing and is never busy for long. But its process may be stopped or its machine asleep,
+  ///     and then it resumes where it was.
+  ///   - onNews: Called on the connection's thread with news for people who wait. It must not keep
+  ///     a reference to the client.
+  /// - Throws: `ClientError` if no process listens there, or the system refuses a socket.
   package init(
     _ endpoint: Endpoint,
     security: Security = .localOnly,
@@ -101,15 +103,15 @@ package final class CoordinatorClient: Sendable {
     }
   }
 
-  /// Ends what is open with the code `closed`, and the connection.
+  /// Fails all open requests with the code `closed`, and disconnects.
   ///
-  /// It waits for what was sent last, a quarter of a second at most.
+  /// It waits until the messages sent last have left, for a quarter of a second at most.
   package func close() { connection.close() }
 
   /// Continues a prompt.
   ///
-  /// - Parameter generate: What to do; its number is given here, whatever it was.
-  /// - Returns: What comes of it. Errors come there, too.
+  /// - Parameter generate: The request; its number is replaced by one that is free.
+  /// - Returns: The answer, in events. Errors are thrown there, too.
   package func generate(_ generate: Generate) -> Generation {
     connection.begin(.generation) { request in
       var generate = generate
@@ -118,13 +120,13 @@ package final class CoordinatorClient: Sendable {
     }
   }
 
-  /// Runs tokens and returns numbers.
+  /// Runs tokens and returns their scores or logits.
   ///
   /// - Parameters:
-  ///   - tokens: What to run.
-  ///   - kind: Which numbers.
-  ///   - firstScored: Of scores: the first position whose token is scored.
-  /// - Returns: What comes of it. Errors come there, too.
+  ///   - tokens: The tokens to run.
+  ///   - kind: Whether to return scores or logits.
+  ///   - firstScored: For scores, the first position whose token is scored.
+  /// - Returns: The answer, in parts. Errors are thrown there, too.
   package func evaluate(
     _ tokens: [Int32],
     _ kind: EvaluationKind,
@@ -138,10 +140,10 @@ package final class CoordinatorClient: Sendable {
   /// Scores tokens.
   ///
   /// - Parameters:
-  ///   - tokens: What to run.
+  ///   - tokens: The tokens to run.
   ///   - first: The first position whose token is scored.
-  /// - Returns: How likely each token was, given those before it, as log probabilities.
-  /// - Throws: `ClientError` if there are none.
+  /// - Returns: The log probability of each token, given those before it.
+  /// - Throws: `ClientError` if the request fails.
   package func scores(of tokens: [Int32], from first: Int) async throws -> [Double] {
     var scores: [Double] = []
     for try await part in evaluate(tokens, .scores, firstScored: first) {
@@ -152,16 +154,16 @@ package final class CoordinatorClient: Sendable {
 
   /// Returns what each worker holds and does.
   ///
-  /// - Throws: `ClientError` if the coordinator does not say.
+  /// - Throws: `ClientError` if the request fails.
   package func status() async throws -> StatusReply {
     try await reply(.status) { .statusRequest(StatusRequest(request: $0)) }
   }
 
-  /// Asks whether the workers are well.
+  /// Asks whether the workers are healthy.
   ///
-  /// - Parameter selfTest: Whether each tests its device first.
-  /// - Returns: How each is.
-  /// - Throws: `ClientError` if the coordinator does not say.
+  /// - Parameter selfTest: Whether each worker tests its device first.
+  /// - Returns: The health of each worker.
+  /// - Throws: `ClientError` if the request fails.
   package func health(selfTest: Bool = false) async throws -> HealthReply {
     try await reply(.health) {
       .healthRequest(HealthRequest(request: $0, runsSelfTest: selfTest))
@@ -171,9 +173,10 @@ package final class CoordinatorClient: Sendable {
   /// Moves layers between the workers, and waits until it is done.
   ///
   /// - Parameters:
-  ///   - split: Layers a worker, in pipeline order; empty lets the coordinator choose.
+  ///   - split: The number of layers of each worker, in pipeline order; empty to let the
+  ///     coordinator choose.
   ///   - logitsSplit: Proportions of the vocabulary, from the worker with the last layer on.
-  /// - Returns: What it took.
+  /// - Returns: What was moved, and how long the pause was.
   /// - Throws: `ClientError` with the coordinator's reason if the layers stay where they are.
   package func rebalance(split: [Int], logitsSplit: [Int]) async throws -> Rebalanced {
     try await reply(.move) {
@@ -181,20 +184,20 @@ package final class CoordinatorClient: Sendable {
     }
   }
 
-  /// Gives a worker's layers to the others and lets it go, and waits until that is done.
+  /// Gives a worker's layers to the others and releases it, and waits until that is done.
   ///
   /// - Throws: `ClientError` with the coordinator's reason if the layers stay where they are.
   package func drain(_ worker: String) async throws -> Rebalanced {
     try await reply(.move) { .drain(Drain(request: $0, worker: worker)) }
   }
 
-  /// Asks a question with one answer.
+  /// Sends a request that is answered by one message.
   private func reply<Reply: Sendable>(
     _ reading: Inbox<Reply>.Reading,
     _ message: (UInt64) -> Message
   ) async throws -> Reply {
     guard let reply = try await connection.begin(reading, message).next() else {
-      preconditionFailure("a request has ended well without its answer")
+      preconditionFailure("a request has ended without an error and without its answer")
     }
     return reply
   }
@@ -216,7 +219,7 @@ extension Inbox.Reading where Element == GenerationEvent {
       merge: { last, next in
         switch (last, next) {
         case (.delta(var delta), .delta(let more)):
-          // Taken out first: so the text grows where it is.
+          // The delta is taken out first, so that its text is extended in place and not copied.
           last = .delta(Delta(request: delta.request, text: "", tokens: []))
           delta.text += more.text
           delta.tokens += more.tokens

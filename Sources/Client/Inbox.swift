@@ -1,49 +1,49 @@
-// What has come for one request and waits for its reader: filled by the connection's thread, emptied by
-// one task. Text that nobody reads is put together, so a slow reader keeps a little memory and nobody
-// else.
+// The messages that have come for one request and wait for its reader. The connection's thread
+// fills an inbox, and one task empties it. Unread text is merged, so a slow reader costs little
+// memory and delays nobody else.
 
 internal import Platform
 internal import Wire
 
 /// An inbox as the connection's thread sees it.
 protocol AnyInbox: Sendable {
-  /// Takes a message.
+  /// Accepts a message.
   ///
   /// - Parameters:
-  ///   - message: One that answers the inbox's request.
+  ///   - message: An answer to the inbox's request.
   ///   - payloads: Its tensors.
-  ///   - serial: Its number in the receipt ledger; nil if it is in none.
-  /// - Returns: Whether it counts as read; otherwise the reader tells of it when it takes it.
+  ///   - serial: Its number in the receipt ledger; nil if it is not counted there.
+  /// - Returns: Whether it counts as read already; if not, the reader reports it when it takes it.
   func deliver(_ message: Message, _ payloads: [[Float]], serial: UInt64?) -> Bool
 
-  /// Takes note that nothing follows, or why not. Only the first word counts.
+  /// Notes that the answer is complete, or the error that ends it. Only the first call counts.
   func finish(_ error: ClientError?)
 }
 
-/// The inbox of a request whose answers are turned into elements.
+/// The inbox of a request, which turns messages into elements.
 final class Inbox<Element: Sendable>: AnyInbox {
   /// How a message becomes an element.
   struct Reading: Sendable {
-    /// Returns nil for a message that is of no interest.
+    /// Returns nil for a message that the reader does not need.
     var element: @Sendable (Message, [[Float]]) -> Element?
-    /// Adds an element to one that has not been read; false if they stay two.
+    /// Appends an element to one that has not been read; returns false if they cannot be merged.
     var merge: @Sendable (inout Element, Element) -> Bool = { _, _ in false }
   }
 
-  /// An element that its reader has taken, and what to tell the connection of it.
+  /// An element that its reader has taken, with the serial to report to the connection.
   struct Taken: Sendable {
     var element: Element
-    /// The messages that now count as read.
+    /// The serial of the message, which counts as read from now on; nil if it did before.
     var serial: UInt64?
   }
 
-  /// Takes what a reader has waited for.
+  /// Called with what a reader has waited for.
   typealias Receiver = @Sendable (Result<Taken?, any Error>) -> Void
 
-  /// So many bytes may wait and yet count as read.
+  /// How many bytes may be buffered here and count as read.
   ///
-  /// A mebibyte holds the text and tokens of an answer of a hundred thousand tokens; of logits it is a row
-  /// or a few.
+  /// A mebibyte holds the text and tokens of an answer of a hundred thousand tokens, but only one
+  /// or a few rows of logits.
   static var spareBytes: Int { 1 << 20 }
 
   private struct Waiting: Sendable {
@@ -54,7 +54,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
   private enum End: Sendable {
     case finished
     case failed(ClientError)
-    /// The reader has gone.
+    /// The reader was cancelled.
     case cancelled
 
     var outcome: Result<Taken?, any Error> {
@@ -72,7 +72,9 @@ final class Inbox<Element: Sendable>: AnyInbox {
     var reader: Receiver?
     var end: End?
 
-    /// Takes an element, and returns the reader that waits for it, and whether it counts as read.
+    /// Accepts an element.
+    ///
+    /// Returns the reader that waits for it, if any, and whether the element counts as read.
     mutating func take(
       _ element: Element,
       _ size: Int,
@@ -100,7 +102,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
       return (nil, !isHeld)
     }
 
-    /// Returns what a reader gets at once; nil if it has to wait.
+    /// Returns the reader's result if there is one already; nil if the reader has to wait.
     mutating func next(_ receiver: @escaping Receiver) -> Result<Taken?, any Error>? {
       precondition(reader == nil, "two tasks read the answer of one request")
       if !waiting.isEmpty {
@@ -134,22 +136,22 @@ final class Inbox<Element: Sendable>: AnyInbox {
   /// Ends the inbox for a reader that has been cancelled.
   func cancel() { end(.cancelled) }
 
-  /// Whether nothing more will come, and all has been read.
+  /// Whether the answer has ended and all of it has been read.
   var isDone: Bool { state.withLock { $0.end != nil && $0.waiting.isEmpty } }
 
   /// Waits for the next element.
   ///
-  /// - Returns: The element; nil when all has been read.
-  /// - Throws: Why nothing more comes; `CancellationError` after `cancel()`.
-  /// - Precondition: Nobody else waits.
+  /// - Returns: The element; nil at the end of the answer.
+  /// - Throws: The error that ended the answer; `CancellationError` after `cancel()`.
+  /// - Precondition: No other task waits.
   func next() async throws -> Taken? {
     try await withCheckedThrowingContinuation { continuation in
       next { continuation.resume(with: $0) }
     }
   }
 
-  /// Calls a closure once with the next element, as the asynchronous one returns it: at once, or on the
-  /// thread that it comes from.
+  /// Calls a closure once with the result that the asynchronous `next` would return: at once, or
+  /// later on the connection's thread.
   func next(_ receiver: @escaping Receiver) {
     let outcome = state.withLock { $0.next(receiver) }
     if let outcome { receiver(outcome) }
@@ -157,7 +159,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
 
   private func end(_ end: End) {
     let reader = state.withLock { state -> Receiver? in
-      // A reader that has gone is gone, whatever came before.
+      // Cancellation also discards what has not been read, and overrides an earlier end.
       if case .cancelled = end { state.waiting = [] } else if state.end != nil { return nil }
       state.end = end
       defer { state.reader = nil }
@@ -168,7 +170,7 @@ final class Inbox<Element: Sendable>: AnyInbox {
 }
 
 extension Message {
-  /// What it takes to keep it, beside its tensors.
+  /// The memory that it takes, without its tensors.
   fileprivate var bytesToKeep: Int {
     switch self {
     case .delta(let delta): delta.text.utf8.count + 4 * delta.tokens.count

@@ -1,10 +1,12 @@
-// What to say of keys to somebody who gets no answer.
+// Advice about keys for a user who gets no answer.
 
 package import Wire
 
-/// Returns what may be wrong with the keys when nobody answers; nothing where there are none.
+/// Returns what may be wrong with the keys when no answer comes; empty if the endpoint uses no
+/// keys.
 ///
-/// Whoever does not know a key does not say so: a stranger learns nothing of who is let in.
+/// A server does not tell a peer that its key is unknown, so that strangers learn nothing about the
+/// list of keys. Therefore only guesses are possible here.
 package func keyAdvice(_ security: Security, _ endpoint: Endpoint) -> String {
   guard let key = security.publicKey(at: endpoint) else { return "" }
   return

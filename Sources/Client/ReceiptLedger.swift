@@ -1,44 +1,45 @@
-// What the coordinator is to be told of messages that have come, and when.
+// Which messages a client has read but not acknowledged, and when to send a receipt (flow control).
 //
-//   told already │ read        │ not read │ read    │
-//                │ ◄─ the next receipt    │ waits for the one before
-//                └ oldest message that no receipt has told of
+//   acknowledged │ read             │ not read │ read
+//                │ ◄ next receipt ► │          │ waits for the one before it
+//                └ oldest message that has not been acknowledged
 //
-// The coordinator keeps one account a connection and strikes out its oldest entries (decision 23): so a
-// receipt can tell of a message only when all before it have been read.
+// The coordinator counts the unacknowledged messages of a connection and a receipt removes the
+// oldest of them (decision 23). So a message can be acknowledged only when all before it have been
+// read.
 
 internal import Wire
 
-/// The messages of sessions that have come and that no receipt has told of.
+/// The messages of sessions that have come and have not been acknowledged.
 struct ReceiptLedger: Sendable {
   private struct Entry: Sendable {
     var request: UInt64
     var bytes: Int
-    /// Of an `Evaluated`, for the receipt.
+    /// The proof of an `Evaluated`, which the receipt must return.
     var proof: UInt64?
     /// Whether it ends its request.
     var isLast: Bool
     var isRead = false
   }
 
-  /// After so many messages or bytes the coordinator is told: a quarter of what it sends before it
-  /// waits.
+  /// A receipt is due after this many messages or bytes: a quarter of what the coordinator sends
+  /// before it waits.
   static let receiptMessages = 64
   static let receiptBytes = 1 << 20
 
   private var entries: [Entry] = []
-  /// The number of the first entry.
+  /// The serial of the first entry.
   private var first: UInt64 = 0
-  /// Entries at the front that have been read.
+  /// How many entries at the front have been read.
   private var readCount = 0
   private var readBytes = 0
   private var proof: UInt64 = 0
-  /// Whether the next receipt is sent however little it tells.
+  /// Whether the next receipt is sent however few messages it acknowledges.
   private var isUrgent = false
 
-  /// Takes note of a message that has come.
+  /// Notes that a message has come.
   ///
-  /// - Returns: Its number, to say later that it has been read.
+  /// - Returns: Its serial, to report later that it has been read.
   mutating func note(_ answer: Answer, bytes: Int) -> UInt64 {
     entries.append(
       Entry(
@@ -51,11 +52,11 @@ struct ReceiptLedger: Sendable {
     return first + UInt64(entries.count - 1)
   }
 
-  /// Takes note that a message has been read.
+  /// Notes that a message has been read.
   ///
   /// - Parameters:
-  ///   - serial: Its number.
-  ///   - isLate: Whether its reader has kept it waiting: the coordinator may be waiting, too.
+  ///   - serial: The serial that `note` returned.
+  ///   - isLate: Whether its reader has kept it waiting; then the coordinator may be waiting, too.
   mutating func read(_ serial: UInt64, isLate: Bool) {
     guard serial >= first, case let index = Int(serial - first), index < entries.count else {
       return
@@ -64,7 +65,7 @@ struct ReceiptLedger: Sendable {
     advance(isLate: isLate)
   }
 
-  /// Takes note that nobody reads what came for a request any more.
+  /// Notes that nobody will read the messages that came for a request.
   mutating func readAll(of request: UInt64) {
     let unread = entries.indices.filter { entries[$0].request == request && !entries[$0].isRead }
     guard !unread.isEmpty else { return }
@@ -83,16 +84,16 @@ struct ReceiptLedger: Sendable {
     if isLate, readCount == entries.count { isUrgent = true }
   }
 
-  /// Whether a receipt is to be sent.
+  /// Whether to send a receipt now.
   var isDue: Bool {
     readCount > 0
       && (isUrgent || readCount >= Self.receiptMessages || readBytes >= Self.receiptBytes)
   }
 
-  /// Forgets what has been read, once it is told.
+  /// Returns the next receipt, and forgets the messages that it acknowledges.
   ///
-  /// - Parameter awaited: Requests to ask about.
-  /// - Returns: The receipt that tells of it.
+  /// - Parameter awaited: Requests to ask about in the same message.
+  /// - Returns: The receipt.
   mutating func takeReceipt(awaited: [UInt64] = []) -> Receipt {
     defer {
       entries.removeFirst(readCount)

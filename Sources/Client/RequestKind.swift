@@ -8,10 +8,10 @@ enum RequestKind: Sendable, Hashable {
   case evaluation
   case status
   case health
-  /// Layers move, or a worker is let go.
+  /// Layers are moved, or a worker is drained.
   case move
 
-  /// What a message begins; nil if it is no request.
+  /// Returns the kind of request that a message begins; nil if it begins none.
   init?(of message: Message) {
     switch message {
     case .generate: self = .generation
@@ -43,16 +43,16 @@ enum RequestKind: Sendable, Hashable {
 
 /// A message as the answer to a request.
 struct Answer: Sendable, Hashable {
-  /// 0 for an answer that nobody in particular waits for.
+  /// The number of the request; 0 for an answer to the connection's own question.
   var request: UInt64
   /// Whether nothing follows.
   var isLast: Bool
-  /// Whether the coordinator counts it until a receipt tells that it has come.
+  /// Whether the coordinator counts it until a receipt acknowledges it.
   var isOfSession: Bool
-  /// What the receipt must tell of it.
+  /// The proof that the receipt must return.
   var proof: UInt64?
 
-  /// - Returns: Nil for a message that answers no request.
+  /// - Returns: Nil for a message that is not an answer.
   init?(_ message: Message) {
     switch message {
     case .accepted(let accepted): self.init(accepted.request, isLast: false)

@@ -2,9 +2,9 @@
 
 internal import Wire
 
-/// What comes for one request, until it ends.
+/// The elements of the answer to one request, until it ends.
 ///
-/// For one reader. If the reader's task is cancelled, or nobody holds the stream any more, the request is
+/// It has one reader. If the reader's task is cancelled, or the stream is released, the request is
 /// cancelled at the coordinator, too, and nothing more comes.
 package final class RequestStream<Element: Sendable>: AsyncSequence, Sendable {
   package struct AsyncIterator: AsyncIteratorProtocol {
@@ -42,18 +42,18 @@ package final class RequestStream<Element: Sendable>: AsyncSequence, Sendable {
     return take(taken)
   }
 
-  /// Calls a closure once with the next element, or what ends the stream: at once, or on the connection's
-  /// thread, which must not be kept.
+  /// Calls a closure once with the next element, or with what ends the stream: at once, or later on
+  /// the connection's thread, which the closure must not block.
   ///
-  /// For a thread that waits without a task, and holds client and stream meanwhile. No task's
-  /// cancellation ends this.
+  /// It is meant for a thread that waits outside of tasks and holds the client and the stream
+  /// meanwhile. The cancellation of a task does not end this wait.
   ///
-  /// - Precondition: Nobody else waits for an element of this stream.
+  /// - Precondition: No task waits for an element of this stream.
   package func next(_ receiver: @escaping @Sendable (Result<Element?, any Error>) -> Void) {
     inbox.next { outcome in receiver(outcome.map { self.take($0) }) }
   }
 
-  /// Takes an element out, and tells the connection if it has waited for that.
+  /// Unwraps an element, and reports it as read if it did not count as read before.
   private func take(_ taken: Inbox<Element>.Taken?) -> Element? {
     if let serial = taken?.serial { connection.post(.read(serial)) }
     return taken?.element

@@ -3,13 +3,13 @@
 internal import CLinux
 internal import Platform
 
-/// CPUs to share out among workers.
+/// The CPUs to distribute among workers.
 package struct AvailableCPUs: Sendable, Hashable {
-  /// The numbers of those that threads may run on.
+  /// The numbers of the CPUs that threads may run on.
   package var allowed: [Int]
-  /// How many can be kept busy: all of them, unless a control group has time for fewer.
+  /// How many CPUs can be kept busy: all of them, unless the quota of a control group allows less.
   ///
-  /// More threads than that would only wait for one another.
+  /// With more threads than that, some would always wait for CPU time.
   package var usableCount: Int
 
   package init(allowed: [Int], usableCount: Int) {
@@ -17,7 +17,7 @@ package struct AvailableCPUs: Sendable, Hashable {
     self.usableCount = usableCount
   }
 
-  /// Those of this process.
+  /// The CPUs of this process.
   package static var own: AvailableCPUs {
     var cpus = [CInt](repeating: 0, count: 1024)
     let count = unsafe clinux_allowed_cpus(&cpus, CInt(cpus.count))

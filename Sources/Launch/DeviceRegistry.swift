@@ -1,15 +1,15 @@
-// The kinds of devices that a program can use, as values: this module knows names and settings, the
-// program says which backend stands behind each name.
+// The kinds of devices that a program can use, as values. This module knows their names and
+// settings; the program supplies the backend of each name.
 
 package import Compute
 package import Coordinator
 
-/// How a worker's device is to be used.
+/// How a worker uses its device.
 package struct BackendSettings: Sendable {
   package var threads: Int
-  /// The CPUs its threads stay on; nil for any.
+  /// The CPUs that its threads are pinned to; nil for any.
   package var cpus: [Int]?
-  /// How keys and values are kept; nil for the backend's default.
+  /// The type in which keys and values are stored; nil for the backend's default.
   package var cacheType: CacheType?
 
   package init(threads: Int, cpus: [Int]? = nil, cacheType: CacheType? = nil) {
@@ -41,18 +41,19 @@ package struct DeviceKind: Sendable {
 /// All kinds of devices of a program.
 package struct DeviceRegistry: Sendable {
   package let kinds: [DeviceKind]
-  /// Names of kinds that are planned, and refused as such.
+  /// Names of kinds that are planned; they are refused with a message of their own.
   private let planned: Set<String>
-  /// What a pipeline uses when no devices are named.
+  /// The devices of a pipeline when the user names none.
   package let defaultDevices: [DeviceKind]
-  /// Measures how many bytes a second so many threads read from memory together.
+  /// Measures how many bytes per second the given number of threads reads from memory together.
   let measureMemory: @Sendable (_ threads: Int) throws -> Double
 
   /// - Parameters:
-  ///   - kinds: In the order in which messages name them.
-  ///   - defaultDevices: Names of kinds that a pipeline uses when none are named.
-  ///   - planned: Names of kinds that there will be.
-  ///   - measureMemory: Measures how many bytes a second so many threads read from memory together.
+  ///   - kinds: The kinds, in the order in which messages list them.
+  ///   - defaultDevices: Names of the kinds that a pipeline uses when the user names none.
+  ///   - planned: Names of kinds for which there is no backend yet.
+  ///   - measureMemory: Measures how many bytes per second the given number of threads reads from
+  ///     memory together.
   /// - Precondition: The default devices are among the kinds.
   package init(
     _ kinds: [DeviceKind],
@@ -65,15 +66,15 @@ package struct DeviceRegistry: Sendable {
     self.measureMemory = measureMemory
     self.defaultDevices = defaultDevices.map { name in
       guard let kind = kinds.first(where: { $0.name == name }) else {
-        preconditionFailure("default device \(name) is none of \(kinds.map(\.name))")
+        preconditionFailure("default device \(name) is not among \(kinds.map(\.name))")
       }
       return kind
     }
   }
 
-  /// Looks a name up.
+  /// Returns the kind with a name.
   ///
-  /// - Throws: `LaunchError` that names the kinds there are.
+  /// - Throws: `LaunchError` that lists the known kinds.
   package func kind(named name: String) throws(LaunchError) -> DeviceKind {
     if let kind = kinds.first(where: { $0.name == name }) { return kind }
     let known = kinds.map(\.name).joined(separator: ", ")

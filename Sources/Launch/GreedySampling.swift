@@ -1,9 +1,9 @@
-// The sampling of measurements, whose tokens must not depend on chance.
+// The sampling used in measurements, whose tokens must not be random.
 
 package import Wire
 
 extension Sampling {
-  /// Always the likeliest token.
+  /// Always takes the most likely token.
   package static let greedy = Sampling(
     temperature: 0,
     topK: 0,

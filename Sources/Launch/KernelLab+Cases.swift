@@ -1,9 +1,9 @@
-// What the laboratory tries: the ops and shapes of Gemma 3n E2B.
+// The cases that the laboratory measures: the ops and shapes of Gemma 3n E2B.
 
 internal import Compute
 
 extension KernelCase {
-  /// Every op that reads weights, keys or values, over the types it is met in.
+  /// Every op that reads weights, keys or values, with the types in which models have them.
   package static var all: [KernelCase] {
     let body = TensorType.allCases.map { matmul($0, rows: 8192, columns: 2048) }
     let others = [
@@ -43,7 +43,7 @@ extension KernelCase {
     )
   }
 
-  /// E2B's feed-forward; `CutGate` says what it needs behind a cut gate.
+  /// E2B's feed-forward; `CutGate` tells which share of the weights it needs behind a sparse gate.
   static func feedForward(_ type: TensorType, deviations: Float?) -> KernelCase {
     let width = 2048
     let hidden = 8192
@@ -51,7 +51,7 @@ extension KernelCase {
     let gate = deviations.map { CutGate(deviations: $0) }
     let up = gate?.shareOfUp(type) ?? 1
     let down = gate?.shareOfDown(type) ?? 1
-    // Scales are read, not multiplied with.
+    // The scales of skipped values are read, but nothing is multiplied by them.
     let multiplied = down < 1 ? gate?.keptShare ?? 1 : 1
     return KernelCase(
       op: deviations == nil ? "feedForward" : "feedForward, cut",
@@ -84,9 +84,9 @@ extension KernelCase {
     )
   }
 
-  /// Eight heads of 256 over two of keys and values.
+  /// Attention of eight query heads of 256 over two heads of keys and values.
   ///
-  /// Bytes are those of an f16 cache.
+  /// The byte count is that of an f16 cache.
   static func attend(context: Int) -> KernelCase {
     let headDim = 256
     let heads = 8
@@ -129,7 +129,7 @@ extension KernelCase {
 }
 
 extension Program {
-  /// Returns the buffer of a name, added the first time; `input` is the program's input.
+  /// Returns the buffer with a name, and adds it the first time; `input` is the program's input.
   fileprivate mutating func shared(_ name: String, width: Int) -> BufferID {
     if let known = buffers.firstIndex(where: { $0.name == name }) { return BufferID(index: known) }
     let id = add(Buffer(name: name, width: width, rows: .all))

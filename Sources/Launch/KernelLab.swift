@@ -1,26 +1,28 @@
-// The kernel laboratory: one op at a time on a backend, against what the machine can do at best, so
-// that the next person sees at once what is left.
+// The kernel laboratory runs one op at a time on a backend and compares its speed with the limits
+// of the machine, which shows how much could still be gained.
 
 package import Compute
 
-/// An op over some shape, and what it must read and compute.
+/// An op with a shape, and how much it must read and compute.
 package struct KernelCase: Sendable {
   package var op: String
   package var type: String
   package var shape: String
-  /// Adds the op to a program: `copy` tells weights of several copies apart.
+  /// Adds the op to a program.
+  ///
+  /// The copies of an op have different `copy` numbers, and so different weights.
   var add: @Sendable (inout Program, _ copy: Int) -> Void
-  /// Bytes of weights, or of keys and values, that one op must read.
+  /// The bytes of weights, or of keys and values, that one op must read.
   var bytes: Double
-  /// Products and sums that so many rows take.
+  /// The number of multiplications and additions for the given number of rows.
   var operations: @Sendable (_ rows: Int) -> Double
-  /// Whether they are of f32 rather than of bytes.
+  /// Whether these operations are on f32 rather than on bytes.
   var isFloat: Bool
-  /// Positions before the rows, for attention.
+  /// The number of positions before the rows, for attention.
   var context = 0
 }
 
-/// What a case has reached.
+/// The speed of a case.
 package struct KernelResult: Encodable, Sendable {
   package var op: String
   package var type: String
@@ -29,9 +31,9 @@ package struct KernelResult: Encodable, Sendable {
   package var microseconds: Double
   package var bytesPerSecond: Double
   package var operationsPerSecond: Double
-  /// `memory` or `compute`: which of the machine's limits is nearer.
+  /// `memory` or `compute`: which of the machine's limits is reached first.
   package var bound: String
-  /// The time that limit allows, over the time taken.
+  /// The shortest time that this limit allows, divided by the time measured.
   package var shareOfLimit: Double
 }
 
@@ -42,16 +44,16 @@ package struct KernelLab {
   private let integerOperationsPerSecond: Double
   private let floatOperationsPerSecond: Double
 
-  /// Up to this many rows weights are read from memory, as in a model: of so many bytes in turn that
-  /// no cache holds them.
+  /// Up to this many rows, weights are read from memory as in a model: enough copies are run in
+  /// turn that no processor cache holds them.
   private static let memoryBoundRows = 8
   private static let turnByteCount = 128.0 * 1024 * 1024
 
   /// - Parameters:
-  ///   - backend: What is measured.
-  ///   - bytesPerSecond: What its memory gives at best.
-  ///   - integerOperationsPerSecond: What it does with bytes at best.
-  ///   - floatOperationsPerSecond: What it does with f32 at best.
+  ///   - backend: The backend to measure.
+  ///   - bytesPerSecond: The highest bandwidth of its memory.
+  ///   - integerOperationsPerSecond: Its highest rate of operations on bytes.
+  ///   - floatOperationsPerSecond: Its highest rate of operations on f32.
   package init(
     backend: any Backend,
     bytesPerSecond: Double,
@@ -112,7 +114,7 @@ package struct KernelLab {
     )
   }
 
-  /// Returns the seconds of a step behind `context` positions: the median of at least three.
+  /// Returns the seconds of a step after `context` positions: the median of at least three runs.
   private func time(_ runner: ProgramRunner, rows: Int, context: Int) throws -> Double {
     let batch = Self.batch(rows: rows, from: context)
     let inputs = Self.inputs(runner.program, batch)
@@ -124,12 +126,14 @@ package struct KernelLab {
       _ = try runner.run(batch, inputs: inputs)
       times.append((.now - start) / .seconds(1))
     }
-    // The first step touches memory for the first time.
+    // The first run is dropped, because it pays for the page faults of memory that is new.
     let sorted = times.dropFirst().sorted()
     return sorted[sorted.count / 2]
   }
 
-  /// Brings the slot to a position, with rows that nobody measures.
+  /// Fills the slot up to a position.
+  ///
+  /// This is not timed.
   private func fill(_ runner: ProgramRunner, to context: Int) throws {
     guard context > 0 else { return }
     runner.clear(slot: 0)

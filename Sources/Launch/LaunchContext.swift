@@ -1,17 +1,19 @@
-// What the program that starts things gives to the code that starts them: its devices, its version, and
-// where it wants to be told what happens.
+// What the program gives to the code that starts pipelines: its devices, its version, its
+// directories, and where to report progress.
 
 package import ModelFiles
 
-/// The surroundings of whatever is started.
+/// The environment in which pipelines are started and devices are measured.
 package struct LaunchContext: Sendable {
   package var devices: DeviceRegistry
+  /// The version of the program.
+  ///
   /// Profiles that another version has measured are not used.
   package var programVersion: String
   package var reporter: any LaunchReporter
-  /// Where profiles are kept.
+  /// The directory of the profile cache.
   package var profileDirectory: String
-  /// Where digests of model files are kept.
+  /// The cache of digests of model files.
   package var digests: DigestStore
 
   package init(
@@ -29,25 +31,25 @@ package struct LaunchContext: Sendable {
   }
 }
 
-/// Takes what the launcher has to say while it works.
+/// Receives the messages and the progress of the launcher.
 package protocol LaunchReporter: Sendable {
-  /// Whether somebody sees progress as it goes on; otherwise what takes long is said in a line.
+  /// Whether progress is visible. If not, a long operation is announced in one line.
   var showsProgress: Bool { get }
 
-  /// Says something.
+  /// Reports an event.
   ///
   /// - Parameters:
   ///   - line: What has happened.
-  ///   - cause: Why, if an error tells.
+  ///   - cause: The error that caused it, if any.
   func note(_ line: String, cause: (any Error)?)
 
-  /// Begins to show how far something is.
+  /// Begins to show the progress of an operation.
   func progress(_ label: String) -> any LaunchProgress
 }
 
-/// Shows how far something is.
+/// Shows the progress of an operation.
 package protocol LaunchProgress: Sendable {
   func show(_ fraction: Double)
-  /// Takes away what was shown.
+  /// Removes what was shown.
   func clear()
 }

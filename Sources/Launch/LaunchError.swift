@@ -1,24 +1,26 @@
-// The error of the Launch module, and how a wait ends that the user has interrupted.
+// The error of the Launch module, and the error of a wait that the user has interrupted.
 
-/// Why devices, a placement or a pipeline cannot be had.
+/// Why devices cannot be used, or a placement or a pipeline cannot be made.
 package struct LaunchError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable {
-    /// A device that is misspelled, or that this program has no backend for.
+    /// A device that is unknown, or that this program has no backend for.
     case device
-    /// Settings that do not fit one another, the model or the machine.
+    /// Settings that contradict each other, or do not fit the model or the machine.
     case settings
     /// A device or a link could not be measured.
     case measurement
-    /// A profile that cannot be read or does not belong here.
+    /// A profile that cannot be read or is for something else.
     case profile
     /// The system refused a directory.
     case system
   }
 
   package var code: Code
-  /// What is wrong, with the value at fault and what to do: a line that commands print as it is.
+  /// What is wrong, with the value at fault and what to do.
+  ///
+  /// Commands print this line unchanged.
   package var message: String
-  /// The file or device.
+  /// The file or device concerned.
   package var context: String
   package var underlying: (any Error)?
 
@@ -41,7 +43,7 @@ package struct LaunchError: Error, Sendable, CustomStringConvertible {
   }
 }
 
-/// The user asked for the end of what was waited for.
+/// The user has interrupted a wait.
 package struct Interrupted: Error, CustomStringConvertible {
   package var description: String { "interrupted" }
 

@@ -1,4 +1,5 @@
-// Measures the way between two processes of this machine: messages to and fro over an ipc socket.
+// Measures latency and bandwidth between two processes of this machine with an echo over an ipc
+// socket.
 
 internal import Coordinator
 internal import Foundation
@@ -14,7 +15,9 @@ enum LinkLab {
   private static let largeFloats = 256 << 10
   private static let patience = Duration.seconds(2)
 
-  /// Returns what a message costs, one way; takes some tens of milliseconds.
+  /// Returns the cost of a message in one direction.
+  ///
+  /// Takes some tens of milliseconds.
   static func measure(machine: String) throws -> LinkProfile {
     let directory = try PrivateDirectory.make()
     defer { try? FileManager.default.removeItem(atPath: directory) }
@@ -24,14 +27,14 @@ enum LinkLab {
     let thread = try Platform.Thread {
       do { try answer(context, endpoint) } catch { echo.withLock { $0 = "\(error)" } }
     }
-    // It ends when all is answered, or after its patience.
+    // The thread ends when it has answered all messages, or after a timeout.
     defer { thread.join() }
     let deadline = ContinuousClock.now + patience
     while try !endpoint.isListening() {
       guard ContinuousClock.now < deadline else {
         throw LaunchError(
           .measurement,
-          "the link cannot be measured: \(echo.withLock { $0 } ?? "nobody answers at \(endpoint)")"
+          "the link cannot be measured: \(echo.withLock { $0 } ?? "no answer from \(endpoint)")"
         )
       }
       usleep(1000)
@@ -51,7 +54,7 @@ enum LinkLab {
     )
   }
 
-  /// Sends back what comes, as often as it is sent.
+  /// Echoes as many messages as the measurement sends.
   private static func answer(_ context: ZeroMQContext, _ endpoint: Endpoint) throws {
     let socket = try Socket(context, role: .router, options: .data)
     defer { socket.close() }
@@ -67,7 +70,7 @@ enum LinkLab {
     }
   }
 
-  /// Returns the median time in microseconds until a message is back.
+  /// Returns the median round trip time in microseconds.
   private static func roundTrip(_ socket: Socket, floats: Int, count: Int) throws -> Double {
     let payload = [Float](repeating: 1, count: floats)
     let step = Step(epoch: 1, sequence: 1, cleared: [], rows: [], stageMicroseconds: [])

@@ -1,10 +1,10 @@
-// What profiles say of this machine: its name, and the memory it has left.
+// The facts about this machine that go into profiles: its name and its available memory.
 
 internal import Glibc
 internal import Platform
 
 enum LocalMachine {
-  /// The machine's name, without asking the network.
+  /// The machine's name as the kernel knows it; the network is not asked.
   static var name: String {
     var name = [CChar](repeating: 0, count: 256)
     guard unsafe gethostname(&name, name.count - 1) == 0 else { return "localhost" }
@@ -12,7 +12,7 @@ enum LocalMachine {
     return String(text.filter { $0.isLetter || $0.isNumber || $0 == "." })
   }
 
-  /// What can be had without swapping, or all there is where the kernel does not tell.
+  /// The memory that is available without swapping, or all memory if the kernel does not report it.
   static var availableMemoryBytes: Double {
     Double(SystemMemory.available ?? SystemMemory.total)
   }

@@ -1,4 +1,5 @@
-// Plans over the devices of this machine, from profiles that are measured or kept.
+// Plans over the devices of this machine, from profiles that are measured now or come from the
+// cache.
 
 package import Content
 package import Coordinator
@@ -6,12 +7,12 @@ package import Gemma
 
 /// Plans over the devices of this machine.
 package struct LocalPlanning {
-  /// What was planned over some workers.
+  /// A plan over some workers.
   package struct Outcome {
     package var workers: [WorkerPlan]
     package var costs: PipelineCosts
     package var plan: Plan
-    /// What was chosen and why.
+    /// Which placement was chosen and why.
     package var reason: String
   }
 
@@ -50,8 +51,8 @@ package struct LocalPlanning {
 
   /// Returns the best plan over the devices.
   ///
-  /// Where the user leaves the threads open, fewer workers with more threads each are tried as well:
-  /// a pipeline must not be slower than its best device alone.
+  /// If the user did not set the threads, fewer workers with more threads each are tried as well: a
+  /// pipeline must not be slower than its best device alone.
   package func best(_ objective: PlanObjective) throws -> Outcome {
     let all = try plan(WorkerPlan.resolve(settings, among: devices), objective)
     guard settings.threads == nil, all.workers.count > 1 else { return all }
@@ -83,7 +84,7 @@ package struct LocalPlanning {
 }
 
 extension LocalPlanning.Outcome {
-  /// Whether this gains enough over a plan with fewer workers.
+  /// Whether this plan is enough faster than one with fewer workers.
   fileprivate func isWorthwhile(over other: Self?) -> Bool {
     guard let other else { return true }
     return plan.chosen.tokensPerSecond

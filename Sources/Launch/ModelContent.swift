@@ -1,5 +1,6 @@
-// Knows which model a file holds: read from end to end once, and known from then on while the file is
-// as it was. `up` reads it before its workers do, so that they find it known.
+// The fingerprint of a model's files. They are read from end to end once, and the digests are
+// cached for as long as the files are unchanged. `up` reads them before its workers start, so the
+// workers find the digests in the cache.
 
 package import Content
 package import Gemma
@@ -7,22 +8,22 @@ internal import ModelFiles
 internal import Platform
 internal import Wire
 
-/// Which model a file holds.
+/// Computes fingerprints of models.
 package enum ModelContent {
-  /// Returns the fingerprint of a model, and shows how far it is if that takes long.
+  /// Returns the fingerprint of a model, and shows progress if that takes long.
   ///
   /// - Parameters:
   ///   - checkpoint: The model.
-  ///   - context: Where to show it, and where digests are kept.
-  ///   - descriptors: End it when one is readable.
-  ///   - interruption: How it ends then.
+  ///   - context: Where to show progress, and the cache of digests.
+  ///   - descriptors: The reading ends when one of these is readable.
+  ///   - interruption: The error to throw then.
   /// - Returns: The digest of config and weights.
-  /// - Throws: `interruption`, or why the files cannot be read.
+  /// - Throws: `interruption`, or the reason why the files cannot be read.
   package static func fingerprint(
     of checkpoint: Checkpoint,
     in context: LaunchContext,
     interruptedBy descriptors: [CInt] = [],
-    _ interruption: any Error = Interrupted()
+    throwing interruption: any Error = Interrupted()
   ) throws -> Digest {
     let reporter = context.reporter
     let line = reporter.progress("reading the model")
@@ -48,6 +49,6 @@ package enum ModelContent {
     return try checkpoint.fingerprint(reader)
   }
 
-  /// How long it may take before it is shown.
+  /// How long the reading may take before progress is shown.
   private static let patience = Duration.seconds(1)
 }

@@ -1,10 +1,11 @@
-// Work on a thread that ends with it.
+// Runs work on a thread that exists only for it.
 
 internal import Platform
 
 /// Runs work on a thread of its own and waits for it.
 ///
-/// A pinned backend pins the thread that runs it, and processes that this one starts would inherit that.
+/// A pinned backend pins the thread that runs it. Child processes that this thread started later
+/// would inherit the pinning, so the main thread must not be pinned.
 func onThreadOfItsOwn<Result: Sendable>(
   _ work: @escaping @Sendable () throws -> Result
 ) throws -> Result {

@@ -1,8 +1,10 @@
-// Weights for measurements, whose values do not matter.
+// Weights for measurements, in which values do not matter.
 
 internal import Compute
 
-/// The same bytes for every weight: a backend does not look at what they are.
+/// Gives the same bytes to every weight.
+///
+/// The time of an op does not depend on their values.
 struct PatternWeights: WeightSource {
   private let memory: Memory
 
@@ -14,7 +16,8 @@ struct PatternWeights: WeightSource {
       unsafe bytes = .allocate(byteCount: byteCount, alignment: 64)
       var generator = SystemRandomNumberGenerator()
       for offset in stride(from: 0, to: byteCount, by: 8) {
-        // Two bits of each byte stay 0: as a scale, in f16 or f32, that is a number below 2.
+        // Two bits of each byte stay 0, so that a scale that is read from them, in f16 or f32, is
+        // below 2.
         let word = generator.next() & 0x3F3F_3F3F_3F3F_3F3F
         unsafe bytes.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
       }

@@ -10,14 +10,14 @@ package import Wire
 /// A pipeline that is planned but not started.
 package struct Pipeline: Sendable {
   package let checkpoint: Checkpoint
-  /// Of config and weights.
+  /// The digest of config and weights.
   package let fingerprint: Digest
   package let workers: [WorkerPlan]
   package let placement: Placement
   package let limits: CoordinatorLimits
   let context: LaunchContext
   private let settings: PipelineSettings
-  /// Why the layers are placed as they are; nil where there was nothing to plan.
+  /// Why the layers are placed as they are; nil if nothing had to be planned.
   private let placementReason: String?
 
   /// Opens the model and resolves the settings against it.
@@ -25,10 +25,10 @@ package struct Pipeline: Sendable {
   /// - Parameters:
   ///   - path: The model.
   ///   - settings: How to divide it.
-  ///   - context: The devices there are, and who is told what happens.
+  ///   - context: The known devices, and where to report progress.
   ///   - workersAreHere: Whether the devices are this machine's, so that they can be measured.
   ///   - interrupt: A descriptor that ends the reading of a large model when it is readable.
-  ///   - interruption: How it ends then.
+  ///   - interruption: The error to throw then.
   /// - Throws: What is wrong with the model or the settings, or `interruption`.
   package init(
     model path: String,
@@ -36,14 +36,14 @@ package struct Pipeline: Sendable {
     in context: LaunchContext,
     workersAreHere: Bool = true,
     interruptedBy interrupt: CInt,
-    _ interruption: any Error = Interrupted()
+    throwing interruption: any Error = Interrupted()
   ) throws {
     checkpoint = try Checkpoint.open(path)
     fingerprint = try ModelContent.fingerprint(
       of: checkpoint,
       in: context,
       interruptedBy: [interrupt],
-      interruption
+      throwing: interruption
     )
     self.settings = settings
     self.context = context
@@ -61,7 +61,7 @@ package struct Pipeline: Sendable {
     if let tokens = settings.contextTokens, tokens > most {
       throw LaunchError(
         .settings,
-        "--context \(tokens): the model was made for at most \(most) tokens"
+        "--context \(tokens): this model supports at most \(most) tokens; name no more than that"
       )
     }
     var limits = CoordinatorLimits(
@@ -72,7 +72,7 @@ package struct Pipeline: Sendable {
     self.limits = limits
   }
 
-  /// The coordinator's first state; with `advice`, layers move by themselves.
+  /// Returns the coordinator's first state; with `advice`, it rebalances layers automatically.
   package func machine(advice: RebalanceAdvisor.Limits? = nil) throws -> CoordinatorMachine {
     let plan = zip(workers, placement.stages).map { worker, slice in
       PlannedWorker(name: worker.name, device: worker.device.name, slice: slice)
@@ -86,12 +86,12 @@ package struct Pipeline: Sendable {
     )
   }
 
-  /// What workers without a model file pull theirs from.
+  /// Returns the desk from which workers without a model file pull their weights.
   package func weightsDesk() throws -> WeightsDesk {
     try WeightsDesk(checkpoint, fingerprint: fingerprint, store: context.digests)
   }
 
-  /// Makes the file that `--trace` names; nil if it names none.
+  /// Creates the file that `--trace` names; returns nil if the option is absent.
   package func openTrace(_ logger: Logger) throws -> TraceFile? {
     try settings.tracePath.map { path in
       try TraceFile(path: path) { logger.warning("trace ended", metadata: ["reason": "\($0)"]) }
@@ -101,9 +101,9 @@ package struct Pipeline: Sendable {
   /// Returns the commands that start the workers as children of this process.
   ///
   /// - Parameters:
-  ///   - connection: The options that say where the coordinator is and how it is reached.
-  ///   - logLevel: What they log.
-  /// - Returns: A command a worker, in pipeline order.
+  ///   - connection: The options that tell a worker how to reach the coordinator.
+  ///   - logLevel: The workers' log level.
+  /// - Returns: One command for each worker, in pipeline order.
   func workerCommands(connection: [String], logLevel: Logger.Level) -> [WorkerCommand] {
     workers.map { worker in
       var arguments = [

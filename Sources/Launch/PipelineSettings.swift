@@ -1,29 +1,31 @@
-// What a user can say of a pipeline before it is started.
+// The settings of a pipeline that a user can choose before it is started.
 
 package import Compute
 package import Coordinator
 
-/// How a pipeline is made up; nil leaves a choice to the launcher.
+/// The settings of a pipeline.
+///
+/// The launcher chooses those that are nil.
 package struct PipelineSettings: Sendable {
   /// The names of the workers' devices, in pipeline order.
   package var devices: [String]?
-  /// Layers a worker.
+  /// The number of layers of each worker.
   package var split: [Int]?
-  /// With a split: proportions of the output matrix over the last workers.
+  /// The proportions in which the last workers divide the output matrix; needs a split.
   package var logitsSplit: [Int]?
-  /// Threads a worker.
+  /// The number of threads of each worker.
   package var threads: [Int]?
-  /// Tokens a session may have, prompt and answer.
+  /// The most tokens of a session, prompt and answer together.
   package var contextTokens: Int?
-  /// Sessions served at once.
+  /// The most sessions that are served at once.
   package var slots = 8
-  /// Between which clients prefixes of prompts are shared.
+  /// Which clients share the cached prefixes of their prompts.
   package var prefixSharing = PrefixSharing.all
   /// How CPU workers keep keys and values.
   package var cacheType: CacheType?
-  /// Where a timeline is written; nil for none.
+  /// The file that the timeline is written to; nil for none.
   package var tracePath: String?
-  /// Whether a prompt's tokens run through layers that need only the last.
+  /// Whether all tokens of a prompt run through the layers that need only the last token.
   package var passesAllLayers = false
 
   package init() {}

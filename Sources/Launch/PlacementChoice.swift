@@ -1,5 +1,5 @@
-// Which workers hold which slices of the model when a pipeline starts: as the user says, or as planned over measured
-// profiles.
+// Which workers hold which slices of the model when a pipeline starts: as the user says, or as
+// planned from measured profiles.
 
 internal import Content
 internal import Coordinator
@@ -9,7 +9,7 @@ internal import Gemma
 struct PlacementChoice {
   let workers: [WorkerPlan]
   let placement: Placement
-  /// What was planned and why; nil where nothing was.
+  /// Why this placement was planned; nil if nothing was planned.
   let reason: String?
 
   /// - Parameters:

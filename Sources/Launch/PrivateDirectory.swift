@@ -1,5 +1,5 @@
-// The directory of a private pipeline's sockets: made for one command, removed at its end, and by a later
-// command where the first was killed.
+// The directory of a private pipeline's sockets. It is made for one command and removed at its end;
+// if the command is killed, a later one removes it.
 
 internal import Glibc
 internal import Wire
@@ -8,14 +8,17 @@ enum PrivateDirectory {
   private static let prefix = "trestle-"
   /// What mkdtemp(3) puts in place of the X's.
   private static let template = "XXXXXX"
-  /// An empty one so old belongs to nobody who is about to fill it.
+  /// In seconds.
+  ///
+  /// An empty directory of at least this age is not one that a command has just made and is about
+  /// to fill.
   private static let leastAge = 60
-  /// The longest name of a socket in it, with the slash: the workers' are `front.workers/PID`.
+  /// The longest name of a socket in it, with the slash; workers' sockets are `front.workers/PID`.
   private static let socketNameBytes = 24
 
-  /// Makes a new one, for this user alone, in `TMPDIR` or /tmp.
+  /// Makes a new directory, for this user alone, in `TMPDIR` or /tmp.
   ///
-  /// - Throws: `LaunchError` naming where it could not be made.
+  /// - Throws: `LaunchError` that names the directory in which it could not be made.
   static func make() throws(LaunchError) -> String {
     let parent = parent
     removeLeftovers(in: parent)
@@ -36,10 +39,11 @@ enum PrivateDirectory {
     return path.hasPrefix("/") && path.utf8.count <= longest ? path : "/tmp"
   }
 
-  /// Removes what killed commands of this user have left: their workers remove the sockets, and the
-  /// directory stays.
+  /// Removes the directories that killed commands of this user have left.
   ///
-  /// One that is not empty is left alone, as `rmdir` does.
+  /// Their workers have removed the sockets.
+  ///
+  /// Directories that are not empty are kept, because `rmdir` refuses them.
   private static func removeLeftovers(in parent: String) {
     guard let entries = unsafe opendir(parent) else { return }
     defer { unsafe closedir(entries) }

@@ -1,5 +1,5 @@
-// A pipeline for one command: a coordinator on a thread of this process, its workers as children, an
-// endpoint nobody else knows.
+// A pipeline for one command: the coordinator runs on a thread of this process, its workers are
+// child processes, and nobody else knows its endpoint.
 
 internal import Coordinator
 internal import Glibc
@@ -25,10 +25,10 @@ package final class PrivatePipeline {
   /// Starts the pipeline and waits until it accepts prompts.
   ///
   /// - Parameters:
-  ///   - pipeline: What to start.
+  ///   - pipeline: The pipeline to start.
   ///   - logger: Where to log.
   ///   - interrupt: A descriptor that ends the wait when it is readable.
-  /// - Throws: What kept it from starting.
+  /// - Throws: Why it could not be started, or `Interrupted`.
   package init(_ pipeline: Pipeline, logger: Logger, interruptedBy interrupt: CInt) throws {
     stopSignal = try Mailbox()
     changed = try Mailbox()
@@ -67,7 +67,8 @@ package final class PrivatePipeline {
           state.failure = error
           return state.isReady
         }
-        // Before that, `waitUntilReady` tells; later the client only learns that it has ended.
+        // Before the pipeline is ready, `waitUntilReady` throws the error. Later the client learns
+        // only that the coordinator has ended, so the reason is logged.
         if wasReady { logger.error("pipeline ended", metadata: ["reason": "\(error)"]) }
       }
       state.withLock { $0.hasEnded = true }
@@ -93,7 +94,7 @@ package final class PrivatePipeline {
     }
   }
 
-  /// Stops workers and coordinator and removes the endpoint.
+  /// Stops the workers and the coordinator, and removes the endpoint.
   package func stop() {
     stopSignal.post(())
     while !state.withLock({ $0.hasEnded }) {

@@ -1,5 +1,5 @@
-// Profiles of this machine's devices: measured once for a model, a device, its threads and a version of
-// this program, then kept in the user's cache.
+// Profiles of this machine's devices. Each is measured once for a model, a device, its threads and
+// a version of this program, and then kept in the user's cache.
 
 internal import Compute
 internal import Content
@@ -8,18 +8,19 @@ internal import Foundation
 internal import Gemma
 internal import Wire
 
-/// Measures profiles, or finds those measured before.
+/// Returns profiles from the cache, and measures those that it lacks.
 struct ProfileCache {
   let checkpoint: Checkpoint
-  /// Of config and weights; asked for only where a profile is.
+  /// Returns the digest of config and weights; called only if a profile is needed.
   let fingerprint: () throws -> Digest
   let shape: ModelShape
   let cacheType: CacheType?
-  /// Whether to measure what the cache has.
+  /// Whether to measure again what the cache has.
   let measuresAgain: Bool
   let context: LaunchContext
 
-  /// Models of which a token reads less stay in the processor's cache: memory does not limit them.
+  /// If a token reads less than this, the model stays in the processor's cache, and memory
+  /// bandwidth does not limit it.
   private static let cachedByteCount = 32.0 * 1024 * 1024
 
   /// Returns the profiles of some workers, in their order, each under its worker's name.
@@ -32,7 +33,7 @@ struct ProfileCache {
       var document =
         try known[file] ?? load(file) ?? measure(worker, file, beside: known.values.first)
       known[file] = document
-      // What is free changes from start to start.
+      // The available memory is different at each start, so the cached number is replaced.
       let memory = LocalMachine.availableMemoryBytes
       for index in document.devices.indices {
         document.devices[index].name = worker.name
@@ -122,18 +123,20 @@ struct ProfileCache {
       guard document.devices.count == 1, document.machines.count == 1 else {
         throw LaunchError(
           .profile,
-          "\(document.devices.count) devices where one was measured"
+          "the profile has \(document.devices.count) devices and \(document.machines.count) machines; expected one of each"
         )
       }
       _ = try PipelineCosts(shape: shape, documents: [document])
       return document
     } catch {
-      context.reporter.note("profile of the cache not used, measured again", cause: error)
+      context.reporter.note("cached profile cannot be used; measuring again", cause: error)
       return nil
     }
   }
 
-  /// Keeps a profile; without a cache one measures at every start, and is told why.
+  /// Stores a profile.
+  ///
+  /// If that fails, the reason is reported, and the next start measures again.
   private func store(_ document: ProfileDocument, _ file: String) {
     do {
       try FileManager.default.createDirectory(
@@ -144,7 +147,10 @@ struct ProfileCache {
       _ = try TrustedDirectory.open(directory.path, for: .cache)
       try document.json().write(to: directory.appending(path: file), options: .atomic)
     } catch {
-      context.reporter.note("profile not kept, measured again next time", cause: error)
+      context.reporter.note(
+        "profile cannot be stored; the next start will measure again",
+        cause: error
+      )
     }
   }
 }

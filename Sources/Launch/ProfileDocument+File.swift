@@ -6,7 +6,7 @@ internal import Foundation
 extension ProfileDocument {
   /// Reads a file of profiles.
   ///
-  /// - Throws: `LaunchError` if there is no such file, `CoordinatorError` if it holds something else.
+  /// - Throws: `LaunchError` if the file cannot be read, `CoordinatorError` if it is not a profile.
   package static func read(_ path: String) throws -> ProfileDocument {
     guard let handle = FileHandle(forReadingAtPath: path) else {
       throw LaunchError(.profile, "\(path): cannot be read")

@@ -1,5 +1,5 @@
-// Measures what layers cost on a device of this machine: programs of one layer, run as a worker runs
-// them, at some numbers of rows.
+// Measures the cost of layers on a device of this machine. It runs programs of one layer as a
+// worker does, for several numbers of rows.
 
 internal import Compute
 internal import Coordinator
@@ -18,13 +18,18 @@ final class StageLab {
   /// weights come from where they would come from.
   private let otherBytes: [UInt8]
 
-  /// Twice the last-level cache of the machines this runs on (32 MiB): more pushes nothing more out.
+  /// Twice the last-level cache of the machines that this runs on (32 MiB); more would evict
+  /// nothing more.
   private static let maxOtherByteCount = 64 << 20
-  /// Rows of a micro-batch that are still decoded streams, one a slot; more are a prompt's chunk.
+  /// Up to this many rows, a micro-batch is measured as decoding streams, one for each slot.
+  ///
+  /// With more it is measured as a chunk of a prompt.
   private static let decodeSlots = 8
-  /// Positions each stream has before it is measured; `trestle bench` decodes behind as many.
+  /// The positions that each stream has before it is measured; `trestle bench` decodes after as
+  /// many.
   private static let warmPositions = 16
-  /// A step of the last layer with its logits: 16 rows of 262,144 are a micro-batch's most.
+  /// The most rows of the last layer with its logits: a micro-batch has at most 16 rows of 262,144
+  /// logits.
   private static let maxHeadRows = 16
 
   init(
@@ -41,7 +46,7 @@ final class StageLab {
     otherBytes = Array(repeating: 1, count: byteCount)
   }
 
-  /// Measures all classes of layers, the two ends and the fixed cost of a step.
+  /// Measures all classes of layers, both ends of the model and the fixed cost of a step.
   func measure(
     name: String,
     kind: NumberKind,
@@ -67,8 +72,8 @@ final class StageLab {
       costs[layer] = try time(index, rows: rows).subtracting(overhead)
       advance()
     }
-    // Layers at an end cost what their class costs, and the end; a class that has no other layer has
-    // the end in it.
+    // A layer at an end costs as much as its class plus the end. If the class has no other layer,
+    // its cost includes the end.
     func end(_ layer: Int) throws -> CostCurve {
       guard samples[shape.layers[layer]] != layer, let cost = costs[shape.layers[layer]]
       else { return .zero }
@@ -97,8 +102,9 @@ final class StageLab {
     try time(checkpoint.config.lower(layer..<layer + 1, weights: checkpoint), rows: rows)
   }
 
-  /// A program that takes activations, does next to nothing, and gives them back: what it costs is the
-  /// step.
+  /// Returns a program that takes activations, does almost nothing, and returns them.
+  ///
+  /// So its time is the fixed cost of a step.
   private func emptyProgram() -> Program {
     let config = checkpoint.config
     var program = Program(layers: 0..<1)
@@ -140,7 +146,8 @@ final class StageLab {
     try warm(stage)
     var position = Self.warmPositions
     var curve: [Int: Double] = [:]
-    // The most streams first, then fewer: those left out may stay behind.
+    // The largest number of streams comes first, because streams that are no longer used may stay
+    // at earlier positions.
     for count in rows.filter({ $0 <= Self.decodeSlots }).reversed() {
       curve[count] = try median(of: stage) {
         defer { position += 1 }
@@ -150,17 +157,18 @@ final class StageLab {
     for count in rows where count > Self.decodeSlots {
       let time = try median(of: stage) { chunk(count) }
       curve[count] = time
-      // Slow devices are not kept for minutes; the curve goes on as it rises.
+      // On slow devices larger chunks would take minutes; the curve is extrapolated beyond this
+      // one.
       if time > Self.longEnough { break }
     }
     let counts = curve.keys.sorted()
     return CostCurve(rows: counts, microseconds: counts.compactMap { curve[$0] }).rising()
   }
 
-  /// A quarter of a second, in microseconds.
+  /// A quarter of a second, in microseconds: chunks above this are not measured.
   private static let longEnough = 250_000.0
 
-  /// Fills the streams' caches.
+  /// Fills the KV caches of the streams.
   private func warm(_ stage: Stage) throws {
     let rows = (0..<Self.decodeSlots).flatMap { slot in
       (0..<Self.warmPositions).map { row(slot, $0, .none) }
@@ -173,8 +181,9 @@ final class StageLab {
     step((0..<count).map { row($0, position, .sample(Sampling.greedy)) }, cleared: [])
   }
 
-  /// A prompt's first chunk, in the slot behind the streams'; every row wanted, so that all pass the
-  /// layer.
+  /// Returns a prompt's first chunk, in the slot after those of the streams.
+  ///
+  /// Every row is wanted, so that the layer computes all of them.
   private func chunk(_ count: Int) -> Step {
     let rows = (0..<count).map {
       row(Self.decodeSlots, $0, .sample(Sampling.greedy))
@@ -191,8 +200,8 @@ final class StageLab {
     Step(epoch: 1, sequence: 1, cleared: cleared, rows: rows, stageMicroseconds: [])
   }
 
-  /// Returns the median of a few runs, in microseconds: 15 of a short step, 3 of a long one, 2 of a
-  /// very long one, which is less noisy.
+  /// Returns the median of several runs in microseconds: 15 of a short step, 3 of a long one, 2 of
+  /// a very long one, whose time varies less.
   private func median(of stage: Stage, _ next: () -> Step) throws -> Double {
     var times: [Double] = []
     var total = 0.0
@@ -215,7 +224,8 @@ final class StageLab {
   private func payloads(_ stage: Stage, _ step: Step) -> [[Float]] {
     let batch = step.batch
     let program = stage.runner.program
-    // What the values are changes nothing, but that a gate is cut where a spread of them says.
+    // The values have a spread, because the threshold of a sparse gate depends on it. Otherwise
+    // they do not matter.
     return program.inputs.map { id in
       (0..<program[id].elementCount(in: batch)).map { index in
         Float((index &* 2_654_435_761) >> 7 & 0x3FF) / 512 - 1
@@ -224,7 +234,7 @@ final class StageLab {
   }
 
   private func readOtherBytes() {
-    // In search of a byte that is not there: as fast as memory, in debug builds too.
+    // A search for a byte that does not occur reads at the speed of memory, in debug builds too.
     let found = unsafe otherBytes.withUnsafeBytes { bytes in
       unsafe bytes.baseAddress.map { unsafe memchr($0, 2, bytes.count) != nil } ?? false
     }

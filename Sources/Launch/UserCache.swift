@@ -1,4 +1,4 @@
-// Where this program keeps what it can make or fetch again.
+// The directories in which this program caches what it can compute or fetch again.
 
 internal import Glibc
 internal import Platform
@@ -6,10 +6,10 @@ internal import Wire
 
 /// The user's cache.
 package enum UserCache {
-  /// Returns the directory for one kind of things; it may not be there yet.
+  /// Returns the directory for one kind of files; it may not exist yet.
   ///
-  /// Never one that depends on where the command is run: a relative `HOME` is passed over for the
-  /// home directory that the system knows.
+  /// The result never depends on the working directory: if `HOME` is relative, the home directory
+  /// of the user database is used.
   package static func directory(_ kind: String) -> String {
     let base =
       environmentPath("XDG_CACHE_HOME")
@@ -17,7 +17,7 @@ package enum UserCache {
     return base + "/trestle/\(kind)"
   }
 
-  /// The home directory of the user database.
+  /// The home directory in the user database.
   private static var systemHome: String? {
     guard let entry = unsafe getpwuid(getuid()), let home = unsafe entry.pointee.pw_dir else {
       return nil

@@ -1,20 +1,21 @@
-// The workers of a pipeline before they have layers: a device, threads and CPUs each.
+// The workers of a pipeline before layers are placed: each has a device, threads and CPUs.
 
 /// A worker that is to be started.
 package struct WorkerPlan: Sendable {
   package var name: String
   package var device: DeviceKind
   package var threads: Int
-  /// The CPUs its threads stay on; nil where there are not enough for all.
+  /// The CPUs that its threads are pinned to; nil if there are too few for all workers.
   package var cpus: [Int]?
 
   /// Resolves the devices and threads of some settings.
   ///
   /// - Parameters:
-  ///   - settings: Which devices, with how many threads; the CPUs are shared out where they do not say.
-  ///   - registry: The devices there are.
-  ///   - available: The CPUs to share out.
-  /// - Returns: A plan a worker, in pipeline order.
+  ///   - settings: The devices and their threads. If the settings do not name threads, the CPUs are
+  ///     distributed evenly.
+  ///   - registry: The known devices.
+  ///   - available: The CPUs to distribute.
+  /// - Returns: One plan for each worker, in pipeline order.
   /// - Throws: `LaunchError` that names the device or number at fault.
   package static func resolve(
     _ settings: PipelineSettings,
@@ -31,7 +32,8 @@ package struct WorkerPlan: Sendable {
     guard threads.count == devices.count else {
       throw LaunchError(
         .settings,
-        "--threads names \(threads.count) workers, --devices \(devices.count); give one number a device"
+        "--threads \(threads.map(String.init).joined(separator: ",")) does not fit \(devices.count) devices; "
+          + "give one number for each device"
       )
     }
     let fits = threads.reduce(0, +) <= available.allowed.count

@@ -11,7 +11,7 @@ struct Bench: Sendable {
   private let vocabularySize: Int
   private let promptTokens: Int
   private let decodeTokens: Int
-  /// Streams so far.
+  /// How many streams have been started so far.
   private let count = Lock(0)
 
   init(client: CoordinatorClient, vocabularySize: Int, promptTokens: Int, decodeTokens: Int) {
@@ -21,7 +21,7 @@ struct Bench: Sendable {
     self.decodeTokens = decodeTokens
   }
 
-  /// Returns prompt tokens a second with `streams` prompts at once.
+  /// Returns the prompt tokens per second of `streams` concurrent prompts.
   func prefill(streams: Int) async throws -> Double {
     let began = ContinuousClock.now
     let generations = (0..<streams).map { start($0, prompt: promptTokens, tokens: 1) }
@@ -29,10 +29,10 @@ struct Bench: Sendable {
     return Double(streams * promptTokens) / ((ContinuousClock.now - began) / .seconds(1))
   }
 
-  /// Decodes `streams` sequences side by side.
+  /// Decodes `streams` sequences concurrently.
   ///
-  /// Measured from when each has its first token until the first is done: while all of them run. The
-  /// prompts are short, their time is not in it.
+  /// The measurement lasts while all of them run: from the moment at which each has its first token
+  /// until the first of them ends. So the prefill of their short prompts is not in it.
   func decode(streams: Int) async throws -> DecodeResult {
     let run = Lock(DecodeRun(streams: streams, client))
     try await follow(startDecoding(streams)) { stream, event in
@@ -43,13 +43,16 @@ struct Bench: Sendable {
     }
     let ended = run.withLock { $0 }
     guard let rate = ended.rate, let stages = try await ended.stages() else {
-      throw CommandError("the streams did not run side by side; raise --decode-tokens")
+      throw CommandError(
+        "the streams were never all decoding at the same time; raise --decode-tokens"
+      )
     }
     return DecodeResult(rate: rate, stages: stages, interToken: TokenGaps(ended.gaps))
   }
 
-  /// Lets a prompt of `tokens` tokens come while `streams` sequences decode, and returns what the
-  /// streams felt of it, from when it came to its first token.
+  /// Submits a prompt of `tokens` tokens while `streams` sequences decode.
+  ///
+  /// Returns the streams' times between tokens from its arrival to its first token.
   func arrival(of tokens: Int, besideStreams streams: Int) async throws -> ArrivalResult {
     let run = Lock(DecodeRun(streams: streams, client))
     let arriving = Lock<Task<ArrivalResult?, any Error>?>(nil)
@@ -70,7 +73,7 @@ struct Bench: Sendable {
     return result
   }
 
-  /// Submits a prompt beside streams; returns nil if they had ended before its first token.
+  /// Submits a prompt beside streams; returns nil if one of them ended before its first token.
   private func arrive(
     _ tokens: Int,
     _ stream: Int,
@@ -91,9 +94,10 @@ struct Bench: Sendable {
     return result
   }
 
-  /// Returns what each worker was spared since it started.
+  /// Returns how many rows each worker has skipped since it started.
   ///
-  /// Workers tell with their heartbeats, four times a second.
+  /// Workers report this with their heartbeats, four times a second, so the numbers are awaited for
+  /// longer than that.
   func skipped() async throws -> [SkippedRows] {
     try await Task.sleep(for: .milliseconds(600))
     return try await client.status().workers.map { worker in
@@ -115,13 +119,13 @@ struct Bench: Sendable {
     (0..<streams).map { start($0, prompt: min(promptTokens, 16), tokens: decodeTokens) }
   }
 
-  /// Submits a stream: a prompt of its own, always decoded to its full length.
+  /// Submits a stream with a prompt of its own, which always decodes to its full length.
   private func start(_ stream: Int, prompt: Int, tokens: Int) -> Generation {
     let number = count.withLock { count in
       count += 1
       return count
     }
-    // Plain token ids, different in every request, so that nothing can be reused.
+    // The token ids are different in every request, so that no cached prefix can be reused.
     let ids = (0..<prompt).map { index in
       Int32((index * 7919 + number * 104_729 + stream) % vocabularySize)
     }
@@ -139,7 +143,7 @@ struct Bench: Sendable {
     )
   }
 
-  /// Reads streams side by side until all have ended.
+  /// Reads streams concurrently until all have ended.
   private func follow(
     _ streams: [Generation],
     _ body: @escaping @Sendable (_ stream: Int, GenerationEvent) -> Void

@@ -1,28 +1,28 @@
-// What benchmarks find.
+// The results of benchmarks.
 
 import Client
 
-/// The share of its time that a stage computed.
+/// The shares of its time in which a stage computed and waited.
 struct StageShare: Encodable {
   var worker: String
   var busy: Double
-  /// The rest: waiting for the other stages and the way between.
+  /// The rest of the time: waiting for the other stages and for messages.
   var bubble: Double
 }
 
-/// Streams that decoded side by side.
+/// The result of streams that decoded concurrently.
 struct DecodeResult {
-  /// Tokens a second, of all of them.
+  /// Tokens per second, summed over the streams.
   var rate: Double
   var stages: [StageShare]
   var interToken: TokenGaps
 }
 
-/// What streams felt of a prompt that came while they decoded.
+/// How much a prompt that arrived delayed the streams that decoded meanwhile.
 struct ArrivalResult: Encodable {
   var promptTokens: Int
   var firstTokenMs: Double
-  /// Of the streams, until then.
+  /// The times between tokens of the streams, from the arrival of the prompt to its first token.
   var interToken: TokenGaps
 }
 
@@ -31,7 +31,7 @@ struct TokenGaps: Encodable {
   var p50Ms: Double
   var p99Ms: Double
 
-  /// - Precondition: There is one at least.
+  /// - Precondition: `gaps` is not empty.
   init(_ gaps: [Duration]) {
     let sorted = gaps.sorted()
     p50Ms = sorted[sorted.count / 2] / .milliseconds(1)
@@ -39,7 +39,7 @@ struct TokenGaps: Encodable {
   }
 }
 
-/// Rows that passed layers, summed over the layers, and rows that were spared them.
+/// Rows that layers have computed and rows that they have skipped, both summed over the layers.
 struct SkippedRows: Encodable {
   var worker: String
   var layerRows: UInt64

@@ -1,4 +1,4 @@
-// How commands that ask a coordinator find it.
+// The options with which commands find the coordinator that they ask.
 
 import ArgumentParser
 import Client
@@ -12,7 +12,7 @@ struct ClientOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Give up after so long without a sign of life of the coordinator.",
+      "Timeout: give up when the coordinator has been silent for this long.",
       valueName: "seconds"
     )
   )
@@ -26,9 +26,10 @@ struct ClientOptions: ParsableArguments {
 
   /// Connects to the coordinator.
   ///
-  /// - Parameter onHealth: Told how the workers are, now and then, while an answer is awaited.
+  /// - Parameter onHealth: Called with the health of the workers from time to time, while an answer
+  ///   is awaited.
   /// - Returns: A client.
-  /// - Throws: `ClientError` if nobody is there, `CommandError` if keys are missing.
+  /// - Throws: `ClientError` if no process listens there, `CommandError` if keys are missing.
   func connect(
     onHealth: @escaping @Sendable (HealthReply) -> Void = { _ in }
   ) throws -> CoordinatorClient {
@@ -45,7 +46,8 @@ struct ClientOptions: ParsableArguments {
 extension PrivatePipeline {
   /// Connects to the pipeline.
   ///
-  /// - Parameter onHealth: Told how the workers are, now and then, while an answer is awaited.
+  /// - Parameter onHealth: Called with the health of the workers from time to time, while an answer
+  ///   is awaited.
   /// - Returns: A client.
   /// - Throws: `ClientError` if the system refuses a socket.
   func connect(
@@ -55,7 +57,7 @@ extension PrivatePipeline {
   }
 }
 
-/// Returns what a command does with a client's news: silence is told on stderr.
+/// Returns a handler for a client's news that reports silence on stderr.
 private func tellingOfSilence(
   at endpoint: Endpoint,
   _ onHealth: @escaping @Sendable (HealthReply) -> Void
@@ -63,7 +65,7 @@ private func tellingOfSilence(
   { news in
     switch news {
     case .silence(let duration):
-      printError("no answer from \(endpoint) for \(duration); waiting on")
+      printError("no answer from \(endpoint) for \(duration); still waiting")
     case .health(let health): onHealth(health)
     }
   }

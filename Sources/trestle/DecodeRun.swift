@@ -1,11 +1,11 @@
-// The course of one benchmark: when the tokens of its streams came.
+// The times at which the tokens of a benchmark's streams came.
 
 import Client
 import Wire
 
 /// Follows the streams of one run.
 struct DecodeRun: Sendable {
-  /// A moment at which tokens are counted and the stages' clocks read.
+  /// A moment at which the tokens and the busy times of the stages are recorded.
   struct Mark: Sendable {
     let at = ContinuousClock.now
     let tokens: Int
@@ -14,10 +14,10 @@ struct DecodeRun: Sendable {
 
   private let streams: Int
   private let client: CoordinatorClient
-  /// By stream: when its last token came.
+  /// When the last token of each stream came.
   private var started: [Int: ContinuousClock.Instant] = [:]
   private var tokens = 0
-  /// Between tokens of one stream, while all run.
+  /// The times between tokens of a stream, while all streams run.
   private(set) var gaps: [Duration] = []
   private(set) var finished = 0
   private var first: Mark?
@@ -43,8 +43,9 @@ struct DecodeRun: Sendable {
 
   mutating func forgetGaps() { gaps = [] }
 
-  /// Sets a mark when all streams run, and another when the first has ended; returns whether one was
-  /// set just now.
+  /// Sets a mark when all streams run, and another when the first has ended.
+  ///
+  /// Returns whether this call has set one.
   mutating func reachesMark() -> Bool {
     if first == nil, started.count == streams {
       first = mark()
@@ -57,7 +58,7 @@ struct DecodeRun: Sendable {
     return false
   }
 
-  /// Nobody waits for the status: the streams are read on.
+  /// The status is requested in a task, so that the streams are read meanwhile.
   private func mark() -> Mark {
     let client = client
     return Mark(tokens: tokens, status: Task { try await client.status() })
@@ -75,7 +76,7 @@ struct DecodeRun: Sendable {
     return Double(last.tokens - first.tokens) / seconds
   }
 
-  /// How busy each stage was between the marks.
+  /// Returns how busy each stage was between the marks.
   func stages() async throws -> [StageShare]? {
     guard let before = try await first?.status.value, let after = try await last?.status.value,
       let seconds

@@ -6,7 +6,9 @@ import Launch
 import Platform
 
 extension DeviceRegistry {
-  /// The kinds of devices that are built in; another one is another line.
+  /// The kinds of devices that are built in.
+  ///
+  /// A new kind is one more entry here.
   static let builtIn = DeviceRegistry(
     [
       DeviceKind("cpu") {
@@ -17,7 +19,7 @@ extension DeviceRegistry {
           memoryByteCount: SystemMemory.total
         )
       },
-      // It keeps f32, whatever the cache type.
+      // The reference backend stores f32 whatever the cache type.
       DeviceKind("reference") {
         ReferenceBackend(threads: $0.threads, memoryByteCount: SystemMemory.total)
       },
@@ -29,7 +31,7 @@ extension DeviceRegistry {
 }
 
 extension LaunchContext {
-  /// This program's: its devices, and stderr for what there is to say.
+  /// The context of this program, which reports to stderr.
   static let program = LaunchContext(
     devices: .builtIn,
     programVersion: trestle.programVersion,

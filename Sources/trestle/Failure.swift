@@ -1,4 +1,4 @@
-// How a command ends when something is wrong: one line on stderr, exit status 1.
+// How a command fails: one line on stderr, exit status 1.
 
 import ArgumentParser
 import CLinux
@@ -8,16 +8,16 @@ import Foundation
 import Glibc
 import Launch
 
-/// A failure of a command itself, beside those of the modules.
+/// An error of a command itself; the modules have errors of their own.
 struct CommandError: Error, CustomStringConvertible {
   var description: String
   init(_ description: String) { self.description = description }
 }
 
-/// Runs a command's work and turns any error into its line on stderr and exit status 1.
+/// Runs a command's work and turns any error into one line on stderr and exit status 1.
 ///
-/// Bad flags are argument-parser's: they exit 64 with the usage. A model file that is cut short while
-/// it is read ends the process with a line, too, and exit status 74.
+/// Invalid options are reported by argument-parser, with the usage and exit status 64. If a model
+/// file is truncated while it is read, the process ends with one line and exit status 74.
 func reportingFailures(_ work: () throws -> Void) throws {
   clinux_tell_of_cut_files()
   do {
@@ -32,15 +32,18 @@ func reportingFailures(_ work: () throws -> Void) throws {
   }
 }
 
-/// Writes a line to stderr, with the text of strangers escaped.
+/// Writes a line to stderr, with control characters escaped, because it may contain text of other
+/// processes.
 func printError(_ line: String) { StandardError.write(line.printable + "\n") }
 
-/// Returns the system's words for an error number.
+/// Returns the system's message for an error number.
 func reason(_ code: CInt) -> String { unsafe String(cString: strerror(code)) }
 
-/// Returns what is wrong in words: the modules' errors have theirs, Foundation's are the system's.
+/// Returns the message of an error.
+///
+/// The modules' errors have one; for Foundation's it is the system's.
 func reason(_ error: any Error) -> String {
-  // Of what the user has asked for, the sentence says all.
+  // These are about what the user has asked for, and the message is complete without the code.
   if let error = error as? LaunchError { return error.message }
   if let error = error as? ClientError { return error.message }
   guard type(of: error) is NSError.Type || error is CocoaError else { return "\(error)" }

@@ -2,7 +2,7 @@
 
 /// Writes a two-dimensional f32 array row by row.
 ///
-/// A file that is not closed is not there, or is the one that was there before.
+/// If the writer is not closed, the file is not created, and an older one stays unchanged.
 struct NPYWriter {
   private let file: OutputFile
   private var remaining: Int
@@ -34,9 +34,9 @@ struct NPYWriter {
     try unsafe values.withUnsafeBytes { try unsafe file.write($0) }
   }
 
-  /// Ends the file.
+  /// Completes the file.
   ///
-  /// - Throws: `CommandError` if fewer or more values came than the shape says.
+  /// - Throws: `CommandError` if the number of values appended is not that of the shape.
   func close() throws {
     guard remaining == 0 else {
       throw CommandError("\(file.path): \(remaining) values are missing")

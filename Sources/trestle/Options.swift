@@ -13,7 +13,7 @@ import Wire
 struct EndpointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Where the coordinator is: ipc:///path, or tcp://host:port.",
+      "The coordinator's endpoint: ipc:///path, or tcp://host:port.",
       valueName: "endpoint"
     )
   )
@@ -24,7 +24,7 @@ struct EndpointOptions: ParsableArguments {
     return try Endpoint(endpoint)
   }
 
-  /// The endpoint of a user's own pipeline, the same for `up` and every client.
+  /// The default endpoint of a user's pipeline, the same for `up` and every client.
   static var standard: String {
     if let directory = environmentPath("XDG_RUNTIME_DIR") {
       return "ipc://\(directory)/trestle/front"
@@ -33,7 +33,7 @@ struct EndpointOptions: ParsableArguments {
   }
 }
 
-/// A list of numbers as `10,10,10`.
+/// A list of numbers such as `10,10,10`.
 struct NumberList: ExpressibleByArgument, CustomStringConvertible {
   var values: [Int]
 
@@ -50,7 +50,7 @@ struct NumberList: ExpressibleByArgument, CustomStringConvertible {
   }
 }
 
-/// A range of layers or rows as `0..<10`.
+/// A range of layers or rows such as `0..<10`.
 struct IndexRange: ExpressibleByArgument, CustomStringConvertible {
   var range: Range<Int>
 
@@ -80,18 +80,18 @@ struct CacheOptions: ParsableArguments {
   @Option(
     name: .customLong("kv-cache"),
     help: ArgumentHelp(
-      "How CPU workers keep keys and values: f32, f16, or q8_0 (half of f16's memory). Default: f16, or f32 for a model that is not quantised.",
+      "The type in which CPU workers store keys and values: f32, f16, or q8_0 (half of f16's memory). Default: f16, or f32 for a model that is not quantised.",
       valueName: "type"
     )
   )
   var type: CacheType?
 }
 
-/// How a pipeline is made up.
+/// The options of a pipeline.
 struct PipelineOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "One worker for each, in pipeline order: cpu, or reference (slow, for comparison). Default: what this machine has.",
+      "The device of each worker, in pipeline order: cpu, or reference (slow, for comparison). Default: the devices of this machine.",
       valueName: "devices"
     )
   )
@@ -99,7 +99,7 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Layers a worker, for example 10,10,10. Default: such that no stage is slower than need be.",
+      "Layers of each worker, for example 10,10,10. Default: the fastest placement that planning finds.",
       valueName: "layers"
     )
   )
@@ -107,7 +107,7 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "With --split: proportions of the output matrix over the last workers, from the one with the last layer on. --split 18,0 --logits-split 1,3 gives a quarter of it to the first and the rest to the second, which holds no layer. Default: all with the last layer.",
+      "With --split: proportions of the output matrix over the last workers, from the one with the last layer on. --split 18,0 --logits-split 1,3 gives a quarter of it to the first and the rest to the second, which holds no layer. Default: the worker with the last layer has all of it.",
       valueName: "parts"
     )
   )
@@ -115,7 +115,7 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Threads a worker, for example 1,1,1. Default: the CPUs, shared out.",
+      "Threads of each worker, for example 1,1,1. Default: the CPUs, distributed evenly.",
       valueName: "threads"
     )
   )
@@ -123,20 +123,20 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Tokens a session may have, prompt and answer. Default: the model's, at most 4096.",
+      "The most tokens of a session, prompt and answer together. Default: the model's, at most 4096.",
       valueName: "tokens"
     )
   )
   var context: Int?
 
   @Option(
-    help: ArgumentHelp("Sessions served at once; others wait.", valueName: "sessions")
+    help: ArgumentHelp("How many sessions are served at once; others wait.", valueName: "sessions")
   )
   var slots = 8
 
   @Option(
     help: ArgumentHelp(
-      "Between which clients prefixes of prompts are shared: all, key (the requests of one key) or none. Sharing is faster, and its time tells whether somebody has sent such a prompt.",
+      "Which clients share cached prefixes of prompts: all, key (the requests of one key) or none. Sharing is faster, but the time of an answer reveals whether somebody has sent such a prompt.",
       valueName: "clients"
     )
   )
@@ -154,11 +154,11 @@ struct PipelineOptions: ParsableArguments {
 
   @Flag(
     help:
-      "Run a prompt's tokens through the layers that need only the last; to see what skipping is worth."
+      "Run all tokens of a prompt also through the layers that need only the last one, to measure how much skipping saves."
   )
   var allLayers = false
 
-  /// What the options say, as the launcher takes it.
+  /// The options as settings for the launcher.
   var settings: PipelineSettings {
     var settings = PipelineSettings()
     settings.devices = devices?.split(separator: ",", omittingEmptySubsequences: false)
@@ -175,7 +175,7 @@ struct PipelineOptions: ParsableArguments {
     return settings
   }
 
-  /// The options that were given, as far as that can be told from their defaults.
+  /// The options whose values are not the defaults.
   var given: [String] {
     let options: [(String, Bool)] = [
       ("--devices", devices != nil), ("--split", split != nil),
@@ -190,11 +190,11 @@ struct PipelineOptions: ParsableArguments {
   func validate() throws {
     if let logitsSplit, split == nil {
       throw ValidationError(
-        "--logits-split \(logitsSplit): needs --split, which says who holds the last layer."
+        "--logits-split \(logitsSplit): this option needs --split, which says which worker has the last layer."
       )
     }
     if let context, context < 2 {
-      throw ValidationError("--context \(context): a context has at least 2 tokens.")
+      throw ValidationError("--context \(context): give at least 2 tokens.")
     }
     guard (1...1024).contains(slots) else {
       throw ValidationError("--slots \(slots) is outside 1...1024.")
@@ -209,11 +209,12 @@ struct PipelineOptions: ParsableArguments {
 struct AutoRebalanceOptions: ParsableArguments {
   @Flag(
     help: ArgumentHelp(
-      "Move layers without being asked when stages drift apart: a device throttles, or its machine is busy.",
+      "Move layers automatically when the speeds of stages drift apart because a device throttles or its machine is busy.",
       discussion: """
         Off by default: on a quiet machine the first placement stays the best, and a move pauses all \
-        requests for some milliseconds. A move must gain 10 % for 20 s and earn its pause; the next \
-        waits a minute or longer. The log and `trestle status` tell each decision with its reason.
+        requests for some milliseconds. A move must promise 10 % more speed for 20 s and make up for its \
+        pause; the next one comes a minute later or more. The log and `trestle status` show each decision \
+        with its reason.
         """
     )
   )
@@ -226,7 +227,7 @@ struct AutoRebalanceOptions: ParsableArguments {
 struct LogOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "What goes to the log on stderr: trace, debug, info, notice, warning, error, critical.",
+      "The lowest level that is logged to stderr: trace, debug, info, notice, warning, error, critical.",
       valueName: "level"
     )
   )

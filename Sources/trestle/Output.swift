@@ -9,9 +9,9 @@ func json(_ value: some Encodable) throws -> String {
   String(decoding: try DocumentCoding.encode(value), as: UTF8.self)
 }
 
-/// Lays rows out in columns; cells that are numbers stand to the right.
+/// Formats rows as columns, with numbers aligned to the right.
 ///
-/// Names and details in them come from other processes and are escaped.
+/// Names and details in the cells come from other processes, so control characters are escaped.
 func table(_ header: [String], _ rows: [[String]]) -> String {
   let rows = rows.map { $0.map(\.printable) }
   let widths = header.indices.map { column in
@@ -31,7 +31,7 @@ func table(_ header: [String], _ rows: [[String]]) -> String {
   .joined(separator: "\n")
 }
 
-/// Bytes for people: 1.2 GiB, 340 MiB, 12 KiB.
+/// Formats a number of bytes: 1.2 GiB, 340 MiB, 12 KiB.
 func describe(bytes: UInt64) -> String {
   let units = ["B", "KiB", "MiB", "GiB", "TiB"]
   var value = Double(bytes)

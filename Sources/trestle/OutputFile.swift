@@ -1,16 +1,17 @@
-// A file that a command is told to write: whole or not at all where that can be, and into what is there
-// where it cannot.
+// The output file of a command. A regular file is replaced atomically; anything else is written
+// into.
 
 import Glibc
 
-/// A file of the user's choice, while it is written.
+/// A file that the user has named, while it is written.
 ///
-/// A regular file is replaced when all has been written, so that whoever reads it finds the old one or
-/// the new one. A link, a pipe or a device is written to as it is: its name stays what it was.
+/// A regular file is replaced when all has been written, so that a reader finds either the old one
+/// or the complete new one. A link, a pipe or a device is opened and written into, and not
+/// replaced.
 final class OutputFile {
   let path: String
   private let descriptor: CInt
-  /// Where the bytes are until they replace the file; nil if they go to it at once.
+  /// The temporary file that will replace the file; nil if the file is written directly.
   private let draft: String?
 
   /// - Throws: `CommandError` naming the file if it cannot be written.
@@ -24,7 +25,7 @@ final class OutputFile {
       descriptor = try Self.openInPlace(path)
       return
     }
-    // An existing one keeps its mode.
+    // An existing file keeps its mode.
     let mode = isThere ? status.st_mode & 0o7777 : 0o666
     let draft = "\(path).new-\(getpid())"
     unsafe unlink(draft)
@@ -35,7 +36,7 @@ final class OutputFile {
       self.draft = draft
       descriptor = made
     } else if isThere, errno == EACCES || errno == EROFS || errno == EPERM {
-      // A file of ours in a directory that is not.
+      // The file is writable, but its directory is not.
       self.draft = nil
       descriptor = try Self.openInPlace(path)
     } else {
@@ -48,7 +49,7 @@ final class OutputFile {
     if let draft { unsafe unlink(draft) }
   }
 
-  /// Opens what is there, without waiting for the reader of a pipe.
+  /// Opens an existing file without waiting for the reader of a pipe.
   ///
   /// "ENXIO: O_NONBLOCK | O_WRONLY is set, the named file is a FIFO, and no process has the FIFO open
   /// for reading" (open(2)).
@@ -81,17 +82,17 @@ final class OutputFile {
     }
   }
 
-  /// Ends the file, and puts it in the place of the one that was there.
+  /// Completes the file, and replaces the old one by it.
   ///
-  /// - Throws: `CommandError` naming the file if it may not be whole.
+  /// - Throws: `CommandError` naming the file if it may be incomplete.
   func finish() throws {
     if let draft {
-      // What a disk had no room for may be told of only here.
+      // A full disk may be reported only here.
       guard fsync(descriptor) == 0, unsafe rename(draft, path) == 0 else {
         throw Self.failure(path, errno)
       }
     } else if fsync(descriptor) != 0, errno != EINVAL, errno != EROFS {
-      // EINVAL: a pipe or a device, which keeps nothing.
+      // EINVAL is returned for a pipe or a device, which stores nothing.
       throw Self.failure(path, errno)
     }
   }

@@ -1,4 +1,4 @@
-// What `trestle plan` prints, as JSON and for people.
+// What `trestle plan` prints, as JSON and as text.
 
 import Coordinator
 import Gemma
@@ -27,16 +27,16 @@ struct PlanDocument: Encodable {
     var kind: String
     var devices: [String]
     var split: [Int]
-    /// Rows of the vocabulary, from the stage with the last layer on.
+    /// The rows of the vocabulary of each stage, from the one with the last layer on.
     var logitsSplit: [Int]
-    /// 0 where it does not fit.
+    /// 0 if the alternative does not fit into memory.
     var tokensPerSecond: Double
     var simulatedTokensPerSecond: Double
     var reason: String
   }
 
   var model: String
-  /// The least certain of the numbers behind it.
+  /// The least certain kind of the numbers that it is based on.
   var kind: String
   var objective: String
   var streams: Int
@@ -45,7 +45,7 @@ struct PlanDocument: Encodable {
   var linkMs: Double
   var tokensPerSecond: Double
   var limit: String
-  /// What was chosen and why.
+  /// Why this placement was chosen.
   var reason: String
   var simulated: Simulated
   var alternatives: [Alternative]
@@ -102,8 +102,9 @@ struct PlanDocument: Encodable {
     }
   }
 
-  /// Returns the placement, and with `explains` what else there was; every line says what kind of
-  /// numbers it holds.
+  /// Returns the placement, and with `explains` the alternatives.
+  ///
+  /// Every line begins with the kind of its numbers.
   func text(explains: Bool) -> String {
     let rows = stages.enumerated().map { index, stage in
       [
@@ -114,10 +115,10 @@ struct PlanDocument: Encodable {
       ]
     }
     let count = streams == 1 ? "1 stream" : "\(streams) streams"
-    let title = "\(model): \(objective) of \(count), \(microBatches) micro-batches under way"
+    let title = "\(model): \(objective) of \(count), \(microBatches) micro-batches in flight"
     var text = title + "\n"
     text += table(
-      ["stage", "device", "layers", "vocabulary", "ms a step", "busy", "bubble simulated"],
+      ["stage", "device", "layers", "vocabulary", "ms per step", "busy", "bubble simulated"],
       rows
     )
     text += "\ndecode \(decimal(tokensPerSecond, 1)) tokens/s predicted, "
@@ -148,7 +149,7 @@ struct PlanDocument: Encodable {
 }
 
 extension Plan.Alternative {
-  /// What the placement is, in a few words.
+  /// A short name of the placement.
   var name: String {
     switch kind {
     case .best(let count): count == 1 ? "1 stage" : "\(count) stages"

@@ -1,10 +1,12 @@
-// How far something is, for who looks at a terminal; and what the launcher says, on stderr.
+// Progress on a terminal, and the messages of the launcher on stderr.
 
 import Glibc
 import Launch
 import Platform
 
-/// A line on the terminal that shows how far something is; nothing where stderr is no terminal.
+/// A line on the terminal that shows the progress of an operation.
+///
+/// Shows nothing if stderr is not a terminal.
 final class ProgressLine: LaunchProgress {
   private let label: String
   private let shown = Lock(-1)
@@ -26,7 +28,7 @@ final class ProgressLine: LaunchProgress {
   }
 }
 
-/// Says on stderr what the launcher has to say.
+/// Writes the messages of the launcher to stderr.
 struct TerminalReporter: LaunchReporter {
   var showsProgress: Bool { isatty(STDERR_FILENO) == 1 }
 

@@ -1,11 +1,11 @@
-// Options that say how tokens are drawn.
+// The options of sampling.
 
 import ArgumentParser
 import Wire
 
-/// `--seed`: a number, or -1 for any.
+/// `--seed`: a number, or -1 for a random one.
 struct Seed: ExpressibleByArgument {
-  /// Nil for any.
+  /// Nil for a random seed.
   var value: UInt64?
 
   init?(argument: String) {
@@ -15,26 +15,30 @@ struct Seed: ExpressibleByArgument {
   }
 }
 
-/// How tokens are drawn.
+/// How tokens are sampled.
 struct SamplingOptions: ParsableArguments {
-  // `.unconditional`: "--seed -1" is a value that is explained, not one that is missing.
+  // With `.unconditional`, "--seed -1" is parsed as a value. Otherwise -1 would be reported as a
+  // missing value.
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("0 always takes the likeliest token.", valueName: "temperature")
+    help: ArgumentHelp(
+      "The temperature; 0 always takes the most likely token.",
+      valueName: "temperature"
+    )
   )
   var temperature: Float = 1
 
   @Option(
     parsing: .unconditional,
-    help: ArgumentHelp("Draw from the K likeliest tokens; 0 for all.", valueName: "k")
+    help: ArgumentHelp("Sample from the K most likely tokens; 0 for all.", valueName: "k")
   )
   var topK = 64
 
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Draw from the likeliest tokens that together reach this probability.",
+      "Sample from the most likely tokens that together reach this probability.",
       valueName: "p"
     )
   )
@@ -43,7 +47,7 @@ struct SamplingOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Drop tokens less likely than this share of the likeliest.",
+      "Drop tokens whose probability is less than this share of the most likely one's.",
       valueName: "share"
     )
   )
@@ -58,7 +62,7 @@ struct SamplingOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Seed of the random draws; the same seed gives the same text, -1 another each time (as without).",
+      "The seed of the random numbers; the same seed gives the same text. Default, and -1: another seed each time.",
       valueName: "seed"
     )
   )

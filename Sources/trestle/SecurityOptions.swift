@@ -1,4 +1,4 @@
-// The options for connections between machines: whose keys, or none in so many words.
+// The options for connections between machines: which keys to use, or explicitly none.
 
 import ArgumentParser
 import Launch
@@ -9,7 +9,10 @@ import Wire
 struct SecurityOptions: ParsableArguments {
   @OptionGroup var keys: KeyDirectoryOptions
 
-  @Flag(help: "Open tcp endpoints without keys: no encryption, and whoever reaches them is served.")
+  @Flag(
+    help:
+      "Use tcp endpoints without keys: nothing is encrypted, and everybody who reaches them is served."
+  )
   var insecure = false
 
   /// Returns the protection of a coordinator at an endpoint.
@@ -20,8 +23,8 @@ struct SecurityOptions: ParsableArguments {
     guard !insecure else { return CoordinatorSecurity(.insecure, ["--insecure"]) }
     let directory = try keys.resolve()
     let own = try ownKeys(directory, for: endpoint)
-    // Read now, so that a bad file ends the command, and again and again: it may be changed while the
-    // pipeline runs.
+    // The list is read here so that an invalid file ends the command. It is read again and again
+    // later, because it may change while the pipeline runs.
     let access = try AccessList(own: own.publicKey, in: directory) { error in
       logger.error("allowed keys unreadable", metadata: ["reason": "\(error)"])
     }
@@ -36,8 +39,8 @@ struct SecurityOptions: ParsableArguments {
   fileprivate func ownKeys(_ directory: KeyDirectory, for endpoint: Endpoint) throws -> KeyPair {
     guard let own = try directory.keyPair() else {
       throw CommandError(
-        "\(endpoint): a tcp endpoint needs keys and \(directory.path) has none; make them with "
-          + "`trestle keys`, let other machines in with `trestle keys allow`, or say --insecure "
+        "\(endpoint): a tcp endpoint needs keys, but \(directory.path) has none; make them with "
+          + "`trestle keys` and let other machines in with `trestle keys allow`, or give --insecure "
           + "to go without encryption and authentication"
       )
     }
@@ -50,7 +53,7 @@ struct KeyDirectoryOptions: ParsableArguments {
   @Option(
     name: .customLong("keys"),
     help: ArgumentHelp(
-      "Where this machine's keys are. Default: trestle/keys in $XDG_CONFIG_HOME or ~/.config.",
+      "The directory of this machine's keys. Default: trestle/keys in $XDG_CONFIG_HOME or ~/.config.",
       valueName: "directory"
     )
   )
@@ -67,7 +70,7 @@ struct PeerSecurityOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The coordinator's public key, or its name in `trestle keys list`. Default: this machine's, for an address of this machine.",
+      "The coordinator's public key, or its name in `trestle keys list`. Default for an address of this machine: this machine's key.",
       valueName: "key"
     )
   )
@@ -92,8 +95,8 @@ struct PeerSecurityOptions: ParsableArguments {
     guard let serverKey else {
       if coordinator.isLocal { return own.publicKey }
       throw CommandError(
-        "\(coordinator): say whose it is with --server-key, the public key that `trestle keys` "
-          + "shows on the coordinator's machine"
+        "\(coordinator): give the coordinator's public key with --server-key; `trestle keys` shows it "
+          + "on the coordinator's machine"
       )
     }
     let allowed = try directory.allowed()
@@ -101,7 +104,7 @@ struct PeerSecurityOptions: ParsableArguments {
     do { return try PublicKey(serverKey) } catch {
       let names = allowed.entries.map(\.name).joined(separator: ", ")
       throw CommandError(
-        "--server-key \(serverKey): neither a public key (\(error.message)) nor a name in "
+        "--server-key \(serverKey): this is neither a public key (\(error.message)) nor a name in "
           + "\(directory.allowedPath)\(names.isEmpty ? "" : ", which has \(names)")"
       )
     }

@@ -3,9 +3,10 @@
 import CLinux
 import Glibc
 
-/// Takes SIGINT, SIGTERM and SIGHUP from now on and returns a descriptor that shows their arrival.
+/// Blocks SIGINT, SIGTERM and SIGHUP from now on and returns a descriptor that is readable when one
+/// arrives.
 ///
-/// Call it before any other thread starts, so that none of them takes the signals.
+/// It must be called before any other thread starts, so that all threads block these signals.
 func signalDescriptor() throws -> CInt {
   let signals = [SIGINT, SIGTERM, SIGHUP]
   let descriptor = unsafe clinux_signalfd(signals, CInt(signals.count))

@@ -1,4 +1,4 @@
-// Slices of the model as messages and documents tell them.
+// Slices of the model as they stand in messages and documents.
 
 import Client
 import Gemma
@@ -14,7 +14,7 @@ extension WorkerStatus {
 }
 
 extension ModelLine {
-  /// The line that slices cover together.
+  /// Creates the line that some slices cover together.
   init(covering slices: [ModelSlice]) {
     self.init(
       layerCount: slices.map(\.layers.upperBound).max() ?? 0,

@@ -5,7 +5,7 @@ import Wire
 
 /// Reads all of stdin as UTF-8.
 ///
-/// - Throws: `CommandError` if it cannot be read, is longer than any prompt, or no valid UTF-8.
+/// - Throws: `CommandError` if it cannot be read, is longer than any prompt, or is not valid UTF-8.
 func readStandardInput() throws -> String {
   var bytes: [UInt8] = []
   var chunk = [UInt8](repeating: 0, count: 1 << 16)
@@ -26,7 +26,7 @@ func readStandardInput() throws -> String {
       throw CommandError("cannot read the text from stdin: \(reason(code))")
     }
     guard bytes.count <= Limits.textBytes else {
-      throw CommandError("the text on stdin is longer than \(Limits.textBytes) bytes")
+      throw CommandError("the text on stdin is longer than the limit of \(Limits.textBytes) bytes")
     }
   }
   guard let text = String(validating: bytes, as: UTF8.self) else {

@@ -1,4 +1,4 @@
-// stdout is the product: what cannot be written there is an error that the exit status tells.
+// Writes the results of commands to stdout. If they cannot be written, the command fails.
 
 import ArgumentParser
 import Glibc
@@ -9,12 +9,12 @@ import Platform
 /// Writes text to stdout at once.
 ///
 /// - Parameters:
-///   - text: What to write.
-///   - terminator: What follows it.
-///   - interrupt: A descriptor that ends the wait for a reader that sleeps (a pager, Ctrl-S) when it is
-///     readable; nil waits for ever.
-/// - Throws: `CommandError` that says why it could not be written; exit status 141, without a word, if
-///   nobody reads any more, as a shell reports a program that SIGPIPE has ended; `Interrupted`.
+///   - text: The text to write.
+///   - terminator: Written after it.
+///   - interrupt: A descriptor that ends the wait for a reader that has stopped (a pager, Ctrl-S)
+///     when it is readable; nil waits forever.
+/// - Throws: `CommandError` that says why the text could not be written; exit status 141 without a
+///   message if the reader has gone, as a shell reports a program ended by SIGPIPE; `Interrupted`.
 func printOut(
   _ text: String,
   terminator: String = "\n",
@@ -23,7 +23,7 @@ func printOut(
   var bytes = Array((text + terminator).utf8)[...]
   while !bytes.isEmpty {
     if let interrupt { try waitForReader(interruptedBy: interrupt) }
-    // A pipe that can be written takes so much without waiting (PIPE_BUF of pipe(7)).
+    // A writable pipe accepts this many bytes without blocking (PIPE_BUF of pipe(7)).
     let count = unsafe bytes.prefix(4096).withUnsafeBytes {
       unsafe write(STDOUT_FILENO, $0.baseAddress, $0.count)
     }
@@ -41,7 +41,7 @@ func printOut(
   }
 }
 
-/// Waits until stdout takes more.
+/// Waits until stdout accepts more.
 private func waitForReader(interruptedBy interrupt: CInt) throws {
   var items = [
     pollfd(fd: STDOUT_FILENO, events: CShort(POLLOUT), revents: 0),
@@ -51,8 +51,9 @@ private func waitForReader(interruptedBy interrupt: CInt) throws {
   if items[0].revents == 0, items[1].revents != 0 { throw Interrupted() }
 }
 
-/// Says on stdout that prompts are accepted, from the thread that serves: a reader that sleeps or has
-/// gone is told of in the log, and served all the same.
+/// Writes `ready` to stdout when prompts are accepted, without blocking the thread that serves.
+///
+/// If it cannot be written, that is logged, and the pipeline serves all the same.
 final class ReadyLine: Sendable {
   private let writer: BackgroundWriter
 

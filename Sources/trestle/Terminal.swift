@@ -1,10 +1,10 @@
-// The terminal at stdout: its width, whether it wants colours, and a screen of its own for as long as
-// a command draws.
+// The terminal at stdout: its size, whether to use colours, and the alternate screen that a command
+// draws on.
 
 import Glibc
 
 enum Terminal {
-  /// Whether stdout is one.
+  /// Whether stdout is a terminal.
   static var isPresent: Bool { isatty(STDOUT_FILENO) == 1 }
 
   /// Whether to use colours: on a terminal, unless NO_COLOR is set (no-color.org).
@@ -13,7 +13,8 @@ enum Terminal {
     return unsafe getenv("NO_COLOR").map { unsafe $0.pointee == 0 } ?? true
   }
 
-  /// The columns and rows of a terminal; 80 columns and no end of rows where there is none.
+  /// The columns and rows of the terminal; 80 columns and unlimited rows if stdout is not a
+  /// terminal.
   static var size: (width: Int, height: Int) {
     var size = winsize()
     let status = unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size)
@@ -25,8 +26,9 @@ enum Terminal {
   static let enter = "\u{1B}[?1049h\u{1B}[?25l"
   static let leave = "\u{1B}[?25h\u{1B}[?1049l"
 
-  /// Returns what draws lines over the ones before: each ends by clearing to its end, the last by
-  /// clearing what is below.
+  /// Returns the text that draws lines over the previous ones.
+  ///
+  /// Each line is cleared to its end, and everything below the last is cleared.
   static func redraw(_ lines: [String]) -> String {
     "\u{1B}[H" + lines.map { "\($0)\u{1B}[K\r\n" }.joined() + "\u{1B}[J"
   }

@@ -1,4 +1,4 @@
-// One frame of `trestle top`: lines of text made of a status and a width, and nothing else.
+// One frame of `trestle top`: a pure function from a status and a width to lines of text.
 
 import Client
 import Compute
@@ -7,7 +7,7 @@ import Wire
 
 /// What `top` shows of a pipeline at one moment.
 struct TopFrame {
-  /// How a piece of text stands out on a terminal with colours.
+  /// The colour of a piece of text on a terminal with colours.
   enum Colour: String {
     // SGR parameters: ECMA-48, section 8.3.117.
     case good = "32"
@@ -18,7 +18,7 @@ struct TopFrame {
 
   typealias Piece = (text: String, colour: Colour?)
 
-  /// Below this the busy bar has no room; lines are cut all the same.
+  /// The least width that is assumed; below it the busy bar would have no room.
   static let leastWidth = 40
   private static let indent = String(repeating: " ", count: 11)
 
@@ -80,7 +80,7 @@ struct TopFrame {
     ]
   }
 
-  /// Two lines a stage, and a third if there is something to say of it.
+  /// Two lines for each stage, and a third if the worker reports a detail.
   private func stage(_ worker: WorkerStatus) -> [[Piece]] {
     let device = worker.device + (worker.isEmulated ? " (emulated)" : "")
     let head = "\(worker.name.padding(to: 10)) \(device.padding(to: 8)) "
@@ -147,9 +147,9 @@ struct TopFrame {
     }
   }
 
-  /// Joins a line's pieces, cut where the width ends.
+  /// Joins the pieces of a line and cuts it at the width.
   ///
-  /// Names and details come from other processes: what would steer the terminal is escaped.
+  /// Names and details come from other processes, so control characters are escaped.
   private func fit(_ pieces: [Piece]) -> String {
     var room = width
     var line = ""

@@ -44,17 +44,17 @@ struct Trestle: ParsableCommand {
     Glibc.exit(status)
   }
 
-  /// What follows the program's name.
+  /// The arguments after the program's name.
   private static var arguments: [String] {
     (0..<clinux_argument_count()).dropFirst().map { index in
       unsafe String(cString: clinux_argument(index))
     }
   }
 
-  /// Runs the command that arguments name, and returns its exit status.
+  /// Runs the command that the arguments name, and returns its exit status.
   ///
-  /// What argument-parser has to say is written as everything else is: help that cannot be written is
-  /// a failure, too.
+  /// The texts of argument-parser are written like all other output, so help that cannot be written
+  /// is a failure, too.
   private static func run(_ arguments: [String]) -> CInt {
     do {
       var command = try parseAsRoot(arguments)

@@ -1,22 +1,23 @@
-// How a command waits on its own thread for asynchronous work, and for a signal beside it.
+// Lets a command's thread wait for asynchronous work and, at the same time, for a signal.
 
 import Client
 import Launch
 import Platform
 import Wire
 
-/// Lets a command's own thread wait for asynchronous work, and for the user's interrupt beside it.
+/// Lets a command's own thread wait for asynchronous work and for the user's interrupt.
 final class Waiter {
   private let done: Mailbox<Void>
   private let interrupt: CInt?
   private var isInterrupted = false
 
-  /// - Parameter interrupt: A descriptor that is readable when the user wants the command to end; nil for
-  ///   none. It is heeded once.
+  /// - Parameter interrupt: A descriptor that is readable when the user wants the command to end;
+  ///   nil for none. Only the first interrupt counts.
   /// - Throws: `PlatformError` if the process has no descriptor or thread left.
   init(interruptedBy interrupt: CInt? = nil) throws {
     done = try Mailbox()
-    // Where the system has no thread for them, the pool that runs tasks tries for ever: asked before.
+    // If the system has no threads left, the pool that runs tasks retries forever. So whether a
+    // thread can be made is checked here first.
     try Platform.Thread {}.join()
     self.interrupt = interrupt
   }
@@ -24,10 +25,10 @@ final class Waiter {
   /// Runs work and waits for it.
   ///
   /// - Parameters:
-  ///   - onInterrupt: What an interrupt does while the work goes on; nil cancels it.
-  ///   - work: What to wait for.
-  /// - Returns: What comes of it.
-  /// - Throws: What the work throws; `Interrupted` if it was cancelled.
+  ///   - onInterrupt: Called at an interrupt while the work goes on; nil cancels the work.
+  ///   - work: The work to wait for.
+  /// - Returns: The result of the work.
+  /// - Throws: The error of the work; `Interrupted` if it was cancelled.
   func wait<Output: Sendable>(
     onInterrupt: (() -> Void)? = nil,
     for work: @escaping @Sendable () async throws -> Output
@@ -43,14 +44,16 @@ final class Waiter {
     return try wait(for: outcome, onInterrupt: onInterrupt ?? { task.cancel() })
   }
 
-  /// Waits for the next element of an answer, without a task between the connection and this thread: it is
-  /// what a stream of tokens does a thousand times.
+  /// Waits for the next element of an answer.
+  ///
+  /// It needs no task between the connection and this thread, because a stream of tokens does this
+  /// a thousand times.
   ///
   /// - Parameters:
   ///   - stream: The answer.
-  ///   - onInterrupt: What an interrupt does meanwhile.
+  ///   - onInterrupt: Called at an interrupt meanwhile.
   /// - Returns: The element; nil at the end.
-  /// - Throws: Why nothing more comes.
+  /// - Throws: The error that ended the answer.
   func next<Element: Sendable>(
     of stream: RequestStream<Element>,
     onInterrupt: () -> Void

@@ -134,9 +134,8 @@ extension Integration {
       try await expectUsage(["run", "--split=-1,31", "Hi"], "-1,31")
       try await expectFailure(
         ["run", "--model", model, "--devices", "cpu,cpu", "--threads", "1", "Hello"],
-        "--threads",
-        "1 workers",
-        "2"
+        "--threads 1",
+        "2 devices"
       )
     }
 

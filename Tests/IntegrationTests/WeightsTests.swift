@@ -345,7 +345,7 @@ extension Integration {
           cache: directory,
           ["--model", Goldens.demoModel.path]
         ).wait()
-        #expect(both.errors.contains("--cache and --pull-rate are for workers without --model"))
+        #expect(both.errors.contains("--cache and --pull-rate cannot be used with --model"))
         let rate = try await work(endpoint, "cpu-0", cache: directory, ["--pull-rate", "0"]).wait()
         #expect(rate.errors.contains("--pull-rate 0"), "\(rate)")
         coordinator.signal(SIGTERM)

@@ -70,7 +70,7 @@ import Wire
         _ = try planned(in: directory) { $0.contextTokens = 1 << 22 }
       }
       #expect(error.code == .settings)
-      #expect(error.message.hasPrefix("--context 4194304: the model was made for at most "))
+      #expect(error.message.hasPrefix("--context 4194304: this model supports at most "))
     }
   }
 

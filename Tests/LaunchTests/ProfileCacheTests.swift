@@ -106,7 +106,7 @@ import Wire
       #expect(second.backends.withLock { $0 } == 1)
       #expect(second.notes.lines.count == 1)
       #expect(
-        second.notes.lines[0].hasPrefix("profile of the cache not used, measured again: ")
+        second.notes.lines[0].hasPrefix("cached profile cannot be used; measuring again: ")
       )
       let third = Surroundings(in: directory)
       _ = try profiles(third)
@@ -134,7 +134,9 @@ import Wire
       #expect(try profiles(surroundings).count == 2)
       #expect(surroundings.notes.lines.count == 1)
       #expect(
-        surroundings.notes.lines[0].hasPrefix("profile not kept, measured again next time: ")
+        surroundings.notes.lines[0].hasPrefix(
+          "profile cannot be stored; the next start will measure again: "
+        )
       )
     }
   }

@@ -69,7 +69,8 @@ import Testing
     }
     #expect(error.code == .settings)
     #expect(
-      error.message == "--threads names 1 workers, --devices 2; give one number a device"
+      error.message
+        == "--threads 1 does not fit 2 devices; give one number for each device"
     )
   }
 

@@ -1,4 +1,5 @@
-// Documents as JSON, the same for commands and for whoever serves or reads them.
+// Encodes and decodes documents as JSON, in one way for commands and for programs that serve or
+// read them.
 
 package import Foundation
 

@@ -1,4 +1,4 @@
-// What `trestle run --json` prints: a whole answer with what it took.
+// What `trestle run --json` prints: a whole answer with its timing.
 
 internal import Wire
 
@@ -20,7 +20,7 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
 
   package init() {}
 
-  /// Adds what has come.
+  /// Adds an event of the answer.
   package mutating func add(_ event: GenerationEvent) {
     switch event {
     case .accepted: break
@@ -39,7 +39,7 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
     self.timing.ttftMs = Double(timing.firstTokenMicroseconds) / 1000
     self.timing.totalMs = Double(timing.totalMicroseconds) / 1000
     self.timing.prefillTokensPerSecond = Self.rate(promptTokens, timing.prefillMicroseconds)
-    // The first token belongs to the prompt's time.
+    // The first token is a result of the prefill, so decode is timed without it.
     self.timing.decodeTokensPerSecond = Self.rate(
       finished.generatedTokens - 1,
       timing.decodeMicroseconds

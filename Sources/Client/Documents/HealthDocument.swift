@@ -1,8 +1,8 @@
-// What `trestle health --json` prints, and any other program that shows how workers are.
+// What `trestle health --json` prints, and any other program that shows the health of workers.
 
 package import Wire
 
-/// Whether each worker is well.
+/// The health of each worker.
 package struct HealthDocument: Codable, Sendable, Hashable {
   package struct Worker: Codable, Sendable, Hashable {
     package var name: String
@@ -12,7 +12,7 @@ package struct HealthDocument: Codable, Sendable, Hashable {
     package var detail: String
     package var residentBytes: UInt64
     package var availableBytes: UInt64
-    /// Absent where the machine does not tell.
+    /// Absent if the machine does not report one.
     package var temperatureCelsius: Double?
     package var temperatureSensor: String?
     package var selfTest: SelfTest?
@@ -21,7 +21,7 @@ package struct HealthDocument: Codable, Sendable, Hashable {
   package struct SelfTest: Codable, Sendable, Hashable {
     package var run: UInt32
     package var passed: Bool
-    /// Absent if it is no number: JSON has none for that.
+    /// Absent if it is infinite or NaN, which JSON cannot express.
     package var maxError: Double?
     package var tolerance: Double
 

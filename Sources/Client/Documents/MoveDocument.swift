@@ -2,7 +2,7 @@
 
 package import Wire
 
-/// What a move of layers took.
+/// What was moved, and how long the pipeline paused for it.
 package struct MoveDocument: Codable, Sendable, Hashable {
   package var epoch: UInt32
   package var layersMoved: Int

@@ -7,10 +7,10 @@ package struct PlacementRow: Codable, Sendable, Hashable {
   package var worker: String
   package var device: String
   package var layers: [Int]
-  /// Rows of the output matrix; equal ends where no logits are computed.
+  /// The range of rows of the output matrix; both ends are equal if the stage computes no logits.
   package var vocabulary: [Int]
 
-  /// A stage as a finished request tells it.
+  /// Creates a row from a finished request.
   package init(_ entry: PlacementEntry) {
     worker = entry.worker
     device = entry.device
@@ -18,7 +18,7 @@ package struct PlacementRow: Codable, Sendable, Hashable {
     vocabulary = ends(entry.firstVocabularyRow, entry.endVocabularyRow)
   }
 
-  /// A stage as a status tells it.
+  /// Creates a row from a status.
   package init(_ worker: WorkerStatus) {
     self.worker = worker.name
     device = worker.device
@@ -27,5 +27,7 @@ package struct PlacementRow: Codable, Sendable, Hashable {
   }
 }
 
-/// Returns both ends of a range, as documents show it; whoever tells of it may be wrong about its order.
+/// Returns both ends of a range for a document.
+///
+/// The numbers come from a peer, which may send them in the wrong order.
 func ends(_ first: Int, _ end: Int) -> [Int] { [first, max(first, end)] }

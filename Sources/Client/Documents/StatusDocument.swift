@@ -10,7 +10,8 @@ package struct StatusDocument: Codable, Sendable, Hashable {
     package var device: String
     package var emulated: Bool
     package var layers: [Int]
-    /// Rows of the output matrix; equal ends where it computes no logits.
+    /// The range of rows of the output matrix; both ends are equal if the worker computes no
+    /// logits.
     package var vocabulary: [Int]
     package var state: String
     package var threads: Int
@@ -24,11 +25,11 @@ package struct StatusDocument: Codable, Sendable, Hashable {
     package var loadFraction: Double
     package var detail: String
     package var availableBytes: UInt64
-    /// Absent where the machine does not tell.
+    /// Absent if the machine does not report one.
     package var temperatureCelsius: Double?
-    /// Rows that passed a layer, summed over the layers, since the worker's start, and those that were
-    /// spared it because nobody wants their output.
+    /// Rows that a layer has computed since the worker's start, summed over the layers.
     package var layerRows: UInt64
+    /// Rows that a layer has skipped because their output is not wanted, summed likewise.
     package var skippedLayerRows: UInt64
   }
 
@@ -40,7 +41,7 @@ package struct StatusDocument: Codable, Sendable, Hashable {
   package var queued: Int
   package var tokensPerSecond: Double
   package var uptimeMs: UInt64
-  /// Messages and peers that were refused.
+  /// The number of messages and peers that were refused.
   package var protocolErrors: UInt64
   package var ttft: LatencyDocument
   package var interToken: LatencyDocument
@@ -90,7 +91,7 @@ package struct StatusDocument: Codable, Sendable, Hashable {
   }
 }
 
-/// Whether layers move by themselves, and what was decided last.
+/// Whether automatic rebalancing is on, and its last decision.
 package struct AutoRebalanceDocument: Codable, Sendable, Hashable {
   package var enabled: Bool
   /// Absent before the first decision.
@@ -105,7 +106,7 @@ package struct AutoRebalanceDocument: Codable, Sendable, Hashable {
   }
 }
 
-/// Latencies of the last minute, in milliseconds; without percentiles if there were none.
+/// Latencies of the last minute in milliseconds; without percentiles if the count is 0.
 package struct LatencyDocument: Codable, Sendable, Hashable {
   package var count: UInt64
   package var p50Ms: Double?

@@ -25,11 +25,11 @@ struct BenchPipelineCommand: ParsableCommand {
     commandName: "pipeline",
     abstract: "Measure a pipeline's prefill and decode rates.",
     discussion: """
-      For each stream count: that many prompts at once, for the prefill rate; then as many streams
-      decoding side by side, measured while all of them run. Rates are sums over the streams,
-      medians over the repeats. A stage is busy while it computes; the rest is bubble. With
-      --arriving-prompt a long prompt comes while the streams decode: what they feel of it is the
-      time from a token to the next.
+      For each number of streams, that many prompts run at once, which gives the prefill rate. Then
+      as many streams decode concurrently, which gives the decode rate while all of them run. Rates
+      are summed over the streams, and the median of the repeats is shown. A stage is busy while it
+      computes; the rest of its time is bubble. With --arriving-prompt a long prompt is submitted
+      while the streams decode, and the times between their tokens show how much it delays them.
       """
   )
 
@@ -39,18 +39,20 @@ struct BenchPipelineCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Tokens of each prompt.", valueName: "tokens"))
   var promptTokens = 512
 
-  @Option(help: ArgumentHelp("Tokens each stream decodes.", valueName: "tokens"))
+  @Option(help: ArgumentHelp("Tokens that each stream decodes.", valueName: "tokens"))
   var decodeTokens = 64
 
-  @Option(help: ArgumentHelp("Stream counts, for example 1,4.", valueName: "counts"))
+  @Option(
+    help: ArgumentHelp("Numbers of streams to measure, for example 1,4.", valueName: "counts")
+  )
   var streams: NumberList = NumberList([1, 4])
 
-  @Option(help: ArgumentHelp("How often each is measured.", valueName: "times"))
+  @Option(help: ArgumentHelp("How often to measure each number of streams.", valueName: "times"))
   var `repeat` = 3
 
   @Option(
     help: ArgumentHelp(
-      "Let a prompt of so many tokens come while the streams decode.",
+      "Submit a prompt of this many tokens while the streams decode.",
       valueName: "tokens"
     )
   )
@@ -80,7 +82,7 @@ struct BenchPipelineCommand: ParsableCommand {
     try reportingFailures {
       let interrupt = try signalDescriptor()
       var options = pipeline
-      // One more for a prompt that arrives.
+      // One slot more, for the arriving prompt.
       options.slots = max(options.slots, (streams.values.max() ?? 1) + 1)
       let pipeline = try Pipeline(
         model: model,
@@ -91,7 +93,7 @@ struct BenchPipelineCommand: ParsableCommand {
       let needed = max(promptTokens + decodeTokens, (arrivingPrompt ?? 0) + 1)
       guard needed <= pipeline.limits.contextTokens else {
         throw CommandError(
-          "\(needed) tokens a stream do not fit the context of \(pipeline.limits.contextTokens); "
+          "\(needed) tokens per stream do not fit into the context of \(pipeline.limits.contextTokens); "
             + "raise --context"
         )
       }
@@ -110,7 +112,7 @@ struct BenchPipelineCommand: ParsableCommand {
         promptTokens: promptTokens,
         decodeTokens: decodeTokens
       )
-      // Warms the page cache and the workers.
+      // Warms up the page cache and the workers.
       _ = try waiter.wait { try await bench.prefill(streams: 1) }
       let results = try streams.values.map { try measure($0, bench, waiter) }
       let document = BenchDocument(
@@ -130,7 +132,7 @@ struct BenchPipelineCommand: ParsableCommand {
   ) throws -> BenchDocument.Result {
     let decode = { try waiter.wait { try await bench.decode(streams: count) } }
     let prefill = { try waiter.wait { try await bench.prefill(streams: count) } }
-    // Meanwhile the coordinator finds out how many micro-batches serve so many streams best.
+    // During this run the coordinator finds the best number of micro-batches for this many streams.
     if count > 1 { _ = try decode() }
     let prefills = try (0..<`repeat`).map { _ in try prefill() }.sorted()
     let decodes = try (0..<`repeat`).map { _ in try decode() }
@@ -157,7 +159,7 @@ struct BenchDocument: Encodable, CustomStringConvertible {
     var decodeTokensPerSecond: Double
     var stages: [StageShare]
     var interToken: TokenGaps
-    /// Absent if none was asked for.
+    /// Absent without --arriving-prompt.
     var arrival: ArrivalResult?
   }
 
@@ -185,7 +187,8 @@ struct BenchDocument: Encodable, CustomStringConvertible {
     )
     for result in results {
       guard let arrival = result.arrival else { continue }
-      text += "\n\(result.streams) streams while a prompt of \(arrival.promptTokens) tokens came: "
+      text +=
+        "\n\(result.streams) streams while a prompt of \(arrival.promptTokens) tokens was read: "
       text += "p50 \(decimal(arrival.interToken.p50Ms, 1)), "
       text += "p99 \(decimal(arrival.interToken.p99Ms, 1)) ms between tokens; "
       text += "its first token after \(decimal(arrival.firstTokenMs, 1)) ms"
@@ -194,7 +197,8 @@ struct BenchDocument: Encodable, CustomStringConvertible {
       "\(worker.worker) \(decimal(worker.share * 100, 1)) %"
     }
     if !spared.isEmpty {
-      text += "\nlayers' rows skipped since nobody wants them: \(spared.joined(separator: ", "))"
+      text +=
+        "\nrows of layers skipped because their output is not wanted: \(spared.joined(separator: ", "))"
     }
     return text
   }

@@ -8,24 +8,25 @@ import Launch
 struct BenchKernelsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kernels",
-    abstract: "Measure each op on the CPU against what the machine can do at best.",
+    abstract: "Measure each op on the CPU against the limits of the machine.",
     discussion: """
-      First the limits: how fast memory can be read, and how many operations on bytes and on f32 the
-      cores do from registers. Then each op, type and shape of Gemma 3n E2B for some numbers of rows:
-      the share is the time that the nearer limit allows, over the time taken. Up to 8 rows weights
-      come from memory, as in a model; more are as in a prompt, with weights in the cache.
+      First the limits are measured: how fast memory can be read, and how many operations on bytes
+      and on f32 the cores do from registers. Then each op, type and shape of Gemma 3n E2B runs with
+      several numbers of rows. The share is the shortest time that the limits allow, divided by the
+      time measured. Up to 8 rows, weights are read from memory, as in decode; with more they are in
+      the processor's cache, as in prefill.
       """
   )
 
   @Option(help: ArgumentHelp("Threads. Default: all CPUs.", valueName: "threads"))
   var threads: Int?
 
-  @Option(help: ArgumentHelp("Rows a step, for example 1,8,512.", valueName: "rows"))
+  @Option(help: ArgumentHelp("Numbers of rows to measure, for example 1,8,512.", valueName: "rows"))
   var rows = NumberList([1, 2, 4, 8, 32, 512])
 
   @Option(
     help: ArgumentHelp(
-      "Only ops or types with this in their name, for example q4_0.",
+      "Measure only ops or types whose name contains this text, for example q4_0.",
       valueName: "text"
     )
   )
@@ -33,7 +34,7 @@ struct BenchKernelsCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Instructions to use: scalar, avx2 or avx512vnni. Default: the best here.",
+      "Instructions to use: scalar, avx2 or avx512vnni. Default: the best that this CPU has.",
       valueName: "set"
     )
   )
@@ -59,7 +60,7 @@ struct BenchKernelsCommand: ParsableCommand {
       let cases =
         limits ? [] : KernelCase.all.filter { only.isEmpty || "\($0.op) \($0.type)".contains(only) }
       guard limits || !cases.isEmpty else {
-        throw CommandError("--only \(only): no op or type has that")
+        throw CommandError("--only \(only): no op or type contains this text")
       }
       let threads = threads ?? AvailableCPUs.own.usableCount
       let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
@@ -107,7 +108,7 @@ struct BenchKernelsCommand: ParsableCommand {
     ])
   }
 
-  /// Fixed widths: lines appear as they are measured.
+  /// The widths are fixed, because each line is printed as soon as it is measured.
   private static func columns(_ cells: [String]) -> String {
     let widths = [16, 9, 13, 5, 10, 7, 7, 8, 6]
     return zip(cells, widths).enumerated().map { index, cell in

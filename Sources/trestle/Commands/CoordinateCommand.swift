@@ -12,8 +12,8 @@ struct CoordinateCommand: ParsableCommand {
     abstract: "Run a coordinator alone; its workers are started with `trestle work`.",
     discussion: """
       Waits for one worker for each of --devices, gives each its layers, and prints `ready` on
-      stdout when prompts are accepted. Workers that have no model file pull their layers' weights
-      from here.
+      stdout when prompts are accepted. Workers that have no model file pull the weights of their
+      layers from the coordinator.
       """
   )
 
@@ -38,7 +38,7 @@ struct CoordinateCommand: ParsableCommand {
         in: .program,
         workersAreHere: false,
         interruptedBy: stop,
-        ExitCode.success
+        throwing: ExitCode.success
       )
       let progress = ProgressLine(label: "loading")
       let ready = ReadyLine(logger: logger)

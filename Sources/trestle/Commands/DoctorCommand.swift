@@ -1,4 +1,5 @@
-// `trestle doctor`: what this machine has for Trestle, what is missing, and how to mend it.
+// `trestle doctor`: which devices of this machine Trestle can use, what is missing, and how to fix
+// that.
 
 import ArgumentParser
 import CPUBackend
@@ -12,7 +13,7 @@ import Wire
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor",
-    abstract: "Show what this machine has, what is missing, and how to mend it."
+    abstract: "Show which devices can be used here, what is missing, and how to fix that."
   )
 
   @Flag(help: "Print one JSON document.")
@@ -36,7 +37,7 @@ struct DoctorCommand: ParsableCommand {
   }
 }
 
-/// What `doctor` found out.
+/// The findings of `doctor`.
 struct Diagnosis: Encodable {
   struct Device: Encodable {
     var device: String
@@ -69,7 +70,7 @@ struct Diagnosis: Encodable {
     )
   }
 
-  /// What a container or service manager allows of that; nothing if all.
+  /// The limits that a container or service manager sets; empty if it sets none.
   private static func limits() -> String {
     let cpus = ControlGroup.own.cpus.map { "\(decimal($0, 1)) CPUs' time" }
     let memory = ControlGroup.own.memoryBytes.map { "\(describe(bytes: $0)) of memory" }

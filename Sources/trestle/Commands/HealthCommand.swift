@@ -1,4 +1,4 @@
-// `trestle health`: whether each worker is well.
+// `trestle health`: whether each worker is healthy.
 
 import ArgumentParser
 import Client
@@ -7,7 +7,7 @@ import Wire
 struct HealthCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "health",
-    abstract: "Ask every worker whether it is well; exits 1 if any is not."
+    abstract: "Show whether every worker is healthy; exits 1 if any is not."
   )
 
   @Flag(help: "Print one JSON document.")

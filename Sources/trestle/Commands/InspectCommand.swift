@@ -26,7 +26,7 @@ struct InspectCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "With --program: the rows of the output matrix the stage holds. --program 18..<18 is a stage without layers. Default: all with the last layer.",
+      "With --program: the rows of the output matrix that the stage holds. --program 18..<18 is a stage without layers. Default: all rows if the stage has the last layer.",
       valueName: "rows"
     )
   )
@@ -37,7 +37,7 @@ struct InspectCommand: ParsableCommand {
 
   func validate() throws {
     if let vocabulary, program == nil {
-      throw ValidationError("--vocabulary \(vocabulary): needs --program.")
+      throw ValidationError("--vocabulary \(vocabulary): this option needs --program.")
     }
   }
 
@@ -65,7 +65,8 @@ struct InspectCommand: ParsableCommand {
       let rows = vocabulary.map { " --vocabulary \($0)" } ?? ""
       throw CommandError(
         "--program \(layers)\(rows): the model has \(line.layerCount) layers"
-          + (vocabulary == nil ? "" : ", and \(line.vocabularySize) rows behind the last")
+          + (vocabulary == nil
+            ? "" : ", and \(line.vocabularySize) rows of the output matrix after them")
       )
     }
     let program = try checkpoint.config.lower(slice, weights: checkpoint)
@@ -101,7 +102,9 @@ struct ModelDocument: Encodable, CustomStringConvertible {
   var fingerprint: String
   var vocabularySize: Int
   var hiddenSize: Int
-  /// Of each layer; absent where layers differ.
+  /// The number in each layer; absent if layers differ.
+  ///
+  /// So are the next two.
   var heads: Int?
   var kvHeads: Int?
   var headDim: Int?
@@ -110,7 +113,7 @@ struct ModelDocument: Encodable, CustomStringConvertible {
   var tensors: [Tensor]
   var ignoredTensors: Int
   var bytes: Int
-  /// Of weights, that decoding one token must read.
+  /// The bytes of weights that decoding one token must read.
   var decodeBytes: Int
 
   init(_ checkpoint: Checkpoint, fingerprint: Digest) {
@@ -151,13 +154,13 @@ struct ModelDocument: Encodable, CustomStringConvertible {
     decodeBytes = Int(checkpoint.decodeCost.total)
   }
 
-  /// Returns what all layers have; nil where they differ.
+  /// Returns the value that all layers share; nil if they differ.
   private static func common(_ values: [Int]) -> Int? {
     Set(values).count == 1 ? values.first : nil
   }
 
   var description: String {
-    // Each kind of heads once, in the order of the layers.
+    // Lists each kind of heads once, in the order of the layers.
     let heads = layers.map {
       "\($0.heads) heads (\($0.kvHeads) for keys and values) of \($0.headDim)"
     }

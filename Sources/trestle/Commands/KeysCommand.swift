@@ -1,4 +1,4 @@
-// `trestle keys`: who this machine is to others, and whom it lets in.
+// `trestle keys`: this machine's keys, and the keys that it lets in.
 
 import ArgumentParser
 import Wire
@@ -6,22 +6,22 @@ import Wire
 struct KeysCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "keys",
-    abstract: "Show this machine's public key, and choose whose keys are let in.",
+    abstract: "Show this machine's public key, and choose which keys are let in.",
     discussion: """
-      Between machines, coordinator, workers and clients know each other by key. On each machine
-      `trestle keys` makes a pair and shows its public half. The coordinator's machine must allow
-      the key of every machine that works for it or asks it; these need the coordinator's key:
+      Between machines, the coordinator, workers and clients identify each other by keys. On each
+      machine `trestle keys` makes a pair and shows the public key. The coordinator's machine must
+      allow the key of every machine with workers or clients; these need the coordinator's key:
 
         trestle keys allow 'KEY' --name laptop          (on the coordinator's machine)
         trestle status --endpoint tcp://HOST:PORT --server-key 'KEY'
 
-      A key may do all unless --may names what: `ask` sends prompts, `work` joins as a worker,
-      `operate` moves layers, drains workers and tests devices. Status and health are shown to all
-      that are let in. Said again with another --may, it changes what the key may do.
+      A key may do everything unless --may names its roles: `ask` sends prompts, `work` joins as a
+      worker, `operate` moves layers, drains workers and tests devices. Every key that is let in
+      sees status and health. Run `allow` again with another --may to change a key's roles.
 
-      Quote keys with ': they contain characters that a shell would take for its own. Changes hold at
-      once, also while a pipeline runs: within seconds a forgotten key's requests end and its workers
-      are let go.
+      Put keys in single quotes, because they contain characters that a shell would interpret.
+      Changes take effect while a pipeline runs: within seconds of `forget`, the requests of the key
+      end and its workers are disconnected.
       """,
     subcommands: [Show.self, Allow.self, List.self, Forget.self],
     defaultSubcommand: Show.self
@@ -29,7 +29,7 @@ struct KeysCommand: ParsableCommand {
 
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make this machine's keys if there are none, and show the public one."
+      abstract: "Show this machine's public key; make the keys first if there are none."
     )
 
     @Flag(help: "Print one JSON document.")
@@ -63,18 +63,18 @@ struct KeysCommand: ParsableCommand {
 
   struct Allow: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Let in who has the secret key of a public key."
+      abstract: "Let a key in, or change its roles."
     )
 
-    @Argument(help: ArgumentHelp("The public key, in '.", valueName: "public-key"))
+    @Argument(help: ArgumentHelp("The public key, in single quotes.", valueName: "public-key"))
     var key: String
 
-    @Option(help: ArgumentHelp("What to call it. Default: key-1, key-2, …", valueName: "name"))
+    @Option(help: ArgumentHelp("A name for the key. Default: key-1, key-2, …", valueName: "name"))
     var name: String?
 
     @Option(
       help: ArgumentHelp(
-        "What it may do: some of ask,work,operate. Default: all.",
+        "The roles of the key: some of ask,work,operate. Default: all.",
         valueName: "roles"
       )
     )
@@ -88,7 +88,7 @@ struct KeysCommand: ParsableCommand {
         let key = try PublicKey(key)
         let roles = try may.map { try Role.parse($0) }
         let allowed = try directory.change { list throws -> String in
-          // Said of a key that is there, --may changes what it may do.
+          // For a key that is in the list already, --may replaces its roles.
           if let roles, let entry = list[key], name ?? entry.name == entry.name {
             list.set(roles, of: key)
             return entry.name
@@ -103,7 +103,7 @@ struct KeysCommand: ParsableCommand {
   }
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show whose keys are let in.")
+    static let configuration = CommandConfiguration(abstract: "Show the keys that are let in.")
 
     @Flag(help: "Print one JSON document.")
     var json = false
@@ -137,10 +137,12 @@ struct KeysCommand: ParsableCommand {
 
   struct Forget: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Let a key in no more, and end what it does here."
+      abstract: "Stop letting a key in, end its requests and disconnect its workers."
     )
 
-    @Argument(help: ArgumentHelp("Its name, or the key itself.", valueName: "name-or-key"))
+    @Argument(
+      help: ArgumentHelp("The name of the key, or the key itself.", valueName: "name-or-key")
+    )
     var nameOrKey: String
 
     @OptionGroup var keys: KeyDirectoryOptions

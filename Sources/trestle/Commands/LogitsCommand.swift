@@ -12,8 +12,8 @@ struct LogitsCommand: ParsableCommand {
     commandName: "logits",
     abstract: "Write the logits of given tokens to an .npy file.",
     discussion: """
-      Runs the tokens through a pipeline of worker processes and writes [tokens, vocabulary] f32
-      in NumPy's format. Needs no tokenizer.
+      Runs the tokens through a pipeline of worker processes and writes an array of f32 with the
+      shape [tokens, vocabulary] in NumPy's format. The model needs no tokenizer.
       """
   )
 
@@ -26,7 +26,7 @@ struct LogitsCommand: ParsableCommand {
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(
-      "The file to write; a link, pipe or device is written to as it is.",
+      "The file to write. A link, pipe or device is written into, not replaced.",
       valueName: "file"
     )
   )
@@ -60,7 +60,7 @@ struct LogitsCommand: ParsableCommand {
       while let part = try waiter.wait(for: { try await evaluation.next() }) {
         guard let logits = part.logits(vocabularySize: vocabularySize) else {
           throw CommandError(
-            "positions from \(part.firstPosition): \(part.rowCount) rows of logits expected"
+            "the coordinator's answer lacks the \(part.rowCount) rows of logits from position \(part.firstPosition) on"
           )
         }
         try file.append(logits)
@@ -70,7 +70,7 @@ struct LogitsCommand: ParsableCommand {
   }
 }
 
-/// Reads a list of token ids as `2,106,1645`.
+/// Parses a list of token ids such as `2,106,1645`.
 func parseTokens(_ text: String) throws -> [Int32] {
   try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
     guard let token = Int32(part.filter { !$0.isWhitespace }), token >= 0 else {

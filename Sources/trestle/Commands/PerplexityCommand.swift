@@ -13,16 +13,16 @@ struct PerplexityCommand: ParsableCommand {
     commandName: "perplexity",
     abstract: "Measure a model's perplexity on a text file.",
     discussion: """
-      Takes non-overlapping windows of --context tokens, puts the beginning-of-sequence token in
-      place of each window's first, and scores the second half, as llama-perplexity does. Tokens
-      behind the last whole window are left out.
+      Takes non-overlapping windows of --context tokens, replaces the first token of each with the
+      beginning-of-sequence token, and scores the second half, as llama-perplexity does. Tokens
+      after the last whole window are left out.
       """
   )
 
   @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
   var model: String
 
-  @Option(help: ArgumentHelp("The text, UTF-8.", valueName: "text"))
+  @Option(help: ArgumentHelp("A text file in UTF-8.", valueName: "text"))
   var file: String
 
   @Flag(help: "Print one JSON document.")
@@ -48,7 +48,7 @@ struct PerplexityCommand: ParsableCommand {
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
       guard window >= 4, tokens.count >= window else {
         throw CommandError(
-          "\(file) has \(tokens.count) tokens, a window needs \(window) (at least 4); "
+          "\(file) has \(tokens.count) tokens, but a window needs \(window) (at least 4); "
             + "give a longer text or a smaller --context"
         )
       }
@@ -90,7 +90,7 @@ struct PerplexityCommand: ParsableCommand {
     var count = 0
     for index in 0..<windows {
       let part = [bos] + tokens[(index * window + 1)..<((index + 1) * window)]
-      // The logits at `window / 2` and behind predict the tokens one further on.
+      // The logits from `window / 2` on predict the tokens one position later.
       let scores = try waiter.wait { try await client.scores(of: part, from: window / 2 + 1) }
       sum -= scores.reduce(0, +)
       count += scores.count
@@ -109,7 +109,7 @@ struct PerplexityCommand: ParsableCommand {
 /// What `perplexity --json` prints.
 struct PerplexityDocument: Encodable {
   var perplexity: Double
-  /// The mean over the scored tokens, in nats.
+  /// The mean negative log likelihood of the scored tokens, in nats.
   var negativeLogLikelihood: Double
   var scoredTokens: Int
   var windows: Int

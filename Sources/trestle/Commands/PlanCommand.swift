@@ -1,4 +1,4 @@
-// `trestle plan`: which device should hold which layers, what that gives, and why.
+// `trestle plan`: which device should hold which layers, how fast that is, and why.
 
 import ArgumentParser
 import Coordinator
@@ -9,12 +9,12 @@ import Launch
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
-    abstract: "Plan which device holds which layers, and say what that gives and why.",
+    abstract: "Plan which device holds which layers, and show its speed and the reason.",
     discussion: """
-      Measures the devices of this machine with the model's layers (kept for the next time), or takes
-      profiles of other machines from files, and searches the fastest placement; fewer stages than
-      devices where that is faster. A simulation of the scheduler backs the prediction. Each line says
-      whether its numbers are measured, emulated or projected.
+      Measures the devices of this machine with the model's layers (the profiles are cached), or reads
+      profiles of other machines from files, and searches the fastest placement. That may have fewer
+      stages than there are devices. A simulation of the scheduler checks the prediction. Each line
+      says whether its numbers are measured, emulated or projected.
       """
   )
 
@@ -29,13 +29,13 @@ struct PlanCommand: ParsableCommand {
   @OptionGroup var pipeline: PipelineOptions
 
   @Option(
-    help: ArgumentHelp("Streams decoded at once. Default: two a device.", valueName: "streams")
+    help: ArgumentHelp("Streams decoded at once. Default: two per device.", valueName: "streams")
   )
   var streams: Int?
 
   @Option(
     help: ArgumentHelp(
-      "What to plan for: throughput of all streams, or latency of one that is alone.",
+      "What to optimise: throughput of all streams, or latency of a single stream.",
       valueName: "objective"
     )
   )
@@ -43,7 +43,7 @@ struct PlanCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Profiles of devices elsewhere, instead of this machine's; beside them with --devices.",
+      "Profiles of devices of other machines. They replace this machine's devices, or are added to those that --devices names.",
       valueName: "file"
     )
   )
@@ -51,21 +51,21 @@ struct PlanCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What joins machines that no profile joins: 1gbe, 2.5gbe, 10gbe, or a link of a profile.",
+      "The link between machines for which no profile has one: 1gbe, 2.5gbe, 10gbe, or the name of a link in a profile.",
       valueName: "name"
     )
   )
   var link: String?
 
   @Option(
-    help: ArgumentHelp("Write the profiles to a file, to plan with elsewhere.", valueName: "file")
+    help: ArgumentHelp("Write the profiles to a file, for --profile.", valueName: "file")
   )
   var save: String?
 
-  @Flag(help: "Measure the devices even if they have been measured before.")
+  @Flag(help: "Measure the devices again, even if the cache has their profiles.")
   var measure = false
 
-  @Flag(help: "Show what else there was, what it would give and why it was not chosen.")
+  @Flag(help: "Show the alternatives, how fast they would be and why they were not chosen.")
   var explain = false
 
   @Flag(help: "Print one JSON document.")
@@ -76,7 +76,9 @@ struct PlanCommand: ParsableCommand {
       throw ValidationError("--streams \(streams) is outside 1...256.")
     }
     if let streams, objective == .latency, streams != 1 {
-      throw ValidationError("--streams \(streams): latency is that of one stream.")
+      throw ValidationError(
+        "--streams \(streams): --objective latency is for one stream; leave --streams out."
+      )
     }
   }
 
@@ -158,7 +160,7 @@ struct PlanCommand: ParsableCommand {
     }
   }
 
-  /// Puts a given split, over all devices in their order, in the place of the best.
+  /// Replaces the best placement by a given split over all devices in their order.
   private func take(
     _ split: NumberList,
     _ plan: inout Plan,
@@ -180,19 +182,20 @@ struct PlanCommand: ParsableCommand {
 }
 
 extension LinkProfile {
-  /// Looks a link up, for machines that are not joined otherwise.
+  /// Returns the link with a name, for machines for which no profile has one.
   init(named name: String, in documents: [ProfileDocument]) throws {
     if let known = documents.flatMap(\.links).first(where: { $0.name == name }) {
       self = known
       machines = []
       return
     }
-    // Of 1538 bytes on the cable 1448 are a TCP segment's data (IPv4 with timestamps). One way through
-    // two kernels' stacks and a switch: 100 µs at a gigabit, less where the cards are faster.
+    // Of 1538 bytes on the cable, 1448 are a TCP segment's data (IPv4 with timestamps). The latency
+    // in one direction, through the network stacks of two kernels and a switch, is 100 µs at a
+    // gigabit and less on faster cards.
     let rates = ["1gbe": (1e9, 100.0), "2.5gbe": (2.5e9, 80.0), "10gbe": (10e9, 50.0)]
     guard let (bitsPerSecond, latency) = rates[name] else {
       let names = (rates.keys + documents.flatMap(\.links).map(\.name)).sorted()
-      throw CommandError("--link \(name): unknown; use \(names.joined(separator: ", "))")
+      throw CommandError("--link \(name): unknown link; use \(names.joined(separator: ", "))")
     }
     self.init(
       name: name,

@@ -11,22 +11,22 @@ struct RebalanceCommand: ParsableCommand {
     commandName: "rebalance",
     abstract: "Move layers between the running workers; no request is lost or changed.",
     discussion: """
-      The new placement is prepared beside the one that runs. Between two tokens the keys and values
+      The new placement is prepared while the old one runs. Between two tokens the keys and values
       of the live sessions move from worker to worker, and generation goes on.
 
-        trestle rebalance --split 12,8,10     layers a worker, in the order `status` shows them
-        trestle rebalance --split 18,12,0     the last one stands by
-        trestle rebalance --auto              such that the slowest stage is as fast as can be
-        trestle rebalance --split 18,0 --logits-split 1,3
-                                              three quarters of the logits on the second worker
+          trestle rebalance --split 12,8,10     layers of each worker, in the order of `status`
+          trestle rebalance --split 18,12,0     the last worker stands by without layers
+          trestle rebalance --auto              makes the slowest stage as fast as possible
+          trestle rebalance --split 18,0 --logits-split 1,3
+                                                three quarters of the logits on the second worker
 
-      Workers that joined later (`trestle work`) come behind those that hold layers.
+      Workers that joined later (`trestle work`) come after those that hold layers.
       """
   )
 
   @Option(
     help: ArgumentHelp(
-      "Layers a worker, for example 12,8,10; 0 lets one stand by.",
+      "Layers of each worker, for example 12,8,10; a worker with 0 stands by.",
       valueName: "layers"
     )
   )
@@ -34,13 +34,13 @@ struct RebalanceCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "With --split: proportions of the output matrix, from the worker with the last layer on; those behind it may have 0 layers. Default: all with the last layer.",
+      "With --split: proportions of the output matrix, from the worker with the last layer on; the workers after it may have 0 layers. Default: the worker with the last layer has all of it.",
       valueName: "parts"
     )
   )
   var logitsSplit: NumberList?
 
-  @Flag(help: "Choose the split from how fast each worker has been.")
+  @Flag(help: "Choose the split by the measured speed of each worker.")
   var auto = false
 
   @Flag(help: "Print one JSON document.")
@@ -54,7 +54,7 @@ struct RebalanceCommand: ParsableCommand {
     }
     if let logitsSplit, split == nil {
       throw ValidationError(
-        "--logits-split \(logitsSplit): needs --split, which says who holds the last layer."
+        "--logits-split \(logitsSplit): this option needs --split, which says which worker has the last layer."
       )
     }
   }

@@ -13,8 +13,8 @@ struct RunCommand: ParsableCommand {
     commandName: "run",
     abstract: "Submit a prompt and stream the text.",
     discussion: """
-      The prompt is a turn of a chat; with --raw it is continued as it is. Without a running
-      pipeline give --model to start one for this prompt. Ctrl-C cancels this request alone.
+      The prompt becomes a turn of a chat; with --raw it is continued unchanged. If no pipeline
+      runs, --model starts one for this prompt. Ctrl-C cancels this request alone.
       """
   )
 
@@ -30,7 +30,7 @@ struct RunCommand: ParsableCommand {
   @Option(
     parsing: .unconditional,
     help: ArgumentHelp(
-      "Tokens to generate at most; -1 for as many as the context holds.",
+      "The most tokens to generate; -1 for as many as the context holds.",
       valueName: "tokens"
     )
   )
@@ -38,7 +38,9 @@ struct RunCommand: ParsableCommand {
 
   @OptionGroup var sampling: SamplingOptions
 
-  @Option(help: ArgumentHelp("End before this text; may be repeated.", valueName: "text"))
+  @Option(
+    help: ArgumentHelp("End the answer before this text; may be repeated.", valueName: "text")
+  )
   var stop: [String] = []
 
   @Flag(help: "Print one JSON document at the end, instead of streaming.")
@@ -59,8 +61,8 @@ struct RunCommand: ParsableCommand {
     }
     if let option = pipeline.given.first, model == nil {
       throw ValidationError(
-        "\(option): the pipeline that runs is not this command's; give \(option) to `trestle up`, or "
-          + "start one for this prompt with --model."
+        "\(option): this command cannot change the pipeline that runs; give \(option) to `trestle up`, or "
+          + "start a pipeline for this prompt with --model."
       )
     }
     if prompt.isEmpty {
@@ -71,7 +73,8 @@ struct RunCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      // As a shell reports a program ended by Ctrl-C, before the answer begins too.
+      // The exit status that a shell reports for a program ended by Ctrl-C, also if the answer has
+      // not begun.
       do { try submit() } catch is Interrupted { throw ExitCode(130) }
     }
   }
@@ -86,7 +89,8 @@ struct RunCommand: ParsableCommand {
         in: .program,
         interruptedBy: interrupt
       )
-      // A prompt of text needs it: what is missing is told before workers are started.
+      // A prompt of text needs the tokenizer, so its absence is reported before workers are
+      // started.
       if !planned.checkpoint.hasTokenizer { _ = try planned.checkpoint.tokenizer() }
       return try PrivatePipeline(
         planned,
@@ -100,14 +104,15 @@ struct RunCommand: ParsableCommand {
       if let news = absence.withLock({ $0.news(of: health) }) { printError(news) }
     }
     let client = try own?.connect(onHealth: onHealth) ?? coordinator.connect(onHealth: onHealth)
-    // Before the pipeline ends: what was asked for ends in words.
+    // The client is closed before the pipeline, so that open requests end with an error and not
+    // with a lost connection.
     defer { client.close() }
     let generate = Generate(
       request: 0,
       prompt: .text(text),
       appliesChatTemplate: !raw,
       parsesSpecial: special,
-      // A session ends with its context in any case.
+      // A session ends at the end of its context in any case.
       maxTokens: maxTokens < 0 ? Limits.positions : min(maxTokens, Limits.positions),
       sampling: sampling.sampling,
       stops: stop,
@@ -143,13 +148,14 @@ struct RunCommand: ParsableCommand {
   }
 }
 
-/// Which workers are missing while an answer is awaited, to be said once.
+/// Reports once which workers are missing while an answer is awaited.
 struct Absence {
   private var last: Set<String> = []
   private var told: Set<String> = []
 
-  /// Returns what to say: of workers that are missing for a second time in a row, since one that has just
-  /// died is back soon.
+  /// Returns what to report about workers that are missing for the second time in a row.
+  ///
+  /// One that is missing only once has just died and will soon be restarted.
   mutating func news(of health: HealthReply) -> String? {
     let missing = Set(health.workers.filter { $0.state == .lost }.map(\.name))
     defer { last = missing }

@@ -1,4 +1,4 @@
-// `trestle tokenize` and `trestle detokenize`: ids and back.
+// `trestle tokenize` and `trestle detokenize`: text to token ids and back.
 
 import ArgumentParser
 import Gemma

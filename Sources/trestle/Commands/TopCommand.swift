@@ -10,16 +10,17 @@ struct TopCommand: ParsableCommand {
     commandName: "top",
     abstract: "Watch the pipeline live, until Ctrl-C.",
     discussion: """
-      Redraws twice a second. Busy and bubble are shares of the last five seconds: computing, and
-      idle while the pipeline had work. The queue is how many micro-batches waited at the stage on
-      average. Latencies are those of the last minute. NO_COLOR=1 turns colours off.
+      Redraws twice a second. Busy and bubble are shares of the last five seconds: in the one the
+      stage computed, in the other it was idle although the pipeline had work. The queue is how many
+      micro-batches waited at the stage on average. Latencies are those of the last minute.
+      NO_COLOR=1 turns colours off.
       """
   )
 
   @Flag(help: "Print one frame and end.")
   var once = false
 
-  @Flag(help: "Print one JSON document a line, as `status --json`.")
+  @Flag(help: "Print one JSON document per line, each like that of `status --json`.")
   var json = false
 
   @OptionGroup var coordinator: ClientOptions
@@ -33,10 +34,11 @@ struct TopCommand: ParsableCommand {
       let client = try coordinator.connect()
       defer { client.close() }
       let isLive = Terminal.isPresent && !once && !json
-      // Asked before the screen is taken: what is wrong is said on the user's own.
+      // The first request comes before the alternate screen, so that an error is printed on the
+      // normal one.
       var status = try waiter.wait { try await client.status() }
       if isLive { try printOut(Terminal.enter, terminator: "") }
-      // Whoever has gone needs no screen back.
+      // If stdout has been closed, the screen need not be restored, and the error is ignored.
       defer { if isLive { try? printOut(Terminal.leave, terminator: "") } }
       while true {
         try show(status, isLive: isLive)

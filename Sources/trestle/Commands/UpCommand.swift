@@ -36,7 +36,7 @@ struct UpCommand: ParsableCommand {
         pipeline.settings,
         in: .program,
         interruptedBy: stop,
-        ExitCode.success
+        throwing: ExitCode.success
       )
       let progress = ProgressLine(label: "loading")
       let ready = ReadyLine(logger: logger)

@@ -18,19 +18,19 @@ struct WorkCommand: ParsableCommand {
     commandName: "work",
     abstract: "Run one worker: it owns a device and holds some of the layers.",
     discussion: """
-      `trestle up` starts its workers itself. Start them by hand for other supervisors and on other
-      machines, beside `trestle coordinate`.
+      `trestle up` starts its workers itself. Use this command on other machines or under another
+      supervisor, with `trestle coordinate`.
 
-      A machine without the model needs no copy of it: without --model the worker pulls the weights
-      of the layers it is given from the coordinator, checks each piece by its digest, and keeps
-      them in the directory of --cache. There they are found at the next start; what was cut short
-      goes on where it stopped, and damage is noticed and mended.
+      The machine needs no copy of the model. Without --model the worker pulls the weights of its
+      layers from the coordinator, checks each piece by its digest, and stores them in the directory
+      of --cache. The next start uses them again: an interrupted pull resumes where it stopped, and
+      damaged pieces are noticed and pulled again.
       """
   )
 
   @Option(
     help: ArgumentHelp(
-      "The same model as the coordinator's. Default: pull what is needed from it.",
+      "The same model as the coordinator's. Default: pull the weights that are needed from the coordinator.",
       valueName: "path"
     )
   )
@@ -39,7 +39,7 @@ struct WorkCommand: ParsableCommand {
   @Option(
     name: .customLong("cache"),
     help: ArgumentHelp(
-      "Where pulled weights are kept. Default: trestle/models in $XDG_CACHE_HOME or ~/.cache.",
+      "Where to store pulled weights. Default: trestle/models in $XDG_CACHE_HOME or ~/.cache.",
       valueName: "directory"
     )
   )
@@ -47,13 +47,13 @@ struct WorkCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Pull at most so many MiB a second, to leave room on the network. Default: no limit.",
+      "The most MiB to pull per second, to leave room on the network. Default: no limit.",
       valueName: "rate"
     )
   )
   var pullRate: Double?
 
-  @Option(help: ArgumentHelp("cpu or reference.", valueName: "device"))
+  @Option(help: ArgumentHelp("The device to compute with: cpu or reference.", valueName: "device"))
   var device: String
 
   @Option(help: ArgumentHelp("The coordinator's endpoint.", valueName: "endpoint"))
@@ -69,7 +69,7 @@ struct WorkCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where to take steps in. Default: a socket beside the coordinator's.",
+      "The endpoint at which this worker receives steps. Default: a socket beside the coordinator's.",
       valueName: "endpoint"
     )
   )
@@ -78,12 +78,12 @@ struct WorkCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads to compute with. Default: all CPUs.", valueName: "threads"))
   var threads: Int?
 
-  @Option(help: ArgumentHelp("CPUs the threads stay on, for example 0,1.", valueName: "cpus"))
+  @Option(help: ArgumentHelp("CPUs to pin the threads to, for example 0,1.", valueName: "cpus"))
   var pin: NumberList?
 
   @OptionGroup var cache: CacheOptions
 
-  @Flag(help: "Run a prompt's tokens through all layers; all workers or none.")
+  @Flag(help: "Run all tokens of a prompt through all layers; give it to all workers or none.")
   var allLayers = false
 
   @OptionGroup var security: PeerSecurityOptions
@@ -101,14 +101,17 @@ struct WorkCommand: ParsableCommand {
       throw ValidationError("--pull-rate \(pullRate): give 0.01 or more.")
     }
     if model != nil, modelCache != nil || pullRate != nil {
-      throw ValidationError("--cache and --pull-rate are for workers without --model.")
+      throw ValidationError(
+        "--cache and --pull-rate cannot be used with --model, which needs no pulling."
+      )
     }
   }
 
   func run() throws {
     try reportingFailures {
       let stop = try signalDescriptor()
-      // `up` starts us as /proc/self/exe: without this, ps and top would call us "exe".
+      // `up` starts this process as /proc/self/exe; without this call, ps and top would show it as
+      // "exe".
       unsafe clinux_set_name("trestle")
       let coordinator = try Endpoint(coordinator ?? EndpointOptions.standard)
       let listen = try listenEndpoint(coordinator)
@@ -123,7 +126,8 @@ struct WorkCommand: ParsableCommand {
         passesAllLayers: allLayers,
         security: security
       )
-      // Before anybody is waited for: what is bad here is told of at once.
+      // The model and the device are opened before waiting for the coordinator, so that their
+      // errors are reported at once.
       let local = try model.map { try openLocal($0, stop) }
       let backend = try kind.makeBackend(
         BackendSettings(threads: threads, cpus: pin?.values, cacheType: cache.type)
@@ -146,26 +150,27 @@ struct WorkCommand: ParsableCommand {
       } catch let error as WorkerError where error.code == .stopped {
         return
       } catch  where Self.isScarcity(error) {
-        // Whoever has started it shall not hold it against the worker.
+        // The exit status tells the supervisor that the system lacked something, which does not
+        // count as a failure of the worker.
         printError("error: \(error)")
         throw ExitCode(WorkerCommand.scarceStatus)
       }
     }
   }
 
-  /// Returns the model of this machine, read from end to end if it was not before.
+  /// Returns the model of this machine, and reads it from end to end if its digests are not cached.
   private func openLocal(_ path: String, _ stop: CInt) throws -> WorkerModel {
     let checkpoint = try Checkpoint.open(path)
     let fingerprint = try ModelContent.fingerprint(
       of: checkpoint,
       in: .program,
       interruptedBy: [stop] + lifelines,
-      ExitCode.success
+      throwing: ExitCode.success
     )
     return .local(checkpoint, fingerprint: fingerprint)
   }
 
-  /// Whether the cause of an error is that the system lacked something.
+  /// Whether an error was caused by a shortage of the system, such as memory or descriptors.
   private static func isScarcity(_ error: any Error) -> Bool {
     switch error {
     case let error as any ScarcityError: error.isScarcity
@@ -174,7 +179,7 @@ struct WorkCommand: ParsableCommand {
     }
   }
 
-  /// Returns the coordinator's model, its headers pulled.
+  /// Returns the coordinator's model after pulling its headers.
   private func pull(
     from coordinator: Endpoint,
     _ security: Security,
@@ -193,7 +198,9 @@ struct WorkCommand: ParsableCommand {
     }
   }
 
-  /// Waits until the coordinator listens: only then is there a directory for the worker's own socket.
+  /// Waits until the coordinator listens.
+  ///
+  /// Only then does the directory for the worker's own socket exist.
   ///
   /// - Returns: False if the worker was asked to stop before.
   private func awaitCoordinator(_ coordinator: Endpoint, _ stop: CInt) throws -> Bool {
@@ -202,7 +209,7 @@ struct WorkCommand: ParsableCommand {
     while try !coordinator.isListening() {
       guard ContinuousClock.now < deadline else {
         throw CommandError(
-          "nothing serves \(coordinator) within \(patience); start a coordinator there"
+          "no coordinator has listened at \(coordinator) for \(patience); start one there, or name its --coordinator endpoint"
         )
       }
       let wait = Duration.milliseconds(50)
@@ -212,22 +219,23 @@ struct WorkCommand: ParsableCommand {
     return true
   }
 
-  /// Descriptors whose end is this worker's.
+  /// Descriptors at whose end this worker ends, too.
   private var lifelines: [CInt] { lifeline ? [3] : [] }
 
-  /// The worker's own socket, in the directory the coordinator made for them.
+  /// Returns the endpoint of the worker's own socket, by default in the directory that the
+  /// coordinator made for workers.
   private func listenEndpoint(_ coordinator: Endpoint) throws -> Endpoint {
     if let listen {
       let endpoint = try Endpoint(listen)
       if case .tcp = endpoint.kind {
         guard coordinator.socketPath == nil else {
           throw CommandError(
-            "--listen \(listen): a worker of \(coordinator) listens at an ipc socket, too"
+            "--listen \(listen): the coordinator is at \(coordinator), so the worker must listen at an ipc endpoint, too; leave --listen out"
           )
         }
         guard !endpoint.isWildcard else {
           throw CommandError(
-            "--listen \(listen): name the address at which the other machines reach this one"
+            "--listen \(listen): name an address at which the other machines reach this one"
           )
         }
       }
@@ -235,7 +243,7 @@ struct WorkCommand: ParsableCommand {
     }
     guard let directory = EndpointClaim.workersDirectory(of: coordinator) else {
       throw CommandError(
-        "--coordinator \(coordinator): name where to --listen, for example tcp://ADDRESS:*"
+        "--coordinator \(coordinator): a tcp coordinator needs --listen with an address of this machine, for example tcp://ADDRESS:*"
       )
     }
     return try Endpoint("ipc://\(directory)/\(getpid())")

@@ -1,4 +1,5 @@
-// swift-log's handler: makes a line of each event and leaves it to StandardError. Nothing here waits.
+// swift-log's handler: formats each event as a line and passes it to StandardError. Nothing here
+// blocks.
 
 import Compute
 import Glibc
@@ -12,15 +13,19 @@ struct LogLine {
   var message: String
   var metadata: [String: String]
 
-  /// Who it is about, where that is said: what its lines a second are counted by.
+  /// The peer, worker or session that the line is about, if any.
+  ///
+  /// The rate limit counts lines by it.
   var peer: String {
     ["peer", "worker", "session"].lazy.compactMap { metadata[$0] }.first ?? ""
   }
 
-  /// What was asked for by its level is not limited.
+  /// Whether the rate limit does not apply.
+  ///
+  /// Lines below `info` are written only if the user asked for that level.
   var isUnlimited: Bool { level < .info }
 
-  /// The line as swift-log's own handler writes it, with the text of strangers escaped.
+  /// The line in the format of swift-log's own handler, with control characters escaped.
   var text: String {
     let facts = metadata.sorted { $0.key < $1.key }.map { " \($0)=\($1)" }.joined()
     return "\(Self.timestamp()) \(level) \(label):\(facts) [\(source)] \(message)".printable

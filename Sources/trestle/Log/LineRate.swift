@@ -1,12 +1,13 @@
-// How many lines a second the log takes of one kind, and of one peer: whoever can cause a line must not
-// be able to fill a disk, or to drown what others have to say.
+// The rate limit of the log, per kind of line and per peer. A peer that can cause lines must not be
+// able to fill a disk or to hide other lines.
 
-/// Admits lines, and counts those it does not.
+/// Admits lines within a rate limit, and counts those that it drops.
 ///
-/// A kind is a message's constant phrase. Each has an allowance that grows with time up to a burst, and
-/// each of its peers a smaller one; peers with new names by the thousand still share that of their kind.
+/// A kind is the constant phrase of a message. Each kind has a token bucket, and each peer has a
+/// smaller one for each kind. Thousands of peers with new names still share the bucket of their
+/// kind.
 struct LineRate {
-  /// An allowance: so many lines at once, and so many a second.
+  /// The size of a bucket: how many lines at once, and how many more each second.
   struct Limit {
     var burst: Double
     var perSecond: Double
@@ -29,15 +30,17 @@ struct LineRate {
 
   private struct Source: Hashable {
     var kind: String
-    /// Nil for all of the kind.
+    /// Nil for the bucket that all peers of the kind share.
     var peer: String?
   }
 
-  // A start or a loss of all 256 workers is told in full; a flood is 100 KiB a minute.
+  // The start or the loss of all 256 workers is logged in full; a flood is limited to about 100 KiB
+  // a minute.
   static let kindLimit = Limit(burst: 256, perSecond: 8)
   static let peerLimit = Limit(burst: 16, perSecond: 2)
-  /// Sources that are remembered; when there are more, those that have their full allowance again go,
-  /// and if there are none all.
+  /// The most buckets.
+  ///
+  /// Beyond that, full ones are forgotten first, then all those of peers, then all.
   static let memory = 1024
 
   private var allowances: [Source: Allowance] = [:]
@@ -50,7 +53,8 @@ struct LineRate {
     refill(own, Self.peerLimit, now)
     refill(all, Self.kindLimit, now)
     guard (allowances[own]?.lines ?? 0) >= 1, (allowances[all]?.lines ?? 0) >= 1 else {
-      // Phrases are few; were they not, the count would be one for all.
+      // There are few phrases. If there were too many, those beyond the limit would share one
+      // count.
       suppressed[suppressed.count < Self.memory ? kind : "", default: 0] += 1
       return false
     }
