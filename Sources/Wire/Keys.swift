@@ -103,7 +103,7 @@ private enum Z85 {
     guard isPrintable, unsafe text.withCString({ unsafe zmq_z85_decode(&bytes, $0) }) != nil else {
       throw WireError(
         .key,
-        "\(Limits.keyBytes) characters that are no key: a key is written in Z85, as `trestle keys` shows it"
+        "these \(Limits.keyBytes) characters are not a key: a key is written in Z85, as `trestle keys` shows it"
       )
     }
   }

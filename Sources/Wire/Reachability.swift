@@ -57,7 +57,7 @@ package enum Reachability {
     }
     let reason =
       hasConnected
-      ? "somebody answers, but does not know this machine's key or has another than expected"
+      ? "a peer answers, but it does not know this machine's key, or its key is not the expected one"
       : Self.reason(address.endpoint)
     throw WireError(.unreachable, "cannot reach \(address.endpoint): \(reason)")
   }
@@ -65,7 +65,7 @@ package enum Reachability {
   /// Returns what the system says about a plain connection to the endpoint.
   private static func reason(_ endpoint: Endpoint) -> String {
     guard case .tcp(let host, let port?) = endpoint.kind else {
-      return "nobody listens there"
+      return "no process listens there"
     }
     var hints = unsafe addrinfo()
     unsafe hints.ai_socktype = CInt(SOCK_STREAM.rawValue)
@@ -73,7 +73,7 @@ package enum Reachability {
     var list: UnsafeMutablePointer<addrinfo>?
     let bare = endpoint.isIPv6 ? String(host.dropFirst().dropLast()) : host
     guard unsafe getaddrinfo(bare, "\(port)", &hints, &list) == 0, let info = unsafe list?.pointee
-    else { return "it is no address" }
+    else { return "this is not a valid address" }
     defer { unsafe freeaddrinfo(list) }
     // The SOCK_ flags have the values of the O_ flags.
     let descriptor = unsafe socket(info.ai_family, info.ai_socktype | O_NONBLOCK | O_CLOEXEC, 0)
@@ -84,13 +84,13 @@ package enum Reachability {
     }
     var item = pollfd(fd: descriptor, events: CShort(POLLOUT), revents: 0)
     guard unsafe Glibc.poll(&item, 1, 500) > 0 else {
-      return "no answer; is a firewall between, or its machine asleep?"
+      return "no answer (timeout); is there a firewall between, or is its machine asleep?"
     }
     var (code, size) = (CInt(0), socklen_t(MemoryLayout<CInt>.size))
     unsafe getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size)
     switch code {
-    case 0: return "what listens there is no worker"
-    case ECONNREFUSED: return "connection refused: nobody listens there, seen from this machine"
+    case 0: return "the process that listens there is not a Trestle worker"
+    case ECONNREFUSED: return "connection refused: seen from this machine, no process listens there"
     default: return unsafe String(cString: strerror(code))
     }
   }

@@ -21,7 +21,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
     for word in text.split(separator: ",", omittingEmptySubsequences: false) {
       guard let role = Role(rawValue: String(word)) else {
         let known = allCases.map(\.rawValue).joined(separator: ",")
-        throw WireError(.key, "\"\(word.prefix(80))\" is no role; write some of \(known)")
+        throw WireError(.key, "\"\(word.prefix(80))\" is not a role; use some of \(known)")
       }
       roles.insert(role)
     }

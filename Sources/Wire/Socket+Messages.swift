@@ -225,7 +225,10 @@ private struct PayloadReader {
       throw WireError(.oversized, "more than \(Limits.payloads) payloads")
     }
     guard size % 4 == 0 else {
-      throw WireError(.truncated, "payload \(count) has \(size) bytes, which is no whole f32 count")
+      throw WireError(
+        .truncated,
+        "payload \(count) has \(size) bytes, which is not a whole number of f32"
+      )
     }
     total += size
     guard size <= Limits.payloadBytes, total <= Limits.totalPayloadBytes else {

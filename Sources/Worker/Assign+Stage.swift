@@ -1,18 +1,19 @@
-// What an assignment asks for, in the words of the model and of a backend.
+// Converts an assignment to a slice of the model and to the limits of an executable.
 
 package import Compute
 package import Gemma
 package import Wire
 
 extension Assign {
-  /// What the stage's executable must have room for.
+  /// The sizes that the stage's executable must support.
   package var executableLimits: ExecutableLimits {
     ExecutableLimits(maxRows: maxRows, slots: slots, contextTokens: contextTokens)
   }
 
   /// Returns the slice of the model that is assigned.
   ///
-  /// - Throws: `WorkerError` if it is no piece of the model, or ends where its stage does not.
+  /// - Throws: `WorkerError` if the model has no such slice, or if it reaches the end of the model
+  ///   although a stage follows, or the reverse.
   package func slice(of line: ModelLine) throws(WorkerError) -> ModelSlice {
     let slice = ModelSlice(
       layers: firstLayer..<max(firstLayer, endLayer),
@@ -23,7 +24,7 @@ extension Assign {
         .prepare,
         "assigned layers \(firstLayer)..<\(endLayer) and vocabulary rows "
           + "\(firstVocabularyRow)..<\(endVocabularyRow) as stage \(stage) of "
-          + "\(stageCount), the model has \(line.layerCount) layers and "
+          + "\(stageCount), but the model has \(line.layerCount) layers and "
           + "\(line.vocabularySize) rows"
       )
     }

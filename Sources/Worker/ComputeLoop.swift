@@ -1,6 +1,6 @@
-// The thread that computes: it owns the data sockets, takes steps from the stage before, runs them,
-// and hands their activations straight to the stage behind. Nothing else runs on it, so heartbeats
-// go on during a long step. DataSockets.swift has its sockets.
+// The compute thread: it owns the data sockets, receives steps from the previous stage, runs them,
+// and sends their activations directly to the next stage. Heartbeats come from another thread, so
+// they go on during a long step. DataSockets.swift has its sockets.
 
 internal import Compute
 internal import Glibc
@@ -8,21 +8,21 @@ internal import Logging
 internal import Platform
 internal import Wire
 
-/// What the control thread tells the compute thread.
+/// A command of the control thread to the compute thread.
 enum ComputeCommand: Sendable {
-  /// Put a stage beside the one that runs; its results will go to `next`.
+  /// Keep a stage beside the one that runs, until its epoch begins; its results will go to `next`.
   case install(StageTransfer, next: PeerAddress?)
   case move(Move)
   case commit(epoch: UInt32)
   case abandon(epoch: UInt32)
-  /// Test the device and put the result, with this number, into the counters.
+  /// Run a self-test with this number and put its result into the counters.
   case selfTest(run: UInt32)
-  /// Free what a loader has borrowed, or made for nothing.
+  /// Free a stage that a loader has borrowed, or has made although it is no longer needed.
   case release(StageTransfer)
   case stop
 }
 
-/// What the compute thread tells the control thread.
+/// A report of the compute thread to the control thread.
 enum ComputeReport: Sendable {
   /// The data socket listens.
   case listening(Endpoint)
@@ -35,18 +35,19 @@ enum ComputeReport: Sendable {
   case failed(WorkerError)
 }
 
-/// A stage on its way from one thread to another: from the loader that made it to the thread that runs
-/// it, or lent to a loader and back.
+/// Passes a stage from one thread to another: from the loader that made it to the compute thread,
+/// or from the compute thread to a loader that borrows it, and back.
 ///
-/// A stage is freed on the compute thread alone, as `Executable` asks. So whoever has put it in here
-/// keeps no reference of its own, and what is taken out on the compute thread is the last.
+/// `Executable` requires that a stage be freed on the compute thread. So the thread that puts a
+/// stage in here keeps no reference to it, and the reference that the compute thread takes out is
+/// the last one.
 final class StageTransfer: Sendable {
-  // A loader reads of a stage that runs only what `Backend.compile` may share.
+  // Of a stage that runs, a loader reads only what `Backend.compile` may share.
   private let stage: Lock<Stage?>
 
   init(_ stage: Stage) { self.stage = Lock(stage) }
 
-  /// Returns the stage, once: it is not in here any more.
+  /// Returns the stage and removes it; nil from the second call on.
   func take() -> Stage? {
     stage.withLock { stage in
       defer { stage = nil }
@@ -54,7 +55,7 @@ final class StageTransfer: Sendable {
     }
   }
 
-  /// Runs `body` with the stage, which must not keep it.
+  /// Runs `body` with the stage; `body` must not keep a reference to it.
   func borrow<Result, Failure: Error>(
     _ body: (Stage?) throws(Failure) -> Result
   ) throws(Failure) -> Result {
@@ -67,9 +68,11 @@ final class ComputeLoop: Sendable {
   let commands: Mailbox<ComputeCommand>
   let reports: Mailbox<ComputeReport>
   let counters = Lock(StageCounters())
-  /// The stage that runs, to be lent.
+  /// The stage that runs, for loaders to borrow.
   private let running = Lock<Stage?>(nil)
-  /// The keys of the workers that the coordinator knows; connections outlive what it knew before.
+  /// The keys of the workers that may send steps.
+  ///
+  /// They are checked for each message, because a connection stays open when its key is removed.
   let admitted = Lock<Set<PublicKey>>([])
   private let context: ZeroMQContext
   private let name: String
@@ -102,18 +105,18 @@ final class ComputeLoop: Sendable {
     self.logger = logger
   }
 
-  /// Lends the stage that runs to a loader, so that the next one shares weights and caches with it; nil
-  /// if none runs.
+  /// Lends the running stage to a loader, so that the next stage shares weights and caches with it;
+  /// nil if none runs.
   ///
-  /// The loader gives it back with `release`, whatever else happens.
+  /// The loader must give it back with `release` in all cases.
   func lendRunning() -> StageTransfer? {
     running.withLock { $0.map { StageTransfer($0) } }
   }
 
-  /// Runs until told to stop; call it on the thread that shall compute.
+  /// Runs until the stop command; must be called on the thread that computes.
   ///
-  /// All stages have been freed on it when it returns: the loaders must have ended before it is told to
-  /// stop.
+  /// When it returns, all stages have been freed on this thread. Therefore the loaders must have
+  /// ended before the stop command is posted.
   func run() {
     compute()
     running.withLock { $0 = nil }
@@ -129,7 +132,8 @@ final class ComputeLoop: Sendable {
         identity: identity
       )
       defer { sockets.close() }
-      // Before the worker introduces itself: the first heartbeat tells what came out.
+      // The self-test runs before the worker sends its hello, so the first heartbeat reports the
+      // result.
       testDevice(0)
       reports.post(.listening(sockets.listening))
       try serve(sockets)
@@ -141,10 +145,10 @@ final class ComputeLoop: Sendable {
     }
   }
 
-  /// Waits until the loaders have ended, and frees what they made or borrowed.
+  /// Frees the stages that loaders have made or borrowed, until the stop command.
   private func awaitStop() {
     while true {
-      // If even that fails, the stop is looked for without waiting.
+      // If even this poll fails, the commands are read without waiting.
       _ = try? poll(sockets: [], descriptors: [commands.descriptor], timeout: nil)
       for command in commands.takeAll() {
         switch command {
@@ -158,20 +162,20 @@ final class ComputeLoop: Sendable {
 
   private func serve(_ sockets: DataSockets) throws {
     var stages = StagePair()
-    /// Keys and values that a queue had no room for.
+    /// Keys and values that the socket's queue had no room for.
     var unsent: OutgoingRows?
     while true {
       _ = try poll(
         sockets: [sockets.input],
         descriptors: [commands.descriptor],
-        // A full queue has no descriptor to wait for: it is tried again. What is sent early is sent
-        // between two steps.
+        // A full queue has no descriptor to wait for, so it is retried after a millisecond. Rows
+        // that are sent early are sent between two steps.
         timeout: unsent != nil ? .milliseconds(1) : stages.isSendingEarly ? .zero : nil
       )
       for command in commands.takeAll() {
         switch command {
         case .install(let transfer, let next):
-          // A loader may be overtaken by that of a later epoch.
+          // A loader may end after the loader of a later epoch.
           guard let stage = transfer.take(), stages.install(stage, next: next) else { continue }
           reports.post(.installed(epoch: stage.epoch))
         case .move(let order):
@@ -187,13 +191,13 @@ final class ComputeLoop: Sendable {
         case .stop: return
         }
       }
-      // One message, then commands again.
+      // Commands are read again after each message.
       if let received = try sockets.input.receive() { try take(received, &stages, sockets) }
       export(&stages, &unsent, sockets)
     }
   }
 
-  /// Does a part of a move and reports what is wrong with it.
+  /// Does a part of a move and reports its failure.
   private func attempt(_ epoch: UInt32, _ part: () throws(WorkerError) -> Void) {
     do {
       try part()
@@ -202,7 +206,7 @@ final class ComputeLoop: Sendable {
     }
   }
 
-  /// Sends keys and values as far as the queues have room, and reports a move that is complete.
+  /// Sends keys and values until the queues are full (backpressure), and reports a complete move.
   private func export(
     _ stages: inout StagePair,
     _ unsent: inout OutgoingRows?,
@@ -214,7 +218,7 @@ final class ComputeLoop: Sendable {
         guard let outgoing = unsent else { break }
         guard try sockets.export(outgoing) else { return }
         unsent = nil
-        // Steps that wait come first.
+        // Waiting steps take precedence over rows that are sent early.
         if stages.isSendingEarly { return }
       }
       if let moved = try stages.completeMove() { reports.post(.moved(moved)) }
@@ -225,16 +229,17 @@ final class ComputeLoop: Sendable {
     }
   }
 
-  /// Notes that another stage runs.
+  /// Switches to the stage of a new epoch.
   private func committed(_ stages: StagePair, _ sockets: DataSockets) throws {
     running.withLock { $0 = stages.running }
     if stages.running == nil { counters.withLock { $0.kvBytes = 0 } }
     let name = name
     let logger = logger
-    // Nothing can be handed on before; heartbeats go on meanwhile.
+    // Without this socket no step can be handed on, so the thread waits for it; heartbeats go on
+    // meanwhile.
     try Scarcity.waitOut(onWait: { error in
       logger.warning(
-        "no socket for the next stage yet; trying again",
+        "no socket for the connection to the next stage; retrying",
         metadata: ["worker": "\(name)", "reason": "\(error)"]
       )
     }) { () throws(WireError) in try sockets.connectNext(to: stages.next) }
@@ -261,7 +266,7 @@ final class ComputeLoop: Sendable {
     if let key = received.peer?.key, !security.allows(key: key),
       !admitted.withLock({ $0.contains(key) })
     {
-      reject("message refused", "the key \(key) is not admitted any more")
+      reject("message refused", "the key \(key) is no longer admitted")
       return
     }
     switch received.content {
@@ -287,11 +292,11 @@ final class ComputeLoop: Sendable {
           reports.post(.moveFailed(epoch: header.epoch, reason: "\(error)"))
         }
       }
-    case .success(let (message, _)): reject("message out of place refused", message.name)
+    case .success(let (message, _)): reject("unexpected message refused", message.name)
     }
   }
 
-  /// Counts a peer that was not let in; says so in the log once.
+  /// Counts a refused peer, and logs it the first time.
   func refused(_ refusal: Refusal) {
     counters.withLock { $0.rejectedMessages += 1 }
     guard !refusal.isRepeated else { return }
@@ -320,9 +325,11 @@ final class ComputeLoop: Sendable {
       switch try stage.run(step, payloads: payloads) {
       case .handOff(let next, let activations):
         let outcome = try sockets.next?.send(.step(next), payloads: activations)
-        if outcome != .sent { fail(step, .handOff, "the next stage takes no steps", sockets) }
+        if outcome != .sent {
+          fail(step, .handOff, "the next stage accepts no more steps", sockets)
+        }
       case .done(let done, let logits):
-        // Not sent only if the coordinator is gone, and then this process ends too.
+        // Sending fails only if the coordinator has ended, and then this process ends, too.
         _ = try sockets.results.send(.stepDone(done), payloads: logits)
       case .notFinite(let slots, let reason):
         fail(step, .notFinite, reason, slots: slots, sockets)
@@ -333,7 +340,7 @@ final class ComputeLoop: Sendable {
     count(step, stage)
   }
 
-  /// Tells the coordinator that a step ended here.
+  /// Reports to the coordinator that a step has failed here.
   private func fail(
     _ step: Step,
     _ code: FailureCode,

@@ -3,20 +3,20 @@
 internal import Platform
 internal import Wire
 
-/// Where steps come in and go on, results leave, and keys and values move.
+/// The sockets for steps in both directions, for results, and for keys and values that move.
 ///
-/// Used by the thread that makes it.
+/// They must be used only by the thread that made them.
 final class DataSockets {
   private let context: ZeroMQContext
   private let security: Security
-  /// Steps come in here, from the coordinator or the stage before.
+  /// Receives steps from the coordinator or the previous stage.
   let input: Socket
   let listening: Endpoint
-  /// Results of the last stage, and failures of any, go to the coordinator.
+  /// Sends results of the last stage, and failures of any stage, to the coordinator.
   let results: Socket
-  /// Steps go on here; nil on the last stage.
+  /// Sends steps to the next stage; nil on the last stage.
   private(set) var next: Socket?
-  /// To workers that take over layers; as long as a move lasts.
+  /// Connections to the workers that take over layers; they are open during a move.
   private var exports: [PeerAddress: Socket] = [:]
 
   init(
@@ -38,7 +38,7 @@ final class DataSockets {
     try results.connect(coordinator)
   }
 
-  /// Connects to the next stage of the epoch that begins.
+  /// Connects to the next stage of a new epoch.
   func connectNext(to address: PeerAddress?) throws(WireError) {
     next?.close()
     next = nil
@@ -46,7 +46,7 @@ final class DataSockets {
     next = try connect(address)
   }
 
-  /// Sends keys and values; false if the queue has no room.
+  /// Sends keys and values; returns false if the queue is full (backpressure).
   func export(_ rows: OutgoingRows) throws(WorkerError) -> Bool {
     do {
       let socket = try Scarcity.waitOut { () throws(WireError) in

@@ -1,23 +1,23 @@
-// Numbers that are none: an infinity or a NaN ends the step where it comes up, with its layer and cause,
-// instead of going on to where it would be drawn as a token.
+// Infinities and NaNs end a step in the stage in which they arise, with their layer and cause.
+// Otherwise they would be sampled as a token at the end of the pipeline.
 
 internal import Compute
 internal import Gemma
 internal import Wire
 
 extension Stage {
-  /// Checks what has been handed on: an honest stage hands on finite numbers only.
+  /// Checks the activations that were received; a correct stage sends finite numbers only.
   func checkFinite(_ payloads: [[Float]]) throws(WorkerError) {
     guard payloads.allSatisfy(areFinite) else {
       throw WorkerError(
         .step,
-        "what the stage before has handed on is no finite number",
+        "the activations from the previous stage contain an infinity or a NaN",
         context: "epoch \(epoch)"
       )
     }
   }
 
-  /// Returns the end of a step whose outputs are not all finite; nil if they are.
+  /// Returns the outcome of a step whose outputs are not all finite; nil if they are.
   func nonFinite(_ outputs: [[Float]], of batch: Batch, inputs: [[Float]]) -> StepOutcome? {
     if outputs.allSatisfy(areFinite) { return nil }
     let program = runner.program
@@ -47,13 +47,13 @@ extension Stage {
     let place = program.layer(of: op).map { "layer \($0), \(op.name)" } ?? op.name
     return switch first.cause {
     case .weight(let name):
-      "\(place): the weight \(name) holds an infinity or a NaN; the model file is damaged, or was saved so"
+      "\(place): the weight \(name) contains an infinity or a NaN; the model file is damaged, or was written with it"
     case .overflow(let type):
-      "\(place): keys or values are beyond \(Int(type.largestMagnitude)), the most that a cache"
-        + " of \(type.rawValue) holds; start with --kv-cache f32"
-    case .kept: "\(place): keys or values of an earlier position are infinite or NaN"
+      "\(place): keys or values are beyond \(Int(type.largestMagnitude)), the largest number in a cache"
+        + " of \(type.rawValue); start with --kv-cache f32"
+    case .kept: "\(place): cached keys or values of an earlier position are infinite or NaN"
     case .result:
-      "\(place): its results are infinite or NaN, though all weights it reads are finite"
+      "\(place): its results are infinite or NaN, although all weights that it reads are finite"
     }
   }
 }

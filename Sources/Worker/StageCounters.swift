@@ -1,8 +1,8 @@
-// What a stage's compute thread has done, for the heartbeats that another thread sends.
+// Counters of the compute thread, which another thread reads for its heartbeats.
 
 package import Wire
 
-/// Counts of one worker process, readable from any thread.
+/// The counters of one worker process.
 package struct StageCounters: Sendable {
   package var steps: UInt64 = 0
   /// See `Program.layerRows`.
@@ -11,9 +11,9 @@ package struct StageCounters: Sendable {
   /// When the step that is running began; nil between steps.
   package var stepBegan: ContinuousClock.Instant?
   package var kvBytes: UInt64 = 0
-  /// Messages refused as malformed or out of place.
+  /// Messages that were refused as malformed or unexpected.
   package var rejectedMessages: UInt64 = 0
-  /// What the last self-test found; nil before the first.
+  /// The result of the last self-test; nil before the first.
   package var selfTest: SelfTestReport?
 
   package init() {}

@@ -1,10 +1,11 @@
-// The stage that runs and, beside it, the one of the next epoch: prepared, filled with the keys and
-// values of the live sessions at a token boundary, then put in its place. No socket, no thread.
+// The running stage and, beside it, that of the next epoch. The next one is prepared, receives the
+// keys and values of the live sessions between two tokens, and then replaces the running one. There
+// is no socket and no thread in here.
 
 internal import Compute
 package import Wire
 
-/// Keys and values on their way to another worker.
+/// Keys and values to be sent to another worker.
 package struct OutgoingRows: Sendable {
   package var address: PeerAddress
   package var header: KVRows
@@ -14,38 +15,40 @@ package struct OutgoingRows: Sendable {
   package var byteCount: Int { payloads.reduce(0) { $0 + $1.count * MemoryLayout<Float>.size } }
 }
 
-/// The stages of a worker in the course of epochs.
+/// The running and the prepared stage of a worker.
 ///
-/// Used by one thread at a time.
+/// It must be used by one thread at a time.
 package struct StagePair {
   package private(set) var running: Stage?
   package private(set) var prepared: Stage?
-  /// Where the running stage hands off to; nil for the last one.
+  /// The worker that the running stage hands off to; nil for the last stage.
   package private(set) var next: PeerAddress?
   private var preparedNext: PeerAddress?
   private var move: MoveProgress?
 
-  /// How far a move has come.
+  /// The progress of a move.
   private struct MoveProgress {
     let order: Move
-    /// What is still to be sent: an export and a slot each.
+    /// The exports that are still to be sent, one for each layer and slot, in reverse order.
     var exports: [(export: KVExport, slot: SlotState)]
     var sentBytes = 0
     var isReported = false
   }
 
-  /// A layer's keys and values of one slot.
+  /// The keys and values of one layer and one slot.
   private struct CachePlace: Hashable {
     let layer: Int
     let slot: Int
   }
 
-  /// Of the KVRows taken for the stage that is prepared; they may come before the Move that announces
-  /// them.
+  /// Which KVRows the prepared stage has received.
+  ///
+  /// They may come before the Move that announces them.
   private var imported: Set<CachePlace> = []
   private var importedEarly: Set<CachePlace> = []
 
-  /// A worker that takes over a layer's keys and values of one slot; several may take the same.
+  /// A worker that takes over the keys and values of one layer and one slot; several workers may
+  /// take the same.
   private struct Destination: Hashable {
     let place: CachePlace
     let endpoint: String
@@ -53,16 +56,19 @@ package struct StagePair {
 
   /// Up to which position a slot has been sent early.
   ///
-  /// Only while it has done nothing but grow since.
+  /// The entry of a slot is removed as soon as anything other than appending happens to the slot.
   private var sentEarly: [Destination: Int] = [:]
 
-  /// The last epoch that was abandoned: its loader may come to its end only then.
+  /// The last epoch that was abandoned.
+  ///
+  /// Its loader may finish afterwards, and its stage is then refused.
   private var abandoned: UInt32 = 0
 
   package init() {}
 
-  /// Puts a stage beside the one that runs; false if a later one is there already, or nobody waits for
-  /// it any more.
+  /// Keeps a stage as the prepared one.
+  ///
+  /// Returns false if there is a later one already, or if its epoch was abandoned.
   package mutating func install(_ stage: Stage, next: PeerAddress?) -> Bool {
     let latest = max(running?.epoch ?? 0, prepared?.epoch ?? 0, abandoned)
     guard stage.epoch > latest else { return false }
@@ -79,12 +85,15 @@ package struct StagePair {
     sentEarly = [:]
   }
 
-  /// Returns the stage that a step runs on; the first step of a prepared epoch puts it in place.
+  /// Returns the stage that a step runs on.
   ///
-  /// - Returns: The stage, and whether it was put in place just now.
+  /// The first step of a prepared epoch commits it.
+  ///
+  /// - Returns: The stage, and whether this call has committed it.
   package mutating func stage(for step: Step) -> (stage: Stage?, isNew: Bool) {
     guard let prepared, prepared.epoch == step.epoch else {
-      // What these slots held before the step is not what they hold behind it.
+      // The step replaces the contents of these slots, so what was sent of them early is no longer
+      // valid.
       let others = Set(step.cleared + step.forks.map(\.target))
       if !others.isEmpty { sentEarly = sentEarly.filter { !others.contains($0.key.place.slot) } }
       return (running, false)
@@ -95,40 +104,46 @@ package struct StagePair {
 
   // MARK: Moving
 
-  /// The epoch that is moved to; nil if none is.
+  /// The epoch of the move in progress; nil if there is none.
   package var moveEpoch: UInt32? { move?.order.epoch }
 
-  /// Whether keys and values are sent while steps go on, which come first.
+  /// Whether keys and values are being sent while steps go on.
+  ///
+  /// Steps take precedence.
   package var isSendingEarly: Bool { move.map { $0.order.isEarly && !$0.isReported } ?? false }
 
-  /// Begins to move: from now on `nextExport` has what is to be sent.
+  /// Begins a move; from now on `nextExport` returns the keys and values to send.
   ///
-  /// - Throws: `WorkerError` if the epoch is not the prepared one, or there is nothing to export from.
+  /// - Throws: `WorkerError` if the epoch is not the prepared one, or if this worker has no such
+  ///   slots or layers.
   package mutating func begin(_ order: Move) throws(WorkerError) {
     if let prepared, prepared.epoch != order.epoch {
-      throw WorkerError(.prepare, "move to epoch \(order.epoch), prepared is \(prepared.epoch)")
+      throw WorkerError(
+        .prepare,
+        "move to epoch \(order.epoch), but epoch \(prepared.epoch) is prepared"
+      )
     }
     let live = order.slots.filter { order.isEarly || $0.positionCount > 0 }
     let slotCount = running?.runner.limits.slots ?? 0
     if !order.exports.isEmpty,
       let slot = live.map(\.slot).first(where: { !(0..<slotCount).contains($0) })
     {
-      throw WorkerError(.prepare, "slot \(slot) outside 0..<\(slotCount)")
+      throw WorkerError(.prepare, "slot \(slot) is outside 0..<\(slotCount)")
     }
     var exports: [(export: KVExport, slot: SlotState)] = []
     for export in order.exports {
       guard running?.cacheIndex(ofLayer: export.layer) != nil else {
-        throw WorkerError(.prepare, "layer \(export.layer) has no keys and values here")
+        throw WorkerError(.prepare, "this worker has no keys and values of layer \(export.layer)")
       }
       exports += live.map { (export, $0) }
     }
-    // Taken from the end.
+    // Reversed, because `nextExport` takes from the end.
     move = MoveProgress(order: order, exports: exports.reversed())
   }
 
   /// Returns the next keys and values to send; nil when none are left.
   ///
-  /// - Throws: `WorkerError` if they are not there.
+  /// - Throws: `WorkerError` if the running stage does not have them.
   package mutating func nextExport() throws(WorkerError) -> OutgoingRows? {
     guard let running, let order = move?.order else { return nil }
     while let (export, slot) = move?.exports.popLast() {
@@ -176,7 +191,7 @@ package struct StagePair {
     return outgoing
   }
 
-  /// Takes keys and values for the stage that is prepared.
+  /// Stores received keys and values in the prepared stage.
   ///
   /// - Throws: `WorkerError` if they do not fit it.
   package mutating func take(_ header: KVRows, _ payloads: [[Float]]) throws(WorkerError) {
@@ -187,11 +202,15 @@ package struct StagePair {
       )
     }
     guard payloads.count == 2 else {
-      throw WorkerError(.prepare, "keys and values in \(payloads.count) frames, 2 expected")
+      throw WorkerError(.prepare, "keys and values in \(payloads.count) frames; expected 2")
     }
-    // Nobody sends what is here: the cache may be one that the running stage reads.
+    // No worker may send the keys and values of a layer that is here, because the running stage may
+    // read the same cache.
     guard running?.cacheIndex(ofLayer: header.layer) == nil else {
-      throw WorkerError(.prepare, "keys and values of layer \(header.layer), which is here already")
+      throw WorkerError(
+        .prepare,
+        "keys and values of layer \(header.layer), which this worker has already"
+      )
     }
     let place = CachePlace(layer: header.layer, slot: header.slot)
     let isFirst =
@@ -216,9 +235,10 @@ package struct StagePair {
     )
   }
 
-  /// Returns what to report when all is sent and received, once; nil before and after.
+  /// Returns the report of a move when everything has been sent and received; nil before that, and
+  /// after it was returned once.
   ///
-  /// - Throws: `WorkerError` if the sessions cannot go on from what has come.
+  /// - Throws: `WorkerError` if the sessions cannot resume from the rows received.
   package mutating func completeMove() throws(WorkerError) -> Moved? {
     guard let progress = move, !progress.isReported, progress.exports.isEmpty,
       progress.order.isEarly || imported.count == progress.order.imports
@@ -232,15 +252,18 @@ package struct StagePair {
 
   // MARK: Ending
 
-  /// Puts the prepared stage in place; without one, the worker holds no layers any more.
+  /// Makes the prepared stage the running one.
   ///
-  /// - Returns: False if nothing changes: the first step of the epoch has done it already.
+  /// If none is prepared, the worker has no layers from now on.
+  ///
+  /// - Returns: False if nothing changes because the first step of the epoch has committed it
+  ///   already.
   package mutating func commit(_ epoch: UInt32) -> Bool {
     guard epoch > running?.epoch ?? 0, prepared.map({ $0.epoch == epoch }) ?? true else {
       return false
     }
     if let prepared {
-      // What the slots hold that nobody has moved is of sessions that are over.
+      // The contents of slots that were not moved belong to sessions that have ended.
       let hasMoved = move.map { $0.isReported && !$0.order.isEarly } ?? false
       prepared.clear(except: Set(hasMoved ? move?.order.slots.map(\.slot) ?? [] : []))
     }
@@ -252,7 +275,7 @@ package struct StagePair {
     return true
   }
 
-  /// Lets go of a prepared stage that will not be.
+  /// Discards the prepared stage of an abandoned epoch.
   package mutating func abandon(_ epoch: UInt32) {
     abandoned = max(abandoned, epoch)
     if prepared?.epoch == epoch {

@@ -7,15 +7,15 @@ package struct WorkerError: Error, Sendable, CustomStringConvertible {
     case unreachable
     /// The coordinator refused this worker.
     case refused
-    /// A step does not fit the stage.
+    /// A step that does not fit the stage.
     case step
     /// The stage could not be prepared.
     case prepare
     /// A thread or descriptor could not be made.
     case system
-    /// Weights could not be pulled, or not be kept.
+    /// Weights could not be pulled or stored.
     case weights
-    /// Somebody asked to stop.
+    /// The worker was asked to stop.
     case stopped
   }
 

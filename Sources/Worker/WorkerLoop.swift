@@ -8,18 +8,19 @@ package import Logging
 internal import Platform
 package import Wire
 
-/// How a worker is set up.
+/// The options of a worker.
 package struct WorkerOptions: Sendable {
-  /// What the worker wants to be called; empty to take the first free place.
+  /// The name of the place that the worker takes in the pipeline; empty for the first free one.
   package var name: String
   package var coordinator: Endpoint
-  /// Where steps come in.
+  /// The endpoint at which the worker receives steps.
   package var listen: Endpoint
-  /// A descriptor that reaches its end when the coordinator's process ends; nil if it runs apart.
+  /// A descriptor that reaches end of file when the coordinator's process ends; nil if the
+  /// coordinator did not start this worker.
   package var lifeline: CInt?
   /// See `ModelConfig.passesAllLayers`.
   package var passesAllLayers: Bool
-  /// Who may hand steps to this worker, and how the coordinator is reached.
+  /// Which peers may send steps to this worker, and how to connect to the coordinator.
   package var security: Security
 
   package init(
@@ -39,7 +40,7 @@ package struct WorkerOptions: Sendable {
   }
 }
 
-/// A worker process's life.
+/// Runs a worker process from its hello to its end.
 package final class WorkerLoop {
   private let options: WorkerOptions
   private let model: WorkerModel
@@ -48,24 +49,30 @@ package final class WorkerLoop {
   private let context: ZeroMQContext
   private let control: Socket
   private let compute: ComputeLoop
-  /// Of the socket that results come from; random, so that only this worker's hello names it.
+  /// The identity of the socket that sends results.
+  ///
+  /// It is random, so that no other worker can name it in its hello.
   private let resultsIdentity: PeerID
   private let authenticator: Authenticator?
   private let loads: Mailbox<WorkerEvent>
   private let vitals: VitalsReader
   private var computeThread: Thread?
-  /// One an assignment, by its number; an earlier one may still run when the next begins.
+  /// The loader threads by number, one for each assignment.
+  ///
+  /// An earlier one may still run when the next begins.
   private var loaders: [Int: Thread] = [:]
   private var loaderCount = 0
-  /// What to prepare when a loader has ended or the system has a thread again; the last assignment wins.
+  /// The assignment to prepare when a loader has ended or the system has a thread again.
+  ///
+  /// A later assignment replaces it.
   private var waiting: (assign: Assign, until: ContinuousClock.Instant?)?
   private var watch: ModelWatch?
   private var upkeep = Upkeep(now: .now)
-  /// Where steps come in; nil before the compute thread has bound it.
+  /// The endpoint at which steps are received; nil before the compute thread has bound it.
   private var listening: Endpoint?
-  /// The numbers of loaders that have come to their end.
+  /// The numbers of loaders that have ended.
   private let endedLoaders: Mailbox<Int>
-  /// The epoch to prepare; a loader of another one stops pulling.
+  /// The epoch to prepare; loaders of other epochs stop.
   private let wanted = Lock<UInt32?>(nil)
 
   package init(
@@ -105,7 +112,7 @@ package final class WorkerLoop {
 
   /// Serves until the coordinator ends, or `stop` is readable.
   ///
-  /// - Throws: `WorkerError` or `WireError` if the worker had to give up.
+  /// - Throws: `WorkerError` or `WireError` if the worker cannot go on.
   package func run(untilReadable stop: CInt) throws {
     let compute = compute
     computeThread = try Thread { compute.run() }
@@ -127,7 +134,9 @@ package final class WorkerLoop {
     }
   }
 
-  /// Has the files looked after that the weights come from; those of a cache grow by themselves.
+  /// Starts to watch a local model's files for changes.
+  ///
+  /// Those of a cache are not watched, because this worker writes them.
   private func watchModel() throws {
     guard case .local(let checkpoint, let fingerprint) = model else { return }
     let loads = loads
@@ -154,7 +163,7 @@ package final class WorkerLoop {
     )
   }
 
-  /// Waits for the compute thread to bind: the hello must name where.
+  /// Waits until the compute thread has bound its socket, because the hello must name the endpoint.
   private func waitForDataSocket() throws -> Endpoint {
     _ = try poll(
       sockets: [],
@@ -184,9 +193,9 @@ package final class WorkerLoop {
     var events: [WorkerEvent] = []
     if ready.descriptors.contains(stop) { events.append(.stop) }
     if let lifeline = options.lifeline, ready.descriptors.contains(lifeline) {
-      // Nothing is ever written to it: readable means its end.
+      // Nothing is ever written to the lifeline, so that readable means end of file.
       EndpointClaim.removeIfAbandoned(options.coordinator)
-      // A step may run for seconds yet, and nobody waits for its result any more.
+      // A running step may take seconds more, and nobody waits for its result.
       _exit(EXIT_FAILURE)
     }
     for _ in 0..<64 {
@@ -227,7 +236,7 @@ package final class WorkerLoop {
     return events
   }
 
-  /// Does what the machine says; returns how the worker ends if it does.
+  /// Performs the actions of the machine; returns the result of the worker if it ends.
   private func perform(_ actions: [WorkerAction]) throws -> Result<Void, WorkerError>? {
     for action in actions {
       switch action {
@@ -241,7 +250,8 @@ package final class WorkerLoop {
         compute.commands.post(.abandon(epoch: epoch))
       case .selfTest(let run): compute.commands.post(.selfTest(run: run))
       case .lookForCoordinator:
-        // What cannot be told, for want of a descriptor say, is no end.
+        // If this cannot be checked, for example because no descriptor is left, the coordinator is
+        // not assumed to have ended.
         guard (try? options.coordinator.isListening()) == false else { continue }
         return .failure(WorkerError(.unreachable, "the coordinator has ended"))
       case .exit(let error): return error.map { .failure($0) } ?? .success(())
@@ -250,27 +260,29 @@ package final class WorkerLoop {
     return nil
   }
 
-  /// Loaders that run at once: the one whose stage is wanted, and one of an epoch before that has not
-  /// noticed yet that its is not.
+  /// The most loaders that run at once: the one whose stage is wanted, and one of an earlier epoch
+  /// that has not noticed yet that its stage is no longer wanted.
   private static let maxLoaders = 2
 
-  /// Prepares a stage, now or as soon as there is a loader for it.
+  /// Prepares a stage, now or as soon as a loader is free.
   private func prepare(_ assign: Assign) {
     authenticator?.admit(assign.peerKeys)
     compute.admitted.withLock { $0 = Set(assign.peerKeys) }
     wanted.withLock { $0 = assign.epoch }
     guard loaders.count < Self.maxLoaders else {
-      // Whatever waited before is of an epoch that nobody asks about any more.
+      // The assignment that waited before is for an epoch that is no longer wanted.
       waiting = (assign, nil)
       return
     }
     load(assign)
   }
 
-  /// How long a worker waits for the system to have a thread for it again.
+  /// How long a worker waits until the system has a thread for it again.
   private static let threadPatience = Duration.seconds(10)
 
-  /// Starts a loader; where the system has no thread for it now, the assignment waits.
+  /// Starts a loader.
+  ///
+  /// If the system has no thread for it now, the assignment waits for a retry.
   private func load(_ assign: Assign, until deadline: ContinuousClock.Instant? = nil) {
     do throws(PlatformError) {
       try startLoader(assign)
@@ -304,7 +316,7 @@ package final class WorkerLoop {
         let next = try assign.next()
         let check = {
           guard wanted.withLock({ $0 == assign.epoch }) else {
-            throw WorkerError(.stopped, "epoch \(assign.epoch) is not wanted any more")
+            throw WorkerError(.stopped, "epoch \(assign.epoch) is no longer wanted")
           }
         }
         let made = try Self.makeStage(
@@ -317,7 +329,7 @@ package final class WorkerLoop {
           progress: { loads.post(.loadProgress(epoch: assign.epoch, fraction: $0)) }
         )
         do {
-          // Last, when the next worker has long heard whose keys to let in.
+          // Checked last, when the next worker has certainly been told which keys to let in.
           if let next {
             try Self.requireReachable(next, from: here, context, security, check: check)
           }
@@ -333,7 +345,9 @@ package final class WorkerLoop {
     loaders[number] = try Thread(work)
   }
 
-  /// Makes sure that steps can be handed on: otherwise they would vanish, and nobody could say where.
+  /// Checks that steps can be handed on.
+  ///
+  /// Otherwise they would be lost later without a trace of the cause.
   private static func requireReachable(
     _ next: PeerAddress,
     from here: String,
@@ -352,10 +366,12 @@ package final class WorkerLoop {
     }
   }
 
-  /// The part of loading that is pulling, where weights are pulled: links are slower than memory.
+  /// The share of pulling in the progress of loading, if weights are pulled.
+  ///
+  /// It is large because links are slower than memory.
   private static let pulledShare = 0.8
 
-  /// Returns a new stage that nobody refers to but its transfer.
+  /// Returns a new stage; its transfer holds the only reference to it.
   private static func makeStage(
     _ assign: Assign,
     _ config: ModelConfig,

@@ -69,7 +69,7 @@ extension Integration {
         let text = try await keys(["list"], in: hub.directory).output
         #expect(text.contains("ask,operate"), "\(text)")
         let wrong = try await keys(allow + ["ask,rule"], in: hub.directory)
-        #expect(wrong.status == 1 && wrong.errors.contains("\"rule\" is no role"), "\(wrong)")
+        #expect(wrong.status == 1 && wrong.errors.contains("\"rule\" is not a role"), "\(wrong)")
       }
     }
 

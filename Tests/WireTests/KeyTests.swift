@@ -87,8 +87,8 @@ import Wire
 
   @Test func `a bad line is refused with its number`() throws {
     let cases: [(line: String, part: String)] = [
-      (first, "a key, a name"), ("\(first) a b", "\"b\" is no role"),
-      ("\(first) a ask,", "\"\" is no role"), ("\(first) a ask work", "4 words"),
+      (first, "a key, a name"), ("\(first) a b", "\"b\" is not a role"),
+      ("\(first) a ask,", "\"\" is not a role"), ("\(first) a ask work", "4 words"),
       ("\(first) \(String(repeating: "n", count: 33))", "not a name"), ("\(first) na/me", "na/me"),
       ("\(first) ñ", "not a name"), ("abc name", "3"), ("\(second) one", "there already"),
       ("\(first) two", "called \"two\" already"),

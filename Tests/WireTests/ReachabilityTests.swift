@@ -121,7 +121,7 @@ import Testing
     try #require(status == 0)
     let port = UInt16(bigEndian: address.sin_port)
     let error = try refusal(Endpoint("tcp://127.0.0.1:\(port)"), .milliseconds(300))
-    #expect(error?.message.contains("somebody answers") == true, "\(error as Any)")
+    #expect(error?.message.contains("a peer answers") == true, "\(error as Any)")
   }
 
   @Test func `the wait ends when it is told to`() throws {

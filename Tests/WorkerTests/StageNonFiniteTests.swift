@@ -42,7 +42,7 @@ import Worker
     let step = maker.step(rows)
     let failure = try #require(notFinite(try stage(0..<1, weights).run(step, payloads: [])))
     #expect(failure.slots == [1])
-    #expect(failure.reason.contains("embed_tokens holds an infinity or a NaN"))
+    #expect(failure.reason.contains("embed_tokens contains an infinity or a NaN"))
     let good = chunk(slot: 0, [5, 6]) + chunk(slot: 2, [8])
     let outcome = try stage(0..<1, weights).run(maker.step(good), payloads: [])
     #expect(notFinite(outcome) == nil)
@@ -102,7 +102,7 @@ import Worker
       _ = try stage.run(maker.step(rows), payloads: payloads)
     }
     #expect(error?.code == .step)
-    #expect(error?.message.contains("the stage before") == true)
+    #expect(error?.message.contains("the previous stage") == true)
     // Nothing has come of it.
     #expect(stage.runner.positionCount(slot: 0) == 0)
   }

@@ -39,7 +39,7 @@ import Wire
   {
     var (pair, header, payloads) = try moving()
     header.layer = 1
-    #expect(refusal(&pair, header, payloads)?.contains("layer 1, which is here") == true)
+    #expect(refusal(&pair, header, payloads)?.contains("layer 1, which this worker has") == true)
     header.layer = 2
     #expect(refusal(&pair, header, payloads) == nil)
   }

@@ -259,10 +259,10 @@ import Worker
     let slot = SlotState(slot: 3, positionCount: 1, tokens: [])
     #expect(
       refusal(Move(epoch: 2, slots: [slot], exports: [export], imports: 0, isEarly: true))
-        .contains("slot 3 outside 0..<3")
+        .contains("slot 3 is outside 0..<3")
     )
     #expect(
-      refusal(Move(epoch: 9, slots: [], exports: [], imports: 0)).contains("prepared is 2")
+      refusal(Move(epoch: 9, slots: [], exports: [], imports: 0)).contains("epoch 2 is prepared")
     )
     let foreign = KVExport(layer: 9, endpoint: "ipc:///nowhere/1")
     #expect(

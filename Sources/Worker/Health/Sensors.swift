@@ -1,17 +1,17 @@
-// Temperatures as the kernel tells them. What it does not tell is nil, never 0.
+// Temperatures as the kernel reports them. A temperature that it does not report is nil, never 0.
 
 package import Compute
 internal import Foundation
 package import Wire
 
-/// The sensors below a directory that is laid out as /sys.
+/// The sensors below a directory with the layout of /sys.
 ///
 /// hwmon: Documentation/hwmon/sysfs-interface.rst (`temp*_input` in millidegrees, `temp*_label`,
 /// `name`). Thermal zones: Documentation/driver-api/thermal/sysfs-api.rst (`type`, `temp`).
 package struct Sensors: Sendable {
-  // Some boards report -128 °C or 255 °C for a sensor that is not there.
+  // Some boards report -128 °C or 255 °C for an absent sensor.
   private static let plausible = -60.0...150.0
-  // A text of sysfs is a page at most.
+  // A file of sysfs is at most one page.
   private static let mostBytes = 4096
 
   private let root: String
@@ -59,7 +59,8 @@ package struct Sensors: Sendable {
     return Self.plausible.contains(celsius) ? celsius : nil
   }
 
-  /// Returns a file's one line; nil if it cannot be read or is no text of a sensible length.
+  /// Returns the only line of a file; nil if it cannot be read, is not UTF-8, is empty or is longer
+  /// than a name or a number.
   private func text(_ path: String) -> String? {
     guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
     defer { try? handle.close() }

@@ -1,14 +1,14 @@
-// How the machine of a worker is: memory that is left, and the device's temperature.
+// The state of a worker's machine: its available memory and the device's temperature.
 
 internal import Compute
 internal import Platform
 package import Wire
 
-/// What a heartbeat tells of the machine.
+/// The state of the machine that a heartbeat reports.
 package struct Vitals: Sendable, Hashable {
   /// 0 if not known.
   package var availableBytes: UInt64
-  /// Nil if the machine does not tell.
+  /// Nil if the machine does not report one.
   package var temperature: Temperature?
 
   package init(availableBytes: UInt64 = 0, temperature: Temperature? = nil) {
@@ -17,7 +17,8 @@ package struct Vitals: Sendable, Hashable {
   }
 }
 
-/// Reads the vitals now and then: sensors may take milliseconds to answer, and do not change faster.
+/// Reads the vitals at most once a second, because sensors may take milliseconds to answer and
+/// change slowly.
 final class VitalsReader {
   private static let interval = Duration.seconds(1)
 

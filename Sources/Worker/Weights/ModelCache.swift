@@ -84,13 +84,13 @@ final class ModelCache: Sendable {
       if !areNames || Set(names).count != names.count || names.isEmpty
         || !description.isDirectory && names.count != 1
       {
-        "files \(names.prefix(8))"
+        "its file names \(names.prefix(8)) are not those of a model"
       } else if let empty = files.first(where: { $0.size == 0 }) {
         "\(empty.name) is empty"
       } else if size > Limits.modelBytes {
-        "its files have \(size) bytes, at most \(Limits.modelBytes) are taken"
+        "its files have \(size) bytes, more than the limit of \(Limits.modelBytes)"
       } else if headerSize > Limits.modelHeaderBytes {
-        "its headers have \(headerSize) bytes, at most \(Limits.modelHeaderBytes) are taken"
+        "its headers have \(headerSize) bytes, more than the limit of \(Limits.modelHeaderBytes)"
       } else if let odd = files.first(where: { $0.digests.count != $0.digestChunkCount }) {
         "\(odd.name) has \(odd.digests.count) digests, not \(odd.digestChunkCount)"
       } else if description.root != description.model {
@@ -99,7 +99,7 @@ final class ModelCache: Sendable {
         nil
       }
     guard let fault else { return }
-    throw WorkerError(.weights, "the coordinator describes a model that is none: \(fault)")
+    throw WorkerError(.weights, "the coordinator's description of its model is not valid: \(fault)")
   }
 }
 
@@ -206,7 +206,7 @@ extension ModelCache {
     guard free < byteCount else { return }
     throw WorkerError(
       .weights,
-      "the weights need \(byteCount) bytes more and \(directory) has room for \(free); free "
+      "the weights need \(byteCount) more bytes, but \(directory) has room for \(free); free "
         + "\(byteCount - free) bytes, or choose another --cache"
     )
   }
@@ -246,7 +246,7 @@ private final class CacheFile: Sendable {
     var status = stat()
     let isSized = unsafe fstat(descriptor, &status) == 0 && status.st_size == size
     guard isSized || ftruncate(descriptor, size) == 0 else {
-      let error = failure("cannot give \(size) bytes to", path)
+      let error = failure("cannot extend to \(size) bytes", path)
       close(descriptor)
       throw error
     }
@@ -301,7 +301,7 @@ private final class CacheFile: Sendable {
         )
       }
       if put < 0, errno == EINTR { continue }
-      guard put > 0 else { throw Self.failure("cannot keep weights in", path) }
+      guard put > 0 else { throw Self.failure("cannot store weights in", path) }
       done += put
     }
   }
@@ -313,7 +313,7 @@ private final class CacheFile: Sendable {
     return WorkerError(
       .weights,
       "\(what) \(path): \(unsafe String(cString: strerror(code)))"
-        + (isFull ? "; free some room there, or choose another --cache" : "")
+        + (isFull ? "; free some space there, or choose another --cache" : "")
     )
   }
 }

@@ -17,7 +17,7 @@ struct PullSchedule {
   /// How often a piece may arrive damaged.
   ///
   /// TCP and CURVE hardly ever deliver a damaged piece, so the cause is the coordinator's memory or
-  /// ours.
+  /// this machine's.
   static let attempts = 3
 
   /// Stored in reverse: the next piece is the last element.
@@ -83,9 +83,9 @@ struct PullSchedule {
     guard let count = damaged[id], count < Self.attempts else {
       throw WorkerError(
         .weights,
-        "piece \(id.chunk) of file \(id.file) came damaged \(Self.attempts) times: its bytes are not "
-          + "those that the coordinator described; its model file may have changed since: start it "
-          + "again"
+        "piece \(id.chunk) of file \(id.file) has arrived damaged \(Self.attempts) times: its bytes are not "
+          + "those that the coordinator described; its model file may have changed since: restart the "
+          + "coordinator"
       )
     }
     waiting.append(id)

@@ -51,7 +51,7 @@ package final class PulledModel: WeightSource, Sendable {
   ///   - logger: Where to log.
   ///   - check: Called several times a second; may throw to stop.
   /// - Throws: What `check` throws; `WorkerError` if the coordinator does not answer, or the
-  ///   weights cannot be stored; `GemmaError` if its files are no valid model.
+  ///   weights cannot be stored; `GemmaError` if its files are not a valid model.
   package init(
     from coordinator: Endpoint,
     security: Security,
@@ -95,8 +95,8 @@ package final class PulledModel: WeightSource, Sendable {
     guard served.model == cache.description.model else {
       throw WorkerError(
         .weights,
-        "another model is served by now, \(served.name), not \(cache.description.name); start this "
-          + "worker again to pull that"
+        "the coordinator now serves another model, \(served.name), and not \(cache.description.name); "
+          + "restart this worker to pull that one"
       )
     }
     let refs = Set(program.ops.flatMap(\.weights))
@@ -120,7 +120,7 @@ package final class PulledModel: WeightSource, Sendable {
   private func chunks(of refs: Set<WeightRef>) throws -> [ChunkID] {
     try checkpoint.extents(of: refs).flatMap { extent in
       guard let file = cache.description.files.firstIndex(where: { $0.name == extent.file })
-      else { throw WorkerError(.weights, "\(extent.file) is no file of the coordinator's model") }
+      else { throw WorkerError(.weights, "the coordinator's model has no file \(extent.file)") }
       return cache.chunks(of: file, extent.bytes)
     }
   }

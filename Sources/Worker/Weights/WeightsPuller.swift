@@ -45,7 +45,7 @@ struct WeightsPuller: Sendable {
         guard now - heard < Self.patience else {
           throw WorkerError(
             .unreachable,
-            "no answer from the coordinator in \(Self.patience); is one running there?"
+            "no answer from the coordinator in \(Self.patience); is one running at this endpoint?"
           )
         }
         if asked.map({ now - $0 > Self.askAgain }) ?? true {
@@ -137,13 +137,13 @@ struct WeightsPuller: Sendable {
     case .success((.chunk(let chunk), _)):
       let files = cache.description.files
       guard chunk.id.file < files.count, files[chunk.id.file].holds(chunk.id) else {
-        logger.warning("weights that nobody asked for dropped")
+        logger.warning("dropped weights that were not requested")
         return false
       }
       let isWhole = cache.isRight(chunk.data, chunk.id)
       if !isWhole {
         logger.warning(
-          "damaged weights dropped",
+          "dropped damaged weights",
           metadata: ["file": "\(files[chunk.id.file].name)", "piece": "\(chunk.id.chunk)"]
         )
       }
@@ -154,7 +154,7 @@ struct WeightsPuller: Sendable {
       return true
     case .success((.pullFailed(let failure), _)): throw Self.refused(failure)
     case .success((let message, _)):
-      logger.warning("message out of place dropped", metadata: ["message": "\(message.name)"])
+      logger.warning("dropped an unexpected message", metadata: ["message": "\(message.name)"])
     case .failure(let error):
       logger.warning("malformed message dropped", metadata: ["reason": "\(error)"])
     }
@@ -179,7 +179,7 @@ struct WeightsPuller: Sendable {
   }
 
   private static func refused(_ failure: PullFailed) -> WorkerError {
-    WorkerError(.weights, "the coordinator gives no weights: \(failure.message)")
+    WorkerError(.weights, "the coordinator refuses to send weights: \(failure.message)")
   }
 
   /// Runs the body with a connection that is closed afterwards.

@@ -255,7 +255,7 @@ final class SimulatedWorker {
       if !isLost { outputs.append(.results(.stepDone(done), payloads)) }
     case .notFinite(let slots, let reason): fail(step, .notFinite, reason, slots: slots)
     }
-    if isLost { fail(step, .handOff, "the next stage takes no steps") }
+    if isLost { fail(step, .handOff, "the next stage accepts no more steps") }
   }
 
   /// Puts what a test wants in the place of the time that this stage began.

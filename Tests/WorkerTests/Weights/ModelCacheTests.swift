@@ -200,7 +200,7 @@ import Wire
         }
       )
       var error = #expect(throws: WorkerError.self) { try ModelCache(root: root, huge) }
-      #expect(error?.message.contains("at most \(Limits.modelBytes)") == true)
+      #expect(error?.message.contains("the limit of \(Limits.modelBytes)") == true)
       huge.files = [
         ModelFile(
           name: "f",
@@ -210,7 +210,7 @@ import Wire
         )
       ]
       error = #expect(throws: WorkerError.self) { try ModelCache(root: root, huge) }
-      #expect(error?.message.contains("at most \(Limits.modelHeaderBytes)") == true)
+      #expect(error?.message.contains("the limit of \(Limits.modelHeaderBytes)") == true)
       huge.files[0].headerBytes = 1
       error = #expect(throws: WorkerError.self) { try ModelCache(root: root, huge) }
       #expect(error?.message.contains("f has 0 digests, not 512") == true)
@@ -248,7 +248,7 @@ import Wire
       let error = #expect(throws: WorkerError.self) { try cache.reserve(1 << 60) }
       #expect(error?.code == .weights)
       #expect(error?.message.contains(root) == true, "\(error as Any)")
-      #expect(error?.message.contains("\(1 << 60) bytes more") == true)
+      #expect(error?.message.contains("\(1 << 60) more bytes") == true)
     }
   }
 

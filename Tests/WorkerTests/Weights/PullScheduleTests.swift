@@ -43,7 +43,7 @@ import Wire
       try schedule.received(id, isWhole: false, at: start)
     }
     #expect(error?.code == .weights)
-    #expect(error?.message.contains("piece 0 of file 0 came damaged 3 times") == true)
+    #expect(error?.message.contains("piece 0 of file 0 has arrived damaged 3 times") == true)
   }
 
   @Test func `what was lost is asked for again after a silence, and in the end given up`() throws {

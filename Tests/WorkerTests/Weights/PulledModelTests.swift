@@ -281,7 +281,7 @@ private final class FakeCoordinator: Sendable {
       let error = #expect(throws: WorkerError.self) {
         try model.fetch(program, check: {}) { _ in }
       }
-      #expect(error?.message.contains("another model is served by now, another") == true)
+      #expect(error?.message.contains("now serves another model, another") == true)
     }
   }
 
