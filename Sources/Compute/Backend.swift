@@ -1,7 +1,7 @@
 // The one seam between the model and the devices: a backend compiles a program with its weights,
 // and the executable runs it step by step.
 
-/// What an executable must have room for.
+/// The sizes that an executable must support.
 package struct ExecutableLimits: Sendable, Hashable {
   /// The most rows a step may have.
   package var maxRows: Int
@@ -29,7 +29,8 @@ package struct Footprint: Sendable, Hashable {
   package var mappedWeightBytes: Int
   /// Weights repacked for the device.
   package var ownedWeightBytes: Int
-  /// Of these, the ones taken over from the executable before (`Backend.compile`), so not new.
+  /// Repacked weights that are shared with the previous executable (`Backend.compile`), and so take
+  /// no new memory; they are included in `ownedWeightBytes`.
   package var sharedWeightBytes: Int
 
   package init(mappedWeightBytes: Int, ownedWeightBytes: Int, sharedWeightBytes: Int) {
@@ -46,23 +47,24 @@ package protocol Backend: Sendable {
 
   /// Returns whether the backend can run an op; `compile` throws with code `unsupported` if not.
   ///
-  /// It cannot what the device's description says it cannot, and may have more to refuse: operands that
-  /// its kernels do not fit.
+  /// Ops that the device's description excludes are not supported. A backend may refuse more, such
+  /// as operands that its kernels do not fit.
   func support(for op: Op) -> Support
 
   /// Prepares a program for repeated runs; `prepare` is what callers use.
   ///
-  /// With `previous`, an executable that this kind of backend compiled before in this process, the
+  /// `previous` is an executable that this kind of backend has compiled before in this process. The
   /// new one takes over by reference what the two have in common: prepared weights, if the source
-  /// has the same bytes at the same place, and the storages of KV caches, if cache, limits and element
-  /// type are the same (`Executable.storage`). Only what is new is prepared; what only the old one has
-  /// is freed with it. Another backend's executable is ignored.
+  /// has the same bytes at the same address, and the storages of KV caches, if cache, limits and
+  /// element type are the same (`Executable.storage`). Only the rest is prepared; what only the old
+  /// one uses is freed with it. An executable of another backend is ignored.
   ///
-  /// Called on any thread, also on several at once, while other executables of this backend run on
-  /// theirs. `previous` may run steps on another thread meanwhile, so that of it only what never changes
-  /// may be read, and goes on undisturbed until the new one is first used. From then on the storages
-  /// are the new one's: the old one must not be used any more. If the new one is dropped before, the
-  /// old one simply goes on. A reference to `previous` must not outlive the call.
+  /// This is called on any thread, also on several at once, while other executables of this backend
+  /// run on theirs. `previous` may run steps on another thread meanwhile, so only those parts of it
+  /// that never change may be read. It goes on undisturbed until the new one is first used. From
+  /// then on the storages belong to the new one, and the old one must not be used any more. If the
+  /// new one is dropped before its first use, the old one remains usable. A reference to `previous`
+  /// must not outlive the call.
   ///
   /// `progress` is called with the fraction of the weights prepared so far, 0 to 1. Throws
   /// `ComputeError`, or the weight source's own error.
@@ -80,9 +82,9 @@ extension Backend {
 
   /// Prepares a program for repeated runs in the slots of sessions.
   ///
-  /// With `previous`, what the two programs have in common is shared, as `compile` says; what the
-  /// shared caches hold is held by the new runner, too. Each counts its slots' positions itself, from
-  /// 0: `resume` brings the new one to where the old one was.
+  /// With `previous`, the parts that the two programs have in common are shared, as `compile` says,
+  /// and so are the contents of the shared caches. Each runner counts the positions of its slots
+  /// itself, from 0; `resume` sets those of the new one to where the old one was.
   ///
   /// - Throws: `ComputeError`, or the weight source's own error.
   package func prepare(
@@ -103,49 +105,51 @@ extension Backend {
   }
 }
 
-/// A compiled program with its weights and the memory of its caches: what a backend makes.
+/// A compiled program with its weights and the memory of its caches, made by a backend.
 ///
-/// It runs batches and stores rows. Which rows a slot has, and whether a batch goes on where the last one
-/// ended, `ProgramRunner` knows, which is what callers use. A row's results do not depend on the other
-/// rows of the batch, nor on how a session was cut into steps (batch invariance).
+/// It runs batches and stores rows. `ProgramRunner`, which callers use, keeps track of the rows
+/// that a slot has and checks that a batch continues where the last one ended. A row's results
+/// depend neither on the other rows of the batch nor on how a session was cut into steps (batch
+/// invariance).
 ///
-/// **Threads.** An executable is made on any thread and then belongs to one: the first that uses it or
-/// its storages is the only one ever to do so, and the one that frees it. So a device whose objects are
-/// bound to a thread (a context, a queue, a command pool) binds them at the first use, and releases them
-/// in `deinit`. One that was never used has nothing bound, and is freed anywhere. A storage that two
-/// executables share is freed by the last of them; both belong to the same thread.
+/// **Threads.** An executable may be made on any thread. The first thread that uses it or its
+/// storages owns it: no other thread may use it, and this thread must free it. So a device whose
+/// objects are bound to a thread (a context, a queue, a command pool) binds them at the first use
+/// and releases them in `deinit`. An executable that was never used has nothing bound and may be
+/// freed on any thread. A storage that two executables share is freed with the last of them; both
+/// belong to the same thread.
 package protocol Executable: AnyObject {
   var program: Program { get }
   var limits: ExecutableLimits { get }
   var footprint: Footprint { get }
 
-  /// By cache of the program: where its rows are kept. Always the same objects.
+  /// The storage of each cache of the program. These are always the same objects.
   var storages: [any CacheStorage] { get }
 
   /// Runs one step.
   ///
   /// - Parameters:
-  ///   - batch: The rows, checked against limits and caches.
-  ///   - inputs: One array for each of `program.inputs`, of the sizes that the batch asks for.
+  ///   - batch: The rows, already checked against limits and caches.
+  ///   - inputs: One array for each of `program.inputs`, of the sizes that the batch needs.
   /// - Returns: One array for each of `program.outputs`.
-  /// - Throws: `ComputeError` with code `batch` for rows that the program cannot take; nothing has run
-  ///   then. Any other code says that the device failed on the way.
+  /// - Throws: `ComputeError` with code `batch` for rows that the program does not accept; then
+  ///   nothing has run. Any other code means that the device has failed during the step.
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]]
 
-  /// Runs the step that has just been run once more, op by op, and returns where its results are first
-  /// no finite numbers.
+  /// Runs the last step again, op by op, and returns where its results first contain an infinity or
+  /// a NaN.
   ///
-  /// Storages are as before in the end. Nil if all results are finite, or the backend cannot tell, which
-  /// is what it answers if it does not say otherwise. Of attention it need not tell whether the keys and
-  /// values were at fault.
+  /// The contents of the storages are the same afterwards. Returns nil if all results are finite,
+  /// or if the backend cannot find the place; the default implementation always returns nil. For
+  /// attention the backend need not find out whether the keys and values were the cause.
   func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite?
 }
 
 extension Executable {
   package func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? { nil }
 
-  /// Returns the storage that an executable with these limits, which follows this one, may take over
-  /// for a cache; nil if there is none.
+  /// Returns the storage of a cache that the next executable may take over if it has these limits;
+  /// nil if there is none.
   package func storage(of cache: Cache, limits: ExecutableLimits) -> (any CacheStorage)? {
     guard self.limits == limits, let index = program.caches.firstIndex(of: cache) else {
       return nil

@@ -1,4 +1,4 @@
-// What one step runs: rows, each a token of a session at a position.
+// The rows of a step; each row is a token of a session at a position.
 
 /// One token of one session in a step.
 package struct Row: Sendable, Hashable {
@@ -9,8 +9,8 @@ package struct Row: Sendable, Hashable {
   package var token: Int32
   /// Whether the model's output for this row is wanted.
   ///
-  /// It is for the last token of a prompt, each decoded and each scored token; the others only leave
-  /// keys and values.
+  /// It is wanted for the last token of a prompt and for each token that is decoded or scored. The
+  /// other rows only contribute keys and values.
   package var isWanted: Bool
 
   package init(slot: Int, position: Int, token: Int32, isWanted: Bool) {
@@ -52,7 +52,7 @@ package struct Batch: Sendable, Hashable {
     }
   }
 
-  /// Calls `body` with each slot of the batch and the positions that the batch has of it.
+  /// Calls `body` with each slot of the batch and its positions in the batch.
   ///
   /// - Precondition: The batch is valid: a slot's rows stand together.
   package func forEachSlot(_ body: (_ slot: Int, _ positions: Range<Int>) -> Void) {
@@ -67,7 +67,7 @@ package struct Batch: Sendable, Hashable {
 }
 
 extension Batch {
-  /// Checks the batch against what an executable was compiled for.
+  /// Checks the batch against the limits of an executable.
   ///
   /// - Throws: `ComputeError` with code `batch`, naming the row at fault.
   package func validate(limits: ExecutableLimits) throws(ComputeError) {

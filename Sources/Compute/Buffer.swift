@@ -5,20 +5,20 @@
 package enum RowSet: String, Sendable, Hashable {
   /// Every row of the batch.
   case all
-  /// Only the rows whose output somebody wants (see `Row.isWanted`).
+  /// Only the wanted rows (see `Row.isWanted`).
   case wanted
 }
 
 /// A row buffer of a program.
 package struct Buffer: Sendable, Hashable {
   package var name: String
-  /// How many `[rows, width]` planes lie one behind the other: 4 for AltUp streams, else 1.
+  /// How many consecutive `[rows, width]` planes the buffer has: 4 for AltUp streams, otherwise 1.
   package var planes: Int
   package var width: Int
   package var rows: RowSet
 
-  // Layout: [planes, rows, width] f32, with no gap between planes: the bytes that cross a stage
-  // boundary are the bytes in memory.
+  // Layout: [planes, rows, width] f32 with no gap between planes, so the bytes in memory are those
+  // that are sent to the next stage.
   package init(name: String, planes: Int = 1, width: Int, rows: RowSet) {
     self.name = name
     self.planes = planes
@@ -50,8 +50,8 @@ package struct Plane: Sendable, Hashable {
 
 /// The keys and values of one layer for all sessions of a stage.
 ///
-/// A backend chooses its own layout; what is fixed is what an `attend` op may see: for the row at
-/// position `p`, the positions `0...p`, or the last `window` of them, its own included.
+/// A backend chooses its own layout. Fixed is only which positions an `attend` op sees: for the row
+/// at position `p`, the positions `0...p`, or the last `window` of them, its own included.
 package struct Cache: Sendable, Hashable {
   /// The layer whose keys and values these are.
   package var layer: Int

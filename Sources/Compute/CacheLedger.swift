@@ -1,18 +1,19 @@
-// What one KV cache holds of each slot. Executables that follow one another and share the cache's
-// memory share its ledger, too.
+// Which positions of each slot one KV cache holds. Executables that share the cache's memory share
+// its ledger, too.
 
 internal import Synchronization
 
-/// The positions that one cache holds, by slot.
+/// The positions that one cache holds of each slot.
 ///
-/// Safe from several threads: an executable may be made beside one that runs and has the same cache.
+/// It may be used from several threads, because an executable may be made while another one with
+/// the same cache runs.
 package final class CacheLedger: Sendable {
   package let ring: CacheRing
   private let slots: Mutex<[Slot]>
 
   private struct Slot {
     var held: HeldPositions
-    /// Whether rows may lie in its memory, held or not.
+    /// Whether the slot's memory may contain rows, held or not.
     var isWritten = false
   }
 
@@ -22,10 +23,10 @@ package final class CacheLedger: Sendable {
     slots = Mutex(Array(repeating: empty, count: slotCount))
   }
 
-  /// How many slots it counts for.
+  /// The number of slots.
   var slotCount: Int { slots.withLock { $0.count } }
 
-  /// How many positions are held, of all slots together.
+  /// How many positions of all slots together are held.
   var heldCount: Int { slots.withLock { $0.reduce(0) { $0 + $1.held.range.count } } }
 
   func held(slot: Int) -> Range<Int> { slots.withLock { $0[slot].held.range } }
@@ -38,7 +39,7 @@ package final class CacheLedger: Sendable {
     }
   }
 
-  /// Notes rows that are about to be put in place, and returns those of them that have room.
+  /// Notes rows that are about to be stored, and returns those that have room.
   func put(_ positions: Range<Int>, slot: Int) -> Range<Int> {
     slots.withLock {
       $0[slot].isWritten = true
@@ -49,7 +50,7 @@ package final class CacheLedger: Sendable {
   /// Forgets the positions from `count` on.
   func keep(upTo count: Int, slot: Int) { slots.withLock { $0[slot].held.keep(upTo: count) } }
 
-  /// Returns what is held of the first `count` positions.
+  /// Returns which of the first `count` positions are held.
   func held(slot: Int, upTo count: Int) -> Range<Int> {
     slots.withLock { slots in
       var held = slots[slot].held
@@ -58,9 +59,9 @@ package final class CacheLedger: Sendable {
     }
   }
 
-  /// Notes that all of a slot is forgotten.
+  /// Forgets all positions of a slot.
   ///
-  /// - Returns: Whether rows may lie in its memory.
+  /// - Returns: Whether the slot's memory may contain rows.
   func clear(slot: Int) -> Bool {
     slots.withLock { slots in
       defer { slots[slot] = Slot(held: HeldPositions(capacity: ring.capacity)) }

@@ -1,15 +1,15 @@
 // The ring rule: how many positions of a slot a cache keeps, and which of them a row sees. Backends
-// size their memory by it, the ledger counts by it, and the coordinator asks it which prefixes can be
-// used again. It is written here and nowhere else.
+// size their memory by it, the ledger counts by it, and the coordinator decides by it which
+// prefixes can be reused. It is written only here.
 
 /// How many positions of a slot one cache keeps, and how many of them a row sees.
 ///
-/// Position `p` has its place at `p` modulo `capacity`, so writing one position takes the place of the
-/// one `capacity` before it.
+/// Position `p` is stored at `p` modulo `capacity`, so writing a position overwrites the one
+/// `capacity` before it.
 package struct CacheRing: Sendable, Hashable {
   /// How many positions a row sees, its own included; nil for all.
   package let window: Int?
-  /// How many positions of a slot have room at once.
+  /// How many positions of a slot are kept at once.
   package let capacity: Int
 
   package init(window: Int?, limits: ExecutableLimits) {
@@ -34,9 +34,9 @@ package struct CacheRing: Sendable, Hashable {
 
   /// Returns whether a slot whose steps have come to `reached` positions can go on at `count`.
   ///
-  /// A ring never regains what was overwritten when a slot goes back: what is left begins at
-  /// `reached - capacity`, however often the slot went back since. A slot that begins anew has reached
-  /// nothing: it is no question of going back.
+  /// A ring never regains overwritten positions when a slot is cut back: the positions that are
+  /// left begin at `reached - capacity`, however often the slot was cut back since. For a slot that
+  /// begins anew, `reached` is 0.
   package func canResume(at count: Int, reached: Int) -> Bool {
     max(0, reached - capacity) <= seen(from: count).lowerBound
   }

@@ -1,13 +1,12 @@
-// Keys and values on their way from one executable to another.
+// Keys and values that are moved from one executable to another.
 
-/// Keys and values of one slot in one cache: what moves between executables, whatever their own
-/// layout.
+/// Keys and values of one slot in one cache, in a layout that is independent of the backend.
 package struct CacheRows: Sendable, Hashable {
   /// The cache's layer (`Cache.layer`).
   package var layer: Int
   package var positions: Range<Int>
-  // [positions, kvHeadCount * headDim] f32 each: the values that the cache's own type stands for, so
-  // that a cache of the same type keeps them as they were, bit for bit.
+  // [positions, kvHeadCount * headDim] f32 each. They are the decoded values of the cache's own
+  // type, so a cache of the same type stores them again bit for bit.
   package var keys: [Float]
   package var values: [Float]
 
@@ -18,7 +17,7 @@ package struct CacheRows: Sendable, Hashable {
     self.values = values
   }
 
-  /// Returns the rows of some of the positions; without a copy if they are all.
+  /// Returns the rows of some of the positions, without a copy if `part` is all of them.
   ///
   /// - Precondition: `part` is among the positions.
   package func rows(at part: Range<Int>, width: Int) -> CacheRows {

@@ -1,6 +1,6 @@
 // The element types a KV cache may have.
 
-/// How precisely keys and values are kept.
+/// The precision in which keys and values are stored.
 package enum CacheType: String, Sendable, Hashable, CaseIterable {
   case f32
   /// Half the bytes of f32.

@@ -1,5 +1,5 @@
-// How each stored type decodes to f32: the reference of every kernel. One block at a time, in plain
-// Swift. Layouts: ggml/src/ggml-common.h and dequantize_row_* of ggml/src/ggml-quants.c in
+// Decodes each stored type to f32, one block at a time in plain Swift. This is the reference of
+// every kernel. Layouts: ggml/src/ggml-common.h and dequantize_row_* of ggml/src/ggml-quants.c in
 // ggml-org/llama.cpp.
 
 /// Decodes rows of stored weights.
@@ -237,8 +237,8 @@ extension Dequantize {
   }
 }
 
-/// Converts IEEE 754 binary16 bits to f32, exactly. (`Float16` exists on this platform only where
-/// the compiler has the conversion built in; the bits are all we need.)
+/// Converts IEEE 754 binary16 bits to f32, exactly. (`Float16` is not available everywhere, and the
+/// bits are all that is needed.)
 package func halfToFloat(_ bits: UInt16) -> Float {
   let sign = UInt32(bits & 0x8000) << 16
   let exponent = UInt32(bits >> 10) & 31

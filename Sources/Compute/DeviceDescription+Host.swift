@@ -1,4 +1,4 @@
-// What devices that compute on the host's own processor have in common.
+// The memory and sensors of devices that compute on the host's own processor.
 
 internal import Glibc
 
@@ -20,7 +20,7 @@ extension DeviceMemory {
 }
 
 extension DeviceSensors {
-  /// Those of x86 and ARM processors.
+  /// The sensors of x86 and ARM processors.
   package static let processor = DeviceSensors(
     monitors: ["k10temp", "zenpower", "coretemp", "cpu_thermal"],
     zones: ["x86_pkg_temp", "cpu-thermal", "cpu_thermal"]

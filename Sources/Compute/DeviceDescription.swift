@@ -1,38 +1,40 @@
-// A device as a value: what its backend can do there, how much room it has, how it shows its heat. Who
-// places work on devices, watches over them or tells of them reads this, and needs no table of its own.
+// A device as a value: which ops and types its backend supports, how much memory it has, where its
+// temperature is read. Code that places work on devices, monitors or reports them reads this
+// description and needs no table of its own.
 
-/// What there is to know of a device before anything runs on it.
+/// What is known of a device before anything runs on it.
 ///
-/// Integers, texts, enums and arrays of them, so that it can be sent as it is. What is measured while a
-/// device works (rates, temperatures, free memory) is not in here.
+/// It consists of integers, texts, enums and arrays of them, so that it can be sent in a message.
+/// Values that are measured while a device works (rates, temperatures, free memory) are not part of
+/// it.
 package struct DeviceDescription: Sendable, Hashable {
   package enum Kind: String, Sendable, Hashable, CaseIterable {
     case cpu, gpu, npu
   }
 
   package var kind: Kind
-  /// The name of the backend as the command line says it: `cpu`, `reference`.
+  /// The name of the backend on the command line: `cpu`, `reference`.
   package var name: String
-  /// Whether software stands in for the silicon, so that its speed tells nothing of the device's.
+  /// Whether software emulates the device, so that its speed says nothing about the real one.
   package var isEmulated = false
   package var memory: DeviceMemory
-  /// How many threads of the host compute for it, and are not there for another device.
+  /// How many threads of the host compute for it and are not available to other devices.
   package var hostThreads: Int
-  /// Of every kind of op, whether the device can do it at all.
+  /// Whether the device supports each kind of op at all.
   ///
-  /// Whether it can do one with certain operands is for `Backend.support(for:)` to say.
+  /// `Backend.support(for:)` tells whether it supports an op with certain operands.
   package var ops = OpKind.allCases.map { OpSupport(op: $0) }
-  /// Of every type, whether ops can have weights of it.
+  /// Whether the device supports weights of each type.
   package var weightTypes = TensorType.allCases.map { WeightTypeSupport(type: $0) }
-  /// The types in which keys and values can be kept; one if it has been told which.
+  /// The types in which keys and values can be stored; only one if the user has chosen it.
   package var cacheTypes = CacheType.allCases
   /// How many rows a step should have, if there are so many: from there on a row costs no less.
   package var preferredRows: Int
-  /// How fast the device is thought to be where nothing was measured, in threads of a CPU.
+  /// The assumed speed of the device if nothing was measured, in threads of a CPU.
   package var rateHint: Int
   package var sensors = DeviceSensors()
 
-  /// A device that can do everything; what it cannot is said afterwards.
+  /// Creates the description of a device that supports everything; exceptions are set afterwards.
   package init(
     kind: Kind,
     name: String,
@@ -67,7 +69,7 @@ package struct DeviceDescription: Sendable, Hashable {
   }
 }
 
-/// Whether a device can do a kind of op.
+/// Whether a device supports a kind of op.
 package struct OpSupport: Sendable, Hashable {
   package var op: OpKind
   package var support: Support
@@ -78,7 +80,7 @@ package struct OpSupport: Sendable, Hashable {
   }
 }
 
-/// Whether a device can read weights of a type.
+/// Whether a device supports weights of a type.
 package struct WeightTypeSupport: Sendable, Hashable {
   package var type: TensorType
   package var support: Support
@@ -89,14 +91,15 @@ package struct WeightTypeSupport: Sendable, Hashable {
   }
 }
 
-/// The memory that weights, caches and activations of a device lie in.
+/// The memory for weights, caches and activations of a device.
 package struct DeviceMemory: Sendable, Hashable {
-  /// How much there is for this process, used or not.
+  /// How much memory this process may use, including what is in use.
   package var byteCount: UInt64
-  /// Whether it is the host's own memory, so that what the host's programs hold is missing there.
+  /// Whether it is the host's own memory, so that programs of the host reduce what is available.
   package var isHostMemory: Bool
-  /// Whether other workers of the same machine take from it, too: each tells of all of it, and the
-  /// sum of what they tell is more than there is.
+  /// Whether other workers of the same machine use the same memory.
+  ///
+  /// Each of them reports all of it, so the sum of their reports is more than there is.
   package var isSharedByWorkers: Bool
 
   package init(byteCount: UInt64, isHostMemory: Bool, isSharedByWorkers: Bool) {
@@ -110,7 +113,8 @@ package struct DeviceMemory: Sendable, Hashable {
 package struct DeviceSensors: Sendable, Hashable {
   /// Drivers of hardware monitors (`name` below /sys/class/hwmon).
   package var monitors: [String]
-  /// Types of thermal zones (`type` below /sys/class/thermal), for where there is no monitor.
+  /// Types of thermal zones (`type` below /sys/class/thermal), which are used if there is no
+  /// monitor.
   package var zones: [String]
 
   package init(monitors: [String] = [], zones: [String] = []) {

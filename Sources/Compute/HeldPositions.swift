@@ -1,12 +1,12 @@
-// Which positions of a session a cache still has: what is left after its ring came round, after a
-// session went back to a prefix, and after rows were put in from elsewhere.
+// Which positions of a session a cache still has after its ring has overwritten some, after a
+// session was cut back to a prefix, and after rows were imported.
 
-/// The positions of one slot that a cache holds: always a range without gaps.
+/// The positions of one slot that a cache holds, which are always one range without gaps.
 ///
-/// A cache keeps position `p` at place `p` modulo its capacity, so writing one position takes the
-/// place of the one `capacity` before it.
+/// A cache stores position `p` at `p` modulo its capacity, so writing a position overwrites the one
+/// `capacity` before it.
 package struct HeldPositions: Sendable, Hashable {
-  /// How many positions have room at once.
+  /// How many positions are kept at once.
   package let capacity: Int
   package private(set) var range: Range<Int> = 0..<0
 
@@ -15,7 +15,8 @@ package struct HeldPositions: Sendable, Hashable {
     self.capacity = capacity
   }
 
-  /// Notes the positions that a step has written, and that those behind them are another story.
+  /// Notes the positions that a step has written; positions after them are no longer valid and are
+  /// forgotten.
   ///
   /// - Precondition: `positions` is not empty.
   package mutating func append(_ positions: Range<Int>) {
@@ -25,10 +26,10 @@ package struct HeldPositions: Sendable, Hashable {
     range = newest(range.lowerBound..<positions.upperBound)
   }
 
-  /// Notes rows put in place and returns those of them that have room.
+  /// Notes imported rows and returns those that have room.
   ///
-  /// What touches the held range extends it; else it replaces it. Where the two are too many for the
-  /// ring, the last positions win, whatever order they come in.
+  /// Rows that touch the held range extend it, others replace it. If the result is too large for
+  /// the ring, the last positions are kept, in whatever order they come.
   package mutating func put(_ positions: Range<Int>) -> Range<Int> {
     guard !positions.isEmpty else { return positions }
     let touches =

@@ -1,13 +1,13 @@
-// Results that are no finite numbers: whether there are any, and where in a program they came up first.
+// Infinities and NaNs in results: whether there are any, and where in a program they arose first.
 
-/// Where a step's results were first no finite numbers.
+/// Where a step's results first contained an infinity or a NaN.
 package struct NonFinite: Sendable, Hashable {
   package enum Cause: Sendable, Hashable {
-    /// A weight of the op holds such a value itself.
+    /// A weight of the op contains an infinity or a NaN.
     case weight(String)
-    /// Keys or values are beyond what a cache of this type can keep.
+    /// Keys or values are larger than a cache of this type can store (overflow).
     case overflow(CacheType)
-    /// Keys or values that are kept of an earlier position are no finite numbers.
+    /// Cached keys or values of an earlier position are infinite or NaN.
     case kept
     /// All that the op reads is finite.
     case result
@@ -25,8 +25,9 @@ package struct NonFinite: Sendable, Hashable {
 
 /// Returns whether all values are finite: neither infinite nor NaN.
 ///
-/// It runs over everything that leaves a stage, logits included, so it is three operations for a
-/// vector: added to an exponent of all ones, one in its lowest place carries into the sign's.
+/// It runs over all outputs of a stage, logits included, so it must be fast: it takes three
+/// operations for a vector. Infinities and NaNs have an exponent of all ones, and adding 1 to its
+/// lowest bit carries into the sign bit.
 package func areFinite(_ values: [Float]) -> Bool {
   unsafe values.withUnsafeBufferPointer { values in
     var carries = SIMD16<UInt32>(repeating: 0)
@@ -50,9 +51,9 @@ package func areFinite(_ values: [Float]) -> Bool {
 }
 
 extension CacheType {
-  /// The largest magnitude that a row of keys or values may have; infinite for none.
+  /// The largest magnitude that keys and values may have; infinity for no limit.
   ///
-  /// 65504 is the largest f16; in q8_0 it is the scale of 127.
+  /// 65504 is the largest f16. In q8_0 it is the largest scale, of values up to 127.
   package var largestMagnitude: Float {
     switch self {
     case .f32: .infinity
@@ -63,16 +64,18 @@ extension CacheType {
 }
 
 extension Program {
-  /// The layer that an op belongs to; nil for those before the first, behind the last, or of all.
+  /// Returns the layer that an op belongs to; nil for ops before the first layer, after the last,
+  /// or for all layers.
   package func layer(of op: Op) -> Int? {
     let (read, written) = op.cacheOperands
     if let cache = read ?? written { return self[cache].layer }
-    // Canonical names are `layers.N.` and the layer's own name.
+    // Canonical names begin with `layers.N.`.
     let parts = op.weights.first?.name.split(separator: ".") ?? []
     return parts.count > 2 && parts[0] == "layers" ? Int(parts[1]) : nil
   }
 
-  /// Returns the rows of a weight that an op reads in a step: all of them, or those looked up.
+  /// Returns the rows of a weight that an op reads in a step: all of them, or in a table those that
+  /// are looked up.
   package func rowsRead(_ weight: WeightRef, by op: Op, in batch: Batch) -> [Int] {
     let table: WeightRef? =
       switch op {

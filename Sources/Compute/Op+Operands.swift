@@ -1,5 +1,5 @@
-// What each op reads and writes: weights, row buffers, a cache. Validation, hazards and the program as
-// text all ask here.
+// What each op reads and writes: weights, row buffers, a cache. Validation, hazards and the
+// description of programs use it.
 
 extension Op {
   /// The weights the op reads.
@@ -57,7 +57,7 @@ extension Op {
     }
   }
 
-  /// The cache the op reads rows of, and the one it appends to.
+  /// The cache that the op reads, and the one that it appends to.
   package var cacheOperands: (read: CacheID?, written: CacheID?) {
     switch self {
     case .appendKV(let op): (nil, op.cache)
@@ -69,9 +69,11 @@ extension Op {
     }
   }
 
-  /// The memory the op reads and writes, as hazards see it: all planes of its buffers, and its cache.
+  /// The memory that the op reads and writes, for hazards: all planes of its buffers, and its
+  /// cache.
   ///
-  /// For a device that does each op as a whole; one that knows which planes a call touches may say less.
+  /// This is for devices that run each op as one call. A backend that knows which planes a call
+  /// touches may name fewer.
   package func regions(in program: Program) -> (reads: [Region], writes: [Region]) {
     func planes(_ ids: [BufferID]) -> [Region] {
       ids.flatMap { id in (0..<program[id].planes).map { Region(Plane(id, $0)) } }

@@ -1,5 +1,5 @@
-// The closed list of what a program can say. A new case does not compile until every backend
-// handles it or answers `.unsupported`.
+// The closed list of ops. A new case does not compile until every backend handles it or answers
+// `.unsupported`.
 //
 // Grain: an op is as large as the largest thing a kernel will want to fuse. The feed-forward is one
 // op, because skipping the zeros of a sparse gate crosses its three matrix products.

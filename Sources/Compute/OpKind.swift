@@ -1,4 +1,5 @@
-// The ops without their operands: for lists of what a device can do, and of what must have tests.
+// The ops without their operands, for the lists of ops that a device supports and of ops that must
+// have tests.
 
 /// A kind of op.
 package enum OpKind: String, Sendable, Hashable, CaseIterable {
@@ -8,7 +9,8 @@ package enum OpKind: String, Sendable, Hashable, CaseIterable {
 }
 
 extension Op {
-  // A new op does not compile until it has a kind, and a kind not until it has conformance cases.
+  // A new op does not compile until it has a kind, and a new kind does not compile until it has
+  // conformance cases.
   package var kind: OpKind {
     switch self {
     case .embed: .embed

@@ -6,7 +6,7 @@
 package struct WeightRef: Sendable, Hashable {
   /// The tensor's canonical name (see `docs/MODEL.md`).
   package var name: String
-  /// The rows used, of the tensor's own.
+  /// The rows of the tensor that are used.
   package var rows: Range<Int>
   package var columns: Int
   package var type: TensorType
@@ -187,8 +187,8 @@ package struct Laurel: Sendable, Hashable {
 /// A row's keys and values: `k = rope(rms(Wk · x))` and `v = Wv · x`, normed per head if `valueNorm`
 /// is given.
 ///
-/// Queries are projected by an op of their own: where they serve only wanted rows, keys and values
-/// are still needed of all.
+/// Queries are projected by a separate op, because keys and values may be needed of all rows when
+/// queries are needed only of the wanted ones.
 package struct ProjectKV: Sendable, Hashable {
   package var input: BufferID  // [rows, d]
   package var headDim: Int
@@ -262,7 +262,8 @@ package struct ProjectQueries: Sendable, Hashable {
   }
 }
 
-/// `output = softmax(scale · q · Kᵀ) · V` per head, over the positions the cache lets the row see.
+/// `output = softmax(scale · q · Kᵀ) · V` per head, over the positions that the row sees in the
+/// cache.
 ///
 /// Query head `h` reads KV head `h / (heads / kvHeads)`.
 package struct Attend: Sendable, Hashable {
@@ -303,7 +304,7 @@ package struct Matmul: Sendable, Hashable {
 /// The end of a sub-block: `output = (Σ residuals + rms(input)) · scale`, and where the next
 /// sub-block begins with a norm, `normed = rms(output)`.
 package struct AddNormed: Sendable, Hashable {
-  /// The norm that follows at once.
+  /// The norm that follows directly.
   package struct Next: Sendable, Hashable {
     package var norm: NormParameters
     package var output: BufferID  // [rows, d]
@@ -345,7 +346,8 @@ package struct FeedForward: Sendable, Hashable {
   package var gate: WeightRef  // [f, d]
   package var up: WeightRef  // [f, d]
   package var down: WeightRef  // [d, f]
-  /// Standard deviations above the mean under which a gate is zero; nil for a dense gate.
+  /// The threshold below which a gate is zero, in standard deviations above the mean; nil for a
+  /// dense gate.
   package var sparsityDeviations: Float?
   package var output: BufferID  // [rows, d]
 
@@ -462,7 +464,7 @@ package struct MergeStreams: Sendable, Hashable {
 
 /// `output = weight · input`, soft-capped: `cap · tanh(output / cap)`.
 ///
-/// Each logit is a product of its own, so that stages may compute some rows of the vocabulary each.
+/// Each logit is a separate product, so the rows of the vocabulary can be divided among stages.
 package struct Logits: Sendable, Hashable {
   package var input: BufferID  // [rows, d]
   package var weight: WeightRef  // [some of the vocabulary, d]

@@ -1,52 +1,55 @@
-// Which calls may run side by side, and when one must wait for others: the hazards of what each reads
-// and writes (read after write, write after read, write after write).
+// Which calls may run concurrently, and which must wait for others because of hazards between what
+// they read and write (read after write, write after read, write after write).
 
-/// How a call's work is shared out to threads.
+/// How a call's work is divided among threads.
 ///
-/// Calls that are split alike give a thread the same part each, so that it meets there only what it
-/// wrote itself. A device that cannot promise that, as a GPU cannot promise which workgroup runs
-/// where, splits all its calls in the way `other`.
+/// If calls are split in the same way, each thread has the same part of all of them, so it reads
+/// only what it has written itself. A device that cannot guarantee this uses `other` for all calls.
+/// A GPU is one, because it does not guarantee which workgroup runs where.
 package enum Split: Sendable, Hashable {
-  /// By rows of a row set.
+  /// By the rows of a row set.
   case rows(RowSet)
-  /// By heads of rows of a row set, `count` a row.
+  /// By the heads of the rows of a row set, with `count` heads in each row.
   case heads(RowSet, count: Int)
-  /// By columns of planes that wide, in all rows.
+  /// By columns, in all rows of planes of this width.
   case columns(Int)
-  /// In a way that no other call shares.
+  /// In a way that has nothing in common with other calls.
   case other
 }
 
-/// Sorts calls into phases, between which all threads wait for each other: at a barrier in memory, or
-/// at one in a command buffer.
+/// Sorts calls into phases.
 ///
-/// Calls of one phase may run side by side, but for those that are split alike: of these each thread
-/// runs its parts in the order in which they were noted.
+/// Between two phases all threads wait for each other, at a barrier in memory or in a command
+/// buffer.
 ///
-/// A call stands in the first phase in which all it depends on is done: as few waits as the
-/// dependencies allow, whatever order the ops come in. LAuReL, for one, runs beside attention.
+/// Calls of one phase may run concurrently. If some of them are split in the same way, each thread
+/// runs its parts of these in the order in which they were added.
+///
+/// A call is put into the first phase in which everything that it depends on is complete. So there
+/// are as few waits as the dependencies allow, whatever the order of the ops. LAuReL, for example,
+/// runs beside attention.
 package struct PhasePlanner: Sendable {
   private struct Use: Sendable {
     var phase: Int
-    /// How threads share the region out; nil if each reads what it likes.
+    /// How the region is divided among threads; nil if each thread may read all of it.
     var split: Split?
   }
 
-  /// By region, since it was last written: the writer and the readers.
+  /// The last writer of each region, and its readers since then.
   private var writers: [Region: Use] = [:]
   private var readers: [Region: [Use]] = [:]
 
   package init() {}
 
-  /// Notes a call and returns its phase.
+  /// Adds a call and returns its phase.
   ///
-  /// Calls of one phase run in the order they are noted in.
+  /// Calls of one phase run in the order in which they were added.
   ///
   /// - Parameters:
-  ///   - reads: Of these a thread reads the part that is its own by `split`.
-  ///   - wholeReads: Of these a thread may read everything.
-  ///   - writes: Of these a thread writes the part that is its own by `split`.
-  ///   - split: How the call is shared out.
+  ///   - reads: Regions of which a thread reads only its own part, according to `split`.
+  ///   - wholeReads: Regions of which a thread may read everything.
+  ///   - writes: Regions of which a thread writes its own part, according to `split`.
+  ///   - split: How the call is divided among threads.
   /// - Returns: The number of the phase, from 0.
   package mutating func phase(
     reads: [Region] = [],
@@ -77,10 +80,11 @@ package struct PhasePlanner: Sendable {
     return phase
   }
 
-  /// Returns how the call that wrote a region last was split; nil if none has.
+  /// Returns the split of the call that wrote a region last; nil if none has.
   package func splitOfWriter(of region: Region) -> Split? { writers[region]?.split }
 
-  /// The first phase for a call that must come after another: the same if both are split alike.
+  /// Returns the first phase for a call that must come after another; it is the same phase if both
+  /// are split in the same way.
   private func after(_ other: Use, _ split: Split) -> Int {
     split != .other && other.split == split ? other.phase : other.phase + 1
   }

@@ -1,13 +1,13 @@
-// Text of strangers on one line: names, reasons and paths come from peers and files, and what they hold
-// must neither break a log into lines nor steer a terminal. The one place that escapes it: the command
-// line does so where text leaves for people (log, tables, errors). What is escaped already stays so. A
-// model's own text and JSON are left as they are.
+// Escapes text from peers and files, so that it stays on one line. Names, reasons and paths in it
+// must neither break a log into lines nor control a terminal. The command line escapes where text
+// is shown to people (log, tables, errors). Text that is already escaped does not change. A model's
+// answers and JSON are not escaped.
 
 extension String {
   /// The text with control, format and line-breaking characters written as `\n` or `\u{1B}`.
   ///
-  /// The C0 and C1 sets of ECMA-48, and of Unicode's general categories Cf (what turns the direction
-  /// of text, what is invisible), Zl and Zp.
+  /// These are the C0 and C1 sets of ECMA-48, and Unicode's general categories Cf (which has
+  /// invisible characters and those that change the direction of text), Zl and Zp.
   package var printable: String {
     guard unicodeScalars.contains(where: \.isUnprintable) else { return self }
     var line = ""

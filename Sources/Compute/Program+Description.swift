@@ -1,7 +1,7 @@
 // Programs as text, for `trestle inspect --program` and for failing tests.
 
 extension Program: CustomStringConvertible {
-  /// One line a buffer, a cache and an op.
+  /// One line for each buffer, cache and op.
   package var description: String {
     var lines = ["program: layers \(layers.lowerBound)..<\(layers.upperBound)"]
     if !vocabulary.isEmpty {

@@ -1,4 +1,4 @@
-// The invariants of a program as code: every backend may rely on what is checked here.
+// The invariants of a program as code. Every backend may rely on them.
 
 extension Program {
   /// Checks that the program is consistent: identifiers exist, buffers are written before they are
@@ -22,13 +22,13 @@ extension Program {
     guard logitsCount <= 1 else {
       throw ComputeError(
         .invalidProgram,
-        "\(logitsCount) ops compute logits, a stage has one range"
+        "\(logitsCount) ops compute logits, but a stage has at most one range of them"
       )
     }
   }
 }
 
-/// Follows what has been written while walking a program.
+/// Keeps track of what has been written at each point of a program.
 private struct ProgramChecker {
   let program: Program
   var written: Set<BufferID> = []

@@ -1,27 +1,29 @@
-// A program: what one stage computes in a step, as a value. It can be printed, validated, compared
-// and sent nowhere: each worker lowers its own from the model and the layers it is given.
+// A program: what one stage computes in a step, as a value. It can be printed, validated and
+// compared. It is never sent: each worker lowers its own program from the model and its layers.
 
 /// The ops of one stage over named buffers.
 package struct Program: Sendable, Hashable {
   /// The layers this stage holds, if any.
   package var layers: Range<Int>
-  /// The layer of the model from which on only rows whose output is wanted pass; nil if all pass all.
+  /// The layer of the model from which on only wanted rows are computed; nil if all rows pass all
+  /// layers.
   ///
-  /// In this layer itself the others leave their keys and values. For counting what is spared; the ops
-  /// say what is done.
+  /// In this layer itself, the other rows still contribute their keys and values. The number is
+  /// used only to count skipped rows; the ops decide what is computed.
   package var narrowingLayer: Int?
   package var buffers: [Buffer] = []
   package var caches: [Cache] = []
-  /// What arrives from the stage before, in the order of the hand-off's frames.
+  /// The buffers that are received from the previous stage, in the order of the hand-off's frames.
   package var inputs: [BufferID] = []
-  /// What leaves for the stage behind, in the order of the hand-off's frames; the logits come last, and
-  /// from the last stage alone.
+  /// The buffers that are sent to the next stage, in the order of the hand-off's frames.
+  ///
+  /// The logits come last.
   package var outputs: [BufferID] = []
   package var ops: [Op] = []
 
   package init(layers: Range<Int>) { self.layers = layers }
 
-  /// The rows of the vocabulary whose logits the stage computes, none for most stages.
+  /// The rows of the vocabulary whose logits the stage computes; empty for most stages.
   package var vocabulary: Range<Int> {
     for case .logits(let op) in ops { return op.weight.rows }
     return 0..<0
@@ -42,8 +44,8 @@ package struct Program: Sendable, Hashable {
     return CacheID(index: caches.count - 1)
   }
 
-  /// Returns how many of a step's rows pass how many layers, as a sum over the layers, and how many are
-  /// spared it.
+  /// Returns how many rows of a step are computed and how many are skipped, each summed over the
+  /// layers.
   package func layerRows(all: Int, wanted: Int) -> (computed: Int, skipped: Int) {
     let narrow = layers.clamped(to: (narrowingLayer ?? layers.upperBound)..<Int.max).count
     let skipped = narrow * (all - wanted)

@@ -1,25 +1,27 @@
-// An executable and the ledger of its slots as one: what whoever drives a program has in hand. A
-// backend writes none of this.
+// An executable together with the ledger of its slots. Code that runs programs uses this type;
+// backends do not implement any of it.
 
 /// Runs a compiled program for the sessions in its slots.
 ///
-/// It checks what is asked before the executable or its storage sees it, and counts what has been done.
-/// Used by one thread at a time, the one that its executable belongs to (see `Executable`).
+/// It checks every request before the executable or a storage sees it, and keeps track of what was
+/// done. It is used only by the thread that owns its executable (see `Executable`).
 package final class ProgramRunner {
   package let executable: any Executable
   package let program: Program
   package let limits: ExecutableLimits
   private let ledger: SlotLedger
-  /// By cache of the program.
+  /// The storage of each cache of the program.
   private let storages: [any CacheStorage]
 
-  /// Takes an executable, with the ledgers of those caches whose storage it has from `previous`.
+  /// Creates the runner of an executable.
   ///
-  /// Of `previous`, which may run on another thread, only what never changes is read.
+  /// For caches whose storage comes from `previous`, it takes over the ledgers, too.
+  ///
+  /// `previous` may run on another thread, so only those parts of it that never change are read.
   ///
   /// - Parameters:
-  ///   - executable: A new one, that nobody else drives.
-  ///   - previous: The runner whose executable it was compiled to follow.
+  ///   - executable: A new executable, which nobody else uses.
+  ///   - previous: The runner of the executable that it was compiled with as `previous`.
   package init(_ executable: any Executable, sharing previous: ProgramRunner? = nil) {
     self.executable = executable
     program = executable.program
@@ -38,7 +40,7 @@ package final class ProgramRunner {
   /// Memory of the weights, in bytes.
   package var footprint: Footprint { executable.footprint }
 
-  /// Bytes of the keys and values that the caches hold of all slots.
+  /// The bytes of the keys and values of all slots.
   package var kvByteCount: Int {
     zip(ledger.caches, storages).reduce(0) { $0 + $1.0.heldCount * $1.1.positionByteCount }
   }
@@ -49,7 +51,8 @@ package final class ProgramRunner {
   ///   - batch: The rows. A slot's positions must continue where its last step ended.
   ///   - inputs: One array for each of `program.inputs`, laid out as `Buffer` says.
   /// - Returns: One array for each of `program.outputs`.
-  /// - Throws: `ComputeError` with code `batch` if batch and inputs do not fit; nothing has run then.
+  /// - Throws: `ComputeError` with code `batch` if batch and inputs do not fit; then nothing has
+  ///   run.
   ///   With another code the device has failed, and the slots of the batch are empty.
   package func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
     try validate(batch, inputs: inputs)
@@ -59,7 +62,7 @@ package final class ProgramRunner {
       ledger.append(batch)
       return outputs
     } catch {
-      // What a broken step has written over cannot be told.
+      // It is unknown which rows a failed step has overwritten, so the slots are cleared.
       if error.code != .batch { batch.forEachSlot { slot, _ in clear(slot: slot) } }
       throw error
     }
@@ -71,7 +74,7 @@ package final class ProgramRunner {
     guard inputs.count == program.inputs.count else {
       throw ComputeError(
         .batch,
-        "\(inputs.count) inputs, the program takes \(program.inputs.count)"
+        "\(inputs.count) inputs, but the program has \(program.inputs.count)"
       )
     }
     for (id, input) in zip(program.inputs, inputs) {
@@ -85,10 +88,10 @@ package final class ProgramRunner {
     }
   }
 
-  /// Runs the step that has just been run once more, op by op, and returns where its results are first
-  /// no finite numbers; nil if all are finite, or the backend cannot tell.
+  /// Runs the last step again, op by op, and returns where its results first contain an infinity or
+  /// a NaN; nil if all are finite, or if the backend cannot find the place.
   ///
-  /// Slots are as before in the end.
+  /// The slots are the same afterwards.
   package func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? {
     guard var found = executable.firstNonFinite(batch, inputs: inputs) else { return nil }
     if found.cause == .result, case .attend(let op) = program.ops[found.op],
@@ -99,8 +102,8 @@ package final class ProgramRunner {
     return found
   }
 
-  /// Returns why the keys and values that a cache keeps of a step's slots are none to attend to; nil
-  /// if they are.
+  /// Returns why attention over the cached keys and values of a step's slots cannot be finite; nil
+  /// if they are finite themselves.
   private func faultOfKept(_ cache: CacheID, of batch: Batch) -> NonFinite.Cause? {
     let storage = storages[cache.index]
     var fault: NonFinite.Cause?
@@ -108,7 +111,7 @@ package final class ProgramRunner {
       let positions = heldPositions(cache: cache.index, slot: slot)
       guard let rows = try? storage.read(positions, slot: slot) else { continue }
       for values in [rows.keys, rows.values] where !areFinite(values) {
-        // What is too large is kept as infinite, what is no number stays none.
+        // A value that is too large for the type is stored as infinity, and a NaN stays a NaN.
         let isOverflow = storage.type != .f32 && values.contains { $0.isInfinite }
         if isOverflow { return .overflow(storage.type) }
         fault = .kept
@@ -118,26 +121,28 @@ package final class ProgramRunner {
   }
 }
 
-// MARK: - What slots hold
+// MARK: - The contents of slots
 
 extension ProgramRunner {
-  /// Returns the position a slot's next row must have.
+  /// Returns the position that a slot's next row must have.
   package func positionCount(slot: Int) -> Int { ledger.positionCount(slot: slot) }
 
-  /// Returns the positions a cache holds of a slot: all of them, or what its ring still has.
+  /// Returns the positions of a slot that a cache holds: all of them, or those that its ring has
+  /// not overwritten.
   ///
-  /// `cache` is its index in `program.caches`, here and below.
+  /// `cache` is the index in `program.caches`, here and below.
   package func heldPositions(cache: Int, slot: Int) -> Range<Int> {
     ledger.heldPositions(cache: cache, slot: slot)
   }
 
-  /// Forgets a slot's keys and values and gives their memory back.
+  /// Forgets a slot's keys and values and releases their memory.
   package func clear(slot: Int) {
     ledger.restart(slot: slot)
     for cache in storages.indices { forget(cache: cache, slot: slot) }
   }
 
-  /// Forgets what one cache holds of a slot; the slot's position count stays until `resume`.
+  /// Forgets what one cache holds of a slot; the slot's position count does not change until
+  /// `resume`.
   package func forget(cache: Int, slot: Int) {
     if ledger.forget(cache: cache, slot: slot) { storages[cache].discard(slot: slot) }
   }
@@ -161,18 +166,18 @@ extension ProgramRunner {
     )
   }
 
-  /// Puts rows in place; the slot's position count stays until `resume`.
+  /// Stores rows; the slot's position count does not change until `resume`.
   ///
-  /// Rows that touch or overlap the held positions join them, others replace them. Of more than a
-  /// ring has room for, the last positions stay.
+  /// Rows that touch or overlap the held positions extend them, others replace them. If there are
+  /// more than a ring has room for, the last positions are kept.
   ///
   /// - Parameters:
   ///   - rows: Keys and values.
-  ///   - cache: The cache they are of.
+  ///   - cache: The cache to store them in.
   ///   - slot: The slot.
-  ///   - replacing: Whether all that the cache holds of the slot is forgotten first.
-  /// - Throws: `ComputeError` with code `batch` if the rows do not fit the cache; nothing has changed
-  ///   then. The device's own error; the cache holds nothing of the slot then.
+  ///   - replacing: Whether to forget first what the cache holds of the slot.
+  /// - Throws: `ComputeError` with code `batch` if the rows do not fit the cache; then nothing has
+  ///   changed. The device's own error; then the cache holds nothing of the slot.
   package func importRows(
     _ rows: CacheRows,
     cache: Int,
@@ -192,21 +197,23 @@ extension ProgramRunner {
     }
   }
 
-  /// Makes `count` a slot's position count, and forgets the positions from there on: to go on after
-  /// imports, or back to a prefix.
+  /// Sets a slot's position count and forgets the positions from there on: to continue after
+  /// imports, or to cut the slot back to a prefix.
   ///
-  /// - Throws: `ComputeError` with code `batch` if a cache does not hold what a row at `count` sees:
-  ///   all before it, or the last `window - 1` of them; nothing has changed then.
+  /// - Throws: `ComputeError` with code `batch` if a cache lacks positions that a row at `count`
+  ///   sees: all before it, or the last `window - 1` of them. Then nothing has changed.
   package func resume(slot: Int, at count: Int) throws(ComputeError) {
     try ledger.validateResume(slot: slot, at: count)
     ledger.resume(slot: slot, at: count)
   }
 
-  /// Makes `target` hold the first `count` positions of `source`, as far as its rings still have
-  /// them, and nothing else; `resume` puts them to use.
+  /// Replaces the contents of `target` by the first `count` positions of `source`.
   ///
-  /// - Throws: `ComputeError` with code `batch` if the slots are not two, or `source` has fewer
-  ///   positions. The device's own error; `target` lacks rows then, and cannot be resumed.
+  /// Only those positions are copied that the rings of `source` still hold. After `resume`, the
+  /// target continues from them.
+  ///
+  /// - Throws: `ComputeError` with code `batch` if the slots are the same, or `source` has fewer
+  ///   positions. The device's own error; then `target` lacks rows and cannot be resumed.
   package func copy(slot source: Int, to target: Int, count: Int) throws(ComputeError) {
     try ledger.validateCopy(slot: source, to: target, count: count)
     for cache in storages.indices {

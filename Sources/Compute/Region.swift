@@ -1,19 +1,22 @@
-// Pieces of memory as hazards see them: what a call reads and writes, by name and not by address.
+// Regions of memory for the detection of hazards: what a call reads and writes, by name and not by
+// address.
 
-/// A piece of memory that calls touch as a whole or row by row.
+/// A region of memory that calls read and write as a whole or row by row.
 package struct Region: Sendable, Hashable {
   package enum Space: Sendable, Hashable {
-    /// A row buffer of the program, by its index; part: the plane.
+    /// A row buffer of the program, by its index; `part` is the plane.
     case buffer
     /// A KV cache of the program, by its index.
     case cache
-    /// A buffer that the backend adds for its own calls, by the backend's number; part: the plane.
+    /// A buffer that the backend adds for its own calls, by the backend's number; `part` is the
+    /// plane.
     case scratch
-    /// Rotations of a step's rows, which the backend computes once for many calls; by its number.
+    /// The RoPE rotations of a step's rows, which the backend computes once for many calls, by its
+    /// number.
     case rotations
   }
 
-  /// What of a plane a region is: the values, or what a backend derives from them and keeps beside.
+  /// Which form of a plane a region is: its values, or data that a backend derives from them.
   package enum View: Sendable, Hashable {
     case values
     /// The int8 copy.

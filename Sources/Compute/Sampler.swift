@@ -1,11 +1,11 @@
-// From logits to a token. Randomness is a function of (seed, position) alone, so a sequence that is
-// recomputed, moved to another worker or run beside others draws the same tokens.
+// Samples a token from logits. The random number is a function of (seed, position) alone, so a
+// sequence that is recomputed, moved to another worker or run beside others gets the same tokens.
 
 internal import Glibc
 
-/// How tokens are drawn.
+/// How tokens are sampled.
 ///
-/// The defaults keep every token in play at temperature 1.
+/// The defaults exclude no token, at temperature 1.
 package struct SamplingParameters: Sendable, Hashable {
   /// 0 is greedy.
   package var temperature: Float
@@ -17,7 +17,7 @@ package struct SamplingParameters: Sendable, Hashable {
   package var minP: Float
   /// Divides positive logits of recent tokens, multiplies negative ones; 1 is off.
   package var repeatPenalty: Float
-  /// How many recent tokens the penalty looks at.
+  /// How many recent tokens the penalty applies to.
   package var repeatWindow: Int
   package var seed: UInt64
 
@@ -40,18 +40,18 @@ package struct SamplingParameters: Sendable, Hashable {
   }
 }
 
-/// Draws tokens from logits.
+/// Samples tokens from logits.
 package enum Sampler {
-  /// Returns the token that follows.
+  /// Returns the next token.
   ///
-  /// The order is llama.cpp's: repeat penalty, top-k, top-p, min-p, temperature. Equal logits fall to
-  /// the lower token, so the result does not depend on how a sort breaks ties.
+  /// The order is llama.cpp's: repeat penalty, top-k, top-p, min-p, temperature. Among equal logits
+  /// the lower token comes first, so the result does not depend on how a sort breaks ties.
   ///
   /// - Parameters:
   ///   - logits: One row, `[vocabulary]`.
   ///   - history: The session's tokens so far, the prompt included.
   ///   - position: The position of the last token of `history`.
-  ///   - parameters: How to draw.
+  ///   - parameters: How to sample.
   /// - Returns: A token of the vocabulary.
   package static func sample(
     logits: [Float],
@@ -160,7 +160,7 @@ extension Sampler {
     let highest = Double(candidates.first?.logit ?? 0)
     let powers = candidates.map { candidate in
       let logit = Double(candidate.logit)
-      // Asked first, because the difference of two infinities is no number.
+      // Compared first, because the difference of two infinities is NaN.
       return logit == highest ? 1 : Glibc.exp((logit - highest) / Double(temperature))
     }
     let sum = powers.reduce(0, +)

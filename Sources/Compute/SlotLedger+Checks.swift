@@ -1,15 +1,15 @@
-// What is checked before slots change: each refusal throws with the values at fault, and nothing has
-// changed then.
+// The checks that precede every change of slots. A check throws with the values at fault, and then
+// nothing has changed.
 
 extension SlotLedger {
-  /// Checks that there is such a slot.
+  /// Checks that a slot exists.
   private func validate(slot: Int) throws(ComputeError) {
     guard (0..<limits.slots).contains(slot) else {
       throw ComputeError(.batch, "slot \(slot) outside 0..<\(limits.slots)")
     }
   }
 
-  /// Checks that there are such a cache and such a slot.
+  /// Checks that a cache and a slot exist.
   private func validate(cache: Int, slot: Int) throws(ComputeError) {
     guard shapes.indices.contains(cache) else {
       throw ComputeError(.batch, "cache \(cache) outside 0..<\(shapes.count)")
@@ -17,9 +17,10 @@ extension SlotLedger {
     try validate(slot: slot)
   }
 
-  /// Checks that each slot's rows continue where its last step ended, over what caches hold.
+  /// Checks that each slot's rows continue where its last step ended, and that the caches hold what
+  /// they see.
   ///
-  /// A program without caches runs any row.
+  /// A program without caches accepts any row.
   ///
   /// - Throws: `ComputeError` with code `batch`, naming the row.
   package func validateAppend(_ batch: Batch) throws(ComputeError) {
@@ -31,14 +32,14 @@ extension SlotLedger {
       guard row.position == count else {
         throw ComputeError(
           .batch,
-          "row \(index): slot \(row.slot) holds \(count) positions, the row is at \(row.position)"
+          "row \(index): slot \(row.slot) holds \(count) positions, but the row is at \(row.position)"
         )
       }
       try validateHistory(slot: row.slot, position: row.position, asker: .row(index))
     }
   }
 
-  /// Who needs what caches hold.
+  /// The operation that needs cached positions, for messages.
   private enum Asker: CustomStringConvertible {
     case row(Int)
     case resume(Int)
@@ -51,7 +52,7 @@ extension SlotLedger {
     }
   }
 
-  /// Checks that every cache holds what a row at `position` may see before itself.
+  /// Checks that every cache holds the earlier positions that a row at `position` sees.
   private func validateHistory(slot: Int, position: Int, asker: Asker) throws(ComputeError) {
     for (shape, cache) in zip(shapes, caches) {
       let seen = cache.ring.seen(from: position)
@@ -66,7 +67,7 @@ extension SlotLedger {
     }
   }
 
-  /// Checks that a cache holds the positions that are asked for.
+  /// Checks that a cache holds the requested positions.
   package func validateExport(
     cache: Int,
     slot: Int,
@@ -83,7 +84,7 @@ extension SlotLedger {
     }
   }
 
-  /// Checks that rows are of a cache's layer, width and context.
+  /// Checks that rows fit a cache's layer and width, and the context.
   package func validateImport(
     _ rows: CacheRows,
     cache: Int,
@@ -112,7 +113,8 @@ extension SlotLedger {
     }
   }
 
-  /// Checks that a slot can go on at `count`: every cache holds what a row there sees.
+  /// Checks that a slot can continue at `count`: every cache holds the positions that a row there
+  /// sees.
   package func validateResume(slot: Int, at count: Int) throws(ComputeError) {
     try validate(slot: slot)
     guard (0...limits.contextTokens).contains(count) else {
@@ -121,7 +123,7 @@ extension SlotLedger {
     try validateHistory(slot: slot, position: count, asker: .resume(count))
   }
 
-  /// Checks that the slots are two, and that the source has come as far as it is asked for.
+  /// Checks that the slots are different, and that the source has at least `count` positions.
   package func validateCopy(slot source: Int, to target: Int, count: Int) throws(ComputeError) {
     try validate(slot: source)
     try validate(slot: target)

@@ -1,26 +1,27 @@
-// How far each slot of an executable has come, what its caches hold, and whether what is asked of them
-// makes sense. Values only: no rows, no device.
+// The position count of each slot of an executable, the positions that its caches hold, and the
+// checks of requests. It only counts; the rows themselves are in the storages.
 
 /// The bookkeeping of the slots of one executable.
 ///
-/// What a cache holds of a slot and where the slot goes on are two things. The first belongs to the
-/// cache, which two executables that follow one another may share (`CacheLedger`); the second to the
-/// executable. Steps move both on, `put` and `copy` only the first, `resume` the second.
+/// The positions that a cache holds of a slot and the position at which the slot continues are two
+/// different things. The first belong to the cache, which two executables may share
+/// (`CacheLedger`), the second to the executable. Steps change both, `put` and `copy` only the
+/// first, `resume` the second.
 ///
-/// Used by one thread at a time; only `caches` may be read by another.
+/// It is used by one thread at a time; only `caches` may be read by another.
 package final class SlotLedger {
-  /// By cache of the program.
+  /// The ledger of each cache of the program.
   package let caches: [CacheLedger]
   let shapes: [Cache]
   let limits: ExecutableLimits
-  /// By slot: the position its next row must have.
+  /// The position that each slot's next row must have.
   private var positionCounts: [Int]
 
   /// - Parameters:
   ///   - shapes: The caches of the program.
-  ///   - limits: What the executable has room for.
-  ///   - shared: By cache: the ledger of the executable that had this cache's memory before; nil for
-  ///     memory that is new. None at all if no memory is shared.
+  ///   - limits: The sizes that the executable supports.
+  ///   - shared: For each cache, its ledger in the previous executable with the same memory; nil if
+  ///     the memory is new. Empty if no memory is shared.
   package init(
     _ shapes: [Cache],
     limits: ExecutableLimits,
@@ -42,16 +43,17 @@ package final class SlotLedger {
     positionCounts = Array(repeating: 0, count: limits.slots)
   }
 
-  /// Returns the position a slot's next row must have.
+  /// Returns the position that a slot's next row must have.
   package func positionCount(slot: Int) -> Int { positionCounts[slot] }
 
-  /// Returns the positions a cache holds of a slot: all of them, or what its ring still has.
+  /// Returns the positions of a slot that a cache holds: all of them, or those that its ring has
+  /// not overwritten.
   package func heldPositions(cache: Int, slot: Int) -> Range<Int> {
     caches[cache].held(slot: slot)
   }
 }
 
-// MARK: - What happens to slots
+// MARK: - Changes of slots
 
 extension SlotLedger {
   /// Notes that a step has run.
@@ -62,35 +64,35 @@ extension SlotLedger {
     }
   }
 
-  /// Notes rows that are about to be put in place, and returns those of them that have room.
+  /// Notes rows that are about to be stored, and returns those that have room.
   ///
-  /// Rows that touch or overlap the held positions join them, others replace them. Of more than a ring
-  /// has room for, the last positions stay.
+  /// Rows that touch or overlap the held positions extend them, others replace them. If there are
+  /// more than a ring has room for, the last positions are kept.
   package func put(_ positions: Range<Int>, cache: Int, slot: Int) -> Range<Int> {
     caches[cache].put(positions, slot: slot)
   }
 
-  /// Makes `count` a slot's position count, and forgets the positions from there on.
+  /// Sets a slot's position count, and forgets the positions from there on.
   package func resume(slot: Int, at count: Int) {
     positionCounts[slot] = count
     for cache in caches { cache.keep(upTo: count, slot: slot) }
   }
 
-  /// Forgets what one cache holds of a slot; the position count stays.
+  /// Forgets what one cache holds of a slot; the position count does not change.
   ///
-  /// - Returns: Whether rows may lie in the slot's memory.
+  /// - Returns: Whether the slot's memory may contain rows.
   package func forget(cache: Int, slot: Int) -> Bool {
     checkInRange(slot)
     return caches[cache].clear(slot: slot)
   }
 
-  /// Notes that the slot begins anew; what its caches hold is forgotten one by one.
+  /// Sets a slot's position count to 0; what its caches hold is forgotten separately with `forget`.
   package func restart(slot: Int) {
     checkInRange(slot)
     positionCounts[slot] = 0
   }
 
-  /// Returns what a cache can give of the first `count` positions of a slot.
+  /// Returns which of the first `count` positions of a slot a cache holds.
   package func heldPositions(cache: Int, slot: Int, upTo count: Int) -> Range<Int> {
     caches[cache].held(slot: slot, upTo: count)
   }

@@ -1,5 +1,5 @@
-// The element types a weight may have in a model file: the one table of them in Swift. How a block is
-// decoded stands in Dequantize.swift; kernels/README.md says what else a new type needs.
+// The element types of weights in model files. This is the only table of them in Swift.
+// Dequantize.swift decodes their blocks; kernels/README.md lists what else a new type needs.
 
 /// An element type of stored weights.
 ///
@@ -34,7 +34,7 @@ package enum TensorType: String, Sendable, Hashable, CaseIterable {
     }
   }
 
-  /// The number of the type in GGUF files, by which kernels know it too.
+  /// The number of the type in GGUF files, which kernels use, too.
   package var number: UInt32 { row.number }
 
   /// Elements in one block; a row's length must be a multiple of it.
@@ -46,7 +46,7 @@ package enum TensorType: String, Sendable, Hashable, CaseIterable {
   /// Whether elements are stored in blocks with a shared scale.
   package var isQuantised: Bool { blockLength > 1 }
 
-  /// Returns the bytes of a row of `columns` elements, or nil if blocks do not divide it.
+  /// Returns the bytes of a row of `columns` elements; nil if that is not a whole number of blocks.
   package func byteCount(columns: Int) -> Int? {
     guard columns >= 0, columns.isMultiple(of: blockLength) else { return nil }
     let (bytes, overflow) = (columns / blockLength).multipliedReportingOverflow(by: blockByteCount)

@@ -1,17 +1,19 @@
-// Where a backend gets weights from. The model file's reader implements it; so do tests.
+// Where a backend gets weights from. The reader of model files implements it, and so do tests.
 
 /// The bytes of a weight tensor or of some of its rows.
 ///
-/// The bytes stay valid and unchanged as long as this object lives: it holds whatever owns them.
+/// The bytes stay valid and unchanged as long as this object lives, because it keeps their owner
+/// alive.
 // @safe, @unchecked Sendable: the owner keeps the bytes valid, and nobody writes them after init.
 @safe package final class WeightBytes: @unchecked Sendable {
   package let bytes: UnsafeRawBufferPointer
   private let owner: (any Sendable)?
   private let whenLetGo: (@Sendable () -> Void)?
 
-  /// Holds `owner`, which must keep `bytes` valid, as long as this object lives.
+  /// Keeps `owner` alive, which keeps `bytes` valid.
   ///
-  /// `whenLetGo` takes the bytes out of memory until they are read again; nil if the source cannot.
+  /// `whenLetGo` evicts the bytes from memory until they are read again; nil if the source cannot
+  /// do that.
   package init(
     bytes: UnsafeRawBufferPointer,
     owner: (any Sendable)?,
@@ -22,7 +24,7 @@
     self.whenLetGo = whenLetGo
   }
 
-  /// Says that the bytes are not needed for now, so that they need not stay in memory.
+  /// Declares that the bytes are not needed for now, so that they may be evicted from memory.
   ///
   /// They remain valid.
   package func letGo() { whenLetGo?() }

@@ -2,6 +2,7 @@
 
 package import ModelFiles
 
-/// Why a model could not be read or used, or a text not be tokenized: the error of its files, whatever
-/// part of them is at fault.
+/// Why a model could not be read or used, or a text could not be tokenized.
+///
+/// It is the error type of model files, because a model's files are the cause of most of them.
 package typealias GemmaError = ModelFilesError

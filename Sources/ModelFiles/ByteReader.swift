@@ -66,7 +66,7 @@ struct ByteReader {
     offset += count
   }
 
-  /// Returns the text of a range; bytes that are no UTF-8 become U+FFFD.
+  /// Returns the text of a range; bytes that are not UTF-8 become U+FFFD.
   func text(_ range: Range<Int>) -> String {
     unsafe String(decoding: region.bytes[range], as: UTF8.self)
   }

@@ -143,7 +143,7 @@ package struct DigestStore: Sendable {
     return true
   }
 
-  /// Reads a file of this user's; nil if it is none, or too large to be one of these.
+  /// Reads a file; nil if it does not belong to this user or is too large to be one of these.
   private func read(_ path: String) -> [UInt8]? {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     guard descriptor >= 0 else { return nil }

@@ -24,7 +24,7 @@ extension GGUFFile {
 
   /// Opens a file and reads its header; of a model in parts, whose first is given, all headers.
   ///
-  /// - Throws: `ModelFilesError` if one cannot be read, or is no well-formed GGUF file.
+  /// - Throws: `ModelFilesError` if one cannot be read, or is not a well-formed GGUF file.
   package static func open(_ path: String) throws(ModelFilesError) -> GGUFFile {
     try GGUFFile(MappedFile.open(path)).withAllParts()
   }
@@ -144,7 +144,11 @@ extension GGUFFile {
   ) throws(ModelFilesError) -> Bool {
     let byte: UInt8 = try reader.integer(key)
     guard byte <= 1 else {
-      throw ModelFilesError(.format, "\(key) is no bool: its byte is \(byte)", context: reader.path)
+      throw ModelFilesError(
+        .format,
+        "\(key) is not a bool: its byte is \(byte)",
+        context: reader.path
+      )
     }
     return byte == 1
   }

@@ -47,7 +47,7 @@ package struct GGUFFile: Sendable {
 
   /// Returns a text; nil if the key is absent.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no string.
+  /// - Throws: `ModelFilesError.config` if the value is not a string.
   package func string(_ key: String) throws(ModelFilesError) -> String? {
     guard let value = values[key] else { return nil }
     guard case .string(let range) = value else { throw mismatch(key, value, "a string") }
@@ -56,7 +56,7 @@ package struct GGUFFile: Sendable {
 
   /// Returns an integer; nil if the key is absent.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no integer or too large for one of ours.
+  /// - Throws: `ModelFilesError.config` if the value is not an integer or too large for one of ours.
   package func integer(_ key: String) throws(ModelFilesError) -> Int? {
     switch values[key] {
     case nil: return nil
@@ -78,7 +78,7 @@ package struct GGUFFile: Sendable {
 
   /// Returns a number, stored with a fraction or without; nil if the key is absent.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no number.
+  /// - Throws: `ModelFilesError.config` if the value is not a number.
   package func double(_ key: String) throws(ModelFilesError) -> Double? {
     switch values[key] {
     case nil: return nil
@@ -114,24 +114,24 @@ package struct GGUFFile: Sendable {
 
   /// Returns the texts of an array; nil if the key is absent.
   ///
-  /// Bytes that are no UTF-8 become U+FFFD.
+  /// Bytes that are not UTF-8 become U+FFFD.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no array of strings.
+  /// - Throws: `ModelFilesError.config` if the value is not an array of strings.
   /// - Complexity: O(n) with an allocation a string: keep the result.
   package func strings(_ key: String) throws(ModelFilesError) -> [String]? {
     try stringRanges(key)?.map(ByteReader(header, path: path).text)
   }
 
-  /// Returns the texts of an array as bytes, for tokens that are no UTF-8 by themselves.
+  /// Returns the texts of an array as bytes, for tokens that are not UTF-8 by themselves.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no array of strings.
+  /// - Throws: `ModelFilesError.config` if the value is not an array of strings.
   package func bytes(_ key: String) throws(ModelFilesError) -> [[UInt8]]? {
     try stringRanges(key)?.map { unsafe [UInt8](header.bytes[$0]) }
   }
 
   /// Returns the integers of an array; nil if the key is absent.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no array of integers.
+  /// - Throws: `ModelFilesError.config` if the value is not an array of integers.
   package func integers(_ key: String) throws(ModelFilesError) -> [Int]? {
     guard let array = try array(key, "an array of integers") else { return nil }
     switch array.elementType {
@@ -155,7 +155,7 @@ package struct GGUFFile: Sendable {
 
   /// Returns the numbers of an array; nil if the key is absent.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no array of numbers.
+  /// - Throws: `ModelFilesError.config` if the value is not an array of numbers.
   package func doubles(_ key: String) throws(ModelFilesError) -> [Double]? {
     guard let array = try array(key, "an array of floats") else { return nil }
     switch array.elementType {
@@ -170,7 +170,7 @@ package struct GGUFFile: Sendable {
   ///
   /// Some converters store them as 0 and 1.
   ///
-  /// - Throws: `ModelFilesError.config` if the value is no array of bools.
+  /// - Throws: `ModelFilesError.config` if the value is not an array of bools.
   package func bools(_ key: String) throws(ModelFilesError) -> [Bool]? {
     guard let array = try array(key, "an array of bools") else { return nil }
     switch array.elementType {

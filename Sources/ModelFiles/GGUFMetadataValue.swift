@@ -39,7 +39,8 @@ package struct GGUFMetadataValue: Sendable, Hashable {
 
   /// An array of values of one type.
   ///
-  /// - Precondition: All elements have that type, and it is none of arrays, which readers do not take.
+  /// - Precondition: All elements have that type, and it is not that of arrays, which readers
+  ///   refuse.
   package static func array(of type: GGUFType, _ elements: [Self]) -> Self {
     precondition(type != .array, "an array of arrays")
     var bytes = littleEndian(type.rawValue) + littleEndian(UInt64(elements.count))

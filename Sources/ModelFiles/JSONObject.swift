@@ -64,7 +64,7 @@ package struct JSONObject: Sendable {
 
   /// Parses a whole file.
   ///
-  /// - Throws: `ModelFilesError.format` if it is no JSON object, or too large for one.
+  /// - Throws: `ModelFilesError.format` if it is not a JSON object, or is too large for one.
   package static func read(_ path: String) throws(ModelFilesError) -> JSONObject {
     let file = try MappedFile.open(path)
     return try JSONObject(file, offset: 0, count: file.size)

@@ -1,7 +1,7 @@
 // Small parts of a JSON file as values, where their shape varies.
 
 extension JSONValue {
-  /// A member of an object; nil if absent, null, or this is no object.
+  /// A member of an object; nil if absent, null, or if this is not an object.
   package subscript(name: String) -> JSONValue? {
     guard case .object(let members) = self, let value = members[name], !value.isNull else {
       return nil

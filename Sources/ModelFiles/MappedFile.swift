@@ -20,7 +20,7 @@ package final class MappedFile: Sendable {
 
   /// Opens a file.
   ///
-  /// - Throws: `ModelFilesError.file` if it cannot be opened, is no regular file, or is empty.
+  /// - Throws: `ModelFilesError.file` if it cannot be opened, is not a regular file, or is empty.
   package static func open(_ path: String) throws(ModelFilesError) -> MappedFile {
     // O_NONBLOCK: a named pipe without a writer would block here, before it can be refused.
     let descriptor = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)

@@ -56,7 +56,7 @@ package enum ModelPath: Sendable, Hashable {
     ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
   }
 
-  // MARK: What is no model
+  // MARK: Paths that are not models
 
   private static let downloadSuffixes = [
     ".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp",
@@ -119,7 +119,7 @@ package enum ModelPath: Sendable, Hashable {
     if names.contains("adapter_config.json") {
       return ModelFilesError(
         .unsupported,
-        "holds an adapter (LoRA), no model; merge it into its base model first"
+        "holds an adapter (LoRA), not a model; merge it into its base model first"
           + " (peft: merge_and_unload) and give the merged one",
         context: path
       )

@@ -21,7 +21,7 @@ package struct SafetensorsFile: Sendable {
 
   /// Opens a file and reads its header.
   ///
-  /// - Throws: `ModelFilesError` if it cannot be read, or is no well-formed safetensors file.
+  /// - Throws: `ModelFilesError` if it cannot be read, or is not a well-formed safetensors file.
   package static func open(_ path: String) throws(ModelFilesError) -> SafetensorsFile {
     let file = try MappedFile.open(path)
     var reader = ByteReader(

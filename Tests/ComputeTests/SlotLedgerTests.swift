@@ -258,7 +258,7 @@ private struct NaiveLedger {
     let ledger = SlotLedger(Self.shapes, limits: Self.limits)
     ledger.append(batch(0, 0..<3))
     let error = #expect(throws: ComputeError.self) { try ledger.validateAppend(batch(0, 5..<6)) }
-    #expect(error?.message == "row 0: slot 0 holds 3 positions, the row is at 5")
+    #expect(error?.message == "row 0: slot 0 holds 3 positions, but the row is at 5")
     let resume = #expect(throws: ComputeError.self) { try ledger.validateResume(slot: 1, at: 2) }
     #expect(resume?.message == "resume at 2: slot 1 needs positions 0..<2, 0..<0 are held")
     #expect(resume?.context == "layer 0")

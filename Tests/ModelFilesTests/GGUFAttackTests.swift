@@ -82,7 +82,7 @@ import Testing
 
   @Test func `a value's type and a bool's byte`() {
     refuse(.format, "name has type 99") { $0["name"] = .init(type: 99, bytes: [1, 2, 3, 4]) }
-    refuse(.format, "name is no bool") { $0["name"] = .init(type: 7, bytes: [2]) }
+    refuse(.format, "name is not a bool") { $0["name"] = .init(type: 7, bytes: [2]) }
   }
 
   @Test func `a key or tensor that stands twice`() {

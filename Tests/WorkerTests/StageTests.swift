@@ -74,7 +74,7 @@ import Worker
     let gap = chunk(slot: 0, [8], from: 2) + chunk(slot: 1, [9], from: 2)
     #expect(
       refusal(stage, maker.step(gap, sequence: 41))?
-        .contains("slot 1 holds 1 positions, the row is at 2") == true
+        .contains("slot 1 holds 1 positions, but the row is at 2") == true
     )
     #expect(refusal(stage, maker.step(gap, sequence: 41))?.contains("step 41 failed") == true)
     #expect(refusal(stage, maker.step(chunk(slot: 0, [8], from: 1))) != nil)
@@ -109,7 +109,7 @@ import Worker
     )
     #expect(refusal(stage, maker.step(rows), [])?.contains("0 inputs") == true)
     let first = try maker.stage(0..<1)
-    #expect(refusal(first, maker.step(rows))?.contains("1 inputs, the program takes 0") == true)
+    #expect(refusal(first, maker.step(rows))?.contains("1 inputs, but the program has 0") == true)
   }
 
   // MARK: Results

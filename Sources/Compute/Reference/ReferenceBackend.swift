@@ -1,5 +1,5 @@
-// The oracle of every other backend: slow and obviously right. Weights are decoded to f32, sums are
-// kept in f64, each op is written as its formula in Ops.swift reads.
+// The reference for every other backend: slow and obviously right. Weights are decoded to f32, sums
+// are in f64, and each op is written like its formula in Ops.swift.
 
 /// A backend that runs every program anywhere, for comparison.
 package struct ReferenceBackend: Backend {
@@ -7,13 +7,14 @@ package struct ReferenceBackend: Backend {
   private let makeStorage: @Sendable (Cache, ExecutableLimits) throws -> any CacheStorage
 
   /// - Parameters:
-  ///   - threads: How many threads of the host it is counted with; one computes.
-  ///   - memoryByteCount: What it may use of the machine's memory; nil for all.
+  ///   - threads: How many threads of the host its description names; only one computes.
+  ///   - memoryByteCount: How much of the machine's memory it may use; nil for all.
   package init(threads: Int = 1, memoryByteCount: UInt64? = nil) {
     self.init(Self.description(threads, memoryByteCount)) { cache, _ in ReferenceCache(cache) }
   }
 
-  /// The reference's mathematics on somebody's own storages: for devices that only tests know.
+  /// Creates a backend with the reference's mathematics and other storages, for devices that exist
+  /// only in tests.
   package init(
     _ device: DeviceDescription,
     makeStorage: @escaping @Sendable (Cache, ExecutableLimits) throws -> any CacheStorage
@@ -72,7 +73,7 @@ final class ReferenceExecutable: Executable {
   let limits: ExecutableLimits
   let weights: [WeightRef: ReferenceWeight]
   let storages: [any CacheStorage]
-  /// By buffer index: [planes, rows, width].
+  /// The values of each buffer: [planes, rows, width].
   var values: [[Float]]
 
   init(
@@ -88,7 +89,8 @@ final class ReferenceExecutable: Executable {
     values = Array(repeating: [], count: program.buffers.count)
   }
 
-  // What is decoded may change hands at any time, so all of it counts as this executable's own.
+  // Executables may share decoded weights at any time, so all of them count as this executable's
+  // own.
   var footprint: Footprint {
     Footprint(
       mappedWeightBytes: weights.values.reduce(0) { unsafe $0 + $1.source.bytes.count },

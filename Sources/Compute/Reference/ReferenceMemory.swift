@@ -1,8 +1,8 @@
-// What executables of the reference backend may share: decoded weights and KV caches.
+// The parts that executables of the reference backend may share: decoded weights and KV caches.
 
 internal import Synchronization
 
-/// A weight, and its values once somebody has asked for them.
+/// A weight, and its decoded values after they were first requested.
 final class ReferenceWeight: Sendable {
   let source: WeightBytes
   private let weight: WeightRef
@@ -13,7 +13,8 @@ final class ReferenceWeight: Sendable {
     self.source = source
   }
 
-  /// Returns whether these are the bytes of this weight, not merely equal ones.
+  /// Returns whether these are the bytes of this weight at the same address, and not only equal
+  /// bytes.
   func holds(_ bytes: WeightBytes) -> Bool {
     unsafe source.bytes.baseAddress == bytes.bytes.baseAddress
       && source.bytes.count == bytes.bytes.count
@@ -54,8 +55,8 @@ final class ReferenceWeight: Sendable {
 
 /// Keys and values of one layer for every slot, in f32.
 ///
-/// Rows are kept by their position, so that what a ring would write over stays until the slot is
-/// discarded: simpler than a ring, and never read.
+/// Rows are stored by their position, which is simpler than a ring. Rows that a ring would
+/// overwrite stay until the slot is discarded, but are never read.
 final class ReferenceCache: CacheStorage {
   let type = CacheType.f32
   private let shape: Cache

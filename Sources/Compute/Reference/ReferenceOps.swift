@@ -1,4 +1,4 @@
-// Each op of the reference, as its formula in Ops.swift reads.
+// Each op of the reference, written like its formula in Ops.swift.
 
 extension ReferenceExecutable {
   func normed(_ row: [Float], _ norm: NormParameters) -> [Float] {
@@ -139,7 +139,7 @@ extension ReferenceExecutable {
       var output: [Float] = []
       for head in 0..<op.headCount {
         let query = queries[(head * headDim)..<((head + 1) * headDim)]
-        // Of each position, the columns of the head that keys and values are shared with.
+        // The columns of the KV head that this query head reads, for each position.
         let columns = stride(from: 0, to: seen.count * cache.width, by: cache.width).map { first in
           (first + head / sharing * headDim)..<(first + (head / sharing + 1) * headDim)
         }

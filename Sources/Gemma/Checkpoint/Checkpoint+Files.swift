@@ -1,5 +1,5 @@
-// The files of a model, and which of their bytes some of its weights are: for who sends a model to
-// another machine, or holds but a part of it.
+// The files of a model, and where in them some of its weights are. This is for processes that send
+// a model to another machine or have only a part of it.
 
 package import Compute
 import Foundation
@@ -8,16 +8,16 @@ package import ModelFiles
 extension Checkpoint {
   /// A file that is read to open the model, or for its weights.
   package struct File: Sendable {
-    /// Without the directory.
+    /// The file's name without its directory.
     package var name: String
     package var file: MappedFile
-    /// From the start: what says where the tensors are; all of a JSON file.
+    /// How many bytes at the start describe where the tensors are; the whole of a JSON file.
     package var headerByteCount: Int
   }
 
   /// A range of a file.
   package struct Extent: Sendable, Hashable {
-    /// As `File.name`.
+    /// The file, as in `File.name`.
     package var file: String
     package var bytes: Range<Int>
 
@@ -27,12 +27,12 @@ extension Checkpoint {
     }
   }
 
-  /// Whether `open` takes the directory that holds the files, as it takes none of them alone.
+  /// Whether `open` must be given the directory of the files rather than one of them.
   package var isDirectory: Bool { (gguf?.parts.count ?? 2) > 1 }
 
-  /// Returns the files that `open` and the backends read, the tokenizer's not among them.
+  /// Returns the files that `open` and the backends read; the tokenizer's files are not included.
   ///
-  /// - Throws: `GemmaError` if one that was there is there no more.
+  /// - Throws: `GemmaError` if one of them has been removed.
   package func files() throws(GemmaError) -> [File] {
     if let gguf {
       return gguf.parts.map { part in
@@ -57,9 +57,9 @@ extension Checkpoint {
     return files + shards.values.sorted { $0.name < $1.name }
   }
 
-  /// Returns where some weights lie.
+  /// Returns the ranges of the files that hold some weights.
   ///
-  /// - Throws: `GemmaError.tensor` if the model has no such weight or not those rows.
+  /// - Throws: `GemmaError.tensor` if the model lacks one of the weights or one of the rows.
   package func extents(of refs: some Sequence<WeightRef>) throws(GemmaError) -> [Extent] {
     var extents: [Extent] = []
     for ref in refs {

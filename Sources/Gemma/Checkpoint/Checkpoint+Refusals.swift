@@ -1,11 +1,11 @@
-// Tensors that decide whether a model can be run: an output matrix of its own, and those that no weight
-// needs and that must not be left out without a word.
+// Tensors that decide whether a model can be run: a separate output matrix, and tensors that must
+// not be ignored silently because leaving them out would change the text.
 
 internal import ModelFiles
 
 extension Checkpoint {
-  /// What may stand in a layer and is not used: keys and values of layers that share those of another,
-  /// tables that are computed, and a scale that the config switches off.
+  /// Tensors in a layer that may be ignored: keys and values of layers that share those of another
+  /// layer, tables that are computed here, and a scale that the config switches off.
   private static let harmless = [
     "attn_k.weight", "attn_v.weight", "attn_k_norm.weight", "self_attn.k_proj", "self_attn.v_proj",
     "self_attn.k_norm", "self_attn.rotary_emb.inv_freq", "altup_correct_scale.weight",
@@ -17,8 +17,8 @@ extension Checkpoint {
     "position_embd.weight", "norm.bias", "lm_head.bias",
   ]
 
-  /// Refuses tensors of the text model that no weight needs, such as biases: leaving them out would
-  /// give wrong text.
+  /// Refuses unknown tensors of the text model, such as biases, because leaving them out would give
+  /// wrong text.
   static func refuseUnknown(
     _ ignored: [StoredTensor],
     _ config: ModelConfig,
@@ -35,7 +35,7 @@ extension Checkpoint {
       guard isInLayer && !isHarmless || outsideLayers.contains(name) else { continue }
       throw GemmaError(
         .unsupported,
-        "tensor \(tensor.name) is none of a Gemma model's; without it the text would be wrong",
+        "tensor \(tensor.name) does not belong to a Gemma model; ignoring it would give wrong text",
         context: tensor.file.path
       )
     }
@@ -43,12 +43,13 @@ extension Checkpoint {
 }
 
 extension HuggingFaceDirectory {
-  /// Returns whether there is an output matrix beside the embedding.
+  /// Returns whether the files have an output matrix besides the embedding.
   ///
-  /// One that is there is used, even if the config calls the two tied: if it repeats the embedding, that
-  /// changes nothing, and else it is what the model was saved with (transformers 5 reads it so too).
+  /// If they have one, it is used even if the config says that the two are tied. If it repeats the
+  /// embedding, that changes nothing; otherwise it is the one that the model was saved with.
+  /// Transformers 5 does the same.
   ///
-  /// - Throws: `GemmaError.tensor` if the config says that there is one, and there is none.
+  /// - Throws: `GemmaError.tensor` if the config says that there is one, but the files lack it.
   func hasOwnHead() throws(GemmaError) -> Bool {
     let name = WeightName.model(.head).canonical
     if tensors.contains(where: { WeightName.canonical(huggingFace: $0.name) == name }) {
@@ -58,8 +59,8 @@ extension HuggingFaceDirectory {
     where try object.bool("tie_word_embeddings") == false {
       throw GemmaError(
         .tensor,
-        "tie_word_embeddings is false, and the output matrix lm_head.weight is missing; copy it from"
-          + " where the model comes from, or set tie_word_embeddings to true if the embedding is"
+        "tie_word_embeddings is false, but the output matrix lm_head.weight is missing; fetch it from"
+          + " the source of the model, or set tie_word_embeddings to true if the embedding is"
           + " also the output matrix",
         context: object.place
       )

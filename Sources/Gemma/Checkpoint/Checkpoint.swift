@@ -7,8 +7,8 @@ package import ModelFiles
 
 /// An opened model file or directory.
 ///
-/// Opening reads headers only. Weights are mapped when asked for, so a process that holds some of
-/// the layers touches only their bytes.
+/// Opening reads headers only. Weights are mapped when they are requested, so a process with some
+/// of the layers touches only their bytes.
 package final class Checkpoint: WeightSource, Sendable {
   package enum Format: String, Sendable {
     case gguf
@@ -19,7 +19,7 @@ package final class Checkpoint: WeightSource, Sendable {
   package struct Weight: Sendable {
     package var name: WeightName
     package var tensor: StoredTensor
-    /// The element type; never one that no backend knows.
+    /// The element type; files with other types are refused.
     package var type: TensorType
   }
 
@@ -28,18 +28,19 @@ package final class Checkpoint: WeightSource, Sendable {
   package let name: String
   package let format: Format
   package let config: ModelConfig
-  /// What was said of the model when it was opened; nil if its files hold all of it.
+  /// The identity that was given when the model was opened; nil if its files hold all of it.
   let identity: Identity?
   /// The file's metadata, for the tokenizer; nil for a directory.
   package let gguf: GGUFFile?
   /// The weights in use, in the order of `ModelConfig.neededWeights`.
   package let weights: [Weight]
-  /// Tensors the text model does not use: towers for images and sound, keys of sharing layers.
+  /// Tensors that the text model does not use: encoders for images and sound, and keys of layers
+  /// that share those of another.
   package let ignoredTensors: [StoredTensor]
 
   private let weightOfName: [String: Weight]
 
-  /// What is known of a model from elsewhere, where its files hold but a part of it.
+  /// The name and fingerprint of a model of which this machine has only a part.
   package struct Identity: Sendable, Hashable {
     package var name: String
     package var fingerprint: Digest
@@ -54,9 +55,9 @@ package final class Checkpoint: WeightSource, Sendable {
   ///
   /// - Parameters:
   ///   - path: The file or directory.
-  ///   - identity: Its name and fingerprint, if the files hold not all of the tensors; nil to find
-  ///     them in the files.
-  /// - Returns: The model, its headers read.
+  ///   - identity: Its name and fingerprint if the files lack some of the tensors; nil to compute
+  ///     them from the files.
+  /// - Returns: The model, whose headers have been read.
   /// - Throws: `GemmaError` if a file is missing or malformed, the model is of an unknown kind, or
   ///   a tensor is missing or has another shape than the config says.
   package static func open(
@@ -176,9 +177,10 @@ package final class Checkpoint: WeightSource, Sendable {
   }
 }
 
-/// Bytes that a file keeps at an odd address: safetensors promises no alignment.
+/// A copy of bytes that are not aligned in the file, because safetensors does not guarantee
+/// alignment.
 ///
-/// Kernels may rely on that of the element, so such a tensor is copied.
+/// Kernels rely on the alignment of the element type, so such a tensor is copied.
 // Sendable: the memory is written in init only.
 @safe private final class AlignedCopy: @unchecked Sendable {
   private let memory: UnsafeMutableRawBufferPointer

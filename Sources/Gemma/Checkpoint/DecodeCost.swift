@@ -1,4 +1,5 @@
-// What one decoded token costs a stage, in the currency that bounds it: bytes of weights read.
+// The cost of one decoded token for a stage, in bytes of weights read, because memory bandwidth
+// bounds decode.
 
 internal import Compute
 internal import ModelFiles
@@ -7,12 +8,12 @@ internal import ModelFiles
 package struct DecodeCost: Sendable, Hashable {
   /// Of each layer; what comes before the first and behind the last counts with them.
   package var layers: [Double]
-  /// Of the logits of all rows of the vocabulary, each as much as another.
+  /// The bytes for the logits of the whole vocabulary; each row costs the same.
   package var head: Double
   /// The rows of the vocabulary.
   package var vocabularySize: Int
 
-  /// Of all layers and the head.
+  /// The bytes of all layers and the head.
   package var total: Double { layers.reduce(head, +) }
 
   package init(layers: [Double], head: Double, vocabularySize: Int) {
@@ -21,7 +22,7 @@ package struct DecodeCost: Sendable, Hashable {
     self.vocabularySize = vocabularySize
   }
 
-  /// What stages are cut from.
+  /// The line that is cut into stages.
   package var line: ModelLine {
     ModelLine(layerCount: layers.count, vocabularySize: vocabularySize)
   }
@@ -34,10 +35,10 @@ package struct DecodeCost: Sendable, Hashable {
 }
 
 extension Checkpoint {
-  /// The bytes one token reads, layer by layer.
+  /// The bytes that one token reads, layer by layer.
   ///
-  /// Rows looked up in a table are not counted: they are some kilobytes. Of a feed-forward whose gate
-  /// is cut, only what is left counts.
+  /// Rows that are looked up in a table are not counted, because they have only some kilobytes. Of
+  /// a feed-forward with a sparse gate, only the weights of the remaining values count.
   package var decodeCost: DecodeCost {
     var cost = DecodeCost(
       layers: Array(repeating: 0, count: config.layers.count),

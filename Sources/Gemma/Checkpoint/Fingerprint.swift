@@ -1,11 +1,11 @@
-// What tells two models apart, for processes that must hold the same one: of every byte that decides
-// what they compute.
+// The fingerprint of a model: a digest of every byte that affects what it computes. Processes
+// compare it to make sure that they have the same model.
 
 internal import Compute
 package import Content
 package import ModelFiles
 
-/// Gathers what a model is, in one order, and ends as its digest.
+/// Collects the parts of a fingerprint in a fixed order.
 struct Fingerprint {
   private var bytes: [UInt8] = Array("trestle model 1\0".utf8)
 
@@ -26,10 +26,11 @@ struct Fingerprint {
 
   mutating func combine(_ digest: Digest) { bytes += digest.bytes }
 
-  // EOS tokens are left out: they end a turn, they do not change what a stage computes.
+  // EOS tokens are left out, because they end a turn but do not change what a stage computes.
   //
-  // What can differ between layers stands once for all layers that are as the first one, since it was
-  // written so before it could differ; and again in each layer that is not.
+  // Sizes that may differ between layers are written once, for the first layer, and again for each
+  // layer that differs from it. This keeps the fingerprints from the time when all layers had the
+  // same sizes.
   mutating func combine(_ config: ModelConfig) {
     precondition(!config.layers.isEmpty, "a model without layers")
     let first = config.layers[0]
@@ -80,16 +81,17 @@ struct Fingerprint {
 }
 
 extension Checkpoint {
-  /// Returns the digest of the config and of all bytes of all weights in use; of a part of a model, what
-  /// was said when it was opened.
+  /// Returns the digest of the config and of all bytes of the weights in use.
   ///
-  /// It is the same for the same weights and config, wherever they lie, in which order and in how many
-  /// files. Two stages work together only if theirs agree.
+  /// For a part of a model, returns the fingerprint that was given when it was opened.
   ///
-  /// - Parameter reader: Reads the files, if it has not before.
+  /// The same weights and config have the same fingerprint, however they are distributed over
+  /// files. Two stages work together only if their fingerprints are equal.
+  ///
+  /// - Parameter reader: Reads the files, unless it has their digests in its cache.
   /// - Returns: The fingerprint.
-  /// - Throws: What the reader's progress throws, or `GemmaError.file` if a file cannot be read, or has
-  ///   changed since it was opened.
+  /// - Throws: What the reader's progress throws, or `GemmaError.file` if a file cannot be read or
+  ///   has changed since it was opened.
   package func fingerprint(_ reader: ContentReader = ContentReader()) throws -> Digest {
     if let identity { return identity.fingerprint }
     var files: [(file: MappedFile, ranges: [Range<Int>])] = []
@@ -121,10 +123,10 @@ extension Checkpoint {
   ///
   /// - Parameters:
   ///   - files: Files of the model.
-  ///   - size: How many bytes a piece has.
-  ///   - reader: Reads them, if it has not before.
-  /// - Returns: A list a file.
-  /// - Throws: As `fingerprint`.
+  ///   - size: The bytes of a piece.
+  ///   - reader: Reads the files, unless it has their digests in its cache.
+  /// - Returns: One list for each file.
+  /// - Throws: The same as `fingerprint`.
   package static func pieceDigests(
     of files: [File],
     size: Int,
@@ -139,7 +141,8 @@ extension Checkpoint {
     )
   }
 
-  /// Tells what has happened to the files of the weights since they were opened; the worst first.
+  /// Returns how the files of the weights have changed since they were opened, the worst change
+  /// first.
   package func changes() -> [FileChange] {
     var seen: Set<ObjectIdentifier> = []
     let files = (weights.map(\.tensor) + ignoredTensors).map(\.file)

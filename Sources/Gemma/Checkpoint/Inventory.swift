@@ -84,7 +84,7 @@ struct Inventory {
     guard tensor.shape == shape else {
       throw GemmaError(
         .tensor,
-        "tensor \(tensor.name) has shape \(tensor.shape), the config says \(shape)",
+        "tensor \(tensor.name) has shape \(tensor.shape), but the config says \(shape)",
         context: tensor.file.path
       )
     }

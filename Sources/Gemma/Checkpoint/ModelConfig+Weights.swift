@@ -1,4 +1,4 @@
-// Which weights a model of some config has, and their shapes.
+// Which weights a model with a given config has, and their shapes.
 
 extension ModelConfig {
   /// Every weight the model needs, with its shape, outermost dimension first.
@@ -47,7 +47,7 @@ extension ModelConfig {
       (.down, [hiddenSize, record.feedForwardSize]),
       (.postFeedForwardNorm, [hiddenSize]),
     ]
-    // Files keep keys and values of sharing layers too; they are not used.
+    // Files also have keys and values of the layers that share those of another; they are not used.
     if record.kvSource == layer {
       weights += [
         (.key, [kvWidth, hiddenSize]), (.value, [kvWidth, hiddenSize]), (.keyNorm, [headDim]),
@@ -56,7 +56,7 @@ extension ModelConfig {
     return weights + featureWeights
   }
 
-  /// What the model's features add to a layer.
+  /// The weights that the model's features add to a layer.
   private var featureWeights: [(LayerWeight, [Int])] {
     var weights: [(LayerWeight, [Int])] = []
     if let altUp {
@@ -82,7 +82,8 @@ extension ModelConfig {
         (.perLayerNorm, [hiddenSize]),
       ]
     }
-    // Last, and not beside AltUp's others: a model's fingerprint follows this order.
+    // This weight comes last and not beside the others of AltUp, because fingerprints depend on the
+    // order.
     if altUp?.scalesActiveStream == true { weights.append((.altupOutputScale, [hiddenSize])) }
     return weights
   }

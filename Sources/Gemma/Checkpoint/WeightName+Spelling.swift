@@ -6,7 +6,7 @@ extension WeightName {
     "language_model.model.", "model.language_model.", "model.", "language_model.",
   ]
 
-  /// Returns the canonical name of a tensor in Hugging Face layout, whether we know it or not.
+  /// Returns the canonical name of a tensor in Hugging Face layout; the tensor may be unknown.
   static func canonical(huggingFace name: String) -> String {
     var name = Substring(name)
     if let prefix = prefixes.first(where: name.hasPrefix) { name.removeFirst(prefix.count) }

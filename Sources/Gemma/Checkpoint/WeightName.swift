@@ -19,7 +19,7 @@ package enum WeightName: Sendable, Hashable {
 package enum ModelWeight: Sendable, Hashable {
   case embedTokens
   case norm
-  /// The output matrix, where the model does not use the embedding for it.
+  /// The output matrix, if it is not the embedding.
   case head
   case embedTokensPerLayer
   case perLayerModelProjection
@@ -41,7 +41,7 @@ package enum ModelWeight: Sendable, Hashable {
   }
 }
 
-/// Weights of a layer; the raw value is the canonical name behind `layers.N.`.
+/// Weights of a layer; the raw value is the canonical name after `layers.N.`.
 package enum LayerWeight: String, Sendable, Hashable, CaseIterable {
   case inputNorm = "input_layernorm"
   case postAttentionNorm = "post_attention_layernorm"

@@ -1,11 +1,12 @@
-// Metadata that changes what a model computes and that Gemma's lowering has no op for. A file that sets
-// such a key to anything but what we do anyway is refused by name, so that it never answers wrongly
-// without a word. The keys are those that llama.cpp reads: LLM_KV_NAMES in src/llama-arch.cpp.
+// Metadata keys that change what a model computes and that Gemma's lowering does not support. A
+// file in which such a key has any value other than the neutral one is refused with the key's name,
+// because ignoring the key would silently give wrong text. The keys are those that llama.cpp reads:
+// LLM_KV_NAMES in src/llama-arch.cpp.
 
 internal import ModelFiles
 
 extension GGUFKeys {
-  /// Numbers that mean "as usual", by key.
+  /// The values of each key that change nothing.
   private static let neutralNumbers: [(key: String, values: [Double])] = [
     ("attention.max_alibi_bias", [0]), ("attention.clamp_kqv", [0]),
     ("attention.output_scale", [0, 1]), ("attention.temperature_scale", [0, 1]),
@@ -21,14 +22,16 @@ extension GGUFKeys {
     ("attention.causal", true), ("use_parallel_residual", false), ("swin_norm", false),
     ("attention.use_bidirectional_attention", false),
   ]
-  /// Widths that must be the head dimension: rotation of all of a head, values as wide as keys.
+  /// Widths that must equal the head dimension, because whole heads are rotated and values are as
+  /// wide as keys.
   private static let headWidths = [
     "attention.value_length", "rope.dimension_count", "attention.key_length_swa",
     "attention.value_length_swa", "rope.dimension_count_swa",
   ]
   private static let activations: Set<String> = ["gelu", "gelu_pytorch_tanh", "geglu"]
 
-  /// Refuses what would silently give wrong text.
+  /// Refuses files with settings that are not supported, because ignoring them would silently give
+  /// wrong text.
   func refuseUnsupported(headDim: Int, layerCount: Int) throws(GemmaError) {
     for (key, values) in GGUFKeys.neutralNumbers {
       guard let number = try file.double(name(key)), !values.contains(number) else { continue }
@@ -46,7 +49,7 @@ extension GGUFKeys {
       guard let activation = try file.string(name(key)),
         !GGUFKeys.activations.contains(activation)
       else { continue }
-      throw refusal("\(name(key)) \(activation); gelu_pytorch_tanh is known")
+      throw refusal("\(name(key)) \(activation), not gelu_pytorch_tanh")
     }
     let sections = name("rope.dimension_sections")
     guard try file.integerOrIntegers(sections)?.allSatisfy({ $0 == 0 }) ?? true else {
@@ -57,7 +60,7 @@ extension GGUFKeys {
   private func refusal(_ message: String) -> GemmaError {
     GemmaError(
       .unsupported,
-      "\(message): the model needs what is not supported",
+      "\(message): this setting is not supported, and without it the text would be wrong",
       context: file.path
     )
   }

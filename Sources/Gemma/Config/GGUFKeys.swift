@@ -1,5 +1,6 @@
-// Look-ups of a model's sizes in GGUF metadata, with the defaults of llama.cpp: src/llama-model.cpp and
-// gguf-py/gguf/constants.py in ggml-org/llama.cpp. What a config makes of them: ModelConfig+GGUF.swift.
+// Looks up a model's sizes in GGUF metadata, with the defaults of llama.cpp: src/llama-model.cpp
+// and gguf-py/gguf/constants.py in ggml-org/llama.cpp. ModelConfig+GGUF.swift makes a config of
+// them.
 
 internal import ModelFiles
 
@@ -16,7 +17,7 @@ struct GGUFKeys {
       let known = Architecture.allCases.map(\.rawValue).joined(separator: ", ")
       throw GemmaError(
         .unsupported,
-        "general.architecture is \(name); known are \(known)",
+        "general.architecture is \(name), which is not supported; use a model with one of \(known)",
         context: file.path
       )
     }
@@ -48,7 +49,8 @@ struct GGUFKeys {
     return value
   }
 
-  /// Returns the value of a key that converters spell in several ways; nil if none is there.
+  /// Returns the value of a key that converters spell in several ways; nil if none of them is
+  /// present.
   ///
   /// - Throws: `GemmaError.config` if two spellings have different values, and what `read` throws.
   func spelled<Value: Equatable>(
@@ -70,7 +72,7 @@ struct GGUFKeys {
     return found?.value
   }
 
-  /// Returns a value that stands once or, the same, for every layer.
+  /// Returns a value that is given once, or for every layer with the same number.
   func uniform(_ key: String, _ layerCount: Int) throws(GemmaError) -> Int? {
     guard let values = try perLayer(key, layerCount) else { return nil }
     guard Set(values).count == 1 else {
@@ -83,7 +85,7 @@ struct GGUFKeys {
     return values[0]
   }
 
-  /// Returns a value a layer, from an array or from a single value.
+  /// Returns one value for each layer, from an array or from a single value.
   func perLayer(_ key: String, _ layerCount: Int) throws(GemmaError) -> [Int]? {
     guard let value = file.value(name(key)) else { return nil }
     let values: [Int]
@@ -104,18 +106,18 @@ struct GGUFKeys {
   func vocabularySize() throws(GemmaError) -> Int {
     let rows = try rowCount("token_embd.weight")
     let size = try integer("vocab_size") ?? rows
-    // The vocabulary of a model that sees may have a token more than the text model has rows.
+    // The vocabulary of a model for images may have one token more than the text model has rows.
     guard size == rows || size == tokenCount else {
       throw GemmaError(
         .config,
-        "\(name("vocab_size")) is \(size), token_embd.weight has \(rows) rows",
+        "\(name("vocab_size")) is \(size), but token_embd.weight has \(rows) rows",
         context: file.path
       )
     }
     return rows
   }
 
-  /// How many tokens the vocabulary lists; 0 if there is none.
+  /// How many tokens the vocabulary lists; 0 if the file has none.
   private var tokenCount: Int {
     guard case .array(let array)? = file.value("tokenizer.ggml.tokens") else { return 0 }
     return array.count
@@ -134,8 +136,9 @@ struct GGUFKeys {
     return tokens.isEmpty ? [1] : tokens
   }
 
-  // Gemma 3's `query_pre_attn_scalar` is not in the file. It is the head dimension, but the 27B
-  // model's is hidden size over heads; llama.cpp too knows it by its 62 layers (models/gemma3.cpp).
+  // The file lacks Gemma 3's `query_pre_attn_scalar`. It is the head dimension, except in the 27B
+  // model, where it is the hidden size divided by the heads. Like llama.cpp, this recognises that
+  // model by its 62 layers (models/gemma3.cpp).
   func attentionScale(
     _ layerCount: Int,
     _ hiddenSize: Int,
@@ -146,7 +149,8 @@ struct GGUFKeys {
     return 1 / scalar.squareRoot()
   }
 
-  // Defaults are llama.cpp's, which reads none of these keys (llama_hparams, "gemma3n altup").
+  // The defaults are the constants of llama.cpp, which reads none of these keys (llama_hparams,
+  // "gemma3n altup").
   func altUp() throws(GemmaError) -> AltUpConfig {
     let hasScale = file.tensors.contains { $0.name == "blk.0.altup_correct_scale.weight" }
     return AltUpConfig(
@@ -163,7 +167,7 @@ struct GGUFKeys {
     )
   }
 
-  /// Returns the rows of a matrix that says a size no key says.
+  /// Returns the row count of a matrix, for sizes that no key gives.
   func rowCount(_ tensor: String) throws(GemmaError) -> Int {
     guard let stored = file.tensors.first(where: { $0.name == tensor }) else {
       throw GemmaError(.tensor, "tensor \(tensor) is missing", context: file.path)
@@ -171,7 +175,7 @@ struct GGUFKeys {
     guard stored.shape.count == 2 else {
       throw GemmaError(
         .tensor,
-        "tensor \(tensor) has shape \(stored.shape), a matrix is expected",
+        "tensor \(tensor) has shape \(stored.shape); expected a matrix",
         context: file.path
       )
     }
@@ -180,7 +184,9 @@ struct GGUFKeys {
 
   // MARK: The layers
 
-  /// Returns the table of the layers, all of which have the heads of `heads`, and ropes of their own.
+  /// Returns the table of the layers.
+  ///
+  /// All of them have the heads of `heads`; the two attention kinds have different ropes.
   func layerTable(
     _ layerCount: Int,
     _ heads: LayerTable.Kind
@@ -199,7 +205,8 @@ struct GGUFKeys {
     let slidingKeys = ["rope.freq_base_swa", "rope.freq_base_local", "rope.local.freq_base"]
     sliding.rope = LayerRecord.RopeParameters(theta: try spelled(slidingKeys, float) ?? 10_000)
     return LayerTable(
-      // Without a window all layers of Gemma 3 are full (llama_model_gemma3::load_arch_hparams).
+      // Without a window, all layers of Gemma 3 have full attention
+      // (llama_model_gemma3::load_arch_hparams).
       isSliding: window == 0
         ? Array(repeating: false, count: layerCount) : try slidingPattern(layerCount),
       window: window,
@@ -212,7 +219,7 @@ struct GGUFKeys {
     )
   }
 
-  /// Where the file is silent, llama.cpp has the first 20 layers own keys and values
+  /// Without the key, llama.cpp lets the first 20 layers own keys and values
   /// (llama_model_gemma3n::load_arch_hparams).
   private func sharingCount(_ layerCount: Int) throws(GemmaError) -> Int {
     try spelled(["attention.shared_kv_layers", "num_kv_shared_layers"], integer)
@@ -239,7 +246,8 @@ struct GGUFKeys {
     return LayerTable.slidingPattern(period: period, layerCount: layerCount)
   }
 
-  // A factor without a type is linear, and has an older key (llama_model_base::load_hparams).
+  // A factor without a type is linear. There is an older key for it
+  // (llama_model_base::load_hparams).
   private func ropeScale() throws(GemmaError) -> Float {
     let older = try float("rope.scale_linear")
     let factor = try float("rope.scaling.factor") ?? older
@@ -252,13 +260,13 @@ struct GGUFKeys {
     case let type?:
       throw GemmaError(
         .unsupported,
-        "\(name("rope.scaling.type")) is \(type); none and linear are known",
+        "\(name("rope.scaling.type")) is \(type); only none and linear are supported",
         context: file.path
       )
     }
   }
 
-  /// The file stores standard deviations; minus infinity where nothing is cut.
+  /// The file stores standard deviations, and minus infinity for dense layers.
   private func sparsity(_ layerCount: Int) throws(GemmaError) -> [Float?] {
     let key = name("activation_sparsity_scale")
     guard let values = try file.doubles(key) else {

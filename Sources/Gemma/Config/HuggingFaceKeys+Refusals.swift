@@ -1,18 +1,20 @@
-// Keys of a model directory that change what a model computes or says, and that are not supported. One
-// that is set to anything but what we do anyway is refused by name. The keys are those that
-// transformers 5.24 reads: models/gemma3, models/gemma3n and generation/configuration_utils.py.
+// Keys of a model directory that change what a model computes or answers and that are not
+// supported. A key with any value other than the neutral one is refused with its name. The keys are
+// those that transformers 5.24 reads: models/gemma3, models/gemma3n and
+// generation/configuration_utils.py.
 
 internal import ModelFiles
 
 extension HuggingFaceKeys {
-  // What else the generation config says of sampling (temperature, top_k, repetition_penalty, lengths)
-  // is the request's to say.
+  // The generation config's other settings (temperature, top_k, repetition_penalty, lengths) are
+  // given by each request instead.
   private static let generationLists = [
     "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids",
     "sequence_bias", "forced_bos_token_id", "forced_eos_token_id", "stop_strings", "constraints",
   ]
 
-  /// Refuses what would silently give wrong text.
+  /// Refuses models with settings that are not supported, because ignoring them would silently give
+  /// wrong text.
   func refuseUnsupported() throws(GemmaError) {
     for object in [top, text] {
       if try object.bool("is_encoder_decoder") == true { throw refusal("is_encoder_decoder true") }
@@ -33,8 +35,8 @@ extension HuggingFaceKeys {
       case let value?:
         throw GemmaError(
           .unsupported,
-          "\(key) \(value.kind): what an answer may hold cannot be constrained; remove the key to"
-            + " go without",
+          "\(key) \(value.kind): constraints on answers are not supported; remove the key to"
+            + " generate without them",
           context: generation.place
         )
       }
@@ -43,7 +45,7 @@ extension HuggingFaceKeys {
     guard guidance == 1 else {
       throw GemmaError(
         .unsupported,
-        "guidance_scale \(guidance); remove the key to go without",
+        "guidance_scale \(guidance) is not supported; remove the key to generate without it",
         context: generation.place
       )
     }

@@ -1,10 +1,10 @@
-// Look-ups of a model's sizes in a Hugging Face config.json, with the defaults of transformers 5.24
-// (configuration_gemma3n.py and configuration_gemma3.py under models/). What a config makes of them:
-// ModelConfig+HuggingFace.swift.
+// Looks up a model's sizes in a Hugging Face config.json, with the defaults of transformers 5.24
+// (configuration_gemma3n.py and configuration_gemma3.py under models/).
+// ModelConfig+HuggingFace.swift makes a config of them.
 
 internal import ModelFiles
 
-/// What transformers takes where a config is silent.
+/// The defaults of transformers for keys that a config lacks.
 struct HuggingFaceDefaults {
   var vocabularySize, hiddenSize, feedForwardSize, layerCount, headCount, kvHeadCount: Int
   var headDim, contextTokens, window, fullPeriod, sharingCount: Int
@@ -56,7 +56,7 @@ struct HuggingFaceKeys {
     case let type:
       throw GemmaError(
         .unsupported,
-        "model_type \(type ?? "missing"); known are gemma3, gemma3_text, gemma3n,"
+        "model_type is \(type ?? "missing"); supported are gemma3, gemma3_text, gemma3n,"
           + " gemma3n_text",
         context: config.place
       )
@@ -70,7 +70,8 @@ struct HuggingFaceKeys {
     try text.integer(key) ?? defaults[keyPath: fallback]
   }
 
-  /// Refuses what would silently give wrong text.
+  /// Refuses models of a kind that is not supported, because running them would silently give wrong
+  /// text.
   func refuseUnknownKinds() throws(GemmaError) {
     for key in ["attention_bias", "use_bidirectional_attention"] where try text.bool(key) == true {
       throw refusal("\(key) true")
@@ -80,7 +81,7 @@ struct HuggingFaceKeys {
     }
     let activation = try text.string("hidden_activation") ?? "gelu_pytorch_tanh"
     guard activation == "gelu_pytorch_tanh" else {
-      throw refusal("hidden_activation \(activation); gelu_pytorch_tanh is known")
+      throw refusal("hidden_activation \(activation); only gelu_pytorch_tanh is supported")
     }
   }
 
@@ -96,7 +97,7 @@ struct HuggingFaceKeys {
 
   func finalSoftcap() throws(GemmaError) -> Float? {
     let key = "final_logit_softcapping"
-    // A null says "none"; only an absent key takes the default.
+    // Null means no cap; only an absent key has the default.
     let cap = text.fields[key] == nil ? defaults.finalSoftcap : try text.double(key)
     return cap.map { Float($0) }
   }
@@ -180,7 +181,7 @@ struct HuggingFaceKeys {
     )
   }
 
-  /// Returns the heads that all layers have; their ropes are read elsewhere.
+  /// Returns the heads that all layers have; `layerTable` replaces the rope.
   private func heads() throws(GemmaError) -> LayerTable.Kind {
     LayerTable.Kind(
       headCount: try integer("num_attention_heads", \.headCount),
@@ -209,18 +210,20 @@ struct HuggingFaceKeys {
     var pattern: [Bool] = []
     for type in types {
       guard type == "sliding_attention" || type == "full_attention" else {
-        throw refusal("layer_types holds \(type); full_attention and sliding_attention are known")
+        throw refusal(
+          "layer_types has \(type); only full_attention and sliding_attention are supported"
+        )
       }
       pattern.append(type == "sliding_attention")
     }
     return pattern
   }
 
-  /// Reads one attention kind's RoPE: from `rope_parameters` (transformers 5), else from the fields
-  /// of version 4.
+  /// Reads the RoPE of one attention kind from `rope_parameters` (transformers 5), or from the
+  /// fields of version 4.
   ///
-  /// `rope_scaling` holds for full attention only, and is added to what stands there
-  /// (`Gemma3TextConfig.convert_rope_params_to_dict`).
+  /// `rope_scaling` applies to full attention only, and its keys are added to those of
+  /// `rope_parameters` (`Gemma3TextConfig.convert_rope_params_to_dict`).
   private func rope(
     _ kind: String,
     theta: Double,
@@ -248,12 +251,13 @@ struct HuggingFaceKeys {
       }
       return LayerRecord.RopeParameters(theta: theta, positionScale: Float(1 / factor))
     case let type:
-      throw refusal("rope_type \(type); default and linear are known")
+      throw refusal("rope_type \(type); only default and linear are supported")
     }
   }
 
-  /// Refuses parameters that stand beside those of the attention kinds: transformers passes over
-  /// them, whoever wrote them meant something.
+  /// Refuses parameters beside those of the attention kinds.
+  ///
+  /// Transformers ignores them, but the author of the file must have meant something by them.
   private func refuseFlatRope(theta: Float) throws(GemmaError) {
     guard let parameters = try text.object("rope_parameters") else { return }
     for (key, value) in parameters.fields.sorted(by: { $0.key < $1.key }) {
@@ -264,7 +268,7 @@ struct HuggingFaceKeys {
       case ("rope_theta", .double(let number)) where Float(number) == theta: continue
       default:
         throw refusal(
-          "rope_parameters.\(key) \(value.kind); full_attention and sliding_attention must hold it"
+          "rope_parameters.\(key) \(value.kind); it must be inside full_attention and sliding_attention"
         )
       }
     }
@@ -274,7 +278,8 @@ struct HuggingFaceKeys {
     let dense = [Float?](repeating: nil, count: layerCount)
     guard architecture == .gemma3n else { return dense }
     let key = "activation_sparsity_pattern"
-    // Gemma3nTextConfig: the first ten layers of a model that has more.
+    // The default of Gemma3nTextConfig: the first ten layers are sparse if the model has more than
+    // ten.
     let fallback = (0..<layerCount).map { layerCount > 10 && $0 < 10 ? 0.95 : 0 }
     let shares = try LayerTable.perLayer(
       try text.doubles(key) ?? fallback,
@@ -285,7 +290,11 @@ struct HuggingFaceKeys {
     var deviations = dense
     for (layer, share) in shares.enumerated() where share != 0 {
       guard share > 0, share < 1 else {
-        throw GemmaError(.config, "\(key) holds \(share), outside 0..<1", context: text.place)
+        throw GemmaError(
+          .config,
+          "\(key) has \(share), which is outside 0..<1",
+          context: text.place
+        )
       }
       deviations[layer] = Float(normalQuantile(share))
     }

@@ -1,10 +1,10 @@
-// Builds a model's layer records from what config formats say about layers.
+// Builds a model's layer records from the values of a config file.
 
 internal import ModelFiles
 
-/// What a config says about the layers, one element a layer.
+/// The values of a config about the layers; arrays have one element for each layer.
 struct LayerTable {
-  /// What layers that attend in one way have in common.
+  /// The values that all layers of one attention kind share.
   struct Kind {
     var headCount, kvHeadCount, headDim: Int
     var attentionScale: Float
@@ -20,12 +20,15 @@ struct LayerTable {
   /// How many layers at the end read the keys and values of an earlier one.
   var sharingCount: Int
 
-  /// Returns the default pattern: every `period`th layer attends to everything, the others slide.
+  /// Returns the default pattern: every `period`th layer has full attention, the others sliding
+  /// attention.
   static func slidingPattern(period: Int, layerCount: Int) -> [Bool] {
     (0..<layerCount).map { !($0 + 1).isMultiple(of: period) }
   }
 
-  /// Returns the records; a sharing layer reads from the last owner of its own attention kind
+  /// Returns the records.
+  ///
+  /// A layer that shares keys and values reads those of the last owner with its own attention kind
   /// (transformers, Gemma3nTextAttention.__init__).
   func records(_ place: String) throws(GemmaError) -> [LayerRecord] {
     let count = isSliding.count
@@ -40,8 +43,8 @@ struct LayerTable {
     guard (0..<count).contains(sharingCount) else {
       throw GemmaError(
         .config,
-        "\(sharingCount) of \(count) layers share keys and values; at least one must own"
-          + " some",
+        "\(sharingCount) of \(count) layers share the keys and values of others; at least one layer must"
+          + " have its own",
         context: place
       )
     }
@@ -79,7 +82,7 @@ struct LayerTable {
     return records
   }
 
-  /// Returns one value a layer, from a list or from a single value for all.
+  /// Returns one value for each layer, from a list or from a single value for all.
   static func perLayer<Value>(
     _ values: [Value],
     _ name: String,

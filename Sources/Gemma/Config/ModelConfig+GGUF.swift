@@ -1,19 +1,19 @@
-// Reads a model's sizes and layers from GGUF metadata. What a key means is what llama.cpp makes of
-// it: src/llama-model.cpp and gguf-py/gguf/constants.py in ggml-org/llama.cpp.
+// Reads a model's sizes and layers from GGUF metadata. Keys are interpreted as llama.cpp does:
+// src/llama-model.cpp and gguf-py/gguf/constants.py in ggml-org/llama.cpp.
 
 package import ModelFiles
 
 extension ModelConfig {
   /// Reads the config of a Gemma 3 or Gemma 3n file.
   ///
-  /// - Throws: `GemmaError` that names the key that is missing, absurd or of an unknown kind.
+  /// - Throws: `GemmaError` that names the key that is missing, out of range or not supported.
   package init(gguf file: GGUFFile) throws(GemmaError) {
     let keys = try GGUFKeys(file)
     let layerCount = try keys.need("block_count")
     try ModelConfig.checkLayerCount(layerCount, "\(file.path), \(keys.name("block_count"))")
     let headCount = try keys.needUniform("attention.head_count", layerCount)
     let hiddenSize = try keys.need("embedding_length")
-    // llama.cpp's value where the file has none (llama_model_base::load_hparams).
+    // llama.cpp's default if the file has no value (llama_model_base::load_hparams).
     let derived = headCount > 0 ? hiddenSize / headCount : 0
     let headDim =
       try keys.spelled(["attention.key_length", "head_dim"]) { key throws(GemmaError) in
@@ -29,7 +29,7 @@ extension ModelConfig {
         ?? (is3n ? 1 : keys.attentionScale(layerCount, hiddenSize, headCount, headDim)),
       rope: LayerRecord.RopeParameters(theta: 10_000)
     )
-    // Of Gemma 3n llama.cpp caps the logits at 30 whatever the file says (llama_hparams).
+    // llama.cpp caps the logits of Gemma 3n at 30 whatever the file says (llama_hparams).
     let softcap = try keys.float("final_logit_softcapping") ?? (is3n ? 30 : 0)
     self.init(
       architecture: keys.architecture,
@@ -37,7 +37,7 @@ extension ModelConfig {
       hiddenSize: hiddenSize,
       contextTokens: try keys.need("context_length"),
       normEpsilon: try keys.needFloat("attention.layer_norm_rms_epsilon"),
-      // The converter has added Gemma 3's 1 to the gains.
+      // The converter has already added Gemma 3's 1 to the gains.
       normGainOffset: 0,
       normsValues: is3n,
       finalSoftcap: softcap == 0 ? nil : softcap,

@@ -7,9 +7,9 @@ extension ModelConfig {
   /// Reads the config of a Gemma 3 or Gemma 3n directory.
   ///
   /// - Parameters:
-  ///   - config: `config.json`; the text model's part may stand under `text_config`.
-  ///   - generation: `generation_config.json`, whose end-of-turn tokens go first.
-  /// - Throws: `GemmaError` that names the key that is absurd or of an unknown kind.
+  ///   - config: `config.json`; the text model's part may be under `text_config`.
+  ///   - generation: `generation_config.json`, whose end-of-turn tokens take precedence.
+  /// - Throws: `GemmaError` that names the key that is out of range or not supported.
   init(huggingFace config: JSONObject, generation: JSONObject?) throws(GemmaError) {
     let architecture = try HuggingFaceKeys.architecture(config)
     let text = try config.object("text_config") ?? config

@@ -1,9 +1,10 @@
-// Refuses sizes that no Gemma model can have, before anything is computed or allocated from them.
+// Refuses impossible sizes before anything is computed or allocated from them.
 
 internal import ModelFiles
 
-// The largest sizes we read. Far beyond the largest Gemma (62 layers, width 5376, 262,208 tokens,
-// 131,072 positions), and small enough that no product of three of them overflows.
+// The largest sizes that are accepted. They are far beyond the largest Gemma (62 layers, width
+// 5376, 262,208 tokens, 131,072 positions), and small enough that no product of three of them
+// overflows.
 private enum Limit {
   static let layers = 1024
   static let heads = 1024
@@ -39,7 +40,7 @@ private struct SizeCheck {
 }
 
 extension ModelConfig {
-  /// Checks that the sizes are sane and agree with each other.
+  /// Checks that the sizes are possible and consistent.
   ///
   /// - Parameter place: The file, for the error.
   /// - Throws: `GemmaError.config` that names the size and its value.
@@ -92,7 +93,7 @@ extension ModelConfig {
     guard layer.headDim.isMultiple(of: 2) else {
       throw GemmaError(
         .config,
-        "head dimension \(layer.headDim) is odd, RoPE needs pairs",
+        "head dimension \(layer.headDim) is odd, but RoPE rotates pairs",
         context: check.place
       )
     }
@@ -118,8 +119,8 @@ extension ModelConfig {
     if let rotated = layer.rope.rotatedPairs, rotated != pairs {
       throw GemmaError(
         .unsupported,
-        "layer \(index) rotates \(rotated) of a head's \(pairs) pairs of values; only heads that are"
-          + " rotated whole are supported",
+        "layer \(index) rotates \(rotated) of a head's \(pairs) pairs of values; only the rotation of"
+          + " whole heads is supported",
         context: check.place
       )
     }

@@ -1,20 +1,21 @@
-// What a Gemma model is, as data: sizes, and one record a layer. Read from the checkpoint's own
-// metadata by ModelConfig+GGUF.swift and ModelConfig+HuggingFace.swift; lowered to programs by
-// Lowering/. Nothing here or there knows a particular model size.
+// A Gemma model as data: its sizes, and one record for each layer. ModelConfig+GGUF.swift and
+// ModelConfig+HuggingFace.swift read it from the checkpoint's metadata, and Lowering/ turns it into
+// programs. No size of a particular model is written into the code.
 
-/// The model families whose files are read.
+/// The model families whose files can be read.
 ///
-/// It says how a file spells things. What is computed, the features and the layer records say.
+/// The architecture tells how a file spells its keys. What is computed depends only on the features
+/// and the layer records.
 package enum Architecture: String, Sendable, Hashable, CaseIterable {
   case gemma3
   case gemma3n
 }
 
-/// How a layer attends.
+/// The kind of a layer's attention.
 package enum AttentionKind: Sendable, Hashable {
-  /// To every position up to its own.
+  /// A row attends to every position up to its own.
   case full
-  /// To the last `window` positions, its own included.
+  /// A row attends to the last `window` positions, its own included.
   case sliding(window: Int)
 
   /// The number of positions a row sees; nil for all.
@@ -28,20 +29,21 @@ package enum AttentionKind: Sendable, Hashable {
 
 /// One decoder layer.
 ///
-/// What a layer computes follows from its record and from the features of the model; nothing is
-/// written for a family of models.
+/// What a layer computes follows from its record and from the features of the model, not from the
+/// architecture.
 package struct LayerRecord: Sendable, Hashable {
   package var attention: AttentionKind
   package var headCount: Int
   package var kvHeadCount: Int
   package var headDim: Int
-  /// Query · key is multiplied by this.
+  /// The factor of the products of queries and keys.
   package var attentionScale: Float
   package var rope: RopeParameters
-  /// The layer whose keys and values this one reads: its own index, or an earlier one's (KV sharing).
+  /// The layer whose keys and values this one reads: itself, or an earlier one (KV sharing).
   package var kvSource: Int
   package var feedForwardSize: Int
-  /// Standard deviations above the mean under which a gate is cut to zero; nil for a dense gate.
+  /// The threshold below which a gate is set to zero, in standard deviations above the mean; nil
+  /// for a dense gate.
   package var sparsityDeviations: Float?
 
   /// Rotary position embedding of a layer.
@@ -81,7 +83,7 @@ package struct LayerRecord: Sendable, Hashable {
     self.sparsityDeviations = sparsityDeviations
   }
 
-  /// The width of a row's queries, and of what attention makes of them.
+  /// The width of a row's queries, and of the result of attention before its output projection.
   package var queryWidth: Int { headCount * headDim }
 
   /// The width of a row's keys, and of its values.
@@ -99,7 +101,7 @@ package struct ModelConfig: Sendable, Hashable {
   /// Added to every norm gain: 1 where the file stores gains zero-centred (Gemma 3 in Hugging Face
   /// layout), else 0.
   package var normGainOffset: Float
-  /// Values are normed per head without gain.
+  /// Whether values are normed per head, without gain.
   package var normsValues: Bool
   package var finalSoftcap: Float?
   package var bosToken: Int32
@@ -110,15 +112,18 @@ package struct ModelConfig: Sendable, Hashable {
   package var altUp: AltUpConfig?
   /// The low-rank branch beside attention, if layers have one.
   package var laurel: LaurelConfig?
-  /// What each layer takes in of each token beside the residual stream, if anything.
+  /// The inputs that each layer has for each token besides the residual stream, if any.
   package var perLayerInput: PerLayerInputConfig?
-  /// Whether the file has an output matrix of its own; else the logits are products with the embedding.
+  /// Whether the file has a separate output matrix; otherwise logits are products with the
+  /// embedding.
   ///
-  /// A file's tensors say so, not its config: what stands there is used, as llama.cpp and transformers do.
+  /// This depends on the file's tensors and not on its config: if there is such a matrix, it is
+  /// used, as in llama.cpp and transformers.
   package var hasOwnHead = false
-  /// Whether rows whose output nobody wants pass all layers, and not just what leaves keys and values.
+  /// Whether rows whose output is not wanted pass all layers, and not only those that own keys and
+  /// values.
   ///
-  /// It changes no result; it is there to measure what skipping is worth.
+  /// It changes no result, and serves to measure how much skipping saves.
   package var passesAllLayers = false
 
   package init(
@@ -156,25 +161,25 @@ package struct ModelConfig: Sendable, Hashable {
   /// The weight whose rows give the logits.
   package var head: ModelWeight { hasOwnHead ? .head : .embedTokens }
 
-  /// How many residual streams go from layer to layer.
+  /// The number of residual streams.
   package var streamCount: Int { altUp?.streamCount ?? 1 }
 
-  /// The first layer from which on no layer owns a KV cache; the layer count if all own one.
+  /// The first of the layers at the end that own no KV cache; the layer count if there are none.
   package var firstSharedLayer: Int {
     (layers.indices.last { layers[$0].kvSource == $0 } ?? -1) + 1
   }
 
-  /// The first layer that only rows enter whose output somebody wants; the layer count if all rows
-  /// pass all layers.
+  /// The first layer that only wanted rows enter; the layer count if all rows pass all layers.
   package var firstSkippedLayer: Int { passesAllLayers ? layers.count : firstSharedLayer }
 
-  /// The layer in which rows whose output nobody wants end; nil if all rows pass all layers.
+  /// The layer in which rows whose output is not wanted end; nil if all rows pass all layers.
   ///
-  /// It is the last that owns keys and values; they end once theirs are kept.
+  /// It is the last layer that owns keys and values. The rows end as soon as theirs are in the
+  /// cache.
   package var narrowingLayer: Int? { passesAllLayers ? nil : firstSharedLayer - 1 }
 }
 
-// MARK: - Features that a model has or not, each by itself
+// MARK: - Optional features, each independent of the others
 
 /// Alternating updates: several residual streams, of which one runs through the layers while the others
 /// are predicted and corrected (arXiv 2301.13310).

@@ -1,5 +1,6 @@
-// A decoder layer: attention and feed-forward, each normed before and behind, and around them what the model
-// has: AltUp's streams, the LAuReL branch, per-layer inputs. Each feature asks for itself.
+// A decoder layer: attention and feed-forward, each with a norm before and after it, and the
+// optional features of the model: AltUp's streams, the LAuReL branch, per-layer inputs. The
+// features are independent of each other.
 // Sources: Gemma3DecoderLayer and Gemma3nTextDecoderLayer, transformers 5.23, in models/gemma3 and gemma3n.
 
 internal import Compute
@@ -8,9 +9,11 @@ internal import ModelFiles
 extension StageLowering {
   /// Adds a layer.
   ///
-  /// `p` is the stream, or with AltUp its active stream as it is predicted. The two sub-blocks give
+  /// `p` is the residual stream, or with AltUp the prediction of its active stream. The two
+  /// sub-blocks give
   /// `u = p + rms(attention(rms(p)))`, with LAuReL `(p + … + laurel(rms(p))) / √2`,
-  /// and `u + rms(feedForward(rms(u)))`. With AltUp the streams are then corrected by what has changed.
+  /// and `u + rms(feedForward(rms(u)))`. With AltUp, all streams are then corrected by the
+  /// difference between this result and the prediction.
   mutating func decoderLayer(_ layer: Int) throws(GemmaError) {
     var residual = Plane(streams)
     if let altUp = config.altUp {
@@ -22,7 +25,7 @@ extension StageLowering {
       rows = .wanted
       residual.buffer = keepWanted(of: residual.buffer)
       input = keepWanted(of: input)
-      // All that is left of AltUp's streams are their predictions.
+      // Of AltUp's streams only the predictions are read from here on.
       streams =
         config.altUp == nil
         ? residual.buffer : scratch("streams", planes: config.streamCount)
@@ -35,7 +38,7 @@ extension StageLowering {
     if let perLayer { try inject(perLayer, layer, input: output) }
   }
 
-  /// Adds attention, the branch beside it and the feed-forward; returns the stream behind them.
+  /// Adds attention, the LAuReL branch and the feed-forward; returns the stream after them.
   private mutating func subBlocks(
     _ layer: Int,
     _ residual: Plane,
@@ -44,7 +47,7 @@ extension StageLowering {
     var residuals = [residual]
     if config.laurel != nil { residuals.append(Plane(try laurel(layer, input: input))) }
     let attention = try attention(layer, input: input)
-    // AltUp still needs the prediction to tell what has changed; a stream by itself is added to in place.
+    // AltUp needs the prediction later, for the difference. A single stream is updated in place.
     let output = config.altUp == nil ? streams : scratch("activated")
     let feedForwardInput = scratch("feedForwardInput")
     program.ops.append(

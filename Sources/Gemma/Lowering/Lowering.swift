@@ -1,12 +1,14 @@
-// From a model and a slice of it to the program of one stage.
+// Lowers a slice of a model to the program of one stage.
 //
-// What the stages of a pipeline share is decided here alone: what crosses each cut, which rows are
-// still alive there, and which keys and values travel along.
+// The interface between stages is decided here alone: what crosses each cut, which rows are still
+// computed there, and which keys and values are handed on.
 
 package import Compute
 internal import ModelFiles
 
-/// Looks weights up by name; the checkpoint does, and so do tests.
+/// Looks up weights by name.
+///
+/// The checkpoint implements it, and so do tests.
 package protocol WeightDirectory {
   /// Returns the weight, or some of its rows, as the model file holds it.
   func weight(_ name: WeightName, rows: Range<Int>?) throws(GemmaError) -> WeightRef
@@ -15,8 +17,8 @@ package protocol WeightDirectory {
 extension Checkpoint: WeightDirectory {}
 
 extension ModelConfig {
-  /// Returns the KV-owning layers whose keys and values must cross the cut before `layer`: their
-  /// own layer lies before it, and a layer that shares them behind.
+  /// Returns the KV-owning layers whose keys and values must cross the cut before `layer`: the
+  /// owner is before the cut, and a layer that shares them is after it.
   package func sourcesCrossing(_ layer: Int) -> [Int] {
     let shared = (layer..<layers.count).map { layers[$0].kvSource }.filter { $0 < layer }
     return Set(shared).sorted()
@@ -24,8 +26,9 @@ extension ModelConfig {
 
   /// Returns which rows are still computed at the cut before `layer`.
   ///
-  /// A layer that owns no keys and values serves only its own rows' output. So rows whose output
-  /// nobody wants end in the last layer that owns some, as soon as it has theirs.
+  /// A layer that owns no keys and values contributes only to the output of its own rows. So rows
+  /// whose output is not wanted end in the last layer that owns keys and values, as soon as theirs
+  /// are in the cache.
   package func rowsAlive(at layer: Int) -> RowSet {
     layer < firstSkippedLayer ? .all : .wanted
   }
@@ -42,17 +45,17 @@ extension ModelConfig {
 
   /// Lowers a slice of the model to the program of one stage.
   ///
-  /// The first stage also embeds the tokens, the last layer's also norms the hidden rows. Logits leave in
-  /// a buffer `[wanted, rows of the slice]`, behind the normed rows where other stages have logits to
-  /// compute from them. Per-layer inputs are looked up by every stage for its own layers, from the tokens
-  /// alone.
+  /// The first stage also embeds the tokens, and the stage with the last layer also norms the
+  /// hidden rows. Logits are output in a buffer `[wanted, rows of the slice]`. It comes after the
+  /// normed rows, which are output if other stages compute more logits from them. Each stage looks
+  /// up the per-layer inputs of its own layers from the tokens alone.
   ///
   /// - Precondition: `slice` is a piece of this model's line.
   package func lower(
     _ slice: ModelSlice,
     weights: any WeightDirectory
   ) throws(GemmaError) -> Program {
-    precondition(line.holds(slice), "\(slice) is no piece of \(line)")
+    precondition(line.holds(slice), "\(slice) is not a piece of \(line)")
     let stage = slice.layers
     var lowering = StageLowering(config: self, slice: slice, weights: weights)
     try lowering.begin()
@@ -66,8 +69,8 @@ extension ModelConfig {
 
 /// The state of lowering one stage.
 ///
-/// What comes before and behind the layers: StageLowering+Ends.swift; a layer: DecoderLayer.swift, and what
-/// it is made of beside it.
+/// StageLowering+Ends.swift has what comes before and after the layers, DecoderLayer.swift a layer,
+/// and the other files its parts.
 struct StageLowering {
   let config: ModelConfig
   let slice: ModelSlice
@@ -78,7 +81,7 @@ struct StageLowering {
   var streams: BufferID
   /// Which rows are computed at the current layer.
   var rows: RowSet
-  /// By KV source: its rows of this step, where a later stage or layer needs them.
+  /// The rows of this step of each KV source that a later stage or layer needs.
   var sharedRows: [Int: (keys: BufferID, values: BufferID)] = [:]
   var caches: [Int: CacheID] = [:]
   private var scratchBuffers: [Buffer: BufferID] = [:]
@@ -125,7 +128,7 @@ struct StageLowering {
     norm(try weight(name, layer))
   }
 
-  /// Returns a buffer that layers use in turn: one for each name, shape and row set.
+  /// Returns a buffer that layers reuse, one for each name, shape and row set.
   mutating func scratch(_ name: String, planes: Int = 1, width: Int? = nil) -> BufferID {
     let buffer = Buffer(
       name: rows == .all ? name : "\(name).wanted",

@@ -1,4 +1,5 @@
-// Attention of a layer: its keys and values, whose cache they go to, and what its queries make of a cache.
+// The attention of a layer: its keys and values and their cache, its queries, and the attention
+// over a cache.
 
 internal import Compute
 internal import ModelFiles
@@ -19,7 +20,8 @@ extension StageLowering {
     return id
   }
 
-  /// Adds buffers for a layer's keys and values that leave the stage, or come from another.
+  /// Adds buffers for a layer's keys and values that are handed to the next stage or come from the
+  /// previous one.
   mutating func addSharedRows(_ source: Int) -> (keys: BufferID, values: BufferID) {
     let width = config.layers[source].kvWidth
     let shared = (
@@ -30,11 +32,12 @@ extension StageLowering {
     return shared
   }
 
-  /// Adds what leaves a layer's keys and values, if it owns any: of every row that still is.
+  /// Adds the ops that put a layer's keys and values into its cache, for all rows that are still
+  /// computed; does nothing if the layer owns none.
   mutating func fillCache(_ layer: Int, input: BufferID) throws(GemmaError) {
     let record = config.layers[layer]
     guard record.kvSource == layer else { return }
-    // Rows that leave the stage need buffers of their own; others share one pair.
+    // Rows that are handed on need buffers of their own; the others share one pair.
     let leaves = config.sourcesCrossing(stage.upperBound).contains(layer)
     let rows =
       leaves

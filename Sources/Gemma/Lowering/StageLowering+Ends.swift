@@ -1,10 +1,11 @@
-// Both ends of a stage: what arrives or is embedded before its first layer, what leaves behind its last.
+// Both ends of a stage: its inputs or the embedding before its first layer, and its outputs after
+// the last.
 
 internal import Compute
 internal import ModelFiles
 
 extension StageLowering {
-  /// What comes before the stage's first layer: the hand-off's inputs, or the embedding.
+  /// Adds what comes before the stage's first layer: the inputs of the hand-off, or the embedding.
   mutating func begin() throws(GemmaError) {
     if stage.lowerBound == 0 {
       try embedStreams()
@@ -21,13 +22,14 @@ extension StageLowering {
     }
   }
 
-  /// What comes behind the stage's last layer: the hand-off's outputs, and the stage's logits.
+  /// Adds what comes after the stage's last layer: the outputs of the hand-off, and the stage's
+  /// logits.
   mutating func end() throws(GemmaError) {
     guard stage.upperBound == config.layers.count else {
       program.outputs.append(streams)
       for source in config.sourcesCrossing(stage.upperBound) {
         guard let shared = sharedRows[source] else {
-          preconditionFailure("layer \(source) leaves no rows to hand on from \(stage)")
+          preconditionFailure("layer \(source) has no rows to hand on from \(stage)")
         }
         program.outputs += [shared.keys, shared.values]
       }
@@ -50,7 +52,7 @@ extension StageLowering {
     program.outputs.append(logits)
   }
 
-  /// Adds the end of the last layer's streams: merged to one, and normed.
+  /// Adds the op that merges the streams after the last layer into one and norms it.
   private mutating func merge() throws(GemmaError) -> BufferID {
     var projections: [WeightRef] = []
     for index in 0..<(config.streamCount - 1) {
@@ -70,7 +72,7 @@ extension StageLowering {
     return merged
   }
 
-  /// Ends the rows whose output nobody wants, and keeps the others of the streams.
+  /// Drops the rows whose output is not wanted from the streams.
   mutating func narrow() {
     rows = .wanted
     streams = keepWanted(of: streams)

@@ -1,5 +1,5 @@
-// What some models have around attention and feed-forward: AltUp's prediction and correction of the streams,
-// the LAuReL branch, and the layer's own input per token, which is added to the inactive streams.
+// Optional features around attention and feed-forward: AltUp's prediction and correction of the
+// streams, the LAuReL branch, and per-layer inputs, which are added to the inactive streams.
 // Source: Gemma3nTextDecoderLayer, transformers 5.23, models/gemma3n/modeling_gemma3n.py.
 
 internal import Compute
@@ -8,7 +8,7 @@ internal import ModelFiles
 // MARK: - AltUp
 
 extension StageLowering {
-  /// Adds what predicts the streams behind the layer; returns the predictions.
+  /// Adds the prediction of the streams after the layer, and returns its output.
   mutating func predict(_ layer: Int, _ altUp: AltUpConfig) throws(GemmaError) -> BufferID {
     let router = try router(layer)
     let predictions = scratch("predictions", planes: altUp.streamCount)
@@ -26,7 +26,8 @@ extension StageLowering {
     return predictions
   }
 
-  /// Adds what corrects the streams by what became of the active one; returns that one, scaled.
+  /// Adds the correction of the streams by the active stream's result; returns the corrected active
+  /// stream, scaled.
   mutating func correct(
     _ layer: Int,
     _ altUp: AltUpConfig,
@@ -83,18 +84,20 @@ extension StageLowering {
 // MARK: - Per-layer inputs
 
 extension StageLowering {
-  /// A layer's own input per token.
+  /// The per-layer input of one layer.
   struct LayerInput {
     /// The inputs of several layers, side by side.
     var buffer: BufferID
     var columns: Range<Int>
   }
 
-  /// Returns where a layer's own input is, which the first layer of each row set computes for all that
-  /// follow in the stage; nil if the model has none.
+  /// Returns where a layer's own input is; nil if the model has none.
+  ///
+  /// The first layer of each row set computes the inputs for all layers of the stage with these
+  /// rows.
   mutating func perLayerInputs(_ layer: Int) throws(GemmaError) -> LayerInput? {
     guard let size = config.perLayerInput?.size else { return nil }
-    // The stage's layers that compute the same rows.
+    // The range of the stage's layers that compute the same rows.
     let narrowing = config.narrowingLayer ?? config.layers.count
     let first = rows == .all ? stage.lowerBound : max(stage.lowerBound, narrowing)
     let end = rows == .all ? min(stage.upperBound, narrowing) : stage.upperBound
@@ -121,7 +124,7 @@ extension StageLowering {
     return LayerInput(buffer: buffer, columns: columns)
   }
 
-  /// Adds what a layer makes of its own input, gated by a stream, to the other streams.
+  /// Adds the op that adds a layer's own input, gated by the active stream, to the other streams.
   mutating func inject(
     _ own: LayerInput,
     _ layer: Int,

@@ -179,7 +179,7 @@ struct TemplateLexer {
       let word = String(decoding: bytes[start..<offset], as: UTF8.self)
       guard (0x30...0x39).contains(byte) else { return .name(word) }
       guard let value = Int(word), offset == bytes.count || bytes[offset] != UInt8(ascii: ".")
-      else { throw Self.fault("\(word.excerpt) is no whole number") }
+      else { throw Self.fault("\(word.excerpt) is not a whole number") }
       return .integer(value)
     }
     let pair = String(decoding: bytes[start..<min(start + 2, bytes.count)], as: UTF8.self)
@@ -226,7 +226,7 @@ struct TemplateLexer {
       let digits = String(decoding: bytes[offset...].prefix(count), as: UTF8.self)
       guard digits.utf8.count == count, digits.allSatisfy(\.isHexDigit),
         let scalar = UInt32(digits, radix: 16).flatMap(Unicode.Scalar.init)
-      else { throw Self.fault("the escape \\\(String(UnicodeScalar(byte))) is no character") }
+      else { throw Self.fault("the escape \\\(String(UnicodeScalar(byte))) is not a character") }
       offset += count
       content += Array(String(Character(scalar)).utf8)
     case UInt8(ascii: "a"), UInt8(ascii: "b"), UInt8(ascii: "f"), UInt8(ascii: "v"),

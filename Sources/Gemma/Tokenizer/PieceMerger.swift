@@ -64,7 +64,7 @@ struct PieceMerger: Sendable {
 
   /// A piece of a word: a node of a doubly linked list.
   private struct Piece {
-    /// The token of the piece, or -1 if its text is no token.
+    /// The token of the piece, or -1 if its text is not a token.
     var id: Int32
     var text: Range<Int>
     /// The indices of the neighbours, or -1; a piece that was merged into its left neighbour has no

@@ -152,7 +152,7 @@ extension Tokenizer {
     if let index = scores.firstIndex(where: \.isNaN) {
       throw GemmaError(
         .tokenizer,
-        "tokenizer.ggml.scores[\(index)] is no number",
+        "tokenizer.ggml.scores[\(index)] is not a number",
         context: file.path
       )
     }

@@ -97,7 +97,7 @@ struct TokenizerJSON {
     if let unknown, vocabulary.count > 0 {
       unknownToken = vocabulary.id(of: unknown)
       guard unknownToken != nil else {
-        throw fault(.tokenizer, "model.unk_token \(unknown.excerpt) is no token of the vocabulary")
+        throw fault(.tokenizer, "model.unk_token \(unknown.excerpt) is not in the vocabulary")
       }
     }
   }
@@ -151,7 +151,7 @@ struct TokenizerJSON {
         }
       }
       guard let middle else {
-        throw self.fault(.tokenizer, "model.merges[\(rank)] is no pair of tokens")
+        throw self.fault(.tokenizer, "model.merges[\(rank)] is not a pair of tokens")
       }
       try self.addMerge(both, middle: middle, rank: rank)
     }
@@ -209,7 +209,7 @@ struct TokenizerJSON {
   }
 
   private mutating func readAddedTokens(_ value: JSONValue) throws(GemmaError) {
-    guard let tokens = value.array else { throw fault(.tokenizer, "added_tokens is no array") }
+    guard let tokens = value.array else { throw fault(.tokenizer, "added_tokens is not an array") }
     var seen: Set<Int> = []
     for (index, token) in tokens.enumerated() {
       let name = "added_tokens[\(index)]"

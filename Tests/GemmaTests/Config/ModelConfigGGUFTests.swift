@@ -217,7 +217,7 @@ import Testing
   }
 
   @Test func `an output matrix of another shape is refused`() {
-    expectRefusal(.tensor, "output.weight has shape [32], the config says [12, 32]") {
+    expectRefusal(.tensor, "output.weight has shape [32], but the config says [12, 32]") {
       _ = try config(.gemma3) {
         $0.tensors.append(
           .init(
