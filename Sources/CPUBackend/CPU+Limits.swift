@@ -1,20 +1,20 @@
-// What this machine's cores and memory can do at best: the yardstick of the kernels.
+// Measures the limits of this machine's cores and memory, with which the kernels are compared.
 
 internal import CPUKernels
 package import Compute
 
-/// Measured rates that no kernel can beat, but for the noise of the measurement.
+/// Measured rates that no kernel can exceed, except by the noise of the measurement.
 package struct MachineLimits: Sendable, Hashable, Codable {
-  /// Of reading memory that no cache holds.
+  /// The bandwidth of reading memory that is in no cache.
   package var bytesPerSecond: Double
-  /// Products and sums of bytes, each counted as one.
+  /// Multiplications and additions of bytes, each counted as one operation.
   package var integerOperationsPerSecond: Double
-  /// Products and sums of f32, each counted as one.
+  /// Multiplications and additions of f32, each counted as one operation.
   package var floatOperationsPerSecond: Double
 }
 
 extension CPU {
-  /// Measures the limits with all threads of this backend: the best of five runs each.
+  /// Measures the limits with all threads of this backend: for each, the best of five runs.
   ///
   /// Takes about a second and half a gigabyte of memory.
   ///
@@ -51,7 +51,7 @@ extension CPU {
     )
   }
 
-  /// Returns the rate of a kernel that does `work` in a run.
+  /// Returns the rate of a kernel that does `work` operations in a run.
   private func best<Arguments>(
     _ kernel: cpu_kernel?,
     _ arguments: Arguments,

@@ -1,5 +1,5 @@
-// The backend for CPU cores: a program becomes a list of kernel calls, which a pool of threads walks
-// in one go per step.
+// The backend for CPU cores: a program becomes a list of kernel calls, which a pool of threads runs
+// in each step.
 
 internal import CPUKernels
 package import Compute
@@ -16,14 +16,16 @@ package import Compute
   nonisolated(unsafe) let kernels: UnsafePointer<cpu_kernels>
 
   /// - Parameters:
-  ///   - threads: How many threads compute, the caller of `run` included. No more than the cores
-  ///     it may use: more is slower.
-  ///   - cpus: The CPU each thread stays on, the caller's first; nil to let the system choose.
-  ///   - cacheType: How keys and values are kept; nil for f16, or f32 where weights are floats.
-  ///   - instructionSet: nil for the best this machine has.
-  ///   - memoryByteCount: What it may use of the machine's memory; nil for all.
-  /// - Throws: `ComputeError` with code `device` if the machine lacks the instruction set, or
-  ///   threads cannot be started as asked.
+  ///   - threads: How many threads compute, the caller of `run` included. It should be at most the
+  ///     number of cores, because more is slower.
+  ///   - cpus: The CPU that each thread is pinned to, the caller's first; nil to let the system
+  ///     choose.
+  ///   - cacheType: The type in which keys and values are stored; nil for f16, or f32 if weights
+  ///     are floats.
+  ///   - instructionSet: The instructions to use; nil for the best that this machine has.
+  ///   - memoryByteCount: How much of the machine's memory it may use; nil for all.
+  /// - Throws: `ComputeError` with code `device` if the machine lacks the instruction set, or the
+  ///   threads cannot be started.
   package init(
     threads: Int,
     pinnedTo cpus: [Int]?,
@@ -46,7 +48,7 @@ package import Compute
     pool = try ThreadPool(threadCount: threads, cpus: cpus)
   }
 
-  /// Returns what `device` of such a backend says, without starting any thread.
+  /// Returns the description of such a backend's device, without starting any thread.
   package static func describe(
     threads: Int,
     cacheType: CacheType? = nil,
@@ -77,7 +79,7 @@ package import Compute
         op.tableColumns.count.isMultiple(of: block)
       else {
         return .unsupported(
-          reason: "columns \(op.tableColumns) cut blocks of \(block) of \(op.table.name)"
+          reason: "columns \(op.tableColumns) of \(op.table.name) are not whole blocks of \(block)"
         )
       }
       return .supported
@@ -93,7 +95,7 @@ package import Compute
 
   private func support(streams: Int) -> Support {
     guard streams > CPU_MAX_STREAMS else { return .supported }
-    return .unsupported(reason: "\(streams) streams, at most \(CPU_MAX_STREAMS) are possible")
+    return .unsupported(reason: "\(streams) streams; at most \(CPU_MAX_STREAMS) are supported")
   }
 
   package func compile(
@@ -126,7 +128,7 @@ package import Compute
     return try CPUExecutable(lowering, pool: pool)
   }
 
-  /// Returns a program's caches, those of the executable before where they are the same.
+  /// Returns a program's caches, and takes over those of the previous executable that are the same.
   private func caches(
     _ program: Program,
     _ limits: ExecutableLimits,
@@ -156,7 +158,7 @@ package import Compute
     for (name, value) in [
       ("rows", limits.maxRows), ("slots", limits.slots), ("context tokens", limits.contextTokens),
     ] where !(1...Int(Int32.max)).contains(value) {
-      throw ComputeError(.unsupported, "an executable for \(value) \(name)")
+      throw ComputeError(.unsupported, "\(value) \(name) are not in 1...\(Int32.max)")
     }
   }
 }

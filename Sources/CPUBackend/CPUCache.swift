@@ -1,12 +1,12 @@
-// One KV cache: its memory, its layout, and rows that go in and out.
+// One KV cache: its memory, its layout, and how rows are read and written.
 
 internal import CPUKernels
 internal import Compute
 
 /// Keys and values of one layer for every slot.
 ///
-/// One mapping, [slots][keys, values][kvHeads, capacity] rows of headDim, with slots on pages of their
-/// own, so that clearing a slot gives its memory back. Executables that follow one another share it.
+/// It is one mapping, [slots][keys, values][kvHeads, capacity] rows of headDim. Each slot has pages
+/// of its own, so that clearing it releases its memory. Successive executables share the cache.
 @safe final class CPUCache: CacheStorage {
   let operand: cpu_cache
   let type: CacheType
@@ -17,15 +17,15 @@ internal import Compute
   private let layout: Layout
 
   private struct Layout {
-    /// Of one head at one position.
+    /// The bytes of one head at one position.
     var rowByteCount: Int
     var slotByteCount: Int
     var capacity: Int
-    /// Keys and values of one position.
+    /// The bytes of the keys and values of one position.
     var positionByteCount: Int
   }
 
-  /// What a slot has of each position.
+  /// The two kinds of rows that a slot has for each position.
   enum Part: CaseIterable { case keys, values }
 
   /// - Throws: `ComputeError` with code `device` if there is no memory.
@@ -78,7 +78,7 @@ internal import Compute
     guard rowByteCount > 0 else {
       throw ComputeError(
         .unsupported,
-        "\(purpose) cannot be \(type.rawValue): heads of \(cache.headDim) are no blocks of 32"
+        "\(purpose) cannot be \(type.rawValue): heads of \(cache.headDim) are not whole blocks of 32"
       )
     }
     let capacity = cache.capacity(limits)
@@ -116,7 +116,7 @@ internal import Compute
     }
   }
 
-  /// Returns positions cut where the ring comes round.
+  /// Returns positions split where the ring wraps around.
   private func runs(of positions: Range<Int>) -> [Range<Int>] {
     let turn = (positions.lowerBound / layout.capacity + 1) * layout.capacity
     guard positions.lowerBound < turn, turn < positions.upperBound else { return [positions] }
@@ -127,7 +127,7 @@ internal import Compute
 // MARK: - Rows as f32
 
 extension CPUCache {
-  /// Where a row of keys or values lies.
+  /// Returns the address of a row of keys or values.
   private func address(
     _ part: Part,
     _ slot: Int,
@@ -166,8 +166,8 @@ extension CPUCache {
 
   func write(_ rows: CacheRows, slot: Int) {
     let places = rows.positions.map { cpu_row(slot: Int32(slot), position: Int32($0), token: 0) }
-    // The kernel that keeps a step's own rows, so that these are kept the same way. It only reads
-    // from the planes.
+    // This is the kernel that stores a step's own rows, so these rows are stored in the same way.
+    // It only reads from the planes.
     unsafe rows.keys.withUnsafeBufferPointer { keys in
       unsafe rows.values.withUnsafeBufferPointer { values in
         unsafe places.withUnsafeBufferPointer { places in
@@ -212,7 +212,7 @@ extension CacheType {
     }
   }
 
-  /// The type whose values are stored just so.
+  /// The weight type with the same storage format.
   fileprivate var valueType: TensorType {
     switch self {
     case .f32: .f32

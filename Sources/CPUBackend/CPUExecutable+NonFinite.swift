@@ -1,11 +1,12 @@
-// Where results are first no finite numbers: the step once more, call by call, and what each has written.
+// Finds where results first contain an infinity or a NaN, by running the step again call by call
+// and checking what each call has written.
 
 internal import CPUKernels
 internal import Compute
 
 extension CPUExecutable {
   func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? {
-    // Rows are appended to the caches where they are already, with the same values.
+    // The step appends the same rows to the caches as before, at the same places.
     guard (try? put(inputs)) != nil else { return nil }
     fillRows(batch)
     for (index, trace) in traces.enumerated() {
@@ -21,7 +22,8 @@ extension CPUExecutable {
     return nil
   }
 
-  /// Returns whether keys and values that are about to be kept are beyond their cache's type.
+  /// Returns an overflow if keys or values that are about to be stored are too large for the
+  /// cache's type.
   private func overflow(_ op: AppendKV, _ batch: Batch) -> NonFinite.Cause? {
     let type = storages[op.cache.index].type
     let largest = type.largestMagnitude
@@ -32,7 +34,9 @@ extension CPUExecutable {
     return nil
   }
 
-  /// Only buffers are looked at: what is between them is inside one op.
+  /// Returns whether a call has written finite values only.
+  ///
+  /// Only buffers are checked, because all other regions are internal to an op.
   private func hasWrittenFinite(_ trace: CallTrace, _ batch: Batch) -> Bool {
     trace.writes.allSatisfy { region in
       guard region.space == .buffer, region.view == .values else { return true }
@@ -58,7 +62,7 @@ extension CPUExecutable {
 }
 
 extension CPUWeights {
-  /// Returns whether rows of a loaded weight hold finite values only, as the file has them.
+  /// Returns whether rows of a loaded weight contain finite values only in the model file.
   func areFinite(_ weight: WeightRef, rows: [Int]) -> Bool {
     rows.allSatisfy { Compute.areFinite(row($0, of: weight)) }
   }

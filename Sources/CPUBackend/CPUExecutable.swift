@@ -1,11 +1,11 @@
-// A compiled program at work.
+// A compiled program, and how a step of it runs.
 
 internal import CPUKernels
 internal import Compute
 
 /// A program's calls with their memory.
 ///
-/// Used by one thread at a time; weights and caches may be shared with the executable after it.
+/// It is used by one thread at a time; weights and caches may be shared with the next executable.
 @safe final class CPUExecutable: Executable {
   let program: Program
   let limits: ExecutableLimits
@@ -14,17 +14,17 @@ internal import Compute
   let memory: ExecutableMemory
   let storages: [any CacheStorage]
   private let calls: [cpu_call]
-  /// Of each call.
+  /// The trace of each call.
   let traces: [CallTrace]
-  /// How often all threads wait for each other between the calls of a step.
+  /// The number of barriers between the calls of a step.
   let waitCount: Int
   private let scratch: MappedMemory
   private let scratchByteCount: Int
-  /// [maxRows] each.
+  /// The rows of the current step, at most `maxRows`; so are the next two.
   private var rows: [cpu_row]
   private var wantedRows: [cpu_row]
   private var wantedIndices: [Int32]
-  /// The largest token + 1 that every embedding of the program knows; nil without one.
+  /// The number of tokens that all embeddings of the program have; nil without an embedding.
   private let vocabularySize: Int?
 
   init(_ lowering: CallLowering, pool: ThreadPool) throws(ComputeError) {
@@ -65,7 +65,7 @@ internal import Compute
       for (index, row) in batch.rows.enumerated() where Int(row.token) >= vocabularySize {
         throw ComputeError(
           .batch,
-          "row \(index): token \(row.token) outside a vocabulary of \(vocabularySize)"
+          "row \(index): token \(row.token) is outside the vocabulary of \(vocabularySize)"
         )
       }
     }
@@ -127,7 +127,7 @@ internal import Compute
     }
   }
 
-  /// Copies an output out of its buffer.
+  /// Returns a copy of an output's buffer.
   func take(_ id: BufferID, count: Int) throws(ComputeError) -> [Float] {
     let buffer = try memory.buffer(id)
     let values = unsafe buffer.base.assumingMemoryBound(to: Float.self)

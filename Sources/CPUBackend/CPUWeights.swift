@@ -1,5 +1,5 @@
-// Weights as the kernels see them: in place in the model file, packed for products, or small ones as
-// f32 copies.
+// The weights in the forms that kernels read: in place in the model file, packed for products, or
+// as f32 copies if they are small.
 
 internal import CPUKernels
 internal import Compute
@@ -7,8 +7,8 @@ internal import Glibc
 
 /// The weights of one program.
 ///
-/// Keeps whatever owns their bytes alive. Changes while a program is compiled only, so that what is
-/// prepared may be shared with the next executable while this one's runs.
+/// It keeps the owners of their bytes alive. It changes only while a program is compiled, so that
+/// prepared weights can be shared with the next executable while this one runs.
 @safe final class CPUWeights {
   private let kernels: UnsafePointer<cpu_kernels>
   private let pool: ThreadPool
@@ -17,9 +17,9 @@ internal import Glibc
   private let arena = PackedArena()
   private var packed: [Packing: PackedSlice] = [:]
   private var copies: [CopyKey: DecodedValues] = [:]
-  /// What the executable before has prepared; nil as soon as this program is compiled.
+  /// The weights of the previous executable; nil as soon as this program is compiled.
   private var previous: CPUWeights?
-  /// Bytes taken over from it.
+  /// The bytes taken over from it.
   private(set) var sharedByteCount = 0
 
   /// A weight in one of the forms that kernels read.
@@ -35,17 +35,19 @@ internal import Glibc
     var offset: Float
   }
 
-  /// The threads of `pool` pack what `previous` has not prepared already, for the same kernels.
+  /// Creates the weights.
+  ///
+  /// The threads of `pool` pack those that `previous` has not prepared for the same kernels.
   init(kernels: UnsafePointer<cpu_kernels>, pool: ThreadPool, sharing previous: CPUWeights?) {
     unsafe self.kernels = unsafe kernels
     self.pool = pool
     if let previous, unsafe previous.kernels == kernels { self.previous = previous }
   }
 
-  /// Lets the executable before go: all that was to be taken over has been.
+  /// Releases the previous executable's weights, when everything has been taken over.
   func finish() { previous = nil }
 
-  /// Returns the executable before's weights if it prepared this one from the same bytes.
+  /// Returns the previous executable's weights if they have this weight from the same bytes.
   private func previous(with weight: WeightRef) -> CPUWeights? {
     guard let previous, let own = mapped[weight], let other = previous.mapped[weight],
       unsafe own.bytes.baseAddress == other.bytes.baseAddress,
@@ -54,20 +56,20 @@ internal import Glibc
     return previous
   }
 
-  /// Bytes used in place.
+  /// The bytes that are used in place.
   var mappedByteCount: Int {
     usedInPlace.reduce(0) { unsafe $0 + (mapped[$1]?.bytes.count ?? 0) }
   }
 
-  /// Bytes of packed weights and of the f32 copies.
+  /// The bytes of packed weights and of f32 copies.
   var ownedByteCount: Int {
     copies.values.reduce(packed.values.reduce(0) { $0 + $1.byteCount }) { $0 + $1.byteCount }
   }
 
-  /// Fetches a weight's bytes, once.
+  /// Gets a weight's bytes from the source, once.
   ///
-  /// - Throws: The source's own error; `ComputeError` with code `weight` if the bytes are not as
-  ///   many as the shape says, `unsupported` if there are no kernels for the type.
+  /// - Throws: The source's own error; `ComputeError` with code `weight` if the number of bytes
+  ///   does not match the shape, `unsupported` if there are no kernels for the type.
   func load(_ weight: WeightRef, from source: any WeightSource) throws {
     guard mapped[weight] == nil else { return }
     guard weight.type.hasKernels else {
@@ -83,7 +85,7 @@ internal import Glibc
     else {
       throw ComputeError(
         .weight,
-        "\(weight.name): rows \(weight.rows) of \(weight.columns) \(weight.type) are no matrix"
+        "\(weight.name): rows \(weight.rows) of \(weight.columns) \(weight.type) are not a valid matrix"
       )
     }
     let expected = rowByteCount.multipliedReportingOverflow(by: weight.rows.count)
@@ -119,8 +121,8 @@ internal import Glibc
     }
   }
 
-  /// Rows are packed some at a time, and let go in the file in between, so that a large weight is never
-  /// in memory twice.
+  /// Packs a weight in slices and evicts the file's pages in between, so that a large weight is
+  /// never in memory twice.
   private func packSlices(
     _ source: cpu_matrix,
     into target: UnsafeMutablePointer<UInt8>,
@@ -157,8 +159,9 @@ internal import Glibc
     }.bytes
   }
 
-  /// Returns a copy of a loaded weight as stored, in memory with huge pages: for rows read here and
-  /// there.
+  /// Returns a copy of a loaded weight in its stored form, in memory with huge pages.
+  ///
+  /// It is for weights whose rows are read in random order.
   ///
   /// - Throws: `ComputeError` with code `device` if there is no memory.
   func copied(_ weight: WeightRef) throws(ComputeError) -> cpu_matrix {
@@ -172,7 +175,9 @@ internal import Glibc
     }
   }
 
-  /// Returns a weight in another form, made the first time by `fill` in memory that is zero.
+  /// Returns a weight in another form.
+  ///
+  /// The first time, `fill` makes it in memory that is zero.
   private func pack(
     _ packing: Packing,
     rows: Int64,
@@ -226,7 +231,7 @@ internal import Glibc
 
   /// Returns a loaded weight decoded to f32, with `offset` added to each value.
   ///
-  /// For vectors and matrices of a few rows only: it is a copy.
+  /// It is a copy, so it is only for vectors and matrices of a few rows.
   func values(_ weight: WeightRef, plus offset: Float = 0) -> UnsafePointer<Float> {
     let key = CopyKey(weight: weight, offset: offset)
     if let known = copies[key] { return unsafe known.base }
@@ -271,10 +276,10 @@ internal import Glibc
 }
 
 extension TensorType {
-  /// The type by the number that kernels know it by.
+  /// The type as kernels number it.
   var identifier: cpu_type { cpu_type(rawValue: number) }
 
-  /// Whether there are kernels for it, and they have the same blocks in mind.
+  /// Whether there are kernels for the type that assume the same block sizes.
   var hasKernels: Bool {
     let row = unsafe cpu_type_row_of(identifier)
     return unsafe row.name != nil && Int(row.columns) == blockLength

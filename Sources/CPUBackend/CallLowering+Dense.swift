@@ -155,7 +155,8 @@ extension CallLowering {
     try emitProduct(op.down, gate, into: memory.plane(Plane(op.output)))
   }
 
-  /// Adds the calls of a feed-forward that reads only the columns that the cut gate has left.
+  /// Adds the calls of a feed-forward with a sparse gate, which reads only the columns that are not
+  /// zero.
   private mutating func lowerSparse(
     _ op: FeedForward,
     _ input: RowPlane,

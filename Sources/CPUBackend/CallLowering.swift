@@ -16,7 +16,7 @@ struct CallTrace {
   let kernels: UnsafePointer<cpu_kernels>
   let weights: CPUWeights
   let memory: ExecutableMemory
-  /// By cache of the program.
+  /// The memory of each cache of the program.
   let caches: [CPUCache]
   let limits: ExecutableLimits
   private var emitted: [Emitted] = []

@@ -3,7 +3,7 @@
 internal import CPUKernels
 internal import Compute
 
-/// A plane of rows as a kernel operand, and the region it is.
+/// A plane of rows as a kernel operand, and its region for hazards.
 @safe struct RowPlane {
   var region: Region
   var operand: cpu_plane
@@ -12,7 +12,7 @@ internal import Compute
   var width: Int { unsafe Int(operand.width) }
 }
 
-/// Everything the calls of an executable point to, except weights and caches.
+/// Everything that the calls of an executable point to, except weights and caches.
 @safe final class ExecutableMemory {
   private let program: Program
   private let limits: ExecutableLimits
@@ -100,7 +100,7 @@ internal import Compute
     )
   }
 
-  /// Returns a plane of a buffer that ops use in turn, one for each name and shape.
+  /// Returns a plane of a buffer that ops reuse, one for each name and shape.
   func scratch(
     _ name: String,
     planes: Int = 1,
@@ -165,8 +165,7 @@ internal import Compute
     return unsafe cpu_selected_at(memory.base, rows, width)
   }
 
-  /// Returns the memory of the rotations of each row, and whether it is new, so that somebody must
-  /// fill it.
+  /// Returns the memory of the rotations of each row, and whether it is new and must be filled.
   func rotations(
     _ key: RotationKey
   ) throws(ComputeError) -> (region: Region, operand: cpu_rotations, isNew: Bool) {
@@ -184,7 +183,7 @@ internal import Compute
     )
   }
 
-  /// Returns memory of a size that C has computed, negative if there is no such number.
+  /// Returns memory of a size that C has computed; a negative size means that it has overflowed.
   private func operandMemory(
     _ byteCount: Int64,
     purpose: String

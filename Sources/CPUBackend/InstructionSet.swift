@@ -1,12 +1,12 @@
-// The instruction sets the CPU kernels are written for.
+// The instruction sets that the CPU kernels are compiled for.
 
 internal import CPUKernels
 
 /// A set of vector instructions that the kernels may use.
 ///
-/// Results are the same bits with each of them; only the speed differs.
+/// Results are bit-identical with each of them; only the speed differs.
 package enum InstructionSet: String, Sendable, Hashable, CaseIterable {
-  /// What every machine has.
+  /// No vector instructions; works on every machine.
   case scalar
   /// AVX2 and F16C: x86-64 machines from 2013 on.
   case avx2
@@ -16,7 +16,7 @@ package enum InstructionSet: String, Sendable, Hashable, CaseIterable {
   /// Whether this machine has it.
   package var isSupported: Bool { unsafe cpu_kernels_for(identifier) != nil }
 
-  /// The fastest this machine has.
+  /// The fastest set that this machine has.
   package static var best: InstructionSet {
     allCases.last { $0.isSupported } ?? .scalar
   }

@@ -1,14 +1,16 @@
-// Memory taken from the system page by page, as it is touched.
+// Memory that the system provides page by page when it is first touched.
 
 internal import Compute
 internal import Glibc
 
-/// An anonymous mapping: zero at first, and holding pages only where it has been written.
+/// An anonymous mapping.
+///
+/// It is zero at first, and has pages only where it was written.
 @safe final class MappedMemory {
   let base: UnsafeMutableRawPointer
   let byteCount: Int
 
-  /// What the system maps at a time: 4 KiB, or on some ARM machines 16 or 64 KiB.
+  /// The page size: 4 KiB, or 16 or 64 KiB on some ARM machines.
   static let pageByteCount = sysconf(Int32(_SC_PAGESIZE))
 
   /// - Throws: `ComputeError` with code `device`, naming `purpose`, if the address space or the
@@ -35,23 +37,24 @@ internal import Glibc
 
   deinit { unsafe munmap(base, byteCount) }
 
-  /// Asks for huge pages: streaming through gigabytes misses the TLB at every small one.
+  /// Asks for huge pages, because reading gigabytes sequentially misses the TLB at every small
+  /// page.
   func preferHugePages() {
-    // Where the system has none, small pages serve.
+    // If the system has no huge pages, small ones are used.
     _ = unsafe madvise(base, byteCount, MADV_HUGEPAGE)
   }
 
-  /// Gives the pages of a range back; they read as zero again.
+  /// Releases the pages of a range; they read as zero again.
   ///
   /// - Precondition: `offset` and `count` are multiples of the page size.
   func discard(offset: Int, count: Int) {
     let page = Self.pageByteCount
     precondition(
       offset.isMultiple(of: page) && count.isMultiple(of: page),
-      "\(count) bytes at \(offset) are no whole pages of \(page)"
+      "\(count) bytes at \(offset) are not whole pages of \(page)"
     )
     if unsafe madvise(base + offset, count, MADV_DONTNEED) == 0 { return }
-    // Locked pages (mlockall) are refused: they stay in memory, and are cleared by hand.
+    // The call fails for locked pages (mlockall). They stay in memory and are cleared here.
     unsafe memset(base + offset, 0, count)
   }
 }

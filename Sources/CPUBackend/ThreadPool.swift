@@ -22,16 +22,19 @@ internal import Glibc
     guard (1...Self.maxThreadCount).contains(threadCount) else {
       throw ComputeError(
         .device,
-        "\(threadCount) threads asked for, 1 to \(Self.maxThreadCount) are possible"
+        "\(threadCount) threads requested; 1 to \(Self.maxThreadCount) are possible"
       )
     }
     if let cpus {
       guard cpus.count == threadCount else {
-        throw ComputeError(.device, "\(cpus.count) CPUs given for \(threadCount) threads")
+        throw ComputeError(
+          .device,
+          "\(cpus.count) CPUs given for \(threadCount) threads; give one for each"
+        )
       }
       // A cpu_set_t holds 1024 CPUs.
       for cpu in cpus where !(0..<1024).contains(cpu) {
-        throw ComputeError(.device, "no CPU \(cpu)")
+        throw ComputeError(.device, "CPU \(cpu) is outside 0...1023")
       }
     }
     let pool =

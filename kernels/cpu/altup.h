@@ -1,4 +1,4 @@
-// AltUp: prediction and correction of the streams, their making and merging.
+// AltUp: prediction and correction of the streams, and their expansion and merging.
 // Source: Gemma3nTextAltUp, transformers 5.23, models/gemma3n/modeling_gemma3n.py.
 
 // values[0 ..< streams] = r(x) = tanh(weight · rms(x) / width).
@@ -93,7 +93,7 @@ static void altup_correct(const void *arguments, const cpu_step *step, int threa
   for (int64_t row = rows.first; row < rows.end; row++) correct_row(args, step, row);
 }
 
-// What brings `x` to the root mean square `target`.
+// Returns the factor that brings `x` to the root mean square `target`.
 static INLINE float matching_factor(const float *x, int64_t width, float target) {
   float square = mean_square(x, width);
   return target / square_root(square > 1e-5f ? square : 1e-5f);

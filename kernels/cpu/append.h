@@ -1,4 +1,4 @@
-// A step's keys and values into the KV cache, each row at its position of its slot.
+// Writes a step's keys and values into the KV cache, each row at its position in its slot.
 
 static void append(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_append_args *args = arguments;

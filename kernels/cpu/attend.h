@@ -1,11 +1,12 @@
-// Attention over a KV cache. Split over (row, head); heads that share keys and values and fall to
-// the same thread read them together.
+// Attention over a KV cache. The work is split over (row, head). Heads of one thread that share
+// keys and values read them together.
 //
-// Two passes: all scores of the visible positions, then the weighted sum of values. Sums run by
-// position, so neither the ring's wrap nor the grouping of heads changes a result.
+// There are two passes: all scores of the visible positions, then the weighted sum of values. Sums
+// run in the order of positions, so neither the wrap of the ring nor the grouping of heads changes
+// a result.
 
-// Heads that are done together: their sums over four positions, or over four vectors of a head, fill
-// 16 registers.
+// How many positions, or columns of a head, are processed together: with up to four heads, their
+// sums over four positions or four vectors fill 16 registers.
 enum { POSITIONS_TOGETHER = 4, COLUMNS_TOGETHER = 4 * LANES };
 _Static_assert(HEADS_TOGETHER * POSITIONS_TOGETHER == LANES, "score_some sums them up in one vector");
 _Static_assert(HEADS_TOGETHER == 4, "attend_some knows kernels for 1, 2 and 4 heads");
@@ -147,14 +148,15 @@ DEFINE_ATTEND(f32, CPU_CACHE_F32)
 DEFINE_ATTEND(f16, CPU_CACHE_F16)
 DEFINE_ATTEND(q8_0, CPU_CACHE_Q8_0)
 
-// By cache type: for one, two and four heads.
+// The functions for each cache type, for one, two and four heads.
 static void (*const attend_by_heads[3][3])(const attention *) = {
     [CPU_CACHE_F32] = {attend_1_f32, attend_2_f32, attend_4_f32},
     [CPU_CACHE_F16] = {attend_1_f16, attend_2_f16, attend_4_f16},
     [CPU_CACHE_Q8_0] = {attend_1_q8_0, attend_2_q8_0, attend_4_q8_0},
 };
 
-// Does up to HEADS_TOGETHER heads of a row, the first `head`, all of one KV head; returns how many.
+// Processes up to HEADS_TOGETHER heads of a row from `head` on, all of the same KV head; returns
+// how many.
 static int64_t attend_some(const cpu_attend_args *args, const cpu_step *step, int64_t row,
                            int64_t head, int64_t heads, float *scratch, int64_t scratch_floats) {
   const cpu_cache *cache = &args->cache;

@@ -1,4 +1,4 @@
-// The rows of a KV cache in each of its element types: what is kept, and how it is read back.
+// The rows of a KV cache in each of its element types: how they are stored and read back.
 //
 //   f32, f16  [head_dim values]
 //   q8_0      [head_dim / 32 blocks of scale f16, 32 int8], w = q · scale, as in a model file
@@ -38,7 +38,7 @@ static INLINE void keep_row(cpu_cache_type type, const float *values, int64_t co
   }
 }
 
-// Values i ..< i + 16 of a row, those beyond `left` 0.
+// Returns values i ..< i + 16 of a row; those beyond `left` are 0.
 static INLINE f32x16 kept_lanes(cpu_cache_type type, const uint8_t *row, int64_t i, int64_t left) {
   if (type == CPU_CACHE_F32) return load_part((const float *)row + i, left);
   if (type == CPU_CACHE_F16) return widen_f16(row, i, left);

@@ -1,7 +1,7 @@
-// Products with weights of which only some columns are read: `down` behind a cut gate (sparse.h).
+// Products with weights of which only some columns are read: `down` after a sparse gate (sparse.h).
 //
-// q4_0 `down` is packed by columns: for each 32 columns the scales of all output rows, then column by
-// column their nibbles, so that what belongs to a column lies together. Rows are padded to 64.
+// q4_0 `down` is packed by columns: for each 32 columns the scales of all output rows, then the
+// nibbles column by column, so that the data of a column is contiguous. Rows are padded to 64.
 //
 //   block of 32 columns   [scales: rows · f16][column 0: rows / 2 bytes]...[column 31]
 //   in a column           byte r of each 32: row 64u + r low, row 64u + 32 + r high
@@ -10,7 +10,7 @@ typedef uint8_t u8x32 __attribute__((vector_size(32)));
 typedef uint16_t u16x32 __attribute__((vector_size(64)));
 typedef int16_t i16x16 __attribute__((vector_size(32)));
 
-// The bytes of 32 columns.
+// Returns the bytes of 32 columns.
 static INLINE int64_t column_block_bytes(int64_t padded) { return padded * BYTES_q4_0; }
 _Static_assert(2 + COLUMNS_q4_0 / 2 == BYTES_q4_0, "a row has a scale and nibbles in 32 columns");
 _Static_assert(COLUMN_ROWS == 4 * LANES && COLUMN_ROWS == 2 * 32, "add_columns and its bytes");
@@ -23,7 +23,7 @@ static void pack_columns(const void *arguments, const cpu_step *step, int thread
   for (int64_t block = blocks.first; block < blocks.end; block++) {
     uint8_t *scales = args->packed + block * column_block_bytes(padded);
     uint8_t *columns = scales + 2 * padded;
-    // Rows beyond the last stay zero, as the memory was.
+    // Rows beyond the last stay zero, because the memory was zero.
     for (int64_t row = 0; row < source->rows; row++) {
       const uint8_t *stored = source->bytes + row * source->row_bytes + block * BYTES_q4_0;
       memcpy(scales + 2 * row, stored, 2);
@@ -47,12 +47,13 @@ typedef struct {
   int16_t offset;  // -8 · Σ quants, modulo 2¹⁶
 } column_block;
 
-// Blocks whose products are added to a sum while it is in registers. A group of rows of activations
-// goes through them, so that weights stay in the cache.
+// How many blocks are multiplied while a sum is in registers. All rows of a group of activations
+// are multiplied by these blocks before the next ones, so that the weights stay in the cache.
 enum { BLOCKS_TOGETHER = 4 };
 
-// sums[0 ..< 64] += the products of each block in turn, for output rows 64 · unit and on. Products of
-// 32 columns with (w - 8) fit 16 bits: at most 32 · 8 · 127; on the way there sums may wrap.
+// sums[0 ..< 64] += the products of each block in turn, for output rows from 64 · unit on. The
+// product of 32 columns with (w - 8) fits 16 bits, because it is at most 32 · 8 · 127. Intermediate
+// sums may wrap around.
 static INLINE void add_columns(const column_block *blocks, int count, int64_t padded, int64_t unit,
                                float *sums) {
   f32x16 values[4];
@@ -86,7 +87,7 @@ static INLINE void add_columns(const column_block *blocks, int count, int64_t pa
   for (int v = 0; v < 4; v++) store(sums + v * LANES, values[v]);
 }
 
-// Asks for what a row needs from the cursor on in as many blocks as go together.
+// Prefetches the weights that a row needs from the cursor on, for the next BLOCKS_TOGETHER blocks.
 static INLINE void prefetch_columns(const cpu_columns_args *args, int64_t row, int64_t cursor,
                                     range units) {
   const int32_t *indices = args->selected.indices + row * args->selected.stride;
@@ -111,8 +112,8 @@ static INLINE void prefetch_columns(const cpu_columns_args *args, int64_t row, i
   }
 }
 
-// The selected columns of a row in blocks `first` and on, as many as go together; moves the cursor
-// past them. Returns how many blocks have any.
+// Collects the selected columns of a row in BLOCKS_TOGETHER blocks from `first` on, and moves the
+// cursor past them. Returns how many of these blocks have selected columns.
 static INLINE int gather_blocks(const cpu_columns_args *args, row_blocks place, int64_t row,
                                 int64_t first, int64_t *cursor, column_block *blocks) {
   const cpu_quantised *x = &args->quantised;
@@ -135,7 +136,8 @@ static INLINE int gather_blocks(const cpu_columns_args *args, row_blocks place, 
   return count;
 }
 
-// sums[row][...] = the products of the rows `rows` for the output rows of `units`, 64 each.
+// sums[row][...] = the products of the rows `rows` for the output rows of `units`, 64 for each
+// unit.
 static INLINE void multiply_columns(const cpu_columns_args *args, const cpu_step *step, range rows,
                                     range units, float *sums) {
   int64_t count = step->counts[args->output.row_set];

@@ -1,5 +1,5 @@
-// Stored weights to f32, for the few rows a lookup needs: block by block, as each type's file
-// decodes one.
+// Converts stored weights to f32, block by block, with the decoder in each type's file. Lookups
+// need it for a few rows.
 
 static void dequantise(cpu_type type, const uint8_t *p, int64_t count, float *values) {
   switch (type) {

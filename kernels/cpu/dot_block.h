@@ -1,20 +1,20 @@
 // The innermost product: a block of 32 columns of some rows of quantised weights, in registers, with
 // some rows of int8 activations.
 //
-// One arithmetic, whatever the tile and the order of loops:
+// The arithmetic is the same for every tile and order of loops:
 //   for each block of 32 columns, ascending:
 //     total = Σ (w - offset) · x                           exact, int32
 //     sum = sum + (scale · x_scale) · f32(total)
 //     sum = sum + minimum · x_sum                          types with a minimum
-// where types with two scales in a block (q6_K, q3_K) take total = s₀ · total₀ + s₁ · total₁, exact too,
-// and one with two minima besides (q2_K)
+// Types with two scales in a block (q6_K, q3_K) use total = s₀ · total₀ + s₁ · total₁, which is
+// exact, too. The type that also has two minima (q2_K) uses
 //     sum = sum - (minimum · x_scale) · f32(m₀ · Σ x₀ + m₁ · Σ x₁)
 
 typedef struct {
-  int bits;         // of a stored weight: how large products may get
+  int bits;         // of a stored weight; bounds the products
   int offset;       // subtracted from each stored weight: divides 32 with halves, else a multiple of 8
   bool has_minimum;
-  bool has_halves;  // two integer scales in a block; and two minima, if it has a minimum too
+  bool has_halves;  // two integer scales in a block; also two minima if it has a minimum
   block_layout layout;
 } weight_format;
 
@@ -34,7 +34,7 @@ _Static_assert(TILE_ROWS % TILE == 0, "a tile has whole lanes");
 // Decodes columns 32 · index ..< 32 · index + 32 of a packed block for lanes `lane` ..< `lane` + TILE.
 typedef void (*unpacker)(const uint8_t *packed, int lane, int index, tile_block *block);
 
-// Rows of activations that are multiplied together; their sums live in registers.
+// How many rows of activations are multiplied together; their sums are in registers.
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
 enum { ROWS_TOGETHER = ROW_GROUP };
 #else
@@ -44,14 +44,14 @@ _Static_assert(ROW_GROUP % ROWS_TOGETHER == 0, "rows that are multiplied togethe
 
 static INLINE tile_i32 splat_i32(int32_t x) { return (tile_i32){0} + x; }
 
-// Some rows of activations, from block `first` on of all: block b of the m-th row is block
-// first + b · step + m · apart.
+// Some rows of activations: block b of the m-th row is block first + b · step + m · apart of `all`.
 typedef struct {
   const cpu_quantised *all;
   int64_t first, step, apart;
 } activation_rows;
 
-// The rows from `row` on of `rows`, all in one group or all left over.
+// Returns the rows from `row` on. All of them must be in one group, or all among the rows left
+// over.
 static INLINE activation_rows activations_from(const cpu_quantised *x, int64_t row, int64_t rows) {
   row_blocks place = blocks_of_row(x->width, row, rows);
   return (activation_rows){x, place.first, place.step, place.step == 1 ? x->width / 32 : 1};
@@ -77,8 +77,8 @@ static INLINE void dot_rows(const tile_u32 *weights, int steps, const int8_t *x,
   }
 }
 
-// The end of a block with two scales and two minima. `halves` are -32 · Σ x of either half, and at most
-// 15 · 32 · 16 · 127 with their minima: exact in f32.
+// Adds a block with two scales and two minima to a sum. `halves` are -32 · Σ x of each half;
+// multiplied by their minima they are at most 15 · 32 · 16 · 127, which is exact in f32.
 static INLINE tile_f32 add_with_minima(const tile_block *block, tile_i32 first, tile_i32 second,
                                        const int32_t *halves, float x_scale, tile_f32 sum) {
   tile_i32 low = block->half_scales[0], high = block->half_scales[1];
@@ -105,7 +105,7 @@ static INLINE void dot_block(const tile_block *block, weight_format format,
     // Σ (w - offset) · x = Σ w · x - offset · Σ x
     seconds[m] = (tile_i32){0};
     if (format.has_halves && format.offset != 0) {
-      // Whole multiples of 32, so exact.
+      // The dividend is a multiple of 32, so the division is exact.
       totals[m] = splat_i32(halves[2 * m * x->apart] / (32 / format.offset));
       seconds[m] = splat_i32(halves[2 * m * x->apart + 1] / (32 / format.offset));
     } else if (format.offset != 0) {

@@ -1,21 +1,21 @@
-// Every kernel family, and their table. Included once for each instruction set, by the file that
-// names it in CPU_THIS_ISA. Each header uses what stands before it.
+// All families of kernels, and their table. It is included once for each instruction set, by the
+// file that names it in CPU_THIS_ISA. Each header uses those before it.
 
-// Vectors wider than the registers are passed only between functions that are inlined, so no
-// calling convention is at stake.
+// Vectors wider than the registers are passed only between inlined functions, so the calling
+// convention does not matter.
 #pragma clang diagnostic ignored "-Wpsabi"
 
-// A type's row in the table of types, where there is nothing to be made of it.
+// Expands a row of the table of types to nothing, for types that need no kernel.
 #define NO_KERNEL(name, number, columns, bytes)
 
-// What kernels are written with.
+// The basics of all kernels.
 #include "types.h"
 #include "vector.h"
 #include "floats.h"
 #include "tile.h"
 #include "quantise.h"
 
-// Products: what all types share, then a file for each.
+// Products: first the parts that all types share, then a file for each type.
 #include "packed.h"
 #include "dot_block.h"
 #include "matmul_tile.h"
@@ -34,7 +34,7 @@
 #include "matmul_iq4_nl_i8.h"
 #include "matmul_iq4_xs_i8.h"
 
-// What is made of the table of types.
+// Tables that are generated from the table of types.
 #include "dequantise.h"
 #include "pack.h"
 

@@ -1,7 +1,8 @@
-// Fields that several quantised types share: how a packed block's words become the weights of 32
-// columns, how they were dealt out when they were packed, and how a stored block's become f32.
+// Fields that several quantised types share: how the words of a packed block become the weights of
+// 32 columns, how the words are rearranged ("dealt") when a block is packed, and how a stored block
+// becomes f32.
 //
-// In packed words lie, for 32 columns
+// Packed words have, for 32 columns
 //
 //   nibbles     4 words, word j: weights 4j ..< 4j + 4 low, 4j + 16 ..< 4j + 20 high
 //   high bits   1 word: bit i is weight i's
@@ -17,7 +18,7 @@ static INLINE void split_nibbles(const tile_u32 nibbles[4], tile_u32 weights[8])
   }
 }
 
-// 32 weights from a word of high bits, the first, and the four words of nibbles behind it.
+// Returns 32 weights from a word of high bits, `first`, and the four words of nibbles after it.
 static INLINE void join_high_bits(packed_block packed, int first, tile_u32 weights[8]) {
   tile_u32 nibbles[4];
   tile_u32 high = packed_word(packed, first);
@@ -26,7 +27,7 @@ static INLINE void join_high_bits(packed_block packed, int first, tile_u32 weigh
   for (int j = 0; j < 8; j++) weights[j] |= spread_bits(high, j);
 }
 
-// Four words of nibbles for 32 columns, from the low or high nibbles of eight words.
+// Makes four words of nibbles for 32 columns from the low or high nibbles of eight words.
 static INLINE void deal_nibbles(const uint8_t *from, int shift, uint8_t *to) {
   for (int j = 0; j < 4; j++) {
     tile_u32 low = (word_at(from, j) >> shift) & 0x0F0F0F0Fu;
@@ -35,7 +36,7 @@ static INLINE void deal_nibbles(const uint8_t *from, int shift, uint8_t *to) {
   }
 }
 
-// The word whose bit i is bit `index` of byte i of the eight words.
+// Returns the word whose bit i is bit `index` of byte i of the eight words.
 static INLINE tile_u32 gather_bits(const uint8_t *from, int index) {
   tile_u32 bits = {0};
   for (int j = 0; j < 8; j++) {
@@ -45,7 +46,7 @@ static INLINE tile_u32 gather_bits(const uint8_t *from, int index) {
   return bits;
 }
 
-// q4_0, q4_1, q5_0, q5_1: scale, perhaps a minimum, perhaps 32 high bits, 16 bytes of nibbles.
+// q4_0, q4_1, q5_0, q5_1: scale, minimum in some, 32 high bits in some, 16 bytes of nibbles.
 static INLINE void dequantise_nibbles(const uint8_t *block, bool has_minimum, bool has_high_bits,
                                       float *values) {
   float scale = half_value(block);
@@ -64,7 +65,7 @@ static INLINE void dequantise_nibbles(const uint8_t *block, bool has_minimum, bo
 
 // --- Pairs of bits -------------------------------------------------------------------------------
 
-// 32 weights of two bits from two words of pairs.
+// Returns 32 weights of two bits from two words of pairs.
 static INLINE void split_pairs(packed_block packed, int first, tile_u32 weights[8]) {
   for (int k = 0; k < 2; k++) {
     tile_u32 pairs = packed_word(packed, first + k);
@@ -72,7 +73,8 @@ static INLINE void split_pairs(packed_block packed, int first, tile_u32 weights[
   }
 }
 
-// Two words of pairs for 32 columns, from bits `shift` and the next of each byte of eight words.
+// Makes two words of pairs for 32 columns from bits `shift` and `shift` + 1 of each byte of eight
+// words.
 static INLINE void deal_pairs(const uint8_t *from, int shift, uint8_t *to) {
   for (int k = 0; k < 2; k++) {
     tile_u32 pairs = {0};
@@ -83,7 +85,7 @@ static INLINE void deal_pairs(const uint8_t *from, int shift, uint8_t *to) {
   }
 }
 
-// Two halves of 128 weights: weight 32g + l of one stands in bits 2g of its byte l.
+// There are two halves of 128 weights; weight 32g + l of a half is in bits 2g of its byte l.
 static INLINE int pair_at(const uint8_t *pairs, int i) {
   return pairs[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
 }
@@ -153,8 +155,8 @@ static INLINE void dequantise_six_bit(const uint8_t *block, bool has_high_bits, 
   V(-127) V(-104) V(-83) V(-65) V(-49) V(-35) V(-22) V(-10) \
   V(1) V(13) V(25) V(38) V(53) V(69) V(89) V(113)
 
-// 32 weights from the four words of nibbles from `first` on, as this instruction set multiplies
-// them.
+// Returns 32 weights from the four words of nibbles from `first` on, in the form that this
+// instruction set multiplies.
 static INLINE void look_up_nibbles(packed_block packed, int first, tile_u32 weights[8]) {
 #define VALUE(v) (uint8_t)((v) + Q8_OFFSET),
   static const uint8_t table[16] = {IQ4_VALUES(VALUE)};

@@ -1,7 +1,8 @@
-// Number formats of floats in memory: f16 and bf16 to f32 and back, one by one and in lanes.
+// Conversions between f16, bf16 and f32, of single values and of vectors.
 
-// IEEE 754 binary16 bits, exactly. Shifted into place the exponent is 112 too small, for normal and
-// subnormal numbers alike; only infinities and NaN need their exponent filled.
+// Converts IEEE 754 binary16 bits exactly. When the bits are shifted into place, the exponent is
+// 112 too small, for normal and subnormal numbers alike. Infinities and NaN also need the other
+// bits of the exponent set.
 static INLINE float half_to_float(uint16_t bits) {
   uint32_t wide = (uint32_t)(bits & 0x7FFF) << 13;
   float value;
@@ -78,7 +79,8 @@ static INLINE f32x16 widen_f16(const uint8_t *row, int64_t column, int64_t left)
 
 // --- To f16 --------------------------------------------------------------------------------------
 
-// IEEE 754 binary16 bits, rounded to nearest, half to even; beyond its range infinite.
+// Converts to IEEE 754 binary16 bits, rounded to nearest, half to even; values beyond its range
+// become infinite.
 static INLINE u16x16 narrow_f16(f32x16 x) {
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
   return (u16x16)_mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -94,8 +96,8 @@ static INLINE u16x16 narrow_f16(f32x16 x) {
   u32x16 bits = (u32x16)x;
   u32x16 sign = bits & 0x80000000u;
   u32x16 size = bits ^ sign;
-  // Below 2⁻¹⁴ the sum with 0.5 rounds to f16's smallest step, and leaves the count of steps in the
-  // low bits.
+  // For values below 2⁻¹⁴, adding 0.5 rounds to f16's smallest step and leaves the number of steps
+  // in the low bits.
   u32x16 small = (u32x16)((f32x16)size + 0.5f) - 0x3F000000u;
   u32x16 normal = (size + 0xFFFu + ((size >> 13) & 1u) - 0x38000000u) >> 13;
   u32x16 special = 0x7C00u | ((u32x16)(size > 0x7F800000u) & (0x200u | (size >> 13 & 0x3FFu)));

@@ -1,6 +1,7 @@
-// The middle of a gated feed-forward: activation of the gate, times what it lets through.
+// The middle of a gated feed-forward: the activation of the gate, multiplied by `up`.
 
-// The value under which a gate is cut: mean + deviations · std, the standard deviation biased.
+// Returns the threshold of a sparse gate: mean + deviations · std, with the biased standard
+// deviation.
 static INLINE float gate_cutoff(const float *gate, int64_t width, float deviations) {
   f32x16 sum = splat(0);
   for (int64_t i = 0; i < width; i += LANES) sum = sum + load_part(gate + i, width - i);
@@ -17,7 +18,7 @@ static INLINE float gate_cutoff(const float *gate, int64_t width, float deviatio
   return mean + deviations * square_root(variance);
 }
 
-// gate = gelu(gate) ⊙ other, the gate cut first if `cuts`.
+// gate = gelu(gate) ⊙ other; if `cuts`, the threshold is applied first.
 static INLINE void gate_values(float *gate, const float *other, int64_t count, bool cuts,
                                float cutoff) {
   for (int64_t i = 0; i < count; i += LANES) {

@@ -1,4 +1,4 @@
-// Queries, keys and values on their way to attention: each head normed, and turned by its position.
+// Prepares queries, keys and values for attention: each head is normed and rotated by its position.
 
 static void heads(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_heads_args *args = arguments;

@@ -1,4 +1,4 @@
-// The rows that somebody wants, out of all: what comes after them is computed for those alone.
+// Copies the wanted rows out of all rows; the ops that follow are computed for these alone.
 
 static void keep(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_keep_args *args = arguments;

@@ -1,4 +1,4 @@
-// What the machine itself can do: the limits that kernels are measured against.
+// Kernels that measure the limits of the machine, with which the other kernels are compared.
 
 // Reads the thread's share of memory, four vectors at a time.
 static void read_memory(const void *arguments, const cpu_step *step, int thread, int threads) {
@@ -11,7 +11,8 @@ static void read_memory(const void *arguments, const cpu_step *step, int thread,
       u32x16 v;
       memcpy(&v, args->memory + line * 256 + 64 * i, sizeof v);
       sums[i] ^= v;
-      // In this order: else the compiler reads the lines crosswise, which is a third slower.
+      // This keeps the order of reads. Otherwise the compiler interleaves the lines, which is a
+      // third slower.
       __asm__ volatile("" ::: "memory");
     }
   }
@@ -20,7 +21,7 @@ static void read_memory(const void *arguments, const cpu_step *step, int thread,
 
 enum { CHAINS = 12 };
 
-// Products of four bytes as fast as registers allow, in twelve chains.
+// Products of four bytes at the full rate of the registers, in twelve independent chains.
 static void multiply_integers(const void *arguments, const cpu_step *step, int thread,
                               int threads) {
   const cpu_peak_args *args = arguments;
@@ -28,7 +29,7 @@ static void multiply_integers(const void *arguments, const cpu_step *step, int t
   tile_u32 weights = (tile_u32){0} + 0x01020304u;
   tile_i32 totals[CHAINS] = {0};
   for (int64_t round = 0; round < args->rounds; round++) {
-    // What follows is to be done anew in each round.
+    // This keeps the compiler from computing the following only once for all rounds.
     __asm__ volatile("" ::: "memory");
 #pragma clang loop unroll(full)
     for (int chain = 0; chain < CHAINS; chain++) {
@@ -45,7 +46,7 @@ static void multiply_integers(const void *arguments, const cpu_step *step, int t
   args->sinks[16 * thread] = sink;
 }
 
-// Products and sums of f32, rounded apart.
+// Products and sums of f32, each rounded separately.
 static void multiply_floats(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_peak_args *args = arguments;
   f32x16 sums[CHAINS];

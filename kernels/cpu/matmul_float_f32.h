@@ -1,7 +1,8 @@
 // Products of float weights (f32, f16, bf16) and f32 activations.
 //
-// One arithmetic, whatever the tile: sixteen sums, column c in lane c mod 16, ascending; product
-// and sum rounded apart; the lanes added at the end as in sum_lanes.
+// The arithmetic is the same for every tile: sixteen sums, with column c in lane c mod 16,
+// ascending; product and sum are rounded separately; the lanes are added at the end as in
+// sum_lanes.
 
 #if CPU_THIS_ISA == CPU_ISA_AVX512VNNI
 enum { WEIGHT_ROWS = 4, INPUT_ROWS = 4 };  // 16 sums and 4 inputs of 32 registers
@@ -11,11 +12,11 @@ enum { WEIGHT_ROWS = 2, INPUT_ROWS = 2 };  // 8 sums and 4 inputs of 16
 enum { WEIGHT_ROWS = 2, INPUT_ROWS = 2 };
 #endif
 
-// Sixteen weights of a row from column `column` on, those beyond `left` 0.
+// Returns sixteen weights of a row from column `column` on; those beyond `left` are 0.
 typedef f32x16 (*widener)(const uint8_t *row, int64_t column, int64_t left);
 
-// Packed for products: tiles of four rows, sixteen columns of each row in turn, so that a product
-// reads straight ahead. Columns are filled up to sixteen and rows to whole tiles, with zeros.
+// Float weights are packed in tiles of four rows, with sixteen columns of each row in turn, so that
+// a product reads sequentially. Columns are padded to sixteen and rows to whole tiles, with zeros.
 enum { FLOAT_TILE_ROWS = 4 };
 _Static_assert(FLOAT_TILE_ROWS % WEIGHT_ROWS == 0 && TILE_ROWS % FLOAT_TILE_ROWS == 0,
                "tiles of floats are whole steps of a product, and divide those of cpu_packed_rows");
@@ -53,7 +54,8 @@ static INLINE void multiply_lanes(const float_tile *tile, int64_t column, int64_
     input[x] = load_part(tile->inputs + x * tile->width + column, left);
   }
   const uint8_t *weights = tile->weights + column * FLOAT_TILE_ROWS * tile->size;
-  // With so much to do for each line the prefetcher falls behind; with one row it does not.
+  // With many operations for each cache line, the hardware prefetcher falls behind; with one row it
+  // does not.
   if (input_rows > 2) {
     for (int line = 0; line < FLOAT_TILE_ROWS * LANES * tile->size; line += 64) {
       __builtin_prefetch(weights + 2048 + line);
@@ -122,10 +124,10 @@ static INLINE void multiply_float_rows(const cpu_matmul_args *args, const cpu_st
   for (; row < rows.end; row++) multiply_float_tile(args, step, column, row, 1, size, widen);
 }
 
-// Rows of activations are taken in chunks that the second cache can hold.
+// Rows of activations are processed in chunks that fit the second-level cache.
 enum { FLOAT_CHUNK_BYTES = 256 * 1024 };
 
-// Threads split the weight's rows so that no two write to one cache line.
+// The weight's rows are divided among the threads so that no two write to the same cache line.
 static INLINE void multiply_float(const cpu_matmul_args *args, const cpu_step *step, int thread,
                                   int threads, int64_t size, widener widen) {
   int64_t rows = step->counts[args->output.row_set];

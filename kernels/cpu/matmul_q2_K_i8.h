@@ -2,7 +2,8 @@
 //
 //   [16 bytes: s low, m high][64 bytes of pairs][scale f16][minimum f16]
 //
-// Two parts of 128 weights: weight 32g + l of one (g < 4, l < 32) stands in bits 2g of its byte l.
+// There are two parts of 128 weights; weight 32g + l of a part (g < 4, l < 32) is in bits 2g of its
+// byte l.
 //
 // Packed: a word of scale and minimum, 4 of s and m; for each 32 columns 2 words of pairs.
 

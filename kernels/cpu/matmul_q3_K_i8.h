@@ -22,7 +22,7 @@ static INLINE void deal_q3_K(const uint8_t *turned, uint8_t *packed) {
 
 DEFINE_DEALT_LAYOUT(q3_K, 1, 108, 27, 0)
 
-// Scales 4 · index ..< 4 · index + 4, a byte each.
+// Returns scales 4 · index ..< 4 · index + 4, one in each byte.
 static INLINE tile_u32 four_scales(packed_block packed, int index) {
   tile_u32 low = (packed_word(packed, index % 2) >> (index / 2 * 4)) & 0x0F0F0F0Fu;
   tile_u32 high = (packed_word(packed, 2) >> (2 * index)) & 0x03030303u;

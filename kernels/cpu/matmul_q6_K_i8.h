@@ -2,15 +2,16 @@
 //
 //   [128 bytes of nibbles][64 bytes of high pairs][16 int8 s][scale f16]
 //
-// Two parts of 128 weights. Weight 32g + l of part h (g < 4, l < 32) has its nibble in byte
+// There are two parts of 128 weights. Weight 32g + l of part h (g < 4, l < 32) has its nibble in byte
 // 64h + 32(g mod 2) + l, low for g < 2, and its high pair in bits 2g of pair byte 32h + l.
 //
 // Packed, for each 32 columns: bytes [2 scales, row], 4 words of nibbles, 2 of high pairs.
 
-// What 32 columns take.
+// The bytes of 32 columns.
 enum { Q6_K_UNIT_BYTES = 2 * TILE_ROWS + 6 * 64 };
 
-// Sixteen scales of each of sixteen rows, from words of four to two for each 32 columns.
+// Rearranges the sixteen scales of each of sixteen rows, from words of four to two for each 32
+// columns.
 static INLINE void deal_scales(const uint8_t *from, uint8_t *to) {
   for (int index = 0; index < 16; index++) {
     uint8_t *scales = to + index / 2 * Q6_K_UNIT_BYTES + index % 2 * TILE_ROWS;

@@ -1,13 +1,14 @@
-// Products of quantised weights and int8 activations: what all weight types share. The arithmetic is
-// that of dot_block.h, whatever the tile and the order of loops.
+// Products of quantised weights and int8 activations: the parts that all weight types share. The
+// arithmetic is that of dot_block.h for every tile and order of loops.
 //
 // Weights are packed (packed.h). TILE of a tile's sixteen rows are decoded block by block into
-// registers, and used by up to ROWS_TOGETHER rows of activations there; decoding again for the next
-// rows, from a tile that is in the cache by then, costs little. Only for many rows, and types that
-// take more than a mask and a shift, is the tile decoded once and for all into the thread's scratch
-// (SPEED.md, entries 1 and 3).
+// registers, where up to ROWS_TOGETHER rows of activations use them. For the next rows they are
+// decoded again, which costs little because the tile is in the cache by then. Only for many rows,
+// and for types whose decoding takes more than a mask and a shift, the whole tile is decoded once
+// into the thread's scratch (SPEED.md, entries 1 and 3).
 
-// TILE rows of a packed tile: its lanes from `lane` on, whose results go to columns from `column` on.
+// TILE rows of a packed tile: its lanes from `lane` on. Their results are the output's columns from
+// `column` on.
 typedef struct {
   const uint8_t *packed;
   int lane;
@@ -31,8 +32,9 @@ static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
   }
 }
 
-// Memory is read straight ahead. For one or two rows nothing is asked for in advance: the prefetcher
-// does that, and better. With more to do for each line it falls behind (SPEED.md, entry 4).
+// How far to prefetch. Memory is read sequentially. For one or two rows there is no software
+// prefetch, because the hardware prefetcher is better; with more operations for each cache line it
+// falls behind (SPEED.md, entry 4).
 enum { BYTES_AHEAD = 4096 };
 
 static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *step,
@@ -45,7 +47,7 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   int units = format.layout.columns / 32;
   int bytes = TILE_ROWS * format.layout.bytes;
   const uint8_t *packed = tile->packed;
-  // Known where they can be, so that addresses are constants.
+  // Set to constants where they are known, so that addresses are constants, too.
   if (rows == ROW_GROUP) {
     x.step = ROW_GROUP;
     x.apart = 1;
@@ -66,8 +68,8 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
       tile_block unpacked;
       unpack(packed, tile->lane, i, &unpacked);
       dot_block(&unpacked, format, &x, block * units + i, rows, sums);
-      // Keeps the compiler from gathering the loads of all units in one place and the sums in
-      // another: reads that are not straight ahead lose the prefetcher.
+      // Keeps the compiler from moving the loads of all units together, because reads that are not
+      // sequential lose the help of the hardware prefetcher.
       __asm__ volatile("" ::: "memory");
     }
     packed += bytes;
@@ -76,16 +78,16 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   for (int m = 0; m < rows; m++) store_tile(args, step, tile, row + m, sums[m]);
 }
 
-// From how many rows on tiles are decoded first.
+// From this many rows on, tiles are decoded into scratch first.
 enum { DECODED_ROWS = 128 };
 
-// `rows` are all of the step.
+// `rows` is the number of all rows of the step.
 static INLINE bool is_decoded_first(weight_format format, int64_t columns, int64_t rows) {
   bool is_simple = format.bits == 4 && !format.has_minimum;
   return !is_simple && rows >= DECODED_ROWS && columns <= DECODED_COLUMNS;
 }
 
-// The same from decoded blocks, for rows of a whole group.
+// Does the same as multiply_some from decoded blocks, for the rows of a whole group.
 static INLINE void multiply_group(const cpu_matmul_args *args, const cpu_step *step,
                                   const weight_tile *tile, weight_format format,
                                   const tile_block *blocks, int64_t row) {
@@ -141,7 +143,7 @@ static INLINE void multiply_rows(const cpu_matmul_args *args, const cpu_step *st
   if (row < rows.end) multiply_some(args, step, tile, format, unpack, row, 1);
 }
 
-// Many rows of activations are taken in chunks that the second cache can hold.
+// Many rows of activations are processed in chunks that fit the second-level cache.
 enum { CHUNK_BYTES = 512 * 1024 };
 
 static INLINE int64_t chunk_rows(int64_t columns) {
@@ -149,7 +151,7 @@ static INLINE int64_t chunk_rows(int64_t columns) {
   return rows < 32 ? 32 : rows / ROW_GROUP * ROW_GROUP;
 }
 
-// Threads split the weight's rows, whole tiles each.
+// The weight's rows are divided among the threads in whole tiles.
 static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, int thread,
                             int threads, weight_format format, unpacker unpack) {
   int64_t rows = step->counts[args->output.row_set];
@@ -169,8 +171,7 @@ static INLINE void multiply(const cpu_matmul_args *args, const cpu_step *step, i
   }
 }
 
-// Makes the product of a type from what its file says of it: how its weights are to be understood, and
-// unpack_<name>.
+// Defines the product kernel of a type from the format of its weights and from unpack_<name>.
 #define DEFINE_MATMUL(name, bits, offset, has_minimum, has_halves)                            \
   static INLINE weight_format format_##name(void) {                                           \
     return (weight_format){bits, offset, has_minimum, has_halves, layout_##name()};           \

@@ -1,4 +1,4 @@
-// RMS norms of rows: alone, and at the end of a sub-block with its residuals.
+// RMS norms of rows: alone, and at the end of a sub-block together with its residuals.
 
 static void norm(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_norm_args *args = arguments;

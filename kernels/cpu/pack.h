@@ -1,5 +1,5 @@
-// Weights into the form that products read: what that is stands in packed.h for quantised types and
-// in matmul_float_f32.h for floats.
+// Packs weights into the form that products read. packed.h describes it for quantised types, and
+// matmul_float_f32.h for floats.
 
 static INLINE void pack_float(const cpu_pack_args *args, range rows) {
   int64_t size = args->source.row_bytes / args->source.columns;

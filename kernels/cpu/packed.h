@@ -1,18 +1,18 @@
-// Packed weights: the form in which products read quantised weights. Sixteen rows make a tile, and a
-// tile's blocks follow each other by column, so a product reads memory straight ahead. Within a
-// block the fields of the sixteen rows stand side by side, and lane r of a vector is row r's:
+// Packed weights: the form in which products read quantised weights. Sixteen rows form a tile, and
+// a tile's blocks follow each other by column, so a product reads memory sequentially. Within a
+// block the fields of the sixteen rows are side by side, and lane r of a vector belongs to row r:
 //
 //   stored, row by row                packed, a block of 16 rows
 //   row 0   scale w0 w1 w2 w3  ...    scales: 16 · u16
 //   row 1   scale w0 w1 w2 w3  ...    w0:     row 0 | row 1 | ... | row 15, 4 bytes each
 //   ...                               w1:     row 0 | row 1 | ...
 //
-// Words of blocks of 256 are dealt out anew, so that what a product needs next always lies next: first
-// their header, then what belongs to each 32 columns, as in the blocks of 32. What that is stands in
-// fields.h and in the file of each type.
+// The words of blocks of 256 are rearranged ("dealt"), so that a product reads them in order: first
+// the header, then the words of each 32 columns, as in blocks of 32. fields.h and the file of each
+// type describe these words.
 //
-// A packed matrix takes the bytes of the stored one, its rows rounded up to whole tiles; rows that
-// are not there are zero.
+// A packed matrix takes as many bytes as the stored one with its rows rounded up to whole tiles;
+// the rows that are added are zero.
 
 // The fields of a stored block: some of two bytes, and words of four.
 typedef struct {
@@ -32,14 +32,15 @@ typedef struct {
                           word_count, word_offset,    is_dealt};                              \
   }
 
-// Says where in a stored block of a type its f16 and its words are. Packed words stay in their order.
+// Defines where the f16 and the words of a type's stored block are. Packed words keep their order.
 #define DEFINE_LAYOUT(name, half_count, half_offset, word_count, word_offset) \
   LAYOUT_OF(name, half_count, half_offset, word_count, word_offset, false)    \
   static INLINE void deal_##name(const uint8_t *turned, uint8_t *packed) {    \
     (void)turned, (void)packed;                                               \
   }
 
-// The same for a type whose words are dealt out anew: by its deal_<name>, for a block of sixteen rows.
+// Does the same for a type whose words are rearranged by its deal_<name>, for a block of sixteen
+// rows.
 #define DEFINE_DEALT_LAYOUT(name, half_count, half_offset, word_count, word_offset) \
   LAYOUT_OF(name, half_count, half_offset, word_count, word_offset, true)
 

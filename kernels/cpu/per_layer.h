@@ -1,5 +1,5 @@
-// The per-layer inputs of Gemma 3n: made of a table and a projection, and added to the streams of a
-// layer.
+// The per-layer inputs of Gemma 3n: computed from a table and a projection, and added to the
+// streams in each layer.
 
 static INLINE void per_layer_row(const cpu_per_layer_args *args, const cpu_step *step,
                                  int64_t row) {

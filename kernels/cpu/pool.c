@@ -1,8 +1,8 @@
 // A pool of persistent threads that walk a list of calls together.
 //
-// Waiting, for work as at a barrier, is the same everywhere: look at a counter for at most 20 µs,
-// then sleep on it. The spin covers the gap between two calls when every thread has a core of its
-// own; the sleep keeps the pool from collapsing when it has not.
+// Threads wait for work and at barriers in the same way: they spin on a counter for at most 20 µs
+// and then sleep on it. Spinning covers the gap between two calls when every thread has a core of
+// its own. Sleeping keeps the pool from becoming very slow when threads share cores.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
@@ -77,7 +77,8 @@ static void eventcount_wait(eventcount *count, uint32_t seen, int64_t spin_nanos
       if (now >= deadline) break;
     }
   }
-  // Sequentially consistent with eventcount_advance: either we see the new value, or it sees us.
+  // Sequentially consistent with eventcount_advance: either this thread sees the new value, or
+  // eventcount_advance sees that this thread sleeps.
   atomic_fetch_add(&count->sleepers, 1);
   while (atomic_load(&count->value) == seen) {
     syscall(SYS_futex, &count->value, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
@@ -104,7 +105,7 @@ static void barrier(cpu_pool *pool) {
   }
 }
 
-// Runs the posted job as one of its threads, up to the barrier behind its last call.
+// Runs the posted job as one of its threads, up to the barrier after its last call.
 static void work(cpu_pool *pool, int thread) {
   for (int64_t i = 0; i < pool->count; i++) {
     const cpu_call *call = &pool->calls[i];
@@ -118,7 +119,7 @@ static void pin(pthread_t thread, int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
-  // A CPU that has gone offline or is not ours is no reason to stop: the thread runs unpinned.
+  // If the CPU has gone offline or is not allowed, the thread runs unpinned.
   (void)pthread_setaffinity_np(thread, sizeof set, &set);
 }
 
@@ -173,7 +174,8 @@ cpu_pool *cpu_pool_create(int threads, const int *cpus) {
     return NULL;
   }
   for (int i = 0; cpus && i < threads; i++) pool->cpus[i] = cpus[i];
-  // Signals are the business of the threads that the program makes itself.
+  // All signals are blocked in the pool's threads, because other threads of the program handle
+  // them.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);

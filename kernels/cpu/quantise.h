@@ -1,4 +1,4 @@
-// Activations to int8: blocks of 32 with scale = max|x| / 127, rounded half to even.
+// Quantises activations to int8, in blocks of 32 with scale = max|x| / 127, rounded half to even.
 //
 //   row of f32   [x0 ... x31][x32 ... x63] ...
 //   quants       [32 int8   ][32 int8    ] ...
@@ -6,10 +6,11 @@
 //   eights       [i32       ][i32        ] ...   -8 · Σ quants, for weights with an offset
 //   halves       [i32][i32  ][i32][i32   ] ...   -32 · Σ of 16 quants, for q6_K with its two scales
 //
-// This is a row left over; in groups of eight, the block of one row is followed by those of the
-// seven others.
+// This is the layout of a row left over. In a group of eight rows, the block of one row is followed
+// by the same block of the seven others.
 
-// The largest magnitude as bits: a NaN beats every number, so it reaches the scale and is not lost.
+// Returns the bits of the largest magnitude. The bits of a NaN are greater than those of every
+// number, so it reaches the scale and is not lost.
 static INLINE uint32_t largest_magnitude(f32x16 a, f32x16 b) {
   i32x16 x = (i32x16)a & 0x7FFFFFFF;
   i32x16 y = (i32x16)b & 0x7FFFFFFF;
@@ -20,7 +21,7 @@ typedef struct {
   float scale, inverse;
 } block_scale;
 
-// Below 1e-30 the inverse would overflow; such a block is zero.
+// For a scale below 1e-30 the inverse would overflow, so such a block becomes zero.
 static INLINE block_scale scale_of_block(f32x16 low, f32x16 high) {
   uint32_t bits = largest_magnitude(low, high);
   float largest;
@@ -38,7 +39,7 @@ static INLINE int32_t quantise_half(f32x16 x, float inverse, int8_t *quants) {
 
 enum { ROW_GROUP = 8 };
 
-// Where a row's blocks are: block b of it is block `first` + b · `step` of all.
+// The place of a row's blocks: its block b is block `first` + b · `step` of all blocks.
 typedef struct {
   int64_t first, step;
 } row_blocks;

@@ -1,6 +1,6 @@
-// Rotary position embedding: the angles of each row, and how they turn a head.
+// Rotary position embedding: the angles of each row, and the rotation of a head.
 
-// Angles are computed in f64: at position 32768 an f32 angle is off by 2e-3.
+// Angles are computed in f64, because at position 32768 an f32 angle would be off by 2e-3.
 static void rope(const void *arguments, const cpu_step *step, int thread, int threads) {
   const cpu_rope_args *args = arguments;
   range rows = share(step->counts[args->row_set], thread, threads);

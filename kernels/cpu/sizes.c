@@ -1,4 +1,4 @@
-// How much memory operands and kernels take, and where in it their pieces lie.
+// How much memory operands and kernels take, and where their parts are in it.
 #include "sizes.h"
 
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 static int64_t round_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 
-// The product of three sizes, -1 if there is none.
+// Returns the product of three sizes, or -1 if it overflows.
 static int64_t product(int64_t a, int64_t b, int64_t c) {
   int64_t two, three;
   if (a < 0 || b < 0 || c < 0) return -1;
@@ -26,7 +26,7 @@ int32_t cpu_type_count(void) {
 
 // --- Operands ------------------------------------------------------------------------------------
 
-// What one block of activations takes in all planes of cpu_quantised.
+// The bytes of one block of activations in all planes of cpu_quantised.
 enum {
   QUANTISED_BLOCK_BYTES = CPU_BLOCK * sizeof *((cpu_quantised *)0)->quants +
                           sizeof *((cpu_quantised *)0)->scales +
@@ -50,8 +50,8 @@ cpu_quantised cpu_quantised_at(void *memory, int64_t rows, int64_t width) {
   return copy;
 }
 
-// A row's list has room for all its columns and one more: the kernel writes before it knows whether to
-// keep (select_row of sparse.h).
+// A row's list has room for all its columns and one more, because the kernel writes an index before
+// it knows whether the column is selected (select_row of sparse.h).
 int64_t cpu_selected_bytes(int64_t rows, int64_t width) {
   int64_t count_and_list;
   if (__builtin_add_overflow(width, 2, &count_and_list)) return -1;
@@ -88,7 +88,7 @@ int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim) {
 
 int64_t cpu_packed_rows(int64_t rows) { return round_up(rows, TILE_ROWS); }
 
-// Float rows are filled up to whole vectors.
+// Float rows are padded to whole vectors.
 int64_t cpu_packed_row_bytes(const cpu_matrix *weight) {
   cpu_type_row type = type_row(weight->type);
   return type.is_quantised ? weight->row_bytes : round_up(weight->columns, LANES) * type.bytes;
@@ -98,18 +98,18 @@ int64_t cpu_column_rows(int64_t rows) { return round_up(rows, COLUMN_ROWS); }
 
 // --- Scratch -------------------------------------------------------------------------------------
 
-// A decoded tile: vectors of 64 bytes at most for 32 columns.
+// A decoded tile has vectors of at most 64 bytes for each 32 columns.
 int64_t cpu_matmul_scratch(int64_t columns) {
   if (columns > DECODED_COLUMNS) return 0;
   return (columns + 31) / 32 * DECODED_VECTORS * TILE_ROWS * (int64_t)sizeof(float);
 }
 
-// Sums of a group.
+// The sums of a group of rows.
 int64_t cpu_columns_scratch(int64_t rows) {
   return COLUMN_GROUP * cpu_column_rows(rows) * (int64_t)sizeof(float);
 }
 
-// Scores of the heads that are done together.
+// The scores of the heads that are processed together.
 int64_t cpu_attend_scratch(int64_t positions) {
   return HEADS_TOGETHER * round_up(positions, LANES) * (int64_t)sizeof(float);
 }

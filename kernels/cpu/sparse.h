@@ -1,10 +1,10 @@
-// The feed-forward whose gate is cut: of each row only some columns are left, and only their rows of
-// `up` and columns of `down` (columns.h) are read. Every sum is that of the dense kernels without terms
-// that are zero there, in the same order, so the results are the same bits.
+// The feed-forward with a sparse gate: only some columns of each row are not zero, and only their
+// rows of `up` and columns of `down` (columns.h) are read. Every sum is that of the dense kernels
+// without the terms that are zero, in the same order, so the results are the same bits.
 
-// --- Which columns are left ----------------------------------------------------------------------
+// --- Which columns are not zero ------------------------------------------------------------------
 
-// gate = gelu(relu(gate - cutoff)), and the list of what is not zero.
+// gate = gelu(relu(gate - cutoff)); also makes the list of the columns that are not zero.
 static INLINE int32_t select_row(float *gate, int64_t width, float deviations, int32_t *indices) {
   float cutoff = gate_cutoff(gate, width, deviations);
   int32_t count = 0;
@@ -12,7 +12,7 @@ static INLINE int32_t select_row(float *gate, int64_t width, float deviations, i
     int64_t left = width - i;
     f32x16 g = load_part(gate + i, left) - cutoff;
     g = blend(g < 0.0f, splat(0), g);
-    i32x16 kept = g != 0.0f;  // What is no number as well: it must not be lost.
+    i32x16 kept = g != 0.0f;  // NaN as well, because it must not be lost.
     if (!__builtin_reduce_or(kept)) {
       store_part(gate + i, splat(0), left);
       continue;
@@ -39,8 +39,9 @@ static void select_columns(const void *arguments, const cpu_step *step, int thre
 
 // --- up ------------------------------------------------------------------------------------------
 
-// Products of sixteen rows of a stored weight with one row of activations: they are packed block by
-// block as they are read. `next` are the rows that come after, to be asked for meanwhile.
+// Multiplies sixteen rows of a stored weight by one row of activations. The weights are packed
+// block by block as they are read. `next` are the rows that come afterwards; they are prefetched
+// meanwhile.
 static INLINE void multiply_gathered(const cpu_scale_selected_args *args,
                                      const uint8_t *const rows[TILE_ROWS],
                                      const uint8_t *const next[TILE_ROWS], weight_format format,
@@ -70,7 +71,7 @@ static INLINE void multiply_gathered(const cpu_scale_selected_args *args,
   memcpy(products, sums, sizeof sums);
 }
 
-// Where the sixteen selected rows from `first` on are; beyond the last, it is repeated.
+// Finds the sixteen selected rows from `first` on; beyond the last row, the last one is repeated.
 static INLINE void gather_rows(const cpu_scale_selected_args *args, int64_t row, int64_t first,
                                const uint8_t *rows[TILE_ROWS]) {
   const int32_t *indices = args->selected.indices + row * args->selected.stride;
@@ -103,7 +104,7 @@ static INLINE void scale_selected_row(const cpu_scale_selected_args *args, const
   }
 }
 
-// Threads split the groups of sixteen of all rows.
+// The groups of sixteen of all rows are divided among the threads.
 static INLINE void scale_selected(const cpu_scale_selected_args *args, const cpu_step *step,
                                   int thread, int threads, weight_format format,
                                   unpacker unpack) {

@@ -1,16 +1,16 @@
-// One lane for each of TILE weight rows: what a product with quantised weights needs of an
-// instruction set. Lane r of vector j holds four consecutive weights of row r; an activation's four
-// bytes are then the same for all lanes, and no sum ever crosses lanes. load_turned brings stored
-// rows into that form:
+// The operations that products with quantised weights need of an instruction set. A vector has one
+// lane for each of TILE weight rows: lane r of vector j holds four consecutive weights of row r. So
+// the four bytes of an activation are the same for all lanes, and no sum crosses lanes. load_turned
+// transposes stored rows into this form:
 //
 //   memory, 16 bytes of each row           registers, one 4-byte word of each row
 //   row 0   w0 w1 w2 w3                    out[0] = row 0 w0, row 1 w0, row 2 w0, ...
 //   row 1   w0 w1 w2 w3          ->        out[1] = row 0 w1, row 1 w1, row 2 w1, ...
 //   ...                                    ...
 //
-// dot_step adds a product of four weights and four activations to each lane's sum, which begins as
-// DOT_BEGIN; dot_end makes an int32 total of it. DOT_STEPS(bits) says how many steps fit before
-// dot_end must be called.
+// dot_step adds the product of four weights and four activations to each lane's sum, which begins
+// as DOT_BEGIN; dot_end adds that sum to an int32 total. DOT_STEPS(bits) is how many steps fit
+// before dot_end must be called.
 #ifndef CPU_TILE_H
 #define CPU_TILE_H
 
@@ -50,12 +50,12 @@ static INLINE void load_turned(const uint8_t *const *rows, int64_t offset, tile_
   out[3] = (tile_u32)_mm512_unpackhi_epi64(ab_high, cd_high);
 }
 
-// The f16 in the low half of each lane.
+// Converts the f16 in the low half of each lane.
 static INLINE tile_f32 halves_to_floats(tile_u32 bits) {
   return (tile_f32)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)bits));
 }
 
-// TILE consecutive f16.
+// Loads TILE consecutive f16.
 static INLINE tile_f32 load_halves(const uint8_t *p) {
   return (tile_f32)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
@@ -71,13 +71,13 @@ static INLINE tile_u32 spread_bits(tile_u32 bits, int j) {
   return (tile_u32)_mm512_maskz_set1_epi8(set, 16);
 }
 
-// The bytes of a table of sixteen that the bytes of each lane, all below 16, name.
+// Looks up each byte of each lane, which must be below 16, in a table of sixteen bytes.
 static INLINE tile_u32 bytes_of_table(const uint8_t table[16], tile_u32 indices) {
   __m512i bytes = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)table));
   return (tile_u32)_mm512_shuffle_epi8(bytes, (__m512i)indices);
 }
 
-// dpbusd multiplies unsigned weights: those of eight bits come with 128 added.
+// dpbusd multiplies unsigned weights, so 128 is added to weights of eight bits.
 #define Q8_OFFSET 128
 #define DOT_STEPS(bits) 4
 
@@ -138,9 +138,9 @@ static INLINE tile_u32 bytes_of_table(const uint8_t table[16], tile_u32 indices)
   return (tile_u32)_mm256_shuffle_epi8(bytes, (__m256i)indices);
 }
 
-// maddubs adds two products in 16 bits, and steps add up there: 8 · 2 · 15 · 128, 4 · 2 · 31 · 128
-// and 2 · 2 · 63 · 128 are all below 2¹⁵. Weights of eight bits stay signed: |w| · (x with w's sign)
-// is at most 2 · 128 · 127.
+// maddubs adds two products in 16 bits, and the steps accumulate there: 8 · 2 · 15 · 128, 4 · 2 ·
+// 31 · 128 and 2 · 2 · 63 · 128 are all below 2¹⁵. Weights of eight bits stay signed: |w| · (x with
+// w's sign) is at most 2 · 128 · 127.
 #define Q8_OFFSET 0
 #define DOT_STEPS(bits) ((bits) <= 5 ? 4 : (bits) == 6 ? 2 : 1)
 
@@ -156,7 +156,7 @@ static INLINE tile_i32 dot_step(tile_i32 sum, tile_u32 weights, const int8_t *x,
   return (tile_i32)_mm256_add_epi16((__m256i)sum, _mm256_maddubs_epi16(w, activations));
 }
 
-// Sums are pairs of 16 bits until dot_end adds them up.
+// Sums are pairs of 16 bits until dot_end adds them.
 #define DOT_BEGIN(total) ((tile_i32){0})
 static INLINE tile_i32 dot_end(tile_i32 total, tile_i32 sum, int bits) {
   return total + (tile_i32)_mm256_madd_epi16((__m256i)sum, _mm256_set1_epi16(1));

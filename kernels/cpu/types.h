@@ -11,7 +11,7 @@
 enum { CPU_TYPES(BLOCK_SIZES, BLOCK_SIZES) };
 #undef BLOCK_SIZES
 
-// As large as the largest block.
+// A union that is as large as the largest block.
 #define BLOCK_MEMBER(name, number, columns, bytes) uint8_t name[bytes];
 union largest_block {
   CPU_TYPES(BLOCK_MEMBER, BLOCK_MEMBER)

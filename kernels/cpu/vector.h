@@ -1,6 +1,7 @@
-// Sixteen f32 lanes, for everything that is not a matrix product of quantised weights: loads with
-// tails, sums in a fixed order, exp and tanh. One source for every instruction set: the compiler
-// splits the lanes into the registers it has, and the rounding stays the same.
+// Vectors of sixteen f32 lanes, for everything except matrix products of quantised weights: loads
+// with tails, sums in a fixed order, exp and tanh. The source is the same for every instruction
+// set: the compiler splits the lanes into the registers that exist, and the rounding stays the
+// same.
 #ifndef CPU_VECTOR_H
 #define CPU_VECTOR_H
 
@@ -33,7 +34,7 @@ static INLINE f32x16 load(const float *p) {
 
 static INLINE void store(float *p, f32x16 v) { memcpy(p, &v, sizeof v); }
 
-// The first `count` lanes from memory, the others 0.
+// Loads the first `count` lanes from memory; the others are 0.
 static INLINE f32x16 load_part(const float *p, int64_t count) {
   if (count >= LANES) return load(p);
   f32x16 v = splat(0);
@@ -49,7 +50,7 @@ static INLINE void store_part(float *p, f32x16 v, int64_t count) {
   }
 }
 
-// The sum of the lanes, halves onto halves.
+// Returns the sum of the lanes, by adding halves onto halves.
 static INLINE float sum_lanes(f32x16 v) {
   f32x8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -57,7 +58,7 @@ static INLINE float sum_lanes(f32x16 v) {
   return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
-// The sums of the lanes of 16 vectors, each as sum_lanes adds them.
+// Returns the sums of the lanes of 16 vectors, each in the order of sum_lanes.
 static INLINE f32x16 sum_lanes_16(const f32x16 v[16]) {
 #define HALVES(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
   f32x16 eights[8], fours[4], twos[2];
@@ -87,7 +88,7 @@ static INLINE f32x16 sum_lanes_16(const f32x16 v[16]) {
 #undef HALVES
 }
 
-// Where `mask` is -1 the lanes of `yes`, where it is 0 those of `no`.
+// Returns the lanes of `yes` where `mask` is -1, and those of `no` where it is 0.
 static INLINE f32x16 blend(i32x16 mask, f32x16 yes, f32x16 no) {
   return (f32x16)((mask & (i32x16)yes) | (~mask & (i32x16)no));
 }
@@ -98,9 +99,9 @@ static INLINE f32x16 larger(f32x16 a, f32x16 b) { return blend(a > b, a, b); }
 // 1.5 · 2²³: adding it rounds to an integer (half to even) and leaves that in the low bits.
 #define ROUNDING 12582912.0f
 
-// e^x for x in [-87, 88], clamped beyond; NaN stays.
-// e^x = 2^n · e^r with n = round(x / ln 2); e^r by its series to r⁷, since |r| <= ln 2 / 2 makes
-// the next term 5e-9.
+// Returns e^x for x in [-87, 88]; x is clamped to that range, and NaN stays NaN. It is 2^n · e^r
+// with n = round(x / ln 2). e^r is computed by its series up to r⁷; because |r| <= ln 2 / 2, the
+// next term is at most 5e-9.
 static INLINE f32x16 exponential(f32x16 x) {
   x = blend(x < -87.0f, splat(-87.0f), x);
   x = blend(x > 88.0f, splat(88.0f), x);
@@ -121,8 +122,9 @@ static INLINE f32x16 exponential(f32x16 x) {
   return sum * (f32x16)power;
 }
 
-// By its series to x¹¹ for |x| < 0.35, where the next term is 1e-8 of the result; beyond as
-// 1 - 2 / (e^2x + 1). Within six roundings of 2⁻²⁴ of the result.
+// For |x| < 0.35 it is computed by its series up to x¹¹, of which the next term is 1e-8 of the
+// result; otherwise as 1 - 2 / (e^2x + 1). The error is at most six roundings of 2⁻²⁴ of the
+// result.
 static INLINE f32x16 hyperbolic_tangent(f32x16 x) {
   f32x16 square = x * x;
   f32x16 series = splat(-1382.0f / 155925);
@@ -135,7 +137,8 @@ static INLINE f32x16 hyperbolic_tangent(f32x16 x) {
   return blend(square < 0.1225f, series, whole);
 }
 
-// 0.5x(1 + tanh(u)) with u = √(2/π)(x + 0.044715x³), as x / (1 + e^-2u): no cancellation.
+// Returns 0.5x(1 + tanh(u)) with u = √(2/π)(x + 0.044715x³), computed as x / (1 + e^-2u), which has
+// no cancellation.
 static INLINE f32x16 gelu(f32x16 x) {
   f32x16 cube = x * x * x;
   f32x16 doubled = (x + cube * 0.044715f) * 1.59576912f;
@@ -150,7 +153,7 @@ static INLINE float *plane_row(const cpu_plane *plane, const cpu_step *step, int
   return plane->base + ((int64_t)plane->plane * step->counts[plane->row_set] + row) * plane->width;
 }
 
-// The same row of another plane of the buffer.
+// Returns the same row of another plane of the buffer.
 static INLINE float *other_plane_row(const cpu_plane *plane, const cpu_step *step, int64_t offset,
                                      int64_t row) {
   return plane_row(plane, step, row) + offset * step->counts[plane->row_set] * plane->width;
@@ -160,14 +163,14 @@ typedef struct {
   int64_t first, end;
 } range;
 
-// The share of `thread` of `count` things.
+// Returns the part of the range 0 ..< `count` that `thread` processes.
 static INLINE range share(int64_t count, int thread, int threads) {
   return (range){count * thread / threads, count * (thread + 1) / threads};
 }
 
-// Columns are shared out in units of 32: a block of int8 activations, two tiles of weight rows, two
-// cache lines of f32. What a thread wrote of a plane's columns, it finds again in the next kernel
-// that is split so over as many columns.
+// Columns are divided among threads in units of 32: a block of int8 activations, two tiles of
+// weight rows, two cache lines of f32. So in the next kernel that is split in this way over as many
+// columns, a thread has the same columns of a plane again.
 enum { COLUMN_UNIT = 32 };
 _Static_assert(COLUMN_UNIT % CPU_BLOCK == 0 && COLUMN_UNIT % TILE_ROWS == 0,
                "a unit of columns is whole blocks and tiles");

@@ -1,4 +1,5 @@
-// The arguments of kernels, a struct for each; what a kernel computes is written at its struct.
+// The arguments of kernels, one struct for each. The comment of a struct says what its kernel
+// computes.
 #ifndef CPU_ARGUMENTS_H
 #define CPU_ARGUMENTS_H
 
@@ -12,16 +13,16 @@ typedef struct {
   cpu_plane output;
 } cpu_embed_args;
 
-// output = input as int8. A row is split into `parts` of whole blocks, its heads for example;
-// quantise_columns does not look at them.
+// output = input as int8. A row is split into `parts` of whole blocks, for example its heads;
+// quantise_columns ignores them.
 typedef struct {
   cpu_plane input;
   int64_t parts;
   cpu_quantised output;
 } cpu_quantise_args;
 
-// packed = source for products: cpu_packed_rows rows of cpu_packed_row_bytes. By columns, for q4_0
-// alone: cpu_column_rows rows of source.row_bytes, in memory that is zero.
+// packed = source, packed for products: cpu_packed_rows rows of cpu_packed_row_bytes. Packed by
+// columns, for q4_0 only: cpu_column_rows rows of source.row_bytes, in memory that must be zero.
 typedef struct {
   cpu_matrix source;
   uint8_t *packed;  // 64-byte aligned
@@ -37,14 +38,15 @@ typedef struct {
   float softcap;
 } cpu_matmul_args;
 
-// gate = gelu(relu(gate - (mean + deviations · std))), and what is left of it.
+// gate = gelu(relu(gate - (mean + deviations · std))); selected = its columns that are not zero.
 typedef struct {
   cpu_plane gate;
   float deviations;
   cpu_selected selected;
 } cpu_select_args;
 
-// gate[i] = gate[i] · (weight · quantised)[i] for the selected i; the others are zero and stay so.
+// gate[i] = gate[i] · (weight · quantised)[i] for the selected i; the others are zero and stay
+// zero.
 typedef struct {
   cpu_matrix weight;  // as stored
   cpu_quantised quantised;
@@ -52,7 +54,7 @@ typedef struct {
   cpu_plane gate;
 } cpu_scale_selected_args;
 
-// output = weight · quantised, whose columns but the selected are zero.
+// output = weight · quantised, of which only the selected columns are not zero.
 typedef struct {
   const uint8_t *columns;  // packed by columns
   int64_t rows;            // of the weight
@@ -85,7 +87,7 @@ typedef struct {
   cpu_rotations rotations;  // of half of head_dim; NULL for none
 } cpu_heads_args;
 
-// Each row's keys and values into its slot, at its position.
+// Writes each row's keys and values into its slot, at its position.
 typedef struct {
   cpu_plane keys;
   cpu_plane values;
@@ -214,10 +216,10 @@ enum { CPU_SINK_STRIDE = 16 };
 typedef struct {
   const uint8_t *memory;
   int64_t bytes;
-  uint32_t *sinks;  // [threads, CPU_SINK_STRIDE]; what is read must go somewhere
+  uint32_t *sinks;  // [threads, CPU_SINK_STRIDE]; a result, so that the reads are not optimised away
 } cpu_read_args;
 
-// Computes in registers, `integer_operations` or `float_operations` a round and thread.
+// Computes in registers: `integer_operations` or `float_operations` for each round and thread.
 typedef struct {
   int64_t rounds;
   uint32_t *sinks;  // [threads, CPU_SINK_STRIDE]

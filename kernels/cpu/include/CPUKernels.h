@@ -1,13 +1,14 @@
-// The CPU kernels: a thread pool that walks a list of prepared calls, and the kernels those calls
-// name. All state is the caller's; a kernel reads its arguments, does its thread's share and
+// The CPU kernels: a thread pool that runs a list of prepared calls, and the kernels of those
+// calls. All state belongs to the caller. A kernel reads its arguments, does its thread's share and
 // returns.
 //
-// CPUTypes.h is the table of weight types, CPUPool.h has steps, calls and the pool, CPUOperands.h what
-// kernels work on, CPUArguments.h what each of them computes. Here are the tables of kernels.
+// CPUTypes.h has the table of weight types, CPUPool.h steps, calls and the pool, CPUOperands.h the
+// operands of kernels, CPUArguments.h what each kernel computes. This file has the tables of
+// kernels.
 //
-// Numerics. Every kernel rounds the same way on every instruction set: fixed lane counts, fixed
-// order of sums, no fused multiply-add. So a row's result does not depend on the batch it is in, on
-// the number of threads, or on the machine. What is computed is written at each argument struct.
+// Numerics. Every kernel rounds in the same way on every instruction set: fixed lane counts, a
+// fixed order of sums, no fused multiply-add. So a row's result does not depend on its batch, on
+// the number of threads, or on the machine.
 #ifndef CPU_KERNELS_H
 #define CPU_KERNELS_H
 
@@ -16,22 +17,23 @@
 #include "CPUPool.h"
 #include "CPUTypes.h"
 
-// The instruction sets, each with all kernels.
+// The instruction sets; each has all kernels.
 typedef enum { CPU_SCALAR, CPU_AVX2, CPU_AVX512VNNI } cpu_isa;
 
 // The kernels of one instruction set.
 typedef struct {
-  // By cpu_type. Split over the weight's rows, which are the output's columns.
+  // Indexed by cpu_type. Split over the weight's rows, which are the output's columns.
   cpu_kernel matmul[CPU_TYPE_LIMIT];
   // Split over the same columns of all rows.
   cpu_kernel gate, quantise_columns;
   // Split over tiles of weights.
   cpu_kernel pack, matmul_columns, pack_columns;
-  // By cpu_type, NULL for floats. Split over groups of selected rows.
+  // Indexed by cpu_type, NULL for floats. Split over groups of selected rows.
   cpu_kernel scale_selected[CPU_TYPE_LIMIT];
-  // Split over (row, head); quantise over (row, part), which is row by row with one part.
+  // Split over (row, head); quantise is split over (row, part), which means by rows if there is one
+  // part.
   cpu_kernel heads, append, attend, quantise;
-  // Row by row.
+  // Split by rows.
   cpu_kernel embed, norm, rope, add_normed, cut_gate, select_columns;
   cpu_kernel altup_predict, altup_correct, inject, per_layer, expand, merge, keep;
   // The machine's limits.
@@ -68,7 +70,7 @@ int64_t cpu_columns_scratch(int64_t rows);
 // Returns the bytes of a cache's row; 0 if the type has none of `head_dim` values.
 int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim);
 
-// Returns the scratch bytes a thread needs for attending to `positions` positions.
+// Returns the scratch bytes that a thread needs for attention over `positions` positions.
 int64_t cpu_attend_scratch(int64_t positions);
 
 #endif

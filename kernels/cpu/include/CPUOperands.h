@@ -1,5 +1,6 @@
-// What kernels work on: planes of row buffers, weights, activations as int8, KV caches. Where one has
-// several pieces, C says how much memory it takes and places them: cpu_..._bytes, cpu_..._at.
+// The operands of kernels: planes of row buffers, weights, activations as int8, KV caches. For
+// operands with several parts, cpu_..._bytes returns how much memory they take, and cpu_..._at
+// places the parts in it.
 #ifndef CPU_OPERANDS_H
 #define CPU_OPERANDS_H
 
@@ -15,7 +16,7 @@ typedef struct {
   int32_t row_set;
 } cpu_plane;
 
-// A weight, [rows, columns]: as it stands in the model file, or packed for products (packed.h).
+// A weight, [rows, columns]: as it is in the model file, or packed for products (packed.h).
 typedef struct {
   const uint8_t *bytes;
   int64_t rows;
@@ -24,12 +25,13 @@ typedef struct {
   cpu_type type;
 } cpu_matrix;
 
-// Values of a row of activations that share a scale. Blocks of weights are as long, or a multiple.
+// How many values of a row of activations share a scale. The length of a block of weights is a
+// multiple of it.
 enum { CPU_BLOCK = 32 };
 
-// Activations as int8: x = quants · scale, one scale for CPU_BLOCK values. Whole groups of eight rows lie
-// block by block, [rows / 8, blocks, 8, ...], so that a product of eight rows reads straight ahead;
-// the rows left over lie row by row, [rows, blocks, ...].
+// Activations as int8: x = quants · scale, with one scale for CPU_BLOCK values. Whole groups of
+// eight rows are stored block by block, [rows / 8, blocks, 8, ...], so that a product of eight rows
+// reads sequentially; the rows left over are stored row by row, [rows, blocks, ...].
 typedef struct {
   int8_t *quants;      // 32 a block, -127...127
   float *scales;       // one a block
@@ -39,11 +41,11 @@ typedef struct {
   int64_t width;
 } cpu_quantised;
 
-// Returns the bytes of the int8 copy of `rows` rows of `width` values, whole blocks; -1 if there is no
-// such number.
+// Returns the bytes of the int8 copy of `rows` rows of `width` values, which must be whole blocks;
+// -1 if the number overflows.
 int64_t cpu_quantised_bytes(int64_t rows, int64_t width);
 
-// Returns the int8 copy whose planes lie one behind the other in memory of so many bytes, aligned to 4.
+// Returns the int8 copy with its planes one after the other in memory of that size, aligned to 4.
 cpu_quantised cpu_quantised_at(void *memory, int64_t rows, int64_t width);
 
 // The columns of each row that are not zero, ascending.
@@ -53,22 +55,22 @@ typedef struct {
   int64_t stride;
 } cpu_selected;
 
-// Returns the bytes of the lists of `rows` rows of `width` columns; -1 if there is no such number.
+// Returns the bytes of the lists of `rows` rows of `width` columns; -1 if the number overflows.
 int64_t cpu_selected_bytes(int64_t rows, int64_t width);
 
-// Returns the lists that lie one behind the other in memory of so many bytes, aligned to 4.
+// Returns the lists, one after the other in memory of that size, aligned to 4.
 cpu_selected cpu_selected_at(void *memory, int64_t rows, int64_t width);
 
-// What turns the heads of each row: pairs (i, i + half) by an angle for each i.
+// The rotations of each row's heads: pairs (i, i + half) are rotated by an angle for each i.
 typedef struct {
   float *cosines;  // [rows, half]
   float *sines;    // [rows, half]
 } cpu_rotations;
 
-// Returns the bytes of the rotations of `rows` rows; -1 if there is no such number.
+// Returns the bytes of the rotations of `rows` rows; -1 if the number overflows.
 int64_t cpu_rotations_bytes(int64_t rows, int64_t half);
 
-// Returns the rotations that lie one behind the other in memory of so many bytes, aligned to 4.
+// Returns the rotations, one after the other in memory of that size, aligned to 4.
 cpu_rotations cpu_rotations_at(void *memory, int64_t rows, int64_t half);
 
 // An RMS norm: x / sqrt(mean(x²) + epsilon) · gain.
@@ -80,8 +82,8 @@ typedef struct {
 // The element types of a KV cache.
 typedef enum { CPU_CACHE_F32, CPU_CACHE_F16, CPU_CACHE_Q8_0 } cpu_cache_type;
 
-// Keys and values of one layer: [slots, kv_heads, capacity] rows of head_dim each. Position p is kept
-// at p mod capacity.
+// Keys and values of one layer: [slots, kv_heads, capacity] rows of head_dim each. Position p is
+// stored at p mod capacity.
 typedef struct {
   uint8_t *keys;
   uint8_t *values;

@@ -1,14 +1,15 @@
-// The element types of a weight: the one table of them in C. Sources/Compute/TensorType.swift has the
-// same table in Swift, and CPUBackendTests holds the two against each other.
+// The element types of weights. This is the only table of them in C.
+// Sources/Compute/TensorType.swift has the same table in Swift, and CPUBackendTests compares the
+// two.
 #ifndef CPU_TYPES_H
 #define CPU_TYPES_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-// A row is a name, the number that GGUF files give the type, and the values and bytes of one of ggml's
-// blocks. Made from it are the enum below, the sizes of blocks (types.h), and the tables of kernels
-// (families.h), in which
+// A row is a name, the number of the type in GGUF files, and the values and bytes of one of ggml's
+// blocks. From it are generated the enum below, the sizes of blocks (types.h), and the tables of
+// kernels (families.h), in which
 //   FLOAT      has matmul_<name>_f32 and dequantise_<name>;
 //   QUANTISED  has matmul_<name>_i8, scale_selected_<name> and dequantise_<name>.
 #define CPU_TYPES(FLOAT, QUANTISED) \
@@ -33,10 +34,10 @@
 typedef enum { CPU_TYPES(CPU_TYPE_NUMBER, CPU_TYPE_NUMBER) } cpu_type;
 #undef CPU_TYPE_NUMBER
 
-// All numbers are below it: the length of a table by type.
+// All numbers are below this; it is the length of tables that are indexed by type.
 enum { CPU_TYPE_LIMIT = 64 };
 
-// What the table says of a type.
+// A row of the table.
 typedef struct {
   const char *name;   // NULL if the table has no such type
   int32_t columns;    // values of a block
@@ -44,7 +45,7 @@ typedef struct {
   bool is_quantised;  // products read activations as int8
 } cpu_type_row;
 
-// Returns a type's row; any number may be asked for.
+// Returns a type's row; any number is allowed.
 cpu_type_row cpu_type_row_of(cpu_type type);
 
 // Returns how many types the table has.
