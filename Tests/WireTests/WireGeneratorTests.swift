@@ -404,21 +404,21 @@ private let lines = [
   }
 
   @Test(arguments: [
-    ("uint32 it = 1;  // @limt(layers)", "@limt is no annotation"),
+    ("uint32 it = 1;  // @limt(layers)", "the annotation @limt is not allowed"),
     ("uint32 it = 1;  // @limit", "@limit needs an argument"),
-    ("bool it = 1;  // @limit(layers)", "@limit says nothing of bool it"),
-    ("uint32 it = 1;  // @token", "@token says nothing of uint32 it"),
-    ("uint64 it = 1;  // @count(rows)", "@count says nothing of uint64 it"),
+    ("bool it = 1;  // @limit(layers)", "@limit has no meaning for bool it"),
+    ("uint32 it = 1;  // @token", "@token has no meaning for uint32 it"),
+    ("uint64 it = 1;  // @count(rows)", "@count has no meaning for uint64 it"),
     ("repeated uint64 it = 1;", "the list it needs @count(LIMIT)"),
     ("repeated double it = 1;  // @count(rows)", "no code yet"),
     ("bytes it = 1;", "bytes it needs one of @text(LIMIT)"),
-    ("bytes it = 1;  // @digest @prose", "@digest says nothing of"),
+    ("bytes it = 1;  // @digest @prose", "@digest has no meaning for"),
     ("string it = 1;", "string has no Swift type here"),
-    ("uint32 it = 1;  // @limit(rows) @range(rows)", "@range stands on two fields"),
+    ("uint32 it = 1;  // @limit(rows) @range(rows)", "@range must be on two consecutive fields"),
     ("Kind it = 1;  // @default", "it has no @default"),
     ("oneof it {\nbool a = 1;\n}", "it needs @type(NAME)"),
     ("map<string, int32> it = 1;", "cannot read"),
-    ("uint32 it = 1;  // @limit(rows) @limit(rows)", "@limit stands here twice"),
+    ("uint32 it = 1;  // @limit(rows) @limit(rows)", "the annotation @limit is given twice"),
   ])
   func `what would have no effect is refused with its line`(field: String, problem: String) throws {
     let made = try Generated("\(others)\n// Small.\nmessage Small {\n\(field)\n}")

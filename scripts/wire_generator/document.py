@@ -28,7 +28,7 @@ def table(schema):
 
 
 def answered(sentences):
-    """What the comment says of answers; a dash where nothing comes back."""
+    """Returns what the comment says about answers; a dash if there is none."""
     for sentence in sentences:
         if match := re.match(r"Answered by (.*?)\.(?:\s|$)", sentence):
             return match[1]
@@ -42,5 +42,5 @@ def insert(document, schema):
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SchemaError(0, f"the document lacks {BEGIN} or, behind it, {END}")
+        raise SchemaError(0, f"the document lacks {BEGIN} or, after it, {END}")
     return f"{before}{BEGIN}\n\n{table(schema)}\n\n{END}{after}"

@@ -81,7 +81,7 @@ class FieldCoder:
             code = self.single_code(field, left)
         if left:
             raise SchemaError(
-                field.line, f"@{next(iter(left))} says nothing of {field.proto_type} {field.name}"
+                field.line, f"@{next(iter(left))} has no meaning for {field.proto_type} {field.name}"
             )
         return code
 
@@ -93,7 +93,7 @@ class FieldCoder:
         return code
 
     def range_unpack(self, first, end):
-        """An expression that takes a half-open range out of two fields."""
+        """An expression that reads a half-open range from two fields."""
         limit = first.tags.get("limit")
         if end.tags.get("limit") != limit or limit is None:
             raise SchemaError(first.line, "@range needs two uint32 with the same @limit")
@@ -103,7 +103,7 @@ class FieldCoder:
         )
 
     def argument(self, field, tags, name):
-        """Takes an annotation's argument, which must be there."""
+        """Removes an annotation and returns its argument, which is required."""
         value = tags.pop(name)
         if value is None:
             raise SchemaError(field.line, f"@{name} needs an argument: @{name}(LIMIT)")
@@ -261,7 +261,7 @@ class FieldCoder:
             )
         if proto_type in self.schema.enums:
             raise SchemaError(field.line, "lists of enums have no code yet: add it to fields.py")
-        # What the annotations of an element are, before they are taken.
+        # The annotations of an element, read before they are removed.
         limit, text = tags.get("limit"), tags.get("text")
         kind = next((tag for tag in ("limit", "token", "text", "key", "digest") if tag in tags), None)
         element = self.single_code(field, tags)

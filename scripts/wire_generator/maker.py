@@ -42,7 +42,7 @@ extension MessageMaker {{
 
     def message(self, message):
         name = message.name
-        # A value that bounds another one is made before, and once.
+        # A value that bounds another one is made before it, and only once.
         bounds = {
             limit.removeprefix("self.")
             for field in message.fields

@@ -34,7 +34,7 @@ class Field:
 
     @property
     def label(self):
-        """How errors call the field: `Hello.dataEndpoint`."""
+        """The name of the field in errors: `Hello.dataEndpoint`."""
         return f"{self.message}.{self.swift_name}"
 
 
@@ -140,7 +140,7 @@ def lower_first(name):
     return head.lower() + name[len(head):]
 
 
-# Which annotations may stand where. What they say about a field's type is checked in fields.py.
+# Which annotations are allowed where. fields.py checks whether they fit a field's type.
 FIELD_TAGS = {
     "limit", "range", "token", "nonfinite", "text", "prose", "bytes", "digest", "identity", "key",
     "optional", "count", "label", "default",
@@ -154,20 +154,20 @@ ENUM_VALUE = re.compile(r"([A-Z0-9_]+) = (\d+);(?:\s*// ?(.*))?$")
 
 
 def split_comment(text, allowed, line):
-    """Returns a comment's words without its annotations, and these."""
+    """Returns a comment's text without its annotations, and the annotations."""
     tags = {}
     for name, argument in TAG.findall(text):
         if name not in allowed:
-            raise SchemaError(line, f"@{name} is no annotation that may stand here")
+            raise SchemaError(line, f"the annotation @{name} is not allowed here")
         if name in tags:
-            raise SchemaError(line, f"@{name} stands here twice")
+            raise SchemaError(line, f"the annotation @{name} is given twice")
         tags[name] = argument or None
     lines = [" ".join(part.split()) for part in TAG.sub("", text).split("\n")]
     return "\n".join(part for part in lines if part), tags
 
 
 class Parser:
-    """One pass over the lines; `comment` holds those that wait for what they stand before."""
+    """One pass over the lines; `comment` holds comment lines until the declaration that they precede."""
 
     def __init__(self, text):
         self.lines = text.split("\n")
@@ -181,7 +181,7 @@ class Parser:
         raise SchemaError(self.at, message)
 
     def next(self):
-        """Returns the next line that is no comment, or None; comments are kept for it."""
+        """Returns the next line that is not a comment, or None; keeps the comments before it."""
         while self.at < len(self.lines):
             line = self.lines[self.at].strip()
             self.at += 1
@@ -194,7 +194,7 @@ class Parser:
         return None
 
     def end_block(self):
-        """A comment with nothing below it begins a section, or says something of the file."""
+        """Handles a comment without a declaration below it: it begins a section or describes the file."""
         if self.comment and self.comment[0].startswith("## "):
             title, *text = self.comment
             self.sections.append(Section(title[3:], " ".join(text)))

@@ -92,7 +92,7 @@ class Property:
 
     @property
     def default(self):
-        """What the initialiser takes for a parameter that is left out; None if it must be there."""
+        """The default of the initialiser's parameter; None if it has none."""
         if self.swift_type.endswith("?"):
             return "nil"
         if not isinstance(self.first, Field) or "default" not in self.first.tags:
@@ -118,7 +118,7 @@ class Property:
         return pack_lines(self.first, self.code, self.name)
 
     def unpack(self):
-        """An expression that takes the property out of `c`."""
+        """An expression that reads the property from `c`."""
         if len(self.members) == 2:
             return self.coder.range_unpack(*self.members)
         if not isinstance(self.first, Field):
@@ -140,7 +140,7 @@ def properties(coder, message):
         member = rest.pop(0)
         if isinstance(member, Field) and "range" in member.tags:
             if not rest or rest[0].tags.get("range") != member.tags["range"]:
-                raise SchemaError(member.line, "@range stands on two fields, first and end")
+                raise SchemaError(member.line, "@range must be on two consecutive fields, first and end")
             found.append(Property(coder, [member, rest.pop(0)]))
         else:
             found.append(Property(coder, [member]))
@@ -335,7 +335,7 @@ extension Message {{
         for body in oneof.fields:
             message = self.schema.messages.get(body.proto_type)
             if message is None:
-                raise SchemaError(body.line, f"there is no message {body.proto_type}")
+                raise SchemaError(body.line, f"the message {body.proto_type} does not exist")
             constant = c_constant("Envelope", oneof.name, body.name)
             pack += [
                 f"    case .{body.swift_name}(let value):",
