@@ -183,7 +183,7 @@ let package = Package(
       name: "CoordinatorTests",
       dependencies: [
         "Coordinator", "Worker", "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform",
-        "TestSupport", logging,
+        "FakeGPUBackend", "TestSupport", logging,
       ],
       swiftSettings: strict
     ),
@@ -203,8 +203,8 @@ let package = Package(
     .testTarget(
       name: "LaunchTests",
       dependencies: [
-        "Launch", "Coordinator", "CPUBackend", "Gemma", "ModelFiles", "Wire", "Compute", "Content",
-        "Platform", "TestSupport", logging,
+        "Launch", "Client", "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire",
+        "Compute", "Content", "Platform", "FakeGPUBackend", "TestSupport", logging,
       ],
       swiftSettings: strict
     ),

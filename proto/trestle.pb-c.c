@@ -52,6 +52,96 @@ void   trestle__envelope__free_unpacked
   assert(message->base.descriptor == &trestle__envelope__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__capability__init
+                     (Trestle__Capability         *message)
+{
+  static const Trestle__Capability init_value = TRESTLE__CAPABILITY__INIT;
+  *message = init_value;
+}
+size_t trestle__capability__get_packed_size
+                     (const Trestle__Capability *message)
+{
+  assert(message->base.descriptor == &trestle__capability__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__capability__pack
+                     (const Trestle__Capability *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__capability__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__capability__pack_to_buffer
+                     (const Trestle__Capability *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__capability__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Capability *
+       trestle__capability__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Capability *)
+     protobuf_c_message_unpack (&trestle__capability__descriptor,
+                                allocator, len, data);
+}
+void   trestle__capability__free_unpacked
+                     (Trestle__Capability *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__capability__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__device__init
+                     (Trestle__Device         *message)
+{
+  static const Trestle__Device init_value = TRESTLE__DEVICE__INIT;
+  *message = init_value;
+}
+size_t trestle__device__get_packed_size
+                     (const Trestle__Device *message)
+{
+  assert(message->base.descriptor == &trestle__device__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__device__pack
+                     (const Trestle__Device *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__device__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__device__pack_to_buffer
+                     (const Trestle__Device *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__device__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__Device *
+       trestle__device__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__Device *)
+     protobuf_c_message_unpack (&trestle__device__descriptor,
+                                allocator, len, data);
+}
+void   trestle__device__free_unpacked
+                     (Trestle__Device *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__device__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__hello__init
                      (Trestle__Hello         *message)
 {
@@ -3252,7 +3342,239 @@ const ProtobufCMessageDescriptor trestle__envelope__descriptor =
   (ProtobufCMessageInit) trestle__envelope__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
+static const ProtobufCFieldDescriptor trestle__capability__field_descriptors[2] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Capability, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "obstacle",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Capability, obstacle),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__capability__field_indices_by_name[] = {
+  0,   /* field[0] = name */
+  1,   /* field[1] = obstacle */
+};
+static const ProtobufCIntRange trestle__capability__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__capability__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Capability",
+  "Capability",
+  "Trestle__Capability",
+  "trestle",
+  sizeof(Trestle__Capability),
+  2,
+  trestle__capability__field_descriptors,
+  trestle__capability__field_indices_by_name,
+  1,  trestle__capability__number_ranges,
+  (ProtobufCMessageInit) trestle__capability__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__device__field_descriptors[12] =
+{
+  {
+    "kind",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "name",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_emulated",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, is_emulated),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "memory_bytes",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, memory_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_host_memory",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, is_host_memory),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_memory_shared",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, is_memory_shared),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host_threads",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, host_threads),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ops",
+    8,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Device, n_ops),
+    offsetof(Trestle__Device, ops),
+    &trestle__capability__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "weight_types",
+    9,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Device, n_weight_types),
+    offsetof(Trestle__Device, weight_types),
+    &trestle__capability__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cache_types",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__Device, n_cache_types),
+    offsetof(Trestle__Device, cache_types),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "preferred_rows",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, preferred_rows),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rate_hint",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Device, rate_hint),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__device__field_indices_by_name[] = {
+  9,   /* field[9] = cache_types */
+  6,   /* field[6] = host_threads */
+  2,   /* field[2] = is_emulated */
+  4,   /* field[4] = is_host_memory */
+  5,   /* field[5] = is_memory_shared */
+  0,   /* field[0] = kind */
+  3,   /* field[3] = memory_bytes */
+  1,   /* field[1] = name */
+  7,   /* field[7] = ops */
+  10,   /* field[10] = preferred_rows */
+  11,   /* field[11] = rate_hint */
+  8,   /* field[8] = weight_types */
+};
+static const ProtobufCIntRange trestle__device__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 12 }
+};
+const ProtobufCMessageDescriptor trestle__device__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.Device",
+  "Device",
+  "Trestle__Device",
+  "trestle",
+  sizeof(Trestle__Device),
+  12,
+  trestle__device__field_descriptors,
+  trestle__device__field_indices_by_name,
+  1,  trestle__device__number_ranges,
+  (ProtobufCMessageInit) trestle__device__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[10] =
 {
   {
     "name",
@@ -3270,22 +3592,10 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
     "device",
     4,
     PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
+    PROTOBUF_C_TYPE_MESSAGE,
     0,   /* quantifier_offset */
     offsetof(Trestle__Hello, device),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "is_emulated",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Hello, is_emulated),
-    NULL,
+    &trestle__device__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -3297,18 +3607,6 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
     PROTOBUF_C_TYPE_UINT32,
     0,   /* quantifier_offset */
     offsetof(Trestle__Hello, pid),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "threads",
-    7,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Hello, threads),
     NULL,
     NULL,
     0,             /* flags */
@@ -3363,18 +3661,6 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "memory_bytes",
-    12,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Trestle__Hello, memory_bytes),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "results_identity",
     13,
     PROTOBUF_C_LABEL_NONE,
@@ -3412,25 +3698,25 @@ static const ProtobufCFieldDescriptor trestle__hello__field_descriptors[13] =
   },
 };
 static const unsigned trestle__hello__field_indices_by_name[] = {
-  8,   /* field[8] = data_endpoint */
-  11,   /* field[11] = data_key */
+  6,   /* field[6] = data_endpoint */
+  8,   /* field[8] = data_key */
   1,   /* field[1] = device */
-  5,   /* field[5] = fingerprint */
-  2,   /* field[2] = is_emulated */
-  7,   /* field[7] = layer_count */
-  12,   /* field[12] = machine */
-  9,   /* field[9] = memory_bytes */
-  6,   /* field[6] = model_name */
+  3,   /* field[3] = fingerprint */
+  5,   /* field[5] = layer_count */
+  9,   /* field[9] = machine */
+  4,   /* field[4] = model_name */
   0,   /* field[0] = name */
-  3,   /* field[3] = pid */
-  10,   /* field[10] = results_identity */
-  4,   /* field[4] = threads */
+  2,   /* field[2] = pid */
+  7,   /* field[7] = results_identity */
 };
-static const ProtobufCIntRange trestle__hello__number_ranges[2 + 1] =
+static const ProtobufCIntRange trestle__hello__number_ranges[5 + 1] =
 {
   { 3, 0 },
-  { 20, 12 },
-  { 0, 13 }
+  { 6, 2 },
+  { 8, 3 },
+  { 13, 7 },
+  { 20, 9 },
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor trestle__hello__descriptor =
 {
@@ -3440,10 +3726,10 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   "Trestle__Hello",
   "trestle",
   sizeof(Trestle__Hello),
-  13,
+  10,
   trestle__hello__field_descriptors,
   trestle__hello__field_indices_by_name,
-  2,  trestle__hello__number_ranges,
+  5,  trestle__hello__number_ranges,
   (ProtobufCMessageInit) trestle__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -7279,7 +7565,7 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   (ProtobufCMessageInit) trestle__status_reply__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__worker_health__field_descriptors[9] =
+static const ProtobufCFieldDescriptor trestle__worker_health__field_descriptors[11] =
 {
   {
     "name",
@@ -7389,11 +7675,37 @@ static const ProtobufCFieldDescriptor trestle__worker_health__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "device",
+    24,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerHealth, device),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_emulated",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerHealth, is_emulated),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__worker_health__field_indices_by_name[] = {
   6,   /* field[6] = available_bytes */
   4,   /* field[4] = detail */
+  9,   /* field[9] = device */
   3,   /* field[3] = heartbeat_age_milliseconds */
+  10,   /* field[10] = is_emulated */
   0,   /* field[0] = name */
   1,   /* field[1] = pid */
   5,   /* field[5] = resident_bytes */
@@ -7405,7 +7717,7 @@ static const ProtobufCIntRange trestle__worker_health__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 5 },
-  { 0, 9 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor trestle__worker_health__descriptor =
 {
@@ -7415,7 +7727,7 @@ const ProtobufCMessageDescriptor trestle__worker_health__descriptor =
   "Trestle__WorkerHealth",
   "trestle",
   sizeof(Trestle__WorkerHealth),
-  9,
+  11,
   trestle__worker_health__field_descriptors,
   trestle__worker_health__field_indices_by_name,
   2,  trestle__worker_health__number_ranges,

@@ -51,6 +51,9 @@ package struct DeviceDescription: Sendable, Hashable {
     self.rateHint = rateHint
   }
 
+  /// The device in a log or a table: its name, and whether it is emulated.
+  package var text: String { name + (isEmulated ? " (emulated)" : "") }
+
   /// Returns whether the device can do an op with weights of such types, whatever else its operands are.
   package func support(for op: Op) -> Support {
     guard let known = ops.first(where: { $0.op == op.kind }) else {

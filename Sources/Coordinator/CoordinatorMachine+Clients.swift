@@ -1,6 +1,7 @@
 // The clients' side of the coordinator: requests in, text and results out. Prompts/ has texts that become
 // tokens, Clients/ who comes next, and clients that do not read.
 
+internal import Compute
 internal import Gemma
 internal import Wire
 
@@ -227,7 +228,7 @@ extension CoordinatorMachine {
       PlacementEntry(
         worker: place.name,
         device: place.device,
-        isEmulated: workers[place.name]?.hello.isEmulated ?? false,
+        isEmulated: workers[place.name]?.device.isEmulated ?? false,
         firstLayer: place.layers.lowerBound,
         endLayer: place.layers.upperBound,
         firstVocabularyRow: place.slice.vocabulary.lowerBound,

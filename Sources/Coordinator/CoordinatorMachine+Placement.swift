@@ -1,6 +1,7 @@
 // Which worker shall hold which layers: as somebody asks, or such that the slowest stage is as fast as
 // can be.
 
+internal import Compute
 internal import Gemma
 internal import Wire
 
@@ -21,7 +22,7 @@ extension CoordinatorMachine {
     for (place, clock) in zip(plan, measurements.metrics.stages) where clock.decodeSeconds > 0 {
       rates[place.name] = cost.bytes(of: place.slice) / clock.decodeSeconds
     }
-    let threads = { (name: String) in Double(max(1, self.workers[name]?.hello.threads ?? 1)) }
+    let threads = { (name: String) in Double(self.workers[name]?.device.rateHint ?? 1) }
     let known = plan.compactMap { place in rates[place.name].map { $0 / threads(place.name) } }
     let perThread = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
     let used = Array(names.prefix(cost.layers.count))
@@ -92,7 +93,7 @@ extension CoordinatorMachine {
   /// Returns the places of workers, one a stage.
   func planned(_ names: [String], _ placement: Placement) -> [PlannedWorker] {
     zip(names, placement.stages).map { name, slice in
-      PlannedWorker(name: name, device: workers[name]?.hello.device ?? "", slice: slice)
+      PlannedWorker(name: name, device: workers[name]?.device.name ?? "", slice: slice)
     }
   }
 
@@ -103,7 +104,7 @@ extension CoordinatorMachine {
     guard let worker = workers[name] else { return "\(name) is not here" }
     let bytes = model.cost.bytes(of: slice)
     if worker.inability.excludes(bytes) { return worker.inability.reason }
-    let memory = Double(worker.hello.memoryBytes)
+    let memory = Double(worker.device.memory.byteCount)
     guard bytes > memory else { return nil }
     return "too little memory: \(name) would need \(Int(bytes / 1e6)) MB for layers "
       + "\(model.config.line.text(slice)) and has \(Int(memory / 1e6)) MB"

@@ -1,6 +1,7 @@
 // What is done about workers that are lost, hang, or answer nonsense: the live sessions stand still,
 // the layers are placed anew, and the sessions are replayed from their tokens.
 
+internal import Compute
 internal import Gemma
 internal import Wire
 
@@ -209,7 +210,7 @@ extension CoordinatorMachine {
   private mutating func fillPlaces() {
     for index in plan.indices where !workers.contains(plan[index].name) {
       let standby = workerOrder.dropFirst(plan.count)
-        .first { workers[$0]?.hello.device == plan[index].device }
+        .first { workers[$0]?.device.name == plan[index].device }
       guard let standby else { continue }
       note("worker takes the place of another", ["worker": standby, "missing": plan[index].name])
       var filled = plan

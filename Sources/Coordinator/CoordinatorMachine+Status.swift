@@ -1,5 +1,6 @@
 // How the pipeline and each worker are, for whoever asks.
 
+internal import Compute
 internal import Gemma
 internal import Wire
 
@@ -39,7 +40,7 @@ extension CoordinatorMachine {
     workerOrder.dropFirst(plan.count).map { name in
       PlannedWorker(
         name: name,
-        device: workers[name]?.hello.device ?? "",
+        device: workers[name]?.device.name ?? "",
         slice: ModelSlice(layers: 0..<0)
       )
     }
@@ -87,7 +88,7 @@ extension CoordinatorMachine {
       name: place.name,
       pid: worker?.hello.pid ?? 0,
       device: place.device,
-      isEmulated: worker?.hello.isEmulated ?? false,
+      isEmulated: worker?.device.isEmulated ?? false,
       firstLayer: place.layers.lowerBound,
       endLayer: place.layers.upperBound,
       firstVocabularyRow: place.slice.vocabulary.lowerBound,
@@ -99,7 +100,7 @@ extension CoordinatorMachine {
       busyMicroseconds: UInt64((meter?.total ?? .zero) / .microseconds(1)),
       stepMilliseconds: (meter?.lastStep ?? .zero) / .milliseconds(1),
       heartbeatAgeMilliseconds: worker.map { milliseconds(since: $0.lastHeard) } ?? 0,
-      threads: worker?.hello.threads ?? 0,
+      threads: worker?.device.hostThreads ?? 0,
       loadFraction: worker?.heartbeat?.loadFraction ?? 0,
       detail: detail,
       bubble: meter.map { measurements.metrics.bubbleShare(of: $0, at: now) } ?? 0,
@@ -130,7 +131,9 @@ extension CoordinatorMachine {
         residentBytes: worker?.heartbeat?.residentBytes ?? 0,
         availableBytes: worker?.heartbeat?.availableBytes ?? 0,
         temperature: worker?.heartbeat?.temperature,
-        selfTest: worker?.heartbeat?.selfTest
+        selfTest: worker?.heartbeat?.selfTest,
+        device: place.device,
+        isEmulated: worker?.device.isEmulated ?? false
       )
     }
     return HealthReply(

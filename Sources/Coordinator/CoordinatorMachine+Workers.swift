@@ -1,5 +1,6 @@
 // The workers' side of the coordinator: registration, assignment, heartbeats.
 
+internal import Compute
 internal import Gemma
 internal import Wire
 
@@ -12,12 +13,7 @@ extension CoordinatorMachine {
     if let reason = refusal(of: hello)
       ?? (workers.name(ofControl: peer) == nil ? refusalOfName(hello) : nil)
     {
-      note(
-        "worker refused",
-        ["worker": hello.name, "pid": "\(hello.pid)", "reason": reason.message],
-        isWarning: true
-      )
-      send(.refused(reason), to: peer)
+      refuse(hello, peer, reason)
       return
     }
     if let name = workers.name(ofControl: peer) {
@@ -28,11 +24,18 @@ extension CoordinatorMachine {
       )
       return
     }
+    let device: DeviceDescription
+    do throws(CoordinatorError) {
+      device = try DeviceDescription(hello.device)
+    } catch {
+      refuse(hello, peer, Refused(code: .invalid, message: error.message))
+      return
+    }
     let place = freePlace(for: hello)
-    let name = place?.name ?? (hello.name.isEmpty ? freeName(hello.device) : hello.name)
-    workers.add(name, hello, peer: peer, at: now)
+    let name = place?.name ?? (hello.name.isEmpty ? freeName(device.name) : hello.name)
+    workers.add(name, hello, on: device, peer: peer, at: now)
     var facts = [
-      "worker": name, "device": hello.device, "pid": "\(hello.pid)",
+      "worker": name, "device": device.text, "pid": "\(hello.pid)",
       "layers": place.map { model.config.line.text($0.slice) } ?? "none",
     ]
     if epoch.isGathering, !missingWorkers.isEmpty {
@@ -47,6 +50,16 @@ extension CoordinatorMachine {
     assignIfComplete()
     // Perhaps it can hold what others could not.
     if epoch.isGathering, epoch.hasServed { placeAnew(isLate: false) }
+  }
+
+  /// Does not let a worker in, and says why.
+  private mutating func refuse(_ hello: Hello, _ peer: PeerID, _ reason: Refused) {
+    note(
+      "worker refused",
+      ["worker": hello.name, "pid": "\(hello.pid)", "reason": reason.message],
+      isWarning: true
+    )
+    send(.refused(reason), to: peer)
   }
 
   /// The places that wait for their worker.
@@ -127,11 +140,11 @@ extension CoordinatorMachine {
           + "choose another --name"
       )
     }
-    if let place = plan.first(where: { $0.name == hello.name }), place.device != hello.device {
+    if let place = plan.first(where: { $0.name == hello.name }), place.device != hello.device.name {
       return Refused(
         code: .placement,
         message: "\(hello.name) is the place of a \(place.device) worker, "
-          + "this one is \(hello.device); choose another --name"
+          + "this one is \(hello.device.name); choose another --name"
       )
     }
     return nil
@@ -146,7 +159,7 @@ extension CoordinatorMachine {
   /// Returns the place a worker asks for by name, or the first free one for its device.
   private func freePlace(for hello: Hello) -> PlannedWorker? {
     plan.first { place in
-      !workers.contains(place.name) && place.device == hello.device
+      !workers.contains(place.name) && place.device == hello.device.name
         && (hello.name.isEmpty || hello.name == place.name)
     }
   }

@@ -1,6 +1,7 @@
 // The workers that are here, by name, and the connections that they speak through: each has one for
 // control and one that its results come from. What a worker has said of itself is in its record.
 
+internal import Compute
 internal import Wire
 
 /// The workers that have been welcomed.
@@ -62,12 +63,13 @@ struct Roster: Sendable {
   mutating func add(
     _ name: String,
     _ hello: Hello,
+    on device: DeviceDescription,
     peer: PeerID,
     at now: ContinuousClock.Instant
   ) {
     var hello = hello
     hello.resultsIdentity = PeerID(hello.resultsIdentity.bytes, key: peer.key)
-    records[name] = WorkerRecord(hello, peer: peer, at: now)
+    records[name] = WorkerRecord(hello, on: device, peer: peer, at: now)
     controllers[peer] = name
     sources[hello.resultsIdentity] = name
     givenUp.remove(name)

@@ -1,6 +1,7 @@
 // What the coordinator knows of one worker: who it is, when it was last heard, how far it has come with
 // its layers, and what it has shown that it cannot do.
 
+internal import Compute
 internal import Platform
 internal import Wire
 
@@ -8,6 +9,8 @@ internal import Wire
 struct WorkerRecord: Sendable {
   let peer: PeerID
   let hello: Hello
+  /// What it computes on.
+  let device: DeviceDescription
   /// The last epoch whose layers it has prepared.
   private(set) var preparedEpoch: UInt32?
   private(set) var lastHeard: ContinuousClock.Instant
@@ -23,9 +26,15 @@ struct WorkerRecord: Sendable {
   private(set) var stepsBefore: UInt64 = 0
   private(set) var clock = WorkerClock()
 
-  init(_ hello: Hello, peer: PeerID, at now: ContinuousClock.Instant) {
+  init(
+    _ hello: Hello,
+    on device: DeviceDescription,
+    peer: PeerID,
+    at now: ContinuousClock.Instant
+  ) {
     self.peer = peer
     self.hello = hello
+    self.device = device
     lastHeard = now
     lastProgress = now
     lastLoaded = now

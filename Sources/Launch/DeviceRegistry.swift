@@ -2,7 +2,6 @@
 // settings; the program supplies the backend of each name.
 
 package import Compute
-package import Coordinator
 
 /// How a worker uses its device.
 package struct BackendSettings: Sendable {
@@ -22,18 +21,22 @@ package struct BackendSettings: Sendable {
 /// A kind of device, as the command line names it.
 package struct DeviceKind: Sendable {
   package let name: String
-  /// What kind of number a time of such a device is.
-  package let numberKind: NumberKind
+  /// Returns what a backend with these settings says of its device, or throws why there is none here.
+  package let describe: @Sendable (BackendSettings) throws -> DeviceDescription
   /// Makes its backend.
   package let makeBackend: @Sendable (BackendSettings) throws -> any Backend
 
+  /// - Parameters:
+  ///   - name: As the command line says it.
+  ///   - describe: Describes the device without making a backend, where that is cheaper; nil to make one.
+  ///   - makeBackend: Makes its backend.
   package init(
     _ name: String,
-    numberKind: NumberKind = .measured,
+    describe: (@Sendable (BackendSettings) throws -> DeviceDescription)? = nil,
     makeBackend: @escaping @Sendable (BackendSettings) throws -> any Backend
   ) {
     self.name = name
-    self.numberKind = numberKind
+    self.describe = describe ?? { try makeBackend($0).device }
     self.makeBackend = makeBackend
   }
 }

@@ -79,7 +79,7 @@ struct ProfileCache {
       return try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
         .measure(
           name: worker.name,
-          kind: worker.device.numberKind,
+          kind: backend.device.isEmulated ? .emulated : .measured,
           machine: machine,
           memoryBytes: memoryBytes
         )

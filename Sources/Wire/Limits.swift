@@ -83,6 +83,8 @@ package enum Limits {
   /// Rows of one step.
   package static let rows = 8192
   package static let stops = 64
+  /// Ops and types of weights that a device tells of: there are some thirty of each.
+  package static let capabilities = 256
   /// Requests that one client waits for at once.
   package static let awaited = 4096
   package static let workers = 256

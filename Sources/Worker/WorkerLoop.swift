@@ -148,15 +148,12 @@ package final class WorkerLoop {
   private func hello(dataEndpoint: Endpoint) -> Hello {
     Hello(
       name: options.name,
-      device: backend.device.name,
-      isEmulated: backend.device.isEmulated,
+      device: Device(backend.device),
       pid: Int(getpid()),
-      threads: backend.device.hostThreads,
       fingerprint: model.fingerprint,
       modelName: model.checkpoint.name,
       layerCount: model.checkpoint.config.layers.count,
       dataEndpoint: dataEndpoint.description,
-      memoryBytes: backend.device.memory.byteCount,
       resultsIdentity: resultsIdentity,
       dataKey: options.security.publicKey(at: dataEndpoint),
       machine: Host.bootID

@@ -12,6 +12,12 @@ extension DeviceRegistry {
   static let builtIn = DeviceRegistry(
     [
       DeviceKind("cpu") {
+        CPU.describe(
+          threads: $0.threads,
+          cacheType: $0.cacheType,
+          memoryByteCount: SystemMemory.total
+        )
+      } makeBackend: {
         try CPU(
           threads: $0.threads,
           pinnedTo: $0.cpus,

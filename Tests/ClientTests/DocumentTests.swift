@@ -23,8 +23,8 @@ import Wire
     if case .finished(let end) = finished(1, .length) { document.add(.finished(end)) }
     #expect(
       try json(document)
-        == #"{"finish_reason":"length","placement":[{"device":"cpu","layers":[0,3],"vocabulary":"#
-        + #"[0,16],"worker":"cpu-0"}],"prompt_tokens":4,"text":"a/b","timing":"#
+        == #"{"finish_reason":"length","placement":[{"device":"cpu","emulated":false,"layers":[0,3],"#
+        + #""vocabulary":[0,16],"worker":"cpu-0"}],"prompt_tokens":4,"text":"a/b","timing":"#
         + #"{"decode_tokens_per_second":500,"prefill_tokens_per_second":2000,"total_ms":6.5,"#
         + #""ttft_ms":2},"tokens":[1,2,3]}"#
     )
@@ -60,13 +60,15 @@ import Wire
       heartbeatAgeMilliseconds: 10,
       detail: "slow",
       residentBytes: 1,
-      selfTest: SelfTestReport(run: 3, maxError: .nan, tolerance: 0.5, failure: "wrong")
+      selfTest: SelfTestReport(run: 3, maxError: .nan, tolerance: 0.5, failure: "wrong"),
+      device: "fake-gpu",
+      isEmulated: true
     )
     let document = HealthDocument(HealthReply(request: 1, isHealthy: false, workers: [worker]))
     #expect(
       try json(document)
         == #"{"healthy":false,"workers":[{"available_bytes":0,"detail":"slow","#
-        + #""heartbeat_age_ms":10,"name":"cpu-0","pid":7,"resident_bytes":1,"self_test":"#
+        + #""device":"fake-gpu","emulated":true,"heartbeat_age_ms":10,"name":"cpu-0","pid":7,"resident_bytes":1,"self_test":"#
         + #"{"passed":false,"run":3,"tolerance":0.5},"state":"degraded"}]}"#
     )
     #expect(try reread(document) == document)

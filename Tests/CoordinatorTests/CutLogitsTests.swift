@@ -144,7 +144,7 @@ import Wire
     for (memory, fits) in [(7, true), (6, false)] as [(UInt64, Bool)] {
       let harness = Harness(plan: plan([6]))
       var hello = Harness.hello("cpu0")
-      hello.memoryBytes = memory
+      hello.device.memoryBytes = memory
       harness.start(hello)
       harness.start(Harness.hello("cpu1"))
       harness.settle()

@@ -1,10 +1,12 @@
 // What the coordinator's tests are made of: a plan, a model, greetings and requests.
 
+import Compute
 import Content
 import Gemma
 import ModelFiles
 import TestSupport
 import Wire
+import Worker
 
 @testable import Coordinator
 
@@ -91,18 +93,27 @@ extension Harness {
     )
   }
 
+  /// A device that can do everything, of two threads and a gibibyte.
+  static func device(_ name: String = "cpu") -> DeviceDescription {
+    DeviceDescription(
+      kind: name == "npu" ? .npu : .cpu,
+      name: name,
+      memory: DeviceMemory(byteCount: 1 << 30, isHostMemory: true, isSharedByWorkers: true),
+      hostThreads: 2,
+      preferredRows: 128,
+      rateHint: 2
+    )
+  }
+
   static func hello(_ name: String, device: String = "cpu") -> Hello {
     Hello(
       name: name,
-      device: device,
-      isEmulated: false,
+      device: Device(Harness.device(device)),
       pid: 100,
-      threads: 2,
       fingerprint: fingerprint,
       modelName: "tiny",
       layerCount: layerCount,
       dataEndpoint: "ipc:///\(name.isEmpty ? "worker" : name)",
-      memoryBytes: 1 << 30,
       resultsIdentity: PeerID([0xD0])
     )
   }

@@ -15,7 +15,7 @@ import Wire
   private func add(_ roster: inout Roster, _ name: String, life: Int) {
     var hello = Harness.hello(name)
     hello.resultsIdentity = results(life)
-    roster.add(name, hello, peer: control(life), at: now)
+    roster.add(name, hello, on: Harness.device(), peer: control(life), at: now)
   }
 
   @Test func `a worker is found by its name and by both of its connections`() throws {
@@ -38,7 +38,7 @@ import Wire
   @Test func `results carry the key that the control connection has proved`() throws {
     let key = try KeyPair.make().publicKey
     var roster = Roster()
-    roster.add("a", Harness.hello("a"), peer: PeerID([1], key: key), at: now)
+    roster.add("a", Harness.hello("a"), on: Harness.device(), peer: PeerID([1], key: key), at: now)
     let identity = Harness.hello("a").resultsIdentity
     #expect(roster.name(ofResults: PeerID(identity.bytes, key: key)) == "a")
     #expect(roster.name(ofResults: identity) == nil)
@@ -58,7 +58,7 @@ import Wire
     for life in 0...Limits.workers {
       var hello = Harness.hello("a")
       hello.resultsIdentity = PeerID([UInt8(life >> 8), UInt8(life & 255)])
-      roster.add("a", hello, peer: control(1), at: now)
+      roster.add("a", hello, on: Harness.device(), peer: control(1), at: now)
       _ = roster.remove("a")
     }
     #expect(!roster.wasSource(PeerID([0, 0])) && roster.wasSource(PeerID([0, 1])))

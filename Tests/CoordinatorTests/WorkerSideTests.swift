@@ -339,7 +339,7 @@ import Wire
     let harness = Harness(plan: Harness.plan(2))
     for name in ["cpu0", "cpu1"] {
       var hello = Harness.hello(name)
-      hello.memoryBytes = 4
+      hello.device.memoryBytes = 4
       harness.start(hello)
     }
     harness.settle()

@@ -60,15 +60,12 @@ final class Impostor {
     try results.connect(coordinator)
     hello = Hello(
       name: name,
-      device: "cpu",
-      isEmulated: false,
+      device: Device(backend.device),
       pid: Int(getpid()),
-      threads: 1,
       fingerprint: try checkpoint.fingerprint(),
       modelName: checkpoint.name,
       layerCount: checkpoint.config.layers.count,
       dataEndpoint: listen.description,
-      memoryBytes: 1 << 30,
       resultsIdentity: identity
     )
   }

@@ -121,15 +121,12 @@ extension Integration {
       front.send([[UInt8](repeating: 0, count: Limits.headerBytes + 1)])
       let hello = Hello(
         name: "",
-        device: "cpu",
-        isEmulated: false,
+        device: .unknown,
         pid: 1,
-        threads: 1,
         fingerprint: Digest(of: []),
         modelName: "",
         layerCount: 30,
         dataEndpoint: "tcp://127.0.0.1:1",
-        memoryBytes: 0,
         resultsIdentity: PeerID([1])
       )
       front.send([try Message.hello(hello).encoded()])

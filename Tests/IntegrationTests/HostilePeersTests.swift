@@ -154,15 +154,12 @@ extension Integration {
         for _ in 0..<3 { peer.send([header]) }
         let hello = Hello(
           name: "tomorrow",
-          device: "cpu",
-          isEmulated: false,
+          device: .unknown,
           pid: 1,
-          threads: 1,
           fingerprint: Digest(of: []),
           modelName: "",
           layerCount: 30,
           dataEndpoint: "tcp://127.0.0.1:1",
-          memoryBytes: 0,
           resultsIdentity: PeerID([1])
         )
         peer.send([try Message.hello(hello).encoded()])

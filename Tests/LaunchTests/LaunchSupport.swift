@@ -54,10 +54,14 @@ extension DeviceRegistry {
     DeviceRegistry(
       [
         DeviceKind("cpu") {
+          CPU.describe(threads: $0.threads, cacheType: $0.cacheType)
+        } makeBackend: {
           onMake()
           return try CPU(threads: $0.threads, pinnedTo: $0.cpus, cacheType: $0.cacheType)
         },
-        DeviceKind("reference") { _ in
+        DeviceKind("reference") {
+          ReferenceBackend(threads: $0.threads).device
+        } makeBackend: { _ in
           onMake()
           return ReferenceBackend()
         },

@@ -35,8 +35,19 @@ import Wire
       defer { front.close() }
       try front.welcome()
       let hello = try #require(front.hello)
-      #expect(hello.device == "fake-gpu" && hello.isEmulated)
-      #expect(hello.threads == 1 && hello.memoryBytes == 123_456_789)
+      let device = hello.device
+      #expect(device.kind == "gpu" && device.name == "fake-gpu" && device.isEmulated)
+      #expect(device.hostThreads == 1 && device.preferredRows == 32 && device.rateHint == 8)
+      #expect(device.memoryBytes == 123_456_789 && !device.isHostMemory && device.isMemoryShared)
+      #expect(device.cacheTypes == ["f16"])
+      #expect(device.ops.map(\.name) == OpKind.allCases.map(\.rawValue))
+      #expect(
+        device.ops.filter { !$0.obstacle.isEmpty } == [
+          Capability(name: "laurel", obstacle: "laurel has no kernel")
+        ]
+      )
+      #expect(device.weightTypes.map(\.name) == TensorType.allCases.map(\.rawValue))
+      #expect(device.weightTypes.filter { !$0.obstacle.isEmpty }.map(\.name) == ["iq4_xs"])
     }
   }
 

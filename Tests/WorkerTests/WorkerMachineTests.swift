@@ -12,15 +12,12 @@ import Platform
 private struct Bench {
   static let hello = Hello(
     name: "cpu0",
-    device: "cpu",
-    isEmulated: false,
+    device: Device(ReferenceBackend(threads: 2, memoryByteCount: 1 << 30).device),
     pid: 4711,
-    threads: 2,
     fingerprint: Digest(of: [0xFE, 0xED]),
     modelName: "tiny",
     layerCount: 14,
     dataEndpoint: "ipc:///run/trestle/data",
-    memoryBytes: 1 << 30,
     resultsIdentity: PeerID([0xD0])
   )
 

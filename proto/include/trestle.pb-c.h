@@ -16,6 +16,8 @@ PROTOBUF_C__BEGIN_DECLS
 
 
 typedef struct Trestle__Envelope Trestle__Envelope;
+typedef struct Trestle__Capability Trestle__Capability;
+typedef struct Trestle__Device Trestle__Device;
 typedef struct Trestle__Hello Trestle__Hello;
 typedef struct Trestle__Heartbeat Trestle__Heartbeat;
 typedef struct Trestle__Prepared Trestle__Prepared;
@@ -362,7 +364,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(5)
+   * @version(6)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -435,6 +437,93 @@ struct  Trestle__Envelope
 
 
 /*
+ * One thing that a device may be able to do: a kind of op, or to read weights of a type.
+ */
+struct  Trestle__Capability
+{
+  ProtobufCMessage base;
+  /*
+   * as the program spells it: matmul, q4_0 @text(nameBytes)
+   */
+  ProtobufCBinaryData name;
+  /*
+   * why the device cannot; empty if it can @prose
+   */
+  ProtobufCBinaryData obstacle;
+};
+#define TRESTLE__CAPABILITY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__capability__descriptor) \
+    , {0,NULL}, {0,NULL} }
+
+
+/*
+ * What a worker computes on, as its backend describes it; nothing in here is measured. What is listed
+ * nowhere counts as what the device cannot do.
+ */
+struct  Trestle__Device
+{
+  ProtobufCMessage base;
+  /*
+   * cpu, gpu, npu @text(nameBytes)
+   */
+  ProtobufCBinaryData kind;
+  /*
+   * the backend's, as the command line says it: cpu, vulkan, npu @text(nameBytes)
+   */
+  ProtobufCBinaryData name;
+  /*
+   * software stands in for the silicon; its speed says nothing
+   */
+  protobuf_c_boolean is_emulated;
+  /*
+   * the most it can hold, used or not
+   */
+  uint64_t memory_bytes;
+  /*
+   * the memory is the host's own
+   */
+  protobuf_c_boolean is_host_memory;
+  /*
+   * other workers of the same machine take from the memory, too
+   */
+  protobuf_c_boolean is_memory_shared;
+  /*
+   * threads of the host that compute for it @limit(threads)
+   */
+  uint32_t host_threads;
+  /*
+   * @count(capabilities)
+   */
+  size_t n_ops;
+  Trestle__Capability **ops;
+  /*
+   * @count(capabilities)
+   */
+  size_t n_weight_types;
+  Trestle__Capability **weight_types;
+  /*
+   * The types in which keys and values can be kept; one if it has been told which.
+   */
+  /*
+   * @text(nameBytes) @count(capabilities)
+   */
+  size_t n_cache_types;
+  ProtobufCBinaryData *cache_types;
+  /*
+   * how many rows a step should have at most @limit(rows)
+   */
+  uint32_t preferred_rows;
+  /*
+   * how fast it is thought to be where nothing was measured @limit(threads)
+   */
+  uint32_t rate_hint;
+};
+#define TRESTLE__DEVICE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__device__descriptor) \
+    , {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0, 0,NULL, 0,NULL, 0,NULL, 0, 0 }
+
+
+/*
  * Worker → coordinator: the first message of a connection.
  * Answered by Welcome or Refused.
  */
@@ -446,21 +535,13 @@ struct  Trestle__Hello
    */
   ProtobufCBinaryData name;
   /*
-   * what it computes on: cpu, vulkan, npu @text(nameBytes)
+   * what it computes on
    */
-  ProtobufCBinaryData device;
-  /*
-   * the device is simulated; its speed says nothing
-   */
-  protobuf_c_boolean is_emulated;
+  Trestle__Device *device;
   /*
    * @limit(pids)
    */
   uint32_t pid;
-  /*
-   * @limit(threads)
-   */
-  uint32_t threads;
   /*
    * the digest of config and weights; must equal the coordinator's @digest
    */
@@ -477,10 +558,6 @@ struct  Trestle__Hello
    * where the stage before hands off to @text(endpointBytes)
    */
   ProtobufCBinaryData data_endpoint;
-  /*
-   * the most the device can hold
-   */
-  uint64_t memory_bytes;
   /*
    * the ZeroMQ identity of the socket that its step results come from @identity
    */
@@ -499,7 +576,7 @@ struct  Trestle__Hello
 };
 #define TRESTLE__HELLO__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__hello__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, 0, 0, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL} }
+    , {0,NULL}, NULL, 0, {0,NULL}, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, {0,NULL} }
 
 
 /*
@@ -1892,10 +1969,18 @@ struct  Trestle__WorkerHealth
    * the last one; absent before the first @optional
    */
   Trestle__SelfTestReport *self_test;
+  /*
+   * @text(nameBytes) @default
+   */
+  ProtobufCBinaryData device;
+  /*
+   * @default
+   */
+  protobuf_c_boolean is_emulated;
 };
 #define TRESTLE__WORKER_HEALTH__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_health__descriptor) \
-    , {0,NULL}, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, {0,NULL}, 0, 0, NULL, NULL }
+    , {0,NULL}, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, {0,NULL}, 0, 0, NULL, NULL, {0,NULL}, 0 }
 
 
 /*
@@ -2165,6 +2250,44 @@ Trestle__Envelope *
                       const uint8_t       *data);
 void   trestle__envelope__free_unpacked
                      (Trestle__Envelope *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Capability methods */
+void   trestle__capability__init
+                     (Trestle__Capability         *message);
+size_t trestle__capability__get_packed_size
+                     (const Trestle__Capability   *message);
+size_t trestle__capability__pack
+                     (const Trestle__Capability   *message,
+                      uint8_t             *out);
+size_t trestle__capability__pack_to_buffer
+                     (const Trestle__Capability   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Capability *
+       trestle__capability__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__capability__free_unpacked
+                     (Trestle__Capability *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__Device methods */
+void   trestle__device__init
+                     (Trestle__Device         *message);
+size_t trestle__device__get_packed_size
+                     (const Trestle__Device   *message);
+size_t trestle__device__pack
+                     (const Trestle__Device   *message,
+                      uint8_t             *out);
+size_t trestle__device__pack_to_buffer
+                     (const Trestle__Device   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__Device *
+       trestle__device__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__device__free_unpacked
+                     (Trestle__Device *message,
                       ProtobufCAllocator *allocator);
 /* Trestle__Hello methods */
 void   trestle__hello__init
@@ -3273,6 +3396,12 @@ void   trestle__pull_failed__free_unpacked
 typedef void (*Trestle__Envelope_Closure)
                  (const Trestle__Envelope *message,
                   void *closure_data);
+typedef void (*Trestle__Capability_Closure)
+                 (const Trestle__Capability *message,
+                  void *closure_data);
+typedef void (*Trestle__Device_Closure)
+                 (const Trestle__Device *message,
+                  void *closure_data);
 typedef void (*Trestle__Hello_Closure)
                  (const Trestle__Hello *message,
                   void *closure_data);
@@ -3461,6 +3590,8 @@ extern const ProtobufCEnumDescriptor    trestle__request_failure_code__descripto
 extern const ProtobufCEnumDescriptor    trestle__service_state__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__health_state__descriptor;
 extern const ProtobufCMessageDescriptor trestle__envelope__descriptor;
+extern const ProtobufCMessageDescriptor trestle__capability__descriptor;
+extern const ProtobufCMessageDescriptor trestle__device__descriptor;
 extern const ProtobufCMessageDescriptor trestle__hello__descriptor;
 extern const ProtobufCMessageDescriptor trestle__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor trestle__prepared__descriptor;

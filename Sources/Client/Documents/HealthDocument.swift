@@ -7,6 +7,8 @@ package struct HealthDocument: Codable, Sendable, Hashable {
   package struct Worker: Codable, Sendable, Hashable {
     package var name: String
     package var pid: Int
+    package var device: String
+    package var emulated: Bool
     package var state: String
     package var heartbeatAgeMs: Int
     package var detail: String
@@ -42,6 +44,8 @@ package struct HealthDocument: Codable, Sendable, Hashable {
       Worker(
         name: worker.name,
         pid: worker.pid,
+        device: worker.device,
+        emulated: worker.isEmulated,
         state: worker.state.name,
         heartbeatAgeMs: worker.heartbeatAgeMilliseconds,
         detail: worker.detail,

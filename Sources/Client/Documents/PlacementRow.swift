@@ -6,6 +6,7 @@ package import Wire
 package struct PlacementRow: Codable, Sendable, Hashable {
   package var worker: String
   package var device: String
+  package var emulated: Bool
   package var layers: [Int]
   /// The range of rows of the output matrix; both ends are equal if the stage computes no logits.
   package var vocabulary: [Int]
@@ -14,6 +15,7 @@ package struct PlacementRow: Codable, Sendable, Hashable {
   package init(_ entry: PlacementEntry) {
     worker = entry.worker
     device = entry.device
+    emulated = entry.isEmulated
     layers = ends(entry.firstLayer, entry.endLayer)
     vocabulary = ends(entry.firstVocabularyRow, entry.endVocabularyRow)
   }
@@ -22,6 +24,7 @@ package struct PlacementRow: Codable, Sendable, Hashable {
   package init(_ worker: WorkerStatus) {
     self.worker = worker.name
     device = worker.device
+    emulated = worker.isEmulated
     layers = ends(worker.firstLayer, worker.endLayer)
     vocabulary = ends(worker.firstVocabularyRow, worker.endVocabularyRow)
   }

@@ -1,6 +1,7 @@
 // What the coordinator learns of the pipeline while it runs: when micro-batches were where, how the
 // workers' devices are.
 
+internal import Compute
 internal import Gemma
 internal import Platform
 internal import Wire
@@ -116,10 +117,10 @@ extension CoordinatorMachine {
       return drift.description
     }
     if heartbeat.availableBytes > 0,
-      heartbeat.availableBytes < worker.hello.memoryBytes / Self.leastMemoryShare
+      heartbeat.availableBytes < worker.device.memory.byteCount / Self.leastMemoryShare
     {
       return "its machine has \(heartbeat.availableBytes >> 20) MiB of memory left"
-        + " of \(worker.hello.memoryBytes >> 20) MiB"
+        + " of \(worker.device.memory.byteCount >> 20) MiB"
     }
     return nil
   }

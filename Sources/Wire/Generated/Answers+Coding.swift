@@ -453,6 +453,8 @@ extension WorkerHealth {
     unsafe c.pointee.available_bytes = availableBytes
     unsafe c.pointee.temperature = temperature?.packed(packer)
     unsafe c.pointee.self_test = selfTest?.packed(packer)
+    unsafe c.pointee.device = packer.text(device, "WorkerHealth.device", limit: Limits.nameBytes)
+    unsafe c.pointee.is_emulated = isEmulated ? 1 : 0
     return unsafe c
   }
 
@@ -471,7 +473,9 @@ extension WorkerHealth {
       residentBytes: c.resident_bytes,
       availableBytes: c.available_bytes,
       temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
-      selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:))
+      selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:)),
+      device: Unpack.text(c.device, "WorkerHealth.device", limit: Limits.nameBytes),
+      isEmulated: c.is_emulated != 0
     )
   }
 }

@@ -419,6 +419,8 @@ package struct WorkerHealth: Sendable, Hashable {
   package var temperature: Temperature?
   /// The last one; absent before the first.
   package var selfTest: SelfTestReport?
+  package var device: String
+  package var isEmulated: Bool
 
   package init(
     name: String,
@@ -429,7 +431,9 @@ package struct WorkerHealth: Sendable, Hashable {
     residentBytes: UInt64 = 0,
     availableBytes: UInt64 = 0,
     temperature: Temperature? = nil,
-    selfTest: SelfTestReport? = nil
+    selfTest: SelfTestReport? = nil,
+    device: String = "",
+    isEmulated: Bool = false
   ) {
     self.name = name
     self.pid = pid
@@ -440,6 +444,8 @@ package struct WorkerHealth: Sendable, Hashable {
     self.availableBytes = availableBytes
     self.temperature = temperature
     self.selfTest = selfTest
+    self.device = device
+    self.isEmulated = isEmulated
   }
 }
 

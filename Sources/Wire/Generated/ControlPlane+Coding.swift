@@ -4,14 +4,105 @@
 
 internal import WireMessages
 
+extension Capability {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Capability> {
+    let c = unsafe packer.make(trestle__capability__init)
+    unsafe c.pointee.name = packer.text(name, "Capability.name", limit: Limits.nameBytes)
+    unsafe c.pointee.obstacle = packer.prose(obstacle)
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Capability) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Capability")
+    try unsafe self.init(
+      name: Unpack.text(c.name, "Capability.name", limit: Limits.nameBytes),
+      obstacle: Unpack.text(c.obstacle, "Capability.obstacle", limit: Limits.proseBytes)
+    )
+  }
+}
+
+extension Device {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Device> {
+    let c = unsafe packer.make(trestle__device__init)
+    unsafe c.pointee.kind = packer.text(kind, "Device.kind", limit: Limits.nameBytes)
+    unsafe c.pointee.name = packer.text(name, "Device.name", limit: Limits.nameBytes)
+    unsafe c.pointee.is_emulated = isEmulated ? 1 : 0
+    unsafe c.pointee.memory_bytes = memoryBytes
+    unsafe c.pointee.is_host_memory = isHostMemory ? 1 : 0
+    unsafe c.pointee.is_memory_shared = isMemoryShared ? 1 : 0
+    unsafe c.pointee.host_threads = packer.integer(
+      hostThreads,
+      "Device.hostThreads",
+      limit: Limits.threads
+    )
+    unsafe (c.pointee.n_ops, c.pointee.ops) = packer.list(
+      ops,
+      "Device.ops",
+      limit: Limits.capabilities
+    ) { unsafe $0.packed(packer) }
+    unsafe (c.pointee.n_weight_types, c.pointee.weight_types) = packer.list(
+      weightTypes,
+      "Device.weightTypes",
+      limit: Limits.capabilities
+    ) { unsafe $0.packed(packer) }
+    unsafe (c.pointee.n_cache_types, c.pointee.cache_types) = packer.texts(
+      cacheTypes,
+      "Device.cacheTypes",
+      count: Limits.capabilities,
+      limit: Limits.nameBytes
+    )
+    unsafe c.pointee.preferred_rows = packer.integer(
+      preferredRows,
+      "Device.preferredRows",
+      limit: Limits.rows
+    )
+    unsafe c.pointee.rate_hint = packer.integer(rateHint, "Device.rateHint", limit: Limits.threads)
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__Device) throws(WireError) {
+    try unsafe Unpack.known(c.base, "Device")
+    try unsafe self.init(
+      kind: Unpack.text(c.kind, "Device.kind", limit: Limits.nameBytes),
+      name: Unpack.text(c.name, "Device.name", limit: Limits.nameBytes),
+      isEmulated: c.is_emulated != 0,
+      memoryBytes: c.memory_bytes,
+      isHostMemory: c.is_host_memory != 0,
+      isMemoryShared: c.is_memory_shared != 0,
+      hostThreads: Unpack.integer(c.host_threads, "Device.hostThreads", limit: Limits.threads),
+      ops: Unpack.list(
+        c.n_ops,
+        c.ops,
+        "Device.ops",
+        limit: Limits.capabilities,
+        Capability.init(unpacking:)
+      ),
+      weightTypes: Unpack.list(
+        c.n_weight_types,
+        c.weight_types,
+        "Device.weightTypes",
+        limit: Limits.capabilities,
+        Capability.init(unpacking:)
+      ),
+      cacheTypes: Unpack.texts(
+        c.n_cache_types,
+        c.cache_types,
+        "Device.cacheTypes",
+        count: Limits.capabilities,
+        limit: Limits.nameBytes
+      ),
+      preferredRows: Unpack.integer(c.preferred_rows, "Device.preferredRows", limit: Limits.rows),
+      rateHint: Unpack.integer(c.rate_hint, "Device.rateHint", limit: Limits.threads)
+    )
+  }
+}
+
 extension Hello {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Hello> {
     let c = unsafe packer.make(trestle__hello__init)
     unsafe c.pointee.name = packer.text(name, "Hello.name", limit: Limits.nameBytes)
-    unsafe c.pointee.device = packer.text(device, "Hello.device", limit: Limits.nameBytes)
-    unsafe c.pointee.is_emulated = isEmulated ? 1 : 0
+    unsafe c.pointee.device = device.packed(packer)
     unsafe c.pointee.pid = packer.integer(pid, "Hello.pid", limit: Limits.pids)
-    unsafe c.pointee.threads = packer.integer(threads, "Hello.threads", limit: Limits.threads)
     unsafe c.pointee.fingerprint = packer.digest(fingerprint)
     unsafe c.pointee.model_name = packer.text(modelName, "Hello.modelName", limit: Limits.nameBytes)
     unsafe c.pointee.layer_count = packer.integer(
@@ -24,7 +115,6 @@ extension Hello {
       "Hello.dataEndpoint",
       limit: Limits.endpointBytes
     )
-    unsafe c.pointee.memory_bytes = memoryBytes
     unsafe c.pointee.results_identity = packer.identity(resultsIdentity)
     unsafe c.pointee.data_key = packer.key(dataKey)
     unsafe c.pointee.machine = packer.text(machine, "Hello.machine", limit: Limits.nameBytes)
@@ -35,15 +125,12 @@ extension Hello {
     try unsafe Unpack.known(c.base, "Hello")
     try unsafe self.init(
       name: Unpack.text(c.name, "Hello.name", limit: Limits.nameBytes),
-      device: Unpack.text(c.device, "Hello.device", limit: Limits.nameBytes),
-      isEmulated: c.is_emulated != 0,
+      device: Device(unpacking: Unpack.required(c.device, "Hello.device")),
       pid: Unpack.integer(c.pid, "Hello.pid", limit: Limits.pids),
-      threads: Unpack.integer(c.threads, "Hello.threads", limit: Limits.threads),
       fingerprint: Unpack.digest(c.fingerprint, "Hello.fingerprint"),
       modelName: Unpack.text(c.model_name, "Hello.modelName", limit: Limits.nameBytes),
       layerCount: Unpack.integer(c.layer_count, "Hello.layerCount", limit: Limits.layers),
       dataEndpoint: Unpack.text(c.data_endpoint, "Hello.dataEndpoint", limit: Limits.endpointBytes),
-      memoryBytes: c.memory_bytes,
       resultsIdentity: Unpack.identity(c.results_identity, "Hello.resultsIdentity"),
       dataKey: Unpack.key(c.data_key, "Hello.dataKey"),
       machine: Unpack.text(c.machine, "Hello.machine", limit: Limits.nameBytes)

@@ -44,18 +44,84 @@ package enum FailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case notFinite = 8
 }
 
+/// One thing that a device may be able to do: a kind of op, or to read weights of a type.
+package struct Capability: Sendable, Hashable {
+  /// As the program spells it: matmul, q4_0.
+  package var name: String
+  /// Why the device cannot; empty if it can.
+  package var obstacle: String
+
+  package init(name: String, obstacle: String) {
+    self.name = name
+    self.obstacle = obstacle
+  }
+}
+
+/// What a worker computes on, as its backend describes it; nothing in here is measured.
+///
+/// What is listed nowhere counts as what the device cannot do.
+package struct Device: Sendable, Hashable {
+  /// Cpu, gpu, npu.
+  package var kind: String
+  /// The backend's, as the command line says it: cpu, vulkan, npu.
+  package var name: String
+  /// Software stands in for the silicon; its speed says nothing.
+  package var isEmulated: Bool
+  /// The most it can hold, used or not.
+  package var memoryBytes: UInt64
+  /// The memory is the host's own.
+  package var isHostMemory: Bool
+  /// Other workers of the same machine take from the memory, too.
+  package var isMemoryShared: Bool
+  /// Threads of the host that compute for it.
+  package var hostThreads: Int
+  package var ops: [Capability]
+  package var weightTypes: [Capability]
+  /// The types in which keys and values can be kept; one if it has been told which.
+  package var cacheTypes: [String]
+  /// How many rows a step should have at most.
+  package var preferredRows: Int
+  /// How fast it is thought to be where nothing was measured.
+  package var rateHint: Int
+
+  package init(
+    kind: String,
+    name: String,
+    isEmulated: Bool,
+    memoryBytes: UInt64,
+    isHostMemory: Bool,
+    isMemoryShared: Bool,
+    hostThreads: Int,
+    ops: [Capability],
+    weightTypes: [Capability],
+    cacheTypes: [String],
+    preferredRows: Int,
+    rateHint: Int
+  ) {
+    self.kind = kind
+    self.name = name
+    self.isEmulated = isEmulated
+    self.memoryBytes = memoryBytes
+    self.isHostMemory = isHostMemory
+    self.isMemoryShared = isMemoryShared
+    self.hostThreads = hostThreads
+    self.ops = ops
+    self.weightTypes = weightTypes
+    self.cacheTypes = cacheTypes
+    self.preferredRows = preferredRows
+    self.rateHint = rateHint
+  }
+}
+
 /// Worker → coordinator: the first message of a connection.
 ///
 /// Answered by Welcome or Refused.
 package struct Hello: Sendable, Hashable {
   /// Unique among the workers.
   package var name: String
-  /// What it computes on: cpu, vulkan, npu.
-  package var device: String
-  /// The device is simulated; its speed says nothing.
-  package var isEmulated: Bool
+  /// What it computes on.
+  package var device: Device
   package var pid: Int
-  package var threads: Int
   /// The digest of config and weights; must equal the coordinator's.
   package var fingerprint: Digest
   package var modelName: String
@@ -63,8 +129,6 @@ package struct Hello: Sendable, Hashable {
   package var layerCount: Int
   /// Where the stage before hands off to.
   package var dataEndpoint: String
-  /// The most the device can hold.
-  package var memoryBytes: UInt64
   /// The ZeroMQ identity of the socket that its step results come from.
   package var resultsIdentity: PeerID
   /// The key that the data endpoint answers to; absent for ipc.
@@ -74,29 +138,23 @@ package struct Hello: Sendable, Hashable {
 
   package init(
     name: String,
-    device: String,
-    isEmulated: Bool,
+    device: Device,
     pid: Int,
-    threads: Int,
     fingerprint: Digest,
     modelName: String,
     layerCount: Int,
     dataEndpoint: String,
-    memoryBytes: UInt64,
     resultsIdentity: PeerID,
     dataKey: PublicKey? = nil,
     machine: String = ""
   ) {
     self.name = name
     self.device = device
-    self.isEmulated = isEmulated
     self.pid = pid
-    self.threads = threads
     self.fingerprint = fingerprint
     self.modelName = modelName
     self.layerCount = layerCount
     self.dataEndpoint = dataEndpoint
-    self.memoryBytes = memoryBytes
     self.resultsIdentity = resultsIdentity
     self.dataKey = dataKey
     self.machine = machine

@@ -171,7 +171,9 @@ struct BenchDocument: Encodable, CustomStringConvertible {
 
   var description: String {
     let line = ModelLine(covering: placement.map(\.slice))
-    let stages = placement.map { "\($0.worker) \(line.text($0.slice))" }
+    let stages = placement.map { stage in
+      "\(stage.worker)\(stage.emulated ? " (emulated)" : "") \(line.text(stage.slice))"
+    }
     let rows = results.map { result in
       [
         "\(result.streams)", decimal(result.prefillTokensPerSecond, 1),

@@ -27,7 +27,8 @@ struct DoctorCommand: ParsableCommand {
         return
       }
       for device in diagnosis.devices {
-        try printOut("\(device.available ? "yes" : "no ")  \(device.device): \(device.detail)")
+        let name = device.device + (device.emulated ? " (emulated)" : "")
+        try printOut("\(device.available ? "yes" : "no ")  \(name): \(device.detail)")
         if let remedy = device.remedy { try printOut("     \(remedy)") }
       }
       try printOut(
@@ -39,28 +40,31 @@ struct DoctorCommand: ParsableCommand {
 
 /// The findings of `doctor`.
 struct Diagnosis: Encodable {
-  struct Device: Encodable {
-    var device: String
-    /// Whether this program can use it here.
-    var available: Bool
-    var detail: String
-    var remedy: String?
-  }
-
-  var devices: [Device]
+  var devices: [DeviceReport]
   var defaultDevices: [String]
 
+  /// Kinds of which there is more to say, or that are no devices for users.
+  private static let special: Set<String> = ["cpu", "reference"]
+
   init() {
-    devices = [Self.cpu(), Self.vulkan(), Self.npu()]
-    defaultDevices = DeviceRegistry.builtIn.defaultDevices.map(\.name)
+    let settings = BackendSettings(threads: AvailableCPUs.own.usableCount)
+    let registry = DeviceRegistry.builtIn
+    let others = registry.kinds.filter { !Self.special.contains($0.name) }
+    devices =
+      [Self.cpu()] + others.map { $0.report(settings) }
+      + [Self.vulkan(), Self.npu()].filter { planned in
+        !others.contains { $0.name == planned.device }
+      }
+    defaultDevices = registry.defaultDevices.map(\.name)
   }
 
-  private static func cpu() -> Device {
+  private static func cpu() -> DeviceReport {
     let device = CPU.describe(threads: AvailableCPUs.own.usableCount)
     let best = InstructionSet.best
-    return Device(
+    return DeviceReport(
       device: device.name,
       available: true,
+      emulated: device.isEmulated,
       detail:
         "\(AvailableCPUs.own.allowed.count) CPUs, kernels for \(best), "
         + "\(describe(bytes: device.memory.byteCount)) of memory"
@@ -78,9 +82,9 @@ struct Diagnosis: Encodable {
     return limits.isEmpty ? "" : "; the control group allows " + limits.joined(separator: " and ")
   }
 
-  private static func vulkan() -> Device {
+  private static func vulkan() -> DeviceReport {
     let nodes = entries("/dev/dri").filter { $0.hasPrefix("renderD") }
-    return Device(
+    return DeviceReport(
       device: "vulkan",
       available: false,
       detail: nodes.isEmpty
@@ -89,10 +93,10 @@ struct Diagnosis: Encodable {
     )
   }
 
-  private static func npu() -> Device {
+  private static func npu() -> DeviceReport {
     let nodes = entries("/dev/accel")
     let hasDriver = unsafe access("/sys/module/amdxdna", F_OK) == 0
-    return Device(
+    return DeviceReport(
       device: "npu",
       available: false,
       detail: nodes.isEmpty

@@ -29,12 +29,13 @@ struct HealthCommand: ParsableCommand {
         try printOut(
           table(
             [
-              "worker", "state", "pid", "heartbeat ms", "memory", "left", "temperature",
+              "worker", "device", "state", "pid", "heartbeat ms", "memory", "left", "temperature",
               "self-test", "detail",
             ],
             health.workers.map { worker in
               [
-                worker.name, worker.state.name, "\(worker.pid)",
+                worker.name, worker.device + (worker.isEmulated ? " (emulated)" : ""),
+                worker.state.name, "\(worker.pid)",
                 "\(worker.heartbeatAgeMilliseconds)", describe(bytes: worker.residentBytes),
                 worker.availableBytes > 0 ? describe(bytes: worker.availableBytes) : "",
                 worker.temperature.map { "\(decimal($0.celsius, 0)) °C" } ?? "",

@@ -53,3 +53,21 @@ import Wire
     return count < 0 ? nil : Array(bytes.prefix(Int(count)))
   }
 }
+
+extension Device {
+  /// What a worker tells of its device that is refused for another reason.
+  static let unknown = Device(
+    kind: "cpu",
+    name: "cpu",
+    isEmulated: false,
+    memoryBytes: 0,
+    isHostMemory: true,
+    isMemoryShared: true,
+    hostThreads: 1,
+    ops: [],
+    weightTypes: [],
+    cacheTypes: [],
+    preferredRows: 1,
+    rateHint: 1
+  )
+}

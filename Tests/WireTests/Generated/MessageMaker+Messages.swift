@@ -55,18 +55,36 @@ extension MessageMaker {
 }
 
 extension MessageMaker {
+  mutating func capability() -> Capability {
+    Capability(name: text(Limits.nameBytes), obstacle: text(Limits.proseBytes))
+  }
+
+  mutating func device() -> Device {
+    Device(
+      kind: text(Limits.nameBytes),
+      name: text(Limits.nameBytes),
+      isEmulated: coin(),
+      memoryBytes: number(.min ... .max),
+      isHostMemory: coin(),
+      isMemoryShared: coin(),
+      hostThreads: integer(Limits.threads),
+      ops: list(Limits.capabilities) { $0.capability() },
+      weightTypes: list(Limits.capabilities) { $0.capability() },
+      cacheTypes: list(Limits.capabilities) { $0.text(Limits.nameBytes) },
+      preferredRows: integer(Limits.rows),
+      rateHint: integer(Limits.threads)
+    )
+  }
+
   mutating func hello() -> Hello {
     Hello(
       name: text(Limits.nameBytes),
-      device: text(Limits.nameBytes),
-      isEmulated: coin(),
+      device: device(),
       pid: integer(Limits.pids),
-      threads: integer(Limits.threads),
       fingerprint: digest(),
       modelName: text(Limits.nameBytes),
       layerCount: integer(Limits.layers),
       dataEndpoint: text(Limits.endpointBytes),
-      memoryBytes: number(.min ... .max),
       resultsIdentity: identity(),
       dataKey: coin() ? key() : nil,
       machine: text(Limits.nameBytes)
@@ -487,7 +505,9 @@ extension MessageMaker {
       residentBytes: number(.min ... .max),
       availableBytes: number(.min ... .max),
       temperature: coin() ? nil : temperature(),
-      selfTest: coin() ? nil : selfTestReport()
+      selfTest: coin() ? nil : selfTestReport(),
+      device: text(Limits.nameBytes),
+      isEmulated: coin()
     )
   }
 

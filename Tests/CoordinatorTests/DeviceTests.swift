@@ -1,0 +1,83 @@
+// What the coordinator makes of what workers tell of their devices.
+
+import Compute
+import FakeGPUBackend
+import Testing
+import Wire
+import Worker
+
+@testable import Coordinator
+
+@Suite struct `Devices of workers` {
+  /// Returns why a worker whose device is changed so is refused; nil if it is welcomed.
+  private func refusal(_ change: (inout Device) -> Void) -> Refused? {
+    let harness = Harness()
+    var hello = Harness.hello("cpu0")
+    change(&hello.device)
+    let peer = PeerID([0xC0, 1, 1])
+    harness.handle(.message(.hello(hello), from: peer, payloads: []))
+    guard case .refused(let refused) = harness.sentToPeers[peer]?.last else { return nil }
+    #expect(harness.machine.workers.isEmpty)
+    return refused
+  }
+
+  @Test func `a description arrives as the backend gave it, but for its sensors`() throws {
+    for backend in [FakeGPU(), ReferenceBackend(threads: 3)] as [any Backend] {
+      var expected = backend.device
+      expected.sensors = DeviceSensors()
+      #expect(try DeviceDescription(Device(backend.device)) == expected)
+    }
+  }
+
+  @Test func `what a newer worker tells of is refused by name`() throws {
+    let future = Capability(name: "convolve", obstacle: "")
+    let refusals = [
+      (refusal { $0.kind = "qpu" }, "tells of the kind \"qpu\""),
+      (refusal { $0.ops.append(future) }, "tells of the op \"convolve\""),
+      (refusal { $0.weightTypes.append(future) }, "tells of weights of type \"convolve\""),
+      (refusal { $0.cacheTypes = ["f8"] }, "tells of caches of type \"f8\""),
+    ]
+    for (refused, words) in refusals {
+      let refused = try #require(refused)
+      #expect(refused.code == .invalid && refused.message.contains(words), "\(refused)")
+      #expect(refused.message.contains("run the same version of the program on both sides"))
+    }
+    #expect(refusal { _ in } == nil)
+  }
+
+  @Test func `a device without any rows, rate or cache is refused`() throws {
+    let refusals = [
+      refusal { $0.preferredRows = 0 }, refusal { $0.rateHint = 0 }, refusal { $0.cacheTypes = [] },
+    ]
+    for refused in refusals {
+      #expect(try #require(refused).message.contains("none of these may be 0"))
+    }
+  }
+
+  @Test func `status and health name the device, and say that it is emulated`() throws {
+    let plan = Harness.plan(2).map { place in
+      place.name == "cpu1"
+        ? PlannedWorker(name: "gpu", device: "fake-gpu", slice: place.slice) : place
+    }
+    let harness = Harness(plan: plan)
+    harness.startAll([0])
+    var hello = Harness.hello("gpu")
+    hello.device = Device(FakeGPU().device)
+    harness.start(hello)
+    harness.settle()
+    #expect(harness.readyCount == 1)
+    let status = harness.machine.status(1).workers
+    #expect(status.map(\.device) == ["cpu", "fake-gpu"])
+    #expect(status.map(\.isEmulated) == [false, true] && status.map(\.threads) == [2, 1])
+    let health = harness.machine.health(1).workers
+    #expect(health.map(\.device) == ["cpu", "fake-gpu"])
+    #expect(health.map(\.isEmulated) == [false, true])
+    harness.ask(Harness.generate(.tokens([5, 6])))
+    harness.settle()
+    #expect(harness.outcome().finished?.placement.map(\.isEmulated) == [false, true])
+    let joined = harness.notes.filter { $0.message == "worker joined" }.map {
+      $0.metadata["device"]
+    }
+    #expect(joined == ["cpu", "fake-gpu (emulated)"])
+  }
+}
