@@ -3954,7 +3954,7 @@ const ProtobufCMessageDescriptor trestle__prepared__descriptor =
   (ProtobufCMessageInit) trestle__prepared__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__prepare_failed__field_descriptors[3] =
+static const ProtobufCFieldDescriptor trestle__prepare_failed__field_descriptors[5] =
 {
   {
     "epoch",
@@ -3992,16 +3992,42 @@ static const ProtobufCFieldDescriptor trestle__prepare_failed__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "layers",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Trestle__PrepareFailed, n_layers),
+    offsetof(Trestle__PrepareFailed, layers),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lacks_logits",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PrepareFailed, lacks_logits),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__prepare_failed__field_indices_by_name[] = {
   1,   /* field[1] = code */
   0,   /* field[0] = epoch */
+  4,   /* field[4] = lacks_logits */
+  3,   /* field[3] = layers */
   2,   /* field[2] = message */
 };
 static const ProtobufCIntRange trestle__prepare_failed__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__prepare_failed__descriptor =
 {
@@ -4011,7 +4037,7 @@ const ProtobufCMessageDescriptor trestle__prepare_failed__descriptor =
   "Trestle__PrepareFailed",
   "trestle",
   sizeof(Trestle__PrepareFailed),
-  3,
+  5,
   trestle__prepare_failed__field_descriptors,
   trestle__prepare_failed__field_indices_by_name,
   1,  trestle__prepare_failed__number_ranges,

@@ -18,7 +18,7 @@ extension CPU {
   ///
   /// Takes about a second and half a gigabyte of memory.
   ///
-  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  /// - Throws: `ComputeError` with code `memory` if there is no memory.
   package func measureLimits() throws(ComputeError) -> MachineLimits {
     let byteCount = 1 << 29
     let memory = try MappedMemory(byteCount: byteCount, purpose: "the bandwidth test")

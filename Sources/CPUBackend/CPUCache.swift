@@ -28,7 +28,7 @@ internal import Compute
   /// The two kinds of rows that a slot has for each position.
   enum Part: CaseIterable { case keys, values }
 
-  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  /// - Throws: `ComputeError` with code `memory` if there is no memory.
   init(
     _ shape: Cache,
     type: CacheType,

@@ -107,7 +107,7 @@ internal import Glibc
 
   /// Returns a loaded weight packed for products.
   ///
-  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  /// - Throws: `ComputeError` with code `memory` if there is no memory.
   func packed(_ weight: WeightRef) throws(ComputeError) -> cpu_matrix {
     var source = unsafe stored(weight)
     let rows = unsafe cpu_packed_rows(source.rows)
@@ -146,7 +146,7 @@ internal import Glibc
 
   /// Returns a loaded weight of type q4_0 packed by columns.
   ///
-  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  /// - Throws: `ComputeError` with code `memory` if there is no memory.
   func packedByColumns(_ weight: WeightRef) throws(ComputeError) -> UnsafePointer<UInt8> {
     let source = unsafe stored(weight)
     let rows = unsafe cpu_column_rows(source.rows)
@@ -163,7 +163,7 @@ internal import Glibc
   ///
   /// It is for weights whose rows are read in random order.
   ///
-  /// - Throws: `ComputeError` with code `device` if there is no memory.
+  /// - Throws: `ComputeError` with code `memory` if there is no memory.
   func copied(_ weight: WeightRef) throws(ComputeError) -> cpu_matrix {
     let source = unsafe stored(weight)
     return unsafe try pack(

@@ -189,7 +189,7 @@ internal import Compute
     purpose: String
   ) throws(ComputeError) -> MappedMemory {
     guard byteCount >= 0 else {
-      throw ComputeError(.device, "the size of \(purpose) overflows: \(limits.maxRows) rows")
+      throw ComputeError(.memory, "the size of \(purpose) overflows: \(limits.maxRows) rows")
     }
     return try MappedMemory(byteCount: Int(byteCount), purpose: purpose)
   }

@@ -13,7 +13,7 @@ internal import Glibc
   /// The page size: 4 KiB, or 16 or 64 KiB on some ARM machines.
   static let pageByteCount = sysconf(Int32(_SC_PAGESIZE))
 
-  /// - Throws: `ComputeError` with code `device`, naming `purpose`, if the address space or the
+  /// - Throws: `ComputeError` with code `memory`, naming `purpose`, if the address space or the
   ///   system's limits do not allow it.
   init(byteCount: Int, purpose: String) throws(ComputeError) {
     let size = max(byteCount, 1)
@@ -27,7 +27,7 @@ internal import Glibc
     )
     guard let address = unsafe address, unsafe address != MAP_FAILED else {
       throw ComputeError(
-        .device,
+        .memory,
         "no \(size) bytes for \(purpose): \(unsafe String(cString: strerror(errno)))"
       )
     }
@@ -61,13 +61,13 @@ internal import Glibc
 
 /// Returns the product of sizes that come from outside.
 ///
-/// - Throws: `ComputeError` with code `device`, naming `purpose`, if it does not fit.
+/// - Throws: `ComputeError` with code `memory`, naming `purpose`, if it does not fit.
 func product(_ factors: Int..., purpose: String) throws(ComputeError) -> Int {
   var result = 1
   for factor in factors {
     let (next, overflow) = result.multipliedReportingOverflow(by: factor)
     guard !overflow, next >= 0 else {
-      throw ComputeError(.device, "the size of \(purpose) overflows: \(factors)")
+      throw ComputeError(.memory, "the size of \(purpose) overflows: \(factors)")
     }
     result = next
   }

@@ -17,7 +17,7 @@ final class PackedArena {
 
   /// Returns memory aligned to a cache line.
   ///
-  /// - Throws: `ComputeError` with code `device` that names `purpose`, if no memory is left.
+  /// - Throws: `ComputeError` with code `memory` that names `purpose`, if no memory is left.
   func allocate(_ count: Int, purpose: String) throws(ComputeError) -> PackedSlice {
     let piece = try piece(with: count, purpose: purpose)
     defer { used += (count + 63) / 64 * 64 }

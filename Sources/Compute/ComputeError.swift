@@ -11,7 +11,9 @@ package struct ComputeError: Error, Sendable, CustomStringConvertible {
     case weight
     /// A batch does not fit the executable: rows, slots, positions or inputs.
     case batch
-    /// The device failed or has too little memory.
+    /// The device, or its machine, has too little memory.
+    case memory
+    /// The device failed, is gone, or is not to be had as asked; what it held is lost.
     case device
   }
 

@@ -71,7 +71,7 @@ extension CoordinatorMachine {
     guard epoch.isPreparing, epoch.hasServed else { return }
     let awaited = plan.map(\.name).filter { workers[$0]?.preparedEpoch != epoch.number }
     guard let name = awaited.first(where: loadingHasStalled) else { return }
-    cannotPrepare(name, "has come no further with them for \(limits.loadStall)")
+    cannotHold(name, "has come no further with them for \(limits.loadStall)")
   }
 
   /// Evicts a worker that cannot be relied on: its process is ended, and it counts as lost.
@@ -115,8 +115,24 @@ extension CoordinatorMachine {
     placeAnew(isLate: true)
   }
 
+  /// Does about a worker that could not prepare its layers what the reason asks for.
+  mutating func cannotPrepare(_ name: String, _ code: FailureCode, _ reason: String) {
+    switch code {
+    case .device: evict(name, "lost its device: \(reason)")
+    // A fault of the program may be over with the next attempt, or with the worker's next life.
+    case .internal, .notFinite:
+      note(
+        "worker has failed to prepare its layers, it is tried again",
+        ["worker": name, "reason": reason],
+        isWarning: true
+      )
+      restartEpoch(blaming: [name], "cannot prepare its layers: \(reason)")
+    case .memory, .unsupported, .model, .step, .handOff: cannotHold(name, reason)
+    }
+  }
+
   /// A worker cannot hold the layers that it shall: others get them.
-  mutating func cannotPrepare(_ name: String, _ reason: String) {
+  mutating func cannotHold(_ name: String, _ reason: String) {
     guard let slice = plan.first(where: { $0.name == name })?.slice else { return }
     let layers = model.config.line.text(slice)
     note(

@@ -134,6 +134,15 @@ extension CoordinatorMachine {
       restartEpoch(blaming: sides, "no step gets past \(worker): \(failure.message)")
       return
     }
+    switch failure.code {
+    case .device:
+      evict(worker, "lost its device: \(failure.message)")
+      return
+    case .memory, .unsupported:
+      cannotHold(worker, failure.message)
+      return
+    case .handOff, .notFinite, .model, .step, .internal: break
+    }
     let notFiniteSlots = failure.code == .notFinite ? failure.slots : nil
     flight.fail(
       failure.sequence,

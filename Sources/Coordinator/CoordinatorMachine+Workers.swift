@@ -238,10 +238,13 @@ extension CoordinatorMachine {
   /// Takes a worker's word that it cannot prepare its layers.
   mutating func prepareFailed(_ failure: PrepareFailed, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
-    if failure.epoch == move?.epoch { abandonMove("worker \(name): \(failure.message)") }
+    if failure.epoch == move?.epoch {
+      abandonMove("worker \(name): \(failure.message)")
+      if failure.code == .device { evict(name, "lost its device: \(failure.message)") }
+    }
     guard failure.epoch == epoch.number, epoch.isPreparing else { return }
     guard !epoch.hasServed else {
-      cannotPrepare(name, failure.message)
+      cannotPrepare(name, failure.code, failure.message)
       return
     }
     act(

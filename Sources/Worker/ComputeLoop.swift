@@ -28,7 +28,9 @@ enum ComputeReport: Sendable {
   case listening(Endpoint)
   case installed(epoch: UInt32)
   case moved(Moved)
-  case moveFailed(epoch: UInt32, reason: String)
+  case moveFailed(epoch: UInt32, StageFailure)
+  /// A step, which has been reported, has failed because the device is gone.
+  case deviceLost(reason: String)
   /// The prepared stage runs from now on.
   case committed
   /// The thread cannot go on.
@@ -202,7 +204,7 @@ final class ComputeLoop: Sendable {
     do {
       try part()
     } catch {
-      reports.post(.moveFailed(epoch: epoch, reason: "\(error)"))
+      reports.post(.moveFailed(epoch: epoch, StageFailure(error, on: backend)))
     }
   }
 
@@ -225,7 +227,7 @@ final class ComputeLoop: Sendable {
     } catch {
       let epoch = stages.moveEpoch ?? 0
       unsent = nil
-      reports.post(.moveFailed(epoch: epoch, reason: "\(error)"))
+      reports.post(.moveFailed(epoch: epoch, StageFailure(error, on: backend)))
     }
   }
 
@@ -289,7 +291,7 @@ final class ComputeLoop: Sendable {
       } catch {
         reject("keys and values refused", "\(error)")
         if stages.prepared?.epoch == header.epoch {
-          reports.post(.moveFailed(epoch: header.epoch, reason: "\(error)"))
+          reports.post(.moveFailed(epoch: header.epoch, StageFailure(error, on: backend)))
         }
       }
     case .success(let (message, _)): reject("unexpected message refused", message.name)
@@ -335,7 +337,9 @@ final class ComputeLoop: Sendable {
         fail(step, .notFinite, reason, slots: slots, sockets)
       }
     } catch {
-      fail(step, .step, "\(error)", sockets)
+      let code = FailureCode(error)
+      fail(step, code, "\(error)", sockets)
+      if code == .device { reports.post(.deviceLost(reason: "\(error)")) }
     }
     count(step, stage)
   }

@@ -14,10 +14,12 @@ package enum WorkerEvent: Sendable {
   case loadProgress(epoch: UInt32, fraction: Double)
   /// The stage is in place and takes steps.
   case prepared(epoch: UInt32)
-  case prepareFailed(epoch: UInt32, reason: String)
+  case prepareFailed(epoch: UInt32, StageFailure)
   /// All keys and values of a move are sent and received.
   case moved(Moved)
-  case moveFailed(epoch: UInt32, reason: String)
+  case moveFailed(epoch: UInt32, StageFailure)
+  /// The device is gone; the step that it was lost in has been reported.
+  case deviceLost(reason: String)
   /// The prepared stage runs from now on.
   case committed
   /// The model file has other bytes by now: what this worker computes is not to be trusted.
@@ -126,16 +128,12 @@ package struct WorkerMachine {
       hasNews = true
       loadFraction = 1
       actions.append(.send(.prepared(Prepared(epoch: epoch))))
-    case .prepareFailed(let epoch, let reason):
-      guard epoch == assigned?.epoch else { break }
-      actions.append(
-        .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
-      )
-    case .moveFailed(let epoch, let reason):
+    case .prepareFailed(let epoch, let failure):
+      fail(epoch, failure, isReported: epoch == assigned?.epoch)
+    case .moveFailed(let epoch, let failure):
       // Also of a worker that is to lose all its layers, and so has no such assignment.
-      actions.append(
-        .send(.prepareFailed(PrepareFailed(epoch: epoch, code: .internal, message: reason)))
-      )
+      fail(epoch, failure, isReported: true)
+    case .deviceLost(let reason): exit(WorkerError(.device, reason))
     case .moved(let moved): actions.append(.send(.moved(moved)))
     case .committed: hasNews = true
     case .modelChanged(let change):
@@ -154,6 +152,28 @@ package struct WorkerMachine {
     }
     defer { actions = [] }
     return actions
+  }
+
+  /// Reports that an epoch could not be prepared, and ends if the device is gone.
+  ///
+  /// The report of a lost device is the worker's goodbye: the coordinator lets it go at once.
+  private mutating func fail(_ epoch: UInt32, _ failure: StageFailure, isReported: Bool) {
+    if isReported {
+      actions.append(
+        .send(
+          .prepareFailed(
+            PrepareFailed(
+              epoch: epoch,
+              code: failure.code,
+              message: failure.reason,
+              layers: failure.unsupportedLayers,
+              lacksLogits: failure.lacksLogits
+            )
+          )
+        )
+      )
+    }
+    if failure.code == .device { exit(WorkerError(.device, failure.reason)) }
   }
 
   private mutating func exit(_ error: WorkerError?) {

@@ -11,6 +11,10 @@ package struct WorkerError: Error, Sendable, CustomStringConvertible {
     case step
     /// The stage could not be prepared.
     case prepare
+    /// The next stage cannot be reached.
+    case handOff
+    /// The device failed or is gone.
+    case device
     /// A thread or descriptor could not be made.
     case system
     /// Weights could not be pulled or stored.

@@ -171,7 +171,7 @@ package final class WorkerLoop {
       switch report {
       case .listening(let endpoint): return endpoint
       case .failed(let error): throw error
-      case .installed, .moved, .moveFailed, .committed: break
+      case .installed, .moved, .moveFailed, .committed, .deviceLost: break
       }
     }
     throw WorkerError(.system, "the data socket could not be bound", context: "\(options.listen)")
@@ -207,8 +207,8 @@ package final class WorkerLoop {
       switch report {
       case .installed(let epoch): events.append(.prepared(epoch: epoch))
       case .moved(let moved): events.append(.moved(moved))
-      case .moveFailed(let epoch, let reason):
-        events.append(.moveFailed(epoch: epoch, reason: reason))
+      case .moveFailed(let epoch, let failure): events.append(.moveFailed(epoch: epoch, failure))
+      case .deviceLost(let reason): events.append(.deviceLost(reason: reason))
       case .committed: events.append(.committed)
       case .failed(let error): throw error
       case .listening: break
@@ -288,7 +288,7 @@ package final class WorkerLoop {
       if error.isScarcity, .now < until {
         waiting = (assign, until)
       } else {
-        loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
+        loads.post(.prepareFailed(epoch: assign.epoch, StageFailure(error, on: backend)))
       }
     }
   }
@@ -309,6 +309,7 @@ package final class WorkerLoop {
         if let running { compute.commands.post(.release(running)) }
         endedLoaders.post(number)
       }
+      var program: Program?
       do {
         let next = try assign.next()
         let check = {
@@ -316,9 +317,14 @@ package final class WorkerLoop {
             throw WorkerError(.stopped, "epoch \(assign.epoch) is no longer wanted")
           }
         }
+        let lowered = try config.lower(
+          assign.slice(of: config.line),
+          weights: model.checkpoint
+        )
+        program = lowered
         let made = try Self.makeStage(
           assign,
-          config,
+          lowered,
           model,
           backend,
           sharing: running,
@@ -336,7 +342,8 @@ package final class WorkerLoop {
         }
         compute.commands.post(.install(made, next: next))
       } catch {
-        loads.post(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
+        let failure = StageFailure(error, preparing: program, on: backend)
+        loads.post(.prepareFailed(epoch: assign.epoch, failure))
       }
     }
     loaders[number] = try Thread(work)
@@ -356,7 +363,7 @@ package final class WorkerLoop {
       try Reachability.require(next, in: context, security, check: check)
     } catch let error as WireError where error.code == .unreachable {
       throw WorkerError(
-        .prepare,
+        .handOff,
         "the worker at \(here) hands its steps on to the one at \(next.endpoint) and \(error.message); "
           + "start that one with a --listen address that this machine reaches"
       )
@@ -371,14 +378,13 @@ package final class WorkerLoop {
   /// Returns a new stage; its transfer holds the only reference to it.
   private static func makeStage(
     _ assign: Assign,
-    _ config: ModelConfig,
+    _ program: Program,
     _ model: WorkerModel,
     _ backend: any Backend,
     sharing running: StageTransfer?,
     check: () throws -> Void,
     progress: (Double) -> Void
   ) throws -> StageTransfer {
-    let program = try config.lower(assign.slice(of: config.line), weights: model.checkpoint)
     let limits = assign.executableLimits
     let weights: any WeightSource
     var pulledShare = 0.0
@@ -405,7 +411,11 @@ package final class WorkerLoop {
         try prepare(sharing: nil)
       }
     return StageTransfer(
-      Stage(epoch: assign.epoch, runner: runner, vocabularySize: config.vocabularySize)
+      Stage(
+        epoch: assign.epoch,
+        runner: runner,
+        vocabularySize: model.checkpoint.config.vocabularySize
+      )
     )
   }
 

@@ -173,7 +173,7 @@ import Testing
         limits: ExecutableLimits(maxRows: 1, slots: most, contextTokens: most)
       ) { _ in }
     }
-    #expect(error?.code == .device)
+    #expect(error?.code == .memory)
   }
 
   /// Counts how often weights are let go.

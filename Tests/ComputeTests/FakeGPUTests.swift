@@ -78,7 +78,7 @@ private let seed = testSeed(default: 20_240_818)
     let error = #expect(throws: ComputeError.self) {
       _ = try prepare(FakeGPU(memoryByteCount: 20_000))
     }
-    #expect(error?.code == .device)
+    #expect(error?.code == .memory)
     #expect(error?.message.contains("are left") == true)
   }
 

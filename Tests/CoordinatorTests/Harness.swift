@@ -324,8 +324,12 @@ final class Harness {
   }
 
   /// Lets a worker say that it cannot prepare its layers.
-  func failPreparing(_ worker: SimulatedWorker, _ reason: String = "too little memory") {
-    carry(worker.failPreparing(reason), from: worker)
+  func failPreparing(
+    _ worker: SimulatedWorker,
+    _ reason: String = "too little memory",
+    code: FailureCode = .memory
+  ) {
+    carry(worker.failPreparing(StageFailure(code, reason)), from: worker)
   }
 
   /// Lets the worker behind an endpoint run its next step.

@@ -9,6 +9,7 @@ final class DeviceContext: Sendable {
   private let memoryByteCount: Int
   private let used = Mutex(0)
   private let owner = Mutex<UInt?>(nil)
+  private let isLost = Mutex(false)
 
   init(memoryByteCount: Int) { self.memoryByteCount = memoryByteCount }
 
@@ -19,8 +20,9 @@ final class DeviceContext: Sendable {
 
   /// Makes the calling thread the context's own if it has none yet.
   ///
-  /// - Throws: `ComputeError` with code `device` if another is.
+  /// - Throws: `ComputeError` with code `device` if another is, or the device is gone.
   func bind() throws(ComputeError) {
+    guard !isLost.withLock({ $0 }) else { throw ComputeError(.device, "the device is gone") }
     let thread = UInt(pthread_self())
     let current = owner.withLock { owner in
       owner = owner ?? thread
@@ -33,7 +35,7 @@ final class DeviceContext: Sendable {
 
   /// Takes memory.
   ///
-  /// - Throws: `ComputeError` with code `device` if there is not enough left.
+  /// - Throws: `ComputeError` with code `memory` if there is not enough left.
   func allocate(_ byteCount: Int, for purpose: String) throws(ComputeError) {
     let (isEnough, left) = used.withLock { used in
       let left = memoryByteCount - used
@@ -42,9 +44,12 @@ final class DeviceContext: Sendable {
       return (true, left)
     }
     guard isEnough else {
-      throw ComputeError(.device, "no \(byteCount) bytes for \(purpose), \(left) are left")
+      throw ComputeError(.memory, "no \(byteCount) bytes for \(purpose), \(left) are left")
     }
   }
+
+  /// Takes the device away: nothing runs on it any more.
+  func lose() { isLost.withLock { $0 = true } }
 
   func free(_ byteCount: Int) { used.withLock { $0 -= byteCount } }
 }

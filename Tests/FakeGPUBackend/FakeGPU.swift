@@ -50,6 +50,9 @@ package struct FakeGPU: Backend {
   /// Bytes of the device's memory that are taken.
   package var usedByteCount: Int { context.usedByteCount }
 
+  /// Takes the device away, as a driver that was reset does: whatever runs on it fails.
+  package func lose() { context.lose() }
+
   package func compile(
     _ program: Program,
     weights: any WeightSource,

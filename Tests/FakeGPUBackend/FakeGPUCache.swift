@@ -13,7 +13,7 @@ final class FakeGPUCache: CacheStorage {
   private var slots: [[Float16]]
   private var isBound = false
 
-  /// - Throws: `ComputeError` with code `device` if the device has no memory for it.
+  /// - Throws: `ComputeError` with code `memory` if the device has no memory for it.
   init(
     _ cache: Cache,
     _ limits: ExecutableLimits,

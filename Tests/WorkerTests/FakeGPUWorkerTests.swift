@@ -51,24 +51,64 @@ import Wire
     }
   }
 
-  @Test func `an op that it cannot do ends the preparation in words`() throws {
+  /// Returns what a worker says that cannot prepare a whole model.
+  private func failure(of model: String, on backend: FakeGPU) throws -> PrepareFailed {
     try withTemporaryDirectory { directory in
-      let checkpoint = try Checkpoint.open(Goldens.checkpoint("gemma3n-random-a").path)
-      let front = try WorkerFront(
-        directory: directory,
-        checkpoint: checkpoint,
-        backend: FakeGPU()
-      )
+      let checkpoint = try Checkpoint.open(Goldens.checkpoint(model).path)
+      let front = try WorkerFront(directory: directory, checkpoint: checkpoint, backend: backend)
       defer { front.close() }
       try front.welcome()
       try front.assign(1)
-      var reason = ""
+      var failure: PrepareFailed?
       try front.awaitMessage { message in
-        guard case .prepareFailed(let failure) = message else { return false }
-        reason = failure.message
+        guard case .prepareFailed(let told) = message else { return false }
+        failure = told
         return true
       }
-      #expect(reason.contains("laurel has no kernel"), "\(reason)")
+      return try #require(failure)
     }
+  }
+
+  @Test func `an op that it cannot do ends the preparation in words, and names the layers`() throws
+  {
+    let failure = try failure(of: "gemma3n-random-a", on: FakeGPU())
+    #expect(failure.code == .unsupported)
+    #expect(failure.message.contains("laurel has no kernel"), "\(failure)")
+    let layerCount = try Checkpoint.open(Goldens.checkpoint("gemma3n-random-a").path)
+      .config.layers.count
+    #expect(failure.layers == Array(0..<layerCount) && !failure.lacksLogits)
+  }
+
+  @Test func `too little memory is told as such`() throws {
+    let failure = try failure(of: "gemma3-random-b", on: FakeGPU(memoryByteCount: 20_000))
+    #expect(failure.code == .memory && failure.message.contains("are left"), "\(failure)")
+    #expect(failure.layers.isEmpty)
+  }
+
+  @Test func `a device that is gone ends its worker, and the step says so`() throws {
+    let backend = FakeGPU()
+    try withTemporaryDirectory { directory in
+      let checkpoint = try Checkpoint.open(Goldens.checkpoint("gemma3-random-b").path)
+      let front = try WorkerFront(
+        directory: directory,
+        checkpoint: checkpoint,
+        backend: backend,
+        mayFail: true
+      )
+      try front.welcome()
+      try front.assign(1)
+      try front.awaitPrepared(1)
+      try front.run(epoch: 1)
+      backend.lose()
+      try front.sendStep(2, epoch: 1)
+      try front.awaitMessage { message in
+        guard case .stepFailed(let failure) = message else { return false }
+        #expect(failure.code == .device && failure.message.contains("the device is gone"))
+        return true
+      }
+      let error = try #require(front.close())
+      #expect(error.code == .device && error.message.contains("the device is gone"), "\(error)")
+    }
+    #expect(backend.usedByteCount == 0)
   }
 }

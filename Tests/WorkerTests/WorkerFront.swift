@@ -21,9 +21,25 @@ final class WorkerFront {
   private var worker: PeerID?
   /// Where steps go to the worker.
   private var steps: Socket?
+  /// How the worker has ended, once it has; nil if in good order.
+  private let failure: Lock<WorkerError?>
 
   /// Starts a worker with a backend and a local model.
-  init(directory: String, checkpoint: Checkpoint, backend: any Backend) throws {
+  ///
+  /// - Parameters:
+  ///   - directory: Where its sockets are.
+  ///   - checkpoint: The model.
+  ///   - backend: What it computes with.
+  ///   - mayFail: Whether it may end with an error, which `close` returns.
+  /// - Throws: What keeps it from starting.
+  init(
+    directory: String,
+    checkpoint: Checkpoint,
+    backend: any Backend,
+    mayFail: Bool = false
+  ) throws {
+    let failure = Lock<WorkerError?>(nil)
+    self.failure = failure
     let fingerprint = try checkpoint.fingerprint()
     let endpoint = try Endpoint("ipc://\(directory)/front")
     self.checkpoint = checkpoint
@@ -49,19 +65,23 @@ final class WorkerFront {
           backend: backend,
           logger: logger
         ).run(untilReadable: stop.descriptor)
+      } catch let error as WorkerError where mayFail {
+        failure.withLock { $0 = error }
       } catch {
         Issue.record(error)
       }
     }
   }
 
-  /// Ends the worker and waits for it.
-  func close() {
+  /// Ends the worker and waits for it; returns the error that it has ended with.
+  @discardableResult
+  func close() -> WorkerError? {
     stop.post(())
     thread.join()
     steps?.close()
     socket.close()
     context.close()
+    return failure.withLock { $0 }
   }
 
   /// Waits for a message that `take` returns true for.
@@ -119,6 +139,12 @@ final class WorkerFront {
 
   /// Runs a step of one token and waits for its result.
   func run(epoch: UInt32) throws {
+    try sendStep(1, epoch: epoch)
+    try awaitMessage { if case .stepDone(let done) = $0 { done.epoch == epoch } else { false } }
+  }
+
+  /// Sends a step of one token.
+  func sendStep(_ sequence: UInt64, epoch: UInt32) throws {
     if steps == nil {
       let socket = try Socket(context, role: .dealer)
       try socket.connect(Endpoint(#require(hello).dataEndpoint))
@@ -126,12 +152,11 @@ final class WorkerFront {
     }
     let step = Step(
       epoch: epoch,
-      sequence: 1,
+      sequence: sequence,
       cleared: [0],
       rows: [StepRow(slot: 0, position: 0, token: 5, output: .sample(.greedy))],
       stageMicroseconds: []
     )
     _ = try steps?.send(.step(step))
-    try awaitMessage { if case .stepDone(let done) = $0 { done.epoch == epoch } else { false } }
   }
 }

@@ -248,7 +248,7 @@ extension [WorkerAction] {
     #expect(bench.receive(.assign(Bench.assign(epoch: 4))).prepares.map(\.epoch) == [4])
     // What the one before still says is too late.
     #expect(bench.handle(.prepared(epoch: 3)).isEmpty)
-    #expect(bench.handle(.prepareFailed(epoch: 3, reason: "gone")).isEmpty)
+    #expect(bench.handle(.prepareFailed(epoch: 3, StageFailure(.memory, "gone"))).isEmpty)
     _ = bench.handle(.loadProgress(epoch: 3, fraction: 0.9))
     let heartbeat = bench.tick(after: .seconds(1)).heartbeats.first
     #expect(heartbeat?.loadFraction == 0)
@@ -266,14 +266,40 @@ extension [WorkerAction] {
   @Test func `a failure to prepare is reported with its reason, and the worker lives on`() {
     var bench = Bench.serving()
     _ = bench.receive(.assign(Bench.assign(epoch: 3)))
-    let actions = bench.handle(.prepareFailed(epoch: 3, reason: "no weight layers.3.mlp.up_proj"))
+    let lacking = StageFailure(.model, "no weight layers.3.mlp.up_proj")
+    let actions = bench.handle(.prepareFailed(epoch: 3, lacking))
     guard case .prepareFailed(let failure) = actions.sent.first, actions.count == 1 else {
       Issue.record("no failure is reported: \(actions)")
       return
     }
-    #expect(failure.epoch == 3)
+    #expect(failure.epoch == 3 && failure.code == .model)
     #expect(failure.message == "no weight layers.3.mlp.up_proj")
     #expect(bench.tick(after: .seconds(1)).heartbeats.count == 1)
+  }
+
+  @Test func `a device that is gone is reported, and ends the worker`() {
+    for hasStep in [false, true] {
+      var bench = Bench.serving()
+      _ = bench.receive(.assign(Bench.assign(epoch: 3)))
+      let actions =
+        hasStep
+        ? bench.handle(.deviceLost(reason: "the device is gone"))
+        : bench.handle(.prepareFailed(epoch: 3, StageFailure(.device, "the device is gone")))
+      // The step's failure was reported by the compute thread.
+      let reports = actions.sent.map {
+        if case .prepareFailed(let told) = $0 { told.code } else { nil }
+      }
+      #expect(reports == (hasStep ? [] : [.device]))
+      #expect(actions.exits.map { $0?.code } == [.device])
+      #expect(bench.tick(after: .seconds(1)).isEmpty)
+    }
+  }
+
+  @Test func `a device that is gone while an old assignment is prepared ends the worker, too`() {
+    var bench = Bench.serving()
+    _ = bench.receive(.assign(Bench.assign(epoch: 4)))
+    let actions = bench.handle(.prepareFailed(epoch: 3, StageFailure(.device, "gone")))
+    #expect(actions.sent.isEmpty && actions.exits.count == 1)
   }
 
   // MARK: The end

@@ -139,11 +139,11 @@ typedef enum _Trestle__FailureCode {
    */
   TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSUPPORTED = 2,
   /*
-   * the device has too little memory
+   * the device, or its machine, has too little memory
    */
   TRESTLE__FAILURE_CODE__FAILURE_CODE_MEMORY = 3,
   /*
-   * the device failed
+   * the device failed or is gone; its worker ends
    */
   TRESTLE__FAILURE_CODE__FAILURE_CODE_DEVICE = 4,
   /*
@@ -661,10 +661,22 @@ struct  Trestle__PrepareFailed
    * @prose
    */
   ProtobufCBinaryData message;
+  /*
+   * The layers that the device has no kernels for; with `unsupported` alone.
+   */
+  /*
+   * @limit(layers) @count(layers) @default
+   */
+  size_t n_layers;
+  uint32_t *layers;
+  /*
+   * it has none for the logits; with `unsupported` alone @default
+   */
+  protobuf_c_boolean lacks_logits;
 };
 #define TRESTLE__PREPARE_FAILED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__prepare_failed__descriptor) \
-    , 0, TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSPECIFIED, {0,NULL} }
+    , 0, TRESTLE__FAILURE_CODE__FAILURE_CODE_UNSPECIFIED, {0,NULL}, 0,NULL, 0 }
 
 
 /*

@@ -194,6 +194,13 @@ extension PrepareFailed {
     unsafe c.pointee.epoch = epoch
     unsafe c.pointee.code = Trestle__FailureCode(code.rawValue)
     unsafe c.pointee.message = packer.prose(message)
+    unsafe (c.pointee.n_layers, c.pointee.layers) = packer.integers(
+      layers,
+      "PrepareFailed.layers",
+      count: Limits.layers,
+      limit: Limits.layers
+    )
+    unsafe c.pointee.lacks_logits = lacksLogits ? 1 : 0
     return unsafe c
   }
 
@@ -202,7 +209,15 @@ extension PrepareFailed {
     try unsafe self.init(
       epoch: c.epoch,
       code: Unpack.enumeration(c.code.rawValue, "PrepareFailed.code"),
-      message: Unpack.text(c.message, "PrepareFailed.message", limit: Limits.proseBytes)
+      message: Unpack.text(c.message, "PrepareFailed.message", limit: Limits.proseBytes),
+      layers: Unpack.integers(
+        c.n_layers,
+        c.layers,
+        "PrepareFailed.layers",
+        count: Limits.layers,
+        limit: Limits.layers
+      ),
+      lacksLogits: c.lacks_logits != 0
     )
   }
 }

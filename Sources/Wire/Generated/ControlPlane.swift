@@ -30,9 +30,9 @@ package enum FailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case model = 1
   /// The device has no kernel for it.
   case unsupported = 2
-  /// The device has too little memory.
+  /// The device, or its machine, has too little memory.
   case memory = 3
-  /// The device failed.
+  /// The device failed or is gone; its worker ends.
   case device = 4
   /// The step does not fit the stage.
   case step = 5
@@ -236,11 +236,23 @@ package struct PrepareFailed: Sendable, Hashable {
   package var epoch: UInt32
   package var code: FailureCode
   package var message: String
+  /// The layers that the device has no kernels for; with `unsupported` alone.
+  package var layers: [Int]
+  /// It has none for the logits; with `unsupported` alone.
+  package var lacksLogits: Bool
 
-  package init(epoch: UInt32, code: FailureCode, message: String) {
+  package init(
+    epoch: UInt32,
+    code: FailureCode,
+    message: String,
+    layers: [Int] = [],
+    lacksLogits: Bool = false
+  ) {
     self.epoch = epoch
     self.code = code
     self.message = message
+    self.layers = layers
+    self.lacksLogits = lacksLogits
   }
 }
 

@@ -133,16 +133,16 @@ final class SimulatedWorker {
         handle(.prepared(epoch: assign.epoch))
       }
     } catch {
-      handle(.prepareFailed(epoch: assign.epoch, reason: "\(error)"))
+      handle(.prepareFailed(epoch: assign.epoch, StageFailure(error, on: backend)))
     }
     return takeOutputs()
   }
 
   /// Gives up what it is asked to prepare, and says so.
-  func failPreparing(_ reason: String) -> [Output] {
+  func failPreparing(_ failure: StageFailure) -> [Output] {
     guard let assign = preparing else { return [] }
     preparing = nil
-    handle(.prepareFailed(epoch: assign.epoch, reason: reason))
+    handle(.prepareFailed(epoch: assign.epoch, failure))
     return takeOutputs()
   }
 
@@ -176,7 +176,7 @@ final class SimulatedWorker {
     do {
       try part()
     } catch {
-      handle(.moveFailed(epoch: epoch, reason: "\(error)"))
+      handle(.moveFailed(epoch: epoch, StageFailure(error, on: backend)))
     }
   }
 
@@ -199,7 +199,7 @@ final class SimulatedWorker {
     } catch {
       counters.rejectedMessages += 1
       if stages.prepared?.epoch == rows.header.epoch {
-        handle(.moveFailed(epoch: rows.header.epoch, reason: "\(error)"))
+        handle(.moveFailed(epoch: rows.header.epoch, StageFailure(error, on: backend)))
       }
     }
     return takeOutputs()
@@ -216,21 +216,29 @@ final class SimulatedWorker {
     }
     let executable = stage.runner.executable as? TokenExecutable
     executable?.faults = TokenFaults(
-      refusesNext: nextFailure == .step,
+      failsNext: nextFailure.flatMap { Self.causes[$0] },
       spoilsNext: nextFailure == .notFinite,
       poison: poison
     )
     do {
       forward(step, try stage.run(step, payloads: payloads, now: stopwatch(stage.epoch)))
     } catch {
-      hasFailedOnDemand = nextFailure == .step
-      fail(step, .step, "\(error)")
+      hasFailedOnDemand = nextFailure == .step || nextFailure == .internal
+      let code = FailureCode(error)
+      fail(step, code, "\(error)")
+      if code == .device { handle(.deviceLost(reason: "\(error)")) }
     }
     let isSpent = nextFailure != .notFinite || executable?.faults.spoilsNext == false
     if isSpent { nextFailure = nil }
     count(step, stage)
     return takeOutputs()
   }
+
+  /// What a device says for a step to fail with some of the codes.
+  private static let causes: [FailureCode: ComputeError.Code] = [
+    .step: .batch, .device: .device, .memory: .memory, .unsupported: .unsupported,
+    .internal: .invalidProgram,
+  ]
 
   /// Returns a clock for one step: first when it begins, then when it ends.
   private func stopwatch(_ epoch: UInt32) -> () -> ContinuousClock.Instant {

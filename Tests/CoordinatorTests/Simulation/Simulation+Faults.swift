@@ -6,6 +6,8 @@ import Wire
 @testable import Coordinator
 
 extension Simulation {
+  /// Why layers are not prepared. What is unsupported stays so: then nobody would be left soon.
+  private static let failures: [FailureCode] = [.memory, .device, .internal]
   private static let faults = WeightedTable(SimulationFault.weights)
   private static let cuts = WeightedTable(SimulationCut.weights)
   private static let lies = WeightedTable(SimulationLie.weights)
@@ -27,10 +29,12 @@ extension Simulation {
       if harness.machine.epoch.hasServed,
         let failing = pick(harness.workers.filter { $0.preparing != nil })
       {
-        harness.failPreparing(failing)
+        let code = Self.failures.randomElement(using: &random) ?? .memory
+        harness.failPreparing(failing, "as the test wants", code: code)
         mayLoseRequests = true
       }
     case .stepFails: worker.nextFailure = .step
+    case .deviceIsLost: worker.nextFailure = .device
     case .stepIsNotTaken: harness.stepsToRefuse = 1
     case .handOffFails: worker.nextFailure = .handOff
     case .numbersAreNotFinite: worker.nextFailure = .notFinite
@@ -115,11 +119,14 @@ extension Simulation {
     switch lie {
     case .otherResults: harness.post(.stepDone(done), from: worker.results)
     case .falseFailure:
+      let code = FailureCode.allCases.randomElement(using: &random) ?? .step
+      // Whoever says so gets less to do, or nothing.
+      if code == .memory || code == .unsupported { mayLoseRequests = true }
       let failure = StepFailed(
         epoch: machine.epoch.number,
         sequence: sequence,
         worker: "another",
-        code: FailureCode.allCases.randomElement(using: &random) ?? .step,
+        code: code,
         message: "a lie"
       )
       harness.countFailure(of: sequence)

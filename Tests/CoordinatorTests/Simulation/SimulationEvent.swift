@@ -19,13 +19,13 @@ enum SimulationEvent: String, CaseIterable {
 /// What can go wrong.
 enum SimulationFault: String, CaseIterable {
   case workerEnds, workerSaysGoodbye, workerLies, workerFailsToPrepare
-  case stepFails, stepIsNotTaken, handOffFails, numbersAreNotFinite
+  case stepFails, deviceIsLost, stepIsNotTaken, handOffFails, numbersAreNotFinite
   case stepsAreLost, keysAreLost, connectionFails
   case resultRepeats, resultOfAnotherSlot, garbageArrives
 
   static let weights: [SimulationFault: Int] = [
     .workerEnds: 4, .workerSaysGoodbye: 1, .workerLies: 3, .workerFailsToPrepare: 1,
-    .stepFails: 1, .stepIsNotTaken: 1, .handOffFails: 1, .numbersAreNotFinite: 1,
+    .stepFails: 1, .deviceIsLost: 1, .stepIsNotTaken: 1, .handOffFails: 1, .numbersAreNotFinite: 1,
     .stepsAreLost: 1, .keysAreLost: 1, .connectionFails: 1,
     .resultRepeats: 2, .resultOfAnotherSlot: 1, .garbageArrives: 1,
   ]

@@ -47,12 +47,12 @@ final class TokenCache: CacheStorage {
 
   /// Returns what lies where a position has its place.
   ///
-  /// - Throws: `ComputeError` with code `device` if it is another position, or nothing.
+  /// - Throws: `ComputeError` with code `batch` if it is another position, or nothing.
   func row(at position: Int, slot: Int) throws(ComputeError) -> TokenRow {
     let row = slots[slot].isEmpty ? nil : slots[slot][position % capacity]
     guard let row, row.position == position else {
       throw ComputeError(
-        .device,
+        .batch,
         "layer \(shape.layer), slot \(slot): position \(row?.position ?? -1) lies where \(position) should"
       )
     }
@@ -78,12 +78,12 @@ final class TokenCache: CacheStorage {
 
   func write(_ rows: CacheRows, slot: Int) throws(ComputeError) {
     guard rows.keys == rows.values else {
-      throw ComputeError(.device, "layer \(shape.layer): keys and values of different rows")
+      throw ComputeError(.batch, "layer \(shape.layer): keys and values of different rows")
     }
     for (index, position) in rows.positions.enumerated() {
       let values = rows.keys[(index * shape.width)..<((index + 1) * shape.width)]
       guard let row = TokenRow(values) else {
-        throw ComputeError(.device, "layer \(shape.layer): \(values) are no keys")
+        throw ComputeError(.batch, "layer \(shape.layer): \(values) are no keys")
       }
       put(row, at: position, slot: slot)
     }

@@ -33,8 +33,8 @@ struct TokenBackend: Backend {
 
 /// What a test has an executable do that a sound device would not.
 struct TokenFaults {
-  /// The next step does not run.
-  var refusesNext = false
+  /// Why the next step does not run; nil if it does.
+  var failsNext: ComputeError.Code?
   /// The next step's first slot becomes no finite number, as soon as somebody sees its rows.
   var spoilsNext = false
   /// A token whose rows, and whatever attends to them, become no finite numbers.
@@ -65,9 +65,9 @@ final class TokenExecutable: Executable {
   var storages: [any CacheStorage] { caches }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
-    if faults.refusesNext {
-      faults.refusesNext = false
-      throw ComputeError(.batch, "as the test wants")
+    if let code = faults.failsNext {
+      faults.failsNext = nil
+      throw ComputeError(code, "as the test wants")
     }
     var pass = TokenPass(batch, program)
     if faults.spoilsNext, let first = batch.rows.first?.slot {
@@ -104,13 +104,13 @@ final class TokenExecutable: Executable {
 
   private func append(_ pass: TokenPass, _ op: AppendKV) throws(ComputeError) {
     guard let keys = pass.shared[op.keys], keys == pass.shared[op.values] else {
-      throw ComputeError(.device, "keys and values of different rows")
+      throw ComputeError(.batch, "keys and values of different rows")
     }
     let width = program[op.keys].width
     for (index, row) in pass.batch.rows.enumerated() {
       guard let kept = TokenRow(keys[(index * width)..<((index + 1) * width)]),
         kept.position == row.position, kept.token == row.token
-      else { throw ComputeError(.device, "row \(index): keys of another row") }
+      else { throw ComputeError(.batch, "row \(index): keys of another row") }
       caches[op.cache.index].put(kept, at: row.position, slot: row.slot)
     }
   }

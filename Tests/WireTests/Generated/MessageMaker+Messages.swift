@@ -116,7 +116,9 @@ extension MessageMaker {
     PrepareFailed(
       epoch: number(.min ... .max),
       code: value(of: FailureCode.self),
-      message: text(Limits.proseBytes)
+      message: text(Limits.proseBytes),
+      layers: list(Limits.layers) { $0.integer(Limits.layers) },
+      lacksLogits: coin()
     )
   }
 
