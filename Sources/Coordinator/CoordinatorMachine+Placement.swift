@@ -50,17 +50,29 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Returns a plan for workers of which some may have failed to prepare layers: those are left out
-  /// if need be.
+  /// Returns a plan for workers of which some cannot hold or run everything: those are left out if need
+  /// be, one of them if that is enough.
   func possiblePlan(_ names: [String]) throws(CoordinatorError) -> [PlannedWorker] {
-    let able = names.filter { !(workers[$0]?.inability.isTotal ?? true) }
-    do {
-      return try fastestPlan(able.isEmpty ? names : able)
-    } catch {
-      let unscathed = names.filter { workers[$0]?.inability.reason == nil }
-      guard !unscathed.isEmpty, unscathed.count < names.count else { throw error }
-      return try fastestPlan(unscathed)
+    let able = names.filter { name in
+      workers[name].map {
+        !$0.inability.isTotal && !$0.obstacles.excludesAll(of: model.config.line)
+      } ?? false
     }
+    let limited = able.filter { name in
+      workers[name].map { $0.inability.reason != nil || !$0.obstacles.isEmpty } ?? false
+    }
+    var attempts = [able.isEmpty ? names : able]
+    attempts += limited.map { name in able.filter { $0 != name } }
+    if limited.count > 1 { attempts.append(able.filter { !limited.contains($0) }) }
+    var firstError: CoordinatorError?
+    for attempt in attempts where !attempt.isEmpty {
+      do throws(CoordinatorError) {
+        return try fastestPlan(attempt)
+      } catch {
+        firstError = firstError ?? error
+      }
+    }
+    throw firstError ?? CoordinatorError(.placement, "no worker is here")
   }
 
   /// Returns the plan that gives each worker so many layers, and of the logits such a part; one with
@@ -87,7 +99,9 @@ extension CoordinatorMachine {
       line: model.config.line,
       workerCount: used.count
     )
-    return planned(used.map { names[$0] }, placement)
+    let plan = planned(used.map { names[$0] }, placement)
+    if let obstacle = obstacle(to: plan) { throw CoordinatorError(.placement, obstacle) }
+    return plan
   }
 
   /// Returns the places of workers, one a stage.
@@ -102,6 +116,7 @@ extension CoordinatorMachine {
   /// Returns why a worker cannot hold a slice; nil if nothing speaks against it.
   private func obstacle(to slice: ModelSlice, on name: String) -> String? {
     guard let worker = workers[name] else { return "\(name) is not here" }
+    if let obstacle = obstacle(ofDevice: name, to: slice) { return obstacle }
     let bytes = model.cost.bytes(of: slice)
     if worker.inability.excludes(bytes) { return worker.inability.reason }
     let memory = Double(worker.device.memory.byteCount)

@@ -11,7 +11,7 @@ extension CoordinatorMachine {
     do throws(CoordinatorError) {
       let next =
         rebalance.split.isEmpty
-        ? try fastestPlan(workerOrder) : try splitPlan(rebalance, on: workerOrder)
+        ? try possiblePlan(workerOrder) : try splitPlan(rebalance, on: workerOrder)
       startMove(next, request: request, drained: nil)
     } catch {
       refuse(request.request, peer, .invalid, error.message)
@@ -47,7 +47,7 @@ extension CoordinatorMachine {
       return
     }
     do throws(CoordinatorError) {
-      startMove(try fastestPlan(names), request: request, drained: drain.worker)
+      startMove(try possiblePlan(names), request: request, drained: drain.worker)
     } catch {
       refuse(drain.request, peer, .invalid, error.message)
     }

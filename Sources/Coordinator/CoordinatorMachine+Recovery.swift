@@ -116,8 +116,9 @@ extension CoordinatorMachine {
   }
 
   /// Does about a worker that could not prepare its layers what the reason asks for.
-  mutating func cannotPrepare(_ name: String, _ code: FailureCode, _ reason: String) {
-    switch code {
+  mutating func cannotPrepare(_ name: String, _ failure: PrepareFailed) {
+    let reason = failure.message
+    switch failure.code {
     case .device: evict(name, "lost its device: \(reason)")
     // A fault of the program may be over with the next attempt, or with the worker's next life.
     case .internal, .notFinite:
@@ -127,7 +128,19 @@ extension CoordinatorMachine {
         isWarning: true
       )
       restartEpoch(blaming: [name], "cannot prepare its layers: \(reason)")
-    case .memory, .unsupported, .model, .step, .handOff: cannotHold(name, reason)
+    case .unsupported:
+      guard let slice = plan.first(where: { $0.name == name })?.slice else { return }
+      cannotRun(
+        name,
+        layers: failure.layers,
+        lacksLogits: failure.lacksLogits,
+        of: slice,
+        reason
+      )
+      pause()
+      placeAnew(isLate: false)
+      settleFirstPlacement()
+    case .memory, .model, .step, .handOff: cannotHold(name, reason)
     }
   }
 
@@ -142,7 +155,7 @@ extension CoordinatorMachine {
     )
     let bytes = model.cost.bytes(of: slice)
     let words = "\(name) cannot prepare layers \(layers): \(reason)"
-    workers.update(name) { $0.failedToPrepare(bytes: bytes, words) }
+    workers.update(name) { $0.failedToHold(bytes: bytes, words) }
     pause()
     placeAnew(isLate: false)
   }
@@ -225,12 +238,13 @@ extension CoordinatorMachine {
   /// Lets workers that stand by take the places of lost ones on the same kind of device.
   private mutating func fillPlaces() {
     for index in plan.indices where !workers.contains(plan[index].name) {
-      let standby = workerOrder.dropFirst(plan.count)
-        .first { workers[$0]?.device.name == plan[index].device }
+      var filled = plan
+      let standby = workerOrder.dropFirst(plan.count).first { name in
+        filled[index].name = name
+        return workers[name]?.device.name == plan[index].device && canHold(filled[index])
+      }
       guard let standby else { continue }
       note("worker takes the place of another", ["worker": standby, "missing": plan[index].name])
-      var filled = plan
-      filled[index].name = standby
       epoch.replan(filled)
     }
     if epoch.isGathering { assignIfComplete() }
@@ -248,7 +262,7 @@ extension CoordinatorMachine {
       return
     }
     let missing = missingWorkers
-    let unable = plan.filter { workers[$0.name]?.inability.excludes(bytes(of: $0)) ?? false }
+    let unable = plan.filter { workers.contains($0.name) && !canHold($0) }
     guard isLate ? !(missing.isEmpty && unable.isEmpty) : missing.isEmpty && !unable.isEmpty else {
       return
     }

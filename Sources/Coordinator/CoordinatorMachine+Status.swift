@@ -20,6 +20,9 @@ extension CoordinatorMachine {
     }
     let heartbeat = worker.heartbeat
     if epoch.isGathering, let reason = worker.inability.reason { return (.degraded, reason) }
+    if let obstacle = obstacle(ofDevice: place.name, to: place.slice) {
+      return (.degraded, obstacle)
+    }
     if place.slice.isEmpty { return (.ready, "stands by, without layers") }
     if worker.preparedEpoch != epoch.number || epoch.isGathering {
       let percent = Int((heartbeat?.loadFraction ?? 0) * 100)

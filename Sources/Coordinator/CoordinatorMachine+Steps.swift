@@ -138,8 +138,14 @@ extension CoordinatorMachine {
     case .device:
       evict(worker, "lost its device: \(failure.message)")
       return
-    case .memory, .unsupported:
+    case .memory:
       cannotHold(worker, failure.message)
+      return
+    case .unsupported:
+      cannotPrepare(
+        worker,
+        PrepareFailed(epoch: failure.epoch, code: .unsupported, message: failure.message)
+      )
       return
     case .handOff, .notFinite, .model, .step, .internal: break
     }

@@ -31,9 +31,11 @@ extension CoordinatorMachine {
       refuse(hello, peer, Refused(code: .invalid, message: error.message))
       return
     }
-    let place = freePlace(for: hello)
+    let obstacles = DeviceObstacles(model.ops) { device.support(for: $0) }
+    let place = freePlace(for: hello, obstacles)
     let name = place?.name ?? (hello.name.isEmpty ? freeName(device.name) : hello.name)
     workers.add(name, hello, on: device, peer: peer, at: now)
+    workers.update(name) { $0.describe(obstacles) }
     var facts = [
       "worker": name, "device": device.text, "pid": "\(hello.pid)",
       "layers": place.map { model.config.line.text($0.slice) } ?? "none",
@@ -48,6 +50,7 @@ extension CoordinatorMachine {
     )
     guard epoch.isGathering else { return }
     assignIfComplete()
+    settleFirstPlacement()
     // Perhaps it can hold what others could not.
     if epoch.isGathering, epoch.hasServed { placeAnew(isLate: false) }
   }
@@ -156,20 +159,19 @@ extension CoordinatorMachine {
     return (0...).lazy.map { "\(device)-\($0)" }.first { !taken.contains($0) } ?? device
   }
 
-  /// Returns the place a worker asks for by name, or the first free one for its device.
-  private func freePlace(for hello: Hello) -> PlannedWorker? {
-    plan.first { place in
+  /// Returns the place a worker asks for by name, or the first free one for its device, one that the
+  /// device can run before others.
+  private func freePlace(for hello: Hello, _ obstacles: DeviceObstacles) -> PlannedWorker? {
+    let free = plan.filter { place in
       !workers.contains(place.name) && place.device == hello.device.name
         && (hello.name.isEmpty || hello.name == place.name)
     }
+    return free.first { obstacles.obstacle(to: $0.slice) == nil } ?? free.first
   }
 
   /// Begins a new epoch if every place has its worker: each prepares its layers.
   mutating func assignIfComplete() {
-    let isComplete = plan.allSatisfy { place in
-      workers[place.name].map { !$0.inability.excludes(bytes(of: place)) } ?? false
-    }
-    guard isComplete, epoch.isGathering else { return }
+    guard plan.allSatisfy(canHold), epoch.isGathering else { return }
     epoch.prepare()
     beginAccounts()
     assign(plan, epoch: epoch.number)
@@ -238,13 +240,23 @@ extension CoordinatorMachine {
   /// Takes a worker's word that it cannot prepare its layers.
   mutating func prepareFailed(_ failure: PrepareFailed, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
-    if failure.epoch == move?.epoch {
+    if let move, failure.epoch == move.epoch {
+      if failure.code == .unsupported, let place = move.plan.first(where: { $0.name == name }) {
+        cannotRun(
+          name,
+          layers: failure.layers,
+          lacksLogits: failure.lacksLogits,
+          of: place.slice,
+          failure.message
+        )
+      }
       abandonMove("worker \(name): \(failure.message)")
       if failure.code == .device { evict(name, "lost its device: \(failure.message)") }
     }
     guard failure.epoch == epoch.number, epoch.isPreparing else { return }
-    guard !epoch.hasServed else {
-      cannotPrepare(name, failure.code, failure.message)
+    // The user's own split is the user's to change; any other is made anew.
+    guard !epoch.hasServed && (failure.code != .unsupported || isPlanBinding) else {
+      cannotPrepare(name, failure)
       return
     }
     act(

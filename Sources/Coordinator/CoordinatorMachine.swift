@@ -13,6 +13,9 @@ internal import Wire
 package struct CoordinatorMachine {
   let model: ServedModel
   let limits: CoordinatorLimits
+  /// Whether the first placement is what the user has asked for: then it is refused, rather than changed,
+  /// where a device cannot run it.
+  let isPlanBinding: Bool
   /// `Host.bootID` of the coordinator's own machine; empty if not known.
   package var machineID = ""
   /// Whether `stepTraced` is said of every micro-batch.
@@ -50,12 +53,14 @@ package struct CoordinatorMachine {
   package init(
     model: ServedModel,
     plan: [PlannedWorker],
+    isPlanBinding: Bool = true,
     limits: CoordinatorLimits,
     now: ContinuousClock.Instant,
     advice: RebalanceAdvisor.Limits? = nil
   ) {
     self.model = model
     self.limits = limits
+    self.isPlanBinding = isPlanBinding
     self.now = now
     systemNow = now
     clock = AwakeClock(longestPause: limits.silence / 2, now: now)

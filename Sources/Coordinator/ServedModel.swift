@@ -10,6 +10,8 @@ package struct ServedModel: Sendable {
   package var config: ModelConfig
   /// What a decoded token reads of each layer, in bytes.
   package var cost: DecodeCost
+  /// The ops that a device must be able to run.
+  package var ops: ModelOps
   /// Nil for a model directory without one: then prompts must be tokens.
   package var tokenizer: Tokenizer?
   /// The chat template, or why there is none.
@@ -20,6 +22,7 @@ package struct ServedModel: Sendable {
     fingerprint: Digest,
     config: ModelConfig,
     cost: DecodeCost,
+    ops: ModelOps,
     tokenizer: Tokenizer?,
     template: Result<ChatTemplate, GemmaError>
   ) {
@@ -27,6 +30,7 @@ package struct ServedModel: Sendable {
     self.fingerprint = fingerprint
     self.config = config
     self.cost = cost
+    self.ops = ops
     self.tokenizer = tokenizer
     self.template = template
   }

@@ -20,6 +20,8 @@ struct WorkerRecord: Sendable {
   /// When it was last told to prepare layers, or last came further with them.
   private(set) var lastLoaded: ContinuousClock.Instant
   private(set) var inability = Inability()
+  /// What its device cannot run.
+  private(set) var obstacles = DeviceObstacles()
   /// Messages that no honest worker sends.
   private(set) var nonsense = 0
   /// How many steps it said it had run when the epoch began.
@@ -81,11 +83,19 @@ struct WorkerRecord: Sendable {
   }
 
   /// Notes that it could not prepare so much, and why.
-  mutating func failedToPrepare(bytes: Double, _ reason: String) {
+  mutating func failedToHold(bytes: Double, _ reason: String) {
     inability.add(bytes: bytes, reason)
   }
 
-  /// Lets it try anything again.
+  /// Notes what its device cannot run, as far as the device's description tells.
+  mutating func describe(_ obstacles: DeviceObstacles) { self.obstacles = obstacles }
+
+  /// Notes that its device cannot run these layers, or compute logits: for ever, unlike an inability.
+  mutating func refuse(layers: [Int], logits: Bool, _ reason: String) {
+    obstacles.add(layers: layers, logits: logits, reason)
+  }
+
+  /// Lets it try again what it had too little memory for.
   mutating func forgetInability() { inability = Inability() }
 }
 

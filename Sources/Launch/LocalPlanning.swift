@@ -60,8 +60,12 @@ package struct LocalPlanning {
     for count in 1..<all.workers.count {
       var fewer = settings
       fewer.devices = all.workers.prefix(count).map(\.device.name)
-      let outcome = try plan(WorkerPlan.resolve(fewer, among: devices), objective)
-      if outcome.isWorthwhile(over: best) { best = outcome }
+      do {
+        let outcome = try plan(WorkerPlan.resolve(fewer, among: devices), objective)
+        if outcome.isWorthwhile(over: best) { best = outcome }
+      } catch let error as CoordinatorError where error.code == .placement {
+        // The first devices alone cannot hold or run the model: all together they can.
+      }
     }
     guard var best, !all.isWorthwhile(over: best) else { return all }
     let threads = best.workers.map { "\($0.threads)" }.joined(separator: ",")
@@ -70,14 +74,25 @@ package struct LocalPlanning {
     return best
   }
 
-  /// Returns the profiles of the devices the settings name.
-  package func profiles() throws -> [ProfileDocument] {
-    try cache.profiles(of: WorkerPlan.resolve(settings, among: devices))
+  /// Returns the profiles of the devices the settings name, and what these cannot run.
+  package func profiles() throws -> (
+    documents: [ProfileDocument], obstacles: [String: DeviceObstacles]
+  ) {
+    try profiles(of: WorkerPlan.resolve(settings, among: devices))
+  }
+
+  private func profiles(
+    of workers: [WorkerPlan]
+  ) throws -> (documents: [ProfileDocument], obstacles: [String: DeviceObstacles]) {
+    var obstacles: [String: DeviceObstacles] = [:]
+    for worker in workers { obstacles[worker.name] = try cache.obstacles(of: worker) }
+    return (try cache.profiles(of: workers), obstacles)
   }
 
   /// Returns the best plan over some workers.
   private func plan(_ workers: [WorkerPlan], _ objective: PlanObjective) throws -> Outcome {
-    let costs = try PipelineCosts(shape: shape, documents: cache.profiles(of: workers))
+    let (documents, obstacles) = try profiles(of: workers)
+    let costs = try PipelineCosts(shape: shape, documents: documents, obstacles: obstacles)
     let plan = try Planner(costs: costs, contextTokens: contextTokens).plan(objective)
     return Outcome(workers: workers, costs: costs, plan: plan, reason: plan.summary(costs))
   }

@@ -80,6 +80,7 @@ package struct Pipeline: Sendable {
     return CoordinatorMachine(
       model: try ServedModel(checkpoint, fingerprint: fingerprint),
       plan: plan,
+      isPlanBinding: settings.split != nil,
       limits: limits,
       now: .now,
       advice: advice

@@ -31,7 +31,7 @@ struct ProfileCache {
     for worker in workers {
       let file = fileName(worker, fingerprint)
       var document =
-        try known[file] ?? load(file) ?? measure(worker, file, beside: known.values.first)
+        try known[file] ?? load(file, worker) ?? measure(worker, file, beside: known.values.first)
       known[file] = document
       // The available memory is different at each start, so the cached number is replaced.
       let memory = LocalMachine.availableMemoryBytes
@@ -43,6 +43,16 @@ struct ProfileCache {
       documents.append(document)
     }
     return documents
+  }
+
+  /// Returns what a worker's device cannot run of the model.
+  func obstacles(of worker: WorkerPlan) throws -> DeviceObstacles {
+    let device = try worker.device.describe(
+      BackendSettings(threads: worker.threads, cpus: worker.cpus, cacheType: cacheType)
+    )
+    return DeviceObstacles(try checkpoint.config.ops(weights: checkpoint)) {
+      device.support(for: $0)
+    }
   }
 
   private func measure(
@@ -76,13 +86,13 @@ struct ProfileCache {
       let backend = try worker.device.makeBackend(
         BackendSettings(threads: worker.threads, cpus: worker.cpus, cacheType: cacheType)
       )
-      return try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
-        .measure(
-          name: worker.name,
-          kind: backend.device.isEmulated ? .emulated : .measured,
-          machine: machine,
-          memoryBytes: memoryBytes
-        )
+      let lab = try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
+      return try lab.measure(
+        name: worker.name,
+        kind: backend.device.isEmulated ? .emulated : .measured,
+        machine: machine,
+        memoryBytes: memoryBytes
+      )
     }
   }
 
@@ -114,7 +124,7 @@ struct ProfileCache {
   }
 
   /// Returns a profile of the cache; nil if there is none that can be used, and says so.
-  private func load(_ file: String) -> ProfileDocument? {
+  private func load(_ file: String, _ worker: WorkerPlan) -> ProfileDocument? {
     let url = directory.appending(path: file)
     guard !measuresAgain, FileManager.default.fileExists(atPath: url.path) else { return nil }
     do {
@@ -126,7 +136,11 @@ struct ProfileCache {
           "the profile has \(document.devices.count) devices and \(document.machines.count) machines; expected one of each"
         )
       }
-      _ = try PipelineCosts(shape: shape, documents: [document])
+      _ = try PipelineCosts(
+        shape: shape,
+        documents: [document],
+        obstacles: try [document.devices[0].name: obstacles(of: worker)]
+      )
       return document
     } catch {
       context.reporter.note("cached profile cannot be used; measuring again", cause: error)

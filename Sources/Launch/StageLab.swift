@@ -14,6 +14,8 @@ final class StageLab {
   private let shape: ModelShape
   private let backend: any Backend
   private let progress: (Double) -> Void
+  /// What the backend cannot run; that is not measured.
+  private let obstacles: DeviceObstacles
   /// What else a step of the whole model reads: read between two measurements, so that a layer's
   /// weights come from where they would come from.
   private let otherBytes: [UInt8]
@@ -37,7 +39,10 @@ final class StageLab {
     _ shape: ModelShape,
     backend: any Backend,
     progress: @escaping (Double) -> Void
-  ) {
+  ) throws {
+    obstacles = DeviceObstacles(try checkpoint.config.ops(weights: checkpoint)) {
+      backend.support(for: $0)
+    }
     self.checkpoint = checkpoint
     self.shape = shape
     self.backend = backend
@@ -54,7 +59,7 @@ final class StageLab {
     memoryBytes: Double
   ) throws -> DeviceProfile {
     let layerCount = shape.layers.count
-    let samples = Dictionary(grouping: 0..<layerCount) { shape.layers[$0] }
+    let samples = Dictionary(grouping: (0..<layerCount).filter(canRun)) { shape.layers[$0] }
       .compactMapValues { layers in
         layers.first { $0 > 0 && $0 < layerCount - 1 } ?? layers.first
       }
@@ -75,7 +80,8 @@ final class StageLab {
     // A layer at an end costs as much as its class plus the end. If the class has no other layer,
     // its cost includes the end.
     func end(_ layer: Int) throws -> CostCurve {
-      guard samples[shape.layers[layer]] != layer, let cost = costs[shape.layers[layer]]
+      guard canRun(layer), samples[shape.layers[layer]] != layer,
+        let cost = costs[shape.layers[layer]]
       else { return .zero }
       return try time(layer, rows: rows).subtracting(overhead).subtracting(cost)
     }
@@ -98,8 +104,17 @@ final class StageLab {
     )
   }
 
+  /// Whether the backend can run a layer.
+  private func canRun(_ layer: Int) -> Bool {
+    obstacles.obstacle(to: ModelSlice(layers: layer..<(layer + 1))) == nil
+  }
+
   private func time(_ layer: Int, rows: [Int]) throws -> CostCurve {
-    try time(checkpoint.config.lower(layer..<layer + 1, weights: checkpoint), rows: rows)
+    // The last layer with all logits, where the backend can compute them.
+    let whole = shape.line.slice(layers: layer..<(layer + 1))
+    let canRunWhole = obstacles.obstacle(to: whole) == nil
+    let slice = canRunWhole ? whole : ModelSlice(layers: whole.layers)
+    return try time(checkpoint.config.lower(slice, weights: checkpoint), rows: rows)
   }
 
   /// Returns a program that takes activations, does almost nothing, and returns them.

@@ -81,12 +81,14 @@ final class Harness {
     limits: CoordinatorLimits = Harness.limits(),
     model: TokenModel = TokenModel(vocabularySize: 64),
     served: ServedModel? = nil,
+    isPlanBinding: Bool = true,
     advice: RebalanceAdvisor.Limits? = nil
   ) {
     self.model = model
     machine = CoordinatorMachine(
       model: served ?? Harness.served(vocabularySize: model.vocabularySize),
       plan: plan ?? Harness.plan(2, vocabularySize: model.vocabularySize),
+      isPlanBinding: isPlanBinding,
       limits: limits,
       now: now,
       advice: advice

@@ -88,6 +88,7 @@ extension Harness {
         head: 1,
         vocabularySize: vocabularySize
       ),
+      ops: ModelOps(layers: Array(repeating: [], count: config.layers.count), logits: []),
       tokenizer: tokenizer,
       template: template
     )

@@ -12,7 +12,7 @@ import Testing
     let checkpoint = try tinyCheckpoint()
     let shape = ModelShape(checkpoint, passesAllLayers: false)
     var fractions: [Double] = []
-    let lab = StageLab(checkpoint, shape, backend: try CPU(threads: 1, pinnedTo: nil)) {
+    let lab = try StageLab(checkpoint, shape, backend: try CPU(threads: 1, pinnedTo: nil)) {
       fractions.append($0)
     }
     let profile = try lab.measure(name: "d", kind: .measured, machine: "m", memoryBytes: 1e9)

@@ -36,10 +36,10 @@ struct Surroundings {
   /// How many backends have been made.
   let backends = Lock(0)
 
-  init(in directory: String, version: String = "1") {
+  init(in directory: String, version: String = "1", adding kinds: [DeviceKind] = []) {
     let backends = backends
     context = LaunchContext(
-      devices: .tested { backends.withLock { $0 += 1 } },
+      devices: .tested(adding: kinds) { backends.withLock { $0 += 1 } },
       programVersion: version,
       reporter: notes,
       profileDirectory: "\(directory)/profiles",
@@ -49,8 +49,11 @@ struct Surroundings {
 }
 
 extension DeviceRegistry {
-  /// A fast device and a slow one, as the program has them.
-  static func tested(onMake: @escaping @Sendable () -> Void = {}) -> DeviceRegistry {
+  /// A fast device and a slow one, as the program has them, and whatever a test adds.
+  static func tested(
+    adding kinds: [DeviceKind] = [],
+    onMake: @escaping @Sendable () -> Void = {}
+  ) -> DeviceRegistry {
     DeviceRegistry(
       [
         DeviceKind("cpu") {
@@ -65,7 +68,7 @@ extension DeviceRegistry {
           onMake()
           return ReferenceBackend()
         },
-      ],
+      ] + kinds,
       defaultDevices: ["cpu"],
       planned: ["npu"],
       measureMemory: { _ in 10e9 }

@@ -27,20 +27,25 @@ package struct PipelineCosts: Sendable {
   private let curves: [[CostCurve]]
   /// The index of each device's machine.
   package let machineOfDevice: [Int]
+  /// By device: what it cannot run.
+  private let obstacles: [DeviceObstacles]
 
   /// - Parameters:
   ///   - shape: The model.
   ///   - documents: Profiles; machines of the same name are one machine.
+  ///   - obstacles: By name of a device, what it cannot run; nothing for those that are not named.
   ///   - fallback: The link between machines that no document joins.
   /// - Throws: `CoordinatorError` with code `profile` if there is no device, a device has no cost
   ///   for a layer of the model, or a link is unknown.
   package init(
     shape: ModelShape,
     documents: [ProfileDocument],
+    obstacles: [String: DeviceObstacles] = [:],
     fallback: LinkProfile? = nil
   ) throws(CoordinatorError) {
     self.shape = shape
     devices = documents.flatMap(\.devices)
+    self.obstacles = devices.map { obstacles[$0.name] ?? DeviceObstacles() }
     var machines: [MachineProfile] = []
     for machine in documents.flatMap(\.machines)
     where !machines.contains(where: { $0.name == machine.name }) {
@@ -63,7 +68,9 @@ package struct PipelineCosts: Sendable {
         )
       }
       machineOfDevice.append(machine)
-      curves.append(try Self.curves(of: shape, on: device))
+      curves.append(
+        try Self.curves(of: shape, on: device, obstacles[device.name] ?? DeviceObstacles())
+      )
     }
     self.curves = curves
     self.machineOfDevice = machineOfDevice
@@ -83,12 +90,18 @@ package struct PipelineCosts: Sendable {
 
   private static func curves(
     of shape: ModelShape,
-    on device: DeviceProfile
+    on device: DeviceProfile,
+    _ obstacles: DeviceObstacles
   ) throws(CoordinatorError) -> [CostCurve] {
     let known = Dictionary(device.layers.map { ($0.layer, $0.cost) }) { first, _ in first }
     var curves: [CostCurve] = []
     for (index, layer) in shape.layers.enumerated() {
       guard let curve = known[layer] else {
+        if obstacles.obstacle(to: shape.line.slice(pieces: index..<(index + 1))) != nil {
+          // What is never placed there costs nothing.
+          curves.append(.zero)
+          continue
+        }
         throw CoordinatorError(
           .profile,
           "device \(device.name) does not know layer \(index) (\(layer)): its profile is of another model"
@@ -100,6 +113,11 @@ package struct PipelineCosts: Sendable {
   }
 
   package var layerCount: Int { shape.layers.count }
+
+  /// Returns why a stage cannot be: its device cannot run a layer; nil if it can.
+  package func obstacle(to stage: StageSpan) -> String? {
+    obstacles[stage.device].obstacle(to: stage.slice).map { "\(devices[stage.device].name) \($0)" }
+  }
 
   /// Returns the profiles as one document.
   package func document(model: String) -> ProfileDocument {
@@ -126,7 +144,7 @@ package struct PipelineCosts: Sendable {
   func areAlike(_ one: Int, _ other: Int) -> Bool {
     var renamed = devices[one]
     renamed.name = devices[other].name
-    return renamed == devices[other]
+    return renamed == devices[other] && obstacles[one] == obstacles[other]
   }
 
   /// Returns how long one layer takes on a device.

@@ -59,7 +59,11 @@ package struct Planner: Sendable {
         streams: streams,
         contextTokens: contextTokens
       )
-      let memory = costs.devices.map { "\($0.name) has \(decimal($0.memoryBytes / 1e9, 2)) GB" }
+      var memory = costs.devices.map { "\($0.name) has \(decimal($0.memoryBytes / 1e9, 2)) GB" }
+      let all = costs.shape.line.slice(layers: 0..<costs.layerCount)
+      memory += costs.devices.indices.compactMap {
+        costs.obstacle(to: StageSpan(device: $0, slice: all))
+      }
       throw CoordinatorError(
         .placement,
         "the model with \(streams) contexts of \(contextTokens) tokens takes "
@@ -180,9 +184,11 @@ struct MachineUsage: Hashable {
     memoryBytes = readBytes
   }
 
-  /// Returns the usage with one more stage; nil if the stage does not fit its device or machine.
+  /// Returns the usage with one more stage; nil if the stage does not fit its device or machine, or
+  /// cannot run there.
   func adding(_ stage: StageSpan, _ planner: Planner, streams: Int) -> MachineUsage? {
     let costs = planner.costs
+    guard costs.obstacle(to: stage) == nil else { return nil }
     let machine = costs.machineOfDevice[stage.device]
     let memory = costs.shape.memoryBytes(
       stage.slice,

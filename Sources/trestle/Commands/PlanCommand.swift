@@ -139,12 +139,13 @@ struct PlanCommand: ParsableCommand {
       let outcome = try local.best(goal(deviceCount: workers.count))
       return (outcome.costs, outcome.plan, outcome.reason)
     }
-    var documents =
-      profile.isEmpty || pipeline.devices != nil ? try local.profiles() : []
-    documents += try profile.map { try ProfileDocument.read($0) }
+    let (here, obstacles) =
+      profile.isEmpty || pipeline.devices != nil ? try local.profiles() : ([], [:])
+    let documents = here + (try profile.map { try ProfileDocument.read($0) })
     let costs = try PipelineCosts(
       shape: local.shape,
       documents: documents,
+      obstacles: obstacles,
       fallback: try link.map { try LinkProfile(named: $0, in: documents) }
     )
     let planner = Planner(costs: costs, contextTokens: limits(checkpoint).contextTokens)
@@ -175,7 +176,10 @@ struct PlanCommand: ParsableCommand {
     )
     let stages = placement.stages.enumerated().map { StageSpan(device: $0, slice: $1) }
     guard let option = planner.evaluate(stages, streams: plan.objective.streams) else {
-      throw CommandError("split \(split): it does not fit into the devices' memory")
+      let obstacle = stages.lazy.compactMap { costs.obstacle(to: $0) }.first
+      throw CommandError(
+        "split \(split): \(obstacle ?? "it does not fit into the devices' memory")"
+      )
     }
     plan.chosen = option
   }

@@ -1,0 +1,73 @@
+// Layers that a worker's device cannot run are never placed on it: what the device says of itself, and
+// what the worker has failed to prepare, decides.
+
+internal import Compute
+internal import Gemma
+internal import Wire
+
+extension CoordinatorMachine {
+  /// Returns why a worker's device cannot run a slice, with the worker's name; nil if it can.
+  func obstacle(ofDevice name: String, to slice: ModelSlice) -> String? {
+    workers[name]?.obstacles.obstacle(to: slice).map { "worker \(name) \($0)" }
+  }
+
+  /// Returns why a placement cannot be: the first worker whose device cannot run its slice; nil if all can.
+  func obstacle(to plan: [PlannedWorker]) -> String? {
+    plan.lazy.compactMap { self.obstacle(ofDevice: $0.name, to: $0.slice) }.first
+  }
+
+  /// Whether a worker that is here may be given a place.
+  func canHold(_ place: PlannedWorker) -> Bool {
+    guard let worker = workers[place.name] else { return false }
+    return worker.obstacles.obstacle(to: place.slice) == nil
+      && !worker.inability.excludes(bytes(of: place))
+  }
+
+  /// A worker's device does not support what it was to prepare or run: these layers are never placed on
+  /// it again.
+  mutating func cannotRun(
+    _ name: String,
+    layers: [Int],
+    lacksLogits: Bool,
+    of slice: ModelSlice,
+    _ reason: String
+  ) {
+    // One that does not say which layers means all that it was given.
+    let isUnsaid = layers.isEmpty && !lacksLogits
+    note(
+      "worker's device does not support its layers",
+      ["worker": name, "layers": model.config.line.text(slice), "reason": reason],
+      isWarning: true
+    )
+    workers.update(name) { worker in
+      worker.refuse(
+        layers: isUnsaid ? Array(slice.layers) : layers,
+        logits: isUnsaid ? !slice.vocabulary.isEmpty : lacksLogits,
+        reason
+      )
+    }
+  }
+
+  /// Settles a first placement that a device cannot run, now that all its workers are here.
+  ///
+  /// One that the user has asked for is refused; any other is made anew, of what the devices can run.
+  mutating func settleFirstPlacement() {
+    guard epoch.isGathering, !epoch.hasServed, missingWorkers.isEmpty,
+      let obstacle = obstacle(to: plan)
+    else { return }
+    do throws(CoordinatorError) {
+      guard !isPlanBinding else {
+        throw CoordinatorError(
+          .placement,
+          "the layers cannot be split as asked: \(obstacle); give other workers these layers, or no split"
+        )
+      }
+      epoch.replan(try possiblePlan(workerOrder))
+      note("layers placed where devices can run them", ["reason": obstacle, "layers": text(plan)])
+    } catch {
+      act(.fail(error))
+      return
+    }
+    assignIfComplete()
+  }
+}
