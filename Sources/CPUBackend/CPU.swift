@@ -9,7 +9,7 @@ package import Compute
   package let device: DeviceDescription
   /// The instruction set in use.
   package let instructionSet: InstructionSet
-  /// nil: `Program.defaultCacheType`.
+  /// nil: `Program.cacheType`.
   private let cacheType: CacheType?
   let pool: ThreadPool
   // The tables are constants of the kernels' library.
@@ -134,7 +134,7 @@ package import Compute
     _ limits: ExecutableLimits,
     sharing previous: CPUExecutable?
   ) throws(ComputeError) -> [CPUCache] {
-    let type = cacheType ?? program.defaultCacheType
+    let type = cacheType ?? program.cacheType
     var caches: [CPUCache] = []
     for cache in program.caches {
       let known = previous?.storage(of: cache, limits: limits) as? CPUCache
@@ -160,15 +160,5 @@ package import Compute
     ] where !(1...Int(Int32.max)).contains(value) {
       throw ComputeError(.unsupported, "\(value) \(name) are not in 1...\(Int32.max)")
     }
-  }
-}
-
-extension Program {
-  /// f16 beside quantised projections, whose rounding is far larger; f32 where they are exact.
-  fileprivate var defaultCacheType: CacheType {
-    let isQuantised = ops.contains { op in
-      if case .projectQueries(let op) = op { op.weight.type.isQuantised } else { false }
-    }
-    return isQuantised ? .f16 : .f32
   }
 }

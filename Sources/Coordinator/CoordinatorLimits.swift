@@ -1,5 +1,7 @@
 // The bounds of what the coordinator holds at once and of how long it waits, each with its reason.
 
+package import Compute
+
 /// Bounds of what is held at once.
 package struct CoordinatorLimits: Sendable, Hashable {
   /// Tokens a session may have, prompt and answer together.
@@ -58,5 +60,10 @@ package struct CoordinatorLimits: Sendable, Hashable {
   package init(contextTokens: Int, slots: Int) {
     self.contextTokens = contextTokens
     self.slots = slots
+  }
+
+  /// What the executable of every stage must have room for.
+  package var executable: ExecutableLimits {
+    ExecutableLimits(maxRows: maxRows, slots: slots, contextTokens: contextTokens)
   }
 }

@@ -48,26 +48,34 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Settles a first placement that a device cannot run, now that all its workers are here.
+  /// Settles a first placement that a device cannot run or hold, now that all its workers are here.
   ///
-  /// One that the user has asked for is refused; any other is made anew, of what the devices can run.
+  /// One that the user has asked for is refused if a device cannot run it, and otherwise tried. Any other
+  /// is made anew, of what the devices can run and hold.
   mutating func settleFirstPlacement() {
-    guard epoch.isGathering, !epoch.hasServed, missingWorkers.isEmpty,
-      let obstacle = obstacle(to: plan)
-    else { return }
-    do throws(CoordinatorError) {
-      guard !isPlanBinding else {
-        throw CoordinatorError(
-          .placement,
-          "the layers cannot be split as asked: \(obstacle); give other workers these layers, or no split"
-        )
+    guard epoch.isGathering, !epoch.hasServed, missingWorkers.isEmpty else { return }
+    if let obstacle = obstacle(to: plan) {
+      do throws(CoordinatorError) {
+        guard !isPlanBinding else {
+          throw CoordinatorError(
+            .placement,
+            "the layers cannot be split as asked: \(obstacle); give these layers to other workers, or "
+              + "leave the split away"
+          )
+        }
+        replan(try possiblePlan(workerOrder), because: obstacle)
+      } catch {
+        act(.fail(error))
       }
-      epoch.replan(try possiblePlan(workerOrder))
-      note("layers placed where devices can run them", ["reason": obstacle, "layers": text(plan)])
-    } catch {
-      act(.fail(error))
-      return
+    } else if !isPlanBinding, let obstacle = obstacleOfMemory(to: plan),
+      let next = try? possiblePlan(workerOrder)
+    {
+      replan(next, because: obstacle)
     }
-    assignIfComplete()
+  }
+
+  private mutating func replan(_ next: [PlannedWorker], because reason: String) {
+    epoch.replan(next)
+    note("layers placed where devices can run them", ["reason": reason, "layers": text(next)])
   }
 }

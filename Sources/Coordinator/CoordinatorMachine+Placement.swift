@@ -37,15 +37,18 @@ extension CoordinatorMachine {
     rates: [Double]
   ) throws(CoordinatorError) -> [PlannedWorker] {
     do {
-      let placement = try Placement(cost: model.cost, rates: rates) { stage, slice in
+      let placement = try Placement(
+        cost: model.cost,
+        rates: rates,
+        sharing: sharedMemory(of: names)
+      ) { stage, slice in
         self.obstacle(to: slice, on: names[stage]) == nil
       }
       return planned(names, placement)
     } catch {
       // Which worker cannot hold what shows best in the cut that would suit them otherwise.
       let wished = planned(names, try Placement(cost: model.cost, rates: rates))
-      let obstacle = wished.lazy.compactMap { self.obstacle(to: $0.slice, on: $0.name) }.first
-      guard let obstacle else { throw error }
+      guard let obstacle = obstacleOfMemory(to: wished) else { throw error }
       throw CoordinatorError(.placement, obstacle)
     }
   }
@@ -109,19 +112,5 @@ extension CoordinatorMachine {
     zip(names, placement.stages).map { name, slice in
       PlannedWorker(name: name, device: workers[name]?.device.name ?? "", slice: slice)
     }
-  }
-
-  func bytes(of place: PlannedWorker) -> Double { model.cost.bytes(of: place.slice) }
-
-  /// Returns why a worker cannot hold a slice; nil if nothing speaks against it.
-  private func obstacle(to slice: ModelSlice, on name: String) -> String? {
-    guard let worker = workers[name] else { return "\(name) is not here" }
-    if let obstacle = obstacle(ofDevice: name, to: slice) { return obstacle }
-    let bytes = model.cost.bytes(of: slice)
-    if worker.inability.excludes(bytes) { return worker.inability.reason }
-    let memory = Double(worker.device.memory.byteCount)
-    guard bytes > memory else { return nil }
-    return "too little memory: \(name) would need \(Int(bytes / 1e6)) MB for layers "
-      + "\(model.config.line.text(slice)) and has \(Int(memory / 1e6)) MB"
   }
 }

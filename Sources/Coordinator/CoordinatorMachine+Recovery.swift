@@ -140,6 +140,7 @@ extension CoordinatorMachine {
       pause()
       placeAnew(isLate: false)
       settleFirstPlacement()
+      assignIfComplete()
     case .memory, .model, .step, .handOff: cannotHold(name, reason)
     }
   }
@@ -153,7 +154,7 @@ extension CoordinatorMachine {
       ["worker": name, "layers": layers, "reason": reason],
       isWarning: true
     )
-    let bytes = model.cost.bytes(of: slice)
+    let bytes = Double(held(slice, by: name).total)
     let words = "\(name) cannot prepare layers \(layers): \(reason)"
     workers.update(name) { $0.failedToHold(bytes: bytes, words) }
     pause()

@@ -49,8 +49,8 @@ extension CoordinatorMachine {
       to: peer
     )
     guard epoch.isGathering else { return }
-    assignIfComplete()
     settleFirstPlacement()
+    assignIfComplete()
     // Perhaps it can hold what others could not.
     if epoch.isGathering, epoch.hasServed { placeAnew(isLate: false) }
   }

@@ -136,13 +136,14 @@ extension Placement {
   /// - Parameters:
   ///   - cost: What each layer and the logits read.
   ///   - rates: The rate of each stage.
-  ///   - fits: Whether a stage can hold a slice.
+  ///   - sharing: Which stages take from one memory, and what they hold of it; nil if none do.
+  ///   - fits: Whether a stage can hold a slice, whatever the others hold.
   /// - Throws: `CoordinatorError` with code `placement` if there are more workers than layers, or
   ///   if no cut fits all workers.
-  ///   cut fits them all.
   package init(
     cost: DecodeCost,
     rates: [Double],
+    sharing: SharedMemory? = nil,
     fits: (_ stage: Int, _ slice: ModelSlice) -> Bool = { _, _ in true }
   ) throws(CoordinatorError) {
     let line = cost.line
@@ -153,64 +154,23 @@ extension Placement {
       )
     }
     let all = Array(0...line.pieceCount)
-    let whole = Self.cut(cost, rates, at: all.prefix(line.layerCount) + [line.pieceCount], fits)
-    guard let fine = Self.cut(cost, rates, at: all, fits) else {
+    let cuts = withoutActuallyEscaping(fits) { fits in
+      let search = CutSearch(cost: cost, rates: rates, fits: fits, sharing: sharing)
+      return (
+        whole: search.best(at: all.prefix(line.layerCount) + [line.pieceCount]),
+        fine: search.best(at: all)
+      )
+    }
+    guard let fine = cuts.fine else {
       throw CoordinatorError(
         .placement,
         "no cut of \(line.layerCount) layers and the logits fits all workers"
       )
     }
     var ends = fine.ends
-    if let whole, fine.slowest * (1 + Planner.worthwhileGain) >= whole.slowest { ends = whole.ends }
+    if let whole = cuts.whole, fine.slowest * (1 + Planner.worthwhileGain) >= whole.slowest {
+      ends = whole.ends
+    }
     self.init(stages: zip([0] + ends, ends).map { line.slice(pieces: $0..<$1) })
-  }
-
-  /// Returns the best cut of a whole model at a subset of the places between its pieces; nil if
-  /// none fits.
-  private static func cut(
-    _ cost: DecodeCost,
-    _ rates: [Double],
-    at places: [Int],
-    _ fits: (_ stage: Int, _ slice: ModelSlice) -> Bool
-  ) -> Cut? {
-    let line = cost.line
-    // best[place] is the best cut of the pieces before that place into the first stages.
-    var best: [Cut?] = Array(repeating: nil, count: places.count)
-    best[0] = Cut(slowest: 0, squares: 0, ends: [])
-    for (stage, rate) in rates.enumerated() {
-      var next: [Cut?] = Array(repeating: nil, count: places.count)
-      for first in places.indices.dropLast() {
-        guard let before = best[first] else { continue }
-        var bytes = 0.0
-        for end in places.indices[(first + 1)...] {
-          bytes += cost.bytes(of: line.slice(pieces: places[end - 1]..<places[end]))
-          // The last stage ends with the line, and no other stage does.
-          guard (stage == rates.count - 1) == (end == places.count - 1),
-            fits(stage, line.slice(pieces: places[first]..<places[end]))
-          else { continue }
-          let cut = before.adding(bytes / rate, end: places[end])
-          if next[end].map({ cut < $0 }) ?? true { next[end] = cut }
-        }
-      }
-      best = next
-    }
-    return best[places.count - 1]
-  }
-
-  /// The first stages of a placement during the search.
-  private struct Cut: Comparable {
-    /// The cost of the costliest stage.
-    var slowest: Double
-    /// The sum of squared costs: among cuts with an equal slowest stage, the more even one wins.
-    var squares: Double
-    var ends: [Int]
-
-    func adding(_ cost: Double, end: Int) -> Cut {
-      Cut(slowest: max(slowest, cost), squares: squares + cost * cost, ends: ends + [end])
-    }
-
-    static func < (left: Cut, right: Cut) -> Bool {
-      (left.slowest, left.squares) < (right.slowest, right.squares)
-    }
   }
 }

@@ -10,6 +10,8 @@ package struct ServedModel: Sendable {
   package var config: ModelConfig
   /// What a decoded token reads of each layer, in bytes.
   package var cost: DecodeCost
+  /// What its pieces take in memory.
+  package var footprint: ModelFootprint
   /// The ops that a device must be able to run.
   package var ops: ModelOps
   /// Nil for a model directory without one: then prompts must be tokens.
@@ -22,6 +24,7 @@ package struct ServedModel: Sendable {
     fingerprint: Digest,
     config: ModelConfig,
     cost: DecodeCost,
+    footprint: ModelFootprint,
     ops: ModelOps,
     tokenizer: Tokenizer?,
     template: Result<ChatTemplate, GemmaError>
@@ -30,6 +33,7 @@ package struct ServedModel: Sendable {
     self.fingerprint = fingerprint
     self.config = config
     self.cost = cost
+    self.footprint = footprint
     self.ops = ops
     self.tokenizer = tokenizer
     self.template = template

@@ -12,13 +12,10 @@ struct PrefixRule: Sendable {
   init(rings: Set<CacheRing>) { self.rings = rings }
 
   init(_ config: ModelConfig, _ limits: CoordinatorLimits) {
-    let limits = ExecutableLimits(
-      maxRows: limits.maxRows,
-      slots: limits.slots,
-      contextTokens: limits.contextTokens
-    )
     let owners = config.layers.enumerated().filter { $0.offset == $0.element.kvSource }
-    rings = Set(owners.map { CacheRing(window: $0.element.attention.window, limits: limits) })
+    rings = Set(
+      owners.map { CacheRing(window: $0.element.attention.window, limits: limits.executable) }
+    )
   }
 
   /// Whether a slot whose rings have come to `reached` positions can go on behind the first `prefix`.

@@ -105,7 +105,7 @@ struct Inability: Sendable {
   private static let mostFailures = 2
 
   private var failures = 0
-  /// The smallest slice that it could not prepare, in bytes read for a token.
+  /// The smallest slice that it could not prepare, in bytes held.
   private var bytes = Double.infinity
   /// Why it failed the last time, in a sentence; nil if it never has.
   private(set) var reason: String?

@@ -1,6 +1,7 @@
 // Plans over the devices of this machine, from profiles that are measured now or come from the
 // cache.
 
+internal import Compute
 package import Content
 package import Coordinator
 package import Gemma
@@ -20,7 +21,7 @@ package struct LocalPlanning {
   private let devices: DeviceRegistry
   package let shape: ModelShape
   private let cache: ProfileCache
-  private let contextTokens: Int
+  private let limits: ExecutableLimits
 
   /// - Parameters:
   ///   - checkpoint: The model.
@@ -28,16 +29,17 @@ package struct LocalPlanning {
   ///   - settings: Which devices there are, and how they are used.
   ///   - context: What their backends are, and where profiles are kept.
   ///   - measuresAgain: Whether to measure what has been measured before.
+  /// - Throws: `GemmaError` if the model lacks a weight.
   package init(
     _ checkpoint: Checkpoint,
     fingerprint: @escaping () throws -> Digest,
     _ settings: PipelineSettings,
     in context: LaunchContext,
     measuresAgain: Bool = false
-  ) {
+  ) throws {
     self.settings = settings
     devices = context.devices
-    shape = ModelShape(checkpoint, passesAllLayers: settings.passesAllLayers)
+    shape = try ModelShape(checkpoint, passesAllLayers: settings.passesAllLayers)
     cache = ProfileCache(
       checkpoint: checkpoint,
       fingerprint: fingerprint,
@@ -46,7 +48,11 @@ package struct LocalPlanning {
       measuresAgain: measuresAgain,
       context: context
     )
-    contextTokens = settings.contextTokens ?? min(checkpoint.config.contextTokens, 4096)
+    limits =
+      CoordinatorLimits(
+        contextTokens: settings.contextTokens ?? min(checkpoint.config.contextTokens, 4096),
+        slots: settings.slots
+      ).executable
   }
 
   /// Returns the best plan over the devices.
@@ -93,7 +99,7 @@ package struct LocalPlanning {
   private func plan(_ workers: [WorkerPlan], _ objective: PlanObjective) throws -> Outcome {
     let (documents, obstacles) = try profiles(of: workers)
     let costs = try PipelineCosts(shape: shape, documents: documents, obstacles: obstacles)
-    let plan = try Planner(costs: costs, contextTokens: contextTokens).plan(objective)
+    let plan = try Planner(costs: costs, limits: limits).plan(objective)
     return Outcome(workers: workers, costs: costs, plan: plan, reason: plan.summary(costs))
   }
 }

@@ -45,7 +45,12 @@ struct PlacementChoice {
       reason = nil
       return
     }
-    let planning = LocalPlanning(checkpoint, fingerprint: { fingerprint }, settings, in: context)
+    let planning = try LocalPlanning(
+      checkpoint,
+      fingerprint: { fingerprint },
+      settings,
+      in: context
+    )
     let objective = PlanObjective.throughput(streams: min(settings.slots, 2 * all.count))
     let best = try planning.best(objective)
     let stages = best.plan.chosen.stages

@@ -37,7 +37,7 @@ struct ProfileCache {
       let memory = LocalMachine.availableMemoryBytes
       for index in document.devices.indices {
         document.devices[index].name = worker.name
-        document.devices[index].memoryBytes = memory
+        if !document.devices[index].hasOwnMemory { document.devices[index].memoryBytes = memory }
       }
       for index in document.machines.indices { document.machines[index].memoryBytes = memory }
       documents.append(document)
@@ -87,12 +87,16 @@ struct ProfileCache {
         BackendSettings(threads: worker.threads, cpus: worker.cpus, cacheType: cacheType)
       )
       let lab = try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
-      return try lab.measure(
+      let memory = backend.device.memory
+      var profile = try lab.measure(
         name: worker.name,
         kind: backend.device.isEmulated ? .emulated : .measured,
         machine: machine,
-        memoryBytes: memoryBytes
+        memoryBytes: memory.isHostMemory ? memoryBytes : Double(memory.byteCount)
       )
+      if !memory.isHostMemory { profile.ownsMemory = true }
+      profile.cache = backend.device.cacheType(beside: shape.footprint.cacheType).rawValue
+      return profile
     }
   }
 

@@ -23,6 +23,7 @@ extension ServedModel {
       fingerprint: fingerprint,
       config: config,
       cost: checkpoint.decodeCost,
+      footprint: try ModelFootprint(checkpoint),
       ops: try checkpoint.config.ops(weights: checkpoint),
       tokenizer: tokenizer,
       template: template

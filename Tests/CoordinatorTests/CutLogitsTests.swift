@@ -140,8 +140,8 @@ import Wire
   }
 
   @Test func `memory is counted by the rows a worker has`() {
-    // 7 bytes in all, in f64: layers of 1 and logits of 1.
-    for (memory, fits) in [(7, true), (6, false)] as [(UInt64, Bool)] {
+    // Layers of 1 byte and logits of 1, and the buffer of 16 rows of 64 logits in f32.
+    for (memory, fits) in [(7 + 4096, true), (7 + 4095, false)] as [(UInt64, Bool)] {
       let harness = Harness(plan: plan([6]))
       var hello = Harness.hello("cpu0")
       hello.device.memoryBytes = memory

@@ -88,6 +88,12 @@ extension Harness {
         head: 1,
         vocabularySize: vocabularySize
       ),
+      // A byte a layer and a byte for all logits: as much as a token reads.
+      footprint: footprint(
+        Array(repeating: 1, count: config.layers.count),
+        headBytes: 1,
+        vocabularySize: vocabularySize
+      ),
       ops: ModelOps(layers: Array(repeating: [], count: config.layers.count), logits: []),
       tokenizer: tokenizer,
       template: template

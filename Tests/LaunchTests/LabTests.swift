@@ -10,7 +10,7 @@ import Testing
 @Suite struct `Laboratories` {
   @Test func `the stage laboratory measures each class of layers and both ends`() throws {
     let checkpoint = try tinyCheckpoint()
-    let shape = ModelShape(checkpoint, passesAllLayers: false)
+    let shape = try ModelShape(checkpoint, passesAllLayers: false)
     var fractions: [Double] = []
     let lab = try StageLab(checkpoint, shape, backend: try CPU(threads: 1, pinnedTo: nil)) {
       fractions.append($0)

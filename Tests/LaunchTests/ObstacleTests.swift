@@ -24,7 +24,7 @@ import Wire
     var settings = PipelineSettings()
     settings.devices = devices
     settings.threads = devices.map { _ in 1 }
-    return LocalPlanning(
+    return try LocalPlanning(
       checkpoint,
       fingerprint: { Digest(of: [1]) },
       settings,

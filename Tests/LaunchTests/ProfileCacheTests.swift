@@ -24,8 +24,11 @@ import Wire
     workers = try WorkerPlan.resolve(settings, among: .tested(), on: one)
   }
 
-  private func cache(_ surroundings: Surroundings, measuresAgain: Bool = false) -> ProfileCache {
-    ProfileCache(
+  private func cache(
+    _ surroundings: Surroundings,
+    measuresAgain: Bool = false
+  ) throws -> ProfileCache {
+    try ProfileCache(
       checkpoint: checkpoint,
       fingerprint: { Digest(of: [1]) },
       shape: ModelShape(checkpoint, passesAllLayers: false),

@@ -116,7 +116,8 @@ extension CoordinatorMachine {
     if let drift = meter?.drift.finding(at: now) {
       return drift.description
     }
-    if heartbeat.availableBytes > 0,
+    // What is left of the host's memory says nothing about a device with its own.
+    if heartbeat.availableBytes > 0, worker.device.memory.isHostMemory,
       heartbeat.availableBytes < worker.device.memory.byteCount / Self.leastMemoryShare
     {
       return "its machine has \(heartbeat.availableBytes >> 20) MiB of memory left"

@@ -2,6 +2,7 @@
 // measurement, here or elsewhere, or is written by hand for hardware that is not available. Every
 // number carries its kind: measured, emulated or projected.
 
+internal import Compute
 package import Foundation
 
 /// The three kinds of number, from the most to the least reliable.
@@ -37,6 +38,11 @@ package struct DeviceProfile: Sendable, Hashable, Codable {
   /// The machine that the device is a part of.
   package var machine: String
   package var memoryBytes: Double
+  /// Whether its memory is its own, and not a part of what the devices of its machine share; absent in
+  /// older files, and where it is not.
+  package var ownsMemory: Bool?
+  /// How it keeps keys and values (`CacheType`); absent for as precise as the weights.
+  package var cache: String?
   /// The cost of each step, whatever its layers.
   package var stepOverhead: CostCurve
   /// The cost of what the first stage computes before its layers.
@@ -74,7 +80,7 @@ package struct MachineProfile: Sendable, Hashable, Codable {
   package var name: String
   package var kind: NumberKind
   package var derivation: String
-  /// The memory for all devices together; nil if each device has memory of its own.
+  /// The memory for all devices together that have none of their own; nil if each has.
   package var memoryBytes: Double?
   /// The bandwidth of all devices together; nil if a cache holds the model.
   package var sharedBandwidthBytesPerSecond: Double?
@@ -273,8 +279,18 @@ extension ProfileDocument {
 }
 
 extension DeviceProfile {
+  /// Whether its memory is its own.
+  package var hasOwnMemory: Bool { ownsMemory ?? false }
+
+  /// How it keeps keys and values; nil for as precise as the weights.
+  var cacheType: CacheType? { cache.flatMap { CacheType(rawValue: $0) } }
+
   fileprivate func validate() throws(CoordinatorError) {
     try ProfileDocument.check(memoryBytes, "memory_bytes of \(name)")
+    if let cache, cacheType == nil {
+      let known = CacheType.allCases.map(\.rawValue).joined(separator: ", ")
+      throw CoordinatorError(.profile, "cache of \(name): \"\(cache)\" is none of \(known)")
+    }
     try stepOverhead.validate("step_overhead of \(name)")
     try entry.validate("entry of \(name)")
     try head.validate("head of \(name)")

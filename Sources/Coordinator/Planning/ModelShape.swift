@@ -82,6 +82,8 @@ package struct ModelShape: Sendable, Hashable {
   package var firstSkippedLayer: Int
   /// Bytes of the residual streams that a row still computed takes over a cut.
   package var streamBytes: Int
+  /// What its pieces take in memory.
+  package var footprint: ModelFootprint
   /// By the layer behind the cut, from 0: bytes of the keys and values that go along with each row.
   package var sharedBytes: [Int]
 
@@ -93,6 +95,7 @@ package struct ModelShape: Sendable, Hashable {
     vocabularySize: Int,
     firstSkippedLayer: Int,
     streamBytes: Int,
+    footprint: ModelFootprint,
     sharedBytes: [Int]
   ) {
     precondition(sharedBytes.count == layers.count, "a cut before each layer")
@@ -103,11 +106,14 @@ package struct ModelShape: Sendable, Hashable {
     self.vocabularySize = vocabularySize
     self.firstSkippedLayer = firstSkippedLayer
     self.streamBytes = streamBytes
+    self.footprint = footprint
     self.sharedBytes = sharedBytes
   }
 
   /// Takes what placement needs from a model; `passesAllLayers` as in `ModelConfig`.
-  package init(_ checkpoint: Checkpoint, passesAllLayers: Bool) {
+  ///
+  /// - Throws: `GemmaError` if a weight is missing.
+  package init(_ checkpoint: Checkpoint, passesAllLayers: Bool) throws(GemmaError) {
     var config = checkpoint.config
     config.passesAllLayers = passesAllLayers
     let cost = checkpoint.decodeCost
@@ -152,6 +158,7 @@ package struct ModelShape: Sendable, Hashable {
       firstSkippedLayer: config.firstSkippedLayer,
       streamBytes: config.streamCount * config.hiddenSize
         * MemoryLayout<Float>.size,
+      footprint: try ModelFootprint(checkpoint),
       sharedBytes: config.layers.indices.map { layer in
         config.sourcesCrossing(layer).reduce(0) { sum, source in
           sum + 2 * config.layers[source].kvWidth * MemoryLayout<Float>.size
@@ -190,19 +197,6 @@ package struct ModelShape: Sendable, Hashable {
     let layer = slice.layers.lowerBound
     return Double(streamBytes) * Double(rows(at: layer, of: step))
       + Double(sharedBytes[layer]) * Double(step.rows)
-  }
-
-  /// Returns the memory that a slice takes with a context for each stream, in f16.
-  package func memoryBytes(_ slice: ModelSlice, streams: Int, contextTokens: Int) -> Double {
-    var bytes = headBytes(of: slice)
-    if slice.layers.lowerBound == 0 { bytes += Double(entryBytes) }
-    for layer in self.layers[slice.layers] {
-      bytes += Double(layer.weightBytes)
-      guard layer.ownsKeysAndValues else { continue }
-      let positions = min(contextTokens, layer.window ?? contextTokens)
-      bytes += Double(4 * layer.kvHeads * layer.headDim) * Double(positions) * Double(streams)
-    }
-    return bytes
   }
 }
 

@@ -114,7 +114,7 @@ struct PlacementSearch {
   ) -> Beginning? {
     let costs = planner.costs
     let span = StageSpan(device: device, slice: costs.shape.line.slice(pieces: pieces))
-    guard let usage = beginning.usage.adding(span, planner, streams: batches.streams) else {
+    guard let usage = beginning.usage.adding(span, planner) else {
       return nil
     }
     var longer = beginning

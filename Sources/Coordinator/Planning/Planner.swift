@@ -8,12 +8,14 @@
 //   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
 // The latency of one stream follows with N = 1.
 
+package import Compute
 internal import Gemma
 
 /// Plans placements on some devices.
 package struct Planner: Sendable {
   let costs: PipelineCosts
-  let contextTokens: Int
+  /// What the executables must have room for.
+  let limits: ExecutableLimits
 
   /// The number of subsets doubles with each device that differs from the others, so it is limited.
   package static let maxDevices = 8
@@ -22,10 +24,10 @@ package struct Planner: Sendable {
   /// Each stage is another process that can fail, and measured costs are no more precise than this.
   package static let worthwhileGain = 0.02
 
-  /// Makes a planner for streams of up to `contextTokens` tokens, whose keys and values must fit.
-  package init(costs: PipelineCosts, contextTokens: Int) {
+  /// Makes a planner for executables with these limits, whose keys and values must fit.
+  package init(costs: PipelineCosts, limits: ExecutableLimits) {
     self.costs = costs
-    self.contextTokens = contextTokens
+    self.limits = limits
   }
 
   /// Returns the best placement and its alternatives.
@@ -54,10 +56,10 @@ package struct Planner: Sendable {
       }
     }
     guard let chosen else {
-      let whole = costs.shape.memoryBytes(
+      let whole = costs.shape.footprint.held(
         costs.shape.line.slice(layers: 0..<costs.layerCount),
-        streams: streams,
-        contextTokens: contextTokens
+        in: limits,
+        cacheType: costs.shape.footprint.cacheType
       )
       var memory = costs.devices.map { "\($0.name) has \(decimal($0.memoryBytes / 1e9, 2)) GB" }
       let all = costs.shape.line.slice(layers: 0..<costs.layerCount)
@@ -66,8 +68,8 @@ package struct Planner: Sendable {
       }
       throw CoordinatorError(
         .placement,
-        "the model with \(streams) contexts of \(contextTokens) tokens takes "
-          + "\(decimal(whole / 1e9, 2)) GB and fits no placement: \(memory.joined(separator: ", "))"
+        "the model with \(limits.slots) contexts of \(limits.contextTokens) tokens takes "
+          + "\(decimal(Double(whole.total) / 1e9, 2)) GB and fits no placement: \(memory.joined(separator: ", "))"
       )
     }
     var alternatives = zip(counts, best).map {
@@ -115,7 +117,7 @@ package struct Planner: Sendable {
     }
     var usage = MachineUsage(machineCount: costs.machines.count)
     for stage in stages {
-      guard let next = usage.adding(stage, self, streams: streams) else { return nil }
+      guard let next = usage.adding(stage, self) else { return nil }
       usage = next
     }
     let slowest = busy.max() ?? 0
@@ -177,29 +179,34 @@ struct MicroBatches {
 struct MachineUsage: Hashable {
   /// Bytes that a micro-batch reads.
   private(set) var readBytes: [Double]
-  private(set) var memoryBytes: [Double]
+  /// What is held of the memory that all devices share.
+  private(set) var held: [HeldMemory]
 
   init(machineCount: Int) {
     readBytes = Array(repeating: 0, count: machineCount)
-    memoryBytes = readBytes
+    held = Array(repeating: HeldMemory(), count: machineCount)
   }
 
   /// Returns the usage with one more stage; nil if the stage does not fit its device or machine, or
   /// cannot run there.
-  func adding(_ stage: StageSpan, _ planner: Planner, streams: Int) -> MachineUsage? {
+  func adding(_ stage: StageSpan, _ planner: Planner) -> MachineUsage? {
     let costs = planner.costs
     guard costs.obstacle(to: stage) == nil else { return nil }
     let machine = costs.machineOfDevice[stage.device]
-    let memory = costs.shape.memoryBytes(
+    let device = costs.devices[stage.device]
+    let footprint = costs.shape.footprint
+    var memory = footprint.held(
       stage.slice,
-      streams: streams,
-      contextTokens: planner.contextTokens
+      in: planner.limits,
+      cacheType: device.cacheType ?? footprint.cacheType
     )
+    if device.hasOwnMemory { memory = memory.copied }
+    guard Double(memory.total) <= device.memoryBytes else { return nil }
     var next = self
-    next.memoryBytes[machine] += memory
-    guard memory <= costs.devices[stage.device].memoryBytes,
-      next.memoryBytes[machine] <= costs.machines[machine].memoryBytes ?? .infinity
-    else { return nil }
+    if let shared = costs.machines[machine].memoryBytes, !device.hasOwnMemory {
+      next.held[machine] = next.held[machine].joined(with: memory)
+      guard Double(next.held[machine].total) <= shared else { return nil }
+    }
     next.readBytes[machine] += costs.readBytes(of: stage, .decoding(1))
     return next
   }
@@ -221,6 +228,6 @@ struct MachineUsage: Hashable {
   /// Returns whether this usage exceeds another one on no machine.
   func isWithin(_ other: MachineUsage) -> Bool {
     zip(readBytes, other.readBytes).allSatisfy { $0 <= $1 }
-      && zip(memoryBytes, other.memoryBytes).allSatisfy { $0 <= $1 }
+      && zip(held, other.held).allSatisfy { $0.isWithin($1) }
   }
 }

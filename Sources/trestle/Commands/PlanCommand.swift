@@ -125,7 +125,7 @@ struct PlanCommand: ParsableCommand {
   private func planned(
     _ checkpoint: Checkpoint
   ) throws -> (costs: PipelineCosts, plan: Plan, reason: String) {
-    let local = LocalPlanning(
+    let local = try LocalPlanning(
       checkpoint,
       fingerprint: {
         try ModelContent.fingerprint(of: checkpoint, in: .program)
@@ -148,7 +148,7 @@ struct PlanCommand: ParsableCommand {
       obstacles: obstacles,
       fallback: try link.map { try LinkProfile(named: $0, in: documents) }
     )
-    let planner = Planner(costs: costs, contextTokens: limits(checkpoint).contextTokens)
+    let planner = Planner(costs: costs, limits: limits(checkpoint).executable)
     var plan = try planner.plan(goal(deviceCount: costs.devices.count))
     if let split = pipeline.split { try take(split, &plan, planner, costs) }
     return (costs, plan, plan.summary(costs))

@@ -74,7 +74,7 @@ import Testing
       let bytes = random.corrupted(good)
       guard let document = try? ProfileDocument(json: Data(bytes), context: ""),
         let costs = try? PipelineCosts(shape: shape, documents: [document]),
-        let plan = try? Planner(costs: costs, contextTokens: 4).plan(.throughput(streams: 2))
+        let plan = try? Planner(costs: costs, limits: noRoom).plan(.throughput(streams: 2))
       else { continue }
       accepted += 1
       let result = PipelineSimulation(

@@ -29,7 +29,7 @@ import Testing
   {
     let perRow = CostCurve(rows: [1], microseconds: [100])
     let near = try evenCosts(latency: 10, cost: perRow)
-    let plan = try Planner(costs: near, contextTokens: 16).plan(.throughput(streams: 4))
+    let plan = try Planner(costs: near, limits: noRoom).plan(.throughput(streams: 4))
     #expect(plan.chosen.stages.map(\.layers) == [0..<6, 6..<12])
     // Micro-batches of two rows would wait for messages; of four with one row each stage has always one.
     #expect(plan.chosen.rows == 1 && plan.chosen.microBatches == 4)
@@ -37,13 +37,13 @@ import Testing
     #expect(plan.chosen.limit == .stage(0))
 
     let far = try evenCosts(latency: 5000, cost: perRow)
-    let whole = try Planner(costs: far, contextTokens: 16).plan(.throughput(streams: 4))
+    let whole = try Planner(costs: far, limits: noRoom).plan(.throughput(streams: 4))
     #expect(whole.chosen.stages.map(\.layers) == [0..<12])
     let text = whole.summary(far)
     #expect(text.contains("Fewer stages than devices: with all 2"), "\(text)")
     #expect(text.contains("slower; the way through all stages"), "\(text)")
     // Where 4 rows cost what 1 costs, a second stage only divides what is shared anyway.
-    let flat = try Planner(costs: evenCosts(latency: 10), contextTokens: 16)
+    let flat = try Planner(costs: evenCosts(latency: 10), limits: noRoom)
       .plan(.throughput(streams: 4))
     #expect(flat.chosen.stages.count == 1)
   }
@@ -64,7 +64,7 @@ import Testing
         )
       ]
     )
-    let plan = try Planner(costs: costs, contextTokens: 16).plan(.latency)
+    let plan = try Planner(costs: costs, limits: noRoom).plan(.latency)
     #expect(plan.chosen.stages == [span(1, 0..<6, of: 6)])
     #expect(plan.chosen.tokensPerSecond == 1e6 / 602)
   }
@@ -78,7 +78,7 @@ import Testing
       bandwidth: 1e9
     )
     let option = try #require(
-      Planner(costs: costs, contextTokens: 16).evaluate(
+      Planner(costs: costs, limits: noRoom).evaluate(
         [span(0, 0..<6, of: 12), span(1, 6..<12, of: 12)],
         streams: 4
       )
@@ -101,7 +101,7 @@ import Testing
         )
       ]
     )
-    let planner = Planner(costs: costs, contextTokens: 16)
+    let planner = Planner(costs: costs, limits: noRoom)
     let error = #expect(throws: CoordinatorError.self) { try planner.plan(.latency) }
     #expect(error?.code == .placement)
     #expect(error?.message.contains("4.00 GB") == true, "\(String(describing: error))")
@@ -113,7 +113,7 @@ import Testing
     for _ in 0..<fuzzIterations(default: 60) {
       let costs = try randomCosts(&random)
       let streams = Int.random(in: 1...5, using: &random)
-      let planner = Planner(costs: costs, contextTokens: 4)
+      let planner = Planner(costs: costs, limits: noRoom)
       let every = everyPlacement(costs)
       guard let plan = try? planner.plan(.throughput(streams: streams)) else {
         #expect(every.allSatisfy { planner.evaluate($0, streams: streams) == nil })
@@ -216,7 +216,7 @@ import Testing
         )
       ]
     )
-    let planner = Planner(costs: costs, contextTokens: 16)
+    let planner = Planner(costs: costs, limits: noRoom)
     let plan = try planner.plan(.throughput(streams: 4))
     #expect(
       plan.alternatives[1].option?.stages.map(\.slice) == [

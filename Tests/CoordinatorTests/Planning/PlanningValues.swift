@@ -1,5 +1,6 @@
 // Small models and machines for the planner's tests.
 
+import Compute
 import Coordinator
 import Gemma
 
@@ -34,9 +35,36 @@ func modelShape(
     vocabularySize: vocabularySize,
     firstSkippedLayer: layers.count,
     streamBytes: 1,
+    footprint: footprint(
+      layers.map(\.weightBytes),
+      exitBytes: exitBytes,
+      headBytes: headBytes,
+      vocabularySize: vocabularySize
+    ),
     sharedBytes: Array(repeating: 0, count: layers.count)
   )
 }
+
+/// Layers of so many bytes each, without keys and values.
+func footprint(
+  _ layers: [Int],
+  exitBytes: Int = 0,
+  headBytes: Int = 0,
+  vocabularySize: Int = 1
+) -> ModelFootprint {
+  var footprint = ModelFootprint(
+    layers: layers.enumerated().map { layer, bytes in
+      ModelFootprint.Layer(weightBytes: bytes, kvSource: layer, kvWidth: 0, window: nil)
+    },
+    vocabularySize: vocabularySize
+  )
+  footprint.exitBytes = exitBytes
+  footprint.headBytes = headBytes
+  return footprint
+}
+
+/// Room for one session and for no rows, so that only weights count.
+let noRoom = ExecutableLimits(maxRows: 0, slots: 1, contextTokens: 16)
 
 /// A stage of layers of `modelShape`, of so many; the last has all logits.
 func span(_ device: Int, _ layers: Range<Int>, of layerCount: Int) -> StageSpan {

@@ -1,0 +1,100 @@
+// How much of the model each worker can hold: bytes held, in the device's own memory or in one that
+// several workers take from.
+
+internal import Compute
+internal import Gemma
+internal import Wire
+
+extension CoordinatorMachine {
+  /// Returns what a worker holds with a slice; as the host would, if the worker is not here.
+  func held(_ slice: ModelSlice, by name: String) -> HeldMemory {
+    let device = workers[name]?.device
+    let natural = model.footprint.cacheType
+    let held = model.footprint.held(
+      slice,
+      in: limits.executable,
+      cacheType: device?.cacheType(beside: natural) ?? natural
+    )
+    return device?.memory.isHostMemory ?? true ? held : held.copied
+  }
+
+  /// Returns the bytes that a place takes in its worker's memory.
+  func bytes(of place: PlannedWorker) -> Double {
+    Double(held(place.slice, by: place.name).total)
+  }
+
+  /// Returns why a worker cannot hold a slice; nil if nothing speaks against it.
+  func obstacle(to slice: ModelSlice, on name: String) -> String? {
+    guard let worker = workers[name] else { return "\(name) is not here" }
+    if let obstacle = obstacle(ofDevice: name, to: slice) { return obstacle }
+    let bytes = held(slice, by: name).total
+    if worker.inability.excludes(Double(bytes)) { return worker.inability.reason }
+    let memory = worker.device.memory.byteCount
+    guard UInt64(clamping: bytes) > memory else { return nil }
+    return "too little memory: \(name) would need \(megabytes(UInt64(bytes))) for layers "
+      + "\(model.config.line.text(slice)) and has \(megabytes(memory))"
+  }
+
+  /// Returns why the workers of a placement cannot hold it; nil if nothing speaks against it.
+  func obstacleOfMemory(to plan: [PlannedWorker]) -> String? {
+    plan.lazy.compactMap { self.obstacle(to: $0.slice, on: $0.name) }.first
+      ?? obstacleOfSharing(plan)
+  }
+
+  private func megabytes(_ bytes: UInt64) -> String { "\(bytes / 1_000_000) MB" }
+
+  // MARK: Memory that workers share
+
+  /// A memory that several workers take from.
+  private struct MemoryKey: Hashable {
+    var machine: String
+    /// The device that has it; nil for the host.
+    var device: String?
+  }
+
+  /// Returns which memory a worker shares with others of its machine; nil if it has one of its own, or
+  /// nobody knows on which machine it runs.
+  private func sharedMemory(of name: String) -> MemoryKey? {
+    guard let worker = workers[name], worker.device.memory.isSharedByWorkers,
+      !worker.hello.machine.isEmpty
+    else { return nil }
+    let device = worker.device
+    return MemoryKey(
+      machine: worker.hello.machine,
+      device: device.memory.isHostMemory ? nil : device.name
+    )
+  }
+
+  /// Returns which of some stages' workers take from one memory; nil if none do.
+  ///
+  /// Each tells how much of it there is for one worker; together they have as much as the one with most.
+  func sharedMemory(of names: [String]) -> SharedMemory? {
+    let keys = names.map { sharedMemory(of: $0) }
+    var pools: [MemoryKey] = []
+    for case .some(let key) in keys where keys.count(where: { $0 == key }) > 1 {
+      if !pools.contains(key) { pools.append(key) }
+    }
+    guard !pools.isEmpty else { return nil }
+    return SharedMemory(
+      pools: keys.map { key in key.flatMap { pools.firstIndex(of: $0) } },
+      byteCounts: pools.map { pool in
+        zip(names, keys).filter { $1 == pool }
+          .compactMap { workers[$0.0]?.device.memory.byteCount }.max() ?? 0
+      },
+      held: { self.held($1, by: names[$0]) }
+    )
+  }
+
+  /// Returns why workers that share memory cannot hold a placement together; nil if they can.
+  func obstacleOfSharing(_ plan: [PlannedWorker]) -> String? {
+    guard let sharing = sharedMemory(of: plan.map(\.name)) else { return nil }
+    let use = sharing.use(of: plan.map(\.slice))
+    guard let pool = use.indices.first(where: { !sharing.fits(use[$0], in: $0) }) else {
+      return nil
+    }
+    let names = plan.indices.filter { sharing.pools[$0] == pool }.map { plan[$0].name }
+    return "too little memory: \(names.joined(separator: ", ")) would need "
+      + "\(megabytes(UInt64(use[pool].total))) together, and their machine has "
+      + "\(megabytes(sharing.byteCounts[pool]))"
+  }
+}
