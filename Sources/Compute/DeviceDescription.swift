@@ -28,7 +28,9 @@ package struct DeviceDescription: Sendable, Hashable {
   package var weightTypes = TensorType.allCases.map { WeightTypeSupport(type: $0) }
   /// The types in which keys and values can be stored; only one if the user has chosen it.
   package var cacheTypes = CacheType.allCases
-  /// How many rows a step should have, if there are so many: from there on a row costs no less.
+  /// How many rows a step should have at most: from there on a row costs no less, or there is no room.
+  ///
+  /// The steps of a pipeline have as many rows as all its devices prefer.
   package var preferredRows: Int
   /// The assumed speed of the device if nothing was measured, in threads of a CPU.
   package var rateHint: Int

@@ -10,10 +10,9 @@ package struct CoordinatorLimits: Sendable, Hashable {
   package var slots: Int
   /// Sessions that may wait for a slot; beyond, requests are refused.
   package var queuedSessions = 64
-  /// Rows a micro-batch may have.
+  /// Rows a micro-batch may have, where the devices of all stages prefer so many.
   ///
-  /// 128 rows keep three stages of a 512-token prompt busy, and the
-  /// matrix kernels are at their full rate from about 64 rows on.
+  /// Executables have room for as many. 128 rows keep three stages of a 512-token prompt busy.
   package var maxRows = 128
   /// How long a micro-batch of a prompt may keep streams waiting that decode.
   ///
@@ -30,7 +29,7 @@ package struct CoordinatorLimits: Sendable, Hashable {
   package var stall: Duration = .seconds(5)
   /// The longest a stage may compute one step.
   ///
-  /// 128 rows of a 30-billion-weight model on one core take less than half of it.
+  /// 128 rows of a 30-billion-weight model on the slowest device, one core, take less than half of it.
   package var longestStep: Duration = .seconds(120)
   /// How long a worker may come no further with the layers it prepares.
   ///

@@ -5,17 +5,51 @@ internal import Compute
 internal import Gemma
 internal import Wire
 
+/// What bounds the slices of one worker, looked up once for searches that ask often.
+struct WorkerBounds {
+  let footprint: ModelFootprint
+  let limits: ExecutableLimits
+  let cacheType: CacheType
+  let memory: DeviceMemory
+  let inability: Inability
+  let obstacles: DeviceObstacles
+
+  /// Returns what the worker holds with a slice.
+  func held(_ slice: ModelSlice) -> HeldMemory {
+    let held = footprint.held(slice, in: limits, cacheType: cacheType)
+    return memory.isHostMemory ? held : held.copied
+  }
+
+  /// Whether the worker may be given a slice, whatever others hold.
+  func allows(_ slice: ModelSlice) -> Bool {
+    let bytes = held(slice).total
+    return UInt64(clamping: bytes) <= memory.byteCount && !inability.excludes(Double(bytes))
+      && obstacles.obstacle(to: slice) == nil
+  }
+}
+
 extension CoordinatorMachine {
+  /// Returns what bounds a worker's slices; nil if it is not here.
+  func bounds(of name: String) -> WorkerBounds? {
+    guard let worker = workers[name] else { return nil }
+    return WorkerBounds(
+      footprint: model.footprint,
+      limits: limits.executable,
+      cacheType: worker.device.cacheType(beside: model.footprint.cacheType),
+      memory: worker.device.memory,
+      inability: worker.inability,
+      obstacles: worker.obstacles
+    )
+  }
+
   /// Returns what a worker holds with a slice; as the host would, if the worker is not here.
   func held(_ slice: ModelSlice, by name: String) -> HeldMemory {
-    let device = workers[name]?.device
-    let natural = model.footprint.cacheType
-    let held = model.footprint.held(
-      slice,
-      in: limits.executable,
-      cacheType: device?.cacheType(beside: natural) ?? natural
-    )
-    return device?.memory.isHostMemory ?? true ? held : held.copied
+    bounds(of: name)?.held(slice)
+      ?? model.footprint.held(
+        slice,
+        in: limits.executable,
+        cacheType: model.footprint.cacheType
+      )
   }
 
   /// Returns the bytes that a place takes in its worker's memory.
@@ -75,13 +109,14 @@ extension CoordinatorMachine {
       if !pools.contains(key) { pools.append(key) }
     }
     guard !pools.isEmpty else { return nil }
+    let bounds = names.map { self.bounds(of: $0) }
     return SharedMemory(
       pools: keys.map { key in key.flatMap { pools.firstIndex(of: $0) } },
       byteCounts: pools.map { pool in
         zip(names, keys).filter { $1 == pool }
           .compactMap { workers[$0.0]?.device.memory.byteCount }.max() ?? 0
       },
-      held: { self.held($1, by: names[$0]) }
+      held: { bounds[$0]?.held($1) ?? HeldMemory() }
     )
   }
 

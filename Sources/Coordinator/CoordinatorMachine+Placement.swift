@@ -13,7 +13,7 @@ extension CoordinatorMachine {
   }
 
   /// Returns the plan that makes the slowest stage as fast as can be, going by how fast the workers
-  /// have been; those that have not run a step yet go by their threads.
+  /// have been; those that have not run a step yet go by what their devices say of their rate.
   ///
   /// - Throws: `CoordinatorError` with code `placement` if their memory does not hold the layers.
   func fastestPlan(_ names: [String]) throws(CoordinatorError) -> [PlannedWorker] {
@@ -22,11 +22,11 @@ extension CoordinatorMachine {
     for (place, clock) in zip(plan, measurements.metrics.stages) where clock.decodeSeconds > 0 {
       rates[place.name] = cost.bytes(of: place.slice) / clock.decodeSeconds
     }
-    let threads = { (name: String) in Double(self.workers[name]?.device.rateHint ?? 1) }
-    let known = plan.compactMap { place in rates[place.name].map { $0 / threads(place.name) } }
-    let perThread = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
+    let hint = { (name: String) in Double(self.workers[name]?.device.rateHint ?? 1) }
+    let known = plan.compactMap { place in rates[place.name].map { $0 / hint(place.name) } }
+    let perHint = known.isEmpty ? 1 : known.reduce(0, +) / Double(known.count)
     let used = Array(names.prefix(cost.layers.count))
-    return try fastestPlan(used, rates: used.map { rates[$0] ?? perThread * threads($0) })
+    return try fastestPlan(used, rates: used.map { rates[$0] ?? perHint * hint($0) })
   }
 
   /// Returns the plan that makes the slowest stage as fast as can be, for workers that are so fast.
@@ -37,12 +37,13 @@ extension CoordinatorMachine {
     rates: [Double]
   ) throws(CoordinatorError) -> [PlannedWorker] {
     do {
+      let bounds = names.map { self.bounds(of: $0) }
       let placement = try Placement(
         cost: model.cost,
         rates: rates,
         sharing: sharedMemory(of: names)
       ) { stage, slice in
-        self.obstacle(to: slice, on: names[stage]) == nil
+        bounds[stage]?.allows(slice) ?? false
       }
       return planned(names, placement)
     } catch {

@@ -115,52 +115,6 @@ extension CoordinatorMachine {
     placeAnew(isLate: true)
   }
 
-  /// Does about a worker that could not prepare its layers what the reason asks for.
-  mutating func cannotPrepare(_ name: String, _ failure: PrepareFailed) {
-    let reason = failure.message
-    switch failure.code {
-    case .device: evict(name, "lost its device: \(reason)")
-    // A fault of the program may be over with the next attempt, or with the worker's next life.
-    case .internal, .notFinite:
-      note(
-        "worker has failed to prepare its layers, it is tried again",
-        ["worker": name, "reason": reason],
-        isWarning: true
-      )
-      restartEpoch(blaming: [name], "cannot prepare its layers: \(reason)")
-    case .unsupported:
-      guard let slice = plan.first(where: { $0.name == name })?.slice else { return }
-      cannotRun(
-        name,
-        layers: failure.layers,
-        lacksLogits: failure.lacksLogits,
-        of: slice,
-        reason
-      )
-      pause()
-      placeAnew(isLate: false)
-      settleFirstPlacement()
-      assignIfComplete()
-    case .memory, .model, .step, .handOff: cannotHold(name, reason)
-    }
-  }
-
-  /// A worker cannot hold the layers that it shall: others get them.
-  mutating func cannotHold(_ name: String, _ reason: String) {
-    guard let slice = plan.first(where: { $0.name == name })?.slice else { return }
-    let layers = model.config.line.text(slice)
-    note(
-      "worker cannot prepare its layers",
-      ["worker": name, "layers": layers, "reason": reason],
-      isWarning: true
-    )
-    let bytes = Double(held(slice, by: name).total)
-    let words = "\(name) cannot prepare layers \(layers): \(reason)"
-    workers.update(name) { $0.failedToHold(bytes: bytes, words) }
-    pause()
-    placeAnew(isLate: false)
-  }
-
   /// Forgets a worker; the live sessions wait for its return and are then replayed.
   mutating func lose(_ name: String, _ reason: String, inGoodOrder: Bool = false) {
     guard workers.remove(name) != nil else { return }
@@ -228,7 +182,7 @@ extension CoordinatorMachine {
   }
 
   /// Stops sending steps; the live sessions are replayed when all workers are prepared again.
-  private mutating func pause() {
+  mutating func pause() {
     epoch.gather(at: now)
     flight.abandonAll()
     sessions.rewindAll()

@@ -8,7 +8,7 @@ extension CoordinatorMachine {
   mutating func dispatch() {
     guard epoch.letsStepsStart else { return }
     admit()
-    let scheduler = Scheduler(model.config, limits, stageCount: plan.count)
+    let scheduler = Scheduler(model.config, limits, stepRows: stepRows, stageCount: plan.count)
     while let step = sessions.startNext(
       scheduler,
       runnableSessions,

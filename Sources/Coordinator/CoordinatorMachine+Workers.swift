@@ -180,6 +180,9 @@ extension CoordinatorMachine {
   /// Begins the accounts of the placement that has just got its number.
   mutating func beginAccounts() {
     workers.updateAll { $0.beginEpoch() }
+    stepRows = plan.reduce(limits.maxRows) { rows, place in
+      min(rows, workers[place.name]?.device.preferredRows ?? rows)
+    }
     measurements.begin(plan, at: now)
   }
 
@@ -235,38 +238,6 @@ extension CoordinatorMachine {
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     note("serving", ["epoch": "\(epoch.number)", "stages": "\(plan.count)"])
     act(.ready)
-  }
-
-  /// Takes a worker's word that it cannot prepare its layers.
-  mutating func prepareFailed(_ failure: PrepareFailed, _ peer: PeerID) {
-    guard let name = workers.name(ofControl: peer) else { return }
-    if let move, failure.epoch == move.epoch {
-      if failure.code == .unsupported, let place = move.plan.first(where: { $0.name == name }) {
-        cannotRun(
-          name,
-          layers: failure.layers,
-          lacksLogits: failure.lacksLogits,
-          of: place.slice,
-          failure.message
-        )
-      }
-      abandonMove("worker \(name): \(failure.message)")
-      if failure.code == .device { evict(name, "lost its device: \(failure.message)") }
-    }
-    guard failure.epoch == epoch.number, epoch.isPreparing else { return }
-    // The user's own split is the user's to change; any other is made anew.
-    guard !epoch.hasServed && (failure.code != .unsupported || isPlanBinding) else {
-      cannotPrepare(name, failure)
-      return
-    }
-    act(
-      .fail(
-        CoordinatorError(
-          .worker,
-          "worker \(name) cannot prepare its layers: \(failure.message)"
-        )
-      )
-    )
   }
 
   /// Takes a heartbeat.

@@ -34,6 +34,8 @@ package struct CoordinatorMachine {
   /// What keys may do.
   var permissions = Permissions()
 
+  /// Rows that a micro-batch of the placement may have: what all its devices prefer, within the limit.
+  var stepRows: Int
   let encoder: PromptEncoder
   /// When it was last seen to that clients are there and read.
   var clientsWatched: ContinuousClock.Instant
@@ -78,6 +80,7 @@ package struct CoordinatorMachine {
       at: now
     )
     outflow = Outflow(limits.unread)
+    stepRows = limits.maxRows
     encoder = PromptEncoder(model)
   }
 

@@ -112,11 +112,11 @@ package struct Scheduler: Sendable {
 }
 
 extension Scheduler {
-  /// Returns the scheduler of a placement with so many stages.
-  init(_ config: ModelConfig, _ limits: CoordinatorLimits, stageCount: Int) {
+  /// Returns the scheduler of a placement with so many stages, whose devices take so many rows.
+  init(_ config: ModelConfig, _ limits: CoordinatorLimits, stepRows: Int, stageCount: Int) {
     self.init(
-      maxRows: limits.maxRows,
-      maxLogitsRows: min(limits.maxRows, max(1, limits.maxLogits / config.vocabularySize)),
+      maxRows: stepRows,
+      maxLogitsRows: min(stepRows, max(1, limits.maxLogits / config.vocabularySize)),
       stageCount: stageCount
     )
   }

@@ -21,7 +21,7 @@ package struct PipelineSettings: Sendable {
   package var slots = 8
   /// Which clients share the cached prefixes of their prompts.
   package var prefixSharing = PrefixSharing.all
-  /// How CPU workers keep keys and values.
+  /// How workers keep keys and values; nil for as each device does by itself.
   package var cacheType: CacheType?
   /// The file that the timeline is written to; nil for none.
   package var tracePath: String?

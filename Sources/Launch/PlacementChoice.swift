@@ -17,7 +17,7 @@ struct PlacementChoice {
   ///   - fingerprint: Of its config and weights.
   ///   - settings: With a split, that is taken.
   ///   - measures: Whether the devices are here and can be measured; else a device is taken to be as
-  ///     fast as it has threads.
+  ///     fast as its backend thinks.
   ///   - context: The devices there are.
   /// - Throws: What is wrong with the settings, or keeps a device from being measured.
   init(
@@ -41,7 +41,7 @@ struct PlacementChoice {
     }
     guard measures, all.count > 1 else {
       workers = all
-      placement = try Placement(cost: checkpoint.decodeCost, rates: all.map { Double($0.threads) })
+      placement = try Placement(cost: checkpoint.decodeCost, rates: all.map { Double($0.rateHint) })
       reason = nil
       return
     }

@@ -1,5 +1,7 @@
 // The workers of a pipeline before layers are placed: each has a device, threads and CPUs.
 
+internal import Compute
+
 /// A worker that is to be started.
 package struct WorkerPlan: Sendable {
   package var name: String
@@ -26,9 +28,7 @@ package struct WorkerPlan: Sendable {
     if let names = settings.devices {
       devices = try names.map { name throws(LaunchError) in try registry.kind(named: name) }
     }
-    let threads =
-      settings.threads
-      ?? Array(repeating: max(1, available.usableCount / devices.count), count: devices.count)
+    let threads = settings.threads ?? share(available.usableCount, among: devices)
     guard threads.count == devices.count else {
       throw LaunchError(
         .settings,
@@ -51,5 +51,29 @@ package struct WorkerPlan: Sendable {
         cpus: fits ? Array(available.allowed[nextCPU..<(nextCPU + threads)]) : nil
       )
     }
+  }
+
+  /// Returns the threads of each device: a device that takes only some of the host's, whatever it is
+  /// offered, has those, and the others share what is left.
+  private static func share(_ count: Int, among devices: [DeviceKind]) -> [Int] {
+    let taken: [Int?] = devices.map { device in
+      // One that is elsewhere cannot be described here, and is offered its share.
+      guard let own = try? device.describe(BackendSettings(threads: count)).hostThreads,
+        own < count
+      else { return nil }
+      return max(1, own)
+    }
+    let sharers = taken.count { $0 == nil }
+    let left = count - taken.reduce(0) { $0 + ($1 ?? 0) }
+    let share = max(1, left / max(1, sharers))
+    return taken.map { $0 ?? share }
+  }
+
+  /// How fast the device is thought to be where it cannot be measured, in threads of a CPU.
+  ///
+  /// As its backend says, or as it has threads where it cannot be described, because it is elsewhere.
+  var rateHint: Int {
+    let settings = BackendSettings(threads: threads, cpus: cpus)
+    return (try? device.describe(settings).rateHint) ?? threads
   }
 }

@@ -1,7 +1,7 @@
 // Why a stage could not be prepared, a step not be run, or keys and values not be moved, as the
 // coordinator is told: what it does about it depends on the code.
 
-internal import Compute
+package import Compute
 internal import Gemma
 internal import Platform
 package import Wire

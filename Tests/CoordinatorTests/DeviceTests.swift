@@ -54,6 +54,40 @@ import Worker
     }
   }
 
+  @Test func `a step has no more rows than all devices of the pipeline prefer`() {
+    let harness = Harness()
+    harness.startAll([0])
+    var hello = Harness.hello("cpu1")
+    hello.device.preferredRows = 3
+    harness.start(hello)
+    harness.settle()
+    let prompt = (0..<14).map { Int32($0 + 5) }
+    harness.ask(Harness.generate(.tokens(prompt)))
+    harness.settle()
+    #expect(harness.sentSteps.map(\.rows.count).max() == 3)
+    let want = harness.model.continuation(of: prompt, Harness.sampling(), count: 8)
+    #expect(harness.outcome().tokens == want)
+    // Without that device the limit is the coordinator's own again.
+    harness.ask(.drain(Drain(request: 9, worker: "cpu1")))
+    harness.settle()
+    harness.ask(Harness.generate(.tokens(prompt.reversed()), request: 2))
+    harness.settle()
+    #expect(harness.sentSteps.map(\.rows.count).max() == 14)
+  }
+
+  @Test func `a worker that nobody has measured gets layers by its device's rate`() {
+    let harness = Harness(plan: Harness.plan(1))
+    harness.serve()
+    var hello = Harness.hello("gpu")
+    hello.device.rateHint = 8
+    harness.start(hello)
+    harness.settle()
+    harness.ask(.rebalance(Rebalance(request: 9, split: [])))
+    harness.settle()
+    // Six layers and the logits at 2 to 8: the logits and all but one layer are the faster one's.
+    #expect(harness.machine.plan.map(\.layers.count) == [1, 5])
+  }
+
   @Test func `status and health name the device, and say that it is emulated`() throws {
     let plan = Harness.plan(2).map { place in
       place.name == "cpu1"

@@ -94,10 +94,10 @@ import Wire
   @Test func `what a worker cannot hold is remembered until it may try again`() {
     var roster = Roster()
     add(&roster, "a", life: 1)
-    roster.update("a") { $0.failedToPrepare(bytes: 100, "too much") }
+    roster.update("a") { $0.failedToHold(bytes: 100, "too much") }
     #expect(roster["a"]?.inability.excludes(100) == true)
     #expect(roster["a"]?.inability.excludes(99) == false)
-    roster.update("a") { $0.failedToPrepare(bytes: 50, "still too much") }
+    roster.update("a") { $0.failedToHold(bytes: 50, "still too much") }
     #expect(roster["a"]?.inability.isTotal == true)
     #expect(roster["a"]?.inability.reason == "still too much")
     roster.updateAll { $0.forgetInability() }

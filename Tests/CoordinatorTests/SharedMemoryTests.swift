@@ -74,16 +74,14 @@ import Worker
   @Test func `a fast machine without room leaves layers to a slow one`() throws {
     let even = cost([1, 1, 1, 1, 1, 1])
     let model = footprint(Array(repeating: 1, count: 6))
+    // Layers take a half, a half and one: with 3, 2 and 1 of them the slowest takes one and a half.
     let free = try Placement(cost: even, rates: [2, 2, 1])
-    #expect(free.stages.map(\.layers.count) == [2, 2, 2] || free.stages[0].layers.count == 3)
+    #expect(free.stages.last?.layers.count == 1)
     let sharing = SharedMemory(pools: [0, 0, nil], byteCounts: [3]) { _, slice in
       model.held(slice, in: noRoom, cacheType: .f16)
     }
     let placement = try Placement(cost: even, rates: [2, 2, 1], sharing: sharing)
-    #expect(
-      placement.stages.map(\.layers.count) == [2, 1, 3]
-        || placement.stages.map(\.layers.count) == [1, 2, 3]
-    )
+    #expect(placement.stages.last?.layers.count == 3)
     let none = SharedMemory(pools: [0, 0, 0], byteCounts: [5], held: sharing.held)
     #expect(throws: CoordinatorError.self) {
       _ = try Placement(cost: even, rates: [1, 1, 1], sharing: none)
@@ -100,7 +98,10 @@ import Worker
       }
       let model = footprint(layers.map { _ in Int.random(in: 1...9, using: &random) })
       let rates = (0..<3).map { _ in Double(Int.random(in: 1...4, using: &random)) }
-      let pools = (0..<3).map { _ in [nil, 0, 1].randomElement(using: &random) ?? nil }
+      let pools = (0..<3).map { _ -> Int? in
+        let pool = Int.random(in: -1...1, using: &random)
+        return pool < 0 ? nil : pool
+      }
       let sharing = SharedMemory(
         pools: pools,
         byteCounts: (0..<2).map { _ in UInt64.random(in: 2...25, using: &random) }

@@ -12,12 +12,17 @@ package import Compute
 package struct FakeGPU: Backend {
   package let device: DeviceDescription
   private let context: DeviceContext
+  /// What computes its ops; nil for the reference, with caches in the device's memory.
+  private let arithmetic: (any Backend)?
 
   /// The op that no kernel was written for.
   package static let missingOp = OpKind.laurel
 
-  /// - Parameter memoryByteCount: The device's memory.
-  package init(memoryByteCount: Int = 256 << 20) {
+  /// - Parameters:
+  ///   - memoryByteCount: The device's memory.
+  ///   - arithmetic: A backend whose kernels it borrows, so that its answers are that backend's bit for bit.
+  package init(memoryByteCount: Int = 256 << 20, arithmetic: (any Backend)? = nil) {
+    self.arithmetic = arithmetic
     var device = DeviceDescription(
       kind: .gpu,
       name: "fake-gpu",
@@ -71,10 +76,12 @@ package struct FakeGPU: Backend {
     let previous = (previous as? FakeGPUExecutable).flatMap { $0.context === context ? $0 : nil }
     let uploads = WeightUploads(weights, context, sharing: previous?.uploads)
     let commands = CommandBuffer(program)
-    let reference = ReferenceBackend(device) { cache, limits in
-      try FakeGPUCache(cache, limits, context)
-    }
-    let ops = try reference.compile(
+    let kernels: any Backend =
+      arithmetic
+      ?? ReferenceBackend(device) { cache, limits in
+        try FakeGPUCache(cache, limits, context)
+      }
+    let ops = try kernels.compile(
       commands.recorded,
       weights: uploads,
       limits: limits,

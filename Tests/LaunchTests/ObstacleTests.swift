@@ -4,6 +4,7 @@ import Compute
 import Content
 import Coordinator
 import FakeGPUBackend
+import Foundation
 import Gemma
 import TestSupport
 import Testing

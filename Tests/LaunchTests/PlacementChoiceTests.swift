@@ -2,6 +2,7 @@
 
 import Content
 import Coordinator
+import FakeGPUBackend
 import Gemma
 import TestSupport
 import Platform
@@ -70,6 +71,16 @@ import Wire
       let counts = choice.placement.stages.map(\.layers.count)
       #expect(counts.reduce(0, +) == layerCount && counts[0] < counts[1])
       #expect(choice.reason == nil && surroundings.backends.withLock { $0 } == 0)
+    }
+  }
+
+  @Test func `a device without a measurement gets layers as fast as its backend thinks`() throws {
+    try withTemporaryDirectory { directory in
+      let kinds = [DeviceKind("fake-gpu") { _ in FakeGPU() }]
+      let surroundings = Surroundings(in: directory, adding: kinds)
+      let choice = try choose(naming(["cpu", "fake-gpu"], threads: [1, 1]), surroundings)
+      // Eight times as fast as a thread.
+      #expect(choice.placement.stages.map(\.layers.count) == [1, layerCount - 1])
     }
   }
 

@@ -1,5 +1,6 @@
 // What device names and thread counts mean, and how CPUs are shared out.
 
+import FakeGPUBackend
 import Launch
 import Testing
 
@@ -29,6 +30,15 @@ import Testing
     #expect(plans.map(\.name) == ["cpu-0", "reference-0", "cpu-1"])
     #expect(plans.map(\.device.name) == ["cpu", "reference", "cpu"])
     #expect(plans.map(\.cpus) == [[2], [3], [6, 7]])
+  }
+
+  @Test func `a device that takes few of the host's threads leaves the others theirs`() throws {
+    let kinds = [DeviceKind("fake-gpu") { _ in FakeGPU() }]
+    var settings = PipelineSettings()
+    settings.devices = ["fake-gpu", "cpu"]
+    let plans = try WorkerPlan.resolve(settings, among: .tested(adding: kinds), on: four)
+    #expect(plans.map(\.threads) == [1, 3])
+    #expect(plans.map(\.cpus) == [[2], [3, 6, 7]])
   }
 
   @Test func `CPUs are shared out evenly, and what is left over stays free`() throws {

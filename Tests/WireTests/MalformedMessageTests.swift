@@ -229,7 +229,12 @@ import Wire
       "2 bytes"
     )
     expect(
-      ProtobufWriter.envelope { $0.message(10) { $0.varint(6, 4) } },
+      ProtobufWriter.envelope {
+        $0.message(10) {
+          $0.message(4)
+          $0.varint(6, 4)
+        }
+      },
       .malformed,
       "Hello.fingerprint",
       "0 bytes"

@@ -7,6 +7,7 @@ import Gemma
 import TestSupport
 import Testing
 import Wire
+import Worker
 
 @Suite struct `A worker with an imaginary GPU` {
   // The device traps if a thread other than its own frees what it used.
@@ -106,7 +107,7 @@ import Wire
         #expect(failure.code == .device && failure.message.contains("the device is gone"))
         return true
       }
-      let error = try #require(front.close())
+      let error = try #require(front.awaitEnd())
       #expect(error.code == .device && error.message.contains("the device is gone"), "\(error)")
     }
     #expect(backend.usedByteCount == 0)

@@ -2,7 +2,9 @@
 
 import Compute
 import FakeGPUBackend
+import Foundation
 import Gemma
+import ModelFiles
 import TestSupport
 import Testing
 import Wire

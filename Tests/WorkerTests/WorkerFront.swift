@@ -73,10 +73,17 @@ final class WorkerFront {
     }
   }
 
-  /// Ends the worker and waits for it; returns the error that it has ended with.
-  @discardableResult
-  func close() -> WorkerError? {
+  /// Ends the worker and waits for it.
+  func close() {
     stop.post(())
+    awaitEnd()
+  }
+
+  /// Waits for the worker to end, by itself or because it was told to.
+  ///
+  /// - Returns: The error that it has ended with.
+  @discardableResult
+  func awaitEnd() -> WorkerError? {
     thread.join()
     steps?.close()
     socket.close()

@@ -286,8 +286,8 @@ extension [WorkerAction] {
         ? bench.handle(.deviceLost(reason: "the device is gone"))
         : bench.handle(.prepareFailed(epoch: 3, StageFailure(.device, "the device is gone")))
       // The step's failure was reported by the compute thread.
-      let reports = actions.sent.map {
-        if case .prepareFailed(let told) = $0 { told.code } else { nil }
+      let reports = actions.sent.compactMap { message -> FailureCode? in
+        if case .prepareFailed(let told) = message { told.code } else { nil }
       }
       #expect(reports == (hasStep ? [] : [.device]))
       #expect(actions.exits.map { $0?.code } == [.device])

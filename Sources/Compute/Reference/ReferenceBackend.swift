@@ -29,8 +29,8 @@ package struct ReferenceBackend: Backend {
       name: "reference",
       memory: .host(memoryByteCount),
       hostThreads: threads,
-      // No row is cheaper beside others.
-      preferredRows: 1,
+      // No row is cheaper beside others, but each step is a message.
+      preferredRows: 128,
       rateHint: threads
     )
     device.cacheTypes = [.f32]

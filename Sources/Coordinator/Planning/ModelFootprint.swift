@@ -49,7 +49,9 @@ package struct ModelFootprint: Sendable, Hashable {
   /// What a layer takes.
   package struct Layer: Sendable, Hashable {
     package var weightBytes: Int
-    /// The layer whose keys and values it reads. A stage keeps those of every source that it needs.
+    /// The layer whose keys and values it reads.
+    ///
+    /// A stage keeps those of every source that it needs.
     package var kvSource: Int
     /// Values of a position's keys, and as many of its values.
     package var kvWidth: Int
@@ -100,9 +102,8 @@ package struct ModelFootprint: Sendable, Hashable {
     self.init(layers: layers, vocabularySize: config.vocabularySize)
     for weight in checkpoint.weights { add(weight, of: config) }
     let whole = try config.lower(0..<config.layers.count, weights: checkpoint)
-    let logits = Set(
-      whole.ops.compactMap { op in if case .logits(let op) = op { op.output } else { nil } }
-    )
+    var logits: Set<BufferID> = []
+    for case .logits(let op) in whole.ops { logits.insert(op.output) }
     for (index, buffer) in whole.buffers.enumerated()
     where !logits.contains(BufferID(index: index)) {
       rowWidth += buffer.planes * buffer.width
@@ -125,6 +126,15 @@ package struct ModelFootprint: Sendable, Hashable {
     if case .model(config.head) = weight.name { headBytes += bytes }
   }
 
+  private func cacheBytes(
+    of layer: Layer,
+    _ limits: ExecutableLimits,
+    _ type: CacheType
+  ) -> Int {
+    let capacity = CacheRing(window: layer.window, limits: limits).capacity
+    return limits.slots * capacity * 2 * type.byteCount(of: layer.kvWidth)
+  }
+
   /// Returns what a stage holds.
   ///
   /// - Parameters:
@@ -139,10 +149,15 @@ package struct ModelFootprint: Sendable, Hashable {
   ) -> HeldMemory {
     var held = HeldMemory()
     held.own += slice.layers.reduce(0) { $0 + layers[$1].weightBytes }
-    for source in Set(slice.layers.map { layers[$0].kvSource }) {
-      let layer = layers[source]
-      let capacity = CacheRing(window: layer.window, limits: limits).capacity
-      held.own += limits.slots * capacity * 2 * cacheType.byteCount(of: layer.kvWidth)
+    // A search asks for thousands of slices: sources are told apart without a set.
+    var before: [Int] = []
+    for layer in slice.layers {
+      let source = layers[layer].kvSource
+      if source != layer {
+        guard source < slice.layers.lowerBound, !before.contains(source) else { continue }
+        before.append(source)
+      }
+      held.own += cacheBytes(of: layers[source], limits, cacheType)
     }
     if slice.layers.contains(0) { held.own += entryBytes }
     if slice.layers.contains(layers.count - 1) { held.own += exitBytes }

@@ -2,13 +2,14 @@
 
 import Compute
 import Coordinator
+import Foundation
 import Gemma
 import TestSupport
 import Testing
 
 @Suite struct `Memory that a slice holds` {
-  /// Three layers: of 100, 200 and 300 bytes; the second sees four positions, the third shares the keys and
-  /// values of the first. Rows of keys have 32 values.
+  // Three layers, of 100, 200 and 300 bytes. The second sees four positions, the third shares the keys and
+  // values of the first. Rows of keys have 32 values.
   private var model: ModelFootprint {
     var model = ModelFootprint(
       layers: [

@@ -6,7 +6,9 @@ import Wire
 @testable import Coordinator
 
 extension Simulation {
-  /// Why layers are not prepared. What is unsupported stays so: then nobody would be left soon.
+  /// Why layers are not prepared.
+  ///
+  /// What is unsupported stays so: then nobody would be left soon.
   private static let failures: [FailureCode] = [.memory, .device, .internal]
   private static let faults = WeightedTable(SimulationFault.weights)
   private static let cuts = WeightedTable(SimulationCut.weights)

@@ -1,6 +1,7 @@
 // The ops of a model's pieces, against those of whole stages.
 
 import Compute
+import Foundation
 import Gemma
 import TestSupport
 import Testing
