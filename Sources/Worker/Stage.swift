@@ -1,5 +1,6 @@
 // One stage at work: takes a step with its activations, runs the executable, and says what goes on:
-// to the next stage, or back to the coordinator with tokens sampled. No socket, no thread.
+// to the next stage, or back to the coordinator with what TokenDrawer.swift makes of the logits. No
+// socket, no thread.
 
 package import Compute
 internal import Gemma
@@ -26,8 +27,8 @@ package final class Stage {
   private let vocabularySize: Int
   /// The rows of the vocabulary whose logits are computed here; those before come with the step.
   private let vocabulary: Range<Int>
-  /// Each slot's tokens so far, for the repeat penalty; kept on the last stage only.
-  private var histories: [[Int32]]
+  /// What draws tokens, where all logits of a row are in the end: on the last stage.
+  private var drawer: TokenDrawer?
   /// Of the step that came last.
   private var lastSequence: UInt64 = 0
 
@@ -36,11 +37,12 @@ package final class Stage {
     self.runner = runner
     self.vocabularySize = vocabularySize
     vocabulary = runner.program.vocabulary
-    histories = Array(repeating: [], count: runner.limits.slots)
+    if vocabulary.upperBound == vocabularySize {
+      drawer = TokenDrawer(vocabularySize: vocabularySize, slots: runner.limits.slots)
+    }
   }
 
-  /// Whether all logits of a row are here in the end.
-  private var isLast: Bool { vocabulary.upperBound == vocabularySize }
+  private var slots: Range<Int> { 0..<runner.limits.slots }
 
   /// Returns why a step is none of this stage's, so that it is dropped without a word to anybody; nil
   /// if it is.
@@ -78,7 +80,7 @@ package final class Stage {
     let (inputs, before) = try divide(payloads, of: batch)
     for slot in step.cleared {
       runner.clear(slot: slot)
-      histories[slot] = []
+      drawer?.clear(slot: slot)
     }
     for fork in step.forks { try take(fork) }
     var outputs: [[Float]]
@@ -94,8 +96,7 @@ package final class Stage {
     }
     if let failure = nonFinite(outputs, of: batch, inputs: inputs) { return failure }
     let logits = vocabulary.isEmpty ? [] : append(outputs.removeLast(), to: before, of: batch)
-    if isLast {
-      let (results, chosen) = finish(step, batch, logits)
+    if let (results, chosen) = drawer?.draw(step.rows, logits: logits) {
       let done = StepDone(
         epoch: step.epoch,
         sequence: step.sequence,
@@ -126,12 +127,11 @@ package final class Stage {
     guard step.epoch == epoch else {
       throw WorkerError(.step, "step of epoch \(step.epoch), this stage is of epoch \(epoch)")
     }
-    for slot in step.cleared where !histories.indices.contains(slot) {
-      throw WorkerError(.step, "slot \(slot) outside 0..<\(histories.count)")
+    for slot in step.cleared where !slots.contains(slot) {
+      throw WorkerError(.step, "slot \(slot) outside \(slots)")
     }
-    for slot in step.forks.flatMap({ [$0.source, $0.target] })
-    where !histories.indices.contains(slot) {
-      throw WorkerError(.step, "slot \(slot) outside 0..<\(histories.count)")
+    for slot in step.forks.flatMap({ [$0.source, $0.target] }) where !slots.contains(slot) {
+      throw WorkerError(.step, "slot \(slot) outside \(slots)")
     }
     for row in step.rows {
       guard (0..<vocabularySize).contains(Int(row.token)) else {
@@ -182,51 +182,6 @@ package final class Stage {
     }
     return logits
   }
-
-  /// Turns the last stage's logits into what each row asked for.
-  private func finish(
-    _ step: Step,
-    _ batch: Batch,
-    _ logits: [Float]
-  ) -> (results: [RowResult], logits: [Float]) {
-    var results: [RowResult] = []
-    var chosen: [Float] = []
-    var wanted = 0
-    for row in step.rows {
-      remember(row)
-      guard row.output != .none else { continue }
-      let line = Array(logits[(wanted * vocabularySize)..<((wanted + 1) * vocabularySize)])
-      wanted += 1
-      var result = RowResult(
-        slot: row.slot,
-        position: row.position,
-        token: 0,
-        logProbability: 0
-      )
-      switch row.output {
-      case .none: break
-      case .sample(let sampling):
-        result.token = Sampler.sample(
-          logits: line,
-          history: histories[row.slot],
-          position: row.position,
-          SamplingParameters(sampling)
-        )
-      case .logits: chosen += line
-      case .score(let target):
-        result.token = target
-        result.logProbability = Sampler.logProbability(of: target, logits: line)
-      }
-      results.append(result)
-    }
-    return (results, chosen)
-  }
-
-  private func remember(_ row: StepRow) {
-    // A session that is replayed comes with its positions again.
-    histories[row.slot].removeLast(max(0, histories[row.slot].count - row.position))
-    histories[row.slot].append(row.token)
-  }
 }
 
 extension Step {
@@ -258,7 +213,7 @@ extension Stage {
     } catch {
       throw WorkerError(.step, "slot \(fork.target) cannot begin with a prefix", underlying: error)
     }
-    if isLast { histories[fork.target] = Array(histories[fork.source].prefix(fork.positionCount)) }
+    drawer?.take(fork)
   }
 
   /// Returns the index of the cache that holds a layer's keys and values; nil if none does.
@@ -286,8 +241,8 @@ extension Stage {
     guard let index = cacheIndex(ofLayer: layer) else {
       throw WorkerError(.prepare, "layer \(layer) has no keys and values here")
     }
-    guard histories.indices.contains(slot) else {
-      throw WorkerError(.prepare, "slot \(slot) outside 0..<\(histories.count)")
+    guard slots.contains(slot) else {
+      throw WorkerError(.prepare, "slot \(slot) outside \(slots)")
     }
     let seen = runner.program.caches[index].seen(from: count)
     let held = runner.heldPositions(cache: index, slot: slot)
@@ -323,37 +278,22 @@ extension Stage {
   ///
   /// - Throws: `WorkerError` if keys and values are missing.
   package func resume(_ state: SlotState) throws(WorkerError) {
-    guard histories.indices.contains(state.slot) else {
-      throw WorkerError(.prepare, "slot \(state.slot) outside 0..<\(histories.count)")
+    guard slots.contains(state.slot) else {
+      throw WorkerError(.prepare, "slot \(state.slot) outside \(slots)")
     }
     do {
       try runner.resume(slot: state.slot, at: state.positionCount)
     } catch {
       throw WorkerError(.prepare, "slot \(state.slot) cannot go on", underlying: error)
     }
-    histories[state.slot] = state.tokens
+    drawer?.resume(state)
   }
 
   /// Forgets all slots but some.
   package func clear(except kept: Set<Int>) {
-    for slot in histories.indices where !kept.contains(slot) {
+    for slot in slots where !kept.contains(slot) {
       runner.clear(slot: slot)
-      histories[slot] = []
+      drawer?.clear(slot: slot)
     }
-  }
-}
-
-extension SamplingParameters {
-  /// Takes the numbers off the wire.
-  init(_ sampling: Sampling) {
-    self.init(
-      temperature: sampling.temperature,
-      topK: sampling.topK,
-      topP: sampling.topP,
-      minP: sampling.minP,
-      repeatPenalty: sampling.repeatPenalty,
-      repeatWindow: sampling.repeatWindow,
-      seed: sampling.seed
-    )
   }
 }

@@ -1,0 +1,100 @@
+// From the last stage's logits to what each row asked for: a token drawn, a score, or the logits
+// themselves. It keeps the tokens of each slot, which the repeat penalty looks at.
+
+internal import Compute
+package import Wire
+
+/// Draws the tokens of a stage that has all logits of a row.
+package struct TokenDrawer {
+  private let vocabularySize: Int
+  /// Each slot's tokens so far.
+  private var histories: [[Int32]]
+
+  /// - Parameters:
+  ///   - vocabularySize: How many logits a row has.
+  ///   - slots: How many slots have a history.
+  package init(vocabularySize: Int, slots: Int) {
+    self.vocabularySize = vocabularySize
+    histories = Array(repeating: [], count: slots)
+  }
+
+  // MARK: Histories
+
+  /// Forgets what a slot holds.
+  package mutating func clear(slot: Int) { histories[slot] = [] }
+
+  /// Makes a slot begin with the first tokens of another one, or of itself.
+  package mutating func take(_ fork: Fork) {
+    histories[fork.target] = Array(histories[fork.source].prefix(fork.positionCount))
+  }
+
+  /// Lets a slot go on behind the tokens that another stage held of it.
+  package mutating func resume(_ state: SlotState) { histories[state.slot] = state.tokens }
+
+  private mutating func remember(_ row: StepRow) {
+    // A session that is replayed comes with its positions again.
+    histories[row.slot].removeLast(max(0, histories[row.slot].count - row.position))
+    histories[row.slot].append(row.token)
+  }
+
+  // MARK: Drawing
+
+  /// Turns the logits of a step into what each of its rows asked for.
+  ///
+  /// - Parameters:
+  ///   - rows: All rows of the step; their tokens are remembered.
+  ///   - logits: Those of the rows with an output, in their order, [wanted, vocabulary].
+  /// - Returns: The results of the rows with an output, and the logits of those that asked for them.
+  /// - Precondition: Slots and tokens are within their bounds; `Stage` checks them before a step runs.
+  package mutating func draw(
+    _ rows: [StepRow],
+    logits: [Float]
+  ) -> (results: [RowResult], logits: [Float]) {
+    var results: [RowResult] = []
+    var chosen: [Float] = []
+    var wanted = 0
+    for row in rows {
+      remember(row)
+      guard row.output != .none else { continue }
+      let line = Array(logits[(wanted * vocabularySize)..<((wanted + 1) * vocabularySize)])
+      wanted += 1
+      var result = RowResult(
+        slot: row.slot,
+        position: row.position,
+        token: 0,
+        logProbability: 0
+      )
+      switch row.output {
+      case .none: break
+      case .sample(let sampling):
+        result.token = Sampler.sample(
+          logits: line,
+          history: histories[row.slot],
+          position: row.position,
+          SamplingParameters(sampling)
+        )
+      case .logits: chosen += line
+      case .score(let target):
+        result.token = target
+        result.logProbability = Sampler.logProbability(of: target, logits: line)
+      }
+      results.append(result)
+    }
+    return (results, chosen)
+  }
+}
+
+extension SamplingParameters {
+  /// Takes the numbers off the wire.
+  init(_ sampling: Sampling) {
+    self.init(
+      temperature: sampling.temperature,
+      topK: sampling.topK,
+      topP: sampling.topP,
+      minP: sampling.minP,
+      repeatPenalty: sampling.repeatPenalty,
+      repeatWindow: sampling.repeatWindow,
+      seed: sampling.seed
+    )
+  }
+}
