@@ -1357,6 +1357,96 @@ void   trestle__step__free_unpacked
   assert(message->base.descriptor == &trestle__step__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__prompt_message__init
+                     (Trestle__PromptMessage         *message)
+{
+  static const Trestle__PromptMessage init_value = TRESTLE__PROMPT_MESSAGE__INIT;
+  *message = init_value;
+}
+size_t trestle__prompt_message__get_packed_size
+                     (const Trestle__PromptMessage *message)
+{
+  assert(message->base.descriptor == &trestle__prompt_message__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__prompt_message__pack
+                     (const Trestle__PromptMessage *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__prompt_message__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__prompt_message__pack_to_buffer
+                     (const Trestle__PromptMessage *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__prompt_message__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__PromptMessage *
+       trestle__prompt_message__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__PromptMessage *)
+     protobuf_c_message_unpack (&trestle__prompt_message__descriptor,
+                                allocator, len, data);
+}
+void   trestle__prompt_message__free_unpacked
+                     (Trestle__PromptMessage *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__prompt_message__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__message_list__init
+                     (Trestle__MessageList         *message)
+{
+  static const Trestle__MessageList init_value = TRESTLE__MESSAGE_LIST__INIT;
+  *message = init_value;
+}
+size_t trestle__message_list__get_packed_size
+                     (const Trestle__MessageList *message)
+{
+  assert(message->base.descriptor == &trestle__message_list__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__message_list__pack
+                     (const Trestle__MessageList *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__message_list__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__message_list__pack_to_buffer
+                     (const Trestle__MessageList *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__message_list__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__MessageList *
+       trestle__message_list__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__MessageList *)
+     protobuf_c_message_unpack (&trestle__message_list__descriptor,
+                                allocator, len, data);
+}
+void   trestle__message_list__free_unpacked
+                     (Trestle__MessageList *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__message_list__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__generate__init
                      (Trestle__Generate         *message)
 {
@@ -5733,7 +5823,96 @@ const ProtobufCMessageDescriptor trestle__step__descriptor =
   (ProtobufCMessageInit) trestle__step__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[9] =
+static const ProtobufCFieldDescriptor trestle__prompt_message__field_descriptors[2] =
+{
+  {
+    "role",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PromptMessage, role),
+    &trestle__message_role__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "text",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__PromptMessage, text),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__prompt_message__field_indices_by_name[] = {
+  0,   /* field[0] = role */
+  1,   /* field[1] = text */
+};
+static const ProtobufCIntRange trestle__prompt_message__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__prompt_message__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.PromptMessage",
+  "PromptMessage",
+  "Trestle__PromptMessage",
+  "trestle",
+  sizeof(Trestle__PromptMessage),
+  2,
+  trestle__prompt_message__field_descriptors,
+  trestle__prompt_message__field_indices_by_name,
+  1,  trestle__prompt_message__number_ranges,
+  (ProtobufCMessageInit) trestle__prompt_message__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__message_list__field_descriptors[1] =
+{
+  {
+    "messages",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__MessageList, n_messages),
+    offsetof(Trestle__MessageList, messages),
+    &trestle__prompt_message__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__message_list__field_indices_by_name[] = {
+  0,   /* field[0] = messages */
+};
+static const ProtobufCIntRange trestle__message_list__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor trestle__message_list__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.MessageList",
+  "MessageList",
+  "Trestle__MessageList",
+  "trestle",
+  sizeof(Trestle__MessageList),
+  1,
+  trestle__message_list__field_descriptors,
+  trestle__message_list__field_indices_by_name,
+  1,  trestle__message_list__number_ranges,
+  (ProtobufCMessageInit) trestle__message_list__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[10] =
 {
   {
     "request",
@@ -5843,11 +6022,24 @@ static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[9] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "messages",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Generate, prompt_case),
+    offsetof(Trestle__Generate, messages),
+    &trestle__message_list__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__generate__field_indices_by_name[] = {
   3,   /* field[3] = applies_chat_template */
   8,   /* field[8] = ignores_end_of_turn */
   5,   /* field[5] = max_tokens */
+  9,   /* field[9] = messages */
   4,   /* field[4] = parses_special */
   0,   /* field[0] = request */
   6,   /* field[6] = sampling */
@@ -5858,7 +6050,7 @@ static const unsigned trestle__generate__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__generate__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor trestle__generate__descriptor =
 {
@@ -5868,7 +6060,7 @@ const ProtobufCMessageDescriptor trestle__generate__descriptor =
   "Trestle__Generate",
   "trestle",
   sizeof(Trestle__Generate),
-  9,
+  10,
   trestle__generate__field_descriptors,
   trestle__generate__field_indices_by_name,
   1,  trestle__generate__number_ranges,
@@ -8505,6 +8697,42 @@ const ProtobufCEnumDescriptor trestle__evaluation_kind__descriptor =
   trestle__evaluation_kind__enum_values_by_name,
   1,
   trestle__evaluation_kind__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue trestle__message_role__enum_values_by_number[6] =
+{
+  { "MESSAGE_ROLE_UNSPECIFIED", "TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_UNSPECIFIED", 0 },
+  { "MESSAGE_ROLE_SYSTEM", "TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_SYSTEM", 1 },
+  { "MESSAGE_ROLE_USER", "TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_USER", 2 },
+  { "MESSAGE_ROLE_ASSISTANT", "TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_ASSISTANT", 3 },
+  { "MESSAGE_ROLE_TOOL", "TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_TOOL", 4 },
+  { "MESSAGE_ROLE_DEVELOPER", "TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_DEVELOPER", 5 },
+};
+static const ProtobufCIntRange trestle__message_role__value_ranges[] = {
+{0, 0},{0, 6}
+};
+static const ProtobufCEnumValueIndex trestle__message_role__enum_values_by_name[6] =
+{
+  { "MESSAGE_ROLE_ASSISTANT", 3 },
+  { "MESSAGE_ROLE_DEVELOPER", 5 },
+  { "MESSAGE_ROLE_SYSTEM", 1 },
+  { "MESSAGE_ROLE_TOOL", 4 },
+  { "MESSAGE_ROLE_UNSPECIFIED", 0 },
+  { "MESSAGE_ROLE_USER", 2 },
+};
+const ProtobufCEnumDescriptor trestle__message_role__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "trestle.MessageRole",
+  "MessageRole",
+  "Trestle__MessageRole",
+  "trestle",
+  6,
+  trestle__message_role__enum_values_by_number,
+  6,
+  trestle__message_role__enum_values_by_name,
+  1,
+  trestle__message_role__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue trestle__finish_reason__enum_values_by_number[4] =

@@ -9,7 +9,7 @@ package enum CoordinatorAction: Sendable {
   case connectFirstStage(endpoint: String, key: PublicKey?)
   case sendStep(Step)
   /// Tokenize a text elsewhere, then say `encoded`.
-  case encode(PromptText)
+  case encode(UnencodedPrompt)
   /// Nobody wants those tokens any more.
   case forgetEncoding(UInt64)
   /// A micro-batch has come back; said where `tracesSteps` asks for it.

@@ -17,7 +17,8 @@ extension CoordinatorMachine {
     }
     switch generate.prompt {
     case .tokens(let tokens): open(tokens, generate, peer)
-    case .text(let text): encode(text, generate, peer)
+    case .text(let text): encode(PromptSource(text, of: generate), generate, peer)
+    case .messages(let messages): encode(PromptSource(messages), generate, peer)
     }
   }
 

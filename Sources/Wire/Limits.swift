@@ -78,6 +78,10 @@ package enum Limits {
 
   // Counts and indices, all inclusive
 
+  /// Messages of one conversation.
+  ///
+  /// A template takes about forty of its million steps for each.
+  package static let messages = 4096
   /// Tokens of one prompt or evaluation.
   package static let tokens = 1 << 20
   /// Rows of one step.

@@ -181,6 +181,20 @@ extension Packer {
     return unsafe c
   }
 
+  /// Messages in a message of their own, where a list cannot stand.
+  func messageList(
+    _ values: [PromptMessage],
+    _ field: String
+  ) -> UnsafeMutablePointer<Trestle__MessageList> {
+    let c = unsafe make(trestle__message_list__init)
+    unsafe (c.pointee.n_messages, c.pointee.messages) = list(
+      values,
+      field,
+      limit: Limits.messages
+    ) { unsafe $0.packed(self) }
+    return unsafe c
+  }
+
   func texts(
     _ values: [String],
     _ field: String,

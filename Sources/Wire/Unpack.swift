@@ -268,6 +268,22 @@ extension Unpack {
     return try unsafe tokens(list.n_tokens, list.tokens, field, limit: Limits.tokens)
   }
 
+  /// Messages in a message of their own, where a list cannot stand.
+  static func messageList(
+    _ pointer: UnsafeMutablePointer<Trestle__MessageList>?,
+    _ field: String
+  ) throws(WireError) -> [PromptMessage] {
+    let c = try unsafe required(pointer, field)
+    try unsafe known(c.base, "MessageList")
+    return try unsafe list(
+      c.n_messages,
+      c.messages,
+      field,
+      limit: Limits.messages,
+      PromptMessage.init(unpacking:)
+    )
+  }
+
   static func texts(
     _ count: Int,
     _ elements: UnsafeMutablePointer<ProtobufCBinaryData>?,

@@ -231,6 +231,28 @@ import Wire
     #expect(harness.outcome().finished?.promptTokens == want)
   }
 
+  @Test func `a conversation of many small messages is made a prompt elsewhere, too`() throws {
+    let harness = try serving(4096)
+    let messages = (0..<33).map {
+      PromptMessage(role: $0 % 2 == 0 ? .user : .assistant, text: "Hm")
+    }
+    harness.ask(Harness.generate(.messages(messages), count: 2))
+    #expect(harness.encoding.count == 1)
+    harness.encodeNext()
+    harness.settle()
+    let tokenizer = try Tokenizer.load(for: Goldens.demoModel.path)
+    let chat = messages.enumerated().map { index, message in
+      ChatMessage(role: index % 2 == 0 ? .user : .assistant, content: message.text)
+    }
+    let want = try tokenizer.encode(ChatTemplate.gemmaTurns.pieces(chat)).count
+    #expect(harness.outcome().finished?.promptTokens == want)
+    // What the users say alone is more than the context holds.
+    let long = PromptMessage(role: .user, text: String(repeating: "word ", count: 400_000))
+    harness.ask(Harness.generate(.messages(messages.dropLast() + [long]), request: 2))
+    #expect(harness.encoding.isEmpty)
+    #expect(harness.outcome(2).failed?.code == .tooLong)
+  }
+
   @Test func `a bound by bytes never refuses what fits`() throws {
     let tokenizer = try Tokenizer.load(for: Goldens.demoModel.path)
     let encoder = PromptEncoder(Harness.served(vocabularySize: 1024, tokenizer: tokenizer))
@@ -240,9 +262,11 @@ import Wire
       let text = (0..<Int.random(in: 0...300, using: &random))
         .map { _ in words[Int.random(in: words.indices, using: &random)] }.joined()
       let count = tokenizer.encode(text, addBOS: false, parseSpecial: false).count
-      for isTurn in [false, true] {
-        let options = PromptOptions(appliesChatTemplate: isTurn, parsesSpecial: false)
-        #expect(encoder.leastTokens(of: text, options) <= count, "\(text.debugDescription)")
+      let turns = [ChatMessage.Role.system, .user, .assistant].map {
+        ChatMessage(role: $0, content: text)
+      }
+      for source in [PromptSource.text(text, parsesSpecial: false), .conversation(turns)] {
+        #expect(encoder.leastTokens(of: source) <= count, "\(text.debugDescription)")
       }
     }
   }

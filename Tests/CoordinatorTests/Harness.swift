@@ -128,7 +128,7 @@ final class Harness {
       sentSteps.append(step)
       put(step, [], from: nil, to: firstStage ?? "nowhere")
     case .release, .proven: break
-    case .encode(let text): encoding.append(text)
+    case .encode(let prompt): encoding.append(prompt)
     case .forgetEncoding(let id): encoding.removeAll { $0.id == id }
     case .stepTraced(let step): tracedSteps.append(step)
     case .kill(let name):
@@ -198,11 +198,11 @@ final class Harness {
   /// Lets the oldest text that waits be tokenized.
   func encodeNext() {
     guard !encoding.isEmpty else { return }
-    let text = encoding.removeFirst()
+    let prompt = encoding.removeFirst()
     let tokens = Result { () throws(GemmaError) in
-      try machine.encoder.encode(text.text, text.options)
+      try machine.encoder.encode(prompt.source)
     }
-    handle(.encoded(id: text.id, tokens))
+    handle(.encoded(id: prompt.id, tokens))
   }
 
   // MARK: Workers
@@ -430,8 +430,8 @@ final class Harness {
   private var pausedClients: Set<PeerID> = []
   private var unread: [PeerID: Int] = [:]
   private var proofs: [PeerID: UInt64] = [:]
-  /// Texts that are to be tokenized.
-  private(set) var encoding: [PromptText] = []
+  /// Prompts that are to be tokenized.
+  private(set) var encoding: [UnencodedPrompt] = []
   /// A token that no worker survives, and how many have not.
   var deadlyToken: Int32?
   private(set) var deaths = 0

@@ -93,6 +93,58 @@ import Wire
     #expect(harness.outcome(2).accepted?.promptTokens == raw.count)
   }
 
+  @Test func `a conversation becomes the prompt that the template makes of it`() throws {
+    let tokenizer = try Tokenizer.load(for: Goldens.demoModel.path)
+    let served = Harness.served(
+      vocabularySize: 1024,
+      tokenizer: tokenizer,
+      template: .success(.gemmaTurns)
+    )
+    let harness = Harness(
+      limits: Harness.limits(maxRows: 64),
+      model: TokenModel(vocabularySize: 1024),
+      served: served
+    )
+    harness.serve()
+    let roles: [(MessageRole, ChatMessage.Role)] = [
+      (.system, .system), (.user, .user), (.assistant, .assistant), (.user, .user),
+    ]
+    let messages = roles.map { PromptMessage(role: $0.0, text: "say \($0.0)") }
+    harness.ask(Harness.generate(.messages(messages), count: 1))
+    let chat = roles.map { ChatMessage(role: $0.1, content: "say \($0.0)") }
+    let want = try tokenizer.encode(ChatTemplate.gemmaTurns.pieces(chat))
+    #expect(harness.sentSteps.first?.rows.map(\.token) == want)
+    #expect(harness.outcome().accepted?.promptTokens == want.count)
+    // One of a single user is the text of a turn.
+    harness.ask(Harness.generate(.messages([messages[1]]), request: 2, count: 1))
+    harness.ask(Harness.generate(.text("say user"), request: 3, count: 1, template: true))
+    let counts = [2, 3].map { harness.outcome($0).accepted?.promptTokens }
+    #expect(counts[0] == counts[1] && counts[0] ?? 0 > 0)
+  }
+
+  @Test func `a conversation that the template refuses fails in its words`() throws {
+    let tokenizer = try Tokenizer.load(for: Goldens.demoModel.path)
+    let served = Harness.served(
+      vocabularySize: 1024,
+      tokenizer: tokenizer,
+      template: .success(.gemmaTurns)
+    )
+    let harness = Harness(model: TokenModel(vocabularySize: 1024), served: served)
+    harness.serve()
+    let cases: [([MessageRole], String)] = [
+      ([], "no message of a user"), ([.system], "no message of a user"),
+      ([.user, .user], "Conversation roles must alternate"), ([.tool], "roles must alternate"),
+    ]
+    for (request, (roles, words)) in cases.enumerated() {
+      let messages = roles.map { PromptMessage(role: $0, text: "x") }
+      harness.ask(Harness.generate(.messages(messages), request: UInt64(request)))
+      let failed = harness.outcome(UInt64(request)).failed
+      #expect(failed?.code == .template)
+      #expect(failed?.message.contains(words) == true, "\(String(describing: failed))")
+    }
+    #expect(harness.machine.sessions.isEmpty)
+  }
+
   @Test func `a request number in use is refused, and free again at its end`() {
     let harness = serving()
     harness.ask(Harness.generate(.tokens([5, 6])))

@@ -194,6 +194,8 @@ extension Integration {
       try await expectUsage(["run", "--temperature", "nan", "Hi"], "--temperature")
       try await expectUsage(["run", "--top-p", "0", "Hi"], "--top-p 0")
       try await expectUsage(["run", "--stop", "", "Hi"], "--stop")
+      try await expectUsage(["run", "--system", "", "Hi"], "--system")
+      try await expectUsage(["run", "--raw", "--system", "Be brief.", "Hi"], "--system")
       try await expectUsage(["run", "--seed", "many", "Hi"], "many")
       try await expectUsage(["up", "--model", model, "--slots", "0"], "--slots 0")
       try await expectUsage(["up", "--model", model, "--context", "1"], "--context 1")

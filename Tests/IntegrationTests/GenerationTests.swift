@@ -57,6 +57,25 @@ extension Integration {
       }
     }
 
+    @Test func `instructions are the first message of the chat`() async throws {
+      try await withCluster { cluster in
+        let got = try await cluster.run(
+          "Who art thou?",
+          ["--system", "Speak as a king.", "--temperature", "0", "--max-tokens", "12"]
+        )
+        // What the model's template makes of these two messages, written out.
+        let written =
+          "<start_of_turn>user\nSpeak as a king.\n\nWho art thou?<end_of_turn>\n"
+          + "<start_of_turn>model\n"
+        let want = try await cluster.run(
+          written,
+          ["--raw", "--special", "--temperature", "0", "--max-tokens", "12"]
+        )
+        #expect(got.tokens == want.tokens && !got.tokens.isEmpty)
+        #expect(got.promptTokens == want.promptTokens)
+      }
+    }
+
     @Test func `with a model and nothing running, run starts a pipeline of its own`() async throws {
       let item = try Goldens.load("demo-model").cases[0]
       let process = try TrestleProcess(

@@ -70,11 +70,12 @@ import Wire
     check(RefusalCode.self, in: proto)
     check(FailureCode.self, in: proto)
     check(EvaluationKind.self, in: proto)
+    check(MessageRole.self, in: proto)
     check(FinishReason.self, in: proto)
     check(RequestFailureCode.self, in: proto)
     check(ServiceState.self, in: proto)
     check(HealthState.self, in: proto)
-    #expect(proto.components(separatedBy: "\nenum ").count - 1 == 7)
+    #expect(proto.components(separatedBy: "\nenum ").count - 1 == 8)
   }
 
   @Test func `the document has a row for every message`() throws {

@@ -45,6 +45,8 @@ typedef struct Trestle__StepRow Trestle__StepRow;
 typedef struct Trestle__Fork Trestle__Fork;
 typedef struct Trestle__KVRows Trestle__KVRows;
 typedef struct Trestle__Step Trestle__Step;
+typedef struct Trestle__PromptMessage Trestle__PromptMessage;
+typedef struct Trestle__MessageList Trestle__MessageList;
 typedef struct Trestle__Generate Trestle__Generate;
 typedef struct Trestle__TokenList Trestle__TokenList;
 typedef struct Trestle__Evaluate Trestle__Evaluate;
@@ -183,6 +185,33 @@ typedef enum _Trestle__EvaluationKind {
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__EVALUATION_KIND)
 } Trestle__EvaluationKind;
 /*
+ * Who says a message of a conversation; chat templates know them by these names.
+ */
+typedef enum _Trestle__MessageRole {
+  /*
+   * refused
+   */
+  TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_UNSPECIFIED = 0,
+  /*
+   * instructions for the whole conversation
+   */
+  TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_SYSTEM = 1,
+  TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_USER = 2,
+  /*
+   * what the model has said
+   */
+  TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_ASSISTANT = 3,
+  /*
+   * what a tool has returned
+   */
+  TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_TOOL = 4,
+  /*
+   * instructions, in templates that tell them from the system's
+   */
+  TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_DEVELOPER = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__MESSAGE_ROLE)
+} Trestle__MessageRole;
+/*
  * Why a generation ended.
  */
 typedef enum _Trestle__FinishReason {
@@ -225,7 +254,7 @@ typedef enum _Trestle__RequestFailureCode {
    */
   TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_INVALID = 3,
   /*
-   * the model has no usable chat template
+   * the model has no usable chat template, or it refuses the conversation
    */
   TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_TEMPLATE = 4,
   /*
@@ -1318,10 +1347,46 @@ struct  Trestle__Step
     , 0, 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, 0,NULL }
 
 
+/*
+ * A message of a conversation.
+ */
+struct  Trestle__PromptMessage
+{
+  ProtobufCMessage base;
+  Trestle__MessageRole role;
+  /*
+   * plain: special tokens are not recognised in it @text(textBytes)
+   */
+  ProtobufCBinaryData text;
+};
+#define TRESTLE__PROMPT_MESSAGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__prompt_message__descriptor) \
+    , TRESTLE__MESSAGE_ROLE__MESSAGE_ROLE_UNSPECIFIED, {0,NULL} }
+
+
+/*
+ * A conversation in the place of a text.
+ * @inline
+ */
+struct  Trestle__MessageList
+{
+  ProtobufCMessage base;
+  /*
+   * @count(messages)
+   */
+  size_t n_messages;
+  Trestle__PromptMessage **messages;
+};
+#define TRESTLE__MESSAGE_LIST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__message_list__descriptor) \
+    , 0,NULL }
+
+
 typedef enum {
   TRESTLE__GENERATE__PROMPT__NOT_SET = 0,
   TRESTLE__GENERATE__PROMPT_TEXT = 2,
-  TRESTLE__GENERATE__PROMPT_TOKENS = 3
+  TRESTLE__GENERATE__PROMPT_TOKENS = 3,
+  TRESTLE__GENERATE__PROMPT_MESSAGES = 10
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__GENERATE__PROMPT__CASE)
 } Trestle__Generate__PromptCase;
 
@@ -1338,11 +1403,11 @@ struct  Trestle__Generate
    */
   uint64_t request;
   /*
-   * the text is what a user says
+   * of a text: it is what a user says, a conversation of one message
    */
   protobuf_c_boolean applies_chat_template;
   /*
-   * special tokens are recognised in the text
+   * of a text without template: special tokens are recognised in it
    */
   protobuf_c_boolean parses_special;
   /*
@@ -1363,6 +1428,11 @@ struct  Trestle__Generate
      */
     ProtobufCBinaryData text;
     Trestle__TokenList *tokens;
+    /*
+     * A conversation: the model's chat template makes the prompt, up to where the assistant speaks.
+     * What the template refuses is answered in its words.
+     */
+    Trestle__MessageList *messages;
   };
 };
 #define TRESTLE__GENERATE__INIT \
@@ -2814,6 +2884,44 @@ Trestle__Step *
 void   trestle__step__free_unpacked
                      (Trestle__Step *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__PromptMessage methods */
+void   trestle__prompt_message__init
+                     (Trestle__PromptMessage         *message);
+size_t trestle__prompt_message__get_packed_size
+                     (const Trestle__PromptMessage   *message);
+size_t trestle__prompt_message__pack
+                     (const Trestle__PromptMessage   *message,
+                      uint8_t             *out);
+size_t trestle__prompt_message__pack_to_buffer
+                     (const Trestle__PromptMessage   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__PromptMessage *
+       trestle__prompt_message__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__prompt_message__free_unpacked
+                     (Trestle__PromptMessage *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__MessageList methods */
+void   trestle__message_list__init
+                     (Trestle__MessageList         *message);
+size_t trestle__message_list__get_packed_size
+                     (const Trestle__MessageList   *message);
+size_t trestle__message_list__pack
+                     (const Trestle__MessageList   *message,
+                      uint8_t             *out);
+size_t trestle__message_list__pack_to_buffer
+                     (const Trestle__MessageList   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__MessageList *
+       trestle__message_list__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__message_list__free_unpacked
+                     (Trestle__MessageList *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__Generate methods */
 void   trestle__generate__init
                      (Trestle__Generate         *message);
@@ -3495,6 +3603,12 @@ typedef void (*Trestle__KVRows_Closure)
 typedef void (*Trestle__Step_Closure)
                  (const Trestle__Step *message,
                   void *closure_data);
+typedef void (*Trestle__PromptMessage_Closure)
+                 (const Trestle__PromptMessage *message,
+                  void *closure_data);
+typedef void (*Trestle__MessageList_Closure)
+                 (const Trestle__MessageList *message,
+                  void *closure_data);
 typedef void (*Trestle__Generate_Closure)
                  (const Trestle__Generate *message,
                   void *closure_data);
@@ -3597,6 +3711,7 @@ typedef void (*Trestle__PullFailed_Closure)
 extern const ProtobufCEnumDescriptor    trestle__refusal_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__failure_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__evaluation_kind__descriptor;
+extern const ProtobufCEnumDescriptor    trestle__message_role__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__finish_reason__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__request_failure_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__service_state__descriptor;
@@ -3631,6 +3746,8 @@ extern const ProtobufCMessageDescriptor trestle__step_row__descriptor;
 extern const ProtobufCMessageDescriptor trestle__fork__descriptor;
 extern const ProtobufCMessageDescriptor trestle__kvrows__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step__descriptor;
+extern const ProtobufCMessageDescriptor trestle__prompt_message__descriptor;
+extern const ProtobufCMessageDescriptor trestle__message_list__descriptor;
 extern const ProtobufCMessageDescriptor trestle__generate__descriptor;
 extern const ProtobufCMessageDescriptor trestle__token_list__descriptor;
 extern const ProtobufCMessageDescriptor trestle__evaluate__descriptor;

@@ -1,26 +1,25 @@
-// Texts on their way to tokens: short ones at once, long ones on the desk's thread, those that cannot fit
-// not at all.
+// Texts and conversations on their way to tokens: short ones at once, long ones on the desk's thread, those
+// that cannot fit not at all.
 
 internal import Gemma
 internal import ModelFiles
 internal import Wire
 
 extension CoordinatorMachine {
-  /// Opens a session for a text's tokens: at once, or when a long one has been tokenized elsewhere.
-  mutating func encode(_ text: String, _ generate: Generate, _ peer: PeerID) {
-    let options = PromptOptions(generate)
-    guard text.utf8.count > PromptEncoder.mostBytesAtOnce else {
-      let tokens = Result { () throws(GemmaError) in try encoder.encode(text, options) }
+  /// Opens a session for a prompt's tokens: at once, or when a long one has been tokenized elsewhere.
+  mutating func encode(_ source: PromptSource, _ generate: Generate, _ peer: PeerID) {
+    guard source.encodingCost > PromptEncoder.mostCostAtOnce else {
+      let tokens = Result { () throws(GemmaError) in try encoder.encode(source) }
       encoded(tokens, generate, peer)
       return
     }
-    let least = encoder.leastTokens(of: text, options)
+    let least = encoder.leastTokens(of: source)
     guard least <= limits.contextTokens else {
       refuse(
         generate.request,
         peer,
         .tooLong,
-        "the prompt has \(text.utf8.count) bytes, which are \(least) tokens or more; "
+        "the prompt has \(source.byteCount) bytes, which are \(least) tokens or more; "
           + "the context holds \(limits.contextTokens); shorten it or start with a larger --context"
       )
       return
@@ -34,10 +33,10 @@ extension CoordinatorMachine {
     rest.prompt = .tokens([])
     let id = sessions.takeNumber()
     requests.beginEncoding(EncodingPrompt(peer: peer, generate: rest), as: id)
-    act(.encode(PromptText(id: id, text: text, options: options)))
+    act(.encode(UnencodedPrompt(id: id, source: source)))
   }
 
-  /// Takes the tokens of a text, unless nobody waits for them any more.
+  /// Takes the tokens of a prompt, unless nobody waits for them any more.
   mutating func encoded(_ id: UInt64, _ tokens: Result<[Int32], GemmaError>) {
     guard let prompt = requests.endEncoding(id) else { return }
     encoded(tokens, prompt.generate, prompt.peer)

@@ -1,16 +1,15 @@
 // Encodes long prompts on a thread of its own, so that megabytes of text from one client keep nobody else
-// waiting. The coordinator's loop hands texts in and takes tokens out between two events.
+// waiting. The coordinator's loop hands prompts in and takes tokens out between two events.
 
 internal import Gemma
 package import Platform
 internal import Wire
 
-/// A text that is to become a prompt.
-package struct PromptText: Sendable {
+/// A prompt that waits to be encoded.
+package struct UnencodedPrompt: Sendable {
   /// The machine's number for it.
   var id: UInt64
-  var text: String
-  var options: PromptOptions
+  var source: PromptSource
 }
 
 /// Encodes prompts.
@@ -18,7 +17,7 @@ package struct PromptText: Sendable {
 /// But for its thread, for the coordinator's loop alone.
 package final class PromptDesk {
   private enum Request: Sendable {
-    case encode(PromptText)
+    case encode(UnencodedPrompt)
     case forget(UInt64)
     case stop
   }
@@ -40,15 +39,15 @@ package final class PromptDesk {
   /// Readable when a prompt is encoded.
   var descriptor: CInt { results.descriptor }
 
-  /// Takes a text; short ones overtake long ones.
+  /// Takes a prompt; short ones overtake long ones.
   ///
   /// - Throws: `PlatformError` if there is no thread for it.
-  func take(_ text: PromptText) throws(PlatformError) {
+  func take(_ prompt: UnencodedPrompt) throws(PlatformError) {
     if thread == nil {
       let (encoder, requests, results) = (encoder, requests, results)
       thread = try Thread { Self.serve(encoder, requests, results) }
     }
-    requests.post(.encode(text))
+    requests.post(.encode(prompt))
   }
 
   /// Nobody wants a prompt any more.
@@ -62,25 +61,25 @@ package final class PromptDesk {
     _ requests: Mailbox<Request>,
     _ results: Mailbox<(id: UInt64, tokens: Result<[Int32], GemmaError>)>
   ) {
-    var waiting: [PromptText] = []
+    var waiting: [UnencodedPrompt] = []
     while true {
       if waiting.isEmpty {
         _ = try? poll(sockets: [], descriptors: [requests.descriptor], timeout: nil)
       }
       for request in requests.takeAll() {
         switch request {
-        case .encode(let text): waiting.append(text)
+        case .encode(let prompt): waiting.append(prompt)
         case .forget(let id): waiting.removeAll { $0.id == id }
         case .stop: return
         }
       }
       let shortest = waiting.indices.min {
-        waiting[$0].text.utf8.count < waiting[$1].text.utf8.count
+        waiting[$0].source.encodingCost < waiting[$1].source.encodingCost
       }
       guard let shortest else { continue }
       let next = waiting.remove(at: shortest)
       do throws(GemmaError) {
-        let tokens = try encoder.encode(next.text, next.options)
+        let tokens = try encoder.encode(next.source)
         results.post((next.id, .success(tokens)))
       } catch {
         results.post((next.id, .failure(error)))
@@ -88,7 +87,7 @@ package final class PromptDesk {
     }
   }
 
-  /// Ends the thread, after the text that it is at.
+  /// Ends the thread, after the prompt that it is at.
   func close() {
     guard thread != nil else { return }
     requests.post(.stop)

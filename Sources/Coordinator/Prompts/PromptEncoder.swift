@@ -3,14 +3,14 @@
 
 internal import Gemma
 internal import ModelFiles
-internal import Wire
 
-/// Turns texts into prompts.
+/// Turns texts and conversations into tokens.
 struct PromptEncoder: Sendable {
-  /// Texts up to this are encoded where they are received: it takes no longer than a step's messages.
+  /// Prompts up to this cost are encoded where they are received: it takes no longer than a step's
+  /// messages.
   ///
   /// A tokenizer does a few megabytes a second, so this is a millisecond or two.
-  static let mostBytesAtOnce = 4 << 10
+  static let mostCostAtOnce = 4 << 10
 
   let modelName: String
   let tokenizer: Tokenizer?
@@ -22,53 +22,46 @@ struct PromptEncoder: Sendable {
     template = model.template
   }
 
-  /// Returns the prompt that a text stands for.
+  /// Returns the prompt that a text or a conversation stands for.
   ///
-  /// - Throws: `GemmaError` if the model has no tokenizer, or no chat template that is wanted.
+  /// - Throws: `GemmaError` if the model has no tokenizer, or no chat template that is wanted, or if the
+  ///   template refuses the conversation.
   /// - Complexity: O(n log m) for n bytes with words of m.
-  func encode(_ text: String, _ options: PromptOptions) throws(GemmaError) -> [Int32] {
+  func encode(_ source: PromptSource) throws(GemmaError) -> [Int32] {
     guard let tokenizer else {
       throw GemmaError(.tokenizer, "\(modelName) has no tokenizer; send the prompt as tokens")
     }
-    guard options.appliesChatTemplate else {
-      return tokenizer.encode(text, addBOS: true, parseSpecial: options.parsesSpecial)
+    switch source {
+    case .text(let text, let parsesSpecial):
+      return tokenizer.encode(text, addBOS: true, parseSpecial: parsesSpecial)
+    case .conversation(let messages):
+      return try tokenizer.encode(template.get().pieces(messages))
     }
-    let template = try template.get()
-    return try tokenizer.encode(template.pieces([ChatMessage(role: .user, content: text)]))
   }
 
-  /// Returns the fewest tokens that a text can have, without tokenizing it.
+  /// Returns the fewest tokens that a prompt can have, without tokenizing it.
   ///
   /// No token stands for more bytes than the vocabulary's longest piece. A chat template trims white space
-  /// at both ends, so there it counts for nothing.
-  func leastTokens(of text: String, _ options: PromptOptions) -> Int {
-    let bytes = text.utf8
-    guard let longest = tokenizer?.longestPieceBytes, longest > 0, bytes.count > longest else {
-      return 0
+  /// at both ends of a message, so there it counts for nothing. A template may leave out instructions or
+  /// earlier thoughts, but no template leaves out what a user says.
+  func leastTokens(of source: PromptSource) -> Int {
+    guard let longest = tokenizer?.longestPieceBytes, longest > 0 else { return 0 }
+    switch source {
+    case .text(let text, _):
+      return text.utf8.count > longest ? text.utf8.count / longest : 0
+    case .conversation(let messages):
+      return messages.reduce(0) { sum, message in
+        message.role == .user ? sum + trimmedByteCount(of: message.content) / longest : sum
+      }
     }
-    guard options.appliesChatTemplate else { return bytes.count / longest }
+  }
+
+  private func trimmedByteCount(of text: String) -> Int {
+    let bytes = text.utf8
     let isSpace = { (byte: UInt8) in byte == 0x20 || (0x09...0x0D).contains(byte) }
     guard let first = bytes.firstIndex(where: { !isSpace($0) }),
       let last = bytes.lastIndex(where: { !isSpace($0) })
     else { return 0 }
-    return bytes.distance(from: first, to: last) / longest
-  }
-}
-
-/// How a text becomes a prompt.
-struct PromptOptions: Sendable, Hashable {
-  /// The text is what a user says.
-  var appliesChatTemplate: Bool
-  /// Special tokens are recognised in the text.
-  var parsesSpecial: Bool
-
-  init(appliesChatTemplate: Bool, parsesSpecial: Bool) {
-    self.appliesChatTemplate = appliesChatTemplate
-    self.parsesSpecial = parsesSpecial
-  }
-
-  init(_ generate: Generate) {
-    appliesChatTemplate = generate.appliesChatTemplate
-    parsesSpecial = generate.parsesSpecial
+    return bytes.distance(from: first, to: last)
   }
 }

@@ -10,6 +10,10 @@ package struct ChatMessage: Sendable, Hashable {
     case system
     case user
     case assistant
+    /// What a tool has returned.
+    case tool
+    /// Instructions, in templates that tell them from the system's.
+    case developer
   }
 
   package var role: Role
@@ -105,7 +109,7 @@ package struct ChatTemplate: Sendable, Hashable {
     _ messages: [ChatMessage],
     startsReply: Bool = true
   ) throws(GemmaError) -> [PromptPiece] {
-    guard messages.contains(where: { $0.role != .system }) else {
+    guard messages.contains(where: { $0.role != .system && $0.role != .developer }) else {
       throw GemmaError(.template, "the conversation has no message of a user")
     }
     return try render(messages, startsReply: startsReply).parts.map { part in

@@ -22,7 +22,7 @@ package enum RequestFailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case busy = 2
   /// The request is absurd.
   case invalid = 3
-  /// The model has no usable chat template.
+  /// The model has no usable chat template, or it refuses the conversation.
   case template = 4
   /// A worker died and its layers found no place.
   case lost = 5

@@ -4,6 +4,23 @@
 
 internal import WireMessages
 
+extension PromptMessage {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__PromptMessage> {
+    let c = unsafe packer.make(trestle__prompt_message__init)
+    unsafe c.pointee.role = Trestle__MessageRole(role.rawValue)
+    unsafe c.pointee.text = packer.text(text, "PromptMessage.text", limit: Limits.textBytes)
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__PromptMessage) throws(WireError) {
+    try unsafe Unpack.known(c.base, "PromptMessage")
+    try unsafe self.init(
+      role: Unpack.enumeration(c.role.rawValue, "PromptMessage.role"),
+      text: Unpack.text(c.text, "PromptMessage.text", limit: Limits.textBytes)
+    )
+  }
+}
+
 extension Generate {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Generate> {
     let c = unsafe packer.make(trestle__generate__init)
@@ -57,6 +74,9 @@ extension Prompt {
     case .tokens(let value):
       unsafe c.pointee.prompt_case = TRESTLE__GENERATE__PROMPT_TOKENS
       unsafe c.pointee.tokens = packer.tokenList(value, "Generate.tokens")
+    case .messages(let value):
+      unsafe c.pointee.prompt_case = TRESTLE__GENERATE__PROMPT_MESSAGES
+      unsafe c.pointee.messages = packer.messageList(value, "Generate.messages")
     }
   }
 
@@ -66,7 +86,14 @@ extension Prompt {
       self = try unsafe .text(Unpack.text(c.text, "Generate.text", limit: Limits.textBytes))
     case TRESTLE__GENERATE__PROMPT_TOKENS:
       self = try unsafe .tokens(Unpack.tokenList(c.tokens, "Generate.tokens"))
-    default: throw WireError(.malformed, "holds none of text, tokens", context: "Generate.prompt")
+    case TRESTLE__GENERATE__PROMPT_MESSAGES:
+      self = try unsafe .messages(Unpack.messageList(c.messages, "Generate.messages"))
+    default:
+      throw WireError(
+        .malformed,
+        "holds none of text, tokens, messages",
+        context: "Generate.prompt"
+      )
     }
   }
 }

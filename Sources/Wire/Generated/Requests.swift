@@ -10,10 +10,40 @@ package enum EvaluationKind: UInt32, Sendable, Hashable, CaseIterable {
   case scores = 2
 }
 
+/// Who says a message of a conversation; chat templates know them by these names; the raw values
+/// are the wire's.
+package enum MessageRole: UInt32, Sendable, Hashable, CaseIterable {
+  /// Instructions for the whole conversation.
+  case system = 1
+  case user = 2
+  /// What the model has said.
+  case assistant = 3
+  /// What a tool has returned.
+  case tool = 4
+  /// Instructions, in templates that tell them from the system's.
+  case developer = 5
+}
+
+/// A message of a conversation.
+package struct PromptMessage: Sendable, Hashable {
+  package var role: MessageRole
+  /// Plain: special tokens are not recognised in it.
+  package var text: String
+
+  package init(role: MessageRole, text: String) {
+    self.role = role
+    self.text = text
+  }
+}
+
 /// What a generation continues.
 package enum Prompt: Sendable, Hashable {
   case text(String)
   case tokens([Int32])
+  /// A conversation: the model's chat template makes the prompt, up to where the assistant speaks.
+  ///
+  /// What the template refuses is answered in its words.
+  case messages([PromptMessage])
 }
 
 /// Client → coordinator: continue a prompt.
@@ -24,9 +54,9 @@ package struct Generate: Sendable, Hashable {
   package var request: UInt64
   /// What a generation continues.
   package var prompt: Prompt
-  /// The text is what a user says.
+  /// Of a text: it is what a user says, a conversation of one message.
   package var appliesChatTemplate: Bool
-  /// Special tokens are recognised in the text.
+  /// Of a text without template: special tokens are recognised in it.
   package var parsesSpecial: Bool
   package var maxTokens: Int
   package var sampling: Sampling

@@ -21,6 +21,11 @@ struct RunCommand: ParsableCommand {
   @Argument(help: ArgumentHelp("The prompt; - reads it from stdin.", valueName: "prompt"))
   var prompt: String
 
+  @Option(
+    help: ArgumentHelp("Instructions that the model is given before the prompt.", valueName: "text")
+  )
+  var system: String?
+
   @Flag(help: "Apply no chat template.")
   var raw = false
 
@@ -68,6 +73,12 @@ struct RunCommand: ParsableCommand {
     if prompt.isEmpty {
       throw ValidationError("the prompt is empty; is a variable of the shell unset?")
     }
+    if system?.isEmpty == true { throw ValidationError("--system: the text is empty.") }
+    guard system == nil || !raw else {
+      throw ValidationError(
+        "--system is a message of a chat; give it without --raw, or put the instructions into the prompt."
+      )
+    }
     if stop.contains("") { throw ValidationError("--stop: the text is empty.") }
   }
 
@@ -109,7 +120,7 @@ struct RunCommand: ParsableCommand {
     defer { client.close() }
     let generate = Generate(
       request: 0,
-      prompt: .text(text),
+      prompt: conversation(text).map { .messages($0) } ?? .text(text),
       appliesChatTemplate: !raw,
       parsesSpecial: special,
       // A session ends at the end of its context in any case.
@@ -119,6 +130,14 @@ struct RunCommand: ParsableCommand {
       ignoresEndOfTurn: false
     )
     if try show(client.generate(generate), interrupt) { throw Interrupted() }
+  }
+
+  /// Returns the messages of a chat that begins with instructions; nil if there are none.
+  private func conversation(_ text: String) -> [PromptMessage]? {
+    guard let system else { return nil }
+    return [
+      PromptMessage(role: .system, text: system), PromptMessage(role: .user, text: text),
+    ]
   }
 
   /// Shows what comes; returns whether the user cancelled it.

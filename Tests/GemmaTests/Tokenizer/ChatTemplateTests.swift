@@ -80,8 +80,9 @@ private struct ChatGolden: Decodable {
     }
     expectRefused([], "no message")
     expectRefused([.system], "no message")
+    expectRefused([.developer, .system], "no message")
     for roles: [ChatMessage.Role] in [
-      [.assistant], [.user, .user], [.system, .assistant], [.user, .assistant, .assistant],
+      [.assistant], [.user, .user], [.system, .assistant], [.user, .assistant, .assistant], [.tool],
       [.system, .system, .user],
     ] {
       expectRefused(roles, "Conversation roles must alternate")

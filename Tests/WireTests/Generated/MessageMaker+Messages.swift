@@ -306,6 +306,10 @@ extension MessageMaker {
     )
   }
 
+  mutating func promptMessage() -> PromptMessage {
+    PromptMessage(role: value(of: MessageRole.self), text: text(Limits.textBytes))
+  }
+
   mutating func generate() -> Generate {
     Generate(
       request: number(.min ... .max),
@@ -320,9 +324,10 @@ extension MessageMaker {
   }
 
   mutating func prompt() -> Prompt {
-    switch Int.random(in: 0..<2, using: &random) {
+    switch Int.random(in: 0..<3, using: &random) {
     case 0: .text(text(Limits.textBytes))
-    default: .tokens(list(Limits.tokens) { $0.number(0 ... .max) })
+    case 1: .tokens(list(Limits.tokens) { $0.number(0 ... .max) })
+    default: .messages(list(Limits.messages) { $0.promptMessage() })
     }
   }
 
