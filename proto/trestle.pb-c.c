@@ -6812,7 +6812,7 @@ const ProtobufCMessageDescriptor trestle__placement_entry__descriptor =
   (ProtobufCMessageInit) trestle__placement_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__finished__field_descriptors[6] =
+static const ProtobufCFieldDescriptor trestle__finished__field_descriptors[8] =
 {
   {
     "request",
@@ -6886,19 +6886,45 @@ static const ProtobufCFieldDescriptor trestle__finished__field_descriptors[6] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "cached_tokens",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Finished, cached_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stop",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Finished, stop),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__finished__field_indices_by_name[] = {
+  6,   /* field[6] = cached_tokens */
   3,   /* field[3] = generated_tokens */
   5,   /* field[5] = placement */
   2,   /* field[2] = prompt_tokens */
   1,   /* field[1] = reason */
   0,   /* field[0] = request */
+  7,   /* field[7] = stop */
   4,   /* field[4] = timing */
 };
 static const ProtobufCIntRange trestle__finished__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor trestle__finished__descriptor =
 {
@@ -6908,7 +6934,7 @@ const ProtobufCMessageDescriptor trestle__finished__descriptor =
   "Trestle__Finished",
   "trestle",
   sizeof(Trestle__Finished),
-  6,
+  8,
   trestle__finished__field_descriptors,
   trestle__finished__field_indices_by_name,
   1,  trestle__finished__number_ranges,

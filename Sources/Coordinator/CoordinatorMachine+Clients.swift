@@ -203,7 +203,9 @@ extension CoordinatorMachine {
             decodeMicroseconds: microseconds(timing.firstToken, timing.lastToken),
             totalMicroseconds: microseconds(timing.arrived, now)
           ),
-          placement: placementEntries()
+          placement: placementEntries(),
+          cachedTokens: session.cachedCount,
+          stop: request.matchedStop ?? ""
         )
       ),
       to: request.peer

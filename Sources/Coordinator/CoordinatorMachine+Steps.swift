@@ -215,8 +215,9 @@ extension CoordinatorMachine {
       let delta = Delta(request: request.number, text: text, tokens: endsTurn ? [] : [token])
       send(.delta(delta), to: request.peer)
     }
-    guard isLast || request.hasMatchedStop else { return }
-    finish(id, endsTurn || request.hasMatchedStop ? .stop : .length)
+    let hasStopped = endsTurn || request.matchedStop != nil
+    guard isLast || hasStopped else { return }
+    finish(id, hasStopped ? .stop : .length)
   }
 
   /// Sends what an evaluation's micro-batch brought.

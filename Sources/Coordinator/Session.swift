@@ -35,6 +35,8 @@ package struct Session: Sendable {
   /// The most positions its slot's rings have come to, earlier sessions' included: what a ring has
   /// overwritten stays so when a session goes back to a prefix.
   package private(set) var reached = 0
+  /// How many of the prompt's tokens it has not had computed: its slot held their keys and values.
+  package private(set) var cachedCount = 0
   /// How many of `tokens` have come back; results before this position have been delivered.
   package private(set) var completed = 0
   /// Steps of it that a worker could not run, since it last got anything new.
@@ -89,6 +91,7 @@ package struct Session: Sendable {
   package mutating func begin(in slot: Int, prefix: Int, reached: Int) {
     self.slot = slot
     submitted = prefix
+    cachedCount = prefix
     self.reached = reached
   }
 
@@ -119,5 +122,7 @@ package struct Session: Sendable {
   package mutating func rewind() {
     submitted = 0
     reached = 0
+    // What it took over is gone; so its prompt is computed in full, unless that is behind it.
+    if completed == 0 { cachedCount = 0 }
   }
 }

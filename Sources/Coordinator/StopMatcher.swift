@@ -6,7 +6,11 @@ package struct StopMatcher: Sendable {
   private let stops: [[UInt8]]
   /// Text not yet released, because it may be the beginning of a stop string.
   private var held: [UInt8] = []
-  package private(set) var hasMatched = false
+  /// The stop string that has come; nil before one has.
+  package private(set) var matched: String?
+
+  /// Whether a stop string has come: nothing more is shown.
+  package var hasMatched: Bool { matched != nil }
 
   package init(stops: [String]) {
     self.stops = stops.filter { !$0.isEmpty }.map { Array($0.utf8) }
@@ -24,7 +28,7 @@ package struct StopMatcher: Sendable {
     if let first = matches.min(by: {
       ($0.upperBound, $0.lowerBound) < ($1.upperBound, $1.lowerBound)
     }) {
-      hasMatched = true
+      matched = String(decoding: held[first], as: UTF8.self)
       return release(first.lowerBound)
     }
     return release(held.count - longestBeginning())

@@ -23,12 +23,19 @@ import Wire
     if case .finished(let end) = finished(1, .length) { document.add(.finished(end)) }
     #expect(
       try json(document)
-        == #"{"finish_reason":"length","placement":[{"device":"cpu","emulated":false,"layers":[0,3],"#
-        + #""vocabulary":[0,16],"worker":"cpu-0"}],"prompt_tokens":4,"text":"a/b","timing":"#
+        == #"{"cached_tokens":0,"finish_reason":"length","placement":[{"device":"cpu","emulated":false,"#
+        + #""layers":[0,3],"vocabulary":[0,16],"worker":"cpu-0"}],"prompt_tokens":4,"text":"a/b","timing":"#
         + #"{"decode_tokens_per_second":500,"prefill_tokens_per_second":2000,"total_ms":6.5,"#
         + #""ttft_ms":2},"tokens":[1,2,3]}"#
     )
     #expect(try reread(document) == document)
+    if case .finished(var end) = finished(1) {
+      end.cachedTokens = 3
+      end.stop = "\nUser:"
+      document.add(.finished(end))
+    }
+    #expect(try json(document).contains(#""cached_tokens":3,"finish_reason":"stop""#))
+    #expect(try json(document).contains(#""stop":"\nUser:""#))
   }
 
   @Test func `a status`() throws {

@@ -205,7 +205,9 @@ import Wire
         harness.settle()
         let forks = harness.sentSteps.dropFirst(before).flatMap(\.forks)
         #expect(forks.isEmpty != isShared, "live \(isLive), \(sharing)")
-        #expect(harness.outcome(client: 2).finished != nil)
+        let finished = try #require(harness.outcome(client: 2).finished)
+        #expect(finished.cachedTokens == forks.reduce(0) { $0 + $1.positionCount })
+        #expect(finished.promptTokens == 13)
       }
     }
   }

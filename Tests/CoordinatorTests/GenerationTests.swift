@@ -64,6 +64,7 @@ import Wire
     served.settle()
     #expect(served.outcome().text == "Good morrow")
     #expect(served.outcome().finished?.reason == .stop)
+    #expect(served.outcome().finished?.stop == "")
     #expect(!served.outcome().tokens.contains(6))
     #expect(served.outcome().finished?.generatedTokens == served.outcome().tokens.count)
     // Where the model does not end turns with it, it is a token like others.
@@ -87,6 +88,7 @@ import Wire
     harness.settle()
     #expect(harness.outcome().text == "ROMEO: What light?")
     #expect(harness.outcome().finished?.reason == .stop)
+    #expect(harness.outcome().finished?.stop == "\nJULIET")
     #expect(harness.outcome().tokens.count < 60)
   }
 

@@ -38,6 +38,22 @@ import Wire
     #expect(outputs(session(.scores(first: 4))) == Array(repeating: .none, count: 4))
   }
 
+  @Test func `what it took over counts as cached, unless it is computed after all`() {
+    var session = session(
+      .generate(sampling: Harness.sampling(), maxTokens: 9, ignoresEndOfTurn: false)
+    )
+    session.begin(in: 0, prefix: 3, reached: 5)
+    #expect(session.cachedCount == 3 && session.submitted == 3)
+    var lost = session
+    lost.rewind()
+    #expect(lost.cachedCount == 0)
+    // The prompt is behind it: what is computed again later was no part of the wait for it.
+    session.submit(upTo: 4)
+    session.complete(upTo: 4)
+    session.rewind()
+    #expect(session.cachedCount == 3)
+  }
+
   @Test func `replayed, it asks for nothing that has been delivered`() {
     for goal in [SessionGoal.logits, .scores(first: 0)] {
       var session = session(goal)

@@ -7,10 +7,17 @@ import Testing
 @Suite struct `Stop strings` {
   /// Feeds pieces and returns what was shown, piece by piece, and whether a stop matched.
   private func feed(_ pieces: [String], _ stops: [String]) -> (shown: [String], matched: Bool) {
+    let (shown, stop) = feedAll(pieces, stops)
+    return (shown, stop != nil)
+  }
+
+  /// The same, with the stop string that matched.
+  private func feedAll(_ pieces: [String], _ stops: [String]) -> (shown: [String], stop: String?) {
     var matcher = StopMatcher(stops: stops)
     var shown = pieces.map { matcher.feed($0) }
     shown.append(matcher.flush())
-    return (shown, matcher.hasMatched)
+    #expect(matcher.hasMatched == (matcher.matched != nil))
+    return (shown, matcher.matched)
   }
 
   /// What should be shown: the text up to the stop string that is complete first; of several that
@@ -57,6 +64,14 @@ import Testing
       #expect(shown.joined() == "xa", "cut at \(cut)")
       #expect(matched)
     }
+  }
+
+  @Test func `the stop string that matched is told`() {
+    #expect(feedAll(["one\nUs", "er: two"], ["\nUser:", "two"]).stop == "\nUser:")
+    #expect(feedAll(["one two"], ["\nUser:", "two"]).stop == "two")
+    #expect(feedAll(["one two"], ["three", ""]).stop == nil)
+    // Of two that end together, the longer one ends the text, so that is the one.
+    #expect(feedAll(["abc"], ["c", "bc"]) == (["a", ""], "bc"))
   }
 
   @Test func `a stop string of several bytes a letter never splits one`() {

@@ -1732,10 +1732,21 @@ struct  Trestle__Finished
    */
   size_t n_placement;
   Trestle__PlacementEntry **placement;
+  /*
+   * Tokens of the prompt that were not computed: another session's keys and values were there.
+   */
+  /*
+   * @limit(tokens) @default
+   */
+  uint32_t cached_tokens;
+  /*
+   * the stop string that ended it; empty if none has @text(stopBytes) @default
+   */
+  ProtobufCBinaryData stop;
 };
 #define TRESTLE__FINISHED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__finished__descriptor) \
-    , 0, TRESTLE__FINISH_REASON__FINISH_REASON_UNSPECIFIED, 0, 0, NULL, 0,NULL }
+    , 0, TRESTLE__FINISH_REASON__FINISH_REASON_UNSPECIFIED, 0, 0, NULL, 0,NULL, 0, {0,NULL} }
 
 
 /*

@@ -14,7 +14,11 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
   package var text = ""
   package var tokens: [Int32] = []
   package var promptTokens = 0
+  /// Tokens of the prompt that another session had left in the caches.
+  package var cachedTokens = 0
   package var finishReason = ""
+  /// The stop string that ended it; absent if none did.
+  package var stop: String?
   package var timing = Timing()
   package var placement: [PlacementRow] = []
 
@@ -33,6 +37,8 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
 
   private mutating func finish(_ finished: Finished) {
     promptTokens = finished.promptTokens
+    cachedTokens = finished.cachedTokens
+    stop = finished.stop.isEmpty ? nil : finished.stop
     finishReason = finished.reason.name
     placement = finished.placement.map { PlacementRow($0) }
     let timing = finished.timing

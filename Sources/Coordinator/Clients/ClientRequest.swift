@@ -28,8 +28,8 @@ struct ClientRequest: Sendable {
     timing = SessionTiming(arrived: now)
   }
 
-  /// Whether a stop string has come: the answer ends before it.
-  var hasMatchedStop: Bool { stops.hasMatched }
+  /// The stop string that has come, before which the answer ends; nil if none has.
+  var matchedStop: String? { stops.matched }
 
   /// Notes that its session has got a slot.
   mutating func start(at now: ContinuousClock.Instant) { timing.started = now }

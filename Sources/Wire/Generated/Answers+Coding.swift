@@ -147,6 +147,12 @@ extension Finished {
       "Finished.placement",
       limit: Limits.workers
     ) { unsafe $0.packed(packer) }
+    unsafe c.pointee.cached_tokens = packer.integer(
+      cachedTokens,
+      "Finished.cachedTokens",
+      limit: Limits.tokens
+    )
+    unsafe c.pointee.stop = packer.text(stop, "Finished.stop", limit: Limits.stopBytes)
     return unsafe c
   }
 
@@ -168,7 +174,9 @@ extension Finished {
         "Finished.placement",
         limit: Limits.workers,
         PlacementEntry.init(unpacking:)
-      )
+      ),
+      cachedTokens: Unpack.integer(c.cached_tokens, "Finished.cachedTokens", limit: Limits.tokens),
+      stop: Unpack.text(c.stop, "Finished.stop", limit: Limits.stopBytes)
     )
   }
 }

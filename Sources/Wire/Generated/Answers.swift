@@ -151,6 +151,10 @@ package struct Finished: Sendable, Hashable {
   package var timing: RequestTiming
   /// Where the layers were at the end.
   package var placement: [PlacementEntry]
+  /// Tokens of the prompt that were not computed: another session's keys and values were there.
+  package var cachedTokens: Int
+  /// The stop string that ended it; empty if none has.
+  package var stop: String
 
   package init(
     request: UInt64,
@@ -158,7 +162,9 @@ package struct Finished: Sendable, Hashable {
     promptTokens: Int,
     generatedTokens: Int,
     timing: RequestTiming,
-    placement: [PlacementEntry]
+    placement: [PlacementEntry],
+    cachedTokens: Int = 0,
+    stop: String = ""
   ) {
     self.request = request
     self.reason = reason
@@ -166,6 +172,8 @@ package struct Finished: Sendable, Hashable {
     self.generatedTokens = generatedTokens
     self.timing = timing
     self.placement = placement
+    self.cachedTokens = cachedTokens
+    self.stop = stop
   }
 }
 

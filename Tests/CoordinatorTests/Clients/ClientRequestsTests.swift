@@ -76,12 +76,13 @@ import Wire
       let texts = tokens.enumerated().map { index, token in
         request.take(token, isLast: index == tokens.count - 1, at: now)
       }
-      return (text: texts.joined(), hasMatched: request.hasMatchedStop)
+      return (text: texts.joined(), stop: request.matchedStop)
     }
     let free = whole([])
-    #expect(!free.hasMatched && !free.text.isEmpty)
+    #expect(free.stop == nil && !free.text.isEmpty)
     #expect(whole([free.text + "!"]).text == free.text)
-    let cut = whole([String(free.text.suffix(2))])
-    #expect(cut.hasMatched && cut.text == String(free.text.dropLast(2)))
+    let end = String(free.text.suffix(2))
+    let cut = whole(["never", end])
+    #expect(cut.stop == end && cut.text == String(free.text.dropLast(2)))
   }
 }

@@ -14,7 +14,9 @@ struct RunDocument: Decodable, Sendable {
   var text: String
   var tokens: [Int]
   var promptTokens: Int
+  var cachedTokens: Int
   var finishReason: String
+  var stop: String?
   var timing: Timing
   var placement: [PlacementRow]
 }

@@ -416,7 +416,9 @@ extension MessageMaker {
       promptTokens: integer(Limits.tokens),
       generatedTokens: integer(Limits.positions),
       timing: requestTiming(),
-      placement: list(Limits.workers) { $0.placementEntry() }
+      placement: list(Limits.workers) { $0.placementEntry() },
+      cachedTokens: integer(Limits.tokens),
+      stop: text(Limits.stopBytes)
     )
   }
 
