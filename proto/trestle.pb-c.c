@@ -322,6 +322,51 @@ void   trestle__prepare_failed__free_unpacked
   assert(message->base.descriptor == &trestle__prepare_failed__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__token_score__init
+                     (Trestle__TokenScore         *message)
+{
+  static const Trestle__TokenScore init_value = TRESTLE__TOKEN_SCORE__INIT;
+  *message = init_value;
+}
+size_t trestle__token_score__get_packed_size
+                     (const Trestle__TokenScore *message)
+{
+  assert(message->base.descriptor == &trestle__token_score__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__token_score__pack
+                     (const Trestle__TokenScore *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__token_score__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__token_score__pack_to_buffer
+                     (const Trestle__TokenScore *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__token_score__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__TokenScore *
+       trestle__token_score__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__TokenScore *)
+     protobuf_c_message_unpack (&trestle__token_score__descriptor,
+                                allocator, len, data);
+}
+void   trestle__token_score__free_unpacked
+                     (Trestle__TokenScore *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__token_score__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__row_result__init
                      (Trestle__RowResult         *message)
 {
@@ -1895,6 +1940,96 @@ void   trestle__accepted__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &trestle__accepted__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__scored_token__init
+                     (Trestle__ScoredToken         *message)
+{
+  static const Trestle__ScoredToken init_value = TRESTLE__SCORED_TOKEN__INIT;
+  *message = init_value;
+}
+size_t trestle__scored_token__get_packed_size
+                     (const Trestle__ScoredToken *message)
+{
+  assert(message->base.descriptor == &trestle__scored_token__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__scored_token__pack
+                     (const Trestle__ScoredToken *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__scored_token__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__scored_token__pack_to_buffer
+                     (const Trestle__ScoredToken *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__scored_token__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ScoredToken *
+       trestle__scored_token__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ScoredToken *)
+     protobuf_c_message_unpack (&trestle__scored_token__descriptor,
+                                allocator, len, data);
+}
+void   trestle__scored_token__free_unpacked
+                     (Trestle__ScoredToken *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__scored_token__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__drawn_token__init
+                     (Trestle__DrawnToken         *message)
+{
+  static const Trestle__DrawnToken init_value = TRESTLE__DRAWN_TOKEN__INIT;
+  *message = init_value;
+}
+size_t trestle__drawn_token__get_packed_size
+                     (const Trestle__DrawnToken *message)
+{
+  assert(message->base.descriptor == &trestle__drawn_token__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__drawn_token__pack
+                     (const Trestle__DrawnToken *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__drawn_token__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__drawn_token__pack_to_buffer
+                     (const Trestle__DrawnToken *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__drawn_token__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__DrawnToken *
+       trestle__drawn_token__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__DrawnToken *)
+     protobuf_c_message_unpack (&trestle__drawn_token__descriptor,
+                                allocator, len, data);
+}
+void   trestle__drawn_token__free_unpacked
+                     (Trestle__DrawnToken *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__drawn_token__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   trestle__delta__init
@@ -4134,7 +4269,58 @@ const ProtobufCMessageDescriptor trestle__prepare_failed__descriptor =
   (ProtobufCMessageInit) trestle__prepare_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__row_result__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__token_score__field_descriptors[2] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__TokenScore, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "log_probability",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__TokenScore, log_probability),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__token_score__field_indices_by_name[] = {
+  1,   /* field[1] = log_probability */
+  0,   /* field[0] = token */
+};
+static const ProtobufCIntRange trestle__token_score__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__token_score__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.TokenScore",
+  "TokenScore",
+  "Trestle__TokenScore",
+  "trestle",
+  sizeof(Trestle__TokenScore),
+  2,
+  trestle__token_score__field_descriptors,
+  trestle__token_score__field_indices_by_name,
+  1,  trestle__token_score__number_ranges,
+  (ProtobufCMessageInit) trestle__token_score__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__row_result__field_descriptors[5] =
 {
   {
     "slot",
@@ -4184,8 +4370,21 @@ static const ProtobufCFieldDescriptor trestle__row_result__field_descriptors[4] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "likeliest",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__RowResult, n_likeliest),
+    offsetof(Trestle__RowResult, likeliest),
+    &trestle__token_score__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__row_result__field_indices_by_name[] = {
+  4,   /* field[4] = likeliest */
   3,   /* field[3] = log_probability */
   1,   /* field[1] = position */
   0,   /* field[0] = slot */
@@ -4194,7 +4393,7 @@ static const unsigned trestle__row_result__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__row_result__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__row_result__descriptor =
 {
@@ -4204,7 +4403,7 @@ const ProtobufCMessageDescriptor trestle__row_result__descriptor =
   "Trestle__RowResult",
   "trestle",
   sizeof(Trestle__RowResult),
-  4,
+  5,
   trestle__row_result__field_descriptors,
   trestle__row_result__field_indices_by_name,
   1,  trestle__row_result__number_ranges,
@@ -5307,7 +5506,7 @@ const ProtobufCMessageDescriptor trestle__self_test_report__descriptor =
   (ProtobufCMessageInit) trestle__self_test_report__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[7] =
+static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[9] =
 {
   {
     "temperature",
@@ -5393,11 +5592,37 @@ static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[7] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "returns_log_probabilities",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Sampling, returns_log_probabilities),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "likeliest",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Sampling, likeliest),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__sampling__field_indices_by_name[] = {
+  8,   /* field[8] = likeliest */
   3,   /* field[3] = min_p */
   4,   /* field[4] = repeat_penalty */
   5,   /* field[5] = repeat_window */
+  7,   /* field[7] = returns_log_probabilities */
   6,   /* field[6] = seed */
   0,   /* field[0] = temperature */
   1,   /* field[1] = top_k */
@@ -5406,7 +5631,7 @@ static const unsigned trestle__sampling__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__sampling__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor trestle__sampling__descriptor =
 {
@@ -5416,7 +5641,7 @@ const ProtobufCMessageDescriptor trestle__sampling__descriptor =
   "Trestle__Sampling",
   "trestle",
   sizeof(Trestle__Sampling),
-  7,
+  9,
   trestle__sampling__field_descriptors,
   trestle__sampling__field_indices_by_name,
   1,  trestle__sampling__number_ranges,
@@ -6554,7 +6779,135 @@ const ProtobufCMessageDescriptor trestle__accepted__descriptor =
   (ProtobufCMessageInit) trestle__accepted__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__delta__field_descriptors[3] =
+static const ProtobufCFieldDescriptor trestle__scored_token__field_descriptors[4] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ScoredToken, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "log_probability",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_DOUBLE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ScoredToken, log_probability),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "piece",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ScoredToken, piece),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_special",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ScoredToken, is_special),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__scored_token__field_indices_by_name[] = {
+  3,   /* field[3] = is_special */
+  1,   /* field[1] = log_probability */
+  2,   /* field[2] = piece */
+  0,   /* field[0] = token */
+};
+static const ProtobufCIntRange trestle__scored_token__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__scored_token__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ScoredToken",
+  "ScoredToken",
+  "Trestle__ScoredToken",
+  "trestle",
+  sizeof(Trestle__ScoredToken),
+  4,
+  trestle__scored_token__field_descriptors,
+  trestle__scored_token__field_indices_by_name,
+  1,  trestle__scored_token__number_ranges,
+  (ProtobufCMessageInit) trestle__scored_token__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__drawn_token__field_descriptors[2] =
+{
+  {
+    "drawn",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__DrawnToken, drawn),
+    &trestle__scored_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "likeliest",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__DrawnToken, n_likeliest),
+    offsetof(Trestle__DrawnToken, likeliest),
+    &trestle__scored_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__drawn_token__field_indices_by_name[] = {
+  0,   /* field[0] = drawn */
+  1,   /* field[1] = likeliest */
+};
+static const ProtobufCIntRange trestle__drawn_token__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__drawn_token__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.DrawnToken",
+  "DrawnToken",
+  "Trestle__DrawnToken",
+  "trestle",
+  sizeof(Trestle__DrawnToken),
+  2,
+  trestle__drawn_token__field_descriptors,
+  trestle__drawn_token__field_indices_by_name,
+  1,  trestle__drawn_token__number_ranges,
+  (ProtobufCMessageInit) trestle__drawn_token__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__delta__field_descriptors[4] =
 {
   {
     "request",
@@ -6592,16 +6945,29 @@ static const ProtobufCFieldDescriptor trestle__delta__field_descriptors[3] =
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "scored",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Delta, n_scored),
+    offsetof(Trestle__Delta, scored),
+    &trestle__drawn_token__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__delta__field_indices_by_name[] = {
   0,   /* field[0] = request */
+  3,   /* field[3] = scored */
   1,   /* field[1] = text */
   2,   /* field[2] = tokens */
 };
 static const ProtobufCIntRange trestle__delta__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 3 }
+  { 0, 4 }
 };
 const ProtobufCMessageDescriptor trestle__delta__descriptor =
 {
@@ -6611,7 +6977,7 @@ const ProtobufCMessageDescriptor trestle__delta__descriptor =
   "Trestle__Delta",
   "trestle",
   sizeof(Trestle__Delta),
-  3,
+  4,
   trestle__delta__field_descriptors,
   trestle__delta__field_indices_by_name,
   1,  trestle__delta__number_ranges,

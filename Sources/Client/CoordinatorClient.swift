@@ -223,6 +223,7 @@ extension Inbox.Reading where Element == GenerationEvent {
           last = .delta(Delta(request: delta.request, text: "", tokens: []))
           delta.text += more.text
           delta.tokens += more.tokens
+          delta.scored += more.scored
           last = .delta(delta)
           return true
         case (.accepted, .accepted):

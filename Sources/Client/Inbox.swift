@@ -173,7 +173,7 @@ extension Message {
   /// The memory that it takes, without its tensors.
   fileprivate var bytesToKeep: Int {
     switch self {
-    case .delta(let delta): delta.text.utf8.count + 4 * delta.tokens.count
+    case .delta(let delta): delta.contentBytes
     case .evaluated(let part): 128 + 8 * part.scores.count
     default: 0
     }

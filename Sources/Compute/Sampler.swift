@@ -91,9 +91,17 @@ package enum Sampler {
 
   /// Returns the natural logarithm of `target`'s probability under softmax(logits), in f64.
   package static func logProbability(of target: Int32, logits: [Float]) -> Double {
-    let highest = Double(logits.max() ?? 0)
-    let sum = logits.reduce(0.0) { $0 + Glibc.exp(Double($1) - highest) }
-    return Double(logits[Int(target)]) - highest - Glibc.log(sum)
+    LogSoftmax(logits).logProbability(ofLogit: logits[Int(target)])
+  }
+
+  /// Returns the tokens with the highest logits, by falling logit, the lower token first among equals.
+  ///
+  /// - Parameters:
+  ///   - count: How many; all if there are no more.
+  ///   - logits: One row, `[vocabulary]`.
+  /// - Returns: The tokens.
+  package static func likeliest(_ count: Int, _ logits: [Float]) -> [Int32] {
+    count > 0 ? candidates(logits, topK: count).map(\.token) : []
   }
 
   /// A number in [0, 1) that depends on seed and position only.

@@ -255,6 +255,9 @@ extension Sampling {
     if !(temperature >= 0) { return "temperature \(temperature): give 0 or more" }
     if !(topP > 0 && topP <= 1) { return "top p \(topP): give more than 0 and at most 1" }
     if !(minP >= 0 && minP <= 1) { return "min p \(minP): give 0 to 1" }
+    if likeliest > 0, !returnsLogProbabilities {
+      return "likeliest \(likeliest): ask for log probabilities, too"
+    }
     if !(repeatPenalty > 0) { return "repeat penalty \(repeatPenalty): give more than 0" }
     return nil
   }

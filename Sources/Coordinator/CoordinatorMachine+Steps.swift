@@ -79,7 +79,7 @@ extension CoordinatorMachine {
       switch session.goal {
       case .generate:
         guard let result = own.first else { continue }
-        generated(result.token, session.id)
+        generated(result, session.id)
       case .logits:
         deliver(part, session, scores: [], payloads: payloads)
       case .scores:
@@ -91,9 +91,15 @@ extension CoordinatorMachine {
 
   /// Returns what an honest last stage would not have answered; nil if all is well.
   private func nonsense(in done: StepDone, _ payloads: [[Float]], _ batch: MicroBatch) -> String? {
-    let answered = done.results.map { SlotPosition(slot: $0.slot, position: $0.position) }
-    if answered != batch.wanted { return "results of other rows" }
+    guard done.results.count == batch.wanted.count,
+      zip(batch.wanted, done.results).allSatisfy({ $0.isAnswered(by: $1) })
+    else { return "results of other rows" }
     let vocabulary = model.config.vocabularySize
+    for (row, result) in zip(batch.wanted, done.results) {
+      if let nonsense = row.nonsense(inScoresOf: result, vocabularySize: vocabulary) {
+        return nonsense
+      }
+    }
     if let bad = done.results.first(where: { !(0..<vocabulary).contains(Int($0.token)) }) {
       return "token \(bad.token), the vocabulary has \(vocabulary)"
     }
@@ -196,10 +202,11 @@ extension CoordinatorMachine {
   }
 
   /// Takes a new token of a session and decides whether it goes on.
-  private mutating func generated(_ token: Int32, _ id: UInt64) {
+  private mutating func generated(_ result: RowResult, _ id: UInt64) {
     guard let goal = sessions[id]?.goal, let before = requests[id]?.timing,
-      case .generate(_, let maxTokens, let ignoresEndOfTurn) = goal
+      case .generate(let sampling, let maxTokens, let ignoresEndOfTurn) = goal
     else { return }
+    let token = result.token
     measurements.generated(before, at: now)
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
     let (contextTokens, now) = (limits.contextTokens, now)
@@ -212,7 +219,10 @@ extension CoordinatorMachine {
     let text = requests.update(id) { $0.take(endsTurn ? nil : token, isLast: isLast, at: now) }
     guard let text, let request = requests[id] else { return }
     if !endsTurn || !text.isEmpty {
-      let delta = Delta(request: request.number, text: text, tokens: endsTurn ? [] : [token])
+      var delta = Delta(request: request.number, text: text, tokens: endsTurn ? [] : [token])
+      if sampling.returnsLogProbabilities, !endsTurn {
+        delta.scored = [DrawnToken(result, tokenizer: model.tokenizer)]
+      }
       send(.delta(delta), to: request.peer)
     }
     let hasStopped = endsTurn || request.matchedStop != nil

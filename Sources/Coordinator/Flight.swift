@@ -4,10 +4,31 @@
 
 internal import Wire
 
-/// A place in the KV caches.
-struct SlotPosition: Sendable, Hashable {
+/// A row whose result is awaited.
+struct WantedRow: Sendable, Hashable {
   var slot: Int
   var position: Int
+  /// How many of the likeliest tokens the result names beside the drawn one's log probability; nil if it
+  /// tells neither.
+  var likeliestCount: Int?
+
+  init(slot: Int, position: Int, likeliestCount: Int? = nil) {
+    self.slot = slot
+    self.position = position
+    self.likeliestCount = likeliestCount
+  }
+
+  init(_ row: StepRow) {
+    self.init(slot: row.slot, position: row.position)
+    if case .sample(let sampling) = row.output, sampling.returnsLogProbabilities {
+      likeliestCount = sampling.likeliest
+    }
+  }
+
+  /// Whether a result is that of this row.
+  func isAnswered(by result: RowResult) -> Bool {
+    result.slot == slot && result.position == position
+  }
 }
 
 /// A stage's word that a step ended there.
@@ -25,8 +46,8 @@ struct MicroBatch: Sendable {
   /// The slots that it clears before its rows run.
   var cleared: [Int]
   var forks: [Fork]
-  /// The slots and positions whose results are wanted, in order.
-  var wanted: [SlotPosition]
+  /// The rows whose results are wanted, in order.
+  var wanted: [WantedRow]
   /// Whether it has rows of sessions that do not decode yet.
   var readsPrompt: Bool
   /// How many of the wanted rows want their logits.

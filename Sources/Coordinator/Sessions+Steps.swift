@@ -62,7 +62,7 @@ extension Sessions {
         parts: scheduled,
         cleared: cleared,
         forks: forks,
-        wanted: wanted.map { SlotPosition(slot: $0.slot, position: $0.position) },
+        wanted: wanted.map { WantedRow($0) },
         readsPrompt: readsPrompt,
         logitsRows: wanted.count { $0.output == .logits },
         sent: now

@@ -36,6 +36,9 @@ package enum Limits {
   /// The path of an ipc socket: `sun_path` of unix(7) is 108 bytes with the final NUL.
   package static let socketPathBytes = 107
 
+  /// The text of one token, of which no more is told; Gemma's longest have about a hundred bytes.
+  package static let pieceBytes = 1 << 10
+
   // Weights
 
   /// A piece of a model file.
@@ -84,6 +87,8 @@ package enum Limits {
   package static let messages = 4096
   /// Tokens of one prompt or evaluation.
   package static let tokens = 1 << 20
+  /// The likeliest tokens that are told of one that is drawn: as many as OpenAI's interface gives.
+  package static let likeliest = 20
   /// Rows of one step.
   package static let rows = 8192
   package static let stops = 64

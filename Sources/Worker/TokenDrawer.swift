@@ -73,6 +73,7 @@ package struct TokenDrawer {
           position: row.position,
           SamplingParameters(sampling)
         )
+        if sampling.returnsLogProbabilities { score(&result, line, likeliest: sampling.likeliest) }
       case .logits: chosen += line
       case .score(let target):
         result.token = target
@@ -81,6 +82,23 @@ package struct TokenDrawer {
       results.append(result)
     }
     return (results, chosen)
+  }
+
+  /// Adds to a result how likely the model held the drawn token to be, and which were likeliest.
+  ///
+  /// - Parameters:
+  ///   - result: That of the row.
+  ///   - line: The row's logits, as the model has computed them.
+  ///   - count: How many of the likeliest tokens are told.
+  private func score(_ result: inout RowResult, _ line: [Float], likeliest count: Int) {
+    let softmax = LogSoftmax(line)
+    result.logProbability = softmax.logProbability(ofLogit: line[Int(result.token)])
+    result.likeliest = Sampler.likeliest(count, line).map { token in
+      TokenScore(
+        token: token,
+        logProbability: softmax.logProbability(ofLogit: line[Int(token)])
+      )
+    }
   }
 }
 

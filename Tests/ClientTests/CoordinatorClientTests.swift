@@ -145,7 +145,17 @@ import Wire
         $0.generated.flatMap { $0 == slowRequest ? nil : $0 }
       }
       let pieces = 2000
-      for index in 0..<pieces { coordinator.send(delta(slowRequest, "\(index),")) }
+      for index in 0..<pieces {
+        let score = ScoredToken(
+          token: Int32(index),
+          logProbability: -1,
+          piece: [],
+          isSpecial: false
+        )
+        guard case .delta(var piece) = delta(slowRequest, "\(index),") else { return }
+        piece.scored = [DrawnToken(drawn: score, likeliest: [])]
+        coordinator.send(.delta(piece))
+      }
       coordinator.send(finished(slowRequest), delta(fastRequest, "quick"), finished(fastRequest))
       #expect(try await read(fast).text == "quick")
       // The coordinator is told of all that came, though only one reads.
@@ -155,6 +165,7 @@ import Wire
         return
       }
       #expect(all.text == (0..<pieces).map { "\($0)," }.joined())
+      #expect(all.scored.map(\.drawn.token) == (0..<pieces).map { Int32($0) })
       #expect(try await read(slow).finishReason == "stop")
     }
   }

@@ -297,7 +297,7 @@ import Wire
       ("temperature -1.0", { $0.temperature = -1 }), ("temperature nan", { $0.temperature = .nan }),
       ("top p 0.0", { $0.topP = 0 }), ("top p -1.0", { $0.topP = -1 }),
       ("min p 2.0", { $0.minP = 2 }), ("repeat penalty 0.0", { $0.repeatPenalty = 0 }),
-      ("repeat penalty -3.0", { $0.repeatPenalty = -3 }),
+      ("repeat penalty -3.0", { $0.repeatPenalty = -3 }), ("likeliest 2", { $0.likeliest = 2 }),
     ]
     for (index, (name, change)) in cases.enumerated() {
       let request = UInt64(index)

@@ -129,6 +129,44 @@ import Wire
     #expect(positions == Array(0..<11))
   }
 
+  // MARK: Log probabilities
+
+  @Test func `each token comes with its log probability, its text and the likeliest`() throws {
+    let harness = answering("Good morrow, my lord", ends: [6], then: 6)
+    harness.ask(
+      Harness.generate(prompt, count: 40) {
+        $0.sampling.returnsLogProbabilities = true
+        $0.sampling.likeliest = 3
+      }
+    )
+    harness.settle()
+    let outcome = harness.outcome()
+    // None for the end of the turn, which is no token of the answer.
+    try #require(outcome.scored.map(\.drawn.token) == outcome.tokens && !outcome.tokens.isEmpty)
+    #expect(outcome.finished?.reason == .stop)
+    let bytes = outcome.scored.flatMap(\.drawn.piece)
+    #expect(String(decoding: bytes, as: UTF8.self) == outcome.text)
+    var tokens: [Int32] = [2, 5]
+    for scored in outcome.scored {
+      let logits = harness.model.logits(tokens)
+      let best = logits.indices.sorted { (logits[$0], $1) > (logits[$1], $0) }.prefix(3)
+      #expect(scored.likeliest.map { Int($0.token) } == Array(best))
+      for score in [scored.drawn] + scored.likeliest {
+        #expect(score.logProbability == harness.model.score(tokens, target: score.token))
+        #expect(score.piece == tokenizer.bytes(of: score.token))
+        #expect(score.isSpecial == tokenizer.isSpecial(score.token))
+      }
+      tokens.append(scored.drawn.token)
+    }
+  }
+
+  @Test func `without being asked for, no log probabilities come`() {
+    let harness = answering("Good morrow")
+    harness.ask(Harness.generate(prompt, count: 4))
+    harness.settle()
+    #expect(harness.outcome().tokens.count == 4 && harness.outcome().scored.isEmpty)
+  }
+
   // MARK: Several at once
 
   @Test func `sessions together get the tokens that each gets alone`() {

@@ -15,6 +15,7 @@ struct Outcome {
   var accepted: Accepted?
   var tokens: [Int32] = []
   var text = ""
+  var scored: [DrawnToken] = []
   var finished: Finished?
   var failed: RequestFailed?
   var evaluated: [Evaluated] = []
@@ -481,6 +482,7 @@ final class Harness {
       change(delta.request, client) {
         $0.tokens += delta.tokens
         $0.text += delta.text
+        $0.scored += delta.scored
       }
     case .evaluated(let part):
       change(part.request, client) {

@@ -174,6 +174,19 @@ extension Harness {
     )
   }
 
+  /// Returns a request with some settings of its sampling changed.
+  static func generate(
+    _ prompt: Prompt,
+    request: UInt64 = 1,
+    count: Int = 8,
+    changing change: (inout Generate) -> Void
+  ) -> Message {
+    let message = generate(prompt, request: request, count: count)
+    guard case .generate(var changed) = message else { return message }
+    change(&changed)
+    return .generate(changed)
+  }
+
   static func evaluate(
     _ tokens: [Int32],
     _ kind: EvaluationKind,

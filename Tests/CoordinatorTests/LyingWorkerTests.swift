@@ -37,6 +37,39 @@ import Wire
     }
   }
 
+  @Test func `likelihoods that cannot be, or of other tokens, end the last stage`() {
+    let half = TokenScore(token: 4, logProbability: -0.7)
+    let lies: [(Double, [TokenScore])] = [
+      (.nan, [half]), (0.1, [half]), (-.infinity, [half]), (-1, []), (-1, [half, half]),
+      (-1, [TokenScore(token: 64, logProbability: -0.7)]),
+      (-1, [TokenScore(token: 4, logProbability: .nan)]),
+    ]
+    for (logProbability, likeliest) in lies + [(-1, [half])] {
+      let harness = Harness()
+      harness.serve()
+      harness.ask(
+        Harness.generate(.tokens([5, 6]), count: 1) {
+          $0.sampling.returnsLogProbabilities = true
+          $0.sampling.likeliest = 1
+        }
+      )
+      let result = RowResult(
+        slot: 0,
+        position: 1,
+        token: 9,
+        logProbability: logProbability,
+        likeliest: likeliest
+      )
+      let done = StepDone(epoch: 1, sequence: 1, results: [result], stageMicroseconds: [1, 1])
+      harness.post(.stepDone(done), from: harness.workers[1].results)
+      harness.deliver(from: harness.workers[1].results)
+      // The last one is what an honest stage might have said.
+      let isHonest = logProbability == -1 && likeliest == [half]
+      #expect(harness.killed == (isHonest ? [] : ["cpu1"]), "\(logProbability), \(likeliest)")
+      #expect(harness.outcome().tokens == (isHonest ? [9] : []))
+    }
+  }
+
   @Test func `a word about steps that nobody has sent is counted, and ends the worker`() {
     let harness = Harness()
     harness.serve()

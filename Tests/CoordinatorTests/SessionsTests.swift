@@ -60,7 +60,7 @@ import Wire
     for number in [first, second] { #expect(!admit(&sessions, number)) }
     let step = try #require(startNext(&sessions, &flight))
     #expect(step.epoch == 7 && step.rows.map(\.position) == [0, 1, 2] && step.cleared.isEmpty)
-    #expect(flight[step.sequence]?.wanted == [SlotPosition(slot: 0, position: 2)])
+    #expect(flight[step.sequence]?.wanted == [WantedRow(slot: 0, position: 2)])
     #expect(startNext(&sessions, &flight) == nil)
     sessions.end(first, at: now)
     #expect(sessions[first] == nil && sessions.freeSlots == [0])

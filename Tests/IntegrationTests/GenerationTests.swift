@@ -125,7 +125,9 @@ extension Integration {
           let found = stops.compactMap { text.range(of: $0)?.lowerBound }.min()
           #expect(got.text == String(text[..<(found ?? text.endIndex)]), "\(stops)")
           #expect(got.finishReason == (found == nil ? "length" : "stop"), "\(stops)")
-          #expect(got.stop == stops.first { text.range(of: $0)?.lowerBound == found && found != nil })
+          #expect(
+            got.stop == stops.first { text.range(of: $0)?.lowerBound == found && found != nil }
+          )
         }
       }
     }

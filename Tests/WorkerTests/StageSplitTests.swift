@@ -114,7 +114,9 @@ import Worker
       minP: 0,
       repeatPenalty: 1.3,
       repeatWindow: 64,
-      seed: 11
+      seed: 11,
+      returnsLogProbabilities: true,
+      likeliest: 3
     )
     var mixed =
       chunk(slot: 0, [5, 6, 7]) + chunk(slot: 1, [9, 8], output: .logits)

@@ -1,6 +1,7 @@
 // What rows ask for, drawn from small logits whose answers can be worked out by hand.
 
 import Foundation
+import TestSupport
 import Testing
 import Wire
 import Worker
@@ -52,6 +53,60 @@ import Worker
     var drawer = drawer()
     let (results, logits) = drawer.draw(chunk(slot: 0, [1, 2, 3]), logits: [])
     #expect(results.isEmpty && logits.isEmpty)
+  }
+
+  // MARK: Log probabilities
+
+  @Test(arguments: ["gemma3-random-a", "gemma3n-random-a", "demo-model"])
+  func `log probabilities are those of the model, whatever the sampling makes of them`(
+    _ name: String
+  ) throws {
+    let golden = try Goldens.load(name)
+    let item = try #require(golden.cases.first)
+    let (rowCount, size) = (item.shape[0], item.shape[1])
+    let logits = try golden.logits(item)
+    var drawer = TokenDrawer(vocabularySize: size, slots: 1)
+    let sampling = Sampling(
+      temperature: 0.3,
+      topK: 7,
+      topP: 0.9,
+      minP: 0,
+      repeatPenalty: 2,
+      repeatWindow: 64,
+      seed: 3,
+      returnsLogProbabilities: true,
+      likeliest: 5
+    )
+    let rows = (0..<rowCount).map {
+      StepRow(slot: 0, position: $0, token: Int32(item.ids[$0]), output: .sample(sampling))
+    }
+    let results = drawer.draw(rows, logits: logits).results
+    try #require(results.count == rowCount)
+    for (row, result) in results.enumerated() {
+      let line = logits[(row * size)..<((row + 1) * size)].map { Double($0) }
+      let sum = log(line.reduce(0.0) { $0 + exp($1 - 20) }) + 20
+      let ordered = line.indices.sorted { (line[$0], $1) > (line[$1], $0) }
+      #expect(abs(result.logProbability - (line[Int(result.token)] - sum)) < 1e-9)
+      #expect(result.likeliest.map { Int($0.token) } == Array(ordered.prefix(5)))
+      for score in result.likeliest {
+        #expect(abs(score.logProbability - (line[Int(score.token)] - sum)) < 1e-9)
+      }
+    }
+  }
+
+  @Test func `nothing of it is told that was not asked for, and no more than there is`() {
+    var drawer = drawer()
+    var sampling = Sampling.greedy
+    let rows = { chunk(slot: 0, [5], output: .sample($0)) }
+    let plain = drawer.draw(rows(sampling), logits: line).results
+    #expect(plain.map(\.logProbability) == [0] && plain.allSatisfy(\.likeliest.isEmpty))
+    sampling.returnsLogProbabilities = true
+    let drawn = drawer.draw(rows(sampling), logits: line).results
+    #expect(drawn[0].logProbability < 0 && drawn[0].likeliest.isEmpty)
+    sampling.likeliest = 20
+    let all = drawer.draw(rows(sampling), logits: line).results
+    #expect(all[0].likeliest.map(\.token) == [4, 2, 0, 3, 5, 1])
+    #expect(all[0].token == drawn[0].token && all[0].logProbability == drawn[0].logProbability)
   }
 
   // MARK: Histories

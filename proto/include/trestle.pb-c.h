@@ -22,6 +22,7 @@ typedef struct Trestle__Hello Trestle__Hello;
 typedef struct Trestle__Heartbeat Trestle__Heartbeat;
 typedef struct Trestle__Prepared Trestle__Prepared;
 typedef struct Trestle__PrepareFailed Trestle__PrepareFailed;
+typedef struct Trestle__TokenScore Trestle__TokenScore;
 typedef struct Trestle__RowResult Trestle__RowResult;
 typedef struct Trestle__StepDone Trestle__StepDone;
 typedef struct Trestle__StepFailed Trestle__StepFailed;
@@ -57,6 +58,8 @@ typedef struct Trestle__HealthRequest Trestle__HealthRequest;
 typedef struct Trestle__Rebalance Trestle__Rebalance;
 typedef struct Trestle__Drain Trestle__Drain;
 typedef struct Trestle__Accepted Trestle__Accepted;
+typedef struct Trestle__ScoredToken Trestle__ScoredToken;
+typedef struct Trestle__DrawnToken Trestle__DrawnToken;
 typedef struct Trestle__Delta Trestle__Delta;
 typedef struct Trestle__RequestTiming Trestle__RequestTiming;
 typedef struct Trestle__PlacementEntry Trestle__PlacementEntry;
@@ -709,6 +712,26 @@ struct  Trestle__PrepareFailed
 
 
 /*
+ * A token and how likely the model held it to be.
+ */
+struct  Trestle__TokenScore
+{
+  ProtobufCMessage base;
+  /*
+   * @token
+   */
+  int32_t token;
+  /*
+   * @nonfinite
+   */
+  double log_probability;
+};
+#define TRESTLE__TOKEN_SCORE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__token_score__descriptor) \
+    , 0, 0 }
+
+
+/*
  * What became of one row of a step.
  */
 struct  Trestle__RowResult
@@ -727,13 +750,18 @@ struct  Trestle__RowResult
    */
   int32_t token;
   /*
-   * of a scored token @nonfinite
+   * of a scored token, and of a drawn one whose sampling asks for it @nonfinite
    */
   double log_probability;
+  /*
+   * as many as the sampling asks for, the likeliest first @count(likeliest) @default
+   */
+  size_t n_likeliest;
+  Trestle__TokenScore **likeliest;
 };
 #define TRESTLE__ROW_RESULT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__row_result__descriptor) \
-    , 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0,NULL }
 
 
 /*
@@ -1180,10 +1208,25 @@ struct  Trestle__Sampling
    */
   uint32_t repeat_window;
   uint64_t seed;
+  /*
+   * Whether the log probability of the drawn token is told. It is the model's own, the natural logarithm of
+   * the softmax of its logits: before the repeat penalty, the cuts by k and p and the temperature.
+   */
+  /*
+   * @default
+   */
+  protobuf_c_boolean returns_log_probabilities;
+  /*
+   * How many of the likeliest tokens are told with theirs, if it is; the drawn one may not be among them.
+   */
+  /*
+   * @limit(likeliest) @default
+   */
+  uint32_t likeliest;
 };
 #define TRESTLE__SAMPLING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__sampling__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 typedef enum {
@@ -1633,6 +1676,49 @@ struct  Trestle__Accepted
 
 
 /*
+ * A token as clients see it, who need no tokenizer.
+ */
+struct  Trestle__ScoredToken
+{
+  ProtobufCMessage base;
+  /*
+   * @token
+   */
+  int32_t token;
+  double log_probability;
+  /*
+   * What it adds to the text, maybe a part of a character; of a special token, which adds nothing, its name.
+   */
+  /*
+   * @bytes(pieceBytes)
+   */
+  ProtobufCBinaryData piece;
+  protobuf_c_boolean is_special;
+};
+#define TRESTLE__SCORED_TOKEN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__scored_token__descriptor) \
+    , 0, 0, {0,NULL}, 0 }
+
+
+/*
+ * A token that was drawn, and those that were likeliest in its place.
+ */
+struct  Trestle__DrawnToken
+{
+  ProtobufCMessage base;
+  Trestle__ScoredToken *drawn;
+  /*
+   * @count(likeliest)
+   */
+  size_t n_likeliest;
+  Trestle__ScoredToken **likeliest;
+};
+#define TRESTLE__DRAWN_TOKEN__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__drawn_token__descriptor) \
+    , NULL, 0,NULL }
+
+
+/*
  * Coordinator → client: what was generated since the last Delta.
  */
 struct  Trestle__Delta
@@ -1648,10 +1734,19 @@ struct  Trestle__Delta
    */
   size_t n_tokens;
   int32_t *tokens;
+  /*
+   * One for each of the tokens, if the sampling asks for log probabilities. Their text may come with a later
+   * Delta: a character that is not complete and what may begin a stop string are held back.
+   */
+  /*
+   * @count(tokens) @default
+   */
+  size_t n_scored;
+  Trestle__DrawnToken **scored;
 };
 #define TRESTLE__DELTA__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__delta__descriptor) \
-    , 0, {0,NULL}, 0,NULL }
+    , 0, {0,NULL}, 0,NULL, 0,NULL }
 
 
 /*
@@ -2458,6 +2553,25 @@ Trestle__PrepareFailed *
 void   trestle__prepare_failed__free_unpacked
                      (Trestle__PrepareFailed *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__TokenScore methods */
+void   trestle__token_score__init
+                     (Trestle__TokenScore         *message);
+size_t trestle__token_score__get_packed_size
+                     (const Trestle__TokenScore   *message);
+size_t trestle__token_score__pack
+                     (const Trestle__TokenScore   *message,
+                      uint8_t             *out);
+size_t trestle__token_score__pack_to_buffer
+                     (const Trestle__TokenScore   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__TokenScore *
+       trestle__token_score__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__token_score__free_unpacked
+                     (Trestle__TokenScore *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__RowResult methods */
 void   trestle__row_result__init
                      (Trestle__RowResult         *message);
@@ -3123,6 +3237,44 @@ Trestle__Accepted *
 void   trestle__accepted__free_unpacked
                      (Trestle__Accepted *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__ScoredToken methods */
+void   trestle__scored_token__init
+                     (Trestle__ScoredToken         *message);
+size_t trestle__scored_token__get_packed_size
+                     (const Trestle__ScoredToken   *message);
+size_t trestle__scored_token__pack
+                     (const Trestle__ScoredToken   *message,
+                      uint8_t             *out);
+size_t trestle__scored_token__pack_to_buffer
+                     (const Trestle__ScoredToken   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ScoredToken *
+       trestle__scored_token__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__scored_token__free_unpacked
+                     (Trestle__ScoredToken *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__DrawnToken methods */
+void   trestle__drawn_token__init
+                     (Trestle__DrawnToken         *message);
+size_t trestle__drawn_token__get_packed_size
+                     (const Trestle__DrawnToken   *message);
+size_t trestle__drawn_token__pack
+                     (const Trestle__DrawnToken   *message,
+                      uint8_t             *out);
+size_t trestle__drawn_token__pack_to_buffer
+                     (const Trestle__DrawnToken   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__DrawnToken *
+       trestle__drawn_token__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__drawn_token__free_unpacked
+                     (Trestle__DrawnToken *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__Delta methods */
 void   trestle__delta__init
                      (Trestle__Delta         *message);
@@ -3545,6 +3697,9 @@ typedef void (*Trestle__Prepared_Closure)
 typedef void (*Trestle__PrepareFailed_Closure)
                  (const Trestle__PrepareFailed *message,
                   void *closure_data);
+typedef void (*Trestle__TokenScore_Closure)
+                 (const Trestle__TokenScore *message,
+                  void *closure_data);
 typedef void (*Trestle__RowResult_Closure)
                  (const Trestle__RowResult *message,
                   void *closure_data);
@@ -3650,6 +3805,12 @@ typedef void (*Trestle__Drain_Closure)
 typedef void (*Trestle__Accepted_Closure)
                  (const Trestle__Accepted *message,
                   void *closure_data);
+typedef void (*Trestle__ScoredToken_Closure)
+                 (const Trestle__ScoredToken *message,
+                  void *closure_data);
+typedef void (*Trestle__DrawnToken_Closure)
+                 (const Trestle__DrawnToken *message,
+                  void *closure_data);
 typedef void (*Trestle__Delta_Closure)
                  (const Trestle__Delta *message,
                   void *closure_data);
@@ -3734,6 +3895,7 @@ extern const ProtobufCMessageDescriptor trestle__hello__descriptor;
 extern const ProtobufCMessageDescriptor trestle__heartbeat__descriptor;
 extern const ProtobufCMessageDescriptor trestle__prepared__descriptor;
 extern const ProtobufCMessageDescriptor trestle__prepare_failed__descriptor;
+extern const ProtobufCMessageDescriptor trestle__token_score__descriptor;
 extern const ProtobufCMessageDescriptor trestle__row_result__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step_done__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step_failed__descriptor;
@@ -3769,6 +3931,8 @@ extern const ProtobufCMessageDescriptor trestle__health_request__descriptor;
 extern const ProtobufCMessageDescriptor trestle__rebalance__descriptor;
 extern const ProtobufCMessageDescriptor trestle__drain__descriptor;
 extern const ProtobufCMessageDescriptor trestle__accepted__descriptor;
+extern const ProtobufCMessageDescriptor trestle__scored_token__descriptor;
+extern const ProtobufCMessageDescriptor trestle__drawn_token__descriptor;
 extern const ProtobufCMessageDescriptor trestle__delta__descriptor;
 extern const ProtobufCMessageDescriptor trestle__request_timing__descriptor;
 extern const ProtobufCMessageDescriptor trestle__placement_entry__descriptor;

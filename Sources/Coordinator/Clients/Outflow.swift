@@ -63,7 +63,7 @@ struct Outflow: Sendable {
   /// Returns what a message takes; nil for one that is no session's.
   private static func size(_ message: Message, _ payloads: [[Float]]) -> Int? {
     switch message {
-    case .delta(let delta): messageBytes + delta.text.utf8.count + 4 * delta.tokens.count
+    case .delta(let delta): messageBytes + delta.contentBytes
     case .evaluated(let part):
       messageBytes + 8 * part.scores.count + payloads.reduce(0) { $0 + 4 * $1.count }
     case .requestFailed(let failure): messageBytes + failure.message.utf8.count

@@ -31,6 +31,54 @@ extension Accepted {
   }
 }
 
+extension ScoredToken {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ScoredToken> {
+    let c = unsafe packer.make(trestle__scored_token__init)
+    unsafe c.pointee.token = packer.token(token, "ScoredToken.token")
+    unsafe c.pointee.log_probability = packer.finite(logProbability, "ScoredToken.logProbability")
+    unsafe c.pointee.piece = packer.bytes(piece, "ScoredToken.piece", limit: Limits.pieceBytes)
+    unsafe c.pointee.is_special = isSpecial ? 1 : 0
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__ScoredToken) throws(WireError) {
+    try unsafe Unpack.known(c.base, "ScoredToken")
+    try unsafe self.init(
+      token: Unpack.token(c.token, "ScoredToken.token"),
+      logProbability: Unpack.finite(c.log_probability, "ScoredToken.logProbability"),
+      piece: Unpack.bytes(c.piece, "ScoredToken.piece", limit: Limits.pieceBytes),
+      isSpecial: c.is_special != 0
+    )
+  }
+}
+
+extension DrawnToken {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__DrawnToken> {
+    let c = unsafe packer.make(trestle__drawn_token__init)
+    unsafe c.pointee.drawn = drawn.packed(packer)
+    unsafe (c.pointee.n_likeliest, c.pointee.likeliest) = packer.list(
+      likeliest,
+      "DrawnToken.likeliest",
+      limit: Limits.likeliest
+    ) { unsafe $0.packed(packer) }
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__DrawnToken) throws(WireError) {
+    try unsafe Unpack.known(c.base, "DrawnToken")
+    try unsafe self.init(
+      drawn: ScoredToken(unpacking: Unpack.required(c.drawn, "DrawnToken.drawn")),
+      likeliest: Unpack.list(
+        c.n_likeliest,
+        c.likeliest,
+        "DrawnToken.likeliest",
+        limit: Limits.likeliest,
+        ScoredToken.init(unpacking:)
+      )
+    )
+  }
+}
+
 extension Delta {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Delta> {
     let c = unsafe packer.make(trestle__delta__init)
@@ -41,6 +89,11 @@ extension Delta {
       "Delta.tokens",
       limit: Limits.tokens
     )
+    unsafe (c.pointee.n_scored, c.pointee.scored) = packer.list(
+      scored,
+      "Delta.scored",
+      limit: Limits.tokens
+    ) { unsafe $0.packed(packer) }
     return unsafe c
   }
 
@@ -49,7 +102,14 @@ extension Delta {
     try unsafe self.init(
       request: c.request,
       text: Unpack.text(c.text, "Delta.text", limit: Limits.textBytes),
-      tokens: Unpack.tokens(c.n_tokens, c.tokens, "Delta.tokens", limit: Limits.tokens)
+      tokens: Unpack.tokens(c.n_tokens, c.tokens, "Delta.tokens", limit: Limits.tokens),
+      scored: Unpack.list(
+        c.n_scored,
+        c.scored,
+        "Delta.scored",
+        limit: Limits.tokens,
+        DrawnToken.init(unpacking:)
+      )
     )
   }
 }

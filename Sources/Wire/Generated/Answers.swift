@@ -76,17 +76,51 @@ package struct Accepted: Sendable, Hashable {
   }
 }
 
+/// A token as clients see it, who need no tokenizer.
+package struct ScoredToken: Sendable, Hashable {
+  package var token: Int32
+  package var logProbability: Double
+  /// What it adds to the text, maybe a part of a character; of a special token, which adds nothing,
+  /// its name.
+  package var piece: [UInt8]
+  package var isSpecial: Bool
+
+  package init(token: Int32, logProbability: Double, piece: [UInt8], isSpecial: Bool) {
+    self.token = token
+    self.logProbability = logProbability
+    self.piece = piece
+    self.isSpecial = isSpecial
+  }
+}
+
+/// A token that was drawn, and those that were likeliest in its place.
+package struct DrawnToken: Sendable, Hashable {
+  package var drawn: ScoredToken
+  package var likeliest: [ScoredToken]
+
+  package init(drawn: ScoredToken, likeliest: [ScoredToken]) {
+    self.drawn = drawn
+    self.likeliest = likeliest
+  }
+}
+
 /// Coordinator → client: what was generated since the last Delta.
 package struct Delta: Sendable, Hashable {
   package var request: UInt64
   /// Whole characters; may be empty.
   package var text: String
   package var tokens: [Int32]
+  /// One for each of the tokens, if the sampling asks for log probabilities.
+  ///
+  /// Their text may come with a later Delta: a character that is not complete and what may begin a
+  /// stop string are held back.
+  package var scored: [DrawnToken]
 
-  package init(request: UInt64, text: String, tokens: [Int32]) {
+  package init(request: UInt64, text: String, tokens: [Int32], scored: [DrawnToken] = []) {
     self.request = request
     self.text = text
     self.tokens = tokens
+    self.scored = scored
   }
 }
 

@@ -222,6 +222,23 @@ extension PrepareFailed {
   }
 }
 
+extension TokenScore {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__TokenScore> {
+    let c = unsafe packer.make(trestle__token_score__init)
+    unsafe c.pointee.token = packer.token(token, "TokenScore.token")
+    unsafe c.pointee.log_probability = logProbability
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__TokenScore) throws(WireError) {
+    try unsafe Unpack.known(c.base, "TokenScore")
+    try unsafe self.init(
+      token: Unpack.token(c.token, "TokenScore.token"),
+      logProbability: c.log_probability
+    )
+  }
+}
+
 extension RowResult {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__RowResult> {
     let c = unsafe packer.make(trestle__row_result__init)
@@ -233,6 +250,11 @@ extension RowResult {
     )
     unsafe c.pointee.token = token
     unsafe c.pointee.log_probability = logProbability
+    unsafe (c.pointee.n_likeliest, c.pointee.likeliest) = packer.list(
+      likeliest,
+      "RowResult.likeliest",
+      limit: Limits.likeliest
+    ) { unsafe $0.packed(packer) }
     return unsafe c
   }
 
@@ -242,7 +264,14 @@ extension RowResult {
       slot: Unpack.integer(c.slot, "RowResult.slot", limit: Limits.slots),
       position: Unpack.integer(c.position, "RowResult.position", limit: Limits.positions),
       token: c.token,
-      logProbability: c.log_probability
+      logProbability: c.log_probability,
+      likeliest: Unpack.list(
+        c.n_likeliest,
+        c.likeliest,
+        "RowResult.likeliest",
+        limit: Limits.likeliest,
+        TokenScore.init(unpacking:)
+      )
     )
   }
 }

@@ -256,20 +256,40 @@ package struct PrepareFailed: Sendable, Hashable {
   }
 }
 
+/// A token and how likely the model held it to be.
+package struct TokenScore: Sendable, Hashable {
+  package var token: Int32
+  package var logProbability: Double
+
+  package init(token: Int32, logProbability: Double) {
+    self.token = token
+    self.logProbability = logProbability
+  }
+}
+
 /// What became of one row of a step.
 package struct RowResult: Sendable, Hashable {
   package var slot: Int
   package var position: Int
   /// The one sampled or scored; -1 if neither.
   package var token: Int32
-  /// Of a scored token.
+  /// Of a scored token, and of a drawn one whose sampling asks for it.
   package var logProbability: Double
+  /// As many as the sampling asks for, the likeliest first.
+  package var likeliest: [TokenScore]
 
-  package init(slot: Int, position: Int, token: Int32, logProbability: Double) {
+  package init(
+    slot: Int,
+    position: Int,
+    token: Int32,
+    logProbability: Double,
+    likeliest: [TokenScore] = []
+  ) {
     self.slot = slot
     self.position = position
     self.token = token
     self.logProbability = logProbability
+    self.likeliest = likeliest
   }
 }
 

@@ -18,6 +18,12 @@ extension Sampling {
       limit: Limits.positions
     )
     unsafe c.pointee.seed = seed
+    unsafe c.pointee.returns_log_probabilities = returnsLogProbabilities ? 1 : 0
+    unsafe c.pointee.likeliest = packer.integer(
+      likeliest,
+      "Sampling.likeliest",
+      limit: Limits.likeliest
+    )
     return unsafe c
   }
 
@@ -34,7 +40,9 @@ extension Sampling {
         "Sampling.repeatWindow",
         limit: Limits.positions
       ),
-      seed: c.seed
+      seed: c.seed,
+      returnsLogProbabilities: c.returns_log_probabilities != 0,
+      likeliest: Unpack.integer(c.likeliest, "Sampling.likeliest", limit: Limits.likeliest)
     )
   }
 }

@@ -15,6 +15,14 @@ package struct Sampling: Sendable, Hashable {
   package var repeatPenalty: Float
   package var repeatWindow: Int
   package var seed: UInt64
+  /// Whether the log probability of the drawn token is told.
+  ///
+  /// It is the model's own, the natural logarithm of the softmax of its logits: before the repeat
+  /// penalty, the cuts by k and p and the temperature.
+  package var returnsLogProbabilities: Bool
+  /// How many of the likeliest tokens are told with theirs, if it is; the drawn one may not be
+  /// among them.
+  package var likeliest: Int
 
   package init(
     temperature: Float,
@@ -23,7 +31,9 @@ package struct Sampling: Sendable, Hashable {
     minP: Float,
     repeatPenalty: Float,
     repeatWindow: Int,
-    seed: UInt64
+    seed: UInt64,
+    returnsLogProbabilities: Bool = false,
+    likeliest: Int = 0
   ) {
     self.temperature = temperature
     self.topK = topK
@@ -32,6 +42,8 @@ package struct Sampling: Sendable, Hashable {
     self.repeatPenalty = repeatPenalty
     self.repeatWindow = repeatWindow
     self.seed = seed
+    self.returnsLogProbabilities = returnsLogProbabilities
+    self.likeliest = likeliest
   }
 }
 

@@ -44,6 +44,7 @@ extension Simulation {
       return mayFail && isPrefix ? nil : "failed: \(failed.message)"
     }
     guard got.tokens == want.tokens else { return "tokens \(got.tokens), not \(want.tokens)" }
+    guard got.scored == want.scored else { return "scored \(got.scored), not \(want.scored)" }
     guard got.text == want.text else { return "text \(got.text), not \(want.text)" }
     guard got.finished?.reason == want.finished?.reason else {
       return "ended by \(String(describing: got.finished?.reason))"

@@ -39,13 +39,16 @@ extension SeededRandom {
         firstScored: Int.random(in: 0...4, using: &self)
       )
     default:
-      return Harness.generate(
-        .tokens(tokens),
-        request: number,
-        count: Int.random(in: 1...7, using: &self),
-        seed: UInt64.random(in: 0...9, using: &self),
-        stops: Bool.random(using: &self) ? ["e", "the"] : []
-      )
+      let count = Int.random(in: 1...7, using: &self)
+      let seed = UInt64.random(in: 0...9, using: &self)
+      let stops = Bool.random(using: &self) ? ["e", "the"] : []
+      let likeliest = Int.random(in: -2...3, using: &self)
+      return Harness.generate(.tokens(tokens), request: number, count: count) { generate in
+        generate.sampling.seed = seed
+        generate.stops = stops
+        generate.sampling.returnsLogProbabilities = likeliest >= 0
+        generate.sampling.likeliest = max(0, likeliest)
+      }
     }
   }
 

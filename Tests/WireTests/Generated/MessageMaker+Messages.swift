@@ -122,12 +122,17 @@ extension MessageMaker {
     )
   }
 
+  mutating func tokenScore() -> TokenScore {
+    TokenScore(token: number(0 ... .max), logProbability: double(infinite: true))
+  }
+
   mutating func rowResult() -> RowResult {
     RowResult(
       slot: integer(Limits.slots),
       position: integer(Limits.positions),
       token: number(.min ... .max),
-      logProbability: double(infinite: true)
+      logProbability: double(infinite: true),
+      likeliest: list(Limits.likeliest) { $0.tokenScore() }
     )
   }
 
@@ -253,7 +258,9 @@ extension MessageMaker {
       minP: float(),
       repeatPenalty: float(),
       repeatWindow: integer(Limits.positions),
-      seed: number(.min ... .max)
+      seed: number(.min ... .max),
+      returnsLogProbabilities: coin(),
+      likeliest: integer(Limits.likeliest)
     )
   }
 
@@ -380,11 +387,25 @@ extension MessageMaker {
     )
   }
 
+  mutating func scoredToken() -> ScoredToken {
+    ScoredToken(
+      token: number(0 ... .max),
+      logProbability: double(),
+      piece: bytes(Limits.pieceBytes),
+      isSpecial: coin()
+    )
+  }
+
+  mutating func drawnToken() -> DrawnToken {
+    DrawnToken(drawn: scoredToken(), likeliest: list(Limits.likeliest) { $0.scoredToken() })
+  }
+
   mutating func delta() -> Delta {
     Delta(
       request: number(.min ... .max),
       text: text(Limits.textBytes),
-      tokens: list(Limits.tokens) { $0.number(0 ... .max) }
+      tokens: list(Limits.tokens) { $0.number(0 ... .max) },
+      scored: list(Limits.tokens) { $0.drawnToken() }
     )
   }
 
