@@ -1177,6 +1177,51 @@ void   trestle__self_test_report__free_unpacked
   assert(message->base.descriptor == &trestle__self_test_report__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__token_bias__init
+                     (Trestle__TokenBias         *message)
+{
+  static const Trestle__TokenBias init_value = TRESTLE__TOKEN_BIAS__INIT;
+  *message = init_value;
+}
+size_t trestle__token_bias__get_packed_size
+                     (const Trestle__TokenBias *message)
+{
+  assert(message->base.descriptor == &trestle__token_bias__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__token_bias__pack
+                     (const Trestle__TokenBias *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__token_bias__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__token_bias__pack_to_buffer
+                     (const Trestle__TokenBias *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__token_bias__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__TokenBias *
+       trestle__token_bias__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__TokenBias *)
+     protobuf_c_message_unpack (&trestle__token_bias__descriptor,
+                                allocator, len, data);
+}
+void   trestle__token_bias__free_unpacked
+                     (Trestle__TokenBias *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__token_bias__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__sampling__init
                      (Trestle__Sampling         *message)
 {
@@ -1220,6 +1265,51 @@ void   trestle__sampling__free_unpacked
   if(!message)
     return;
   assert(message->base.descriptor == &trestle__sampling__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__token_mask__init
+                     (Trestle__TokenMask         *message)
+{
+  static const Trestle__TokenMask init_value = TRESTLE__TOKEN_MASK__INIT;
+  *message = init_value;
+}
+size_t trestle__token_mask__get_packed_size
+                     (const Trestle__TokenMask *message)
+{
+  assert(message->base.descriptor == &trestle__token_mask__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__token_mask__pack
+                     (const Trestle__TokenMask *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__token_mask__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__token_mask__pack_to_buffer
+                     (const Trestle__TokenMask *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__token_mask__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__TokenMask *
+       trestle__token_mask__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__TokenMask *)
+     protobuf_c_message_unpack (&trestle__token_mask__descriptor,
+                                allocator, len, data);
+}
+void   trestle__token_mask__free_unpacked
+                     (Trestle__TokenMask *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__token_mask__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
 void   trestle__step_row__init
@@ -5506,7 +5596,58 @@ const ProtobufCMessageDescriptor trestle__self_test_report__descriptor =
   (ProtobufCMessageInit) trestle__self_test_report__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[9] =
+static const ProtobufCFieldDescriptor trestle__token_bias__field_descriptors[2] =
+{
+  {
+    "token",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_INT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__TokenBias, token),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__TokenBias, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__token_bias__field_indices_by_name[] = {
+  0,   /* field[0] = token */
+  1,   /* field[1] = value */
+};
+static const ProtobufCIntRange trestle__token_bias__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__token_bias__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.TokenBias",
+  "TokenBias",
+  "Trestle__TokenBias",
+  "trestle",
+  sizeof(Trestle__TokenBias),
+  2,
+  trestle__token_bias__field_descriptors,
+  trestle__token_bias__field_indices_by_name,
+  1,  trestle__token_bias__number_ranges,
+  (ProtobufCMessageInit) trestle__token_bias__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[10] =
 {
   {
     "temperature",
@@ -5616,8 +5757,21 @@ static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[9] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "biases",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__Sampling, n_biases),
+    offsetof(Trestle__Sampling, biases),
+    &trestle__token_bias__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__sampling__field_indices_by_name[] = {
+  9,   /* field[9] = biases */
   8,   /* field[8] = likeliest */
   3,   /* field[3] = min_p */
   4,   /* field[4] = repeat_penalty */
@@ -5631,7 +5785,7 @@ static const unsigned trestle__sampling__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__sampling__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor trestle__sampling__descriptor =
 {
@@ -5641,14 +5795,65 @@ const ProtobufCMessageDescriptor trestle__sampling__descriptor =
   "Trestle__Sampling",
   "trestle",
   sizeof(Trestle__Sampling),
-  9,
+  10,
   trestle__sampling__field_descriptors,
   trestle__sampling__field_indices_by_name,
   1,  trestle__sampling__number_ranges,
   (ProtobufCMessageInit) trestle__sampling__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__step_row__field_descriptors[6] =
+static const ProtobufCFieldDescriptor trestle__token_mask__field_descriptors[2] =
+{
+  {
+    "tokens",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__TokenMask, allowed_case),
+    offsetof(Trestle__TokenMask, tokens),
+    &trestle__token_list__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bits",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__TokenMask, allowed_case),
+    offsetof(Trestle__TokenMask, bits),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__token_mask__field_indices_by_name[] = {
+  1,   /* field[1] = bits */
+  0,   /* field[0] = tokens */
+};
+static const ProtobufCIntRange trestle__token_mask__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__token_mask__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.TokenMask",
+  "TokenMask",
+  "Trestle__TokenMask",
+  "trestle",
+  sizeof(Trestle__TokenMask),
+  2,
+  trestle__token_mask__field_descriptors,
+  trestle__token_mask__field_indices_by_name,
+  1,  trestle__token_mask__number_ranges,
+  (ProtobufCMessageInit) trestle__token_mask__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__step_row__field_descriptors[7] =
 {
   {
     "slot",
@@ -5722,9 +5927,22 @@ static const ProtobufCFieldDescriptor trestle__step_row__field_descriptors[6] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "mask",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StepRow, mask),
+    &trestle__token_mask__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__step_row__field_indices_by_name[] = {
   4,   /* field[4] = logits */
+  6,   /* field[6] = mask */
   1,   /* field[1] = position */
   3,   /* field[3] = sample */
   5,   /* field[5] = score */
@@ -5734,7 +5952,7 @@ static const unsigned trestle__step_row__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__step_row__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor trestle__step_row__descriptor =
 {
@@ -5744,7 +5962,7 @@ const ProtobufCMessageDescriptor trestle__step_row__descriptor =
   "Trestle__StepRow",
   "trestle",
   sizeof(Trestle__StepRow),
-  6,
+  7,
   trestle__step_row__field_descriptors,
   trestle__step_row__field_indices_by_name,
   1,  trestle__step_row__number_ranges,
@@ -9159,7 +9377,7 @@ const ProtobufCEnumDescriptor trestle__finish_reason__descriptor =
   trestle__finish_reason__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue trestle__request_failure_code__enum_values_by_number[10] =
+static const ProtobufCEnumValue trestle__request_failure_code__enum_values_by_number[11] =
 {
   { "REQUEST_FAILURE_CODE_UNSPECIFIED", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_UNSPECIFIED", 0 },
   { "REQUEST_FAILURE_CODE_TOO_LONG", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_TOO_LONG", 1 },
@@ -9171,14 +9389,16 @@ static const ProtobufCEnumValue trestle__request_failure_code__enum_values_by_nu
   { "REQUEST_FAILURE_CODE_SHUTTING_DOWN", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_SHUTTING_DOWN", 7 },
   { "REQUEST_FAILURE_CODE_INTERNAL", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_INTERNAL", 8 },
   { "REQUEST_FAILURE_CODE_NOT_ALLOWED", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_NOT_ALLOWED", 9 },
+  { "REQUEST_FAILURE_CODE_CONSTRAINT", "TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_CONSTRAINT", 10 },
 };
 static const ProtobufCIntRange trestle__request_failure_code__value_ranges[] = {
-{0, 0},{0, 10}
+{0, 0},{0, 11}
 };
-static const ProtobufCEnumValueIndex trestle__request_failure_code__enum_values_by_name[10] =
+static const ProtobufCEnumValueIndex trestle__request_failure_code__enum_values_by_name[11] =
 {
   { "REQUEST_FAILURE_CODE_BUSY", 2 },
   { "REQUEST_FAILURE_CODE_CANCELLED", 6 },
+  { "REQUEST_FAILURE_CODE_CONSTRAINT", 10 },
   { "REQUEST_FAILURE_CODE_INTERNAL", 8 },
   { "REQUEST_FAILURE_CODE_INVALID", 3 },
   { "REQUEST_FAILURE_CODE_LOST", 5 },
@@ -9195,9 +9415,9 @@ const ProtobufCEnumDescriptor trestle__request_failure_code__descriptor =
   "RequestFailureCode",
   "Trestle__RequestFailureCode",
   "trestle",
-  10,
+  11,
   trestle__request_failure_code__enum_values_by_number,
-  10,
+  11,
   trestle__request_failure_code__enum_values_by_name,
   1,
   trestle__request_failure_code__value_ranges,

@@ -26,6 +26,8 @@ package struct ClientError: Error, Sendable, CustomStringConvertible {
     case `internal`
     /// This machine's key lacks the role that the request needs.
     case notAllowed
+    /// What the answer must conform to allows no token to come next.
+    case constraint
 
     // Noticed on this side.
 
@@ -91,6 +93,7 @@ extension ClientError.Code {
       case .shuttingDown: .shuttingDown
       case .internal: .internal
       case .notAllowed: .notAllowed
+      case .constraint: .constraint
       }
   }
 }

@@ -48,7 +48,8 @@ package enum Sampler {
   /// the lower token comes first, so the result does not depend on how a sort breaks ties.
   ///
   /// - Parameters:
-  ///   - logits: One row, `[vocabulary]`.
+  ///   - logits: One row, `[vocabulary]`. A token whose logit is minus infinity is never drawn while
+  ///     another's is not.
   ///   - history: The session's tokens so far, the prompt included.
   ///   - position: The position of the last token of `history`.
   ///   - parameters: How to sample.
@@ -123,16 +124,18 @@ extension Sampler {
     var logit: Float
   }
 
-  /// Returns tokens by falling logit, at most `topK` of them (0: all).
+  /// Returns tokens by falling logit, at most `topK` of them (0: all), and none whose logit is minus
+  /// infinity: a sum that falls short of one by its rounding must not end at such a token.
   private static func candidates(_ logits: [Float], topK: Int) -> [Candidate] {
     let before = { (left: Candidate, right: Candidate) in
       left.logit > right.logit || (left.logit == right.logit && left.token < right.token)
     }
-    var all = logits.indices.map { Candidate(token: Int32($0), logit: logits[$0]) }
-    if topK > 0, topK < all.count {
-      // Only logits at or above the k-th highest need to be ordered.
-      let cutoff = kthHighest(logits, topK)
-      all = all.filter { $0.logit >= cutoff }
+    // Only logits at or above the k-th highest need to be ordered.
+    let cutoff = topK > 0 && topK < logits.count ? kthHighest(logits, topK) : -.infinity
+    var all: [Candidate] = []
+    all.reserveCapacity(topK > 0 ? min(topK, logits.count) : logits.count)
+    for (token, logit) in logits.enumerated() where logit >= cutoff && logit > -.infinity {
+      all.append(Candidate(token: Int32(token), logit: logit))
     }
     all.sort(by: before)
     if topK > 0, topK < all.count { all.removeLast(all.count - topK) }

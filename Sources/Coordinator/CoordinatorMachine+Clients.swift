@@ -7,7 +7,7 @@ internal import Wire
 
 extension CoordinatorMachine {
   mutating func generate(_ generate: Generate, _ peer: PeerID) {
-    if let reason = generate.complaint {
+    if let reason = generate.complaint(vocabularySize: model.config.vocabularySize) {
       refuse(generate.request, peer, .invalid, reason)
       return
     }
@@ -23,6 +23,13 @@ extension CoordinatorMachine {
   }
 
   mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
+    let constraint = constrain(generate)
+    let mask = constraint?.allowed
+    if let complaint = mask?.complaint(vocabularySize: model.config.vocabularySize) {
+      let reason = "the answer cannot begin as it must: \(complaint)"
+      refuse(generate.request, peer, .constraint, reason)
+      return
+    }
     open(
       tokens,
       generate.request,
@@ -33,6 +40,7 @@ extension CoordinatorMachine {
         ignoresEndOfTurn: generate.ignoresEndOfTurn
       ),
       stops: generate.stops,
+      constraint: constraint,
       // The answer needs room for at least one token.
       room: 1
     )
@@ -58,6 +66,7 @@ extension CoordinatorMachine {
     _ peer: PeerID,
     _ goal: SessionGoal,
     stops: [String],
+    constraint: (any TokenConstraint)? = nil,
     room: Int
   ) {
     if let (code, message) = refusal(of: tokens, room: room) {
@@ -72,7 +81,8 @@ extension CoordinatorMachine {
       id: sessions.takeNumber(),
       goal: goal,
       tokens: tokens,
-      prefixGroup: limits.prefixSharing.group(of: peer)
+      prefixGroup: limits.prefixSharing.group(of: peer),
+      constraint: constraint
     )
     sessions.open(session, of: peer)
     let client = ClientRequest(
@@ -243,9 +253,9 @@ extension CoordinatorMachine {
 
 extension Generate {
   /// What no program can do with the request, by the names that a client gives; nil if all is well.
-  fileprivate var complaint: String? {
+  fileprivate func complaint(vocabularySize: Int) -> String? {
     if maxTokens <= 0 { return "max tokens is 0; ask for at least 1" }
-    return sampling.complaint
+    return sampling.complaint ?? sampling.biasComplaint(vocabularySize: vocabularySize)
   }
 }
 
@@ -259,6 +269,20 @@ extension Sampling {
       return "likeliest \(likeliest): ask for log probabilities, too"
     }
     if !(repeatPenalty > 0) { return "repeat penalty \(repeatPenalty): give more than 0" }
+    return nil
+  }
+
+  /// Which biases no draw can be made with; nil if all is well.
+  fileprivate func biasComplaint(vocabularySize: Int) -> String? {
+    var seen: Set<Int32> = []
+    for bias in biases {
+      guard (0..<vocabularySize).contains(Int(bias.token)) else {
+        return "bias of token \(bias.token), the vocabulary has \(vocabularySize)"
+      }
+      guard seen.insert(bias.token).inserted else {
+        return "token \(bias.token) has two biases; give their sum"
+      }
+    }
     return nil
   }
 }

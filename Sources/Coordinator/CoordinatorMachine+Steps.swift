@@ -96,12 +96,7 @@ extension CoordinatorMachine {
     else { return "results of other rows" }
     let vocabulary = model.config.vocabularySize
     for (row, result) in zip(batch.wanted, done.results) {
-      if let nonsense = row.nonsense(inScoresOf: result, vocabularySize: vocabulary) {
-        return nonsense
-      }
-    }
-    if let bad = done.results.first(where: { !(0..<vocabulary).contains(Int($0.token)) }) {
-      return "token \(bad.token), the vocabulary has \(vocabulary)"
+      if let nonsense = row.nonsense(in: result, vocabularySize: vocabulary) { return nonsense }
     }
     if done.stageMicroseconds.count != plan.count {
       return "the times of \(done.stageMicroseconds.count) stages instead of \(plan.count)"
@@ -226,8 +221,13 @@ extension CoordinatorMachine {
       send(.delta(delta), to: request.peer)
     }
     let hasStopped = endsTurn || request.matchedStop != nil
-    guard isLast || hasStopped else { return }
-    finish(id, hasStopped ? .stop : .length)
+    if isLast || hasStopped {
+      finish(id, hasStopped ? .stop : .length)
+    } else if let complaint = sessions[id]?.mask?.complaint(
+      vocabularySize: model.config.vocabularySize
+    ) {
+      fail(id, .constraint, "the answer cannot go on as it must: \(complaint)")
+    }
   }
 
   /// Sends what an evaluation's micro-batch brought.

@@ -7,7 +7,7 @@
 
 internal import Gemma
 internal import Platform
-internal import Wire
+package import Wire
 
 /// The coordinator's state.
 package struct CoordinatorMachine {
@@ -18,6 +18,8 @@ package struct CoordinatorMachine {
   let isPlanBinding: Bool
   /// `Host.bootID` of the coordinator's own machine; empty if not known.
   package var machineID = ""
+  /// What the answer of a request must conform to, whose prompt has become tokens; nil if anything is good.
+  package var constrain: @Sendable (Generate) -> (any TokenConstraint)? = { _ in nil }
   /// Whether `stepTraced` is said of every micro-batch.
   package var tracesSteps = false
 

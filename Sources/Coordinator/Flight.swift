@@ -11,6 +11,8 @@ struct WantedRow: Sendable, Hashable {
   /// How many of the likeliest tokens the result names beside the drawn one's log probability; nil if it
   /// tells neither.
   var likeliestCount: Int?
+  /// The tokens that may be its result; nil if all may.
+  var mask: TokenMask?
 
   init(slot: Int, position: Int, likeliestCount: Int? = nil) {
     self.slot = slot
@@ -20,6 +22,7 @@ struct WantedRow: Sendable, Hashable {
 
   init(_ row: StepRow) {
     self.init(slot: row.slot, position: row.position)
+    mask = row.mask
     if case .sample(let sampling) = row.output, sampling.returnsLogProbabilities {
       likeliestCount = sampling.likeliest
     }

@@ -41,6 +41,12 @@ package struct Scheduler: Sendable {
   package let maxLogitsRows: Int
   package let stageCount: Int
 
+  /// Bytes of biases and masks that a micro-batch may carry: with its rows they stay far below the limit of a
+  /// header.
+  ///
+  /// A mask takes 32 KiB where the vocabulary has 262,144 tokens, so it is a hundred draws of such a model.
+  package static let maxDrawBytes = 4 << 20
+
   package init(maxRows: Int, maxLogitsRows: Int, stageCount: Int) {
     self.maxRows = maxRows
     self.maxLogitsRows = maxLogitsRows
@@ -76,17 +82,16 @@ package struct Scheduler: Sendable {
     let share = { (sessions: [Session]) in
       sessions.prefix((sessions.count + groups - 1) / groups)
     }
-    var rows = maxRows
-    var logitsRows = maxLogitsRows
+    var room = Room(rows: maxRows, logitsRows: maxLogitsRows, drawBytes: Self.maxDrawBytes)
     var scheduled: [ScheduledRows] = []
     for session in share(decoding) {
-      let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
+      let positions = chunk(of: session, in: &room)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))
     }
-    if isWatched { rows = min(rows, pace.promptRows) }
+    if isWatched { room.rows = min(room.rows, pace.promptRows) }
     for session in share(others) {
-      let positions = chunk(of: session, rows: &rows, logitsRows: &logitsRows)
+      let positions = chunk(of: session, in: &room)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))
       // If one message carried logits of several sessions, only counting rows could tell them
@@ -96,15 +101,27 @@ package struct Scheduler: Sendable {
     return scheduled
   }
 
+  /// What a micro-batch still has room for.
+  private struct Room {
+    var rows: Int
+    var logitsRows: Int
+    var drawBytes: Int
+  }
+
   /// Returns the session's next positions that fit into the rest of a micro-batch.
-  private func chunk(of session: Session, rows: inout Int, logitsRows: inout Int) -> Range<Int> {
+  private func chunk(of session: Session, in room: inout Room) -> Range<Int> {
     var end = session.submitted
-    while end < session.tokens.count, rows > 0 {
-      if session.goal.isEvaluation, session.output(at: end) != .none {
-        guard logitsRows > 0 else { break }
-        logitsRows -= 1
+    while end < session.tokens.count, room.rows > 0 {
+      if session.goal.isEvaluation {
+        if session.output(at: end) != .none {
+          guard room.logitsRows > 0 else { break }
+          room.logitsRows -= 1
+        }
+      } else if end == session.tokens.count - 1 {
+        guard room.drawBytes >= session.drawBytes else { break }
+        room.drawBytes -= session.drawBytes
       }
-      rows -= 1
+      room.rows -= 1
       end += 1
     }
     return session.submitted..<end

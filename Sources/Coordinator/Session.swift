@@ -12,6 +12,12 @@ package enum SessionGoal: Sendable {
   /// The log probability of each token from `first` on, given those before it.
   case scores(first: Int)
 
+  /// What its biases take in a step's header: about a dozen bytes each.
+  fileprivate var biasBytes: Int {
+    guard case .generate(let sampling, _, _) = self else { return 0 }
+    return 12 * sampling.biases.count
+  }
+
   /// Whether the request asks for numbers instead of new tokens.
   package var isEvaluation: Bool {
     switch self {
@@ -45,18 +51,28 @@ package struct Session: Sendable {
   package private(set) var losses = LossRecord()
   /// The session's place in the KV caches; nil while it waits for one.
   package private(set) var slot: Int?
+  /// What its answer must conform to; nil if anything is good.
+  private var constraint: (any TokenConstraint)?
+  /// The tokens that may come next; nil if all may.
+  package private(set) var mask: TokenMask?
+  /// What its next draw adds to a step's header: biases and mask.
+  package private(set) var drawBytes: Int
 
   package init(
     id: UInt64,
     goal: SessionGoal,
     tokens: [Int32],
-    prefixGroup: PublicKey? = nil
+    prefixGroup: PublicKey? = nil,
+    constraint: (any TokenConstraint)? = nil
   ) {
     self.id = id
     self.goal = goal
     self.tokens = tokens
     self.prefixGroup = prefixGroup
+    self.constraint = constraint
     promptCount = tokens.count
+    mask = constraint?.allowed
+    drawBytes = goal.biasBytes + (mask?.byteCount ?? 0)
   }
 
   package var generatedCount: Int { tokens.count - promptCount }
@@ -85,6 +101,11 @@ package struct Session: Sendable {
     }
   }
 
+  /// Returns which tokens may be drawn behind a position; nil if all may, or none is drawn there.
+  package func mask(at position: Int) -> TokenMask? {
+    position == tokens.count - 1 ? mask : nil
+  }
+
   // MARK: What happens to it
 
   /// Takes a slot whose caches hold the first `prefix` positions already.
@@ -110,7 +131,13 @@ package struct Session: Sendable {
   }
 
   /// Adds a token that has been drawn.
-  package mutating func append(_ token: Int32) { tokens.append(token) }
+  package mutating func append(_ token: Int32) {
+    tokens.append(token)
+    guard constraint != nil else { return }
+    constraint?.accept(token)
+    mask = constraint?.allowed
+    drawBytes = goal.biasBytes + (mask?.byteCount ?? 0)
+  }
 
   /// Notes that a worker could not run a step of it.
   package mutating func countFailedStep() { failedSteps += 1 }

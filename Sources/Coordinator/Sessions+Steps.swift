@@ -49,7 +49,8 @@ extension Sessions {
             slot: slot,
             position: position,
             token: session.tokens[position],
-            output: session.output(at: position)
+            output: session.output(at: position),
+            mask: session.mask(at: position)
           )
         )
       }

@@ -87,6 +87,10 @@ package enum Limits {
   package static let messages = 4096
   /// Tokens of one prompt or evaluation.
   package static let tokens = 1 << 20
+  /// Biases of one request; they go with each of its draws.
+  package static let biases = 1024
+  /// The bits of one mask: one for each token of a vocabulary.
+  package static let maskBytes = vocabulary / 8
   /// The likeliest tokens that are told of one that is drawn: as many as OpenAI's interface gives.
   package static let likeliest = 20
   /// Rows of one step.

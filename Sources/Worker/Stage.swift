@@ -137,9 +137,10 @@ package final class Stage {
       guard (0..<vocabularySize).contains(Int(row.token)) else {
         throw WorkerError(.step, "token \(row.token) outside 0..<\(vocabularySize)")
       }
-      if case .score(let target) = row.output, !(0..<vocabularySize).contains(Int(target)) {
-        throw WorkerError(.step, "target \(target) outside 0..<\(vocabularySize)")
-      }
+      let complaint =
+        row.output.complaint(vocabularySize: vocabularySize)
+        ?? row.mask?.complaint(vocabularySize: vocabularySize)
+      if let complaint { throw WorkerError(.step, complaint) }
     }
     return step.batch
   }

@@ -1,5 +1,5 @@
-// From the last stage's logits to what each row asked for: a token drawn, a score, or the logits
-// themselves. It keeps the tokens of each slot, which the repeat penalty looks at.
+// From the last stage's logits to what each row asked for: a token drawn, with biases and a mask, a score,
+// or the logits themselves. It keeps the tokens of each slot, which the repeat penalty looks at.
 
 internal import Compute
 package import Wire
@@ -67,12 +67,7 @@ package struct TokenDrawer {
       switch row.output {
       case .none: break
       case .sample(let sampling):
-        result.token = Sampler.sample(
-          logits: line,
-          history: histories[row.slot],
-          position: row.position,
-          SamplingParameters(sampling)
-        )
+        result.token = token(for: row, line, sampling)
         if sampling.returnsLogProbabilities { score(&result, line, likeliest: sampling.likeliest) }
       case .logits: chosen += line
       case .score(let target):
@@ -82,6 +77,19 @@ package struct TokenDrawer {
       results.append(result)
     }
     return (results, chosen)
+  }
+
+  /// Draws the token that follows a row.
+  private func token(for row: StepRow, _ line: [Float], _ sampling: Sampling) -> Int32 {
+    var logits = line
+    for bias in sampling.biases { logits[Int(bias.token)] += bias.value }
+    if let mask = row.mask { mask.apply(to: &logits) }
+    return Sampler.sample(
+      logits: logits,
+      history: histories[row.slot],
+      position: row.position,
+      SamplingParameters(sampling)
+    )
   }
 
   /// Adds to a result how likely the model held the drawn token to be, and which were likeliest.
@@ -98,6 +106,37 @@ package struct TokenDrawer {
         token: token,
         logProbability: softmax.logProbability(ofLogit: line[Int(token)])
       )
+    }
+  }
+}
+
+extension TokenMask {
+  /// Makes the logits of tokens that may not be drawn minus infinity.
+  fileprivate func apply(to logits: inout [Float]) {
+    switch allowed {
+    case .tokens(let tokens):
+      let kept = tokens.map { logits[Int($0)] }
+      for index in logits.indices { logits[index] = -.infinity }
+      for (token, logit) in zip(tokens, kept) { logits[Int(token)] = logit }
+    case .bits(let bits):
+      for index in logits.indices where !TokenMask.isSet(index, in: bits) {
+        logits[index] = -.infinity
+      }
+    }
+  }
+}
+
+extension RowOutput {
+  /// Returns what of it names no token of the vocabulary; nil if all is well.
+  func complaint(vocabularySize: Int) -> String? {
+    let vocabulary = 0..<vocabularySize
+    switch self {
+    case .none, .logits: return nil
+    case .score(let target):
+      return vocabulary.contains(Int(target)) ? nil : "target \(target) outside \(vocabulary)"
+    case .sample(let sampling):
+      let bad = sampling.biases.first { !vocabulary.contains(Int($0.token)) }
+      return bad.map { "bias of token \($0.token) outside \(vocabulary)" }
     }
   }
 }

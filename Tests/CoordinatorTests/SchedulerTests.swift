@@ -57,6 +57,32 @@ import Wire
     Dictionary(scheduled.map { ($0.session, $0.positions) }) { _, last in last }
   }
 
+  @Test func `masks are divided among micro-batches, so that a header holds them`() {
+    struct Everything: TokenConstraint {
+      let byteCount: Int
+      var allowed: TokenMask? {
+        TokenMask(allowed: .bits(Array(repeating: 255, count: byteCount)))
+      }
+      mutating func accept(_ token: Int32) {}
+    }
+    let third = Everything(byteCount: Scheduler.maxDrawBytes / 3)
+    var masked = (0..<5).map { id in
+      Session(
+        id: id,
+        goal: Self.generating,
+        tokens: [5, 5, 5],
+        constraint: third
+      )
+    }
+    for index in masked.indices { masked[index].begin(in: index, prefix: 2, reached: 2) }
+    let scheduler = scheduler(stages: 1)
+    #expect(next(scheduler, masked, inFlight: 0).map(\.session) == [0, 1, 2])
+    // A prompt goes as far as where the token is drawn.
+    masked[3].rewind()
+    let mixed = next(scheduler, Array(masked[0...3]), inFlight: 0)
+    #expect(rows(mixed) == [0: 2..<3, 1: 2..<3, 2: 2..<3, 3: 0..<2])
+  }
+
   @Test func `with nothing ready, or every stage busy, nothing is scheduled`() {
     #expect(next(scheduler(), [], inFlight: 0).isEmpty)
     #expect(next(scheduler(), [session(1, pending: 0, done: 4)], inFlight: 0).isEmpty)

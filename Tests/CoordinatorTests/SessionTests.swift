@@ -38,6 +38,30 @@ import Wire
     #expect(outputs(session(.scores(first: 4))) == Array(repeating: .none, count: 4))
   }
 
+  @Test func `a constraint hears of each token, and masks the next draw alone`() {
+    struct Next: TokenConstraint {
+      var last: Int32 = 0
+      var allowed: TokenMask? { last == 99 ? nil : TokenMask(allowing: [last + 1]) }
+      mutating func accept(_ token: Int32) { last = token }
+    }
+    var session = Session(
+      id: 1,
+      goal: .generate(sampling: Harness.sampling(), maxTokens: 9, ignoresEndOfTurn: false),
+      tokens: [10, 11],
+      constraint: Next()
+    )
+    #expect(session.mask(at: 0) == nil && session.mask(at: 1) == TokenMask(allowing: [1]))
+    #expect(session.drawBytes == 1)
+    session.complete(upTo: 2)
+    session.append(20)
+    #expect(session.mask(at: 1) == nil && session.mask(at: 2) == TokenMask(allowing: [21]))
+    // Replayed, it is masked as before.
+    session.rewind()
+    #expect(session.mask(at: 2) == TokenMask(allowing: [21]) && session.mask(at: 0) == nil)
+    session.append(99)
+    #expect(session.mask == nil && session.drawBytes == 0)
+  }
+
   @Test func `what it took over counts as cached, unless it is computed after all`() {
     var session = session(
       .generate(sampling: Harness.sampling(), maxTokens: 9, ignoresEndOfTurn: false)

@@ -48,6 +48,16 @@ import Worker
 
   @Test func `slots, positions and tokens outside their bounds are refused by name`() throws {
     let stage = try maker.lastStage()
+    func biased(_ token: Int32) -> [StepRow] {
+      var sampling = Sampling.greedy
+      sampling.biases = [TokenBias(token: token, value: 1)]
+      return chunk(slot: 0, [5], output: .sample(sampling))
+    }
+    func masked(_ allowed: AllowedTokens) -> [StepRow] {
+      var rows = chunk(slot: 0, [5], output: .sample(.greedy))
+      rows[0].mask = TokenMask(allowed: allowed)
+      return rows
+    }
     let faults: [(step: Step, text: String)] = [
       (maker.step(chunk(slot: 3, [5])), "slot 3 outside 0..<3"),
       (maker.step([], cleared: [0, 3]), "slot 3 outside 0..<3"),
@@ -58,6 +68,9 @@ import Worker
         maker.step(chunk(slot: 0, [5], output: .score(target: 256))),
         "target 256 outside 0..<256"
       ),
+      (maker.step(biased(256)), "bias of token 256 outside 0..<256"),
+      (maker.step(masked(.tokens([256]))), "token 256 is allowed, the vocabulary has 256"),
+      (maker.step(masked(.bits([0, 0]))), "no token is allowed"),
       (maker.step(chunk(slot: 0, [5], from: 64)), "position 64 outside 0..<64"),
       (maker.step(chunk(slot: 0, Array(repeating: 5, count: 17))), "17 rows, at most 16"),
     ]

@@ -109,6 +109,83 @@ import Worker
     #expect(all[0].token == drawn[0].token && all[0].logProbability == drawn[0].logProbability)
   }
 
+  // MARK: Biases and masks
+
+  /// Draws once with the logits `line`, after the tokens of a history.
+  private func draw(
+    _ sampling: Sampling = .greedy,
+    mask: AllowedTokens? = nil
+  ) -> RowResult? {
+    var drawer = drawer()
+    let mask = mask.map { TokenMask(allowed: $0) }
+    let row = StepRow(slot: 0, position: 0, token: 5, output: .sample(sampling), mask: mask)
+    return drawer.draw([row], logits: line).results.first
+  }
+
+  private func biased(_ biases: [Int32: Float]) -> Sampling {
+    var sampling = Sampling.greedy
+    sampling.biases = biases.map { TokenBias(token: $0, value: $1) }
+    return sampling
+  }
+
+  @Test func `a bias is added to its token's logit`() {
+    #expect(draw(biased([2: 0.99]))?.token == 4)
+    #expect(draw(biased([2: 1.01]))?.token == 2)
+    #expect(draw(biased([4: -1.5, 0: 0.9]))?.token == 2)
+    #expect(draw(biased([4: -3e38, 2: -3e38, 1: 3e38]))?.token == 1)
+    // Before the penalty, which then turns what has become positive down.
+    var penalised = biased([5: 10])
+    penalised.repeatPenalty = 4
+    #expect(draw(penalised)?.token == 4)
+    penalised.repeatPenalty = 2
+    #expect(draw(penalised)?.token == 5)
+  }
+
+  @Test func `only what the mask allows is drawn, as a list or as bits`() {
+    for mask in [AllowedTokens.tokens([0, 3, 1]), .bits([0b001011])] {
+      #expect(draw(mask: mask)?.token == 0)
+      #expect(draw(biased([1: 10]), mask: mask)?.token == 1)
+    }
+    #expect(draw(mask: .tokens([5]))?.token == 5)
+    #expect(draw(mask: .bits([1 << 5]))?.token == 5)
+  }
+
+  @Test func `allowed tokens come as often as their share of what is allowed`() throws {
+    let allowed: [Int32] = [0, 2, 3]
+    let weights = allowed.map { exp(Double(line[Int($0)])) }
+    for topK in [0, 2, 5, 6] {
+      var counts: [Int32: Int] = [:]
+      let count = 4000
+      for seed in 0..<count {
+        var sampling = Sampling.greedy
+        sampling.temperature = 1
+        sampling.topK = topK
+        sampling.seed = UInt64(seed)
+        counts[try #require(draw(sampling, mask: .tokens(allowed))).token, default: 0] += 1
+      }
+      // Of two, the third is cut off.
+      let kept = topK == 2 ? [0, 1] : [0, 1, 2]
+      let sum = kept.reduce(0) { $0 + weights[$1] }
+      #expect(Set(counts.keys) == Set(kept.map { allowed[$0] }))
+      for index in kept {
+        let share = Double(counts[allowed[index]] ?? 0) / Double(count)
+        // Four standard deviations of a share of at most a half, over 4000 draws.
+        #expect(abs(share - weights[index] / sum) < 4 * 0.5 / Double(count).squareRoot())
+      }
+    }
+  }
+
+  @Test func `log probabilities know nothing of biases and masks`() throws {
+    let sum = log(line.reduce(0.0) { $0 + exp(Double($1)) })
+    var sampling = biased([4: -50, 1: 3])
+    sampling.returnsLogProbabilities = true
+    sampling.likeliest = 2
+    let result = try #require(draw(sampling, mask: .tokens([1, 5])))
+    #expect(result.token == 1 && abs(result.logProbability - (-2 - sum)) < 1e-12)
+    #expect(result.likeliest.map(\.token) == [4, 2])
+    #expect(abs(result.likeliest[0].logProbability - (3 - sum)) < 1e-12)
+  }
+
   // MARK: Histories
 
   @Test func `the penalty sees the slot's own tokens, as far back as its window`() {

@@ -41,7 +41,9 @@ typedef struct Trestle__Abandon Trestle__Abandon;
 typedef struct Trestle__SelfTest Trestle__SelfTest;
 typedef struct Trestle__Temperature Trestle__Temperature;
 typedef struct Trestle__SelfTestReport Trestle__SelfTestReport;
+typedef struct Trestle__TokenBias Trestle__TokenBias;
 typedef struct Trestle__Sampling Trestle__Sampling;
+typedef struct Trestle__TokenMask Trestle__TokenMask;
 typedef struct Trestle__StepRow Trestle__StepRow;
 typedef struct Trestle__Fork Trestle__Fork;
 typedef struct Trestle__KVRows Trestle__KVRows;
@@ -279,7 +281,11 @@ typedef enum _Trestle__RequestFailureCode {
   /*
    * the client's key may not ask for it, or no longer
    */
-  TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_NOT_ALLOWED = 9
+  TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_NOT_ALLOWED = 9,
+  /*
+   * what the answer must conform to allows no token to come next
+   */
+  TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_CONSTRAINT = 10
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__REQUEST_FAILURE_CODE)
 } Trestle__RequestFailureCode;
 /*
@@ -1184,6 +1190,23 @@ struct  Trestle__SelfTestReport
 
 
 /*
+ * What is added to the logit of a token, so that it is drawn more or less often.
+ */
+struct  Trestle__TokenBias
+{
+  ProtobufCMessage base;
+  /*
+   * @token
+   */
+  int32_t token;
+  float value;
+};
+#define TRESTLE__TOKEN_BIAS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__token_bias__descriptor) \
+    , 0, 0 }
+
+
+/*
  * How to draw a token; the same numbers and position draw the same token.
  */
 struct  Trestle__Sampling
@@ -1210,7 +1233,7 @@ struct  Trestle__Sampling
   uint64_t seed;
   /*
    * Whether the log probability of the drawn token is told. It is the model's own, the natural logarithm of
-   * the softmax of its logits: before the repeat penalty, the cuts by k and p and the temperature.
+   * the softmax of its logits: before biases, mask, repeat penalty, the cuts by k and p and the temperature.
    */
   /*
    * @default
@@ -1223,10 +1246,48 @@ struct  Trestle__Sampling
    * @limit(likeliest) @default
    */
   uint32_t likeliest;
+  /*
+   * of tokens of their own, added before anything else @count(biases) @default
+   */
+  size_t n_biases;
+  Trestle__TokenBias **biases;
 };
 #define TRESTLE__SAMPLING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__sampling__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL }
+
+
+typedef enum {
+  TRESTLE__TOKEN_MASK__ALLOWED__NOT_SET = 0,
+  TRESTLE__TOKEN_MASK__ALLOWED_TOKENS = 1,
+  TRESTLE__TOKEN_MASK__ALLOWED_BITS = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__TOKEN_MASK__ALLOWED__CASE)
+} Trestle__TokenMask__AllowedCase;
+
+/*
+ * Which tokens may be drawn, in the smaller of two ways to say so.
+ */
+struct  Trestle__TokenMask
+{
+  ProtobufCMessage base;
+  Trestle__TokenMask__AllowedCase allowed_case;
+  union {
+    /*
+     * these
+     */
+    Trestle__TokenList *tokens;
+    /*
+     * Those whose bit is set: of token t bit t % 8 of byte t / 8. Where no byte is, none may.
+     */
+    /*
+     * @bytes(maskBytes)
+     */
+    ProtobufCBinaryData bits;
+  };
+};
+#define TRESTLE__TOKEN_MASK__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__token_mask__descriptor) \
+    , TRESTLE__TOKEN_MASK__ALLOWED__NOT_SET, {0} }
 
 
 typedef enum {
@@ -1255,6 +1316,10 @@ struct  Trestle__StepRow
    * @token
    */
   int32_t token;
+  /*
+   * of a token drawn: which may be; all without it @optional
+   */
+  Trestle__TokenMask *mask;
   Trestle__StepRow__OutputCase output_case;
   union {
     /*
@@ -1273,7 +1338,7 @@ struct  Trestle__StepRow
 };
 #define TRESTLE__STEP_ROW__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__step_row__descriptor) \
-    , 0, 0, 0, TRESTLE__STEP_ROW__OUTPUT__NOT_SET, {0} }
+    , 0, 0, 0, NULL, TRESTLE__STEP_ROW__OUTPUT__NOT_SET, {0} }
 
 
 /*
@@ -2914,6 +2979,25 @@ Trestle__SelfTestReport *
 void   trestle__self_test_report__free_unpacked
                      (Trestle__SelfTestReport *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__TokenBias methods */
+void   trestle__token_bias__init
+                     (Trestle__TokenBias         *message);
+size_t trestle__token_bias__get_packed_size
+                     (const Trestle__TokenBias   *message);
+size_t trestle__token_bias__pack
+                     (const Trestle__TokenBias   *message,
+                      uint8_t             *out);
+size_t trestle__token_bias__pack_to_buffer
+                     (const Trestle__TokenBias   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__TokenBias *
+       trestle__token_bias__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__token_bias__free_unpacked
+                     (Trestle__TokenBias *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__Sampling methods */
 void   trestle__sampling__init
                      (Trestle__Sampling         *message);
@@ -2932,6 +3016,25 @@ Trestle__Sampling *
                       const uint8_t       *data);
 void   trestle__sampling__free_unpacked
                      (Trestle__Sampling *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__TokenMask methods */
+void   trestle__token_mask__init
+                     (Trestle__TokenMask         *message);
+size_t trestle__token_mask__get_packed_size
+                     (const Trestle__TokenMask   *message);
+size_t trestle__token_mask__pack
+                     (const Trestle__TokenMask   *message,
+                      uint8_t             *out);
+size_t trestle__token_mask__pack_to_buffer
+                     (const Trestle__TokenMask   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__TokenMask *
+       trestle__token_mask__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__token_mask__free_unpacked
+                     (Trestle__TokenMask *message,
                       ProtobufCAllocator *allocator);
 /* Trestle__StepRow methods */
 void   trestle__step_row__init
@@ -3754,8 +3857,14 @@ typedef void (*Trestle__Temperature_Closure)
 typedef void (*Trestle__SelfTestReport_Closure)
                  (const Trestle__SelfTestReport *message,
                   void *closure_data);
+typedef void (*Trestle__TokenBias_Closure)
+                 (const Trestle__TokenBias *message,
+                  void *closure_data);
 typedef void (*Trestle__Sampling_Closure)
                  (const Trestle__Sampling *message,
+                  void *closure_data);
+typedef void (*Trestle__TokenMask_Closure)
+                 (const Trestle__TokenMask *message,
                   void *closure_data);
 typedef void (*Trestle__StepRow_Closure)
                  (const Trestle__StepRow *message,
@@ -3914,7 +4023,9 @@ extern const ProtobufCMessageDescriptor trestle__abandon__descriptor;
 extern const ProtobufCMessageDescriptor trestle__self_test__descriptor;
 extern const ProtobufCMessageDescriptor trestle__temperature__descriptor;
 extern const ProtobufCMessageDescriptor trestle__self_test_report__descriptor;
+extern const ProtobufCMessageDescriptor trestle__token_bias__descriptor;
 extern const ProtobufCMessageDescriptor trestle__sampling__descriptor;
+extern const ProtobufCMessageDescriptor trestle__token_mask__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step_row__descriptor;
 extern const ProtobufCMessageDescriptor trestle__fork__descriptor;
 extern const ProtobufCMessageDescriptor trestle__kvrows__descriptor;

@@ -34,6 +34,8 @@ package enum RequestFailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case `internal` = 8
   /// The client's key may not ask for it, or no longer.
   case notAllowed = 9
+  /// What the answer must conform to allows no token to come next.
+  case constraint = 10
 }
 
 /// What the coordinator says of the whole; the raw values are the wire's.

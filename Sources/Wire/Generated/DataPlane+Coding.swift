@@ -4,6 +4,23 @@
 
 internal import WireMessages
 
+extension TokenBias {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__TokenBias> {
+    let c = unsafe packer.make(trestle__token_bias__init)
+    unsafe c.pointee.token = packer.token(token, "TokenBias.token")
+    unsafe c.pointee.value = packer.finite(value, "TokenBias.value")
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__TokenBias) throws(WireError) {
+    try unsafe Unpack.known(c.base, "TokenBias")
+    try unsafe self.init(
+      token: Unpack.token(c.token, "TokenBias.token"),
+      value: Unpack.finite(c.value, "TokenBias.value")
+    )
+  }
+}
+
 extension Sampling {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Sampling> {
     let c = unsafe packer.make(trestle__sampling__init)
@@ -24,6 +41,11 @@ extension Sampling {
       "Sampling.likeliest",
       limit: Limits.likeliest
     )
+    unsafe (c.pointee.n_biases, c.pointee.biases) = packer.list(
+      biases,
+      "Sampling.biases",
+      limit: Limits.biases
+    ) { unsafe $0.packed(packer) }
     return unsafe c
   }
 
@@ -42,8 +64,51 @@ extension Sampling {
       ),
       seed: c.seed,
       returnsLogProbabilities: c.returns_log_probabilities != 0,
-      likeliest: Unpack.integer(c.likeliest, "Sampling.likeliest", limit: Limits.likeliest)
+      likeliest: Unpack.integer(c.likeliest, "Sampling.likeliest", limit: Limits.likeliest),
+      biases: Unpack.list(
+        c.n_biases,
+        c.biases,
+        "Sampling.biases",
+        limit: Limits.biases,
+        TokenBias.init(unpacking:)
+      )
     )
+  }
+}
+
+extension TokenMask {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__TokenMask> {
+    let c = unsafe packer.make(trestle__token_mask__init)
+    unsafe allowed.pack(into: c, packer)
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__TokenMask) throws(WireError) {
+    try unsafe Unpack.known(c.base, "TokenMask")
+    try unsafe self.init(allowed: AllowedTokens(unpacking: c))
+  }
+}
+
+extension AllowedTokens {
+  func pack(into c: UnsafeMutablePointer<Trestle__TokenMask>, _ packer: Packer) {
+    switch self {
+    case .tokens(let value):
+      unsafe c.pointee.allowed_case = TRESTLE__TOKEN_MASK__ALLOWED_TOKENS
+      unsafe c.pointee.tokens = packer.tokenList(value, "TokenMask.tokens")
+    case .bits(let value):
+      unsafe c.pointee.allowed_case = TRESTLE__TOKEN_MASK__ALLOWED_BITS
+      unsafe c.pointee.bits = packer.bytes(value, "TokenMask.bits", limit: Limits.maskBytes)
+    }
+  }
+
+  init(unpacking c: Trestle__TokenMask) throws(WireError) {
+    switch unsafe c.allowed_case {
+    case TRESTLE__TOKEN_MASK__ALLOWED_TOKENS:
+      self = try unsafe .tokens(Unpack.tokenList(c.tokens, "TokenMask.tokens"))
+    case TRESTLE__TOKEN_MASK__ALLOWED_BITS:
+      self = try unsafe .bits(Unpack.bytes(c.bits, "TokenMask.bits", limit: Limits.maskBytes))
+    default: throw WireError(.malformed, "holds none of tokens, bits", context: "TokenMask.allowed")
+    }
   }
 }
 
@@ -58,6 +123,7 @@ extension StepRow {
     )
     unsafe c.pointee.token = packer.token(token, "StepRow.token")
     unsafe output.pack(into: c, packer)
+    unsafe c.pointee.mask = mask?.packed(packer)
     return unsafe c
   }
 
@@ -67,7 +133,8 @@ extension StepRow {
       slot: Unpack.integer(c.slot, "StepRow.slot", limit: Limits.slots),
       position: Unpack.integer(c.position, "StepRow.position", limit: Limits.positions),
       token: Unpack.token(c.token, "StepRow.token"),
-      output: RowOutput(unpacking: c)
+      output: RowOutput(unpacking: c),
+      mask: Unpack.optional(c.mask, TokenMask.init(unpacking:))
     )
   }
 }

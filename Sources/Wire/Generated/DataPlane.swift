@@ -3,6 +3,17 @@
 // Data plane: the step that runs through all stages, and keys and values that move. Activations are
 // payloads.
 
+/// What is added to the logit of a token, so that it is drawn more or less often.
+package struct TokenBias: Sendable, Hashable {
+  package var token: Int32
+  package var value: Float
+
+  package init(token: Int32, value: Float) {
+    self.token = token
+    self.value = value
+  }
+}
+
 /// How to draw a token; the same numbers and position draw the same token.
 package struct Sampling: Sendable, Hashable {
   /// 0 is greedy.
@@ -17,12 +28,14 @@ package struct Sampling: Sendable, Hashable {
   package var seed: UInt64
   /// Whether the log probability of the drawn token is told.
   ///
-  /// It is the model's own, the natural logarithm of the softmax of its logits: before the repeat
-  /// penalty, the cuts by k and p and the temperature.
+  /// It is the model's own, the natural logarithm of the softmax of its logits: before biases,
+  /// mask, repeat penalty, the cuts by k and p and the temperature.
   package var returnsLogProbabilities: Bool
   /// How many of the likeliest tokens are told with theirs, if it is; the drawn one may not be
   /// among them.
   package var likeliest: Int
+  /// Of tokens of their own, added before anything else.
+  package var biases: [TokenBias]
 
   package init(
     temperature: Float,
@@ -33,7 +46,8 @@ package struct Sampling: Sendable, Hashable {
     repeatWindow: Int,
     seed: UInt64,
     returnsLogProbabilities: Bool = false,
-    likeliest: Int = 0
+    likeliest: Int = 0,
+    biases: [TokenBias] = []
   ) {
     self.temperature = temperature
     self.topK = topK
@@ -44,6 +58,25 @@ package struct Sampling: Sendable, Hashable {
     self.seed = seed
     self.returnsLogProbabilities = returnsLogProbabilities
     self.likeliest = likeliest
+    self.biases = biases
+  }
+}
+
+package enum AllowedTokens: Sendable, Hashable {
+  /// These.
+  case tokens([Int32])
+  /// Those whose bit is set: of token t bit t % 8 of byte t / 8.
+  ///
+  /// Where no byte is, none may.
+  case bits([UInt8])
+}
+
+/// Which tokens may be drawn, in the smaller of two ways to say so.
+package struct TokenMask: Sendable, Hashable {
+  package var allowed: AllowedTokens
+
+  package init(allowed: AllowedTokens) {
+    self.allowed = allowed
   }
 }
 
@@ -67,12 +100,15 @@ package struct StepRow: Sendable, Hashable {
   package var token: Int32
   /// What the last stage returns for a row; nothing for one that only leaves its keys and values.
   package var output: RowOutput
+  /// Of a token drawn: which may be; all without it.
+  package var mask: TokenMask?
 
-  package init(slot: Int, position: Int, token: Int32, output: RowOutput) {
+  package init(slot: Int, position: Int, token: Int32, output: RowOutput, mask: TokenMask? = nil) {
     self.slot = slot
     self.position = position
     self.token = token
     self.output = output
+    self.mask = mask
   }
 }
 

@@ -78,7 +78,8 @@ extension Simulation {
         of: prompt,
         generate.sampling,
         count: generate.maxTokens,
-        ends: [9]
+        ends: [9],
+        constraint: Self.constraint(of: generate, harness.model)
       )
       // A stop in the text may end it sooner.
       let isWhole = outcome.tokens == tokens || outcome.finished?.reason == .stop

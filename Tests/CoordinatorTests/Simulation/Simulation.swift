@@ -68,6 +68,10 @@ struct Simulation {
       advice: isAutomatic ? advice : nil
     )
     undisturbed = Harness(plan: plan, limits: limits, served: served)
+    let model = harness.model
+    for harness in [harness, undisturbed] {
+      harness.machine.constrain = { Self.constraint(of: $0, model) }
+    }
     faultsLeft = Int.random(in: 1...5, using: &random)
     movesLeft = Int.random(in: 0...5, using: &random)
     standstillsLeft = Int.random(in: 0...5, using: &random)
@@ -79,6 +83,11 @@ struct Simulation {
     }
     self.random = random
     trace = isTraced ? SimulationTrace() : nil
+  }
+
+  /// Returns what the answer of a request must conform to: now and then something.
+  static func constraint(of generate: Generate, _ model: TokenModel) -> (any TokenConstraint)? {
+    generate.sampling.seed % 3 == 0 ? Fifths(vocabularySize: model.vocabularySize) : nil
   }
 
   /// Runs until all requests are over; returns whether they ever are.

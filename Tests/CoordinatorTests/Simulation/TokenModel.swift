@@ -8,6 +8,7 @@ import Gemma
 import ModelFiles
 import Wire
 
+@testable import Coordinator
 @testable import Worker
 
 /// A model of small whole numbers.
@@ -105,26 +106,34 @@ struct TokenModel: Sendable {
     Sampler.logProbability(of: target, logits: logits(tokens))
   }
 
-  /// What a session must get: the tokens that follow a prompt, until one of `ends`, or so many.
+  /// What a session must get: the tokens that follow a prompt, until one of `ends`, or so many, and none
+  /// that its constraint rules out.
   func continuation(
     of prompt: [Int32],
     _ sampling: Sampling,
     count: Int,
-    ends: Set<Int32> = []
+    ends: Set<Int32> = [],
+    constraint: (any TokenConstraint)? = nil
   ) -> [Int32] {
+    var constraint = constraint
     var reader = Reader(layers)
     var state = prompt.reduce(0) { _, token in reader.read(token) }
     var tokens = prompt
     while tokens.count < prompt.count + count {
       let position = tokens.count - 1
+      var logits = logits(state, position: position, rows: 0..<vocabularySize)
+      if let mask = constraint?.allowed {
+        for index in logits.indices where !mask.allows(Int32(index)) { logits[index] = -.infinity }
+      }
       let token = Sampler.sample(
-        logits: logits(state, position: position, rows: 0..<vocabularySize),
+        logits: logits,
         history: tokens,
         position: position,
         SamplingParameters(sampling)
       )
       if ends.contains(token) { break }
       tokens.append(token)
+      constraint?.accept(token)
       state = reader.read(token)
     }
     return Array(tokens[prompt.count...])

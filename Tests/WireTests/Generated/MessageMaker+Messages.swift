@@ -250,6 +250,10 @@ extension MessageMaker {
     )
   }
 
+  mutating func tokenBias() -> TokenBias {
+    TokenBias(token: number(0 ... .max), value: float())
+  }
+
   mutating func sampling() -> Sampling {
     Sampling(
       temperature: float(),
@@ -260,8 +264,20 @@ extension MessageMaker {
       repeatWindow: integer(Limits.positions),
       seed: number(.min ... .max),
       returnsLogProbabilities: coin(),
-      likeliest: integer(Limits.likeliest)
+      likeliest: integer(Limits.likeliest),
+      biases: list(Limits.biases) { $0.tokenBias() }
     )
+  }
+
+  mutating func tokenMask() -> TokenMask {
+    TokenMask(allowed: allowedTokens())
+  }
+
+  mutating func allowedTokens() -> AllowedTokens {
+    switch Int.random(in: 0..<2, using: &random) {
+    case 0: .tokens(list(Limits.tokens) { $0.number(0 ... .max) })
+    default: .bits(bytes(Limits.maskBytes))
+    }
   }
 
   mutating func stepRow() -> StepRow {
@@ -269,7 +285,8 @@ extension MessageMaker {
       slot: integer(Limits.slots),
       position: integer(Limits.positions),
       token: number(0 ... .max),
-      output: rowOutput()
+      output: rowOutput(),
+      mask: coin() ? nil : tokenMask()
     )
   }
 

@@ -1,12 +1,18 @@
-// The log probabilities of drawn tokens on their way from the last stage to a client: what of them no honest
-// worker says, and the text of each token, which clients cannot know.
+// Drawn tokens on their way from the last stage to a client: what no honest worker says of them, and the text
+// of each token beside its log probability, which clients cannot know.
 
 internal import Gemma
 internal import Wire
 
 extension WantedRow {
-  /// Returns what an honest last stage would not have said of likelihoods; nil if all is well.
-  func nonsense(inScoresOf result: RowResult, vocabularySize: Int) -> String? {
+  /// Returns what an honest last stage would not have drawn, or said of likelihoods; nil if all is well.
+  func nonsense(in result: RowResult, vocabularySize: Int) -> String? {
+    if !(0..<vocabularySize).contains(Int(result.token)) {
+      return "token \(result.token), the vocabulary has \(vocabularySize)"
+    }
+    if let mask, !mask.allows(result.token) {
+      return "token \(result.token), which was not allowed"
+    }
     let expected = min(likeliestCount ?? 0, vocabularySize)
     if result.likeliest.count != expected {
       return "\(result.likeliest.count) likeliest tokens instead of \(expected)"
