@@ -2527,6 +2527,96 @@ void   trestle__auto_rebalance__free_unpacked
   assert(message->base.descriptor == &trestle__auto_rebalance__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__failure_count__init
+                     (Trestle__FailureCount         *message)
+{
+  static const Trestle__FailureCount init_value = TRESTLE__FAILURE_COUNT__INIT;
+  *message = init_value;
+}
+size_t trestle__failure_count__get_packed_size
+                     (const Trestle__FailureCount *message)
+{
+  assert(message->base.descriptor == &trestle__failure_count__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__failure_count__pack
+                     (const Trestle__FailureCount *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__failure_count__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__failure_count__pack_to_buffer
+                     (const Trestle__FailureCount *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__failure_count__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__FailureCount *
+       trestle__failure_count__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__FailureCount *)
+     protobuf_c_message_unpack (&trestle__failure_count__descriptor,
+                                allocator, len, data);
+}
+void   trestle__failure_count__free_unpacked
+                     (Trestle__FailureCount *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__failure_count__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__service_counters__init
+                     (Trestle__ServiceCounters         *message)
+{
+  static const Trestle__ServiceCounters init_value = TRESTLE__SERVICE_COUNTERS__INIT;
+  *message = init_value;
+}
+size_t trestle__service_counters__get_packed_size
+                     (const Trestle__ServiceCounters *message)
+{
+  assert(message->base.descriptor == &trestle__service_counters__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__service_counters__pack
+                     (const Trestle__ServiceCounters *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__service_counters__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__service_counters__pack_to_buffer
+                     (const Trestle__ServiceCounters *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__service_counters__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ServiceCounters *
+       trestle__service_counters__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ServiceCounters *)
+     protobuf_c_message_unpack (&trestle__service_counters__descriptor,
+                                allocator, len, data);
+}
+void   trestle__service_counters__free_unpacked
+                     (Trestle__ServiceCounters *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__service_counters__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__status_reply__init
                      (Trestle__StatusReply         *message)
 {
@@ -8159,7 +8249,278 @@ const ProtobufCMessageDescriptor trestle__auto_rebalance__descriptor =
   (ProtobufCMessageInit) trestle__auto_rebalance__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[16] =
+static const ProtobufCFieldDescriptor trestle__failure_count__field_descriptors[2] =
+{
+  {
+    "code",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__FailureCount, code),
+    &trestle__request_failure_code__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "count",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__FailureCount, count),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__failure_count__field_indices_by_name[] = {
+  0,   /* field[0] = code */
+  1,   /* field[1] = count */
+};
+static const ProtobufCIntRange trestle__failure_count__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__failure_count__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.FailureCount",
+  "FailureCount",
+  "Trestle__FailureCount",
+  "trestle",
+  sizeof(Trestle__FailureCount),
+  2,
+  trestle__failure_count__field_descriptors,
+  trestle__failure_count__field_indices_by_name,
+  1,  trestle__failure_count__number_ranges,
+  (ProtobufCMessageInit) trestle__failure_count__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__service_counters__field_descriptors[15] =
+{
+  {
+    "stopped_requests",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, stopped_requests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "length_requests",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, length_requests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cancelled_requests",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, cancelled_requests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evaluated_requests",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, evaluated_requests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "abandoned_requests",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, abandoned_requests),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "failed_requests",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__ServiceCounters, n_failed_requests),
+    offsetof(Trestle__ServiceCounters, failed_requests),
+    &trestle__failure_count__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "prompt_tokens",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, prompt_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cached_tokens",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, cached_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "generated_tokens",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, generated_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "evaluated_tokens",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, evaluated_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "steps",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, steps),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "epochs",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, epochs),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lost_workers",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, lost_workers),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "rebalances",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, rebalances),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "moved_bytes",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, moved_bytes),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__service_counters__field_indices_by_name[] = {
+  4,   /* field[4] = abandoned_requests */
+  7,   /* field[7] = cached_tokens */
+  2,   /* field[2] = cancelled_requests */
+  11,   /* field[11] = epochs */
+  3,   /* field[3] = evaluated_requests */
+  9,   /* field[9] = evaluated_tokens */
+  5,   /* field[5] = failed_requests */
+  8,   /* field[8] = generated_tokens */
+  1,   /* field[1] = length_requests */
+  12,   /* field[12] = lost_workers */
+  14,   /* field[14] = moved_bytes */
+  6,   /* field[6] = prompt_tokens */
+  13,   /* field[13] = rebalances */
+  10,   /* field[10] = steps */
+  0,   /* field[0] = stopped_requests */
+};
+static const ProtobufCIntRange trestle__service_counters__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 15 }
+};
+const ProtobufCMessageDescriptor trestle__service_counters__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ServiceCounters",
+  "ServiceCounters",
+  "Trestle__ServiceCounters",
+  "trestle",
+  sizeof(Trestle__ServiceCounters),
+  15,
+  trestle__service_counters__field_descriptors,
+  trestle__service_counters__field_indices_by_name,
+  1,  trestle__service_counters__number_ranges,
+  (ProtobufCMessageInit) trestle__service_counters__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[17] =
 {
   {
     "request",
@@ -8353,9 +8714,22 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[1
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "counters",
+    25,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, counters),
+    &trestle__service_counters__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__status_reply__field_indices_by_name[] = {
   15,   /* field[15] = auto_rebalance */
+  16,   /* field[16] = counters */
   2,   /* field[2] = epoch */
   3,   /* field[3] = fingerprint */
   11,   /* field[11] = first_token */
@@ -8376,7 +8750,7 @@ static const ProtobufCIntRange trestle__status_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 11 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
 {
@@ -8386,7 +8760,7 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   "Trestle__StatusReply",
   "trestle",
   sizeof(Trestle__StatusReply),
-  16,
+  17,
   trestle__status_reply__field_descriptors,
   trestle__status_reply__field_indices_by_name,
   2,  trestle__status_reply__number_ranges,

@@ -20,8 +20,8 @@ extension CoordinatorMachine {
       )
     }
     switch message {
-    case .generate(let request): refuse(request.request, peer, .notAllowed, objection)
-    case .evaluate(let request): refuse(request.request, peer, .notAllowed, objection)
+    case .generate(let request): turnAway(request.request, peer, .notAllowed, objection)
+    case .evaluate(let request): turnAway(request.request, peer, .notAllowed, objection)
     case .rebalance(let request): refuse(request.request, peer, .notAllowed, objection)
     case .drain(let request): refuse(request.request, peer, .notAllowed, objection)
     case .statusRequest(let request): refuse(request.request, peer, .notAllowed, objection)
@@ -48,7 +48,7 @@ extension CoordinatorMachine {
       guard let objection = permissions.objection(to: .ask, by: prompt.peer) else { continue }
       _ = requests.endEncoding(id)
       act(.forgetEncoding(id))
-      refuse(prompt.generate.request, prompt.peer, .notAllowed, objection)
+      turnAway(prompt.generate.request, prompt.peer, .notAllowed, objection)
     }
     var hasRevoked = false
     for name in workers.names {

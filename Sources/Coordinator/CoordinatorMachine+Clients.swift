@@ -8,11 +8,11 @@ internal import Wire
 extension CoordinatorMachine {
   mutating func generate(_ generate: Generate, _ peer: PeerID) {
     if let reason = generate.complaint(vocabularySize: model.config.vocabularySize) {
-      refuse(generate.request, peer, .invalid, reason)
+      turnAway(generate.request, peer, .invalid, reason)
       return
     }
     if let (code, message) = refusalBeforeTokens(generate.request, peer) {
-      refuse(generate.request, peer, code, message)
+      turnAway(generate.request, peer, code, message)
       return
     }
     switch generate.prompt {
@@ -23,13 +23,6 @@ extension CoordinatorMachine {
   }
 
   mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
-    let constraint = constrain(generate)
-    let mask = constraint?.allowed
-    if let complaint = mask?.complaint(vocabularySize: model.config.vocabularySize) {
-      let reason = "the answer cannot begin as it must: \(complaint)"
-      refuse(generate.request, peer, .constraint, reason)
-      return
-    }
     open(
       tokens,
       generate.request,
@@ -40,7 +33,7 @@ extension CoordinatorMachine {
         ignoresEndOfTurn: generate.ignoresEndOfTurn
       ),
       stops: generate.stops,
-      constraint: constraint,
+      constraint: constrain(generate),
       // The answer needs room for at least one token.
       room: 1
     )
@@ -48,7 +41,7 @@ extension CoordinatorMachine {
 
   mutating func evaluate(_ evaluate: Evaluate, _ peer: PeerID) {
     if let (code, message) = refusalBeforeTokens(evaluate.request, peer) {
-      refuse(evaluate.request, peer, code, message)
+      turnAway(evaluate.request, peer, code, message)
       return
     }
     let goal: SessionGoal =
@@ -70,11 +63,7 @@ extension CoordinatorMachine {
     room: Int
   ) {
     if let (code, message) = refusal(of: tokens, room: room) {
-      refuse(request, peer, code, message)
-      return
-    }
-    guard makeRoomInQueue(for: peer) else {
-      refuse(request, peer, .busy, "\(sessions.queue.count) requests wait already; try again later")
+      turnAway(request, peer, code, message)
       return
     }
     let session = Session(
@@ -84,6 +73,15 @@ extension CoordinatorMachine {
       prefixGroup: limits.prefixSharing.group(of: peer),
       constraint: constraint
     )
+    if let complaint = maskComplaint(of: session) {
+      turnAway(request, peer, .constraint, "the answer cannot begin as it must: \(complaint)")
+      return
+    }
+    guard makeRoomInQueue(for: peer) else {
+      let reason = "\(sessions.queue.count) requests wait already; try again later"
+      turnAway(request, peer, .busy, reason)
+      return
+    }
     sessions.open(session, of: peer)
     let client = ClientRequest(
       peer: peer,
@@ -148,6 +146,11 @@ extension CoordinatorMachine {
     return nil
   }
 
+  /// Returns why no token can be drawn for a session next, by what its answer must conform to; nil if one can.
+  func maskComplaint(of session: Session) -> String? {
+    session.mask?.complaint(vocabularySize: model.config.vocabularySize)
+  }
+
   /// Whether the queue takes one more of a client's, if need be in the place of another client's.
   private mutating func makeRoomInQueue(for peer: PeerID) -> Bool {
     guard sessions.queue.count >= limits.queuedSessions else { return true }
@@ -159,6 +162,17 @@ extension CoordinatorMachine {
         + "the last of them gave way to another client's; try again later"
     )
     return true
+  }
+
+  /// Refuses a generation or an evaluation, or ends it in words, and counts it.
+  mutating func turnAway(
+    _ request: UInt64,
+    _ peer: PeerID,
+    _ code: RequestFailureCode,
+    _ message: String
+  ) {
+    counters.failed(code)
+    refuse(request, peer, code, message)
   }
 
   mutating func refuse(
@@ -177,17 +191,18 @@ extension CoordinatorMachine {
   mutating func cancel(_ request: UInt64, _ peer: PeerID) {
     // None: it has just finished, and the client has been told.
     if let id = requests.number(of: request, peer) { finish(id, .cancelled) }
-    if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) {
-      refuse(request, peer, .cancelled, "cancelled before it began")
+    if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) > 0 {
+      turnAway(request, peer, .cancelled, "cancelled before it began")
     }
   }
 
   /// A client has disconnected: nobody waits for its sessions.
   mutating func clientGone(_ peer: PeerID) {
     outflow.forget(peer)
-    forgetEncoding { $0.peer == peer }
+    counters.abandoned(forgetEncoding { $0.peer == peer })
     for id in requests.numbers(of: peer) {
       note("client gone, request cancelled", ["session": "\(id)"])
+      counters.abandoned(1)
       end(id)
     }
   }
@@ -220,13 +235,14 @@ extension CoordinatorMachine {
       ),
       to: request.peer
     )
+    counters.finished(reason)
     end(id)
   }
 
   /// Ends a request in words.
   mutating func fail(_ id: UInt64, _ code: RequestFailureCode, _ message: String) {
     guard let request = requests[id] else { return }
-    refuse(request.number, request.peer, code, message)
+    turnAway(request.number, request.peer, code, message)
     end(id)
   }
 

@@ -195,6 +195,8 @@ extension CoordinatorMachine {
     act(.connectFirstStage(endpoint: first.hello.dataEndpoint, key: first.hello.dataKey))
     let pause = now - move.since
     measurements.moved(pause: pause)
+    counters.beganEpoch()
+    counters.rebalanced(movedBytes: move.kvBytes)
     note(
       "serving a new placement",
       [

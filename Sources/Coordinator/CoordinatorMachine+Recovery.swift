@@ -120,6 +120,7 @@ extension CoordinatorMachine {
     guard workers.remove(name) != nil else { return }
     note("worker lost", ["worker": name, "reason": reason], isWarning: true)
     guard !epoch.isStopping else { return }
+    if !inGoodOrder { counters.lostWorker() }
     let isPlaced = epoch.holds(name)
     if isPlaced, !inGoodOrder { suspectSessions(of: name, reason) }
     if isPlaced || (move?.plan.contains { $0.name == name } ?? false) {

@@ -80,7 +80,8 @@ extension CoordinatorMachine {
         ? AutoRebalance(
           decision: advice.map { "\($0.decision.kind.rawValue): \($0.decision.reason)" } ?? "",
           ageMilliseconds: advice.map { UInt64(milliseconds(since: $0.at)) } ?? 0
-        ) : nil
+        ) : nil,
+      counters: counters.reply
     )
   }
 

@@ -69,6 +69,7 @@ extension CoordinatorMachine {
       return
     }
     _ = flight.finish(done.sequence)
+    counters.finishedStep()
     if epoch.prove() { act(.proven) }
     measure(done, batch)
     var results: [Int: [RowResult]] = [:]  // by slot
@@ -202,8 +203,10 @@ extension CoordinatorMachine {
       case .generate(let sampling, let maxTokens, let ignoresEndOfTurn) = goal
     else { return }
     let token = result.token
-    measurements.generated(before, at: now)
     let endsTurn = !ignoresEndOfTurn && model.config.eosTokens.contains(token)
+    measurements.generated(before, at: now)
+    if before.firstToken == nil, let session = sessions[id] { counters.readPrompt(of: session) }
+    if !endsTurn { counters.generatedToken() }
     let (contextTokens, now) = (limits.contextTokens, now)
     let isFull = sessions.update(id) { session in
       session.complete(upTo: session.tokens.count)
@@ -223,9 +226,7 @@ extension CoordinatorMachine {
     let hasStopped = endsTurn || request.matchedStop != nil
     if isLast || hasStopped {
       finish(id, hasStopped ? .stop : .length)
-    } else if let complaint = sessions[id]?.mask?.complaint(
-      vocabularySize: model.config.vocabularySize
-    ) {
+    } else if let session = sessions[id], let complaint = maskComplaint(of: session) {
       fail(id, .constraint, "the answer cannot go on as it must: \(complaint)")
     }
   }
@@ -243,6 +244,7 @@ extension CoordinatorMachine {
     let fresh = max(part.positions.lowerBound, session.completed)..<part.positions.upperBound
     sessions.update(session.id) { $0.complete(upTo: fresh.upperBound) }
     measurements.evaluated(fresh.count, at: now)
+    counters.evaluated(fresh.count)
     let isLast = fresh.upperBound == session.tokens.count
     send(
       .evaluated(
@@ -258,6 +260,8 @@ extension CoordinatorMachine {
       to: request.peer,
       payloads: payloads
     )
-    if isLast { end(session.id) }
+    guard isLast else { return }
+    counters.finishedEvaluation()
+    end(session.id)
   }
 }

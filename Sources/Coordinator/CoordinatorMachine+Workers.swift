@@ -228,6 +228,7 @@ extension CoordinatorMachine {
       let first = plan.first.flatMap({ workers[$0.name] })
     else { return }
     epoch.serve()
+    counters.beganEpoch()
     // Said though the first step would do it too: a worker that no step has reached yet may be told
     // to prepare another epoch beside this one.
     for place in plan {

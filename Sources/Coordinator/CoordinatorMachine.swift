@@ -29,6 +29,7 @@ package struct CoordinatorMachine {
   var sessions: Sessions
   var flight = Flight()
   var measurements: Measurements
+  var counters = Counters()
   var requests = ClientRequests()
   /// What clients have been sent and have not read.
   var outflow: Outflow
@@ -245,7 +246,7 @@ package struct CoordinatorMachine {
     for (id, prompt) in requests.beingEncoded {
       _ = requests.endEncoding(id)
       let reason = "the coordinator is stopping"
-      refuse(prompt.generate.request, prompt.peer, .shuttingDown, reason)
+      turnAway(prompt.generate.request, prompt.peer, .shuttingDown, reason)
     }
     for worker in workers.all {
       send(.shutdown(Shutdown(reason: "the coordinator is stopping")), to: worker.peer)

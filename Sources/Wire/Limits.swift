@@ -81,6 +81,8 @@ package enum Limits {
 
   // Counts and indices, all inclusive
 
+  /// Codes of failed requests.
+  package static let failureCodes = 32
   /// Messages of one conversation.
   ///
   /// A template takes about forty of its million steps for each.

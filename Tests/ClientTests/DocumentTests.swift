@@ -47,10 +47,31 @@ import Wire
       p90Microseconds: 2000,
       p99Microseconds: 2500
     )
+    reply.counters = ServiceCounters(
+      stoppedRequests: 1,
+      lengthRequests: 2,
+      cancelledRequests: 3,
+      evaluatedRequests: 4,
+      abandonedRequests: 5,
+      failedRequests: [FailureCount(code: .tooLong, count: 6)],
+      promptTokens: 7,
+      cachedTokens: 8,
+      generatedTokens: 9,
+      evaluatedTokens: 10,
+      steps: 11,
+      epochs: 12,
+      lostWorkers: 13,
+      rebalances: 14,
+      movedBytes: 15
+    )
     let document = StatusDocument(reply)
     #expect(
       try json(document)
         == #"{"auto_rebalance":{"decision_age_ms":5,"enabled":true,"last_decision":"stay"},"#
+        + #""counters":{"cached_tokens":8,"epochs":12,"evaluated_tokens":10,"generated_tokens":9,"#
+        + #""lost_workers":13,"moved_bytes":15,"prompt_tokens":7,"rebalances":14,"requests":"#
+        + #"{"abandoned":5,"cancelled":3,"evaluated":4,"failed":[{"code":"too_long","count":6}],"#
+        + #""length":2,"stop":1},"steps":11},"#
         + #""epoch":1,"inter_token":{"count":0},"kv_capacity_positions":0,"kv_positions":0,"#
         + #""model":"tiny","protocol_errors":0,"queued":0,"sessions":0,"state":"ready","#
         + #""tokens_per_second":0,"ttft":{"count":2,"p50_ms":1.5,"p90_ms":2,"p99_ms":2.5},"#
@@ -100,6 +121,8 @@ import Wire
     for code in RequestFailureCode.allCases {
       let error = ClientError(RequestFailed(request: 1, code: code, message: "words"))
       #expect(error.description == "client.\(code): words")
+      // As JSON spells what Swift calls so.
+      #expect(code.name.replacingOccurrences(of: "_", with: "") == "\(code)".lowercased())
     }
   }
 }

@@ -105,9 +105,27 @@ final class Harness {
       let actions = machine.handle(next, at: now)
       observer?(next, actions)
       do { try machine.checkInvariants() } catch { Issue.record("\(error)") }
+      checkCounters()
       for action in actions {
         if let consequence = perform(action) { events.append(consequence) }
       }
+    }
+  }
+
+  private var lastCounters = ServiceCounters()
+
+  /// No count ever falls.
+  private func checkCounters() {
+    let counters = machine.counters.totals
+    defer { lastCounters = counters }
+    guard counters != lastCounters else { return }
+    let fields: [KeyPath<ServiceCounters, UInt64>] = [
+      \.stoppedRequests, \.lengthRequests, \.cancelledRequests, \.evaluatedRequests,
+      \.abandonedRequests, \.promptTokens, \.cachedTokens, \.generatedTokens, \.evaluatedTokens,
+      \.steps, \.epochs, \.lostWorkers, \.rebalances, \.movedBytes,
+    ]
+    for field in fields where counters[keyPath: field] < lastCounters[keyPath: field] {
+      Issue.record("\(field) has fallen from \(lastCounters[keyPath: field])")
     }
   }
 

@@ -117,6 +117,101 @@ import Wire
     #expect(health(harness)?.isHealthy == true)
   }
 
+  // MARK: Counters
+
+  /// How often requests ended in each way.
+  private func ends(_ counters: ServiceCounters?) -> [String: UInt64] {
+    guard let counters else { return [:] }
+    var ends = [
+      "stop": counters.stoppedRequests, "length": counters.lengthRequests,
+      "cancelled": counters.cancelledRequests, "evaluated": counters.evaluatedRequests,
+      "abandoned": counters.abandonedRequests,
+    ]
+    for failure in counters.failedRequests { ends["\(failure.code)!"] = failure.count }
+    return ends.filter { $0.value > 0 }
+  }
+
+  @Test func `every request is counted once, by how it ended`() throws {
+    let harness = Harness(limits: Harness.limits(context: 20, slots: 1, queued: 1))
+    harness.serve()
+    let counters = { status(harness)?.counters }
+    #expect(ends(counters()).isEmpty)
+    #expect(counters()?.failedRequests.map(\.code) == RequestFailureCode.allCases)
+    harness.ask(Harness.generate(.tokens([5, 6]), count: 4))
+    harness.settle()
+    harness.ask(Harness.evaluate([5, 6, 7], .scores, request: 2))
+    harness.settle()
+    harness.ask(Harness.generate(.tokens(Array(repeating: 5, count: 30)), request: 3))
+    harness.ask(Harness.evaluate([], .logits, request: 4))
+    harness.ask(Harness.generate(.text("no tokenizer"), request: 5))
+    #expect(ends(counters()) == ["length": 1, "evaluated": 1, "tooLong!": 1, "invalid!": 2])
+    // One runs, one waits, one is too many; then they end in other ways.
+    for request in UInt64(6)...8 {
+      harness.ask(Harness.generate(.tokens([5, 6, 7]), request: request))
+    }
+    harness.ask(.cancel(Cancel(request: 6)))
+    harness.ask(.cancel(Cancel(request: 6)))
+    harness.handle(.unreachable(Harness.peer(1)))
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 10), client: 2)
+    harness.handle(.stop)
+    harness.ask(Harness.generate(.tokens([5, 6]), request: 11), client: 2)
+    #expect(
+      ends(counters()) == [
+        "length": 1, "evaluated": 1, "tooLong!": 1, "invalid!": 2, "busy!": 1, "cancelled": 1,
+        "abandoned": 1, "shuttingDown!": 2,
+      ]
+    )
+    // What else is refused is no request of this kind.
+    harness.ask(.rebalance(Rebalance(request: 12, split: [1])), client: 2)
+    let receipt = Receipt(messages: 0, awaited: [99])
+    harness.ask(.receipt(receipt), client: 2)
+    #expect(ends(counters()).values.reduce(0, +) == 10)
+  }
+
+  @Test func `tokens are counted where they came from, and prompts once they are read`() {
+    let harness = Harness()
+    harness.serve()
+    let counters = { status(harness)?.counters }
+    let prompt = (0..<10).map { Int32(20 + $0) }
+    harness.ask(Harness.generate(.tokens(prompt), count: 3))
+    #expect(counters()?.promptTokens == 0)
+    harness.settle()
+    #expect(counters()?.promptTokens == 10 && counters()?.cachedTokens == 0)
+    #expect(counters()?.generatedTokens == 3 && counters()?.steps == 3)
+    harness.ask(Harness.generate(.tokens(prompt + [7]), request: 2, count: 2))
+    harness.settle()
+    let cached = harness.outcome(2).finished?.cachedTokens ?? 0
+    #expect(cached > 0 && counters()?.cachedTokens == UInt64(cached))
+    #expect(counters()?.promptTokens == 21 && counters()?.generatedTokens == 5)
+    harness.ask(Harness.evaluate(prompt, .scores, request: 3))
+    harness.settle()
+    #expect(counters()?.evaluatedTokens == 10 && counters()?.promptTokens == 21)
+  }
+
+  @Test func `epochs, lost workers and moves are counted`() throws {
+    let harness = Harness()
+    harness.serve()
+    let counters = { status(harness)?.counters }
+    #expect(counters()?.epochs == 1 && counters()?.lostWorkers == 0)
+    harness.ask(Harness.generate(.tokens([5, 6, 7]), count: 20))
+    harness.settle()
+    harness.ask(.rebalance(Rebalance(request: 20, split: [4, 2])))
+    harness.settle()
+    guard case .rebalanced(let moved)? = harness.replies.last(where: { $0.name == "Rebalanced" })
+    else {
+      Issue.record("nothing has moved")
+      return
+    }
+    #expect(counters()?.epochs == 2 && counters()?.rebalances == 1)
+    #expect(counters()?.movedBytes == moved.kvBytesMoved)
+    harness.crash(try #require(harness.worker("cpu1")))
+    harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
+    #expect(counters()?.lostWorkers == 1)
+    harness.start(Harness.hello("cpu1"))
+    harness.settle()
+    #expect(counters()?.epochs == 3 && counters()?.rebalances == 1)
+  }
+
   @Test func `stopping is said too`() {
     let harness = Harness()
     harness.serve()

@@ -24,6 +24,33 @@ extension Integration {
       }
     }
 
+    @Test func `status counts requests and tokens, and what was taken from the caches`()
+      async throws
+    {
+      try await withTemporaryDirectory { directory in
+        let cluster = try await Cluster(in: directory)
+        let options = ["--temperature", "0", "--max-tokens", "9"]
+        let prompt = "What news of the king, my lord?"
+        let first = try await cluster.run(prompt, options)
+        let again = try await cluster.run(prompt, options)
+        #expect(again.tokens == first.tokens)
+        #expect(first.cachedTokens == 0 && (1..<again.promptTokens).contains(again.cachedTokens))
+        let refused = try await TrestleProcess.run(
+          ["run", "--raw", "--endpoint", cluster.endpoint, String(repeating: "king ", count: 9000)]
+        )
+        #expect(refused.status == 1, "\(refused)")
+        let counters = try await cluster.status().counters
+        #expect(counters.requests.stop + counters.requests.length == 2)
+        let failures = counters.requests.failed.filter { $0.count > 0 }
+        #expect(failures.map(\.code) == ["too_long"] && failures.map(\.count) == [1])
+        #expect(counters.promptTokens == 2 * first.promptTokens)
+        #expect(counters.cachedTokens == again.cachedTokens)
+        #expect(counters.generatedTokens == 2 * first.tokens.count)
+        #expect(counters.epochs == 1 && counters.lostWorkers == 0 && counters.steps > 2)
+        try await cluster.stop()
+      }
+    }
+
     @Test func `top prints a frame, or a document a refresh until it is interrupted`() async throws
     {
       try await withTemporaryDirectory { directory in

@@ -71,6 +71,8 @@ typedef struct Trestle__RequestFailed Trestle__RequestFailed;
 typedef struct Trestle__WorkerStatus Trestle__WorkerStatus;
 typedef struct Trestle__LatencySummary Trestle__LatencySummary;
 typedef struct Trestle__AutoRebalance Trestle__AutoRebalance;
+typedef struct Trestle__FailureCount Trestle__FailureCount;
+typedef struct Trestle__ServiceCounters Trestle__ServiceCounters;
 typedef struct Trestle__StatusReply Trestle__StatusReply;
 typedef struct Trestle__WorkerHealth Trestle__WorkerHealth;
 typedef struct Trestle__HealthReply Trestle__HealthReply;
@@ -2119,6 +2121,98 @@ struct  Trestle__AutoRebalance
 
 
 /*
+ * How many requests failed with one code.
+ */
+struct  Trestle__FailureCount
+{
+  ProtobufCMessage base;
+  Trestle__RequestFailureCode code;
+  uint64_t count;
+};
+#define TRESTLE__FAILURE_COUNT__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__failure_count__descriptor) \
+    , TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_UNSPECIFIED, 0 }
+
+
+/*
+ * What has happened since the coordinator began. No count ever falls.
+ * A request is a generation or an evaluation, and is counted once, by how it ended; one that could not be
+ * read is a protocol error instead.
+ */
+struct  Trestle__ServiceCounters
+{
+  ProtobufCMessage base;
+  /*
+   * Generations that ended by a stop string or the end of the turn.
+   */
+  /*
+   * @default
+   */
+  uint64_t stopped_requests;
+  /*
+   * that ended with as many tokens as were asked for, or as fit @default
+   */
+  uint64_t length_requests;
+  /*
+   * that their clients ended @default
+   */
+  uint64_t cancelled_requests;
+  /*
+   * evaluations that were answered in full @default
+   */
+  uint64_t evaluated_requests;
+  /*
+   * whose client has gone, or could be sent nothing more @default
+   */
+  uint64_t abandoned_requests;
+  /*
+   * those that were refused or failed, by code; each code once @count(failureCodes) @default
+   */
+  size_t n_failed_requests;
+  Trestle__FailureCount **failed_requests;
+  /*
+   * of generations whose first token has come @default
+   */
+  uint64_t prompt_tokens;
+  /*
+   * of these, those that were not computed: see Finished @default
+   */
+  uint64_t cached_tokens;
+  /*
+   * @default
+   */
+  uint64_t generated_tokens;
+  /*
+   * @default
+   */
+  uint64_t evaluated_tokens;
+  /*
+   * those that have come back from the last stage @default
+   */
+  uint64_t steps;
+  /*
+   * placements that have begun to serve @default
+   */
+  uint64_t epochs;
+  /*
+   * without those that left of their own will @default
+   */
+  uint64_t lost_workers;
+  /*
+   * moves of layers that were carried out @default
+   */
+  uint64_t rebalances;
+  /*
+   * keys and values that went from worker to worker in them @default
+   */
+  uint64_t moved_bytes;
+};
+#define TRESTLE__SERVICE_COUNTERS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__service_counters__descriptor) \
+    , 0, 0, 0, 0, 0, 0,NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+
+/*
  * Coordinator → client: answers StatusRequest.
  */
 struct  Trestle__StatusReply
@@ -2177,10 +2271,14 @@ struct  Trestle__StatusReply
    * absent if layers move only when somebody asks @optional
    */
   Trestle__AutoRebalance *auto_rebalance;
+  /*
+   * @default
+   */
+  Trestle__ServiceCounters *counters;
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL }
+    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL }
 
 
 /*
@@ -3549,6 +3647,44 @@ Trestle__AutoRebalance *
 void   trestle__auto_rebalance__free_unpacked
                      (Trestle__AutoRebalance *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__FailureCount methods */
+void   trestle__failure_count__init
+                     (Trestle__FailureCount         *message);
+size_t trestle__failure_count__get_packed_size
+                     (const Trestle__FailureCount   *message);
+size_t trestle__failure_count__pack
+                     (const Trestle__FailureCount   *message,
+                      uint8_t             *out);
+size_t trestle__failure_count__pack_to_buffer
+                     (const Trestle__FailureCount   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__FailureCount *
+       trestle__failure_count__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__failure_count__free_unpacked
+                     (Trestle__FailureCount *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__ServiceCounters methods */
+void   trestle__service_counters__init
+                     (Trestle__ServiceCounters         *message);
+size_t trestle__service_counters__get_packed_size
+                     (const Trestle__ServiceCounters   *message);
+size_t trestle__service_counters__pack
+                     (const Trestle__ServiceCounters   *message,
+                      uint8_t             *out);
+size_t trestle__service_counters__pack_to_buffer
+                     (const Trestle__ServiceCounters   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ServiceCounters *
+       trestle__service_counters__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__service_counters__free_unpacked
+                     (Trestle__ServiceCounters *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__StatusReply methods */
 void   trestle__status_reply__init
                      (Trestle__StatusReply         *message);
@@ -3947,6 +4083,12 @@ typedef void (*Trestle__LatencySummary_Closure)
 typedef void (*Trestle__AutoRebalance_Closure)
                  (const Trestle__AutoRebalance *message,
                   void *closure_data);
+typedef void (*Trestle__FailureCount_Closure)
+                 (const Trestle__FailureCount *message,
+                  void *closure_data);
+typedef void (*Trestle__ServiceCounters_Closure)
+                 (const Trestle__ServiceCounters *message,
+                  void *closure_data);
 typedef void (*Trestle__StatusReply_Closure)
                  (const Trestle__StatusReply *message,
                   void *closure_data);
@@ -4053,6 +4195,8 @@ extern const ProtobufCMessageDescriptor trestle__request_failed__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_status__descriptor;
 extern const ProtobufCMessageDescriptor trestle__latency_summary__descriptor;
 extern const ProtobufCMessageDescriptor trestle__auto_rebalance__descriptor;
+extern const ProtobufCMessageDescriptor trestle__failure_count__descriptor;
+extern const ProtobufCMessageDescriptor trestle__service_counters__descriptor;
 extern const ProtobufCMessageDescriptor trestle__status_reply__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_health__descriptor;
 extern const ProtobufCMessageDescriptor trestle__health_reply__descriptor;

@@ -1,4 +1,4 @@
-// How documents and tables name states.
+// How documents and tables name states, ends and failures.
 
 package import Wire
 
@@ -34,6 +34,24 @@ extension FinishReason {
     case .stop: "stop"
     case .length: "length"
     case .cancelled: "cancelled"
+    }
+  }
+}
+
+extension RequestFailureCode {
+  /// The word that documents and tables have for it.
+  package var name: String {
+    switch self {
+    case .tooLong: "too_long"
+    case .busy: "busy"
+    case .invalid: "invalid"
+    case .template: "template"
+    case .lost: "lost"
+    case .cancelled: "cancelled"
+    case .shuttingDown: "shutting_down"
+    case .internal: "internal"
+    case .notAllowed: "not_allowed"
+    case .constraint: "constraint"
     }
   }
 }

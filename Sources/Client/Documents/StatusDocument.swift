@@ -48,6 +48,7 @@ package struct StatusDocument: Codable, Sendable, Hashable {
   package var kvPositions: UInt64
   package var kvCapacityPositions: UInt64
   package var autoRebalance: AutoRebalanceDocument
+  package var counters: CountersDocument
 
   package init(_ status: StatusReply) {
     model = status.model
@@ -63,6 +64,7 @@ package struct StatusDocument: Codable, Sendable, Hashable {
     kvPositions = status.kvPositions
     kvCapacityPositions = status.kvCapacityPositions
     autoRebalance = AutoRebalanceDocument(status.autoRebalance)
+    counters = CountersDocument(status.counters)
     workers = status.workers.map { worker in
       Worker(
         name: worker.name,

@@ -34,7 +34,9 @@ extension CoordinatorMachine {
     switch message {
     case .accepted, .delta, .evaluated, .finished, .requestFailed:
       outflow.notSent(to: peer)
-      for id in requests.numbers(of: peer) { end(id) }
+      let numbers = requests.numbers(of: peer)
+      counters.abandoned(numbers.count)
+      for id in numbers { end(id) }
     default: break
     }
   }

@@ -15,7 +15,7 @@ extension CoordinatorMachine {
     }
     let least = encoder.leastTokens(of: source)
     guard least <= limits.contextTokens else {
-      refuse(
+      turnAway(
         generate.request,
         peer,
         .tooLong,
@@ -26,7 +26,7 @@ extension CoordinatorMachine {
     }
     guard requests.encodingCount < limits.queuedSessions else {
       let reason = "\(requests.encodingCount) prompts wait to be tokenized already"
-      refuse(generate.request, peer, .busy, reason)
+      turnAway(generate.request, peer, .busy, reason)
       return
     }
     var rest = generate
@@ -51,18 +51,17 @@ extension CoordinatorMachine {
     case .success(let tokens): open(tokens, generate, peer)
     case .failure(let error):
       let code: RequestFailureCode = error.code == .template ? .template : .invalid
-      refuse(generate.request, peer, code, error.message)
+      turnAway(generate.request, peer, code, error.message)
     }
   }
 
-  /// Drops prompts that are being tokenized; returns whether there was any.
-  @discardableResult
-  mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Bool {
+  /// Drops prompts that are being tokenized; returns how many there were.
+  mutating func forgetEncoding(where matches: (EncodingPrompt) -> Bool) -> Int {
     let ids = requests.beingEncoded.filter { matches($0.prompt) }.map(\.number)
     for id in ids {
       _ = requests.endEncoding(id)
       act(.forgetEncoding(id))
     }
-    return !ids.isEmpty
+    return ids.count
   }
 }

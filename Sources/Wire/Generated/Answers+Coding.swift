@@ -439,6 +439,76 @@ extension AutoRebalance {
   }
 }
 
+extension FailureCount {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__FailureCount> {
+    let c = unsafe packer.make(trestle__failure_count__init)
+    unsafe c.pointee.code = Trestle__RequestFailureCode(code.rawValue)
+    unsafe c.pointee.count = count
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__FailureCount) throws(WireError) {
+    try unsafe Unpack.known(c.base, "FailureCount")
+    try unsafe self.init(
+      code: Unpack.enumeration(c.code.rawValue, "FailureCount.code"),
+      count: c.count
+    )
+  }
+}
+
+extension ServiceCounters {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ServiceCounters> {
+    let c = unsafe packer.make(trestle__service_counters__init)
+    unsafe c.pointee.stopped_requests = stoppedRequests
+    unsafe c.pointee.length_requests = lengthRequests
+    unsafe c.pointee.cancelled_requests = cancelledRequests
+    unsafe c.pointee.evaluated_requests = evaluatedRequests
+    unsafe c.pointee.abandoned_requests = abandonedRequests
+    unsafe (c.pointee.n_failed_requests, c.pointee.failed_requests) = packer.list(
+      failedRequests,
+      "ServiceCounters.failedRequests",
+      limit: Limits.failureCodes
+    ) { unsafe $0.packed(packer) }
+    unsafe c.pointee.prompt_tokens = promptTokens
+    unsafe c.pointee.cached_tokens = cachedTokens
+    unsafe c.pointee.generated_tokens = generatedTokens
+    unsafe c.pointee.evaluated_tokens = evaluatedTokens
+    unsafe c.pointee.steps = steps
+    unsafe c.pointee.epochs = epochs
+    unsafe c.pointee.lost_workers = lostWorkers
+    unsafe c.pointee.rebalances = rebalances
+    unsafe c.pointee.moved_bytes = movedBytes
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__ServiceCounters) throws(WireError) {
+    try unsafe Unpack.known(c.base, "ServiceCounters")
+    try unsafe self.init(
+      stoppedRequests: c.stopped_requests,
+      lengthRequests: c.length_requests,
+      cancelledRequests: c.cancelled_requests,
+      evaluatedRequests: c.evaluated_requests,
+      abandonedRequests: c.abandoned_requests,
+      failedRequests: Unpack.list(
+        c.n_failed_requests,
+        c.failed_requests,
+        "ServiceCounters.failedRequests",
+        limit: Limits.failureCodes,
+        FailureCount.init(unpacking:)
+      ),
+      promptTokens: c.prompt_tokens,
+      cachedTokens: c.cached_tokens,
+      generatedTokens: c.generated_tokens,
+      evaluatedTokens: c.evaluated_tokens,
+      steps: c.steps,
+      epochs: c.epochs,
+      lostWorkers: c.lost_workers,
+      rebalances: c.rebalances,
+      movedBytes: c.moved_bytes
+    )
+  }
+}
+
 extension StatusReply {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__StatusReply> {
     let c = unsafe packer.make(trestle__status_reply__init)
@@ -469,6 +539,7 @@ extension StatusReply {
     unsafe c.pointee.kv_positions = kvPositions
     unsafe c.pointee.kv_capacity_positions = kvCapacityPositions
     unsafe c.pointee.auto_rebalance = autoRebalance?.packed(packer)
+    unsafe c.pointee.counters = counters.packed(packer)
     return unsafe c
   }
 
@@ -500,7 +571,8 @@ extension StatusReply {
       ),
       kvPositions: c.kv_positions,
       kvCapacityPositions: c.kv_capacity_positions,
-      autoRebalance: Unpack.optional(c.auto_rebalance, AutoRebalance.init(unpacking:))
+      autoRebalance: Unpack.optional(c.auto_rebalance, AutoRebalance.init(unpacking:)),
+      counters: ServiceCounters(unpacking: Unpack.required(c.counters, "StatusReply.counters"))
     )
   }
 }

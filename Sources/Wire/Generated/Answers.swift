@@ -383,6 +383,87 @@ package struct AutoRebalance: Sendable, Hashable {
   }
 }
 
+/// How many requests failed with one code.
+package struct FailureCount: Sendable, Hashable {
+  package var code: RequestFailureCode
+  package var count: UInt64
+
+  package init(code: RequestFailureCode, count: UInt64) {
+    self.code = code
+    self.count = count
+  }
+}
+
+/// What has happened since the coordinator began.
+///
+/// No count ever falls.
+/// A request is a generation or an evaluation, and is counted once, by how it ended; one that could
+/// not be read is a protocol error instead.
+package struct ServiceCounters: Sendable, Hashable {
+  /// Generations that ended by a stop string or the end of the turn.
+  package var stoppedRequests: UInt64
+  /// That ended with as many tokens as were asked for, or as fit.
+  package var lengthRequests: UInt64
+  /// That their clients ended.
+  package var cancelledRequests: UInt64
+  /// Evaluations that were answered in full.
+  package var evaluatedRequests: UInt64
+  /// Whose client has gone, or could be sent nothing more.
+  package var abandonedRequests: UInt64
+  /// Those that were refused or failed, by code; each code once.
+  package var failedRequests: [FailureCount]
+  /// Of generations whose first token has come.
+  package var promptTokens: UInt64
+  /// Of these, those that were not computed: see Finished.
+  package var cachedTokens: UInt64
+  package var generatedTokens: UInt64
+  package var evaluatedTokens: UInt64
+  /// Those that have come back from the last stage.
+  package var steps: UInt64
+  /// Placements that have begun to serve.
+  package var epochs: UInt64
+  /// Without those that left of their own will.
+  package var lostWorkers: UInt64
+  /// Moves of layers that were carried out.
+  package var rebalances: UInt64
+  /// Keys and values that went from worker to worker in them.
+  package var movedBytes: UInt64
+
+  package init(
+    stoppedRequests: UInt64 = 0,
+    lengthRequests: UInt64 = 0,
+    cancelledRequests: UInt64 = 0,
+    evaluatedRequests: UInt64 = 0,
+    abandonedRequests: UInt64 = 0,
+    failedRequests: [FailureCount] = [],
+    promptTokens: UInt64 = 0,
+    cachedTokens: UInt64 = 0,
+    generatedTokens: UInt64 = 0,
+    evaluatedTokens: UInt64 = 0,
+    steps: UInt64 = 0,
+    epochs: UInt64 = 0,
+    lostWorkers: UInt64 = 0,
+    rebalances: UInt64 = 0,
+    movedBytes: UInt64 = 0
+  ) {
+    self.stoppedRequests = stoppedRequests
+    self.lengthRequests = lengthRequests
+    self.cancelledRequests = cancelledRequests
+    self.evaluatedRequests = evaluatedRequests
+    self.abandonedRequests = abandonedRequests
+    self.failedRequests = failedRequests
+    self.promptTokens = promptTokens
+    self.cachedTokens = cachedTokens
+    self.generatedTokens = generatedTokens
+    self.evaluatedTokens = evaluatedTokens
+    self.steps = steps
+    self.epochs = epochs
+    self.lostWorkers = lostWorkers
+    self.rebalances = rebalances
+    self.movedBytes = movedBytes
+  }
+}
+
 /// Coordinator → client: answers StatusRequest.
 package struct StatusReply: Sendable, Hashable {
   package var request: UInt64
@@ -411,6 +492,7 @@ package struct StatusReply: Sendable, Hashable {
   package var kvCapacityPositions: UInt64
   /// Absent if layers move only when somebody asks.
   package var autoRebalance: AutoRebalance?
+  package var counters: ServiceCounters
 
   package init(
     request: UInt64,
@@ -428,7 +510,8 @@ package struct StatusReply: Sendable, Hashable {
     interToken: LatencySummary = LatencySummary(),
     kvPositions: UInt64 = 0,
     kvCapacityPositions: UInt64 = 0,
-    autoRebalance: AutoRebalance? = nil
+    autoRebalance: AutoRebalance? = nil,
+    counters: ServiceCounters = ServiceCounters()
   ) {
     self.request = request
     self.model = model
@@ -446,6 +529,7 @@ package struct StatusReply: Sendable, Hashable {
     self.kvPositions = kvPositions
     self.kvCapacityPositions = kvCapacityPositions
     self.autoRebalance = autoRebalance
+    self.counters = counters
   }
 }
 

@@ -65,6 +65,34 @@ struct StatusDocument: Decodable, Sendable {
   var kvPositions: Int
   var kvCapacityPositions: Int
   var autoRebalance: AutoRebalance
+  var counters: Counters
+
+  struct Counters: Decodable, Sendable {
+    struct Requests: Decodable, Sendable {
+      var stop: Int
+      var length: Int
+      var cancelled: Int
+      var evaluated: Int
+      var abandoned: Int
+      var failed: [Failure]
+    }
+
+    struct Failure: Decodable, Sendable {
+      var code: String
+      var count: Int
+    }
+
+    var requests: Requests
+    var promptTokens: Int
+    var cachedTokens: Int
+    var generatedTokens: Int
+    var evaluatedTokens: Int
+    var steps: Int
+    var epochs: Int
+    var lostWorkers: Int
+    var rebalances: Int
+    var movedBytes: Int
+  }
 
   struct AutoRebalance: Decodable, Sendable {
     var enabled: Bool

@@ -521,6 +521,30 @@ extension MessageMaker {
     AutoRebalance(decision: text(Limits.proseBytes), ageMilliseconds: number(.min ... .max))
   }
 
+  mutating func failureCount() -> FailureCount {
+    FailureCount(code: value(of: RequestFailureCode.self), count: number(.min ... .max))
+  }
+
+  mutating func serviceCounters() -> ServiceCounters {
+    ServiceCounters(
+      stoppedRequests: number(.min ... .max),
+      lengthRequests: number(.min ... .max),
+      cancelledRequests: number(.min ... .max),
+      evaluatedRequests: number(.min ... .max),
+      abandonedRequests: number(.min ... .max),
+      failedRequests: list(Limits.failureCodes) { $0.failureCount() },
+      promptTokens: number(.min ... .max),
+      cachedTokens: number(.min ... .max),
+      generatedTokens: number(.min ... .max),
+      evaluatedTokens: number(.min ... .max),
+      steps: number(.min ... .max),
+      epochs: number(.min ... .max),
+      lostWorkers: number(.min ... .max),
+      rebalances: number(.min ... .max),
+      movedBytes: number(.min ... .max)
+    )
+  }
+
   mutating func statusReply() -> StatusReply {
     StatusReply(
       request: number(.min ... .max),
@@ -538,7 +562,8 @@ extension MessageMaker {
       interToken: latencySummary(),
       kvPositions: number(.min ... .max),
       kvCapacityPositions: number(.min ... .max),
-      autoRebalance: coin() ? nil : autoRebalance()
+      autoRebalance: coin() ? nil : autoRebalance(),
+      counters: serviceCounters()
     )
   }
 
