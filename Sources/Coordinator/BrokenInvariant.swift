@@ -1,12 +1,12 @@
-// How the parts of the coordinator's machine say that one of their promises does not hold. Tests and the
-// simulation ask after every event; the service itself does not.
+// The error of the machine's parts when one of their invariants does not hold. Tests and the
+// simulation check the invariants after every event; the service itself does not.
 
-/// A promise between stored values that does not hold: a fault of this module's own code.
+/// An invariant between stored values that does not hold, which is a bug of this module.
 struct BrokenInvariant: Error, CustomStringConvertible {
   let description: String
 }
 
-/// Throws unless a promise holds; the words tell the values at fault.
+/// Throws unless an invariant holds; the message has the values at fault.
 func require(
   _ holds: Bool,
   _ words: @autoclosure () -> String

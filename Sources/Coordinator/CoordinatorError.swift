@@ -9,7 +9,7 @@ package struct CoordinatorError: Error, Sendable, CustomStringConvertible {
     case endpoint
     /// A worker could not be started, prepared or kept.
     case worker
-    /// A file of device profiles is malformed, or does not know what is asked of it.
+    /// A file of device profiles is malformed, or lacks data that is needed.
     case profile
     /// The system has no descriptor, process or memory left now; later it may.
     case scarce

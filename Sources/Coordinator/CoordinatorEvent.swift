@@ -1,17 +1,17 @@
-// What the coordinator's shell tells the machine.
+// The events that the coordinator's shell passes to the machine.
 
 package import Gemma
 package import Wire
 
-/// What happens to the coordinator.
+/// An event of the coordinator.
 package enum CoordinatorEvent: Sendable {
   /// A well-formed message came in at the public socket.
   case message(Message, from: PeerID, payloads: [[Float]])
   /// A malformed message came in and was dropped.
   case malformed(from: PeerID?, WireError)
-  /// A peer was not let in at the public socket.
+  /// A peer was refused at the public socket.
   case refused(Refusal)
-  /// What keys may do, first said before any message.
+  /// The list of keys and roles; sent before the first message, and when the list has changed.
   case accessChanged(Access)
   /// A peer could not be reached.
   case unreachable(PeerID)
@@ -21,7 +21,7 @@ package enum CoordinatorEvent: Sendable {
   case encoded(id: UInt64, Result<[Int32], GemmaError>)
   /// The first stage's data endpoint cannot be connected to.
   case firstStageNotConnected(reason: String)
-  /// The first stage could not take a step.
+  /// The first stage could not be sent a step.
   case stepNotSent(sequence: UInt64)
   /// The model's files are not what they were when they were opened: what happened, in a sentence.
   case modelChanged(String)

@@ -1,4 +1,5 @@
-// The bounds of what the coordinator holds at once and of how long it waits, each with its reason.
+// The limits of the coordinator: how much it holds at once and how long it waits (timeouts), each
+// with its reason.
 
 package import Compute
 
@@ -14,7 +15,7 @@ package struct CoordinatorLimits: Sendable, Hashable {
   ///
   /// Executables have room for as many. 128 rows keep three stages of a 512-token prompt busy.
   package var maxRows = 128
-  /// How long a micro-batch of a prompt may keep streams waiting that decode.
+  /// How long a micro-batch of a prompt may delay streams that decode.
   ///
   /// A quarter of a second is a stutter, not a halt.
   package var promptPause: Duration = .milliseconds(250)
@@ -31,18 +32,18 @@ package struct CoordinatorLimits: Sendable, Hashable {
   ///
   /// 128 rows of a 30-billion-weight model on the slowest device, one core, take less than half of it.
   package var longestStep: Duration = .seconds(120)
-  /// How long a worker may come no further with the layers it prepares.
+  /// How long a worker may make no progress with the layers that it prepares.
   ///
-  /// Its heartbeats tell how far it is after each op. The largest, the logits of a 30-billion-weight
-  /// model, reads a gigabyte: ten seconds from a slow disk.
+  /// Its heartbeats report its progress after each op. The largest op, the logits of a
+  /// 30-billion-weight model, reads a gigabyte, which takes ten seconds from a slow disk.
   package var loadStall: Duration = .seconds(60)
   /// How long keys and values may be copied before a move.
   ///
-  /// Sessions go on meanwhile; over a gigabit 70 GB pass in it.
+  /// Sessions go on meanwhile. In this time, 70 GB can be sent over 1 Gbit/s.
   package var copying: Duration = .seconds(600)
   /// How long a move may wait for the last steps, and then for keys and values.
   ///
-  /// All sessions stand still meanwhile. A gigabit a second moves 3 GB of keys and values in it.
+  /// All sessions pause meanwhile. In this time, 3 GB of keys and values can be sent over 1 Gbit/s.
   package var standstill: Duration = .seconds(30)
   /// How long a lost worker's place is kept for it when another one stands by.
   ///
@@ -52,7 +53,7 @@ package struct CoordinatorLimits: Sendable, Hashable {
   package var patience: Duration = .seconds(30)
   /// What clients may leave unread before their sessions pause.
   var unread = Outflow.Limits()
-  /// Messages without sense that a worker may send before it is ended.
+  /// How many malformed or impossible messages a worker may send before it is ended.
   package var nonsense = 3
   package var prefixSharing = PrefixSharing.all
 

@@ -1,5 +1,5 @@
-// The coordinator's shell: one thread that owns the sockets and the worker processes, feeds what
-// happens to the machine and does what the machine says.
+// The coordinator's shell: one thread that owns the sockets and the worker processes, passes events
+// to the machine, and performs the actions that it returns.
 
 internal import CLinux
 internal import Gemma
@@ -120,7 +120,7 @@ package final class CoordinatorLoop {
   }
 
   private func receiveAll() throws {
-    // Bounded, so that ticks and child exits are seen under any load.
+    // Bounded, so that ticks and exits of children are handled under any load.
     for _ in 0..<1024 {
       guard let received = try front.receive() else { return }
       noticeAccess()
@@ -134,15 +134,15 @@ package final class CoordinatorLoop {
     }
   }
 
-  /// Tells the machine what keys may do, if that has changed.
+  /// Passes the list of keys to the machine, if it has changed.
   ///
-  /// Before each message: the list is read before a connection is let in, so what comes through it is
-  /// judged by that list or a later one.
+  /// This is done before each message. The list is read before a connection is accepted, so its
+  /// messages are checked by that list or a later one.
   private func noticeAccess() {
     if let access = security.takeAccessChange() { handle(.accessChanged(access)) }
   }
 
-  /// Has the weights desk take a message; false if it is none for it.
+  /// Passes a message to the weights desk; returns false if it is not a request for weights.
   private func pull(_ message: Message, _ peer: PeerID) -> Bool {
     do throws(WireError) { return try weights.take(message, from: peer) } catch {
       handle(.malformed(from: peer, error))
@@ -152,7 +152,8 @@ package final class CoordinatorLoop {
 
   /// Sends the weights that have been read, a few pieces at most.
   ///
-  /// One that a queue has no room for is dropped: whoever misses it asks again.
+  /// A piece that does not fit into a queue is dropped; the worker requests it again after a
+  /// timeout (retry).
   private func answerPulls() {
     for answer in weights.takeAnswers() {
       switch answer {
@@ -176,7 +177,7 @@ package final class CoordinatorLoop {
     trace?.add(phase: machine.phaseName, at: machine.now)
   }
 
-  /// Does what the machine says, and returns what came of it where that matters.
+  /// Performs an action, and returns its result as an event if the machine needs it.
   private func perform(_ action: CoordinatorAction) -> CoordinatorEvent? {
     switch action {
     case .send(let message, let peer, let payloads):
@@ -230,7 +231,7 @@ package final class CoordinatorLoop {
     }
   }
 
-  /// Says in the log if steps to the first stage would vanish.
+  /// Logs if the first stage cannot be reached, so that steps to it would be lost.
   private func checkReachability(of peer: PeerAddress) {
     reachabilityChecks.removeAll { $0.endIfDone() }
     guard !peer.endpoint.isLocal else { return }

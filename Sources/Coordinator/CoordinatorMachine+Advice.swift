@@ -1,12 +1,13 @@
-// Layers that move without being asked, if the user wants that: what the advisor is told and what is
-// done about its advice.
+// Automatic rebalancing, if the user has asked for it: passes measurements to the advisor and
+// follows its advice.
 
 extension CoordinatorMachine {
-  /// Moves layers if the stages have drifted apart, and says what speaks for or against it.
+  /// Moves layers if the speeds of the stages have drifted apart, and logs the reasons for and
+  /// against it.
   mutating func considerMove() {
     guard epoch.isServing, move == nil, measurements.advises else { return }
     let names = plan.map(\.name)
-    // Workers that stand by are left alone: nobody knows how fast they are.
+    // Workers that stand by get no layers, because their speed is not known.
     var measurements = measurements
     let decisions = measurements.advise(at: now) { speeds in
       (try? fastestPlan(names, rates: speeds))?.map(\.slice)

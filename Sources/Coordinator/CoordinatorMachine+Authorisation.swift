@@ -1,15 +1,15 @@
-// What a peer's key lets it do. Every message is asked for its role before it is served; when the list of
-// keys changes, what is no longer allowed ends: sessions, and workers.
+// Authorisation: checks the role of a peer's key before each message is served. When the list of
+// keys changes, sessions and workers that are no longer allowed end.
 
 package import Wire
 
 extension CoordinatorMachine {
-  /// Returns why a peer may not say this; nil if it may.
+  /// Returns why a peer may not send a message; nil if it may.
   package func objection(to message: Message, from peer: PeerID) -> String? {
     permissions.objection(to: message.role, by: peer)
   }
 
-  /// Answers what was not allowed, and counts it; says so in the log once a key.
+  /// Counts and answers a message that is not allowed; logs it once for each key.
   mutating func refuse(_ message: Message, _ peer: PeerID, _ objection: String) {
     protocolErrors += 1
     if permissions.countRefusal(of: peer) {
@@ -34,7 +34,7 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Takes the list of keys as it is now, and ends what it no longer allows.
+  /// Uses a new list of keys, and ends what it no longer allows.
   mutating func accessChanged(to access: Access) {
     permissions.change(to: access)
     for id in requests.numbers {
@@ -59,7 +59,8 @@ extension CoordinatorMachine {
       send(.refused(Refused(code: .notAllowed, message: objection)), to: worker.peer)
       lose(name, "its key is not allowed to work any more")
     }
-    // The others have been told to take steps from these keys: a new epoch tells them anew.
+    // The other workers have been told to accept steps from these keys; a new epoch gives them a
+    // new list.
     if hasRevoked, epoch.isPreparing || epoch.isServing {
       abandonMove("a worker's key is not allowed any more")
       startOver()

@@ -1,5 +1,5 @@
-// The clients' side of the coordinator: requests in, text and results out. Prompts/ has texts that become
-// tokens, Clients/ who comes next, and clients that do not read.
+// The clients' side of the coordinator: requests in, text and results out. Prompts/ turns texts
+// into tokens; Clients/ has the queue and the flow control.
 
 internal import Compute
 internal import Gemma
@@ -52,7 +52,8 @@ extension CoordinatorMachine {
     open(evaluate.tokens, evaluate.request, peer, goal, stops: [], room: 0)
   }
 
-  /// Admits a request, or refuses it by name; `room` is how many tokens must fit behind the prompt.
+  /// Admits a request, or refuses it with the reason; `room` is how many tokens must fit after the
+  /// prompt.
   private mutating func open(
     _ tokens: [Int32],
     _ request: UInt64,
@@ -94,7 +95,7 @@ extension CoordinatorMachine {
     accept(session.id)
   }
 
-  /// Tells a client that its request waits, and behind how many; said again while it does.
+  /// Tells a client that its request waits, and its place in the queue; repeated while it waits.
   mutating func accept(_ id: UInt64) {
     guard let session = sessions[id], let request = requests[id] else { return }
     let isWaiting = session.slot == nil && sessions.isFull
@@ -151,7 +152,8 @@ extension CoordinatorMachine {
     session.mask?.complaint(vocabularySize: model.config.vocabularySize)
   }
 
-  /// Whether the queue takes one more of a client's, if need be in the place of another client's.
+  /// Whether the queue accepts one more request of a client, if necessary in the place of another
+  /// client's.
   private mutating func makeRoomInQueue(for peer: PeerID) -> Bool {
     guard sessions.queue.count >= limits.queuedSessions else { return true }
     guard let surplus = sessions.queue.surplus(for: peer) else { return false }
@@ -187,9 +189,9 @@ extension CoordinatorMachine {
     )
   }
 
-  /// Ends a request that its client does not want any more.
+  /// Ends a request that its client has cancelled.
   mutating func cancel(_ request: UInt64, _ peer: PeerID) {
-    // None: it has just finished, and the client has been told.
+    // There may be none, because it has just finished and the client has been told.
     if let id = requests.number(of: request, peer) { finish(id, .cancelled) }
     if forgetEncoding(where: { $0.peer == peer && $0.generate.request == request }) > 0 {
       turnAway(request, peer, .cancelled, "cancelled before it began")
@@ -239,7 +241,7 @@ extension CoordinatorMachine {
     end(id)
   }
 
-  /// Ends a request in words.
+  /// Ends a request with an error.
   mutating func fail(_ id: UInt64, _ code: RequestFailureCode, _ message: String) {
     guard let request = requests[id] else { return }
     turnAway(request.number, request.peer, code, message)
@@ -268,7 +270,8 @@ extension CoordinatorMachine {
 }
 
 extension Generate {
-  /// What no program can do with the request, by the names that a client gives; nil if all is well.
+  /// Returns which field of the request is invalid, by its name in the client; nil if all are
+  /// valid.
   fileprivate func complaint(vocabularySize: Int) -> String? {
     if maxTokens <= 0 { return "max tokens is 0; ask for at least 1" }
     return sampling.complaint ?? sampling.biasComplaint(vocabularySize: vocabularySize)
@@ -276,7 +279,7 @@ extension Generate {
 }
 
 extension Sampling {
-  /// What no draw can be made with; nil if all is well.
+  /// Returns which sampling parameter is invalid; nil if all are valid.
   fileprivate var complaint: String? {
     if !(temperature >= 0) { return "temperature \(temperature): give 0 or more" }
     if !(topP > 0 && topP <= 1) { return "top p \(topP): give more than 0 and at most 1" }

@@ -1,5 +1,5 @@
-// What holds between the parts of the machine after every event. Each part has its own promises beside
-// its declaration; the tests and the simulation ask all of them.
+// The invariants between the parts of the machine, which hold after every event. Each part has its
+// own invariants at its declaration. The tests and the simulation check all of them.
 
 extension CoordinatorMachine {
   /// - Throws: `BrokenInvariant` with the first promise that does not hold.

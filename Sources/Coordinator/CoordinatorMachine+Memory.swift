@@ -59,7 +59,7 @@ extension CoordinatorMachine {
 
   /// Returns why a worker cannot hold a slice; nil if nothing speaks against it.
   func obstacle(to slice: ModelSlice, on name: String) -> String? {
-    guard let worker = workers[name] else { return "\(name) is not here" }
+    guard let worker = workers[name] else { return "worker \(name) is not connected" }
     if let obstacle = obstacle(ofDevice: name, to: slice) { return obstacle }
     let bytes = held(slice, by: name).total
     if worker.inability.excludes(Double(bytes)) { return worker.inability.reason }

@@ -1,13 +1,12 @@
-// Live rebalance: the next placement is prepared beside the one that runs; then, with no step under
-// way, keys and values move from worker to worker, the epoch is committed, and the sessions go on.
-// PlacementMove.swift draws the stages of a move.
+// Live rebalance: the next placement is prepared while the old one runs. Then, with no step in
+// flight, keys and values move from worker to worker, the epoch is committed, and the sessions go
+// on. PlacementMove.swift draws the stages of a move.
 //
-// What there is of keys and values is copied while steps go on, so that only what has come since moves
-// while they stand still.
+// Most keys and values are copied while steps go on, so that only those that have been added since
+// are moved during the pause.
 //
-// A failure before the commit gives the next epoch up. Until keys and values are on their way the old one
-// then goes on as if nothing had been; once they are, its caches may have changed, and the live sessions
-// are replayed in it.
+// A failure before the commit aborts the move, and the old epoch goes on. If keys and values were
+// already being moved, its caches may have changed, and the live sessions are replayed in it.
 
 internal import Gemma
 internal import Wire
@@ -51,14 +50,14 @@ extension CoordinatorMachine {
     if epoch.updateMove({ $0.prepared(name) }) ?? false { beginCopying() }
   }
 
-  /// Gives up a move that has passed the deadline of the stage that it is in.
+  /// Aborts a move that has passed the deadline of its stage.
   mutating func checkMoveDeadline() {
     guard let move else { return }
     let isLate = now - move.since > limits.standstill
     switch move.stage {
     case .preparing:
       guard let name = move.awaited.sorted().first(where: loadingHasStalled) else { return }
-      abandonMove("worker \(name) has come no further with its layers for \(limits.loadStall)")
+      abandonMove("worker \(name) has made no progress with its layers for \(limits.loadStall)")
     case .copying:
       guard now - move.since > limits.copying else { return }
       let names = move.awaited.sorted().joined(separator: ", ")
@@ -72,7 +71,7 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Lets the owners of keys and values send what there is, while steps go on.
+  /// Lets the owners of keys and values send copies early, while steps go on.
   private mutating func beginCopying() {
     guard let move else { return }
     let slots = liveSlots.filter { $0.session.submitted > 0 }.map { live in
@@ -121,7 +120,7 @@ extension CoordinatorMachine {
     return (exports, imports)
   }
 
-  /// Begins to move keys and values if nothing is under way any more.
+  /// Begins to move keys and values if no step is in flight any more.
   mutating func moveIfDrained() {
     guard let move, move.stage == .draining, flight.isEmpty else { return }
     // A session that was just admitted may count on a prefix that no step has taken over yet.
@@ -163,12 +162,12 @@ extension CoordinatorMachine {
     Set(place.layers.map { model.config.layers[$0].kvSource })
   }
 
-  /// Takes a worker's word that it has sent its keys and values and has what it needs.
+  /// Handles a worker's report that it has sent its keys and values and has received what it needs.
   mutating func moved(_ moved: Moved, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer), let stage = move?.stage,
       move?.epoch == moved.epoch
     else { return }
-    // Twice optional: there may be no move, and the worker may not be awaited.
+    // The result is twice optional: there may be no move, and the worker may not be awaited.
     let wasLast = epoch.updateMove { $0.sent(name, bytes: moved.sentBytes) } ?? nil
     guard wasLast ?? false else { return }
     let now = now
@@ -179,13 +178,14 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Lets the new placement take the place of the old one: the next step carries its number.
+  /// Commits the move: the new placement replaces the old one, and the next step carries its
+  /// number.
   private mutating func commitMove() {
     let before = Set(plan.map(\.name))
     guard let first = move?.plan.first.flatMap({ workers[$0.name] }),
       let move = epoch.commitMove()
     else { return }
-    // What only the old epoch knew: slots to clear are empty in the new one.
+    // The slots that the old epoch still had to clear are empty in the new one.
     sessions.forgetFreeSlots()
     beginAccounts()
     for place in plan { workers.update(place.name) { $0.prepared(move.epoch) } }
@@ -213,7 +213,8 @@ extension CoordinatorMachine {
     )
   }
 
-  /// Tells who asked that a move has ended well, and lets go of a worker that it was to drain.
+  /// Reports a completed move to the client that asked for it, and releases the worker to be
+  /// drained, if any.
   mutating func finishMove(
     _ request: MoveRequest?,
     drained: String?,
@@ -241,7 +242,7 @@ extension CoordinatorMachine {
     )
   }
 
-  /// Gives the next epoch up; the one that runs goes on.
+  /// Aborts the move; the running epoch goes on.
   mutating func abandonMove(_ reason: String) {
     guard let move = epoch.dropMove() else { return }
     note(

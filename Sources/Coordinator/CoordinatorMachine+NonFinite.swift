@@ -1,11 +1,11 @@
-// What is done about a step whose numbers are none any more: an infinity or a NaN comes from the model, or
-// from a cache that is too narrow for it, and would come again. So no worker is blamed, and nothing of it
-// is replayed.
+// Handles steps whose results contain an infinity or a NaN. The cause is the model, or a cache
+// whose type is too narrow for it, so the same would happen again. Therefore no worker is blamed,
+// and the sessions concerned are not replayed.
 
 internal import Wire
 
 extension CoordinatorMachine {
-  /// Ends the sessions whose results are no finite numbers, and replays the others.
+  /// Ends the sessions whose results are infinite or NaN, and replays the others.
   mutating func endNotFinite(
     _ slots: [Int],
     _ sequence: UInt64,
@@ -15,7 +15,7 @@ extension CoordinatorMachine {
     let ended = batch.parts.filter { part in
       sessions[part.session]?.slot.map(slots.contains) ?? false
     }
-    // Those of a session that has ended since are nobody's.
+    // Slots of a session that has ended since belong to nobody.
     let areAllHere = batch.parts.allSatisfy { sessions[$0.session] != nil }
     guard !ended.isEmpty || !areAllHere else {
       evict(
@@ -28,7 +28,7 @@ extension CoordinatorMachine {
     let reason =
       "the model's numbers are infinite or NaN: worker \(failure.worker), \(failure.message)"
     for part in ended { fail(part.session, .internal, reason) }
-    // What the slots hold is forgotten with all else, so that nobody goes on from it.
+    // The contents of the slots are forgotten, too, so that no later session resumes from them.
     sessions.rewind(flight.abandonAll() + [batch])
   }
 }

@@ -1,5 +1,5 @@
-// Which worker shall hold which layers: as somebody asks, or such that the slowest stage is as fast as
-// can be.
+// Decides which worker holds which layers: as a client asks, or so that the slowest stage is as
+// fast as possible.
 
 internal import Compute
 internal import Gemma
@@ -47,7 +47,8 @@ extension CoordinatorMachine {
       }
       return planned(names, placement)
     } catch {
-      // Which worker cannot hold what shows best in the cut that would suit them otherwise.
+      // The error names the workers that cannot hold their part of the cut that would be best
+      // otherwise.
       let wished = planned(names, try Placement(cost: model.cost, rates: rates))
       guard let obstacle = obstacleOfMemory(to: wished) else { throw error }
       throw CoordinatorError(.placement, obstacle)

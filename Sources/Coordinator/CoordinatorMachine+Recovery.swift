@@ -1,5 +1,5 @@
-// What is done about workers that are lost, hang, or answer nonsense: the live sessions stand still,
-// the layers are placed anew, and the sessions are replayed from their tokens.
+// Recovery from workers that are lost, hang, or send impossible answers: the live sessions pause,
+// the layers are placed again, and the sessions are replayed from their tokens.
 
 internal import Compute
 internal import Gemma
@@ -8,7 +8,7 @@ internal import Wire
 extension CoordinatorMachine {
   // MARK: Signs of trouble
 
-  /// Looks at every deadline: of heartbeats, steps, moves, loading, gathering, prefixes and clients.
+  /// Checks all deadlines: of heartbeats, steps, moves, loading, gathering, prefixes and clients.
   mutating func tick() {
     for name in workers.names {
       guard let worker = workers[name], now - worker.lastHeard > limits.silence else { continue }
@@ -36,13 +36,14 @@ extension CoordinatorMachine {
   /// Begins a new epoch if steps have passed their deadline and nobody works on them: a message was lost.
   private mutating func checkStepDeadline() {
     guard epoch.isServing, let oldest = flight.oldestSent else { return }
-    // Who stands by has no part in it, and who says that it computes is not believed for ever.
+    // Workers that stand by are not involved, and a worker that reports that it computes is
+    // believed only for a limited time.
     let last = plan.compactMap { workers[$0.name]?.lastProgress }.max() ?? oldest
     guard
       now - max(oldest, last) > limits.stall || now - oldest > limits.longestStep * plan.count
     else { return }
-    note("steps have vanished", ["steps": "\(flight.count)"], isWarning: true)
-    restartEpoch(blaming: workersWithoutResults, "keeps steps to itself")
+    note("steps lost", ["steps": "\(flight.count)"], isWarning: true)
+    restartEpoch(blaming: workersWithoutResults, "does not forward its steps")
   }
 
   /// The workers that steps do not get past, going by what each says it has run in this epoch.
@@ -59,7 +60,7 @@ extension CoordinatorMachine {
     return plan[first...stage].map(\.name)
   }
 
-  /// Whether a worker has come no further with its layers for too long.
+  /// Whether a worker has made no progress with its layers for too long.
   func loadingHasStalled(_ name: String) -> Bool {
     workers[name].map { now - $0.lastLoaded > limits.loadStall } ?? false
   }
@@ -71,7 +72,7 @@ extension CoordinatorMachine {
     guard epoch.isPreparing, epoch.hasServed else { return }
     let awaited = plan.map(\.name).filter { workers[$0]?.preparedEpoch != epoch.number }
     guard let name = awaited.first(where: loadingHasStalled) else { return }
-    cannotHold(name, "has come no further with them for \(limits.loadStall)")
+    cannotHold(name, "it has made no progress with them for \(limits.loadStall)")
   }
 
   /// Evicts a worker that cannot be relied on: its process is ended, and it counts as lost.
@@ -91,18 +92,18 @@ extension CoordinatorMachine {
   mutating func countNonsense(of name: String, _ reason: String) {
     guard let count = workers.update(name, { $0.countNonsense() }), count >= limits.nonsense
     else { return }
-    evict(name, "\(count) messages made no sense, the last: \(reason)")
+    evict(name, "\(count) invalid messages, the last: \(reason)")
   }
 
   // MARK: Loss
 
-  /// Takes a worker's word that it disconnects.
+  /// Handles a worker's goodbye before it disconnects.
   mutating func disconnect(_ goodbye: Goodbye, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
     lose(name, goodbye.reason, inGoodOrder: true)
   }
 
-  /// Takes the supervisor's word that a worker's process has ended.
+  /// Handles the supervisor's report that a worker's process has ended.
   mutating func workerExited(_ name: String, _ how: String, willRestart: Bool) {
     guard !epoch.isStopping else { return }
     lose(name, how)
@@ -142,7 +143,7 @@ extension CoordinatorMachine {
       guard let session = sessions[id], session.losses.isCause else { continue }
       let words = "\(session.losses.summary); the last, \(name), \(reason)"
       note(
-        "request ended, workers are lost over it",
+        "request ended because workers crash while they run it",
         ["session": "\(id)", "reason": words],
         isWarning: true
       )
@@ -150,10 +151,11 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Retries with the workers there are, in a new epoch: a step was lost, though no worker is known to be.
+  /// Retries with the connected workers in a new epoch, because a step was lost although no worker
+  /// is known to be lost.
   ///
   /// - Parameters:
-  ///   - suspects: Who is ended if it goes on like this.
+  ///   - suspects: The workers that are ended if this happens again and again.
   ///   - reason: What they are suspected of.
   mutating func restartEpoch(blaming suspects: [String] = [], _ reason: String = "") {
     abandonMove("a step was lost")
@@ -167,7 +169,7 @@ extension CoordinatorMachine {
         .fail(
           CoordinatorError(
             .worker,
-            "\(epoch.fruitless) epochs in a row brought no step to its end; see the log for why"
+            "no step was completed in \(epoch.fruitless) epochs in a row; the log has the reasons"
           )
         )
       )
@@ -206,10 +208,12 @@ extension CoordinatorMachine {
     if epoch.isGathering { assignIfComplete() }
   }
 
-  /// Gives layers that lost workers held, or that a worker could not prepare, to those that are here.
+  /// Gives the layers that lost workers held, or that a worker could not prepare, to the connected
+  /// workers (failover).
   ///
-  /// - Parameter isLate: Whether nobody is waited for any longer; then requests fail if the layers find
-  ///   no place.
+  /// - Parameter isLate: Whether the wait for lost workers has ended; then requests fail if the
+  ///   layers do
+  ///   not fit anywhere.
   mutating func placeAnew(isLate: Bool) {
     if isLate { epoch.gatherLonger(at: now) }
     let names = workerOrder.filter(workers.contains)
@@ -243,20 +247,21 @@ extension CoordinatorMachine {
         failure.message += modelChangeSuffix
         act(.fail(failure))
       }
-      // Memory may become free: they try again, for the requests that come now.
+      // Memory may become free, so the workers retry for the requests that come from now on.
       workers.updateAll { $0.forgetInability() }
     }
     assignIfComplete()
   }
 
-  /// Fails the requests that wait, since no worker is here; and the service, if none will come back.
+  /// Fails the waiting requests, because no worker is connected; ends the service if none will come
+  /// back.
   private mutating func failWithoutWorkers() {
     failSessions(
       "no worker has returned within \(limits.patience); start one with `trestle work`"
         + modelChangeSuffix
     )
     if workers.haveBeenGivenUp(plan.map(\.name)) {
-      let message = "every worker keeps dying; see the log for why\(modelChangeSuffix)"
+      let message = "every worker keeps crashing; the log has the reasons\(modelChangeSuffix)"
       act(.fail(CoordinatorError(.worker, message)))
     }
   }

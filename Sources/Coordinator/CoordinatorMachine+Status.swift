@@ -1,4 +1,4 @@
-// How the pipeline and each worker are, for whoever asks.
+// The status and health of the pipeline and its workers, for clients.
 
 internal import Compute
 internal import Gemma
@@ -9,7 +9,7 @@ extension CoordinatorMachine {
     Int(max(0, (now - instant) / .milliseconds(1)))
   }
 
-  /// Returns a worker's state in one word, with the reason where it is not well.
+  /// Returns a worker's state, with the reason if it is not healthy.
   private func state(of place: PlannedWorker) -> (state: HealthState, detail: String) {
     guard let worker = workers[place.name] else {
       return (.lost, "has not joined, or was lost and is awaited")
@@ -38,7 +38,7 @@ extension CoordinatorMachine {
     return (.ready, "")
   }
 
-  /// Workers without layers, as places of none.
+  /// Returns workers without layers as places with an empty slice.
   private var standby: [PlannedWorker] {
     workerOrder.dropFirst(plan.count).map { name in
       PlannedWorker(

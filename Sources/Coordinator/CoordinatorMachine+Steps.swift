@@ -1,4 +1,4 @@
-// The micro-batches: they are sent while there is work, and what comes back moves the sessions on.
+// Sends micro-batches while there is work, and advances the sessions by their results.
 
 internal import Gemma
 internal import Wire
@@ -19,7 +19,7 @@ extension CoordinatorMachine {
     ) {
       act(.sendStep(step))
     }
-    // Nothing to run, but caches to give back.
+    // There is nothing to run, but caches must be released.
     if flight.isEmpty, sessions.hasSlotsToClear { startWithoutRows() }
   }
 
@@ -30,8 +30,8 @@ extension CoordinatorMachine {
 
   /// The sessions that may have rows in the next micro-batch, in the order of their turns.
   ///
-  /// One that may be the cause of lost workers runs alone until it gets anything new: then either it is
-  /// cleared, or nobody else is suspected with it.
+  /// A session that may be the cause of lost workers runs alone until it gets a new token. Then it
+  /// is either cleared of the suspicion, or nobody else is suspected with it.
   private var runnableSessions: [Session] {
     let ready = sessions.running.filter { !isHeldBack($0) }
     guard let suspect = ready.filter(\.losses.isSuspect).min(by: { $0.id < $1.id }) else {
@@ -49,23 +49,25 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Takes the results of a step.
+  /// Handles the results of a step.
   mutating func stepDone(_ done: StepDone, _ payloads: [[Float]], from worker: String) {
     guard done.epoch == epoch.number, let batch = flight[done.sequence] else {
-      // Else a step that has been given up: its sessions have been replayed.
+      // If the step is not in flight, it was given up, and its sessions have been replayed.
       refuseUnsent(done.epoch, done.sequence, from: worker)
       return
     }
     guard worker == plan.last?.name else {
-      evict(worker, "step \(done.sequence) came back from it, and it is not the last stage")
+      evict(worker, "it sent the result of step \(done.sequence), but it is not the last stage")
       return
     }
     if let nonsense = nonsense(in: done, payloads, batch) {
-      evict(worker, "step \(done.sequence) came back with \(nonsense)")
+      evict(worker, "it sent an impossible result of step \(done.sequence): \(nonsense)")
       return
     }
     if let lost = flight.stepOvertaken(by: done.sequence) {
-      restartEpoch("step \(done.sequence) came back before step \(lost) of the same session")
+      restartEpoch(
+        "the result of step \(done.sequence) came before that of step \(lost) of the same session"
+      )
       return
     }
     _ = flight.finish(done.sequence)
@@ -90,7 +92,7 @@ extension CoordinatorMachine {
     handleOldestFailure()
   }
 
-  /// Returns what an honest last stage would not have answered; nil if all is well.
+  /// Returns what is impossible in an answer of the last stage; nil if the answer is valid.
   private func nonsense(in done: StepDone, _ payloads: [[Float]], _ batch: MicroBatch) -> String? {
     guard done.results.count == batch.wanted.count,
       zip(batch.wanted, done.results).allSatisfy({ $0.isAnswered(by: $1) })
@@ -109,7 +111,7 @@ extension CoordinatorMachine {
     return nil
   }
 
-  /// Counts a worker's word about a step that nobody has sent; no honest one is ahead of us.
+  /// Counts a report about a step that was never sent; a correct worker never sends one.
   private mutating func refuseUnsent(_ number: UInt32, _ sequence: UInt64, from worker: String) {
     guard number > epoch.lastNumber || sequence >= flight.nextSequence else { return }
     protocolErrors += 1
@@ -123,7 +125,7 @@ extension CoordinatorMachine {
       return
     }
     guard let stage = epoch.stage(of: worker) else {
-      evict(worker, "step \(failure.sequence) failed there, it says, and it has no layers")
+      evict(worker, "it reports that step \(failure.sequence) has failed, but it has no layers")
       return
     }
     note(
@@ -159,14 +161,14 @@ extension CoordinatorMachine {
     handleOldestFailure()
   }
 
-  /// How often a session's step may fail before it is taken to be the session's own fault.
+  /// How often a session's step may fail before the session is taken for the cause.
   private static let mostFailedSteps = 3
 
   /// Decides about the oldest micro-batch under way if it has failed.
   ///
-  /// The coordinator sends no step that does not fit. So either the stage's device has failed, or the
-  /// stage before has handed on something that is not a hand-off. Which of them cannot be told: both are
-  /// evicted, and the sessions replayed. A session whose steps fail again and again ends itself.
+  /// The coordinator sends no invalid step. So either the stage's device has failed, or the
+  /// previous stage has sent an invalid hand-off. It is not known which, so both are evicted and
+  /// the sessions replayed. A session whose steps fail again and again is ended instead.
   private mutating func handleOldestFailure() {
     guard let (oldest, batch, failure) = flight.oldestFailure else { return }
     if let slots = failure.notFiniteSlots {

@@ -5,10 +5,10 @@ internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {
-  /// How often workers tell how they are.
+  /// The interval of heartbeats.
   private static let heartbeatMilliseconds = 250
 
-  /// Registers a worker that introduces itself, or refuses it in words.
+  /// Registers a worker that sends its hello, or refuses it with the reason.
   mutating func register(_ hello: Hello, _ peer: PeerID) {
     if let reason = refusal(of: hello)
       ?? (workers.name(ofControl: peer) == nil ? refusalOfName(hello) : nil)
@@ -17,7 +17,8 @@ extension CoordinatorMachine {
       return
     }
     if let name = workers.name(ofControl: peer) {
-      // Repeated before the answer came: the worker must not be told that its place is taken.
+      // The hello was repeated before the answer came; the worker must not be told that its place
+      // is taken.
       send(
         .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
         to: peer
@@ -51,7 +52,7 @@ extension CoordinatorMachine {
     guard epoch.isGathering else { return }
     settleFirstPlacement()
     assignIfComplete()
-    // Perhaps it can hold what others could not.
+    // It may be able to hold layers that other workers could not.
     if epoch.isGathering, epoch.hasServed { placeAnew(isLate: false) }
   }
 
@@ -75,8 +76,8 @@ extension CoordinatorMachine {
     guard hello.fingerprint == model.fingerprint else {
       let advice =
         modelChange.map { "\($0) while it was served: \(Self.adviceOnChange)" }
-        ?? "give both the same model, or leave the worker's --model away: then it pulls the weights it "
-        + "needs; if a model file was changed since the coordinator was started, start that again"
+        ?? "give both the same model, or start the worker without --model, so that it pulls the weights it "
+        + "needs; if a model file was changed since the coordinator was started, restart the coordinator"
       return Refused(
         code: .fingerprint,
         message: "worker has other weights (\(hello.modelName), \(hello.fingerprint)) than the "
@@ -86,23 +87,24 @@ extension CoordinatorMachine {
     guard let endpoint = try? Endpoint(hello.dataEndpoint), endpoint.isConnectable else {
       return Refused(
         code: .invalid,
-        message: "nobody can connect to data endpoint \"\(hello.dataEndpoint)\"; "
+        message:
+          "the data endpoint \"\(hello.dataEndpoint)\" is not one that others can connect to; "
           + "start the worker with another --listen"
       )
     }
     guard endpoint.hasAddress else {
-      // To ask for a name's address may take the coordinator's thread seconds.
+      // Resolving a name could block the coordinator's thread for seconds.
       return Refused(
         code: .invalid,
-        message: "data endpoint \"\(hello.dataEndpoint)\" is a name and no address"
+        message: "the data endpoint \"\(hello.dataEndpoint)\" is a name; it must be an address"
       )
     }
     if isElsewhere(hello), endpoint.isLocal {
       return Refused(
         code: .invalid,
         message:
-          "the worker takes steps at \(endpoint), which only its own machine reaches, and the "
-          + "coordinator runs on another; start it with --listen tcp://ADDRESS:*, the address at which "
+          "the worker listens at \(endpoint), which only its own machine can reach, but the "
+          + "coordinator runs on another; start it with --listen tcp://ADDRESS:* and the address at which "
           + "the other machines reach it"
       )
     }
@@ -110,9 +112,10 @@ extension CoordinatorMachine {
   }
 
   private static let adviceOnChange =
-    "put the file back as it was, by renaming, or start the coordinator again to serve what is there now"
+    "restore the old file, by renaming, or restart the coordinator to serve the new one"
 
-  /// Notes that the model's files have changed: a worker that starts anew may hold something else.
+  /// Notes that the model's files have changed, so that a worker that restarts may have other
+  /// weights.
   mutating func modelChanged(_ change: String) {
     modelChange = change
     note(
@@ -122,7 +125,7 @@ extension CoordinatorMachine {
     )
   }
 
-  /// What to add to the words in which the service ends, if the model's files have to do with it.
+  /// A clause about changed model files, for the message with which the service ends.
   var modelChangeSuffix: String {
     modelChange.map { "; \($0) while it was served: \(Self.adviceOnChange)" } ?? ""
   }
@@ -134,12 +137,15 @@ extension CoordinatorMachine {
 
   private func refusalOfName(_ hello: Hello) -> Refused? {
     if workers.count >= Limits.workers {
-      return Refused(code: .busy, message: "\(Limits.workers) workers are here already")
+      return Refused(
+        code: .busy,
+        message: "there are already \(Limits.workers) workers, which is the limit"
+      )
     }
     if let other = workers[hello.name] {
       return Refused(
         code: .name,
-        message: "a worker called \(hello.name) is here already (pid \(other.hello.pid)); "
+        message: "there is already a worker named \(hello.name) (pid \(other.hello.pid)); "
           + "choose another --name"
       )
     }
@@ -177,7 +183,7 @@ extension CoordinatorMachine {
     assign(plan, epoch: epoch.number)
   }
 
-  /// Begins the accounts of the placement that has just got its number.
+  /// Begins the measurements of the placement that has just got its number.
   mutating func beginAccounts() {
     workers.updateAll { $0.beginEpoch() }
     stepRows = plan.reduce(limits.maxRows) { rows, place in
@@ -217,7 +223,8 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Takes a worker's word that its layers are prepared; with the last one's the placement serves.
+  /// Handles a worker's report that its layers are prepared; after the last one the placement
+  /// serves.
   mutating func prepared(_ preparedEpoch: UInt32, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else { return }
     if preparedEpoch == move?.epoch { preparedForMove(name) }
@@ -229,8 +236,8 @@ extension CoordinatorMachine {
     else { return }
     epoch.serve()
     counters.beganEpoch()
-    // Said though the first step would do it too: a worker that no step has reached yet may be told
-    // to prepare another epoch beside this one.
+    // The first step would commit the epoch, too. But a worker that no step has reached yet may be
+    // told to prepare another epoch beside this one.
     for place in plan {
       if let worker = workers[place.name] {
         send(.commit(Commit(epoch: epoch.number)), to: worker.peer)
@@ -241,11 +248,11 @@ extension CoordinatorMachine {
     act(.ready)
   }
 
-  /// Takes a heartbeat.
+  /// Handles a heartbeat.
   mutating func heard(_ heartbeat: Heartbeat, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else {
-      // A worker of an earlier life: it must introduce itself anew.
-      send(.refused(Refused(code: .unknown, message: "say hello first")), to: peer)
+      // The worker was registered with an earlier coordinator; it must send its hello again.
+      send(.refused(Refused(code: .unknown, message: "a hello must come first")), to: peer)
       return
     }
     let (now, systemNow) = (now, systemNow)
@@ -260,7 +267,7 @@ extension CoordinatorMachine {
     act(.progress(fractions.reduce(0, +) / Double(plan.count)))
   }
 
-  /// Counts a peer that was not let in; says so in the log once.
+  /// Counts a refused peer, and logs it the first time.
   mutating func refused(_ refusal: Refusal) {
     protocolErrors += 1
     guard !refusal.isRepeated else { return }

@@ -16,11 +16,11 @@ package struct CoordinatorMachine {
   /// Whether the first placement is what the user has asked for: then it is refused, rather than changed,
   /// where a device cannot run it.
   let isPlanBinding: Bool
-  /// `Host.bootID` of the coordinator's own machine; empty if not known.
+  /// `Host.bootID` of the coordinator's machine; empty if not known.
   package var machineID = ""
   /// What the answer of a request must conform to, whose prompt has become tokens; nil if anything is good.
   package var constrain: @Sendable (Generate) -> (any TokenConstraint)? = { _ in nil }
-  /// Whether `stepTraced` is said of every micro-batch.
+  /// Whether every micro-batch is reported with `stepTraced`.
   package var tracesSteps = false
 
   // The parts: what holds between them is in CoordinatorMachine+Invariants.swift.
@@ -40,7 +40,7 @@ package struct CoordinatorMachine {
   /// Rows that a micro-batch of the placement may have: what all its devices prefer, within the limit.
   var stepRows: Int
   let encoder: PromptEncoder
-  /// When it was last seen to that clients are there and read.
+  /// When clients were last checked for timeouts and disconnects.
   var clientsWatched: ContinuousClock.Instant
   /// What has happened to the model's files since they were opened; nil if nothing has.
   var modelChange: String?
@@ -48,8 +48,7 @@ package struct CoordinatorMachine {
 
   let began: ContinuousClock.Instant
   private var clock: AwakeClock
-  /// When the event that is handled came, and every other time here: what the coordinator has stood
-  /// still is left out.
+  /// The time of the current event, on the axis without standstills, like all other times here.
   package private(set) var now: ContinuousClock.Instant
   /// The same by the clock that all processes of the machine share.
   private(set) var systemNow: ContinuousClock.Instant
@@ -90,7 +89,7 @@ package struct CoordinatorMachine {
   /// The placement that runs, or is gathered for.
   var plan: [PlannedWorker] { epoch.plan }
 
-  /// What the service is at, in one word.
+  /// The state of the service, in one word.
   package var phaseName: String { epoch.phaseName }
 
   /// The placement that is prepared beside the one that runs; nil if there is none.
@@ -140,7 +139,7 @@ package struct CoordinatorMachine {
     systemNow = reading
     let standstill = clock.leftOut - before
     if standstill > .zero {
-      note("the coordinator stood still", ["duration": "\(standstill)"])
+      note("the coordinator was stopped for a while", ["duration": "\(standstill)"])
     }
   }
 
@@ -173,7 +172,7 @@ package struct CoordinatorMachine {
 
   // MARK: What comes in
 
-  /// Takes a well-formed message, if its sender may say it.
+  /// Handles a well-formed message, if its sender may send it.
   private mutating func receive(_ message: Message, _ peer: PeerID, _ payloads: [[Float]]) {
     if let objection = objection(to: message, from: peer) {
       refuse(message, peer, objection)
@@ -218,26 +217,26 @@ package struct CoordinatorMachine {
     if let peer, let request = error.request { refuse(request, peer, .invalid, "\(error)") }
   }
 
-  /// Counts a message that nobody sends to a coordinator, or not this peer.
+  /// Counts a message that no peer, or not this one, may send to a coordinator.
   private mutating func dropOutOfPlace(_ message: Message, _ peer: PeerID) {
     protocolErrors += 1
     note(
-      "message out of place dropped",
+      "dropped an unexpected message",
       ["peer": peer.description, "message": message.name],
       isWarning: true
     )
-    countNonsense(from: peer, "\(message.name) out of place")
+    countNonsense(from: peer, "unexpected \(message.name)")
   }
 
   /// Returns the worker whose results come from a peer; nobody else may send any.
   private mutating func worker(ofResults peer: PeerID, _ message: Message) -> String? {
     if let name = workers.name(ofResults: peer) { return name }
-    // What a lost worker had still to say is no fault of anybody's.
+    // Late messages of a lost worker are not an error.
     if !workers.wasSource(peer) { dropOutOfPlace(message, peer) }
     return nil
   }
 
-  /// Ends all requests in words and lets the workers go.
+  /// Ends all requests with an error and releases the workers.
   private mutating func stop() {
     epoch.stop()
     for id in requests.numbers {

@@ -1,6 +1,5 @@
-// Which placement runs, and how far it has come: the phase of the service with what belongs to it, the
-// numbers of placements, and whether they bring anything. PlacementMove.swift has the placement that is
-// prepared beside the one that runs.
+// The placement that runs and its phase, the numbers of placements, and whether they make progress.
+// PlacementMove.swift has the placement that is prepared beside the running one.
 
 /// The placement that runs, or is gathered for, and its number.
 ///
@@ -11,7 +10,7 @@
 /// Invariants:
 /// * No number is given twice, and `number` is one that was given: 0 before the first.
 /// * A move is there only while its old placement serves, and its number is the last that was given.
-/// * Only what has been prepared serves, and only what serves proves itself.
+/// * Only a prepared placement serves, and only a serving one can complete a step.
 struct Epoch: Sendable {
   /// How far the placement has come.
   enum Phase: Sendable {
@@ -25,10 +24,11 @@ struct Epoch: Sendable {
     case stopping
   }
 
-  /// So many placements in a row may bring no step back before the service gives up.
+  /// How many placements in a row may complete no step before the service ends.
   static let mostFruitless = 8
-  /// Placements in a row without a step that came back before somebody is held to be at fault: one is a
-  /// message that was lost with its connection.
+  /// From this many placements in a row without a completed step on, a worker is held to be at fault.
+  ///
+  /// One such placement may be due to a message that was lost with its connection.
   static let unlucky = 1
 
   private(set) var phase: Phase
@@ -80,7 +80,7 @@ struct Epoch: Sendable {
     if case .serving(let move) = phase { move?.letsStepsStart ?? true } else { false }
   }
 
-  /// Whether there have been so many placements without a step that somebody must be at fault.
+  /// Whether so many placements have completed no step that a worker must be at fault.
   var isBeyondBadLuck: Bool { fruitless > Self.unlucky }
 
   /// The stage of a worker; nil if it holds nothing.
@@ -133,7 +133,7 @@ struct Epoch: Sendable {
   /// Ends the service for good.
   mutating func stop() { phase = .stopping }
 
-  // MARK: Whether it brings anything
+  // MARK: Progress
 
   /// Notes that a step has come back; returns whether it is the first of this placement.
   mutating func prove() -> Bool {

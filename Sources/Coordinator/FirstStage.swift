@@ -35,7 +35,7 @@ final class FirstStage {
     try attempt()
     if let wanted {
       logger.warning(
-        "no socket for the first stage yet; trying again",
+        "no socket for the connection to the first stage; retrying",
         metadata: ["endpoint": "\(wanted.endpoint)"]
       )
     }

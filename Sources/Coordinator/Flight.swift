@@ -34,12 +34,12 @@ struct WantedRow: Sendable, Hashable {
   }
 }
 
-/// A stage's word that a step ended there.
+/// A stage's report that a step has failed there.
 struct StepFailure: Sendable {
-  /// Who says so.
+  /// The worker that reports it.
   var worker: String
   var message: String
-  /// The slots whose results are not finite numbers; nil if the step failed for another reason.
+  /// The slots whose results are infinite or NaN; nil if the step failed for another reason.
   var notFiniteSlots: [Int]?
 }
 
@@ -111,7 +111,7 @@ struct Flight: Sendable {
     return nextSequence
   }
 
-  /// Takes a micro-batch out whose results have come, or that nobody waits for any more.
+  /// Removes a micro-batch whose results have come, or that nobody waits for any more.
   mutating func finish(_ sequence: UInt64) -> MicroBatch? {
     guard let index = index(of: sequence) else { return nil }
     let batch = entries.remove(at: index).batch
@@ -139,9 +139,9 @@ struct Flight: Sendable {
 
   /// The oldest micro-batch, if it has failed.
   ///
-  /// A failed one behind others waits for them. Each worker has a connection of its own, so the word of
-  /// an earlier step's failure may come later; and behind a step that was lost, the next ones find gaps
-  /// through no fault of theirs.
+  /// A failed micro-batch waits for the earlier ones. Each worker has a connection of its own, so
+  /// the report of an earlier failure may come later. And after a lost step, the next ones fail
+  /// because of the gap, and not through a fault of their own.
   var oldestFailure: (sequence: UInt64, batch: MicroBatch, failure: StepFailure)? {
     guard let oldest = entries.first, let failure = oldest.batch.failure else { return nil }
     return (oldest.sequence, oldest.batch, failure)

@@ -1,8 +1,11 @@
-// What keys may do here, by the list of keys, and whose messages it has kept out.
+// The roles of keys by the list of keys, and the keys whose messages were refused.
 
 internal import Wire
 
-/// What peers may do; where there are no keys (ipc, or tcp with `--insecure`), all may do all.
+/// The permissions of peers.
+///
+/// Without keys (ipc, or tcp with `--insecure`), every peer may do
+/// everything.
 struct Permissions: Sendable {
   /// Nil where there are no keys.
   private var access: Access?
@@ -15,7 +18,7 @@ struct Permissions: Sendable {
     refused = []
   }
 
-  /// Returns why a peer may not do what takes a role; nil if it may.
+  /// Returns why a peer lacks a role; nil if it has it.
   func objection(to role: Role?, by peer: PeerID) -> String? {
     guard let access else { return nil }
     guard let key = peer.key else { return "no key was shown" }

@@ -34,7 +34,7 @@ package struct Placement: Sendable, Hashable {
     guard split.count == workerCount else {
       throw CoordinatorError(
         .placement,
-        "split \(text) has \(split.count) stages for \(workerCount) devices; give one number a device"
+        "split \(text) has \(split.count) stages for \(workerCount) devices; give one number for each device"
       )
     }
     // After the last layer a stage may hold vocabulary rows alone.
@@ -58,7 +58,7 @@ package struct Placement: Sendable, Hashable {
     guard sum == line.layerCount else {
       throw CoordinatorError(
         .placement,
-        "split \(text) adds up to \(sum) layers, the model has \(line.layerCount)"
+        "split \(text) adds up to \(sum) layers, but the model has \(line.layerCount)"
       )
     }
     let rows = try Self.rows(

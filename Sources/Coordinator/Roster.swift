@@ -1,5 +1,5 @@
-// The workers that are here, by name, and the connections that they speak through: each has one for
-// control and one that its results come from. What a worker has said of itself is in its record.
+// The connected workers, by name, and their connections: each has one for control and one for its
+// results. What a worker has reported about itself is in its record.
 
 internal import Compute
 internal import Wire
@@ -9,7 +9,7 @@ internal import Wire
 /// Invariants:
 /// * A worker has a connection for control of its own. The one that its results come from is its word: of
 ///   two workers that tell the same one, which no honest ones do, the later gets it.
-/// * Who is here has not been given up.
+/// * A worker in the roster has not been given up.
 /// * There are at most `Limits.workers` of them, and as many former connections are remembered.
 struct Roster: Sendable {
   private var records: [String: WorkerRecord] = [:]
@@ -82,7 +82,8 @@ struct Roster: Sendable {
     controllers[worker.peer] = nil
     sources[source] = nil
     formerSources.append(source)
-    // Results come within seconds or not at all: as many as there can be workers is plenty.
+    // Late results come within seconds or not at all, so it is enough to remember as many
+    // connections as there can be workers.
     if formerSources.count > Limits.workers { formerSources.removeFirst() }
     return worker
   }

@@ -174,7 +174,7 @@ package final class Supervisor {
       let count = children[index].postponed
       guard count & (count - 1) == 0 else { return }
       logger.warning(
-        "worker not started yet; trying again",
+        "worker cannot be started now; retrying",
         metadata: ["worker": "\(children[index].command.name)", "reason": "\(error.message)"]
       )
     }
@@ -323,7 +323,7 @@ package final class Supervisor {
     }
     for child in children where child.pid > 0 {
       logger.warning(
-        "worker did not stop in time and is ended",
+        "worker did not end within the timeout and is killed",
         metadata: ["worker": "\(child.command.name)", "pid": "\(child.pid)"]
       )
       Glibc.kill(child.pid, SIGKILL)

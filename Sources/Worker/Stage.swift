@@ -7,14 +7,14 @@ internal import Gemma
 internal import Platform
 package import Wire
 
-/// What a step became.
+/// The result of a step.
 package enum StepOutcome: Sendable {
   /// For the next stage.
   case handOff(Step, payloads: [[Float]])
   /// For the coordinator; the payload holds logits of the rows that asked for them.
   case done(StepDone, payloads: [[Float]])
-  /// For the coordinator: the rows of these slots have become no finite numbers, and why. The step ends
-  /// here.
+  /// For the coordinator: the results of these slots' rows are infinite or NaN, with the reason.
+  /// The step ends here.
   case notFinite(slots: [Int], reason: String)
 }
 
@@ -44,17 +44,16 @@ package final class Stage {
 
   private var slots: Range<Int> { 0..<runner.limits.slots }
 
-  /// Returns why a step is none of this stage's, so that it is dropped without a word to anybody; nil
-  /// if it is.
+  /// Returns why a step must be dropped silently; nil if this stage must run it.
   ///
-  /// One of another epoch is on its way from before; one that has been run before is a copy, and what
-  /// it clears may be in use again.
+  /// A step of another epoch was sent before this one began. A step that was run before is a copy,
+  /// and the slots that it clears may be in use again.
   package func reasonToDrop(_ step: Step) -> String? {
     if step.epoch != epoch {
-      return "step of epoch \(step.epoch), this stage is of epoch \(epoch)"
+      return "the step is of epoch \(step.epoch), but this stage is of epoch \(epoch)"
     }
     if step.sequence <= lastSequence {
-      return "step \(step.sequence), after step \(lastSequence)"
+      return "step \(step.sequence) has come after step \(lastSequence)"
     }
     return nil
   }

@@ -142,8 +142,8 @@ package struct WorkerMachine {
       exit(
         WorkerError(
           .weights,
-          "\(reason): other weights than those that are served; put the file back as it was, by "
-            + "renaming, or start everything that serves it again"
+          "\(reason): its weights are no longer those that are served; restore the old file, by "
+            + "renaming, or restart the coordinator and the workers"
         )
       )
     case .stop:
@@ -220,7 +220,7 @@ package struct WorkerMachine {
         exit(
           WorkerError(
             .unreachable,
-            "no answer from the coordinator in \(Self.patience); is one running there?"
+            "no answer from the coordinator in \(Self.patience); is one running at this endpoint?"
           )
         )
       } else if now - lastHello > Self.helloInterval {

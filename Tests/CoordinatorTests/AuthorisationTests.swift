@@ -173,7 +173,7 @@ import Wire
     let forged = PeerID(worker.results.bytes, key: hub)
     let done = StepDone(epoch: 1, sequence: 1, results: [], stageMicroseconds: [])
     harness.handle(.message(.stepDone(done), from: forged, payloads: []))
-    #expect(harness.notes.contains { $0.message == "message out of place dropped" })
+    #expect(harness.notes.contains { $0.message == "dropped an unexpected message" })
     harness.settle()
     #expect(harness.outcome().finished != nil)
   }

@@ -61,7 +61,7 @@ import Wire
     }
     #expect(harness.machine.move?.stage == .preparing)
     harness.pass(.seconds(61), times: 122, heartbeat: busy(loadFraction: 5 / 8))
-    expectAbandoned(harness, saying: "has come no further with its layers")
+    expectAbandoned(harness, saying: "has made no progress with its layers")
   }
 
   @Test func `of several workers, each must come further`() throws {
@@ -76,7 +76,7 @@ import Wire
       let heartbeat = busy(loadFraction: Double(step) / 100)
       harness.handle(.message(.heartbeat(heartbeat), from: first.control, payloads: []))
     }
-    expectAbandoned(harness, saying: "worker cpu1 has come no further")
+    expectAbandoned(harness, saying: "worker cpu1 has made no progress")
   }
 
   @Test func `steps that do not come back end the draining`() {

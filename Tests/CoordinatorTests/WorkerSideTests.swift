@@ -120,7 +120,7 @@ import Wire
     harness.settle()
     let message = refusal(harness, worker)?.message ?? ""
     #expect(message.contains("/models/tiny.gguf was replaced by another file while it was served"))
-    #expect(message.contains("start the coordinator again"))
+    #expect(message.contains("restart the coordinator"))
     harness.handle(.workerExited(name: "cpu0", how: "exited with status 1", willRestart: false))
     let words = harness.failures.first?.message ?? ""
     #expect(words.contains("cpu0 exited with status 1; /models/tiny.gguf was replaced"), "\(words)")
@@ -175,7 +175,7 @@ import Wire
     ]
     harness.settle()
     #expect(late.map { refusal(harness, $0)?.code } == [.name, .placement])
-    #expect(refusal(harness, late[0])?.message.contains("cpu0 is here already") == true)
+    #expect(refusal(harness, late[0])?.message.contains("already a worker named cpu0") == true)
     #expect(refusal(harness, late[1])?.message.contains("the place of a cpu worker") == true)
     #expect(harness.machine.workers.count == 1)
   }

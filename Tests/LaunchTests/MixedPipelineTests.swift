@@ -125,7 +125,14 @@ import Worker
     #expect(workers.map(\.isEmulated) == [false, true, false])
     // It is thought to be as fast as eight threads.
     let counts = workers.map { $0.endLayer - $0.firstLayer }
-    #expect(counts[1] > counts[0] + counts[2] && counts.allSatisfy { $0 > 0 }, "\(counts)")
+    #expect(counts[1] > counts[0] + counts[2], "\(counts)")
+    // The last one may have but rows of the vocabulary.
+    for worker in workers {
+      #expect(
+        worker.endLayer > worker.firstLayer
+          || worker.endVocabularyRow > worker.firstVocabularyRow
+      )
+    }
     #expect(health.isHealthy && health.workers.map(\.device) == ["cpu", "fake-gpu", "cpu"])
     #expect(health.workers.map(\.isEmulated) == [false, true, false])
     #expect(try await expected() == got)

@@ -129,7 +129,7 @@ extension [WorkerAction] {
     let exits = bench.pass(.seconds(1)).exits
     #expect(exits.count == 1)
     #expect(exits.first??.code == .unreachable)
-    #expect(exits.first??.message.contains("is one running there?") == true)
+    #expect(exits.first??.message.contains("is one running at this endpoint?") == true)
   }
 
   @Test func `a refusal ends it with the coordinator's reason`() {

@@ -1,5 +1,5 @@
-// One client's request while it is served: who asked, under which number, the text on its way out, and
-// when what happened. The session that computes its tokens knows nothing of all this.
+// A client's request while it is served: the client, its number for the request, the text to be
+// sent, and the times of events. The session that computes its tokens knows nothing of this.
 
 internal import Gemma
 internal import Wire
@@ -7,10 +7,10 @@ internal import Wire
 /// A request that is waiting or being served.
 struct ClientRequest: Sendable {
   let peer: PeerID
-  /// The client's own number for it.
+  /// The client's number for the request.
   let number: UInt64
   private(set) var timing: SessionTiming
-  /// Nil where the model has no tokenizer: then tokens leave without text.
+  /// Nil if the model has no tokenizer; then tokens are sent without text.
   private var detokenizer: Detokenizer?
   private var stops: StopMatcher
 
@@ -34,7 +34,7 @@ struct ClientRequest: Sendable {
   /// Notes that its session has got a slot.
   mutating func start(at now: ContinuousClock.Instant) { timing.started = now }
 
-  /// Takes a token that has been drawn and returns the text that may be shown now.
+  /// Adds a sampled token and returns the text that may be sent now.
   ///
   /// - Parameters:
   ///   - token: The token; nil for one that ends the turn, which has no text.
@@ -58,7 +58,7 @@ struct ClientRequest: Sendable {
   }
 }
 
-/// When what happened to a request.
+/// The times of a request's events.
 package struct SessionTiming: Sendable {
   package let arrived: ContinuousClock.Instant
   package var started: ContinuousClock.Instant?

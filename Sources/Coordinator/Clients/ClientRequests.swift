@@ -2,7 +2,7 @@
 
 internal import Wire
 
-/// The requests that somebody waits for.
+/// The requests that clients wait for.
 ///
 /// Invariants:
 /// * Each is served by a session of the same number, or its text is being tokenized, never both.
@@ -17,10 +17,10 @@ struct ClientRequests: Sendable {
   /// The numbers of the sessions that serve them, in the order in which they came.
   var numbers: [UInt64] { served.keys.sorted() }
 
-  /// What a session serves; nil if it is over.
+  /// The request that a session serves; nil if it has ended.
   subscript(number: UInt64) -> ClientRequest? { served[number] }
 
-  /// Returns who waits for a session; nil if it is over.
+  /// Returns the client that waits for a session; nil if the request has ended.
   func peer(of number: UInt64) -> PeerID? { served[number]?.peer }
 
   /// Returns the sessions that serve a client, in the order in which they came.
@@ -36,7 +36,7 @@ struct ClientRequests: Sendable {
   /// Adds a request that a session serves from now on.
   mutating func open(_ request: ClientRequest, as number: UInt64) { served[number] = request }
 
-  /// Changes a request; returns nil if it is over.
+  /// Changes a request; returns nil if it has ended.
   @discardableResult
   mutating func update<Answer>(
     _ number: UInt64,
@@ -46,7 +46,7 @@ struct ClientRequests: Sendable {
     return change(&served.values[index])
   }
 
-  /// Forgets a request whose session is over.
+  /// Removes a request whose session has ended.
   mutating func close(_ number: UInt64) { served[number] = nil }
 
   // MARK: Being tokenized
@@ -63,7 +63,7 @@ struct ClientRequests: Sendable {
     encoding[number] = prompt
   }
 
-  /// Takes a request out whose tokens have come; nil if nobody waits for them any more.
+  /// Removes and returns a request whose tokens have come; nil if nobody waits for them any more.
   mutating func endEncoding(_ number: UInt64) -> EncodingPrompt? {
     encoding.removeValue(forKey: number)
   }

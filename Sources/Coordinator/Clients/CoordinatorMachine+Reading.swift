@@ -1,14 +1,14 @@
-// What clients read, and what is done about those that do not, or are gone: their sessions stand still,
-// and end in words.
+// Flow control of answers: what clients have read. The sessions of clients that do not read pause
+// (backpressure); those of clients that have disconnected end with an error.
 
 internal import Gemma
 internal import Wire
 
 extension CoordinatorMachine {
-  /// Takes a client's word of what has arrived, and answers for requests that nobody serves.
+  /// Handles a client's receipt, and fails the awaited requests that are not being served.
   ///
-  /// So no client waits for ever: not one whose connection was lost with its request or the last word
-  /// about it, and not one that was ended while it did not read.
+  /// So no client waits forever whose request, or the end of its answer, was lost with a
+  /// connection, or whose request was ended while it did not read.
   mutating func receipt(_ receipt: Receipt, _ peer: PeerID) {
     outflow.received(receipt, by: peer, at: now)
     for request in receipt.awaited where !requests.contains(request, of: peer) {
@@ -21,10 +21,10 @@ extension CoordinatorMachine {
     }
   }
 
-  /// A message found no room in a client's queue, or could not be put together.
+  /// Handles a message that did not fit into a client's queue, or could not be encoded.
   ///
-  /// Of a session's messages none may be missing, so its sessions end. It hears of it when it reads
-  /// again, and asks what has become of them.
+  /// None of a session's messages may be missing, so the client's sessions end. The client learns
+  /// of it when it reads again and asks what has become of them.
   mutating func notSent(_ message: Message, to peer: PeerID, _ reason: String) {
     note(
       "message not sent",
@@ -41,21 +41,24 @@ extension CoordinatorMachine {
     }
   }
 
-  /// How often a client that waits is told so; the first word that cannot be delivered shows that it
-  /// has gone.
+  /// How often a waiting client is told that it waits.
+  ///
+  /// A message that cannot be delivered shows that it has disconnected.
   private static let waitingInterval = Duration.seconds(1)
   /// How long a client may leave everything unread while others wait for its slot.
   private static let readingPatience = Duration.seconds(30)
-  /// The same while nobody else wants the slot: somebody may have stopped a terminal to read.
+  /// The same timeout while nobody else waits for the slot, because a user may have stopped the
+  /// terminal to read.
   private static let idlePatience = Duration.seconds(600)
 
-  /// Looks after clients that wait, do not read, or are gone.
+  /// Checks the timeouts of clients that wait or do not read, and finds those that have
+  /// disconnected.
   mutating func watchClients() {
     guard now - clientsWatched >= Self.waitingInterval else { return }
     clientsWatched = now
     for id in sessions.numbers {
       guard let peer = requests.peer(of: id), sessions[id]?.isGenerating == false else { continue }
-      // Enough are under way for one that does not read.
+      // A client that does not read has enough messages queued already.
       if outflow.unreadCount(peer) < limits.unread.messages / 4 { accept(id) }
     }
     for (_, prompt) in requests.beingEncoded {
@@ -79,7 +82,8 @@ extension CoordinatorMachine {
         )
       }
     }
-    // Without a session nobody learns of a client that has gone with something unread.
+    // A client without a session that has disconnected with unread messages would never be noticed
+    // otherwise.
     let served = requests.peers
     for peer in outflow.clients(unreadSince: now - Self.waitingInterval)
     where !served.contains(peer) {

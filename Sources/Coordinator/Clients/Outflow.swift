@@ -1,17 +1,18 @@
-// What has been sent to clients and not been received yet. A socket's queue is bounded in messages, and
-// one may be sixteen megabytes of logits or six bytes of text; so what a client has not taken is counted
-// here, by its receipts, and its sessions stand still while it is too much.
+// Flow control: what has been sent to clients and not been acknowledged. A socket's queue is
+// bounded in messages, but a message may be sixteen megabytes of logits or six bytes of text. So
+// bytes are counted here, receipts reduce the count, and a client's sessions pause while it is too
+// high (backpressure).
 
 internal import Wire
 
-/// The messages of sessions that are under way to clients.
+/// The messages of sessions that clients have not acknowledged.
 struct Outflow: Sendable {
   /// How much may be unread before sessions pause.
   struct Limits: Sendable, Hashable {
     /// Messages of one client.
     ///
-    /// A quarter of the socket's queue: what is under way for a paused session, and words of refusal,
-    /// still find room. A client that reads takes them within milliseconds.
+    /// A quarter of the socket's queue, so that there is room for the results in flight of a paused
+    /// session and for refusals. A client that reads acknowledges its messages within milliseconds.
     var messages = SocketOptions.control.sendQueue / 4
     /// Bytes of one client: one step's logits and more.
     var bytes = 32 << 20
@@ -19,14 +20,15 @@ struct Outflow: Sendable {
     var totalBytes = 256 << 20
   }
 
-  /// What a message takes beside its text, tokens and numbers: its envelope, and ZeroMQ's and the
-  /// kernel's own accounts of it.
+  /// What a message takes besides its text, tokens and numbers: its envelope and the bookkeeping of
+  /// ZeroMQ and the kernel.
   private static let messageBytes = 128
 
   private struct Unread: Sendable {
     /// In bytes.
     var size: Int
-    /// What only who has read it can tell; nil for one so small that a client's word is enough.
+    /// The proof that only a client that has read the message can return; nil for a small message,
+    /// for which its receipt is believed.
     var proof: UInt64?
   }
 
@@ -45,7 +47,7 @@ struct Outflow: Sendable {
 
   init(_ limits: Limits) { self.limits = limits }
 
-  /// Takes note of a message of a session; others are not counted.
+  /// Counts a message of a session; others are not counted.
   mutating func sent(
     _ message: Message,
     _ payloads: [[Float]],
@@ -60,7 +62,7 @@ struct Outflow: Sendable {
     bytes += size
   }
 
-  /// Returns what a message takes; nil for one that is no session's.
+  /// Returns the bytes of a message; nil if it does not belong to a session.
   private static func size(_ message: Message, _ payloads: [[Float]]) -> Int? {
     switch message {
     case .delta(let delta): messageBytes + delta.contentBytes
@@ -72,7 +74,7 @@ struct Outflow: Sendable {
     }
   }
 
-  /// Takes note that the last message to a client has not been sent after all.
+  /// Notes that the last message to a client has not been sent after all.
   mutating func notSent(to peer: PeerID) {
     guard let size = accounts[peer]?.unread.popLast()?.size else { return }
     accounts[peer]?.bytes -= size
@@ -80,9 +82,10 @@ struct Outflow: Sendable {
     if accounts[peer]?.unread.isEmpty ?? false { accounts[peer] = nil }
   }
 
-  /// Takes a client's word that so many messages more have come.
+  /// Handles a client's receipt for the given number of messages.
   ///
-  /// It is not taken for large ones beyond the last whose proof the client tells: they come in order.
+  /// Large messages count only up to the last one whose proof the client has returned, because
+  /// messages come in order.
   mutating func received(_ receipt: Receipt, by peer: PeerID, at now: ContinuousClock.Instant) {
     guard var account = accounts[peer] else { return }
     let claimed = account.unread.prefix(receipt.messages)
@@ -97,7 +100,7 @@ struct Outflow: Sendable {
     accounts[peer] = account.unread.isEmpty ? nil : account
   }
 
-  /// Forgets a client that is gone: ZeroMQ has thrown away what was still queued for it.
+  /// Forgets a client that has disconnected; ZeroMQ has dropped what was queued for it.
   mutating func forget(_ peer: PeerID) {
     bytes -= accounts.removeValue(forKey: peer)?.bytes ?? 0
   }
@@ -113,7 +116,8 @@ struct Outflow: Sendable {
     if account?.unread.count ?? 0 >= limits.messages { return true }
     let own = (account?.bytes ?? 0) + (expected ?? 0)
     if own >= limits.bytes { return true }
-    // Who wants text is not kept from it by others' logits; nor is anybody who has read all.
+    // Other clients' logits delay neither clients that want text, nor those that have read
+    // everything.
     guard let expected, own > 0 else { return false }
     return bytes + expected >= limits.totalBytes
   }

@@ -1,9 +1,10 @@
-// The requests that wait for a slot, shared out fairly among clients: whoever holds fewest slots comes
-// next, and a full queue is full for those who fill it.
+// The requests that wait for a slot, which are distributed fairly among clients: the client that
+// holds the fewest slots comes next, and when the queue is full, requests of the client that fills
+// it are refused.
 
 internal import Wire
 
-/// Who asks: whoever has a key, however many connections it opens, or one connection without.
+/// The unit of fairness: a key, however many connections it opens, or one connection without a key.
 enum Asker: Hashable, Sendable {
   case key(PublicKey)
   case connection(PeerID)
@@ -20,7 +21,7 @@ struct SessionQueue: Sendable {
   }
 
   private var entries: [Entry] = []
-  /// Who asked for the sessions that hold a slot.
+  /// The askers of the sessions that hold a slot.
   private var holders: [UInt64: Asker] = [:]
 
   var count: Int { entries.count }

@@ -1,5 +1,5 @@
-// What the coordinator learns of the pipeline while it runs: when micro-batches were where, how the
-// workers' devices are.
+// What the coordinator learns about the running pipeline: the timeline of micro-batches and the
+// health of the workers' devices.
 
 internal import Compute
 internal import Gemma
@@ -7,7 +7,7 @@ internal import Platform
 internal import Wire
 
 extension CoordinatorMachine {
-  /// No step takes an hour: what is said to is a fault, and must not spoil every sum.
+  /// No step takes an hour; a longer time is a faulty report and must not distort the sums.
   private static let longestStep = Duration.seconds(3600)
 
   /// Takes the stages' times of a micro-batch that has come back.
@@ -42,7 +42,7 @@ extension CoordinatorMachine {
         done.stageBeganMicroseconds.indices.contains(stage)
         ? done.stageBeganMicroseconds[stage] : nil
       let (began, isExact) = instant(beganMicroseconds, of: place.name, sent: batch.sent)
-      // A worker that does not tell when it began did so at once.
+      // A worker that does not report when it began is assumed to have begun at once.
       let start = began ?? arrived
       step.slices.append(
         StageSlice(
@@ -73,12 +73,12 @@ extension CoordinatorMachine {
     let (shifted, overflow) = Int64(clamping: microseconds).addingReportingOverflow(offset)
     guard !overflow else { return (nil, false) }
     let instant = place(ContinuousClock().systemEpoch + .microseconds(shifted))
-    // A clock that says what cannot be is not believed; a second is more than an estimate is off.
+    // A time that is impossible is not believed; the error of an estimate is less than a second.
     let isPossible = instant >= sent - .seconds(1) && instant <= now + .seconds(1)
     return isPossible ? (instant, isHere) : (nil, false)
   }
 
-  /// Answers whether the workers are well, at once or after they have tested their devices.
+  /// Answers a request for the workers' health, at once or after they have tested their devices.
   mutating func answerHealth(_ request: HealthRequest, _ peer: PeerID) {
     guard request.runsSelfTest, !epoch.isStopping else {
       send(.healthReply(health(request.request)), to: peer)
@@ -107,7 +107,7 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Returns why a worker that serves is not well; nil if it is.
+  /// Returns why a serving worker is degraded; nil if it is healthy.
   func complaint(about worker: WorkerRecord, _ meter: StageMeter?) -> String? {
     guard let heartbeat = worker.heartbeat else { return nil }
     if let test = heartbeat.selfTest, !test.failure.isEmpty {

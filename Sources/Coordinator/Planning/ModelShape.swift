@@ -63,7 +63,10 @@ package struct LayerClass: Sendable, Hashable, Codable, CustomStringConvertible 
       throw CoordinatorError(.profile, "\(name): a size of \(self) is outside 0...2^48")
     }
     if let deviations = sparsityDeviations, !deviations.isFinite {
-      throw CoordinatorError(.profile, "\(name): sparsity_deviations \(deviations) is no number")
+      throw CoordinatorError(
+        .profile,
+        "\(name): sparsity_deviations \(deviations) is not a finite number"
+      )
     }
   }
 }

@@ -56,7 +56,10 @@ package struct PipelineCosts: Sendable {
     guard !devices.isEmpty else { throw CoordinatorError(.profile, "there is no device") }
     let names = devices.map(\.name)
     guard Set(names).count == names.count else {
-      throw CoordinatorError(.profile, "devices \(names): two profiles have one of the same name")
+      throw CoordinatorError(
+        .profile,
+        "devices \(names): two profiles have a device of the same name"
+      )
     }
     var curves: [[CostCurve]] = []
     var machineOfDevice: [Int] = []
@@ -64,7 +67,7 @@ package struct PipelineCosts: Sendable {
       guard let machine = machines.firstIndex(where: { $0.name == device.machine }) else {
         throw CoordinatorError(
           .profile,
-          "nothing is known of machine \(device.machine) of device \(device.name)"
+          "no profile has the machine \(device.machine) of device \(device.name)"
         )
       }
       machineOfDevice.append(machine)
@@ -82,7 +85,7 @@ package struct PipelineCosts: Sendable {
         throw CoordinatorError(
           .profile,
           "no profile has a link from \(names[0]) to \(names[1])"
-            + (one == other ? "" : "; say which with --link")
+            + (one == other ? "" : "; name one with --link")
         )
       }
     }
@@ -104,7 +107,7 @@ package struct PipelineCosts: Sendable {
         }
         throw CoordinatorError(
           .profile,
-          "device \(device.name) does not know layer \(index) (\(layer)): its profile is of another model"
+          "the profile of device \(device.name) lacks layer \(index) (\(layer)): it is for another model"
         )
       }
       curves.append(curve)

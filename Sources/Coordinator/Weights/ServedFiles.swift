@@ -54,7 +54,7 @@ final class ServedFiles: Sendable {
     case .success(let contents):
       let description = contents.description
       guard pull.model == description.model else {
-        let message = "another model is served by now, \(description.name)"
+        let message = "the coordinator now serves another model, \(description.name)"
         return .send(.pullFailed(PullFailed(code: .model, message: message)), to: peer)
       }
       guard pull.id.file < description.files.count,
@@ -63,7 +63,7 @@ final class ServedFiles: Sendable {
         return .refuse(
           WireError(
             .malformed,
-            "piece \(pull.id.chunk) of file \(pull.id.file) is not there",
+            "piece \(pull.id.chunk) of file \(pull.id.file) does not exist",
             context: "Pull"
           ),
           from: peer

@@ -67,7 +67,7 @@ package final class WeightsDesk {
   /// - Parameters:
   ///   - message: A message of any kind.
   ///   - peer: Its sender.
-  /// - Returns: False if the message is no request for weights.
+  /// - Returns: False if the message is not a request for weights.
   /// - Throws: `WireError` if the peer asks for too much at once.
   func take(_ message: Message, from peer: PeerID) throws(WireError) -> Bool {
     switch message {
@@ -85,7 +85,7 @@ package final class WeightsDesk {
       guard queue.add(pull, from: peer, at: now) else {
         throw WireError(
           .oversized,
-          "more than \(Limits.pulls) pieces at once, or of \(PullQueue.peerLimit) peers",
+          "more than \(Limits.pulls) requests for pieces at once, or more than \(PullQueue.peerLimit) peers",
           context: message.name
         )
       }
@@ -101,7 +101,7 @@ package final class WeightsDesk {
   /// Returns a message that ends the pull of a silent peer; sending it shows whether the peer is
   /// connected.
   private static func probe(_ peer: PeerID) -> WeightsAnswer {
-    let message = "no word of what was sent for \(PullQueue.silence)"
+    let message = "the pieces that were sent have not been acknowledged for \(PullQueue.silence)"
     return .send(.pullFailed(PullFailed(code: .internal, message: message)), to: peer)
   }
 

@@ -98,7 +98,7 @@ import Testing
     let unknown = #expect(throws: CoordinatorError.self) {
       try PipelineCosts(shape: other, documents: [document])
     }
-    #expect(unknown?.message.contains("device d does not know layer 0") == true)
+    #expect(unknown?.message.contains("the profile of device d lacks layer 0") == true)
     var unlinked = document
     unlinked.links.removeLast()
     let shape = modelShape([layerClass(7, readBytes: 3, weightBytes: 4)])
