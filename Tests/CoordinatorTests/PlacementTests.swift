@@ -95,8 +95,8 @@ import Testing
       ([], 1, "0 stages for 1 devices"),
       ([10, 0, 20], 3, "split 10,0,20 has a stage without layers"),
       ([40, -10], 2, "split 40,-10 has a stage without layers"),
-      ([10, 10, 9], 3, "split 10,10,9 adds up to 29 layers, the model has 30"),
-      ([30, 1], 2, "adds up to 31 layers, the model has 30"),
+      ([10, 10, 9], 3, "split 10,10,9 adds up to 29 layers, but the model has 30"),
+      ([30, 1], 2, "adds up to 31 layers, but the model has 30"),
       ([Int.max, Int.max], 2, "out of range"),
     ]
     for (split, workers, text) in refusals {

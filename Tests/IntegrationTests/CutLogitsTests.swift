@@ -151,7 +151,7 @@ extension Integration {
           ["--devices", "cpu,cpu", "--split", "30,0", "--logits-split", "1,0"], 1,
           "logits split 1,0 leaves a stage without layers and vocabulary rows"
         ),
-        (["--logits-split", "1,3"], 64, "--logits-split 1,3: needs --split"),
+        (["--logits-split", "1,3"], 64, "--logits-split 1,3: this option needs --split"),
       ] as [([String], Int, String)] {
         let outcome = try await TrestleProcess.run(model + arguments)
         #expect(outcome.status == status && outcome.errors.contains(part), "\(outcome)")

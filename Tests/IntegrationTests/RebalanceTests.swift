@@ -64,7 +64,7 @@ extension Integration {
     {
       try await withCluster { cluster in
         for (split, part) in [
-          ("10,10", "adds up to 20 layers, the model has 30"),
+          ("10,10", "adds up to 20 layers, but the model has 30"),
           ("10,10,5,5", "there are 3 workers: cpu-0, cpu-1, cpu-2"),
         ] {
           let outcome = try await TrestleProcess.run(

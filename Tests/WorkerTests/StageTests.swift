@@ -38,7 +38,7 @@ import Worker
     let rows = chunk(slot: 0, [5], output: .logits)
     #expect(
       refusal(stage, maker.step(rows, epoch: 2))?
-        .contains("step of epoch 2, this stage is of epoch 1") == true
+        .contains("the step is of epoch 2, but this stage is of epoch 1") == true
     )
     // Not even its clears are done: slot 0 goes on where it was.
     _ = try logits(stage, rows)
@@ -102,11 +102,11 @@ import Worker
     let step = maker.step(chunk(slot: 0, [5]), sequence: 7)
     #expect(stage.reasonToDrop(step) == nil)
     _ = try stage.run(step, payloads: maker.handOff(step.rows))
-    #expect(stage.reasonToDrop(step) == "step 7, after step 7")
+    #expect(stage.reasonToDrop(step) == "step 7 has come after step 7")
     #expect(stage.reasonToDrop(maker.step([], sequence: 6)) != nil)
     #expect(stage.reasonToDrop(maker.step([], sequence: 8)) == nil)
     let other = maker.step([], sequence: 8, epoch: 2)
-    #expect(stage.reasonToDrop(other) == "step of epoch 2, this stage is of epoch 1")
+    #expect(stage.reasonToDrop(other) == "the step is of epoch 2, but this stage is of epoch 1")
     // One that could not be run does not come again either.
     #expect(refusal(stage, maker.step(chunk(slot: 9, [5]), sequence: 9)) != nil)
     #expect(stage.reasonToDrop(maker.step([], sequence: 9)) != nil)

@@ -87,7 +87,7 @@ import Wire
     let (files, description) = try served()
     let other = Pull(model: Digest(of: [9]), id: ChunkID(file: 0, chunk: 0))
     let message = try #require(failure(files.answer(other, peer))?.message)
-    #expect(message.contains("another model is served by now, gemma3n-random-c"))
+    #expect(message.contains("now serves another model, gemma3n-random-c"))
     let count = description.files.count
     for (file, chunk) in [
       (count, 0), (0, description.files[0].chunkCount), (Limits.modelFiles, Limits.chunks),
