@@ -17,6 +17,10 @@ package struct CoordinatorError: Error, Sendable, CustomStringConvertible {
     case system
   }
 
+  /// What to do where the devices have too little memory for a placement.
+  static let memoryAdvice =
+    "give fewer sessions (--slots), a shorter context (--context) or a smaller type of caches (--kv-cache)"
+
   package var code: Code
   package var message: String
   package var context: String

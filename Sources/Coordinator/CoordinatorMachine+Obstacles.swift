@@ -50,27 +50,32 @@ extension CoordinatorMachine {
 
   /// Settles a first placement that a device cannot run or hold, now that all its workers are here.
   ///
-  /// One that the user has asked for is refused if a device cannot run it, and otherwise tried. Any other
-  /// is made anew, of what the devices can run and hold.
+  /// One that the user has asked for is refused if a device cannot run it; if only the count of memory
+  /// is against it, it is tried with a warning. Any other is made anew, of what the devices can run and
+  /// hold, and refused if there is no such placement.
   mutating func settleFirstPlacement() {
     guard epoch.isGathering, !epoch.hasServed, missingWorkers.isEmpty else { return }
-    if let obstacle = obstacle(to: plan) {
-      do throws(CoordinatorError) {
-        guard !isPlanBinding else {
-          throw CoordinatorError(
-            .placement,
-            "the layers cannot be split as asked: \(obstacle); give these layers to other workers, or "
-              + "leave the split away"
-          )
-        }
+    let inability = obstacle(to: plan)
+    guard let obstacle = inability ?? obstacleOfMemory(to: plan) else { return }
+    do throws(CoordinatorError) {
+      guard isPlanBinding else {
         replan(try possiblePlan(workerOrder), because: obstacle)
-      } catch {
-        act(.fail(error))
+        return
       }
-    } else if !isPlanBinding, let obstacle = obstacleOfMemory(to: plan),
-      let next = try? possiblePlan(workerOrder)
-    {
-      replan(next, because: obstacle)
+      guard inability == nil else {
+        throw CoordinatorError(
+          .placement,
+          "the layers cannot be split as asked: \(obstacle); give these layers to other workers, or "
+            + "leave the split away"
+        )
+      }
+      note(
+        "the split may not fit into memory",
+        ["reason": "\(obstacle); \(CoordinatorError.memoryAdvice)"],
+        isWarning: true
+      )
+    } catch {
+      act(.fail(error))
     }
   }
 

@@ -51,7 +51,7 @@ extension CoordinatorMachine {
       // otherwise.
       let wished = planned(names, try Placement(cost: model.cost, rates: rates))
       guard let obstacle = obstacleOfMemory(to: wished) else { throw error }
-      throw CoordinatorError(.placement, obstacle)
+      throw CoordinatorError(.placement, "\(obstacle); \(CoordinatorError.memoryAdvice)")
     }
   }
 

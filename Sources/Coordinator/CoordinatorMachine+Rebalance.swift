@@ -28,7 +28,7 @@ extension CoordinatorMachine {
         drain.request,
         peer,
         .invalid,
-        "no worker is called \(drain.worker); there are \(names)"
+        "no worker is called \"\(drain.worker)\"; there are \(names)"
       )
       return
     }

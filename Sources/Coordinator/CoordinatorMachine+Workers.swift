@@ -251,8 +251,11 @@ extension CoordinatorMachine {
   /// Handles a heartbeat.
   mutating func heard(_ heartbeat: Heartbeat, _ peer: PeerID) {
     guard let name = workers.name(ofControl: peer) else {
-      // The worker was registered with an earlier coordinator; it must send its hello again.
-      send(.refused(Refused(code: .unknown, message: "a hello must come first")), to: peer)
+      // It may have been given up, or have registered with an earlier coordinator.
+      let message =
+        "this worker is not connected here: it was silent for too long and was given up, or the "
+        + "coordinator was restarted; start the worker again"
+      send(.refused(Refused(code: .unknown, message: message)), to: peer)
       return
     }
     let (now, systemNow) = (now, systemNow)

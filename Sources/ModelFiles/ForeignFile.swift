@@ -12,11 +12,11 @@ extension MappedFile {
     guard let (what, advice) = Self.kind(of: start), what != wanted else {
       return ModelFilesError(
         code,
-        "no \(wanted): it begins with bytes \(start.prefix(4).map { Int($0) })",
+        "not a \(wanted): it begins with bytes \(start.prefix(4).map { Int($0) })",
         context: path
       )
     }
-    return ModelFilesError(code, "no \(wanted) but \(what); \(advice)", context: path)
+    return ModelFilesError(code, "not a \(wanted) but \(what); \(advice)", context: path)
   }
 
   /// Whether the file begins as one that is told apart by name, and not as JSON.

@@ -79,7 +79,7 @@ package struct JSONObject: Sendable {
         context: file.path
       )
     }
-    if offset == 0, file.isForeign { throw file.foreign("JSON") }
+    if offset == 0, file.isForeign { throw file.foreign("JSON file") }
     let region = try file.region(offset: offset, count: count)
     let parsed: Any
     do {

@@ -124,7 +124,10 @@ package final class Stage {
   /// Checks what the executable does not know of: the epoch, tokens, slots to clear.
   private func check(_ step: Step) throws(WorkerError) -> Batch {
     guard step.epoch == epoch else {
-      throw WorkerError(.step, "step of epoch \(step.epoch), this stage is of epoch \(epoch)")
+      throw WorkerError(
+        .step,
+        "the step is of epoch \(step.epoch), but this stage is of epoch \(epoch)"
+      )
     }
     for slot in step.cleared where !slots.contains(slot) {
       throw WorkerError(.step, "slot \(slot) outside \(slots)")

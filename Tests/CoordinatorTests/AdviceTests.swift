@@ -55,18 +55,18 @@ import Wire
     #expect(layers(harness) == [0..<2, 2..<4, 4..<6])
     #expect(decisions(harness) == ["balanced"])
     run(harness, seconds: 60) { name, layers, hasHead in
-      self.even(layers, hasHead) * (name == "cpu0" ? 2 : 1)
+      self.even(layers, hasHead) * (name == "cpu-0" ? 2 : 1)
     }
-    #expect(harness.machine.plan.first?.name == "cpu0")
+    #expect(harness.machine.plan.first?.name == "cpu-0")
     #expect(layers(harness).first == 0..<1)
     #expect(decisions(harness) == ["balanced", "passing", "move", "balanced", "kept"])
     let reason = harness.notes.last { $0.metadata["decision"] == "move" }?.metadata["reason"]
-    #expect(reason?.contains("cpu0") == true && reason?.contains("% faster") == true)
+    #expect(reason?.contains("cpu-0") == true && reason?.contains("% faster") == true)
     #expect(harness.machine.epoch.number == 2)
     harness.ask(.statusRequest(StatusRequest(request: 77)), client: 9)
     guard case .statusReply(let status) = harness.replies.last else { return }
     let told = try #require(status.autoRebalance)
-    #expect(told.decision.hasPrefix("kept: a step takes cpu0"))
+    #expect(told.decision.hasPrefix("kept: a step takes cpu-0"))
     #expect(told.ageMilliseconds > 0)
   }
 
@@ -84,18 +84,18 @@ import Wire
     let harness = serving()
     // Whatever it holds, it takes as long.
     run(harness, seconds: 120) { name, layers, hasHead in
-      name == "cpu0" ? 60 : self.even(layers, hasHead)
+      name == "cpu-0" ? 60 : self.even(layers, hasHead)
     }
     #expect(decisions(harness).filter { $0 == "move" }.count == 1)
     #expect(decisions(harness).contains("fell short"))
     // Now others are slow, and it would have room again.
     run(harness, seconds: 60) { name, layers, hasHead in
-      name == "cpu0" ? 5 : 3 * self.even(layers, hasHead)
+      name == "cpu-0" ? 5 : 3 * self.even(layers, hasHead)
     }
     #expect(decisions(harness).filter { $0 == "move" }.count == 1)
     #expect(decisions(harness).last == "resting")
     run(harness, seconds: 120) { name, layers, hasHead in
-      name == "cpu0" ? 5 : 3 * self.even(layers, hasHead)
+      name == "cpu-0" ? 5 : 3 * self.even(layers, hasHead)
     }
     #expect(decisions(harness).filter { $0 == "move" }.count == 2)
   }
@@ -104,7 +104,7 @@ import Wire
     let harness = serving()
     harness.refusesMoves = true
     run(harness, seconds: 100) { name, layers, hasHead in
-      self.even(layers, hasHead) * (name == "cpu0" ? 2 : 1)
+      self.even(layers, hasHead) * (name == "cpu-0" ? 2 : 1)
     }
     #expect(layers(harness) == [0..<2, 2..<4, 4..<6])
     // Once; two minutes must pass now.
@@ -113,7 +113,7 @@ import Wire
     #expect(status?.decision.hasPrefix("resting: ") == true)
     harness.refusesMoves = false
     run(harness, seconds: 60) { name, layers, hasHead in
-      self.even(layers, hasHead) * (name == "cpu0" ? 2 : 1)
+      self.even(layers, hasHead) * (name == "cpu-0" ? 2 : 1)
     }
     #expect(layers(harness).first == 0..<1)
   }
@@ -121,7 +121,7 @@ import Wire
   @Test func `nothing moves unasked if the user has not said so`() {
     let harness = serving(nil)
     run(harness, seconds: 60) { name, layers, hasHead in
-      self.even(layers, hasHead) * (name == "cpu0" ? 2 : 1)
+      self.even(layers, hasHead) * (name == "cpu-0" ? 2 : 1)
     }
     #expect(harness.machine.epoch.number == 1)
     #expect(harness.machine.status(1).autoRebalance == nil)

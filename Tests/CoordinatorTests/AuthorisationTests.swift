@@ -34,7 +34,7 @@ import Wire
   private func serve(limits: CoordinatorLimits = Harness.limits()) throws -> Harness {
     let harness = Harness(limits: limits)
     harness.handle(.accessChanged(try access()))
-    for name in ["cpu0", "cpu1"] { harness.start(Harness.hello(name), key: worker) }
+    for name in ["cpu-0", "cpu-1"] { harness.start(Harness.hello(name), key: worker) }
     harness.settle()
     try #require(harness.readyCount == 1, "\(harness.notes)")
     return harness
@@ -51,7 +51,7 @@ import Wire
     harness.ask(prompt, client: 4, key: hub)
     harness.settle()
     #expect(harness.outcome(client: 4).finished != nil)
-    let drain = Message.drain(Drain(request: 2, worker: "cpu0"))
+    let drain = Message.drain(Drain(request: 2, worker: "cpu-0"))
     let test = Message.healthRequest(HealthRequest(request: 3, runsSelfTest: true))
     for (message, request, client, key, role) in [
       (drain, 2, 1, asker, "operate"), (test, 3, 1, asker, "operate"),
@@ -143,8 +143,8 @@ import Wire
   @Test func `a forgotten key's worker is let go, and the streams go on with another`() throws {
     let harness = Harness(plan: Harness.plan(2))
     harness.handle(.accessChanged(try access()))
-    harness.start(Harness.hello("cpu0"), key: hub)
-    let rack = harness.start(Harness.hello("cpu1"), key: worker)
+    harness.start(Harness.hello("cpu-0"), key: hub)
+    let rack = harness.start(Harness.hello("cpu-1"), key: worker)
     harness.settle()
     harness.ask(
       Harness.generate(.tokens([5, 6, 7]), count: 20, ignoresEnd: true),
@@ -157,11 +157,11 @@ import Wire
       return
     }
     #expect(refused.code == .notAllowed)
-    #expect(harness.machine.workers.names == ["cpu0"])
+    #expect(harness.machine.workers.names == ["cpu-0"])
     // What it still says is refused, results too.
     harness.handle(.message(.heartbeat(Harness.heartbeat()), from: rack.control, payloads: []))
     #expect(harness.machine.workers.count == 1)
-    harness.start(Harness.hello("cpu1"), key: hub)
+    harness.start(Harness.hello("cpu-1"), key: hub)
     harness.settle()
     #expect(harness.outcome().tokens.count == 20)
   }
@@ -169,7 +169,7 @@ import Wire
   @Test func `results count only from the key that the worker joined with`() throws {
     let harness = try serve()
     harness.ask(prompt, key: asker)
-    let worker = try #require(harness.worker("cpu1"))
+    let worker = try #require(harness.worker("cpu-1"))
     let forged = PeerID(worker.results.bytes, key: hub)
     let done = StepDone(epoch: 1, sequence: 1, results: [], stageMicroseconds: [])
     harness.handle(.message(.stepDone(done), from: forged, payloads: []))

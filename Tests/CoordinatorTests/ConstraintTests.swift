@@ -17,7 +17,7 @@ import Wire
   private func serving(_ end: Int = .max, slots: Int = 4) -> Harness {
     let line = ModelLine(layerCount: Harness.layerCount, vocabularySize: vocabularySize)
     let plan = [0..<2, 2..<4, 4..<12, 12..<line.pieceCount].enumerated().map { index, pieces in
-      PlannedWorker(name: "cpu\(index)", device: "cpu", slice: line.slice(pieces: pieces))
+      PlannedWorker(name: "cpu-\(index)", device: "cpu", slice: line.slice(pieces: pieces))
     }
     let harness = Harness(plan: plan, limits: Harness.limits(slots: slots))
     let vocabularySize = vocabularySize
@@ -77,9 +77,9 @@ import Wire
       harness.compute(endpoint)
       harness.settle(computing: false)
     }
-    harness.crash(try #require(harness.worker("cpu\(lost)")))
-    harness.handle(.workerExited(name: "cpu\(lost)", how: "died", willRestart: true))
-    harness.start(Harness.hello("cpu\(lost)"))
+    harness.crash(try #require(harness.worker("cpu-\(lost)")))
+    harness.handle(.workerExited(name: "cpu-\(lost)", how: "died", willRestart: true))
+    harness.start(Harness.hello("cpu-\(lost)"))
     harness.settle()
     #expect(harness.machine.epoch.number == 2)
     #expect(harness.outcome(1).tokens == expected(harness, count: 12, Harness.sampling()))
@@ -121,7 +121,7 @@ import Wire
   @Test func `a worker that draws what is not allowed is ended`() throws {
     let harness = serving()
     harness.ask(Harness.generate(.tokens(prompt), request: 1))
-    let last = try #require(harness.worker("cpu3"))
+    let last = try #require(harness.worker("cpu-3"))
     let result = RowResult(slot: 0, position: 1, token: 6, logProbability: 0)
     let done = StepDone(
       epoch: 1,
@@ -131,7 +131,7 @@ import Wire
     )
     harness.post(.stepDone(done), from: last.results)
     harness.deliver(from: last.results)
-    #expect(harness.killed == ["cpu3"])
+    #expect(harness.killed == ["cpu-3"])
     #expect(harness.outcome(1).tokens.isEmpty)
   }
 

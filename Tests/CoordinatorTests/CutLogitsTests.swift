@@ -13,7 +13,7 @@ import Wire
   private func plan(_ ends: [Int]) -> [PlannedWorker] {
     zip([0] + ends, ends + [line.pieceCount]).enumerated().map { index, cut in
       PlannedWorker(
-        name: "cpu\(index)",
+        name: "cpu-\(index)",
         device: "cpu",
         slice: line.slice(pieces: cut.0..<cut.1)
       )
@@ -75,7 +75,7 @@ import Wire
     harness.serve()
     harness.ask(.rebalance(Rebalance(request: 20, split: [0, 6, 0], logitsSplit: [1, 1])))
     harness.settle()
-    #expect(harness.machine.plan.map(\.name) == ["cpu1", "cpu2"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-1", "cpu-2"])
     #expect(
       slices(harness) == [
         ModelSlice(layers: 0..<6, vocabulary: 0..<32),
@@ -112,7 +112,7 @@ import Wire
     harness.ask(Harness.generate(.tokens([5, 6])))
     harness.settle(computing: false)
     harness.crash(harness.workers[1])
-    harness.handle(.workerExited(name: "cpu1", how: "exited with status 1", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-1", how: "exited with status 1", willRestart: false))
     harness.settle()
     #expect(slices(harness) == [line.slice(layers: 0..<6)])
     let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
@@ -124,7 +124,7 @@ import Wire
     limits.maxLogits = 2 * 64
     let harness = Harness(plan: plan([6]), limits: limits)
     harness.serve()
-    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    let stages = try ["cpu-0", "cpu-1"].map { try #require(harness.worker($0)) }
     let tokens: [Int32] = [5, 9, 13, 4]
     harness.ask(Harness.evaluate(tokens, .logits))
     try #require(harness.sentSteps.count == 2)
@@ -143,13 +143,13 @@ import Wire
     // Layers of 1 byte and logits of 1, and the buffer of 16 rows of 64 logits in f32.
     for (memory, fits) in [(7 + 4096, true), (7 + 4095, false)] as [(UInt64, Bool)] {
       let harness = Harness(plan: plan([6]))
-      var hello = Harness.hello("cpu0")
+      var hello = Harness.hello("cpu-0")
       hello.device.memoryBytes = memory
       harness.start(hello)
-      harness.start(Harness.hello("cpu1"))
+      harness.start(Harness.hello("cpu-1"))
       harness.settle()
       harness.crash(harness.workers[1])
-      harness.handle(.workerExited(name: "cpu1", how: "was lost", willRestart: false))
+      harness.handle(.workerExited(name: "cpu-1", how: "was lost", willRestart: false))
       harness.settle()
       #expect(harness.failures.isEmpty == fits, "\(harness.failures)")
     }

@@ -12,7 +12,7 @@ import Worker
   /// Returns why a worker whose device is changed so is refused; nil if it is welcomed.
   private func refusal(_ change: (inout Device) -> Void) -> Refused? {
     let harness = Harness()
-    var hello = Harness.hello("cpu0")
+    var hello = Harness.hello("cpu-0")
     change(&hello.device)
     let peer = PeerID([0xC0, 1, 1])
     harness.handle(.message(.hello(hello), from: peer, payloads: []))
@@ -57,7 +57,7 @@ import Worker
   @Test func `a step has no more rows than all devices of the pipeline prefer`() {
     let harness = Harness()
     harness.startAll([0])
-    var hello = Harness.hello("cpu1")
+    var hello = Harness.hello("cpu-1")
     hello.device.preferredRows = 3
     harness.start(hello)
     harness.settle()
@@ -68,7 +68,7 @@ import Worker
     let want = harness.model.continuation(of: prompt, Harness.sampling(), count: 8)
     #expect(harness.outcome().tokens == want)
     // Without that device the limit is the coordinator's own again.
-    harness.ask(.drain(Drain(request: 9, worker: "cpu1")))
+    harness.ask(.drain(Drain(request: 9, worker: "cpu-1")))
     harness.settle()
     harness.ask(Harness.generate(.tokens(prompt.reversed()), request: 2))
     harness.settle()
@@ -90,7 +90,7 @@ import Worker
 
   @Test func `status and health name the device, and say that it is emulated`() throws {
     let plan = Harness.plan(2).map { place in
-      place.name == "cpu1"
+      place.name == "cpu-1"
         ? PlannedWorker(name: "gpu", device: "fake-gpu", slice: place.slice) : place
     }
     let harness = Harness(plan: plan)

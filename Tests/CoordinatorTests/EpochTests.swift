@@ -24,9 +24,9 @@ import Wire
   @Test func `a placement is gathered for, prepared, and serves`() throws {
     var epoch = Epoch(plan: Harness.plan(2), at: now)
     #expect(epoch.isGathering && epoch.gatheringSince == now && epoch.number == 0)
-    #expect(epoch.stage(of: "cpu1") == 1 && !epoch.holds("cpu2") && !epoch.letsStepsStart)
+    #expect(epoch.stage(of: "cpu-1") == 1 && !epoch.holds("cpu-2") && !epoch.letsStepsStart)
     epoch.replan(Harness.plan(3))
-    #expect(epoch.holds("cpu2"))
+    #expect(epoch.holds("cpu-2"))
     epoch.prepare()
     #expect(epoch.isPreparing && epoch.number == 1 && !epoch.hasServed && !epoch.letsStepsStart)
     epoch.serve()
@@ -66,7 +66,7 @@ import Wire
     var epoch = serving()
     _ = beginMove(&epoch, to: Harness.plan(3))
     epoch.gather(at: now)
-    #expect(epoch.move == nil && epoch.updateMove { $0.prepared("cpu0") } == nil)
+    #expect(epoch.move == nil && epoch.updateMove { $0.prepared("cpu-0") } == nil)
     // Its number is not given again.
     epoch.prepare()
     #expect(epoch.number == 3 && epoch.plan == Harness.plan(2))
@@ -76,18 +76,18 @@ import Wire
   @Test func `a move prepares, copies, drains and moves, each worker counted once`() throws {
     var epoch = serving()
     _ = beginMove(&epoch, to: Harness.plan(2))
-    #expect(epoch.updateMove { $0.prepared("cpu1") } == false && epoch.letsStepsStart)
-    #expect(epoch.updateMove { $0.sent("cpu0", bytes: 9) } == .some(nil))
-    #expect(epoch.updateMove { $0.prepared("cpu0") } == true)
+    #expect(epoch.updateMove { $0.prepared("cpu-1") } == false && epoch.letsStepsStart)
+    #expect(epoch.updateMove { $0.sent("cpu-0", bytes: 9) } == .some(nil))
+    #expect(epoch.updateMove { $0.prepared("cpu-0") } == true)
     let later = now + .seconds(1)
-    epoch.updateMove { $0.enter(.copying, awaiting: ["cpu0", "cpu1"], at: later) }
+    epoch.updateMove { $0.enter(.copying, awaiting: ["cpu-0", "cpu-1"], at: later) }
     #expect(epoch.letsStepsStart && epoch.move?.since == later)
-    #expect(epoch.updateMove { $0.sent("cpu0", bytes: 9) } == false)
-    #expect(epoch.updateMove { $0.sent("cpu0", bytes: 9) } == .some(nil))
-    #expect(epoch.updateMove { $0.sent("cpu1", bytes: .max) } == true)
+    #expect(epoch.updateMove { $0.sent("cpu-0", bytes: 9) } == false)
+    #expect(epoch.updateMove { $0.sent("cpu-0", bytes: 9) } == .some(nil))
+    #expect(epoch.updateMove { $0.sent("cpu-1", bytes: .max) } == true)
     epoch.updateMove { $0.enter(.draining, at: later) }
     #expect(!epoch.letsStepsStart && epoch.move?.kvBytes == 8)
-    #expect(epoch.updateMove { $0.sent("cpu0", bytes: 1) } == .some(nil))
+    #expect(epoch.updateMove { $0.sent("cpu-0", bytes: 1) } == .some(nil))
   }
 
   @Test func `one placement without a step is bad luck, eight end the service`() {

@@ -12,17 +12,17 @@ import Wire
     let harness = Harness()
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))
-    harness.crash(try #require(harness.worker("cpu1")))
-    harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
+    harness.crash(try #require(harness.worker("cpu-1")))
+    harness.handle(.workerExited(name: "cpu-1", how: "was ended by signal 9", willRestart: true))
     return (harness, try restart(harness))
   }
 
   /// Starts the second worker and brings it to where it prepares.
   private func restart(_ harness: Harness) throws -> SimulatedWorker {
-    harness.start(Harness.hello("cpu1"))
+    harness.start(Harness.hello("cpu-1"))
     while let peer = harness.toCoordinator.keys.first { harness.deliver(from: peer) }
     while let peer = harness.toWorker.keys.first { harness.deliver(toWorker: peer) }
-    let worker = try #require(harness.worker("cpu1"))
+    let worker = try #require(harness.worker("cpu-1"))
     try #require(worker.preparing != nil)
     return worker
   }
@@ -38,7 +38,7 @@ import Wire
     let before = harness.machine.plan.map(\.layers.count)
     harness.failPreparing(returned, code: .memory)
     harness.settle()
-    #expect(harness.machine.plan.map(\.name) == ["cpu0", "cpu1"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0", "cpu-1"])
     #expect(harness.machine.plan[1].layers.count < before[1] && harness.killed.isEmpty)
     expectAnswer(harness)
   }
@@ -48,7 +48,7 @@ import Wire
     let before = harness.machine.plan
     harness.failPreparing(returned, "the device is gone", code: .device)
     harness.settle()
-    #expect(harness.killed == ["cpu1"] && harness.machine.epoch.isGathering)
+    #expect(harness.killed == ["cpu-1"] && harness.machine.epoch.isGathering)
     let reasons = harness.notes.compactMap { $0.metadata["reason"] }
     #expect(reasons.contains { $0.contains("lost its device") && $0.contains("is gone") })
     _ = try restart(harness)
@@ -61,9 +61,9 @@ import Wire
     let harness = Harness()
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))
-    try #require(harness.worker("cpu1")).nextFailure = .device
+    try #require(harness.worker("cpu-1")).nextFailure = .device
     harness.settle()
-    #expect(harness.killed == ["cpu1"] && harness.machine.epoch.isGathering)
+    #expect(harness.killed == ["cpu-1"] && harness.machine.epoch.isGathering)
     _ = try restart(harness)
     harness.settle()
     expectAnswer(harness)
@@ -78,7 +78,7 @@ import Wire
     #expect(harness.killed.isEmpty && returned.preparing != nil)
     harness.failPreparing(returned, "overflow", code: .internal)
     harness.deliver(from: returned.control)
-    #expect(harness.killed == ["cpu1"])
+    #expect(harness.killed == ["cpu-1"])
     _ = try restart(harness)
     harness.settle()
     #expect(harness.machine.plan == before)
@@ -90,7 +90,7 @@ import Wire
     harness.serve()
     let before = harness.machine.plan.map(\.layers.count)
     harness.ask(Harness.generate(.tokens([5, 6])))
-    try #require(harness.worker("cpu1")).nextFailure = .memory
+    try #require(harness.worker("cpu-1")).nextFailure = .memory
     harness.settle()
     #expect(harness.machine.plan[1].layers.count < before[1] && harness.killed.isEmpty)
     expectAnswer(harness)
@@ -101,11 +101,11 @@ import Wire
     harness.serve()
     harness.ask(.rebalance(Rebalance(request: 9, split: [3, 3])))
     while let peer = harness.toWorker.keys.first { harness.deliver(toWorker: peer) }
-    let worker = try #require(harness.worker("cpu1"))
+    let worker = try #require(harness.worker("cpu-1"))
     try #require(worker.preparing != nil)
     harness.failPreparing(worker, "the device is gone", code: .device)
     harness.settle()
-    #expect(harness.killed == ["cpu1"] && harness.machine.move == nil)
+    #expect(harness.killed == ["cpu-1"] && harness.machine.move == nil)
     #expect(harness.outcome(9).failed?.message.contains("the layers stay where they are") == true)
   }
 }

@@ -46,7 +46,7 @@ import Testing
   @Test func `a failure waits for every step that was sent before`() throws {
     var flight = Flight()
     let numbers = (0..<3).map { _ in flight.start(batch([])) }
-    let failure = StepFailure(worker: "cpu0", message: "why", notFiniteSlots: nil)
+    let failure = StepFailure(worker: "cpu-0", message: "why", notFiniteSlots: nil)
     flight.fail(numbers[2], failure)
     flight.fail(99, failure)
     #expect(flight.oldestFailure == nil)

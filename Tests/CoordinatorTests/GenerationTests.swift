@@ -53,7 +53,7 @@ import Wire
     #expect(outcome.finished?.reason == .length)
     #expect(outcome.finished?.promptTokens == 2)
     #expect(outcome.finished?.generatedTokens == 6)
-    #expect(outcome.finished?.placement.map(\.worker) == ["cpu0", "cpu1"])
+    #expect(outcome.finished?.placement.map(\.worker) == ["cpu-0", "cpu-1"])
     #expect(outcome.finished?.placement.map(\.endLayer) == [2, 6])
   }
 
@@ -263,11 +263,11 @@ import Wire
     let harness = Harness(plan: Harness.plan(3))
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))
-    try #require(harness.worker("cpu1")).nextFailure = .step
+    try #require(harness.worker("cpu-1")).nextFailure = .step
     harness.settle()
-    #expect(harness.killed == ["cpu0", "cpu1"])
-    harness.start(Harness.hello("cpu0"))
-    harness.start(Harness.hello("cpu1"))
+    #expect(harness.killed == ["cpu-0", "cpu-1"])
+    harness.start(Harness.hello("cpu-0"))
+    harness.start(Harness.hello("cpu-1"))
     harness.settle()
     let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
     #expect(harness.outcome().tokens == want)
@@ -281,15 +281,15 @@ import Wire
     harness.ask(Harness.generate(.tokens([7]), request: 2))
     for attempt in 1...3 {
       #expect(harness.outcome(1).failed == nil, "attempt \(attempt)")
-      try #require(harness.worker("cpu0")).nextFailure = .step
+      try #require(harness.worker("cpu-0")).nextFailure = .step
       harness.settle()
-      if attempt < 3 { harness.start(Harness.hello("cpu0")) }
+      if attempt < 3 { harness.start(Harness.hello("cpu-0")) }
       harness.settle(computing: false)
     }
     #expect(harness.outcome(1).failed?.code == .internal)
     let want = harness.model.continuation(of: [7], Harness.sampling(), count: 8)
     #expect(harness.outcome(2).tokens == want)
-    #expect(harness.killed == ["cpu0", "cpu0"])
+    #expect(harness.killed == ["cpu-0", "cpu-0"])
   }
 
   @Test func `a step that does not fit a stage may end its own sessions alone`() throws {
@@ -297,11 +297,11 @@ import Wire
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6]), request: 1))
     exhaustPatience(harness, 1)
-    try #require(harness.worker("cpu1")).nextFailure = .step
+    try #require(harness.worker("cpu-1")).nextFailure = .step
     harness.ask(Harness.generate(.tokens([7]), request: 2))
     harness.settle()
     #expect(harness.outcome(1).failed?.code == .internal)
-    #expect(harness.outcome(1).failed?.message.contains("cpu1") == true)
+    #expect(harness.outcome(1).failed?.message.contains("cpu-1") == true)
     let want = harness.model.continuation(of: [7], Harness.sampling(), count: 8)
     #expect(harness.outcome(2).tokens == want)
     #expect(harness.machine.epoch.number == 1)
@@ -319,7 +319,7 @@ import Wire
   {
     let harness = Harness(limits: Harness.limits(slots: 2, maxRows: 4))
     harness.serve()
-    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    let stages = try ["cpu-0", "cpu-1"].map { try #require(harness.worker($0)) }
     /// Lets one step through both stages.
     func computeOne() {
       for stage in stages { harness.compute(stage.hello.dataEndpoint) }
@@ -357,7 +357,7 @@ import Wire
     let cleared = harness.sentSteps.first { $0.rows.contains { $0.token == 20 } }?.cleared
     try #require(cleared == [0])
     exhaustPatience(harness, 2)
-    try #require(harness.worker("cpu0")).nextFailure = .step
+    try #require(harness.worker("cpu-0")).nextFailure = .step
     harness.settle()
     #expect(harness.outcome(2).failed != nil)
     for request in UInt64(3)...4 {
@@ -372,7 +372,7 @@ import Wire
   @Test func `a failed step is judged when those before it have come back`() throws {
     let harness = Harness(limits: Harness.limits(slots: 1, maxRows: 4))
     harness.serve()
-    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    let stages = try ["cpu-0", "cpu-1"].map { try #require(harness.worker($0)) }
     harness.ask(Harness.generate(.tokens(Array(20..<32))))
     exhaustPatience(harness, 1)
     harness.compute(stages[0].hello.dataEndpoint)
@@ -390,7 +390,7 @@ import Wire
   @Test func `a step that finds a gap behind a lost one is replayed with it`() throws {
     let harness = Harness(limits: Harness.limits(slots: 1, maxRows: 4))
     harness.serve()
-    let stages = try ["cpu0", "cpu1"].map { try #require(harness.worker($0)) }
+    let stages = try ["cpu-0", "cpu-1"].map { try #require(harness.worker($0)) }
     let prompt: [Int32] = Array(20..<32)
     harness.ask(Harness.generate(.tokens(prompt)))
     try #require(harness.sentSteps.count == 2)
@@ -422,9 +422,9 @@ import Wire
         harness.settle(computing: false)
       }
       #expect(harness.outcome().evaluated.count == 2)
-      harness.crash(try #require(harness.worker("cpu1")))
-      harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
-      harness.start(Harness.hello("cpu1"))
+      harness.crash(try #require(harness.worker("cpu-1")))
+      harness.handle(.workerExited(name: "cpu-1", how: "died", willRestart: true))
+      harness.start(Harness.hello("cpu-1"))
       harness.settle()
       let parts = harness.outcome().evaluated
       #expect(parts.map(\.firstPosition) == [0, 2, 4, 6])
@@ -436,7 +436,7 @@ import Wire
     let harness = Harness()
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))
-    try #require(harness.worker("cpu0")).nextFailure = .handOff
+    try #require(harness.worker("cpu-0")).nextFailure = .handOff
     harness.settle()
     #expect(harness.machine.epoch.number == 2)
     let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
@@ -457,7 +457,7 @@ import Wire
     harness.ask(Harness.generate(.tokens([5, 6])))
     for _ in 0..<2 {
       #expect(harness.killed.isEmpty)
-      try #require(harness.worker("cpu1")).nextFailure = .handOff
+      try #require(harness.worker("cpu-1")).nextFailure = .handOff
       harness.settle()
       if harness.killed.isEmpty {
         #expect(harness.outcome().finished != nil)
@@ -465,7 +465,7 @@ import Wire
         harness.ask(Harness.generate(.tokens([5, 6])))
       }
     }
-    #expect(harness.killed == ["cpu1", "cpu2"])
+    #expect(harness.killed == ["cpu-1", "cpu-2"])
   }
 
   @Test func `a pipeline that never brings a step to its end is given up`() {

@@ -13,12 +13,12 @@ import Worker
 extension Harness {
   static let fingerprint = Digest(of: [0xFE, 0xED])
 
-  /// Up to three workers cpu0, cpu1, … of two layers each; the last has all that is left, and the logits.
+  /// Up to three workers cpu-0, cpu-1, … of two layers each; the last has all that is left, and the logits.
   static func plan(_ count: Int, vocabularySize: Int = 64) -> [PlannedWorker] {
     (0..<count).map { index in
       let isLast = index == count - 1
       return PlannedWorker(
-        name: "cpu\(index)",
+        name: "cpu-\(index)",
         device: "cpu",
         slice: ModelSlice(
           layers: (2 * index)..<(isLast ? layerCount : 2 * index + 2),

@@ -14,7 +14,7 @@ import Wire
     let done = StepDone(epoch: 1, sequence: 1, results: [result], stageMicroseconds: [1, 1])
     harness.post(.stepDone(done), from: harness.workers[0].results)
     harness.deliver(from: harness.workers[0].results)
-    #expect(harness.killed == ["cpu0"])
+    #expect(harness.killed == ["cpu-0"])
     #expect(harness.outcome().tokens.isEmpty)
   }
 
@@ -32,7 +32,7 @@ import Wire
       let done = StepDone(epoch: 1, sequence: 1, results: results, stageMicroseconds: [1, 1])
       harness.post(.stepDone(done), from: harness.workers[1].results, payloads: payloads)
       harness.deliver(from: harness.workers[1].results)
-      #expect(harness.killed == ["cpu1"])
+      #expect(harness.killed == ["cpu-1"])
       #expect(harness.outcome().evaluated.isEmpty && harness.outcome().tokens.isEmpty)
     }
   }
@@ -65,7 +65,7 @@ import Wire
       harness.deliver(from: harness.workers[1].results)
       // The last one is what an honest stage might have said.
       let isHonest = logProbability == -1 && likeliest == [half]
-      #expect(harness.killed == (isHonest ? [] : ["cpu1"]), "\(logProbability), \(likeliest)")
+      #expect(harness.killed == (isHonest ? [] : ["cpu-1"]), "\(logProbability), \(likeliest)")
       #expect(harness.outcome().tokens == (isHonest ? [9] : []))
     }
   }
@@ -81,7 +81,7 @@ import Wire
       harness.deliver(from: harness.workers[1].results)
     }
     #expect(harness.machine.protocolErrors == 3)
-    #expect(harness.killed == ["cpu1"])
+    #expect(harness.killed == ["cpu-1"])
   }
 
   @Test func `a failure that a worker without layers tells of ends it alone`() {
@@ -90,7 +90,7 @@ import Wire
     let guest = harness.start(Harness.hello("guest"))
     harness.settle()
     harness.ask(Harness.generate(.tokens([5, 6])))
-    let failure = StepFailed(epoch: 1, sequence: 1, worker: "cpu0", code: .step, message: "a lie")
+    let failure = StepFailed(epoch: 1, sequence: 1, worker: "cpu-0", code: .step, message: "a lie")
     harness.post(.stepFailed(failure), from: guest.results)
     harness.settle()
     #expect(harness.killed == ["guest"])
@@ -121,7 +121,7 @@ import Wire
     #expect(harness.killed.isEmpty && harness.machine.epoch.number == 2)
     harness.settle(computing: false)
     pass { $0 < silent ? 2 : 0 }
-    #expect(harness.killed == ["cpu\(silent)"])
+    #expect(harness.killed == ["cpu-\(silent)"])
   }
 
   @Test func `a stage that says it has run what it keeps is ended with the next`() {
@@ -130,12 +130,12 @@ import Wire
     harness.ask(Harness.generate(.tokens([5, 6])))
     for _ in 0..<2 { _ = harness.machine.epoch.countFruitless() }
     // The first two have run a step of this epoch, the last has not.
-    harness.machine.workers.update("cpu2") { worker in
+    harness.machine.workers.update("cpu-2") { worker in
       worker.hear(Harness.heartbeat(), at: harness.now, systemNow: harness.now)
       worker.beginEpoch()
     }
     harness.pass(.seconds(6), times: 24)
-    #expect(harness.killed == ["cpu1", "cpu2"])
+    #expect(harness.killed == ["cpu-1", "cpu-2"])
   }
 
   @Test func `who stands by does not make lost steps look well`() {
@@ -182,7 +182,7 @@ import Wire
       harness.handle(.message(.heartbeat(heartbeat), from: worker.control, payloads: []))
     }
     harness.crash(harness.workers[0])
-    harness.handle(.workerExited(name: "cpu0", how: "died", willRestart: true))
+    harness.handle(.workerExited(name: "cpu-0", how: "died", willRestart: true))
     let status = harness.machine.status(1)
     #expect(status.workers.map(\.loadFraction) == [0, 1])
   }

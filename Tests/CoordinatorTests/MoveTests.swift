@@ -67,16 +67,16 @@ import Wire
   @Test func `of several workers, each must come further`() throws {
     let harness = moving()
     deliver(harness)
-    harness.finishPreparing(try #require(harness.worker("cpu0")))
+    harness.finishPreparing(try #require(harness.worker("cpu-0")))
     deliver(harness)
     // Only the one that is done says anything new.
-    let first = try #require(harness.worker("cpu0"))
+    let first = try #require(harness.worker("cpu-0"))
     for step in 1...70 {
       harness.pass(.seconds(1), times: 2, heartbeat: busy(loadFraction: 0.5))
       let heartbeat = busy(loadFraction: Double(step) / 100)
       harness.handle(.message(.heartbeat(heartbeat), from: first.control, payloads: []))
     }
-    expectAbandoned(harness, saying: "worker cpu1 has made no progress")
+    expectAbandoned(harness, saying: "worker cpu-1 has made no progress")
   }
 
   @Test func `steps that do not come back end the draining`() {

@@ -25,7 +25,7 @@ import Wire
   ) throws {
     let harness = Harness()
     harness.serve()
-    try #require(harness.worker("cpu\(stage)")).poison = poison
+    try #require(harness.worker("cpu-\(stage)")).poison = poison
     let prompts: [[Int32]] = [[5, 6], [7, poison, 8], [9, 10, 11]]
     for (index, prompt) in prompts.enumerated() {
       harness.ask(Harness.generate(.tokens(prompt), request: UInt64(index + 1)))
@@ -33,7 +33,7 @@ import Wire
     harness.settle()
     let failed = harness.outcome(2).failed
     #expect(failed?.code == .internal)
-    #expect(failed?.message.contains("worker cpu\(stage), layer \(2 * stage), attend:") == true)
+    #expect(failed?.message.contains("worker cpu-\(stage), layer \(2 * stage), attend:") == true)
     #expect(failed?.message.contains("its results are infinite or NaN") == true)
     #expect(harness.outcome(2).tokens.isEmpty)
     expect(harness, prompts[0], request: 1)
@@ -46,7 +46,7 @@ import Wire
   @Test func `nobody goes on from what their slots hold`() throws {
     let harness = Harness()
     harness.serve()
-    let worker = try #require(harness.worker("cpu0"))
+    let worker = try #require(harness.worker("cpu-0"))
     worker.poison = poison
     harness.ask(Harness.generate(.tokens([7, 8, 9, poison])))
     harness.settle()
@@ -64,7 +64,7 @@ import Wire
   func `an evaluation ends with the reason, too`(_ kind: EvaluationKind) throws {
     let harness = Harness()
     harness.serve()
-    try #require(harness.worker("cpu1")).poison = poison
+    try #require(harness.worker("cpu-1")).poison = poison
     harness.ask(Harness.evaluate([5, 9, poison, 4], kind))
     harness.settle()
     #expect(harness.outcome().failed?.message.contains("infinite or NaN") == true)
@@ -74,7 +74,7 @@ import Wire
   @Test func `a session that is gone meanwhile is missed by nobody`() throws {
     let harness = Harness(limits: Harness.limits(slots: 2))
     harness.serve()
-    let worker = try #require(harness.worker("cpu0"))
+    let worker = try #require(harness.worker("cpu-0"))
     worker.poison = poison
     harness.ask(Harness.generate(.tokens([poison, 8]), request: 1))
     harness.ask(.cancel(Cancel(request: 1)))
@@ -92,14 +92,14 @@ import Wire
     let failure = StepFailed(
       epoch: 1,
       sequence: 1,
-      worker: "cpu0",
+      worker: "cpu-0",
       code: .notFinite,
       message: "a lie",
       slots: slots
     )
     harness.post(.stepFailed(failure), from: harness.workers[0].results)
     harness.deliver(from: harness.workers[0].results)
-    #expect(harness.killed == ["cpu0"])
+    #expect(harness.killed == ["cpu-0"])
     #expect(harness.outcome().failed == nil)
   }
 }

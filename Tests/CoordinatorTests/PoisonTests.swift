@@ -50,13 +50,13 @@ import Wire
   @Test func `workers lost at random while a request runs are not its fault`() {
     var record = LossRecord()
     for position in 0..<6 {
-      record.add(at: LossRecord.Place(worker: "cpu0", position: position))
+      record.add(at: LossRecord.Place(worker: "cpu-0", position: position))
       #expect(!record.isCause)
     }
     record.add(at: nil)
-    record.add(at: LossRecord.Place(worker: "cpu0", position: 5))
+    record.add(at: LossRecord.Place(worker: "cpu-0", position: 5))
     #expect(!record.isCause)
-    record.add(at: LossRecord.Place(worker: "cpu0", position: 5))
+    record.add(at: LossRecord.Place(worker: "cpu-0", position: 5))
     #expect(record.isCause)
   }
 }

@@ -12,7 +12,7 @@ import Wire
     let harness = Harness(plan: Harness.plan(count))
     harness.serve()
     harness.ask(Harness.generate(.tokens([5, 6])))
-    let name = "cpu\(count - 1)"
+    let name = "cpu-\(count - 1)"
     harness.crash(try #require(harness.worker(name)))
     harness.handle(.workerExited(name: name, how: "was ended by signal 9", willRestart: true))
     harness.start(Harness.hello(name))
@@ -40,7 +40,7 @@ import Wire
     while let peer = harness.toWorker.keys.first { harness.deliver(toWorker: peer) }
     harness.failPreparing(returned)
     harness.settle()
-    #expect(harness.machine.plan.map(\.name) == ["cpu0", "cpu1"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0", "cpu-1"])
     #expect(harness.machine.plan.last?.layers.upperBound == 6)
     expectAnswer(harness)
   }
@@ -70,7 +70,7 @@ import Wire
     harness.settle()
     harness.start(Harness.hello("late"))
     harness.settle()
-    #expect(harness.machine.plan.map(\.name) == ["cpu0", "late"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0", "late"])
     expectAnswer(harness)
   }
 
@@ -93,10 +93,10 @@ import Wire
     let harness = Harness()
     harness.connectionsToRefuse = 1
     harness.serve()
-    #expect(harness.killed == ["cpu0"])
+    #expect(harness.killed == ["cpu-0"])
     #expect(harness.machine.epoch.isGathering)
     #expect(harness.failures.isEmpty)
-    harness.start(Harness.hello("cpu0"))
+    harness.start(Harness.hello("cpu-0"))
     harness.settle()
     harness.ask(Harness.generate(.tokens([5, 6])))
     harness.settle()

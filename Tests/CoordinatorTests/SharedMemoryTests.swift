@@ -24,7 +24,7 @@ import Worker
   ) -> Harness {
     let harness = Harness(plan: Harness.plan(3))
     for (index, machine) in (machines + ["elsewhere"]).enumerated() {
-      var hello = Harness.hello("cpu\(index)")
+      var hello = Harness.hello("cpu-\(index)")
       hello.machine = machine
       hello.dataEndpoint = "tcp://10.0.0.\(index):7000"
       if index < 2 {
@@ -35,7 +35,7 @@ import Worker
     }
     harness.settle()
     harness.crash(harness.workers[2])
-    harness.handle(.workerExited(name: "cpu2", how: "was lost", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-2", how: "was lost", willRestart: false))
     harness.settle()
     return harness
   }
@@ -47,7 +47,7 @@ import Worker
     #expect(failover(machines: ["a", "a"], memory: whole).failures.isEmpty)
     let harness = failover(machines: ["a", "a"], memory: whole - 1)
     let message = harness.failures.first?.message ?? ""
-    #expect(message.contains("cpu0, cpu1 would need 0 MB together"), "\(harness.failures)")
+    #expect(message.contains("cpu-0, cpu-1 would need 0 MB together"), "\(harness.failures)")
   }
 
   @Test func `workers of two machines, or with memories of their own, have all of it each`() {

@@ -22,7 +22,7 @@ import Wire
 
   @Test func `before all workers have joined it waits, and those missing are lost`() {
     let harness = Harness()
-    harness.start(Harness.hello("cpu0"))
+    harness.start(Harness.hello("cpu-0"))
     harness.settle()
     let reply = status(harness)
     #expect(reply?.state == .waiting)
@@ -68,7 +68,7 @@ import Wire
     // Three tokens in the window of five seconds.
     #expect(reply?.tokensPerSecond == 0.6)
     let first = reply?.workers.first
-    #expect(first?.name == "cpu0")
+    #expect(first?.name == "cpu-0")
     #expect(first?.device == "cpu")
     #expect(first?.firstLayer == 0 && first?.endLayer == 2)
     #expect(first?.state == .ready)
@@ -96,13 +96,13 @@ import Wire
   @Test func `a late heartbeat makes a worker degraded, its loss the service`() {
     let harness = Harness()
     harness.serve()
-    harness.pass(.milliseconds(1500), times: 6, silent: ["cpu1"])
+    harness.pass(.milliseconds(1500), times: 6, silent: ["cpu-1"])
     #expect(health(harness)?.workers.map(\.state) == [.ready, .degraded])
     #expect(health(harness)?.workers.last?.detail.contains("no heartbeat for 1500") == true)
     #expect(health(harness)?.workers.last?.heartbeatAgeMilliseconds == 1500)
     #expect(health(harness)?.isHealthy == false)
     #expect(status(harness)?.state == .ready)
-    harness.pass(.seconds(8), times: 16, silent: ["cpu1"])
+    harness.pass(.seconds(8), times: 16, silent: ["cpu-1"])
     #expect(status(harness)?.state == .degraded)
     #expect(health(harness)?.workers.map(\.state) == [.loading, .lost])
   }
@@ -204,10 +204,10 @@ import Wire
     }
     #expect(counters()?.epochs == 2 && counters()?.rebalances == 1)
     #expect(counters()?.movedBytes == moved.kvBytesMoved)
-    harness.crash(try #require(harness.worker("cpu1")))
-    harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
+    harness.crash(try #require(harness.worker("cpu-1")))
+    harness.handle(.workerExited(name: "cpu-1", how: "died", willRestart: true))
     #expect(counters()?.lostWorkers == 1)
-    harness.start(Harness.hello("cpu1"))
+    harness.start(Harness.hello("cpu-1"))
     harness.settle()
     #expect(counters()?.epochs == 3 && counters()?.rebalances == 1)
   }

@@ -37,14 +37,14 @@ import Worker
   private var plan: [PlannedWorker] {
     let line = ModelLine(layerCount: Harness.layerCount, vocabularySize: 64)
     return [
-      PlannedWorker(name: "cpu0", device: "cpu", slice: line.slice(layers: 0..<2)),
+      PlannedWorker(name: "cpu-0", device: "cpu", slice: line.slice(layers: 0..<2)),
       PlannedWorker(name: "gpu", device: "gpu", slice: line.slice(layers: 2..<6)),
     ]
   }
 
   private func harness(_ served: ServedModel, isPlanBinding: Bool) -> Harness {
     let harness = Harness(plan: plan, served: served, isPlanBinding: isPlanBinding)
-    harness.start(Harness.hello("cpu0"))
+    harness.start(Harness.hello("cpu-0"))
     harness.start(gpu())
     harness.settle()
     return harness
@@ -71,7 +71,7 @@ import Worker
   @Test func `any other split is made anew, of what the devices can run`() {
     let harness = harness(model(), isPlanBinding: false)
     #expect(harness.readyCount == 1)
-    #expect(harness.machine.plan.map(\.name) == ["cpu0", "gpu"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0", "gpu"])
     #expect(harness.machine.plan.map(\.layers) == [0..<5, 5..<6])
     expectAnswer(harness)
   }
@@ -79,13 +79,13 @@ import Worker
   @Test func `a device that can run nothing of the model stands by`() {
     let served = model(layers: Array(0..<Harness.layerCount), logits: true)
     let harness = harness(served, isPlanBinding: false)
-    #expect(harness.machine.plan.map(\.name) == ["cpu0"] && harness.readyCount == 1)
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0"] && harness.readyCount == 1)
     expectAnswer(harness)
   }
 
   @Test func `where no worker can run a layer, the error names it`() throws {
     let harness = Harness(plan: plan, served: model(), isPlanBinding: false)
-    var other = gpu("cpu0")
+    var other = gpu("cpu-0")
     other.device.name = "cpu"
     harness.start(other)
     harness.start(gpu())
@@ -121,14 +121,14 @@ import Worker
     spare.device.name = "cpu"
     harness.start(spare)
     harness.settle()
-    harness.crash(try #require(harness.worker("cpu1")))
-    harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
+    harness.crash(try #require(harness.worker("cpu-1")))
+    harness.handle(.workerExited(name: "cpu-1", how: "was ended by signal 9", willRestart: true))
     harness.pass(.seconds(4), times: 16)
-    #expect(harness.machine.epoch.isGathering && harness.machine.missingWorkers == ["cpu1"])
+    #expect(harness.machine.epoch.isGathering && harness.machine.missingWorkers == ["cpu-1"])
     // Its layers go to the others as a whole, and layer 4 not to the spare one.
     harness.pass(.seconds(30), times: 120)
     harness.settle()
-    #expect(harness.machine.plan.map(\.name) == ["cpu0", "spare"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0", "spare"])
     #expect(harness.machine.plan.map(\.layers) == [0..<5, 5..<6])
   }
 
@@ -139,7 +139,7 @@ import Worker
     harness.serve()
     harness.ask(.rebalance(Rebalance(request: 8, split: [1, 5])))
     while let peer = harness.toWorker.keys.first { harness.deliver(toWorker: peer) }
-    let worker = try #require(harness.worker("cpu1"))
+    let worker = try #require(harness.worker("cpu-1"))
     var failure = StageFailure(.unsupported, "no kernel for such a window")
     failure.unsupportedLayers = [1]
     harness.carry(worker.failPreparing(failure), from: worker)
@@ -149,7 +149,7 @@ import Worker
     harness.ask(.rebalance(Rebalance(request: 9, split: [1, 5])))
     #expect(
       harness.outcome(9).failed?.message
-        == "worker cpu1 cannot run layer 1: no kernel for such a window"
+        == "worker cpu-1 cannot run layer 1: no kernel for such a window"
     )
     harness.ask(.rebalance(Rebalance(request: 10, split: [3, 3])))
     harness.settle()
@@ -160,16 +160,16 @@ import Worker
   @Test func `layers that are not supported after all go to the others`() throws {
     let harness = Harness()
     harness.serve()
-    harness.crash(try #require(harness.worker("cpu1")))
-    harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
-    harness.start(Harness.hello("cpu1"))
+    harness.crash(try #require(harness.worker("cpu-1")))
+    harness.handle(.workerExited(name: "cpu-1", how: "was ended by signal 9", willRestart: true))
+    harness.start(Harness.hello("cpu-1"))
     while let peer = harness.toCoordinator.keys.first { harness.deliver(from: peer) }
     while let peer = harness.toWorker.keys.first { harness.deliver(toWorker: peer) }
-    let worker = try #require(harness.worker("cpu1"))
+    let worker = try #require(harness.worker("cpu-1"))
     // One that does not say which layers means all that it was given.
     harness.carry(worker.failPreparing(StageFailure(.unsupported, "no such op")), from: worker)
     harness.settle()
-    #expect(harness.machine.plan.map(\.name) == ["cpu0"] && harness.readyCount == 2)
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0"] && harness.readyCount == 2)
     expectAnswer(harness)
   }
 }

@@ -15,17 +15,17 @@ import Wire
     let harness = Harness(plan: Harness.plan(3))
     let keys = try (0..<2).map { _ in try KeyPair.make().publicKey }
     // Two workers on one machine share its key.
-    for (name, key) in [("cpu0", keys[0]), ("cpu1", keys[1]), ("cpu2", keys[1])] {
+    for (name, key) in [("cpu-0", keys[0]), ("cpu-1", keys[1]), ("cpu-2", keys[1])] {
       var hello = Harness.hello(name)
       hello.dataKey = key
       harness.start(hello)
     }
     harness.settle()
-    #expect(assign(harness, "cpu0")?.nextKey == keys[1])
-    #expect(assign(harness, "cpu1")?.nextKey == keys[1])
-    let last = try #require(assign(harness, "cpu2"))
+    #expect(assign(harness, "cpu-0")?.nextKey == keys[1])
+    #expect(assign(harness, "cpu-1")?.nextKey == keys[1])
+    let last = try #require(assign(harness, "cpu-2"))
     #expect(last.nextKey == nil)
-    for name in ["cpu0", "cpu1", "cpu2"] {
+    for name in ["cpu-0", "cpu-1", "cpu-2"] {
       let peers = try #require(assign(harness, name)).peerKeys
       #expect(peers.count == 2 && Set(peers) == Set(keys))
     }
@@ -35,8 +35,8 @@ import Wire
     let harness = Harness()
     harness.startAll()
     harness.settle()
-    #expect(assign(harness, "cpu0")?.nextKey == nil)
-    #expect(assign(harness, "cpu0")?.peerKeys == [])
+    #expect(assign(harness, "cpu-0")?.nextKey == nil)
+    #expect(assign(harness, "cpu-0")?.peerKeys == [])
   }
 
   @Test func `refused peers are all counted, and named in the log once`() {

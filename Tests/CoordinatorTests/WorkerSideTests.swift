@@ -31,9 +31,9 @@ import Wire
     harness.startAll([2, 0])
     harness.settle()
     #expect(harness.workers.allSatisfy { assigns(harness, $0).isEmpty })
-    harness.start(Harness.hello("cpu1"))
+    harness.start(Harness.hello("cpu-1"))
     harness.settle()
-    let endpoints = (0..<3).map { harness.worker("cpu\($0)")?.hello.dataEndpoint ?? "none" }
+    let endpoints = (0..<3).map { harness.worker("cpu-\($0)")?.hello.dataEndpoint ?? "none" }
     for stage in 0..<3 {
       let want = Assign(
         epoch: 1,
@@ -48,7 +48,7 @@ import Wire
         slots: 5,
         contextTokens: 99
       )
-      #expect(assigns(harness, harness.worker("cpu\(stage)")) == [want])
+      #expect(assigns(harness, harness.worker("cpu-\(stage)")) == [want])
     }
     #expect(harness.connected == [endpoints[0]])
   }
@@ -91,7 +91,7 @@ import Wire
     let harness = Harness(plan: plan)
     let workers = ["cpu", "npu", "cpu"].map { harness.start(Harness.hello("", device: $0)) }
     harness.settle()
-    #expect(workers.map(\.place) == ["cpu0", "cpu1", "cpu2"])
+    #expect(workers.map(\.place) == ["cpu-0", "cpu-1", "cpu-2"])
     #expect(harness.readyCount == 1)
   }
 
@@ -99,7 +99,7 @@ import Wire
 
   @Test func `other weights are refused, with both fingerprints named`() {
     let harness = Harness()
-    var hello = Harness.hello("cpu0")
+    var hello = Harness.hello("cpu-0")
     hello.fingerprint = Digest(of: [0xBE, 0xEF])
     hello.modelName = "other"
     let worker = harness.start(hello)
@@ -114,16 +114,19 @@ import Wire
     let harness = Harness()
     harness.handle(.modelChanged("/models/tiny.gguf was replaced by another file"))
     #expect(harness.notes.contains { $0.metadata["change"]?.contains("tiny.gguf") == true })
-    var hello = Harness.hello("cpu0")
+    var hello = Harness.hello("cpu-0")
     hello.fingerprint = Digest(of: [0xBE, 0xEF])
     let worker = harness.start(hello)
     harness.settle()
     let message = refusal(harness, worker)?.message ?? ""
     #expect(message.contains("/models/tiny.gguf was replaced by another file while it was served"))
     #expect(message.contains("restart the coordinator"))
-    harness.handle(.workerExited(name: "cpu0", how: "exited with status 1", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-0", how: "exited with status 1", willRestart: false))
     let words = harness.failures.first?.message ?? ""
-    #expect(words.contains("cpu0 exited with status 1; /models/tiny.gguf was replaced"), "\(words)")
+    #expect(
+      words.contains("cpu-0 exited with status 1; /models/tiny.gguf was replaced"),
+      "\(words)"
+    )
   }
 
   /// The coordinator knows that the worker runs on another machine, by their boots.
@@ -141,7 +144,7 @@ import Wire
     let harness = Harness()
     harness.machine.machineID = "here"
     let peer = PeerID([0xC0, 1, 1])
-    var hello = Harness.hello("cpu0")
+    var hello = Harness.hello("cpu-0")
     hello.dataEndpoint = endpoint
     hello.machine = machine
     harness.handle(.message(.hello(hello), from: peer, payloads: []))
@@ -154,7 +157,7 @@ import Wire
   func `a data endpoint that nobody can connect to is refused by name`(endpoint: String) {
     let harness = Harness()
     let peer = PeerID([0xC0, 1, 1])
-    var hello = Harness.hello("cpu0")
+    var hello = Harness.hello("cpu-0")
     hello.dataEndpoint = endpoint
     harness.handle(.message(.hello(hello), from: peer, payloads: []))
     guard case .refused(let refused) = harness.sentToPeers[peer]?.last else {
@@ -168,14 +171,14 @@ import Wire
 
   @Test func `a place is given once, and only to its name and device`() {
     let harness = Harness()
-    harness.start(Harness.hello("cpu0"))
+    harness.start(Harness.hello("cpu-0"))
     harness.settle()
     let late = [
-      harness.start(Harness.hello("cpu0")), harness.start(Harness.hello("cpu1", device: "npu")),
+      harness.start(Harness.hello("cpu-0")), harness.start(Harness.hello("cpu-1", device: "npu")),
     ]
     harness.settle()
     #expect(late.map { refusal(harness, $0)?.code } == [.name, .placement])
-    #expect(refusal(harness, late[0])?.message.contains("already a worker named cpu0") == true)
+    #expect(refusal(harness, late[0])?.message.contains("already a worker named cpu-0") == true)
     #expect(refusal(harness, late[1])?.message.contains("the place of a cpu worker") == true)
     #expect(harness.machine.workers.count == 1)
   }
@@ -200,7 +203,7 @@ import Wire
 
   @Test func `a hello that is repeated before its answer came is welcomed again`() {
     let harness = Harness()
-    let worker = harness.start(Harness.hello("cpu0"))
+    let worker = harness.start(Harness.hello("cpu-0"))
     harness.post(.hello(worker.hello), from: worker.control)
     harness.startAll([1])
     harness.settle()
@@ -234,7 +237,7 @@ import Wire
     let harness = Harness()
     harness.serve()
     let strays: [Message] = [
-      .welcome(Welcome(name: "cpu0", heartbeatMilliseconds: 1)), .heartbeatAck(HeartbeatAck()),
+      .welcome(Welcome(name: "cpu-0", heartbeatMilliseconds: 1)), .heartbeatAck(HeartbeatAck()),
       .shutdown(Shutdown(reason: "no")), .delta(Delta(request: 1, text: "x", tokens: [])),
     ]
     for stray in strays { harness.ask(stray) }
@@ -266,7 +269,7 @@ import Wire
     harness.post(.prepareFailed(failure), from: worker.control)
     harness.deliver(from: worker.control)
     #expect(harness.failures.map(\.code) == [.worker])
-    #expect(harness.failures.first?.message.contains("cpu1") == true)
+    #expect(harness.failures.first?.message.contains("cpu-1") == true)
     #expect(harness.failures.first?.message.contains("needs 9 GB, has 8") == true)
   }
 
@@ -284,29 +287,29 @@ import Wire
   @Test func `a silent worker is ended and awaited; the others are not`() {
     let harness = Harness()
     harness.serve()
-    harness.pass(.seconds(2), times: 8, silent: ["cpu1"])
+    harness.pass(.seconds(2), times: 8, silent: ["cpu-1"])
     #expect(harness.killed.isEmpty)
-    harness.pass(.milliseconds(250), silent: ["cpu1"])
-    #expect(harness.killed == ["cpu1"])
+    harness.pass(.milliseconds(250), silent: ["cpu-1"])
+    #expect(harness.killed == ["cpu-1"])
     #expect(harness.machine.epoch.isGathering)
-    harness.start(Harness.hello("cpu1"))
+    harness.start(Harness.hello("cpu-1"))
     harness.settle()
     #expect(harness.readyCount == 2)
     #expect(harness.machine.epoch.number == 2)
-    #expect(harness.worker("cpu0")?.lastPrepared?.epoch == 2)
+    #expect(harness.worker("cpu-0")?.lastPrepared?.epoch == 2)
     // The place of the new one is where the first hands on to now.
-    let endpoint = harness.worker("cpu1")?.hello.dataEndpoint
-    #expect(harness.worker("cpu0")?.lastPrepared?.nextEndpoint == endpoint)
+    let endpoint = harness.worker("cpu-1")?.hello.dataEndpoint
+    #expect(harness.worker("cpu-0")?.lastPrepared?.nextEndpoint == endpoint)
   }
 
   @Test func `a process that ended and will be restarted is awaited`() throws {
     let harness = Harness()
     harness.serve()
-    harness.crash(try #require(harness.worker("cpu0")))
-    harness.handle(.workerExited(name: "cpu0", how: "was ended by signal 9", willRestart: true))
+    harness.crash(try #require(harness.worker("cpu-0")))
+    harness.handle(.workerExited(name: "cpu-0", how: "was ended by signal 9", willRestart: true))
     #expect(harness.machine.epoch.isGathering)
     #expect(harness.failures.isEmpty)
-    harness.start(Harness.hello("cpu0"))
+    harness.start(Harness.hello("cpu-0"))
     harness.settle()
     #expect(harness.readyCount == 2)
     #expect(harness.connected.count == 2)
@@ -315,9 +318,9 @@ import Wire
 
   @Test func `a process that cannot even start ends everything, with its reason`() {
     let harness = Harness()
-    harness.handle(.workerExited(name: "cpu0", how: "exited with status 1", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-0", how: "exited with status 1", willRestart: false))
     #expect(harness.failures.count == 1)
-    #expect(harness.failures.first?.message == "worker cpu0 exited with status 1")
+    #expect(harness.failures.first?.message == "worker cpu-0 exited with status 1")
   }
 
   @Test func `the layers of a process that will not be restarted go to the others`() {
@@ -326,10 +329,10 @@ import Wire
     harness.ask(Harness.generate(.tokens([5, 6])))
     harness.settle(computing: false)
     harness.crash(harness.workers[1])
-    harness.handle(.workerExited(name: "cpu1", how: "exited with status 1", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-1", how: "exited with status 1", willRestart: false))
     harness.settle()
     #expect(harness.failures.isEmpty)
-    #expect(harness.machine.plan.map(\.name) == ["cpu0", "cpu2"])
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0", "cpu-2"])
     #expect(harness.machine.plan.map(\.layers) == [0..<3, 3..<6])
     let want = harness.model.continuation(of: [5, 6], Harness.sampling(), count: 8)
     #expect(harness.outcome().tokens == want)
@@ -337,7 +340,7 @@ import Wire
 
   @Test func `layers that no worker has the memory for are refused in so many words`() {
     let harness = Harness(plan: Harness.plan(2))
-    for name in ["cpu0", "cpu1"] {
+    for name in ["cpu-0", "cpu-1"] {
       var hello = Harness.hello(name)
       hello.device.memoryBytes = 4
       harness.start(hello)
@@ -345,9 +348,9 @@ import Wire
     harness.settle()
     harness.ask(Harness.generate(.tokens([5, 6])))
     harness.crash(harness.workers[1])
-    harness.handle(.workerExited(name: "cpu1", how: "exited with status 1", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-1", how: "exited with status 1", willRestart: false))
     #expect(harness.outcome().failed?.code == .lost)
-    #expect(harness.outcome().failed?.message.contains("too little memory: cpu0") == true)
+    #expect(harness.outcome().failed?.message.contains("too little memory: cpu-0") == true)
     #expect(harness.failures.count == 1)
   }
 
@@ -392,7 +395,7 @@ import Wire
     harness.post(.heartbeat(heartbeat), from: harness.workers[1].control)
     harness.settle()
     harness.handle(.tick)
-    #expect(harness.killed == ["cpu1"])
+    #expect(harness.killed == ["cpu-1"])
   }
 
   @Test func `results that make no sense end the worker, and nobody sees them`() {
@@ -404,7 +407,7 @@ import Wire
     let done = StepDone(epoch: 1, sequence: 1, results: [result], stageMicroseconds: [1, 1])
     harness.post(.stepDone(done), from: last.results)
     harness.deliver(from: last.results)
-    #expect(harness.killed == ["cpu1"])
+    #expect(harness.killed == ["cpu-1"])
     #expect(harness.outcome().tokens.isEmpty)
     #expect(harness.notes.last { $0.isWarning }?.metadata["reason"]?.contains("token 64") == true)
   }
@@ -426,9 +429,9 @@ import Wire
   @Test func `late results of a worker that was lost are no fault of anybody's`() throws {
     let harness = Harness()
     harness.serve()
-    let last = try #require(harness.worker("cpu1"))
+    let last = try #require(harness.worker("cpu-1"))
     harness.crash(last)
-    harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
+    harness.handle(.workerExited(name: "cpu-1", how: "was ended by signal 9", willRestart: true))
     let warnings = harness.notes.count(where: \.isWarning)
     let done = StepDone(epoch: 1, sequence: 1, results: [], stageMicroseconds: [1, 1])
     for _ in 0..<5 { harness.post(.stepDone(done), from: last.results) }
@@ -437,10 +440,10 @@ import Wire
     #expect(harness.notes.count(where: \.isWarning) == warnings)
     // Others are not remembered for ever.
     for _ in 0..<300 {
-      harness.start(Harness.hello("cpu1"))
+      harness.start(Harness.hello("cpu-1"))
       harness.settle()
-      harness.crash(try #require(harness.worker("cpu1")))
-      harness.handle(.workerExited(name: "cpu1", how: "was ended by signal 9", willRestart: true))
+      harness.crash(try #require(harness.worker("cpu-1")))
+      harness.handle(.workerExited(name: "cpu-1", how: "was ended by signal 9", willRestart: true))
     }
     #expect(harness.machine.workers.formerSources.count == Limits.workers)
   }
@@ -452,7 +455,7 @@ import Wire
       let error = WireError(.malformed, "no message")
       harness.handle(.malformed(from: harness.workers[0].control, error))
     }
-    #expect(harness.killed == ["cpu0"])
+    #expect(harness.killed == ["cpu-0"])
   }
 
   @Test func `a coordinator that stood still itself blames nobody`() {
@@ -472,9 +475,9 @@ import Wire
     )
     harness.settle()
     #expect(harness.machine.epoch.isGathering)
-    #expect(harness.machine.workers.names == ["cpu0"])
+    #expect(harness.machine.workers.names == ["cpu-0"])
     let note = harness.notes.last { $0.isWarning }
-    #expect(note?.metadata == ["worker": "cpu1", "reason": "was asked to stop"])
+    #expect(note?.metadata == ["worker": "cpu-1", "reason": "was asked to stop"])
   }
 
   @Test func `a worker lost while layers are prepared begins another epoch`() throws {
@@ -483,11 +486,11 @@ import Wire
     for worker in harness.workers { harness.deliver(from: worker.control) }
     #expect(harness.machine.epoch.isPreparing)
     harness.crash(harness.workers[1])
-    harness.handle(.workerExited(name: "cpu1", how: "died", willRestart: true))
+    harness.handle(.workerExited(name: "cpu-1", how: "died", willRestart: true))
     // The first still prepares the epoch that is over.
     harness.settle()
     #expect(harness.readyCount == 0)
-    harness.start(Harness.hello("cpu1"))
+    harness.start(Harness.hello("cpu-1"))
     harness.settle()
     #expect(harness.readyCount == 1)
     #expect(harness.machine.epoch.number == 2)
@@ -509,11 +512,11 @@ import Wire
     }
     harness.ask(Harness.generate(.tokens([5, 6]), request: 2))
     #expect(harness.outcome(2).failed?.code == .shuttingDown)
-    let late = harness.start(Harness.hello("cpu0"))
+    let late = harness.start(Harness.hello("cpu-0"))
     harness.deliver(from: late.control)
     #expect(refusal(harness, late)?.code == .shuttingDown)
     // A worker that ends now does as it was told.
-    harness.handle(.workerExited(name: "cpu1", how: "exited", willRestart: false))
+    harness.handle(.workerExited(name: "cpu-1", how: "exited", willRestart: false))
     #expect(harness.failures.isEmpty)
   }
 }

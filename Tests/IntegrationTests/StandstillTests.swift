@@ -50,7 +50,7 @@ extension Integration {
             try await stop([Int(cluster.process.pid)], for: .milliseconds(milliseconds))
           }
         }
-        #expect(cluster.process.errors.contains("stood still"))
+        #expect(cluster.process.errors.contains("was stopped for a while"))
       }
     }
 

@@ -39,7 +39,7 @@ import Testing
   }
 
   @Test func `magic and version`() {
-    refuse(.format, "no GGUF file") { $0.magic = Array("GGML".utf8) }
+    refuse(.format, "not a GGUF file") { $0.magic = Array("GGML".utf8) }
     refuse(.unsupported, "version 1") { $0.version = 1 }
     refuse(.unsupported, "version 4") { $0.version = 4 }
     refuse(.unsupported, "version 0") { $0.version = 0 }

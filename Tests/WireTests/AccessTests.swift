@@ -63,7 +63,7 @@ import Platform
     let evaluate = Evaluate(request: 1, tokens: [1], kind: .logits, firstScored: 0)
     #expect(Message.evaluate(evaluate).role == .ask)
     #expect(Message.describeModel(DescribeModel()).role == .work)
-    #expect(Message.drain(Drain(request: 1, worker: "cpu0")).role == .operate)
+    #expect(Message.drain(Drain(request: 1, worker: "cpu-0")).role == .operate)
     #expect(Message.statusRequest(StatusRequest(request: 1)).role == nil)
     #expect(Message.healthRequest(HealthRequest(request: 0)).role == nil)
     #expect(Message.healthRequest(HealthRequest(request: 1, runsSelfTest: true)).role == .operate)

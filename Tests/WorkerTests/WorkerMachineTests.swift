@@ -11,7 +11,7 @@ import Platform
 /// A machine, its clock, and words for what comes out.
 private struct Bench {
   static let hello = Hello(
-    name: "cpu0",
+    name: "cpu-0",
     device: Device(ReferenceBackend(threads: 2, memoryByteCount: 1 << 30).device),
     pid: 4711,
     fingerprint: Digest(of: [0xFE, 0xED]),
@@ -53,7 +53,7 @@ private struct Bench {
   static func serving(heartbeatMilliseconds: Int = 250) -> Bench {
     var bench = Bench()
     _ = bench.receive(
-      .welcome(Welcome(name: "cpu0", heartbeatMilliseconds: heartbeatMilliseconds))
+      .welcome(Welcome(name: "cpu-0", heartbeatMilliseconds: heartbeatMilliseconds))
     )
     return bench
   }
@@ -119,7 +119,7 @@ extension [WorkerAction] {
     #expect((4...5).contains(actions.hellos.count))
     #expect(actions.count == actions.hellos.count)
     #expect(actions.hellos.allSatisfy { $0 == Bench.hello })
-    _ = bench.receive(.welcome(Welcome(name: "cpu0", heartbeatMilliseconds: 250)))
+    _ = bench.receive(.welcome(Welcome(name: "cpu-0", heartbeatMilliseconds: 250)))
     #expect(bench.pass(.seconds(5)).hellos.isEmpty)
   }
 
@@ -328,7 +328,7 @@ extension [WorkerAction] {
     var machine = WorkerMachine(hello: Bench.hello, hasLifeline: true, now: .now)
     _ = machine.begin()
     var now = ContinuousClock.now
-    let welcome = Welcome(name: "cpu0", heartbeatMilliseconds: 250)
+    let welcome = Welcome(name: "cpu-0", heartbeatMilliseconds: 250)
     _ = machine.handle(.message(.welcome(welcome)), at: now)
     var actions: [WorkerAction] = []
     for _ in 0..<1000 {

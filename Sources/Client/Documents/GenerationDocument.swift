@@ -44,7 +44,11 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
     let timing = finished.timing
     self.timing.ttftMs = Double(timing.firstTokenMicroseconds) / 1000
     self.timing.totalMs = Double(timing.totalMicroseconds) / 1000
-    self.timing.prefillTokensPerSecond = Self.rate(promptTokens, timing.prefillMicroseconds)
+    // Tokens whose keys and values were cached took no time.
+    self.timing.prefillTokensPerSecond = Self.rate(
+      promptTokens - cachedTokens,
+      timing.prefillMicroseconds
+    )
     // The first token is a result of the prefill, so decode is timed without it.
     self.timing.decodeTokensPerSecond = Self.rate(
       finished.generatedTokens - 1,

@@ -55,23 +55,7 @@ package struct Planner: Sendable {
         chosen = option
       }
     }
-    guard let chosen else {
-      let whole = costs.shape.footprint.held(
-        costs.shape.line.slice(layers: 0..<costs.layerCount),
-        in: limits,
-        cacheType: costs.shape.footprint.cacheType
-      )
-      var memory = costs.devices.map { "\($0.name) has \(decimal($0.memoryBytes / 1e9, 2)) GB" }
-      let all = costs.shape.line.slice(layers: 0..<costs.layerCount)
-      memory += costs.devices.indices.compactMap {
-        costs.obstacle(to: StageSpan(device: $0, slice: all))
-      }
-      throw CoordinatorError(
-        .placement,
-        "the model with \(limits.slots) contexts of \(limits.contextTokens) tokens takes "
-          + "\(decimal(Double(whole.total) / 1e9, 2)) GB and fits no placement: \(memory.joined(separator: ", "))"
-      )
-    }
+    guard let chosen else { throw misfit }
     var alternatives = zip(counts, best).map {
       Plan.Alternative(kind: .best(stageCount: $0), option: $1)
     }
@@ -84,6 +68,33 @@ package struct Planner: Sendable {
       )
     }
     return Plan(objective: objective, chosen: chosen, alternatives: alternatives)
+  }
+
+  /// Says that no placement fits, with the memory there is, and what to do.
+  private var misfit: CoordinatorError {
+    let all = costs.shape.line.slice(layers: 0..<costs.layerCount)
+    let whole = costs.shape.footprint.held(
+      all,
+      in: limits,
+      cacheType: costs.shape.footprint.cacheType
+    )
+    var reasons = costs.devices.map { "\($0.name) has \(decimal($0.memoryBytes / 1e9, 2)) GB" }
+    for (machine, profile) in costs.machines.enumerated() {
+      let names = costs.devices.indices.filter {
+        costs.machineOfDevice[$0] == machine && !costs.devices[$0].hasOwnMemory
+      }.map { costs.devices[$0].name }
+      guard names.count > 1, let bytes = profile.memoryBytes else { continue }
+      reasons.append("\(names.joined(separator: ", ")) share \(decimal(bytes / 1e9, 2)) GB")
+    }
+    reasons += costs.devices.indices.compactMap {
+      costs.obstacle(to: StageSpan(device: $0, slice: all))
+    }
+    return CoordinatorError(
+      .placement,
+      "the model with \(limits.slots) contexts of \(limits.contextTokens) tokens takes "
+        + "\(decimal(Double(whole.total) / 1e9, 2)) GB and fits no placement: "
+        + reasons.joined(separator: ", ") + "; \(CoordinatorError.memoryAdvice)"
+    )
   }
 
   private func evenSplit(_ count: Int) -> [StageSpan] {

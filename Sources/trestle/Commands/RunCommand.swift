@@ -79,7 +79,20 @@ struct RunCommand: ParsableCommand {
         "--system is a message of a chat; give it without --raw, or put the instructions into the prompt."
       )
     }
+    guard !special || raw else {
+      throw ValidationError(
+        "--special: give it together with --raw; a chat has its own special tokens."
+      )
+    }
     if stop.contains("") { throw ValidationError("--stop: the text is empty.") }
+    guard stop.count <= Limits.stops else {
+      throw ValidationError("--stop is given \(stop.count) times; give at most \(Limits.stops).")
+    }
+    if let long = stop.first(where: { $0.utf8.count > Limits.stopBytes }) {
+      throw ValidationError(
+        "--stop: a text has \(long.utf8.count) bytes; give at most \(Limits.stopBytes)."
+      )
+    }
   }
 
   func run() throws {

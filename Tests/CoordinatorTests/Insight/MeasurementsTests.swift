@@ -20,7 +20,7 @@ import Wire
       slices: (0..<stages).map { stage in
         StageSlice(
           stage: stage,
-          worker: "cpu\(stage)",
+          worker: "cpu-\(stage)",
           layers: 0..<1,
           vocabulary: 0..<0,
           began: now,

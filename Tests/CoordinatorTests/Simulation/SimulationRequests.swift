@@ -19,7 +19,7 @@ extension SeededRandom {
     let cuts = [0] + ends.sorted() + [line.pieceCount]
     return zip(cuts, cuts.dropFirst()).enumerated().map { index, cut in
       PlannedWorker(
-        name: "cpu\(index)",
+        name: "cpu-\(index)",
         device: "cpu",
         slice: line.slice(pieces: cut.0..<cut.1)
       )
