@@ -60,8 +60,7 @@ extension CoordinatorMachine {
       )
       pause()
       placeAnew(isLate: false)
-      settleFirstPlacement()
-      assignIfComplete()
+      if settleFirstPlacement() { assignIfComplete() }
     case .memory, .model, .step, .handOff: cannotHold(name, reason)
     }
   }

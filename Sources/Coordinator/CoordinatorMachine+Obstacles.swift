@@ -53,14 +53,16 @@ extension CoordinatorMachine {
   /// One that the user has asked for is refused if a device cannot run it; if only the count of memory
   /// is against it, it is tried with a warning. Any other is made anew, of what the devices can run and
   /// hold, and refused if there is no such placement.
-  mutating func settleFirstPlacement() {
-    guard epoch.isGathering, !epoch.hasServed, missingWorkers.isEmpty else { return }
+  ///
+  /// - Returns: False if it is refused: then nothing is to be prepared.
+  mutating func settleFirstPlacement() -> Bool {
+    guard epoch.isGathering, !epoch.hasServed, missingWorkers.isEmpty else { return true }
     let inability = obstacle(to: plan)
-    guard let obstacle = inability ?? obstacleOfMemory(to: plan) else { return }
+    guard let obstacle = inability ?? obstacleOfMemory(to: plan) else { return true }
     do throws(CoordinatorError) {
       guard isPlanBinding else {
         replan(try possiblePlan(workerOrder), because: obstacle)
-        return
+        return true
       }
       guard inability == nil else {
         throw CoordinatorError(
@@ -74,8 +76,10 @@ extension CoordinatorMachine {
         ["reason": "\(obstacle); \(CoordinatorError.memoryAdvice)"],
         isWarning: true
       )
+      return true
     } catch {
       act(.fail(error))
+      return false
     }
   }
 

@@ -49,8 +49,7 @@ extension CoordinatorMachine {
       .welcome(Welcome(name: name, heartbeatMilliseconds: Self.heartbeatMilliseconds)),
       to: peer
     )
-    guard epoch.isGathering else { return }
-    settleFirstPlacement()
+    guard epoch.isGathering, settleFirstPlacement() else { return }
     assignIfComplete()
     // It may be able to hold layers that other workers could not.
     if epoch.isGathering, epoch.hasServed { placeAnew(isLate: false) }

@@ -35,6 +35,8 @@ import Wire
       document.add(.finished(end))
     }
     #expect(try json(document).contains(#""cached_tokens":3,"finish_reason":"stop""#))
+    // One token of four was computed, in the same 2 ms.
+    #expect(document.timing.prefillTokensPerSecond == 500)
     #expect(try json(document).contains(#""stop":"\nUser:""#))
   }
 

@@ -65,6 +65,36 @@ import Worker
     #expect(shared.failures.count == 1)
   }
 
+  // MARK: The first placement
+
+  /// One worker with the whole model, which has too little memory for it by so many bytes.
+  private func alone(lacking bytes: UInt64, isPlanBinding: Bool) -> Harness {
+    let harness = Harness(plan: Harness.plan(1), isPlanBinding: isPlanBinding)
+    var hello = Harness.hello("cpu-0")
+    hello.device.memoryBytes = whole - bytes
+    harness.start(hello)
+    harness.settle()
+    return harness
+  }
+
+  @Test func `a model that no worker can hold is refused before it is loaded, with what to do`() {
+    let harness = alone(lacking: 1, isPlanBinding: false)
+    #expect(harness.readyCount == 0 && harness.failures.map(\.code) == [.placement])
+    let message = harness.failures.first?.message ?? ""
+    #expect(message.contains("too little memory: cpu-0 would need"), "\(message)")
+    #expect(message.contains("--slots"), "\(message)")
+    #expect(alone(lacking: 0, isPlanBinding: false).readyCount == 1)
+  }
+
+  @Test func `a split that the user asks for is tried all the same, with a warning`() {
+    for (bytes, count) in [(UInt64(1), 1), (0, 0)] {
+      let harness = alone(lacking: bytes, isPlanBinding: true)
+      #expect(harness.readyCount == 1 && harness.failures.isEmpty)
+      let warnings = harness.notes.filter { $0.message == "the split may not fit into memory" }
+      #expect(warnings.count == count && warnings.allSatisfy(\.isWarning))
+    }
+  }
+
   // MARK: The search
 
   private func cost(_ layers: [Double]) -> DecodeCost {

@@ -194,6 +194,14 @@ extension Integration {
       try await expectUsage(["run", "--temperature", "nan", "Hi"], "--temperature")
       try await expectUsage(["run", "--top-p", "0", "Hi"], "--top-p 0")
       try await expectUsage(["run", "--stop", "", "Hi"], "--stop")
+      let stops = Array(repeating: ["--stop", "x"], count: 65).joined()
+      try await expectUsage(["run"] + stops + ["Hi"], "--stop is given 65 times; give at most 64")
+      let long = String(repeating: "x", count: 4097)
+      try await expectUsage(
+        ["run", "--stop", long, "Hi"],
+        "a text has 4097 bytes; give at most 4096"
+      )
+      try await expectUsage(["run", "--special", "Hi"], "--special", "--raw")
       try await expectUsage(["run", "--system", "", "Hi"], "--system")
       try await expectUsage(["run", "--raw", "--system", "Be brief.", "Hi"], "--system")
       try await expectUsage(["run", "--seed", "many", "Hi"], "many")

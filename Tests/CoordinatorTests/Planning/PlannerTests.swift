@@ -106,6 +106,32 @@ import Testing
     #expect(error?.code == .placement)
     #expect(error?.message.contains("4.00 GB") == true, "\(String(describing: error))")
     #expect(error?.message.contains("small has 1.00 GB") == true)
+    #expect(error?.message.contains("--slots") == true)
+    #expect(error?.message.contains("share") == false)
+  }
+
+  @Test func `devices that share too little memory are told so`() throws {
+    let kind = layerClass(1, weightBytes: 800_000_000)
+    var machine = machineProfile()
+    machine.memoryBytes = 1e9
+    // One layer fits each device, and not both of them fit the machine.
+    let costs = try PipelineCosts(
+      shape: modelShape([kind, kind]),
+      documents: [
+        ProfileDocument(
+          model: "shared",
+          machines: [machine],
+          devices: ["one", "two"].map { deviceProfile($0, layers: [kind: constant(1)]) },
+          links: [linkProfile(latency: 1)]
+        )
+      ]
+    )
+    let planner = Planner(costs: costs, limits: noRoom)
+    let error = #expect(throws: CoordinatorError.self) { try planner.plan(.latency) }
+    #expect(
+      error?.message.contains("one, two share 1.00 GB") == true,
+      "\(String(describing: error))"
+    )
   }
 
   @Test(.seeded(default: 71)) func `no placement is faster, of all there are`() throws {
