@@ -20,11 +20,14 @@ struct WorkerBounds {
     return memory.isHostMemory ? held : held.copied
   }
 
-  /// Whether the worker may be given a slice, whatever others hold.
-  func allows(_ slice: ModelSlice) -> Bool {
-    let bytes = held(slice).total
-    return UInt64(clamping: bytes) <= memory.byteCount && !inability.excludes(Double(bytes))
-      && obstacles.obstacle(to: slice) == nil
+  /// Whether the worker's device can run a slice, as far as is known, and it has not failed to hold it.
+  func mayTry(_ slice: ModelSlice) -> Bool {
+    obstacles.obstacle(to: slice) == nil && !inability.excludes(Double(held(slice).total))
+  }
+
+  /// Whether its memory has room for a slice, whatever others hold.
+  func hasRoom(for slice: ModelSlice) -> Bool {
+    UInt64(clamping: held(slice).total) <= memory.byteCount
   }
 }
 
@@ -59,14 +62,14 @@ extension CoordinatorMachine {
 
   /// Returns why a worker cannot hold a slice; nil if nothing speaks against it.
   func obstacle(to slice: ModelSlice, on name: String) -> String? {
-    guard let worker = workers[name] else { return "worker \(name) is not connected" }
-    if let obstacle = obstacle(ofDevice: name, to: slice) { return obstacle }
-    let bytes = held(slice, by: name).total
-    if worker.inability.excludes(Double(bytes)) { return worker.inability.reason }
-    let memory = worker.device.memory.byteCount
-    guard UInt64(clamping: bytes) > memory else { return nil }
-    return "too little memory: \(name) would need \(megabytes(UInt64(bytes))) for layers "
-      + "\(model.config.line.text(slice)) and has \(megabytes(memory))"
+    guard let bounds = bounds(of: name) else { return "worker \(name) is not connected" }
+    guard bounds.mayTry(slice) else {
+      return obstacle(ofDevice: name, to: slice) ?? bounds.inability.reason
+    }
+    guard !bounds.hasRoom(for: slice) else { return nil }
+    let bytes = UInt64(clamping: bounds.held(slice).total)
+    return "too little memory: \(name) would need \(megabytes(bytes)) for layers "
+      + "\(model.config.line.text(slice)) and has \(megabytes(bounds.memory.byteCount))"
   }
 
   /// Returns why the workers of a placement cannot hold it; nil if nothing speaks against it.

@@ -18,9 +18,7 @@ extension CoordinatorMachine {
 
   /// Whether a worker that is here may be given a place.
   func canHold(_ place: PlannedWorker) -> Bool {
-    guard let worker = workers[place.name] else { return false }
-    return worker.obstacles.obstacle(to: place.slice) == nil
-      && !worker.inability.excludes(bytes(of: place))
+    bounds(of: place.name)?.mayTry(place.slice) ?? false
   }
 
   /// A worker's device does not support what it was to prepare or run: these layers are never placed on

@@ -43,7 +43,7 @@ extension CoordinatorMachine {
         rates: rates,
         sharing: sharedMemory(of: names)
       ) { stage, slice in
-        bounds[stage]?.allows(slice) ?? false
+        bounds[stage].map { $0.mayTry(slice) && $0.hasRoom(for: slice) } ?? false
       }
       return planned(names, placement)
     } catch {
