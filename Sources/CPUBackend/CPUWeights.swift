@@ -254,6 +254,12 @@ internal import Glibc
     return unsafe copy.base
   }
 
+  /// Returns the number that a loaded weight of one element holds; 1 without a weight.
+  func number(_ weight: WeightRef?) -> Float {
+    guard let weight else { return 1 }
+    return unsafe values(weight)[0]
+  }
+
   /// Returns one row of a loaded weight, decoded to f32.
   func row(_ index: Int, of weight: WeightRef) -> [Float] {
     let matrix = unsafe stored(weight)

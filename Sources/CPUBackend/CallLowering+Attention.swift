@@ -2,7 +2,6 @@
 
 internal import CPUKernels
 internal import Compute
-internal import Glibc
 
 extension CallLowering {
   mutating func lower(_ op: ProjectKV) throws(ComputeError) {
@@ -11,10 +10,15 @@ extension CallLowering {
     let values = try memory.plane(Plane(op.values))
     let rotations = try emitRotations(op.rope, headDim: op.headDim, rows: input.rows)
     try emitProduct(op.keyWeight, input, into: keys)
-    try emitProduct(op.valueWeight, input, into: values)
-    emitHeads(keys, op.headDim, op.keyNorm, rotations)
-    guard let norm = op.valueNorm else { return }
-    emitHeads(values, op.headDim, norm, nil)
+    // Values without a weight of their own are normed from the keys' product, before that is normed in
+    // place. Without a norm they would have to be copied; no model has such values, so the product is
+    // computed again.
+    let isShared = op.valueWeight == nil && op.valueNorm != nil
+    if !isShared { try emitProduct(op.valueWeight ?? op.keyWeight, input, into: values) }
+    if let norm = op.valueNorm {
+      emitHeads(isShared ? keys : values, op.headDim, norm, nil, into: values)
+    }
+    emitHeads(keys, op.headDim, op.keyNorm, rotations, into: keys)
   }
 
   mutating func lower(_ op: ProjectQueries) throws(ComputeError) {
@@ -22,7 +26,7 @@ extension CallLowering {
     let queries = try memory.plane(Plane(op.queries))
     let rotations = try emitRotations(op.rope, headDim: op.headDim, rows: input.rows)
     try emitProduct(op.weight, input, into: queries)
-    emitHeads(queries, op.headDim, op.norm, rotations)
+    emitHeads(queries, op.headDim, op.norm, rotations, into: queries)
   }
 
   /// Where the rotations of a row set are stored.
@@ -40,13 +44,9 @@ extension CallLowering {
     let key = ExecutableMemory.RotationKey(rope: rope, headDim: headDim, rows: rows)
     let rotations = unsafe try memory.rotations(key)
     if unsafe rotations.isNew {
-      let half = headDim / 2
-      let frequencies = (0..<half).map {
-        Glibc.pow(Double(rope.theta), -2 * Double($0) / Double(headDim))
-      }
       let arguments = unsafe cpu_rope_args(
-        frequencies: memory.keep(frequencies),
-        half: Int64(half),
+        frequencies: memory.keep(rope.frequencies(headDim: headDim)),
+        half: Int64(headDim / 2),
         scale: Double(rope.positionScale),
         output: rotations.operand,
         row_set: rows.identifier
@@ -62,12 +62,14 @@ extension CallLowering {
   }
 
   private mutating func emitHeads(
-    _ plane: RowPlane,
+    _ source: RowPlane,
     _ headDim: Int,
     _ norm: NormParameters,
-    _ rotations: Rotations?
+    _ rotations: Rotations?,
+    into plane: RowPlane
   ) {
     var arguments = unsafe cpu_heads_args()
+    unsafe arguments.source = unsafe source.operand
     unsafe arguments.heads = unsafe plane.operand
     unsafe arguments.head_dim = Int64(headDim)
     unsafe arguments.norm = unsafe weights.norm(norm)
@@ -77,7 +79,7 @@ extension CallLowering {
     unsafe emit(
       kernels.pointee.heads,
       arguments,
-      reads: [plane.region],
+      reads: [source.region],
       wholeReads: rotations.map { [$0.region] } ?? [],
       writes: [plane.region],
       split: .heads(plane.rows, count: plane.width / headDim)

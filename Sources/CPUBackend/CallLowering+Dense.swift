@@ -94,7 +94,7 @@ extension CallLowering {
       memory.plane(Plane(op.input)),
       op.norm,
       residuals: residuals,
-      scale: op.scale,
+      scale: op.scale * weights.number(op.outputScale),
       into: memory.plane(Plane(op.output)),
       next: next
     )

@@ -88,14 +88,16 @@ extension CallLowering {
     let arguments = unsafe cpu_inject_args(
       input: projected.operand,
       norm: weights.norm(op.norm),
+      scale: weights.number(op.outputScale),
       streams: streams[0].operand,
       stream_count: Int64(streams.count)
     )
+    let changed = streams.count > 1 ? streams.dropFirst() : streams[...]
     unsafe emit(
       kernels.pointee.inject,
       arguments,
-      reads: [projected.region] + streams.map(\.region),
-      writes: [projected.region] + streams.dropFirst().map(\.region),
+      reads: [projected.region] + changed.map(\.region),
+      writes: [projected.region] + changed.map(\.region),
       split: .rows(input.rows)
     )
   }

@@ -17,11 +17,12 @@ extension Op {
       case .projectQueries(let op): [op.weight, op.norm.weight]
       case .appendKV, .attend, .keepWanted: []
       case .matmul(let op): [op.weight]
-      case .addNormed(let op): [op.norm.weight, op.next?.norm.weight]
+      case .addNormed(let op): [op.norm.weight, op.outputScale, op.next?.norm.weight]
       case .feedForward(let op): [op.gate, op.up, op.down]
       case .altupCorrect(let op):
         [op.router.weight, op.router.norm.weight, op.coefficients, op.outputScale]
-      case .injectPerLayerInput(let op): [op.gate, op.projection, op.norm.weight]
+      case .injectPerLayerInput(let op):
+        [op.gate, op.projection, op.norm.weight, op.outputScale]
       case .mergeStreams(let op): op.projections + [op.norm.weight]
       case .logits(let op): [op.weight]
       }

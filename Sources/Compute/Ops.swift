@@ -1,6 +1,8 @@
 // The operands of each op and its mathematics. `rms(x; w) = x / sqrt(mean(x²) + ε) · w`;
 // `gelu(x) = 0.5x(1 + tanh(√(2/π)(x + 0.044715x³)))`; a matrix is stored [out, in] and applied W·x.
-// Source: transformers 5.23, models/gemma3n/modeling_gemma3n.py and models/gemma3/modeling_gemma3.py.
+// Sources: transformers 5.24, modeling_gemma3.py, modeling_gemma3n.py and modeling_gemma4.py in models/.
+
+internal import Glibc
 
 /// A weight tensor, or some rows of it, as a program names it.
 package struct WeightRef: Sendable, Hashable {
@@ -34,15 +36,31 @@ package struct NormParameters: Sendable, Hashable {
   }
 }
 
-/// Rotary position embedding over a whole head, half rotation (pairs `i`, `i + headDim/2`).
+/// Rotary position embedding of a head, half rotation: pair `i` is the values `i` and `i + headDim/2`, and
+/// is rotated by `position · positionScale · theta^(-2i/headDim)`.
 package struct Rope: Sendable, Hashable {
   package var theta: Float
   /// Positions are multiplied by this (1/8 for linear scaling by 8).
   package var positionScale: Float
+  /// How many pairs are rotated, from the first on; nil for all.
+  ///
+  /// The others stay as they are. The exponent counts the whole head nevertheless (`proportional` in
+  /// transformers' modeling_rope_utils.py).
+  package var rotatedPairs: Int?
 
-  package init(theta: Float, positionScale: Float = 1) {
+  package init(theta: Float, positionScale: Float = 1, rotatedPairs: Int? = nil) {
     self.theta = theta
     self.positionScale = positionScale
+    self.rotatedPairs = rotatedPairs
+  }
+
+  /// Returns the factor of a row's position for the angle of each pair of a head; 0 for pairs that are not
+  /// rotated.
+  package func frequencies(headDim: Int) -> [Double] {
+    (0..<(headDim / 2)).map { pair in
+      pair < rotatedPairs ?? .max
+        ? Glibc.pow(Double(theta), -2 * Double(pair) / Double(headDim)) : 0
+    }
   }
 }
 
@@ -185,7 +203,7 @@ package struct Laurel: Sendable, Hashable {
 }
 
 /// A row's keys and values: `k = rope(rms(Wk · x))` and `v = Wv · x`, normed per head if `valueNorm`
-/// is given.
+/// is given. Without a `Wv`, the product `Wk · x` is both, before norms and rotation.
 ///
 /// Queries are projected by a separate op, because keys and values may be needed of all rows when
 /// queries are needed only of the wanted ones.
@@ -194,7 +212,7 @@ package struct ProjectKV: Sendable, Hashable {
   package var headDim: Int
   package var rope: Rope
   package var keyWeight: WeightRef  // [kvHeads × headDim, d]
-  package var valueWeight: WeightRef  // [kvHeads × headDim, d]
+  package var valueWeight: WeightRef?  // [kvHeads × headDim, d]; nil for that of the keys
   package var keyNorm: NormParameters  // [headDim]
   package var valueNorm: NormParameters?  // [headDim]
   package var keys: BufferID  // [rows, kvHeads × headDim]
@@ -205,7 +223,7 @@ package struct ProjectKV: Sendable, Hashable {
     headDim: Int,
     rope: Rope,
     keyWeight: WeightRef,
-    valueWeight: WeightRef,
+    valueWeight: WeightRef?,
     keyNorm: NormParameters,
     valueNorm: NormParameters?,
     keys: BufferID,
@@ -301,8 +319,8 @@ package struct Matmul: Sendable, Hashable {
   }
 }
 
-/// The end of a sub-block: `output = (Σ residuals + rms(input)) · scale`, and where the next
-/// sub-block begins with a norm, `normed = rms(output)`.
+/// The end of a sub-block: `output = (Σ residuals + rms(input)) · scale · outputScale`, and where the
+/// next sub-block begins with a norm, `normed = rms(output)`.
 package struct AddNormed: Sendable, Hashable {
   /// The norm that follows directly.
   package struct Next: Sendable, Hashable {
@@ -319,6 +337,7 @@ package struct AddNormed: Sendable, Hashable {
   package var norm: NormParameters
   package var residuals: [Plane]  // each [rows, d]; summed in this order, then the normed input
   package var scale: Float
+  package var outputScale: WeightRef?  // [1]; nil for 1
   package var output: BufferID  // [rows, d]; may be a residual's buffer
   package var next: Next?
 
@@ -327,6 +346,7 @@ package struct AddNormed: Sendable, Hashable {
     norm: NormParameters,
     residuals: [Plane],
     scale: Float,
+    outputScale: WeightRef? = nil,
     output: BufferID,
     next: Next?
   ) {
@@ -334,6 +354,7 @@ package struct AddNormed: Sendable, Hashable {
     self.norm = norm
     self.residuals = residuals
     self.scale = scale
+    self.outputScale = outputScale
     self.output = output
     self.next = next
   }
@@ -401,7 +422,8 @@ package struct AltUpCorrect: Sendable, Hashable {
   }
 }
 
-/// `y = rms(projection · (gelu(gate · input) ⊙ perLayer))`, added to every stream but the first.
+/// `y = rms(projection · (gelu(gate · input) ⊙ perLayer))`, added to every stream but the first, or to the
+/// only one: `stream = (stream + y) · outputScale`.
 package struct InjectPerLayerInput: Sendable, Hashable {
   package var input: BufferID  // [rows, d]
   package var perLayerInputs: BufferID  // [rows, layers × P]
@@ -409,7 +431,8 @@ package struct InjectPerLayerInput: Sendable, Hashable {
   package var gate: WeightRef  // [P, d]
   package var projection: WeightRef  // [d, P]
   package var norm: NormParameters  // [d]
-  package var streams: BufferID  // [A, rows, d], changed in place
+  package var outputScale: WeightRef?  // [1]; nil for 1
+  package var streams: BufferID  // [A, rows, d], changed in place; of a single one may be the input
 
   package init(
     input: BufferID,
@@ -418,6 +441,7 @@ package struct InjectPerLayerInput: Sendable, Hashable {
     gate: WeightRef,
     projection: WeightRef,
     norm: NormParameters,
+    outputScale: WeightRef? = nil,
     streams: BufferID
   ) {
     self.input = input
@@ -426,6 +450,7 @@ package struct InjectPerLayerInput: Sendable, Hashable {
     self.gate = gate
     self.projection = projection
     self.norm = norm
+    self.outputScale = outputScale
     self.streams = streams
   }
 }

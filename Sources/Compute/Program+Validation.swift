@@ -295,10 +295,20 @@ extension ProgramChecker {
     )
   }
 
+  private func check(_ rope: Rope, headDim: Int, _ place: String) throws(ComputeError) {
+    guard let pairs = rope.rotatedPairs else { return }
+    try require(
+      (0...(headDim / 2)).contains(pairs),
+      "\(pairs) pairs of a head of \(headDim) are rotated",
+      place
+    )
+  }
+
   private mutating func check(_ op: ProjectKV, _ place: String) throws(ComputeError) {
     let input = try read(op.input, planes: 1, place)
     let width = op.keyWeight.rows.count
     try check(heads: width, of: op.headDim, "key", place)
+    try check(op.rope, headDim: op.headDim, place)
     try check(op.keyWeight, rows: width, columns: input.width, place)
     try check(op.valueWeight, rows: width, columns: input.width, place)
     try check(op.keyNorm, width: op.headDim, place)
@@ -311,6 +321,7 @@ extension ProgramChecker {
     let input = try read(op.input, planes: 1, place)
     let width = op.weight.rows.count
     try check(heads: width, of: op.headDim, "query", place)
+    try check(op.rope, headDim: op.headDim, place)
     try check(op.weight, rows: width, columns: input.width, place)
     try check(op.norm, width: op.headDim, place)
     try write(op.queries, planes: 1, width: width, rows: input.rows, place)
@@ -343,6 +354,7 @@ extension ProgramChecker {
         place
       )
     }
+    try check(op.outputScale, rows: 1, columns: 1, place)
     try write(op.output, planes: 1, width: input.width, rows: input.rows, place)
     guard let next = op.next else { return }
     try check(next.norm, width: input.width, place)
@@ -386,6 +398,7 @@ extension ProgramChecker {
     try check(op.gate, rows: op.columns.count, columns: input.width, place)
     try check(op.projection, rows: input.width, columns: op.columns.count, place)
     try check(op.norm, width: input.width, place)
+    try check(op.outputScale, rows: 1, columns: 1, place)
     let streams = try read(op.streams, width: input.width, place)
     try require(
       streams.rows == input.rows && perLayer.rows == input.rows,

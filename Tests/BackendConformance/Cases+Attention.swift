@@ -16,6 +16,11 @@ extension CaseMaker {
           }
         }
       }
+      for normsValues in [false, true] {
+        cases.append(
+          projectKV(type, headDim: 20, .all, normsValues: normsValues, valuesAreKeys: true)
+        )
+      }
     }
     return cases
   }
@@ -24,13 +29,15 @@ extension CaseMaker {
     _ type: TensorType,
     headDim: Int,
     _ rows: RowSet,
-    normsValues: Bool
+    normsValues: Bool,
+    valuesAreKeys: Bool = false
   ) -> ConformanceCase {
     let width = type.isQuantised ? 256 : 40
-    let values = normsValues ? "normed" : "plain"
+    let values =
+      (normsValues ? "normed" : "plain") + (valuesAreKeys ? " values of the keys" : " values")
     var builder = CaseBuilder(
       self,
-      "projectKV \(type) head \(headDim), \(values) values, \(rows) rows"
+      "projectKV \(type) head \(headDim), \(values), \(rows) rows"
     )
     let plain = NormParameters(weight: nil, gainOffset: 0, epsilon: 1e-6)
     builder.program.ops = [
@@ -40,7 +47,7 @@ extension CaseMaker {
           headDim: headDim,
           rope: Rope(theta: 10_000, positionScale: normsValues ? 1 : 0.125),
           keyWeight: builder.weight("key", 2 * headDim, width, type),
-          valueWeight: builder.weight("value", 2 * headDim, width, type),
+          valueWeight: valuesAreKeys ? nil : builder.weight("value", 2 * headDim, width, type),
           keyNorm: builder.norm("keyGain", headDim, offset: 1),
           valueNorm: normsValues ? plain : nil,
           keys: builder.output("keys", width: 2 * headDim, rows: rows),
@@ -59,6 +66,9 @@ extension CaseMaker {
           cases.append(projectQueries(type, headDim: headDim, rows))
         }
       }
+      for pairs in [0, 3, 10] {
+        cases.append(projectQueries(type, headDim: 20, .all, rotatedPairs: pairs))
+      }
     }
     return cases
   }
@@ -66,16 +76,22 @@ extension CaseMaker {
   private func projectQueries(
     _ type: TensorType,
     headDim: Int,
-    _ rows: RowSet
+    _ rows: RowSet,
+    rotatedPairs: Int? = nil
   ) -> ConformanceCase {
     let width = type.isQuantised ? 256 : 40
-    var builder = CaseBuilder(self, "projectQueries \(type) head \(headDim), \(rows) rows")
+    let pairs = rotatedPairs.map { ", \($0) pairs rotated" } ?? ""
+    var builder = CaseBuilder(self, "projectQueries \(type) head \(headDim), \(rows) rows\(pairs)")
     builder.program.ops = [
       .projectQueries(
         ProjectQueries(
           input: builder.input("input", width: width, rows: rows),
           headDim: headDim,
-          rope: Rope(theta: 10_000, positionScale: rows == .all ? 1 : 0.125),
+          rope: Rope(
+            theta: 10_000,
+            positionScale: rows == .all ? 1 : 0.125,
+            rotatedPairs: rotatedPairs
+          ),
           weight: builder.weight("query", 4 * headDim, width, type),
           norm: builder.norm("queryGain", headDim),
           queries: builder.output("queries", width: 4 * headDim, rows: rows)

@@ -201,7 +201,8 @@ extension CaseMaker {
             input: input,
             norm: builder.norm("gain\(index)", 100),
             residuals: [Plane(stream)],
-            scale: 1,
+            scale: 0.5,
+            outputScale: index == 0 ? builder.weight("outputScale", 1, 1, .bf16) : nil,
             output: stream,
             next: nil
           )

@@ -163,7 +163,30 @@ extension CaseMaker {
         )
       ]
       return builder.finish(lengths: [4, 3], tolerance: type.roundedTolerance)
-    }
+    } + [injectIntoOnlyStream(scales: false), injectIntoOnlyStream(scales: true)]
+  }
+
+  /// The only stream is read and changed.
+  private func injectIntoOnlyStream(scales: Bool) -> ConformanceCase {
+    var builder = CaseBuilder(self, "injectPerLayerInput, one stream, scaled \(scales)")
+    let stream = builder.input("stream", width: 50)
+    let perLayer = builder.input("perLayer", width: 21)
+    builder.program.outputs = [stream]
+    builder.program.ops = [
+      .injectPerLayerInput(
+        InjectPerLayerInput(
+          input: stream,
+          perLayerInputs: perLayer,
+          columns: 7..<14,
+          gate: builder.weight("gate", 7, 50, .f32),
+          projection: builder.weight("projection", 50, 7, .f32),
+          norm: builder.norm("gain", 50),
+          outputScale: scales ? builder.weight("outputScale", 1, 1, .f32) : nil,
+          streams: stream
+        )
+      )
+    ]
+    return builder.finish(lengths: [4, 3], tolerance: Tolerance.float)
   }
 
   func keepWanted() -> [ConformanceCase] {

@@ -9,17 +9,17 @@ import Testing
     try GoldenChecks(name, backend: CPU(threads: 2, pinnedTo: nil))
   }
 
-  @Test(arguments: Goldens.gemma3n + Goldens.gemma3)
+  @Test(arguments: Goldens.random)
   func `hidden states agree layer by layer`(_ name: String) throws {
     try checks(name).layers()
   }
 
-  @Test(arguments: Goldens.gemma3n + Goldens.gemma3 + ["demo-model"])
+  @Test(arguments: Goldens.random + ["demo-model"])
   func `logits agree`(_ name: String) throws {
     try checks(name).logits()
   }
 
-  @Test(arguments: Goldens.gemma3n + Goldens.gemma3 + ["demo-model"])
+  @Test(arguments: Goldens.random + ["demo-model"])
   func `greedy continuations are the same`(_ name: String) throws {
     try checks(name).greedy()
   }

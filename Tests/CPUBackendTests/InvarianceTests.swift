@@ -44,7 +44,7 @@ import Testing
 
   private func bits(_ values: [Float]) -> [UInt32] { values.map(\.bitPattern) }
 
-  @Test(arguments: Goldens.gemma3n)
+  @Test(arguments: Goldens.gemma3n + Goldens.gemma4)
   func `every cut into two stages gives the same logits`(_ name: String) throws {
     let (checkpoint, tokens) = try model(name)
     let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  @Test(.seeded(default: 11), arguments: Goldens.gemma3n)
+  @Test(.seeded(default: 11), arguments: Goldens.gemma3n + Goldens.gemma4)
   func `random splits into three and four stages give the same logits`(_ name: String) throws {
     let (checkpoint, tokens) = try model(name)
     let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
@@ -72,7 +72,7 @@ import Testing
     }
   }
 
-  @Test(.seeded(default: 17), arguments: Goldens.gemma3n + Goldens.gemma3)
+  @Test(.seeded(default: 17), arguments: Goldens.random)
   func `logits cut anywhere and put together are the same`(_ name: String) throws {
     let (checkpoint, tokens) = try model(name)
     let whole = bits(try pipeline(checkpoint).logits(tokens: tokens))
@@ -121,7 +121,7 @@ import Testing
     #expect(try bytes(size / 4..<size) * 4 == all * 3)
   }
 
-  @Test(arguments: Goldens.gemma3n + Goldens.gemma3)
+  @Test(arguments: Goldens.random)
   func `a session gives the same logits in any chunks and beside any others`(
     _ name: String
   ) throws {
@@ -152,7 +152,7 @@ import Testing
     #expect(bits(logits) == bits(alone))
   }
 
-  @Test(arguments: Goldens.gemma3n)
+  @Test(arguments: Goldens.gemma3n + Goldens.gemma4)
   func `rows nobody wants change nothing for those somebody does`(_ name: String) throws {
     let (checkpoint, tokens) = try model(name)
     let vocabulary = checkpoint.config.vocabularySize
@@ -162,7 +162,10 @@ import Testing
         Row(slot: 0, position: $0, token: tokens[$0], isWanted: $0 == tokens.count - 1)
       }
     )
-    for split in [[30], [12, 18], [20, 10], [25, 5]] {
+    let (count, owners) = (checkpoint.config.layers.count, checkpoint.config.firstSharedLayer)
+    // Cuts before the layer where rows end, behind it, and further on if there are layers.
+    let cuts = Set([count / 3, owners, (owners + count) / 2]).filter { $0 < count }
+    for split in [[count]] + cuts.map({ [$0, count - $0] }) {
       let logits = try pipeline(checkpoint, split).logits(last)
       #expect(bits(logits) == bits(Array(whole.suffix(vocabulary))), "split \(split)")
       let unskipped = try pipeline(checkpoint, split, passesAllLayers: true).logits(last)
@@ -178,7 +181,7 @@ import Testing
     #expect(bits(try pipeline.logits(tokens: tokens)) == bits(first))
   }
 
-  @Test(.seeded(default: 23), arguments: Goldens.gemma3n)
+  @Test(.seeded(default: 23), arguments: Goldens.gemma3n + Goldens.gemma4)
   func `layers move between stages in the middle of a session`(_ name: String) throws {
     let (checkpoint, tokens) = try model(name)
     let layerCount = checkpoint.config.layers.count

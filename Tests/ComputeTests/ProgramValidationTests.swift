@@ -179,13 +179,19 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
       $0.projectKV.keyWeight.rows = 0..<6
     },
     Fault("v_proj is [4, 32], [8, 32] expected", in: "op 7 (projectKV)") {
-      $0.projectKV.valueWeight.rows = 0..<4
+      $0.projectKV.valueWeight?.rows = 0..<4
     },
     Fault("keys holds wanted rows, all are written", in: "op 7 (projectKV)") {
       $0.change("keys") { $0.rows = .wanted }
     },
     Fault("keys is 8 wide, 4 expected", in: "op 8 (appendKV)") {
       $0.base.caches[0].kvHeadCount = 1
+    },
+    Fault("3 pairs of a head of 4 are rotated", in: "op 7 (projectKV)") {
+      $0.projectKV.rope.rotatedPairs = 3
+    },
+    Fault("-1 pairs of a head of 4 are rotated", in: "op 9 (projectQueries)") {
+      $0.projectQueries.rope.rotatedPairs = -1
     },
     Fault("3 heads do not share 2 KV heads evenly", in: "op 10 (attend)") {
       $0.attend.headCount = 3
@@ -205,6 +211,12 @@ private func id(_ name: String) -> BufferID { TinyProgram.id(name) }
   // MARK: The rest of a layer and of a stage
 
   @Test(arguments: [
+    Fault("layer_scalar is [1, 2], [1, 1] expected", in: "op 12 (addNormed)") {
+      $0.add.outputScale = WeightRef(name: "layer_scalar", rows: 0..<1, columns: 2, type: .f32)
+    },
+    Fault("layer_scalar is [2, 1], [1, 1] expected", in: "op 16 (injectPerLayerInput)") {
+      $0.inject.outputScale = WeightRef(name: "layer_scalar", rows: 0..<2, columns: 1, type: .f32)
+    },
     Fault("residual perLayerInputs has another shape than attention", in: "op 12 (addNormed)") {
       $0.add.residuals.append(Plane(id("perLayerInputs")))
     },

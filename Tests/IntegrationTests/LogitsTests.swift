@@ -35,7 +35,8 @@ extension Integration {
       .seeded(default: seed),
       arguments: [
         ("gemma3n-random-a", 30, "len61"), ("gemma3n-random-c", 30, "len17"),
-        ("gemma3-random-a", 14, "len61"), ("demo-model", 30, ""),
+        ("gemma3-random-a", 14, "len61"), ("gemma4-random-a", 12, "len61"),
+        ("gemma4-random-c", 12, "len17"), ("demo-model", 30, ""),
       ]
     )
     func `every split gives the same bits, and they are the reference implementation's values`(

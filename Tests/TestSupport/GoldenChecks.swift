@@ -68,6 +68,7 @@ package struct GoldenChecks {
     if let perLayerInputs = layers.perLayerInputs {
       try expectPerLayerInputs(batch, perLayerInputs)
     }
+    try expectAttention(batch, layers)
     let want = try golden.floats(layers.afterEachLayer)
     let size = want.count / layerCount
     // One layer a stage: what leaves a stage is the state after its layer.
@@ -119,12 +120,49 @@ package struct GoldenChecks {
     #expect(report.matches, "\(report)")
   }
 
-  private func output(of stage: Range<Int>, after op: String, _ batch: Batch) throws -> [Float] {
+  /// The results of attention in each layer, and the keys and values that other layers share.
+  private func expectAttention(_ batch: Batch, _ layers: Golden.Layers) throws {
+    if let attention = layers.attentionOutput {
+      let want = try golden.floats(attention)
+      let size = want.count / layerCount
+      for layer in 0..<layerCount {
+        let report = compare(
+          try output(of: 0..<(layer + 1), after: "matmul", batch),
+          Array(want[(layer * size)..<((layer + 1) * size)]),
+          tolerance: tolerance,
+          shape: Array(attention.shape.dropFirst()),
+          name: "\(golden.model) attention of layer \(layer)"
+        )
+        #expect(report.matches, "\(report)")
+        guard report.matches else { return }
+      }
+    }
+    for store in (layers.store ?? [:]).values {
+      let stage = 0..<(store.layer + 1)
+      for (index, (name, want)) in [("keys", store.k), ("values", store.v)].enumerated() {
+        let report = compare(
+          try output(of: stage, after: "projectKV", result: index, batch),
+          try golden.floats(want),
+          tolerance: tolerance,
+          shape: want.shape,
+          name: "\(golden.model) \(name) of layer \(store.layer)"
+        )
+        #expect(report.matches, "\(report)")
+      }
+    }
+  }
+
+  private func output(
+    of stage: Range<Int>,
+    after op: String,
+    result: Int = 0,
+    _ batch: Batch
+  ) throws -> [Float] {
     var program = try checkpoint.config.lower(stage, weights: checkpoint)
     guard let index = program.ops.lastIndex(where: { $0.name == op }) else {
       throw GoldenError(description: "no op \(op) in layers \(stage)")
     }
-    program.outputs = [program.ops[index].operands.writes[0]]
+    program.outputs = [program.ops[index].operands.writes[result]]
     program.ops = Array(program.ops[...index])
     let limits = ExecutableLimits(maxRows: 128, slots: 1, contextTokens: 256)
     let runner = try backend.prepare(program, weights: checkpoint, limits: limits) { _ in }

@@ -19,6 +19,8 @@ package enum Goldens {
   /// The random checkpoints: a Hugging Face directory each, with `golden/` inside.
   package static let gemma3n = ["gemma3n-random-a", "gemma3n-random-b", "gemma3n-random-c"]
   package static let gemma3 = ["gemma3-random-a", "gemma3-random-b"]
+  package static let gemma4 = ["gemma4-random-a", "gemma4-random-b", "gemma4-random-c"]
+  package static let random = gemma3n + gemma3 + gemma4
 
   /// Returns a checkpoint's directory: `Goldens.checkpoint("gemma3n-random-a").path`.
   package static func checkpoint(_ name: String) -> URL {
@@ -124,14 +126,40 @@ package struct Golden: Decodable, Sendable {
   /// Hidden states of one short input on their way through the model.
   package struct Layers: Decodable, Sendable {
     package var ids: [Int]
-    package var inputStreams: Tensor  // [streams, tokens, hidden]; Gemma 3: [tokens, hidden]
+    package var inputStreams: Tensor  // [streams, tokens, hidden]; of one stream [tokens, hidden]
     package var afterEachLayer: Tensor  // [layers, …inputStreams]
-    package var perLayerInputs: Tensor?  // [tokens, layers, dim]; Gemma 3n alone
+    package var perLayerInputs: Tensor?  // [tokens, layers, dim]; not of Gemma 3
+    /// The results of attention; Gemma 4 alone.
+    package var attentionOutput: Tensor?  // [layers, tokens, hidden]
+    /// The last layers of each attention kind that own keys and values; Gemma 4 alone.
+    package var store: [String: Store]?
     package var finalNormed: Tensor  // [tokens, hidden]
     package var logits: Tensor  // [tokens, vocab]
 
+    /// A layer's keys and values.
+    package struct Store: Decodable, Sendable {
+      package var layer: Int
+      package var k: Tensor  // [tokens, kv heads, head dim]
+      package var v: Tensor  // [tokens, kv heads, head dim]
+    }
+
+    package init(from decoder: any Decoder) throws {
+      let values = try decoder.container(keyedBy: CodingKeys.self)
+      ids = try values.decode([Int].self, forKey: .ids)
+      let input: CodingKeys = values.contains(.input) ? .input : .inputStreams
+      inputStreams = try values.decode(Tensor.self, forKey: input)
+      afterEachLayer = try values.decode(Tensor.self, forKey: .afterEachLayer)
+      perLayerInputs = try values.decodeIfPresent(Tensor.self, forKey: .perLayerInputs)
+      attentionOutput = try values.decodeIfPresent(Tensor.self, forKey: .attentionOutput)
+      store = try values.decodeIfPresent([String: Store].self, forKey: .store)
+      finalNormed = try values.decode(Tensor.self, forKey: .finalNormed)
+      logits = try values.decode(Tensor.self, forKey: .logits)
+    }
+
     enum CodingKeys: String, CodingKey {
-      case ids, logits
+      case ids, logits, store
+      case input  // the spelling of Gemma 4's
+      case attentionOutput = "attention_output"
       case inputStreams = "input_streams"
       case afterEachLayer = "after_each_layer"
       case perLayerInputs = "per_layer_inputs"

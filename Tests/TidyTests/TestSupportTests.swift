@@ -64,7 +64,7 @@ import Testing
     #expect(!compare([1], [1, 2], tolerance: 1).matches)
   }
 
-  @Test(arguments: Goldens.gemma3n + Goldens.gemma3 + ["demo-model"])
+  @Test(arguments: Goldens.random + ["demo-model"])
   func `every golden can be read and agrees with itself`(_ name: String) throws {
     let golden = try Goldens.load(name)
     #expect(golden.cases.count >= 4)

@@ -7,8 +7,9 @@ static void heads(const void *arguments, const cpu_step *step, int thread, int t
   range units = share(step->counts[args->heads.row_set] * count, thread, threads);
   for (int64_t unit = units.first; unit < units.end; unit++) {
     int64_t row = unit / count;
-    float *head = plane_row(&args->heads, step, row) + unit % count * args->head_dim;
-    norm_row(head, &args->norm, args->head_dim, head);
+    int64_t first = unit % count * args->head_dim;
+    float *head = plane_row(&args->heads, step, row) + first;
+    norm_row(plane_row(&args->source, step, row) + first, &args->norm, args->head_dim, head);
     if (args->rotations.cosines) {
       rotate(head, args->rotations.cosines + row * half, args->rotations.sines + row * half, half);
     }

@@ -1,5 +1,4 @@
-// The per-layer inputs of Gemma 3n: computed from a table and a projection, and added to the
-// streams in each layer.
+// Per-layer inputs: computed from a table and a projection, and added to the streams in each layer.
 
 static INLINE void per_layer_row(const cpu_per_layer_args *args, const cpu_step *step,
                                  int64_t row) {
@@ -34,11 +33,12 @@ static void inject(const void *arguments, const cpu_step *step, int thread, int 
   for (int64_t row = rows.first; row < rows.end; row++) {
     float *input = plane_row(&args->input, step, row);
     norm_row(input, &args->norm, width, input);
-    for (int64_t stream = 1; stream < args->stream_count; stream++) {
+    for (int64_t stream = args->stream_count > 1 ? 1 : 0; stream < args->stream_count; stream++) {
       float *output = other_plane_row(&args->streams, step, stream, row);
       for (int64_t i = 0; i < width; i += LANES) {
         int64_t left = width - i;
-        store_part(output + i, load_part(output + i, left) + load_part(input + i, left), left);
+        f32x16 sum = load_part(output + i, left) + load_part(input + i, left);
+        store_part(output + i, sum * args->scale, left);
       }
     }
   }

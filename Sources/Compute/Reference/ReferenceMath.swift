@@ -16,13 +16,11 @@ func meanSquare(_ row: [Float]) -> Double {
   row.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(row.count)
 }
 
-/// Rotates a head by its position: pairs (i, i + D/2), angle `position · theta^(-2i/D)`.
+/// Rotates a head by its position, as `Rope` says.
 func rotated(_ head: [Float], position: Int, rope: Rope) -> [Float] {
   let half = head.count / 2
   var result = head
-  for index in 0..<half {
-    let exponent = -2 * Double(index) / Double(head.count)
-    let frequency = Glibc.pow(Double(rope.theta), exponent)
+  for (index, frequency) in rope.frequencies(headDim: head.count).enumerated() {
     let angle = Double(position) * Double(rope.positionScale) * frequency
     let (cosine, sine) = (Glibc.cos(angle), Glibc.sin(angle))
     let (first, second) = (Double(head[index]), Double(head[index + half]))

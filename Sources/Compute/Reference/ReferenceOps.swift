@@ -92,13 +92,14 @@ extension ReferenceExecutable {
   func projectKV(_ op: ProjectKV, _ batch: Batch) {
     batch.forEach(in: program[op.input].rows) { index, source in
       let input = row(Plane(op.input), index)
-      let keys = headsNormed(product(op.keyWeight, input), headDim: op.headDim, op.keyNorm)
+      let projected = product(op.keyWeight, input)
+      let keys = headsNormed(projected, headDim: op.headDim, op.keyNorm)
       setRow(
         Plane(op.keys),
         index,
         headsRotated(keys, headDim: op.headDim, position: source.position, rope: op.rope)
       )
-      var valueRow = product(op.valueWeight, input)
+      var valueRow = op.valueWeight.map { product($0, input) } ?? projected
       if let norm = op.valueNorm { valueRow = headsNormed(valueRow, headDim: op.headDim, norm) }
       setRow(Plane(op.values), index, valueRow)
     }
@@ -160,14 +161,18 @@ extension ReferenceExecutable {
     }
   }
 
+  /// The number that a weight of one element holds; 1 without a weight.
+  private func number(_ weight: WeightRef?) -> Float { weight.map { matrix($0)[0] } ?? 1 }
+
   func addNormed(_ op: AddNormed) {
+    let scale = op.scale * number(op.outputScale)
     for index in 0..<rowCount(op.output) {
       var sum = Array(repeating: Float(0), count: width(op.output))
       for residual in op.residuals {
         for (column, value) in row(residual, index).enumerated() { sum[column] += value }
       }
       let added = normed(row(Plane(op.input), index), op.norm)
-      let result = zip(sum, added).map { ($0 + $1) * op.scale }
+      let result = zip(sum, added).map { ($0 + $1) * scale }
       setRow(Plane(op.output), index, result)
       if let next = op.next { setRow(Plane(next.output), index, normed(result, next.norm)) }
     }
@@ -206,14 +211,15 @@ extension ReferenceExecutable {
   }
 
   func injectPerLayerInput(_ op: InjectPerLayerInput) {
+    let (count, scale) = (program[op.streams].planes, number(op.outputScale))
     for index in 0..<rowCount(op.input) {
       let gates = product(op.gate, row(Plane(op.input), index))
       let inputs = row(Plane(op.perLayerInputs), index)[op.columns]
       let gated = zip(gates, inputs).map { gelu($0) * $1 }
       let added = normed(product(op.projection, gated), op.norm)
-      for stream in 1..<program[op.streams].planes {
+      for stream in min(1, count - 1)..<count {
         let plane = Plane(op.streams, stream)
-        setRow(plane, index, zip(row(plane, index), added).map { $0 + $1 })
+        setRow(plane, index, zip(row(plane, index), added).map { ($0 + $1) * scale })
       }
     }
   }

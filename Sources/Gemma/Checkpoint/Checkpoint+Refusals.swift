@@ -1,6 +1,7 @@
 // Tensors that decide whether a model can be run: a separate output matrix, and tensors that must
 // not be ignored silently because leaving them out would change the text.
 
+internal import Compute
 internal import ModelFiles
 
 extension Checkpoint {
@@ -16,6 +17,42 @@ extension Checkpoint {
     "rope_freqs.weight", "output.bias", "output_norm.bias", "token_embd_norm.weight",
     "position_embd.weight", "norm.bias", "lm_head.bias",
   ]
+
+  /// Checks that the factors which a GGUF file has for the frequencies of layers with full attention say the
+  /// same as the config.
+  ///
+  /// Frequencies are divided by them: 1 for the pairs that are rotated, and a number so large that nothing
+  /// remains for the others (`Gemma4Model.generate_extra_tensors` in llama.cpp's conversion). The op computes
+  /// them from the config.
+  static func checkRotation(_ file: GGUFFile, _ config: ModelConfig) throws(GemmaError) {
+    guard let tensor = file.tensors.first(where: { $0.name == ropeFactors }),
+      let layer = config.layers.first(where: { $0.rope.rotatedPairs != nil }),
+      let rotated = layer.rope.rotatedPairs
+    else { return }
+    let pairs = layer.headDim / 2
+    guard tensor.type == .f32, tensor.shape == [pairs] else {
+      throw GemmaError(
+        .tensor,
+        "tensor \(tensor.name) is \(tensor.shape) of \(tensor.typeName); expected \(pairs) of F32",
+        context: tensor.file.path
+      )
+    }
+    let bytes = try tensor.file.read(offset: tensor.offset, count: tensor.byteCount)
+    for pair in 0..<pairs {
+      let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[4 * pair + $1]) << (8 * $1) }
+      let factor = Float(bitPattern: bits)
+      guard pair < rotated ? factor == 1 : factor > 1e20 else {
+        throw GemmaError(
+          .unsupported,
+          "tensor \(tensor.name) divides the frequency of pair \(pair) by \(factor); supported is only the"
+            + " rotation of the first \(rotated) of \(pairs) pairs, unscaled",
+          context: tensor.file.path
+        )
+      }
+    }
+  }
+
+  private static let ropeFactors = "rope_freqs.weight"
 
   /// Refuses unknown tensors of the text model, such as biases, because leaving them out would give
   /// wrong text.
@@ -33,6 +70,10 @@ extension Checkpoint {
         parts.count == 3 && harmless.contains(String(parts[2]))
         && Int(parts[1]).map(config.layers.indices.contains) ?? false
       guard isInLayer && !isHarmless || outsideLayers.contains(name) else { continue }
+      // These have been compared with the config.
+      if name == ropeFactors, config.layers.contains(where: { $0.rope.rotatedPairs != nil }) {
+        continue
+      }
       throw GemmaError(
         .unsupported,
         "tensor \(tensor.name) does not belong to a Gemma model; ignoring it would give wrong text",

@@ -81,6 +81,8 @@ package final class Checkpoint: WeightSource, Sendable {
     config.hasOwnHead = file.tensors.contains { $0.name == WeightName.model(.head).gguf.name }
     self.config = config
     let inventory = try Inventory(config, gguf: file)
+    // A part of a model has been checked where the whole is, and may lack the bytes.
+    if identity == nil { try Checkpoint.checkRotation(file, config) }
     try Checkpoint.refuseUnknown(inventory.ignored, config, .gguf)
     weights = inventory.weights
     ignoredTensors = inventory.ignored

@@ -51,6 +51,7 @@ struct Fingerprint {
       combine(layer.sparsityDeviations)
       combineDifferences(of: layer, from: first)
     }
+    if config.scalesLayers { combine("layer scale") }
     if let altUp = config.altUp {
       combine(altUp.streamCount)
       combine(altUp.activeStream)
@@ -77,6 +78,7 @@ struct Fingerprint {
       combine("rotated pairs")
       combine(pairs)
     }
+    if layer.valuesAreKeys { combine("values are keys") }
   }
 }
 

@@ -16,7 +16,7 @@ struct Inventory {
     for (name, shape) in config.neededWeights {
       let (spelling, slice) = name.gguf
       guard let tensor = tensors[spelling] else {
-        throw GemmaError(.tensor, "tensor \(spelling) is missing", context: file.path)
+        throw Inventory.missing(spelling, tensors.keys, file.path)
       }
       used.insert(spelling)
       guard let slice else {
@@ -58,6 +58,23 @@ struct Inventory {
       try add(name, tensor, shape: shape)
     }
     ignored = directory.tensors.filter { !used.contains($0.name) }
+  }
+
+  private static func missing(
+    _ name: String,
+    _ names: some Sequence<String>,
+    _ path: String
+  ) -> GemmaError {
+    let fused = name.replacing("attn_q.", with: "attn_qkv.")
+    guard fused != name, names.contains(fused) else {
+      return GemmaError(.tensor, "tensor \(name) is missing", context: path)
+    }
+    return GemmaError(
+      .unsupported,
+      "tensor \(fused) holds the projections of queries, keys and values in one; use a file in which they"
+        + " are tensors of their own, as llama.cpp's converter writes them",
+      context: path
+    )
   }
 
   private mutating func add(

@@ -49,9 +49,9 @@ extension ModelConfig {
     ]
     // Files also have keys and values of the layers that share those of another; they are not used.
     if record.kvSource == layer {
-      weights += [
-        (.key, [kvWidth, hiddenSize]), (.value, [kvWidth, hiddenSize]), (.keyNorm, [headDim]),
-      ]
+      weights.append((.key, [kvWidth, hiddenSize]))
+      if !record.valuesAreKeys { weights.append((.value, [kvWidth, hiddenSize])) }
+      weights.append((.keyNorm, [headDim]))
     }
     return weights + featureWeights
   }
@@ -85,6 +85,7 @@ extension ModelConfig {
     // This weight comes last and not beside the others of AltUp, because fingerprints depend on the
     // order.
     if altUp?.scalesActiveStream == true { weights.append((.altupOutputScale, [hiddenSize])) }
+    if scalesLayers { weights.append((.outputScale, [1])) }
     return weights
   }
 }

@@ -69,6 +69,7 @@ extension LayerWeight {
     case .perLayerGate: "inp_gate"
     case .perLayerProjection: "proj"
     case .perLayerNorm: "post_norm"
+    case .outputScale: "layer_output_scale"
     }
   }
 }

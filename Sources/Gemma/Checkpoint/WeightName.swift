@@ -56,7 +56,7 @@ package enum LayerWeight: String, Sendable, Hashable, CaseIterable {
   case gate = "mlp.gate_proj"
   case up = "mlp.up_proj"
   case down = "mlp.down_proj"
-  // Gemma 3n only.
+  // Of AltUp and LAuReL.
   case altupRouter = "altup.modality_router"
   case altupRouterNorm = "altup.router_norm"
   case altupPrediction = "altup.prediction_coefs"
@@ -65,7 +65,10 @@ package enum LayerWeight: String, Sendable, Hashable, CaseIterable {
   case laurelLeft = "laurel.linear_left"
   case laurelRight = "laurel.linear_right"
   case laurelNorm = "laurel.post_laurel_norm"
+  // Of per-layer inputs.
   case perLayerGate = "per_layer_input_gate"
   case perLayerProjection = "per_layer_projection"
   case perLayerNorm = "post_per_layer_input_norm"
+  /// One number, by which the layer's result is multiplied.
+  case outputScale = "layer_scalar"
 }

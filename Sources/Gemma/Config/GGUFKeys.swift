@@ -1,6 +1,6 @@
-// Looks up a model's sizes in GGUF metadata, with the defaults of llama.cpp: src/llama-model.cpp
-// and gguf-py/gguf/constants.py in ggml-org/llama.cpp. ModelConfig+GGUF.swift makes a config of
-// them.
+// Looks up a model's sizes in GGUF metadata, with the defaults of llama.cpp: src/llama-model.cpp,
+// src/models and gguf-py/gguf/constants.py in ggml-org/llama.cpp. GGUFKeys+Layers.swift has the layers;
+// ModelConfig+GGUF.swift makes a config of them.
 
 internal import ModelFiles
 
@@ -8,6 +8,7 @@ internal import ModelFiles
 struct GGUFKeys {
   let file: GGUFFile
   let architecture: Architecture
+  let tensorNames: Set<String>
 
   init(_ file: GGUFFile) throws(GemmaError) {
     guard let name = try file.string("general.architecture") else {
@@ -23,6 +24,7 @@ struct GGUFKeys {
     }
     self.file = file
     self.architecture = architecture
+    tensorNames = Set(file.tensors.map(\.name))
   }
 
   /// The full name of a key, for example `gemma3n.block_count`.
@@ -41,11 +43,6 @@ struct GGUFKeys {
 
   func needFloat(_ key: String) throws(GemmaError) -> Float {
     guard let value = try float(key) else { throw missing(name(key)) }
-    return value
-  }
-
-  func needUniform(_ key: String, _ layerCount: Int) throws(GemmaError) -> Int {
-    guard let value = try uniform(key, layerCount) else { throw missing(name(key)) }
     return value
   }
 
@@ -97,7 +94,7 @@ struct GGUFKeys {
     return try LayerTable.perLayer(values, name(key), layerCount: layerCount, file.path)
   }
 
-  private func missing(_ key: String) -> GemmaError {
+  func missing(_ key: String) -> GemmaError {
     GemmaError(.config, "\(key) is missing", context: file.path)
   }
 
@@ -136,23 +133,10 @@ struct GGUFKeys {
     return tokens.isEmpty ? [1] : tokens
   }
 
-  // The file lacks Gemma 3's `query_pre_attn_scalar`. It is the head dimension, except in the 27B
-  // model, where it is the hidden size divided by the heads. Like llama.cpp, this recognises that
-  // model by its 62 layers (models/gemma3.cpp).
-  func attentionScale(
-    _ layerCount: Int,
-    _ hiddenSize: Int,
-    _ headCount: Int,
-    _ headDim: Int
-  ) -> Float {
-    let scalar = layerCount == 62 ? Float(hiddenSize) / Float(headCount) : Float(headDim)
-    return 1 / scalar.squareRoot()
-  }
-
   // The defaults are the constants of llama.cpp, which reads none of these keys (llama_hparams,
   // "gemma3n altup").
   func altUp() throws(GemmaError) -> AltUpConfig {
-    let hasScale = file.tensors.contains { $0.name == "blk.0.altup_correct_scale.weight" }
+    let hasScale = tensorNames.contains("blk.0.altup_correct_scale.weight")
     return AltUpConfig(
       streamCount: try integer("altup.num_inputs") ?? 4,
       activeStream: try integer("altup.active_idx") ?? 0,
@@ -160,9 +144,14 @@ struct GGUFKeys {
     )
   }
 
-  func perLayerInput() throws(GemmaError) -> PerLayerInputConfig {
-    PerLayerInputConfig(
-      size: try integer("embedding_length_per_layer_input") ?? 256,
+  /// Returns the per-layer inputs; nil if the model has none.
+  func perLayerInput() throws(GemmaError) -> PerLayerInputConfig? {
+    // Without the key, llama.cpp takes 256 for Gemma 3n and none for Gemma 4; Gemma 3 has none.
+    let fallback = architecture == .gemma3n ? 256 : 0
+    let size = try integer("embedding_length_per_layer_input") ?? fallback
+    if architecture == .gemma3 || (architecture == .gemma4 && size == 0) { return nil }
+    return PerLayerInputConfig(
+      size: size,
       vocabularySize: try rowCount("per_layer_token_embd.weight")
     )
   }
@@ -180,106 +169,5 @@ struct GGUFKeys {
       )
     }
     return stored.shape[0]
-  }
-
-  // MARK: The layers
-
-  /// Returns the table of the layers.
-  ///
-  /// All of them have the heads of `heads`; the two attention kinds have different ropes.
-  func layerTable(
-    _ layerCount: Int,
-    _ heads: LayerTable.Kind
-  ) throws(GemmaError) -> LayerTable {
-    guard let sizes = try perLayer("feed_forward_length", layerCount) else {
-      throw missing(name("feed_forward_length"))
-    }
-    let is3n = architecture == .gemma3n
-    let window = try uniform("attention.sliding_window", layerCount) ?? 0
-    if is3n, window == 0 { throw missing(name("attention.sliding_window")) }
-    var (full, sliding) = (heads, heads)
-    full.rope = LayerRecord.RopeParameters(
-      theta: try spelled(["rope.freq_base", "rope.global.freq_base"], float) ?? 10_000,
-      positionScale: try ropeScale()
-    )
-    let slidingKeys = ["rope.freq_base_swa", "rope.freq_base_local", "rope.local.freq_base"]
-    sliding.rope = LayerRecord.RopeParameters(theta: try spelled(slidingKeys, float) ?? 10_000)
-    return LayerTable(
-      // Without a window, all layers of Gemma 3 have full attention
-      // (llama_model_gemma3::load_arch_hparams).
-      isSliding: window == 0
-        ? Array(repeating: false, count: layerCount) : try slidingPattern(layerCount),
-      window: window,
-      full: full,
-      sliding: sliding,
-      feedForwardSizes: sizes,
-      sparsityDeviations: is3n
-        ? try sparsity(layerCount) : Array(repeating: nil, count: layerCount),
-      sharingCount: is3n ? try sharingCount(layerCount) : 0
-    )
-  }
-
-  /// Without the key, llama.cpp lets the first 20 layers own keys and values
-  /// (llama_model_gemma3n::load_arch_hparams).
-  private func sharingCount(_ layerCount: Int) throws(GemmaError) -> Int {
-    try spelled(["attention.shared_kv_layers", "num_kv_shared_layers"], integer)
-      ?? max(0, layerCount - 20)
-  }
-
-  private func slidingPattern(_ layerCount: Int) throws(GemmaError) -> [Bool] {
-    let key = name("attention.sliding_window_pattern")
-    if case .array? = file.value(key) {
-      let pattern = try file.bools(key) ?? []
-      guard pattern.count == layerCount else {
-        throw GemmaError(
-          .config,
-          "\(key) has \(pattern.count) values for \(layerCount) layers",
-          context: file.path
-        )
-      }
-      return pattern
-    }
-    let period = try file.integer(key) ?? (architecture == .gemma3n ? 5 : 6)
-    guard period > 0 else {
-      throw GemmaError(.config, "\(key) is \(period)", context: file.path)
-    }
-    return LayerTable.slidingPattern(period: period, layerCount: layerCount)
-  }
-
-  // A factor without a type is linear. There is an older key for it
-  // (llama_model_base::load_hparams).
-  private func ropeScale() throws(GemmaError) -> Float {
-    let older = try float("rope.scale_linear")
-    let factor = try float("rope.scaling.factor") ?? older
-    switch try file.string(name("rope.scaling.type")) {
-    case "none": return 1
-    case nil: return factor.map { 1 / $0 } ?? 1
-    case "linear":
-      guard let factor else { throw missing(name("rope.scaling.factor")) }
-      return 1 / factor
-    case let type?:
-      throw GemmaError(
-        .unsupported,
-        "\(name("rope.scaling.type")) is \(type); only none and linear are supported",
-        context: file.path
-      )
-    }
-  }
-
-  /// The file stores standard deviations, and minus infinity for dense layers.
-  private func sparsity(_ layerCount: Int) throws(GemmaError) -> [Float?] {
-    let key = name("activation_sparsity_scale")
-    guard let values = try file.doubles(key) else {
-      // llama.cpp's constants (llm_build_gemma3n, n_layer_sparsity and f_sparsity_std_mul).
-      return (0..<layerCount).map { $0 < 10 ? 1.6448533535003662 : nil }
-    }
-    guard values.count == layerCount else {
-      throw GemmaError(
-        .config,
-        "\(key) has \(values.count) values for \(layerCount) layers",
-        context: file.path
-      )
-    }
-    return values.map { $0 == -.infinity ? nil : Float($0) }
   }
 }

@@ -4,17 +4,17 @@ internal import ModelFiles
 
 /// The values of a config about the layers; arrays have one element for each layer.
 struct LayerTable {
-  /// The values that all layers of one attention kind share.
-  struct Kind {
+  /// The heads of a layer.
+  struct Heads {
     var headCount, kvHeadCount, headDim: Int
     var attentionScale: Float
     var rope: LayerRecord.RopeParameters
+    var valuesAreKeys = false
   }
 
   var isSliding: [Bool]
   var window: Int
-  var full: Kind
-  var sliding: Kind
+  var heads: [Heads]
   var feedForwardSizes: [Int]
   var sparsityDeviations: [Float?]
   /// How many layers at the end read the keys and values of an earlier one.
@@ -32,10 +32,11 @@ struct LayerTable {
   /// (transformers, Gemma3nTextAttention.__init__).
   func records(_ place: String) throws(GemmaError) -> [LayerRecord] {
     let count = isSliding.count
-    guard feedForwardSizes.count == count, sparsityDeviations.count == count else {
+    guard heads.count == count, feedForwardSizes.count == count, sparsityDeviations.count == count
+    else {
       throw GemmaError(
         .config,
-        "\(count) layers, but \(feedForwardSizes.count) feed-forward sizes and"
+        "\(count) layers, but heads of \(heads.count), \(feedForwardSizes.count) feed-forward sizes and"
           + " \(sparsityDeviations.count) sparsities",
         context: place
       )
@@ -64,16 +65,17 @@ struct LayerTable {
         }
         source = owner
       }
-      let kind = isSliding[layer] ? sliding : full
+      let heads = heads[layer]
       records.append(
         LayerRecord(
           attention: isSliding[layer] ? .sliding(window: window) : .full,
-          headCount: kind.headCount,
-          kvHeadCount: kind.kvHeadCount,
-          headDim: kind.headDim,
-          attentionScale: kind.attentionScale,
-          rope: kind.rope,
+          headCount: heads.headCount,
+          kvHeadCount: heads.kvHeadCount,
+          headDim: heads.headDim,
+          attentionScale: heads.attentionScale,
+          rope: heads.rope,
           kvSource: source,
+          valuesAreKeys: heads.valuesAreKeys,
           feedForwardSize: feedForwardSizes[layer],
           sparsityDeviations: sparsityDeviations[layer]
         )

@@ -1,10 +1,10 @@
 // Reads a model's sizes and layers from a Hugging Face config.json. Keys and defaults are those
-// of transformers 5.24: configuration_gemma3n.py and configuration_gemma3.py under models/.
+// of transformers 5.24: the configuration_*.py of each family under models/.
 
 internal import ModelFiles
 
 extension ModelConfig {
-  /// Reads the config of a Gemma 3 or Gemma 3n directory.
+  /// Reads the config of a directory of one of the families of `Architecture`.
   ///
   /// - Parameters:
   ///   - config: `config.json`; the text model's part may be under `text_config`.
@@ -18,28 +18,29 @@ extension ModelConfig {
       text: text,
       generation: generation,
       architecture: architecture,
-      defaults: architecture == .gemma3n ? .gemma3n : .gemma3
+      defaults: HuggingFaceDefaults(architecture)
     )
     try keys.refuseUnknownKinds()
     try keys.refuseUnsupported()
     let layerCount = try keys.integer("num_hidden_layers", \.layerCount)
     try ModelConfig.checkLayerCount(layerCount, "\(text.place), num_hidden_layers")
-    let is3n = architecture == .gemma3n
     self.init(
       architecture: architecture,
       vocabularySize: try keys.integer("vocab_size", \.vocabularySize),
       hiddenSize: try keys.integer("hidden_size", \.hiddenSize),
       contextTokens: try keys.integer("max_position_embeddings", \.contextTokens),
       normEpsilon: Float(try text.double("rms_norm_eps") ?? 1e-6),
-      normGainOffset: is3n ? 0 : 1,
-      normsValues: is3n,
+      normGainOffset: architecture.storesGainsZeroCentred ? 1 : 0,
+      normsValues: architecture.normsValues,
+      scalesLayers: architecture.scalesLayers,
       finalSoftcap: try keys.finalSoftcap(),
       bosToken: try keys.bosToken(),
       eosTokens: try keys.eosTokens(),
       layers: try keys.layerTable(layerCount).records(text.place),
-      altUp: is3n ? try keys.altUp() : nil,
-      laurel: is3n ? LaurelConfig(rank: try text.integer("laurel_rank") ?? 64) : nil,
-      perLayerInput: is3n ? try keys.perLayerInput() : nil
+      altUp: architecture.hasStreams ? try keys.altUp() : nil,
+      laurel: architecture.hasStreams
+        ? LaurelConfig(rank: try text.integer("laurel_rank") ?? 64) : nil,
+      perLayerInput: try keys.perLayerInput()
     )
     try validate(text.place)
   }

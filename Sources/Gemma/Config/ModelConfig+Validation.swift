@@ -66,14 +66,9 @@ extension ModelConfig {
     if let perLayerInput {
       try check("per-layer input size", perLayerInput.size, 1...Limit.width)
       try check("per-layer vocabulary size", perLayerInput.vocabularySize, 1...Limit.tokens)
-      guard altUp != nil else {
-        throw GemmaError(
-          .unsupported,
-          "per-layer inputs without AltUp: they are added to all streams but the first, and there is"
-            + " only one",
-          context: place
-        )
-      }
+    }
+    if altUp != nil, scalesLayers {
+      throw GemmaError(.unsupported, "layers that scale several streams", context: place)
     }
   }
 
@@ -115,14 +110,8 @@ extension ModelConfig {
         context: check.place
       )
     }
-    let pairs = layer.headDim / 2
-    if let rotated = layer.rope.rotatedPairs, rotated != pairs {
-      throw GemmaError(
-        .unsupported,
-        "layer \(index) rotates \(rotated) of a head's \(pairs) pairs of values; only the rotation of"
-          + " whole heads is supported",
-        context: check.place
-      )
+    if let rotated = layer.rope.rotatedPairs {
+      try check("rotated pairs of layer \(index)", rotated, 0...(layer.headDim / 2))
     }
   }
 

@@ -2,15 +2,6 @@
 // ModelConfig+HuggingFace.swift read it from the checkpoint's metadata, and Lowering/ turns it into
 // programs. No size of a particular model is written into the code.
 
-/// The model families whose files can be read.
-///
-/// The architecture tells how a file spells its keys. What is computed depends only on the features
-/// and the layer records.
-package enum Architecture: String, Sendable, Hashable, CaseIterable {
-  case gemma3
-  case gemma3n
-}
-
 /// The kind of a layer's attention.
 package enum AttentionKind: Sendable, Hashable {
   /// A row attends to every position up to its own.
@@ -41,6 +32,8 @@ package struct LayerRecord: Sendable, Hashable {
   package var rope: RopeParameters
   /// The layer whose keys and values this one reads: itself, or an earlier one (KV sharing).
   package var kvSource: Int
+  /// Whether the layer has no projection of values: they are the keys before their norm and rotation.
+  package var valuesAreKeys: Bool
   package var feedForwardSize: Int
   /// The threshold below which a gate is set to zero, in standard deviations above the mean; nil
   /// for a dense gate.
@@ -69,6 +62,7 @@ package struct LayerRecord: Sendable, Hashable {
     attentionScale: Float,
     rope: RopeParameters,
     kvSource: Int,
+    valuesAreKeys: Bool = false,
     feedForwardSize: Int,
     sparsityDeviations: Float? = nil
   ) {
@@ -79,6 +73,7 @@ package struct LayerRecord: Sendable, Hashable {
     self.attentionScale = attentionScale
     self.rope = rope
     self.kvSource = kvSource
+    self.valuesAreKeys = valuesAreKeys
     self.feedForwardSize = feedForwardSize
     self.sparsityDeviations = sparsityDeviations
   }
@@ -103,6 +98,8 @@ package struct ModelConfig: Sendable, Hashable {
   package var normGainOffset: Float
   /// Whether values are normed per head, without gain.
   package var normsValues: Bool
+  /// Whether each layer multiplies its result, the whole residual stream, by a number of its own.
+  package var scalesLayers: Bool
   package var finalSoftcap: Float?
   package var bosToken: Int32
   /// Tokens that end a turn, from the model's metadata.
@@ -134,6 +131,7 @@ package struct ModelConfig: Sendable, Hashable {
     normEpsilon: Float,
     normGainOffset: Float,
     normsValues: Bool,
+    scalesLayers: Bool = false,
     finalSoftcap: Float?,
     bosToken: Int32,
     eosTokens: [Int32],
@@ -149,6 +147,7 @@ package struct ModelConfig: Sendable, Hashable {
     self.normEpsilon = normEpsilon
     self.normGainOffset = normGainOffset
     self.normsValues = normsValues
+    self.scalesLayers = scalesLayers
     self.finalSoftcap = finalSoftcap
     self.bosToken = bosToken
     self.eosTokens = eosTokens

@@ -1,7 +1,8 @@
 // A decoder layer: attention and feed-forward, each with a norm before and after it, and the
 // optional features of the model: AltUp's streams, the LAuReL branch, per-layer inputs. The
 // features are independent of each other.
-// Sources: Gemma3DecoderLayer and Gemma3nTextDecoderLayer, transformers 5.23, in models/gemma3 and gemma3n.
+// Sources: Gemma3DecoderLayer, Gemma3nTextDecoderLayer and Gemma4TextDecoderLayer, transformers 5.24, in
+// models/gemma3, gemma3n and gemma4.
 
 internal import Compute
 internal import ModelFiles
@@ -13,7 +14,8 @@ extension StageLowering {
   /// sub-blocks give
   /// `u = p + rms(attention(rms(p)))`, with LAuReL `(p + … + laurel(rms(p))) / √2`,
   /// and `u + rms(feedForward(rms(u)))`. With AltUp, all streams are then corrected by the
-  /// difference between this result and the prediction.
+  /// difference between this result and the prediction. Where layers have an output scale, their last op
+  /// multiplies by it.
   mutating func decoderLayer(_ layer: Int) throws(GemmaError) {
     var residual = Plane(streams)
     if let altUp = config.altUp {
@@ -70,12 +72,18 @@ extension StageLowering {
           norm: try norm(.postFeedForwardNorm, layer),
           residuals: [Plane(output)],
           scale: 1,
+          outputScale: config.perLayerInput == nil ? try outputScale(layer) : nil,
           output: output,
           next: nil
         )
       )
     )
     return output
+  }
+
+  /// Returns the number by which the layer's result is multiplied, if it has one.
+  func outputScale(_ layer: Int) throws(GemmaError) -> WeightRef? {
+    config.scalesLayers ? try weight(.outputScale, layer) : nil
   }
 
   /// Adds the gated feed-forward.

@@ -53,7 +53,7 @@ extension StageLowering {
           headDim: record.headDim,
           rope: rope(layer),
           keyWeight: try weight(.key, layer),
-          valueWeight: try weight(.value, layer),
+          valueWeight: record.valuesAreKeys ? nil : try weight(.value, layer),
           keyNorm: try norm(.keyNorm, layer),
           valueNorm: config.normsValues ? norm(nil) : nil,
           keys: rows.keys,
@@ -68,7 +68,11 @@ extension StageLowering {
 
   private func rope(_ layer: Int) -> Rope {
     let rope = config.layers[layer].rope
-    return Rope(theta: rope.theta, positionScale: rope.positionScale)
+    return Rope(
+      theta: rope.theta,
+      positionScale: rope.positionScale,
+      rotatedPairs: rope.rotatedPairs
+    )
   }
 
   /// Adds a layer's attention over filled caches, from its normed input to the output projection.

@@ -1,6 +1,7 @@
 // Optional features around attention and feed-forward: AltUp's prediction and correction of the
-// streams, the LAuReL branch, and per-layer inputs, which are added to the inactive streams.
-// Source: Gemma3nTextDecoderLayer, transformers 5.23, models/gemma3n/modeling_gemma3n.py.
+// streams, the LAuReL branch, and per-layer inputs, which are added to the inactive streams or to the only
+// one.
+// Sources: Gemma3nTextDecoderLayer and Gemma4TextDecoderLayer, transformers 5.24, in models/gemma3n and gemma4.
 
 internal import Compute
 internal import ModelFiles
@@ -124,7 +125,8 @@ extension StageLowering {
     return LayerInput(buffer: buffer, columns: columns)
   }
 
-  /// Adds the op that adds a layer's own input, gated by the active stream, to the other streams.
+  /// Adds the op that adds a layer's own input, gated by the active stream, to the other streams, or to the
+  /// only one.
   mutating func inject(
     _ own: LayerInput,
     _ layer: Int,
@@ -139,6 +141,7 @@ extension StageLowering {
           gate: try weight(.perLayerGate, layer),
           projection: try weight(.perLayerProjection, layer),
           norm: try norm(.perLayerNorm, layer),
+          outputScale: try outputScale(layer),
           streams: streams
         )
       )

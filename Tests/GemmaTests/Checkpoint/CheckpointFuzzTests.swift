@@ -34,7 +34,7 @@ import Testing
     return true
   }
 
-  @Test(.seeded(default: seed), arguments: [TinyModel.gemma3, TinyModel.gemma3n])
+  @Test(.seeded(default: seed), arguments: [TinyModel.gemma3, .gemma3n, .gemma4])
   func `a damaged GGUF file is refused or read in bounds`(model: TinyModel) throws {
     var random = SeededRandom(testSeed(default: Self.seed))
     var builder = model.gguf
@@ -56,7 +56,7 @@ import Testing
     #expect(opened > 0, "no damaged file opened: the faults are too coarse to test reading")
   }
 
-  @Test(.seeded(default: seed), arguments: [TinyModel.gemma3, TinyModel.gemma3n])
+  @Test(.seeded(default: seed), arguments: [TinyModel.gemma3, .gemma3n, .gemma4])
   func `a damaged directory is refused or read in bounds`(model: TinyModel) throws {
     var random = SeededRandom(testSeed(default: Self.seed))
     let config = Array(

@@ -1,4 +1,4 @@
-// Two tiny models, written out by hand in both file formats: names, shapes and config keys here are
+// Tiny models, written out by hand in both file formats: names, shapes and config keys here are
 // the expectation, so nothing is derived from the code under test.
 
 import Foundation
@@ -54,7 +54,7 @@ struct TinyModel: Sendable, CustomTestStringConvertible {
   var stacks: [(name: String, canonicals: [String])] = []
 
   /// What a test's report calls the model.
-  var testDescription: String { stacks.isEmpty ? "Gemma 3" : "Gemma 3n" }
+  var testDescription: String { config["model_type"].map { "\($0)" } ?? "a tiny model" }
 
   static let typeNumbers: [String: UInt32] = ["F32": 0, "F16": 1, "Q4_0": 2, "Q8_0": 8, "BF16": 30]
 
@@ -98,8 +98,11 @@ struct TinyModel: Sendable, CustomTestStringConvertible {
   var safetensors: SafetensorsBuilder {
     var builder = SafetensorsBuilder()
     for weight in weights {
-      // correct_output_scale is a plain parameter, without ".weight".
-      let suffix = weight.canonical.hasSuffix("correct_output_scale") ? "" : ".weight"
+      // These are plain parameters, without ".weight".
+      let isPlain = ["correct_output_scale", "layer_scalar"].contains(
+        where: weight.canonical.hasSuffix
+      )
+      let suffix = isPlain ? "" : ".weight"
       builder.tensors.append(
         SafetensorsBuilder.Tensor(
           name: prefix + weight.canonical + suffix,
@@ -177,8 +180,8 @@ extension TinyModel {
     )
   }()
 
-  /// What a layer of Gemma 3 and Gemma 3n has, with two heads and one KV head.
-  private static func decoderWeights(
+  /// What a layer of every family has, with two heads and one KV head.
+  static func decoderWeights(
     _ layer: Int,
     hidden: Int,
     head: Int,

@@ -200,13 +200,13 @@ import Testing
       "general.architecture",
       .string("llama"),
       "llama",
-      "gemma3, gemma3n"
+      "gemma3, gemma3n, gemma4"
     )
     refuse(.gemma3, .config, "general.architecture", nil, "missing")
     refuse(.gemma3, .config, "general.architecture", .uint32(1), "an integer")
   }
 
-  @Test(arguments: [TinyModel.gemma3, .gemma3n])
+  @Test(arguments: [TinyModel.gemma3, .gemma3n, .gemma4])
   func `an output matrix of its own gives the logits`(_ model: TinyModel) throws {
     var builder = model.gguf
     let bytes = (0..<(12 * 34)).map { UInt8($0 % 120) }
@@ -283,7 +283,7 @@ import Testing
   }
 
   /// Every key with every absurd value: a refusal or a model, never a trap.
-  @Test(arguments: [TinyModel.gemma3, TinyModel.gemma3n])
+  @Test(arguments: [TinyModel.gemma3, .gemma3n, .gemma4])
   func `absurd values of any key are refused or harmless`(model: TinyModel) throws {
     let values: [GGUFBuilder.Value] = [
       .uint32(0), .int32(-1), .int64(.min), .int64(.max), .uint64(.max), .uint32(.max), .uint8(3),

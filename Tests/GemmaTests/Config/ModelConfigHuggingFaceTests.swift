@@ -303,7 +303,7 @@ import Testing
   // MARK: Refusals
 
   @Test func `another model's type is refused with the known ones`() {
-    refuse(.gemma3, .unsupported, ["model_type": "gemma2"], "gemma2", "gemma3n_text")
+    refuse(.gemma3, .unsupported, ["model_type": "gemma2"], "gemma2", "gemma3n, gemma4")
     refuse(.gemma3, .unsupported, ["model_type": nil as (any Sendable)?], "missing")
     refuse(.gemma3, .config, ["model_type": 3], "model_type")
   }
@@ -460,7 +460,7 @@ import Testing
   }
 
   /// Every key with every absurd value: a refusal or a model, never a trap.
-  @Test(arguments: [TinyModel.gemma3, TinyModel.gemma3n])
+  @Test(arguments: [TinyModel.gemma3, .gemma3n, .gemma4])
   func `absurd values of any key are refused or harmless`(model: TinyModel) throws {
     let values: [any Sendable] = [
       0, -1, Int.max, Int.min, 1e300, -0.5, 1e-300, "", "linear", true, NSNull(), [Int](),

@@ -126,6 +126,8 @@ private struct Shapes: WeightDirectory {
       $0.perLayerInput = perLayerInput
     }
     #expect(inputs == streams.union(["perLayerInputs", "injectPerLayerInput"]))
+    let single = try names { $0.perLayerInput = perLayerInput }
+    #expect(single == plain.union(["perLayerInputs", "injectPerLayerInput"]))
   }
 
   @Test func `what cannot be computed is refused`() {
@@ -138,8 +140,14 @@ private struct Shapes: WeightDirectory {
       change(&config)
       expectRefusal(code, words, "test") { try config.validate("test") }
     }
-    refuse(.unsupported, "without AltUp") { $0.perLayerInput = perLayerInput }
-    refuse(.unsupported, "rotates 2 of a head's 8 pairs") { $0.layers[1].rope.rotatedPairs = 2 }
+    refuse(.unsupported, "layers that scale several streams") {
+      $0.altUp = altUp
+      $0.scalesLayers = true
+    }
+    refuse(.config, "rotated pairs of layer 1 is 9, outside 0...8") {
+      $0.layers[1].rope.rotatedPairs = 9
+    }
+    refuse(.config, "rotated pairs of layer 0 is -1") { $0.layers[0].rope.rotatedPairs = -1 }
     refuse(.config, "layer 2 has 2 KV heads of 16") { $0.layers[2].headDim = 16 }
     refuse(.config, "layer 3 has 2 KV heads of 16") { $0.layers[3].kvHeadCount = 2 }
     refuse(.config, "layer 3 reads keys and values of layer 2, which owns none") {
@@ -149,9 +157,47 @@ private struct Shapes: WeightDirectory {
     refuse(.config, "head dimension of layer 1 is 0") { $0.layers[1].headDim = 0 }
   }
 
-  @Test func `pairs that are all rotated may be counted`() throws {
+  @Test func `a layer may rotate some of its pairs, of keys and queries alike`() throws {
     var config = mixed
-    config.layers[1].rope.rotatedPairs = 8
-    try config.validate("test")
+    config.layers[1].rope.rotatedPairs = 2
+    config.layers[3].rope.rotatedPairs = 2
+    var pairs: [String: [Int?]] = [:]
+    for op in try lower(config).ops {
+      if case .projectKV(let op) = op { pairs["keys", default: []].append(op.rope.rotatedPairs) }
+      if case .projectQueries(let op) = op {
+        pairs["queries", default: []].append(op.rope.rotatedPairs)
+      }
+    }
+    #expect(pairs == ["keys": [nil, 2], "queries": [nil, 2, nil, 2]])
+  }
+
+  @Test func `values that are keys have no weight`() throws {
+    var config = mixed
+    config.layers[1].valuesAreKeys = true
+    let names = config.neededWeights.map(\.name)
+    #expect(names.contains(.layer(1, .key)) && !names.contains(.layer(1, .value)))
+    #expect(names.contains(.layer(0, .value)))
+    var weights: [Bool] = []
+    for case .projectKV(let op) in try lower(config).ops { weights.append(op.valueWeight != nil) }
+    #expect(weights == [true, false])
+  }
+
+  @Test func `a layer's last op multiplies by its output scale`() throws {
+    var config = mixed
+    config.scalesLayers = true
+    func scales(_ config: ModelConfig) throws -> [String] {
+      try lower(config).ops.compactMap { op in
+        switch op {
+        case .addNormed(let op): op.outputScale.map { "add \($0.name)" }
+        case .injectPerLayerInput(let op): op.outputScale.map { "inject \($0.name)" }
+        default: nil
+        }
+      }
+    }
+    let names = (0..<4).map { "layers.\($0).layer_scalar" }
+    #expect(try scales(config) == names.map { "add \($0)" })
+    config.perLayerInput = perLayerInput
+    #expect(try scales(config) == names.map { "inject \($0)" })
+    #expect(try scales(mixed).isEmpty)
   }
 }

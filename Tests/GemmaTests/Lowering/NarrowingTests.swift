@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 @Suite struct `Rows nobody wants` {
-  private static let models = Goldens.gemma3n + Goldens.gemma3
+  private static let models = Goldens.random
 
   private func rowsWritten(by op: Op, in program: Program) -> Set<RowSet> {
     Set(op.operands.writes.map { program[$0].rows })

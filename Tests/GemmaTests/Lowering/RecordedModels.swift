@@ -20,6 +20,7 @@ struct RecordedModel: Sendable, CustomTestStringConvertible {
   func open(_ body: (Checkpoint) throws -> Void) throws {
     switch name {
     case "tiny-gemma3.gguf": try body(try openModel(TinyModel.gemma3.gguf))
+    case "tiny-gemma4.gguf": try body(try openModel(TinyModel.gemma4.gguf))
     case "tiny-gemma3n.gguf": try body(try openModel(TinyModel.gemma3n.gguf))
     default: try body(try Checkpoint.open(Goldens.checkpoint(name).path))
     }
@@ -93,6 +94,39 @@ struct RecordedModel: Sendable, CustomTestStringConvertible {
       ]
     ),
     RecordedModel(
+      name: "gemma4-random-a",
+      fingerprint: "5c99b6ef011246918e6648dbf8e94d03d6294cc0d00ab8bb61db79b86e21fa4b",
+      programs: [
+        "whole": "a95ee5e677bed08ac9d1924f94a331cb",
+        "layerByLayer": "f3ce1cbf1a83e36949489247d179f018",
+        "halves": "f851051349ef1daef8d3a73c00d16756",
+        "vocabulary": "7e49c60a28acc68d764b479959f95d37",
+        "passesAllLayers": "3c1f1ab54f34c38569eac2f9b91651d9",
+      ]
+    ),
+    RecordedModel(
+      name: "gemma4-random-b",
+      fingerprint: "9e740bcfd8eb80222531e235f803375f03cd1da9500c58b47dfc8ca4f591e88e",
+      programs: [
+        "whole": "28e20c48d705e766bc772be46c560341",
+        "layerByLayer": "facb47398a8ec8ae706c3bc006966e64",
+        "halves": "293946253d5a02f5fb5d7845da3262dc",
+        "vocabulary": "a98e2443bc9a9da273673cf85d906f41",
+        "passesAllLayers": "4bb6305dbd01f9925628d3f027351ed3",
+      ]
+    ),
+    RecordedModel(
+      name: "gemma4-random-c",
+      fingerprint: "b38e946f799fe39e3ecea3a31a7c033f3eb7baeecba339bad9a1e9bf0dac78d8",
+      programs: [
+        "whole": "6ed3d804656200284ba60ae32c48c845",
+        "layerByLayer": "a3c9dfedb2507a7925fb06845b53b198",
+        "halves": "a35ef956fb46e9e554183e96ea989591",
+        "vocabulary": "8b5d20b8e598b524fe5644aa6543253b",
+        "passesAllLayers": "6d3ce15bb8a65d1ff37f0a18058f55d2",
+      ]
+    ),
+    RecordedModel(
       name: "tiny-gemma3.gguf",
       fingerprint: "034c2458f5651394617125c7232fbc283ebaf2779eedd7785f4d3ef52cc64665",
       programs: [
@@ -112,6 +146,17 @@ struct RecordedModel: Sendable, CustomTestStringConvertible {
         "halves": "8a205ad5661d072e02e851d269654872",
         "vocabulary": "3ae122e8161e7cb95159ff856d34bcb6",
         "passesAllLayers": "ad1531182d83b6c1640c9e4c099948ad",
+      ]
+    ),
+    RecordedModel(
+      name: "tiny-gemma4.gguf",
+      fingerprint: "3adf09c3f76da85bdd889a223799d025a60fd753bde93c65e8316dc5cb707128",
+      programs: [
+        "whole": "97b92db9b234775a9e127485631a5b1c",
+        "layerByLayer": "447268afe362f7f05337054a9f8f7527",
+        "halves": "ab3b7c4e4c69ba58a1c89d98c15e9650",
+        "vocabulary": "4e4474ca4baf72a139e11b11a7f72b89",
+        "passesAllLayers": "f673345321aa062bbf83b3f95141ff54",
       ]
     ),
   ]

@@ -44,7 +44,7 @@ import Testing
     }
   }
 
-  @Test(arguments: Goldens.gemma3 + Goldens.gemma3n)
+  @Test(arguments: Goldens.random)
   func `a stage takes normed rows behind the last layer, and leaves them with its logits`(
     _ name: String
   ) throws {

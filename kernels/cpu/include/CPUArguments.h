@@ -79,8 +79,10 @@ typedef struct {
   int32_t row_set;
 } cpu_rope_args;
 
-// In place, for each head: rms, then the rotation of pairs (i, i + head_dim / 2).
+// heads = source, for each head: rms, then the rotation of pairs (i, i + head_dim / 2). The two planes may
+// be the same.
 typedef struct {
+  cpu_plane source;
   cpu_plane heads;
   int64_t head_dim;
   cpu_norm norm;
@@ -161,10 +163,11 @@ typedef struct {
   cpu_plane scaled;
 } cpu_altup_correct_args;
 
-// streams[i] += rms(input) for i from 1.
+// streams[i] = (streams[i] + rms(input)) · scale for i from 1, or for the only one.
 typedef struct {
   cpu_plane input;
   cpu_norm norm;
+  float scale;
   cpu_plane streams;  // plane 0
   int64_t stream_count;
 } cpu_inject_args;
