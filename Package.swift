@@ -79,7 +79,12 @@ let package = Package(
       dependencies: ["Compute", "Content", "CLinux"],
       swiftSettings: strict
     ),
-    .target(name: "Compute", swiftSettings: strict),
+    // Debug builds optimise it, too: tests compute with the reference backend, which takes most of their time
+    // otherwise.
+    .target(
+      name: "Compute",
+      swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+    ),
     // What the operating system gives: threads, locks, clocks, memory.
     .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict),
     // What bytes are: their digests, as files have them and as messages carry them.
