@@ -205,4 +205,38 @@ import Worker
     #expect(errors.count == 1)
     #expect(try await expected().tokens[1] == got)
   }
+
+  // Heads of two widths, layers that share keys and values of others, keys as values: what is moved and replayed
+  // differs from layer to layer.
+  @Test(arguments: Goldens.gemma4)
+  func `Gemma 4 goes on while its layers move, and after its device was lost`(
+    _ model: String
+  ) async throws {
+    let first = FakeGPU(arithmetic: try Self.cpu())
+    let got = try await withPipeline(
+      of: model,
+      ["cpu", "fake-gpu", "cpu"],
+      split: [4, 4, 4],
+      on: first
+    ) { pipeline in
+      try pipeline.awaitReady()
+      let client = try pipeline.connected()
+      let streams = (1...3).map { client.generate(Self.request($0)) }
+      var movedByteCount: UInt64 = 0
+      for split in [[2, 9, 1], [7, 1, 4], [1, 4, 7], [5, 6, 1]] {
+        movedByteCount += try await client.rebalance(split: split, logitsSplit: []).kvBytesMoved
+      }
+      #expect(movedByteCount > 0)
+      var tokens: [[Int32]] = []
+      for stream in streams { tokens.append(try await Self.tokens(stream)) }
+      first.lose()
+      let generation = client.generate(Self.request(2))
+      _ = try pipeline.awaitError()
+      try pipeline.start("fake-gpu-0", on: FakeGPU(arithmetic: try Self.cpu()))
+      tokens.append(try await Self.tokens(generation))
+      return tokens
+    }
+    let wanted = try await expected(model).tokens
+    #expect(got == wanted + [wanted[1]])
+  }
 }
