@@ -64,7 +64,7 @@ final class StageLab {
         layers.first { $0 > 0 && $0 < layerCount - 1 } ?? layers.first
       }
     let rows = CostCurve.measuredRows
-    let total = Double(samples.count + 3)
+    let total = Double(samples.count + 4)
     var done = 0.0
     func advance() {
       done += 1
@@ -89,7 +89,9 @@ final class StageLab {
     advance()
     let head = try end(layerCount - 1)
     advance()
-    return DeviceProfile(
+    let narrowing = try narrowing(rows: rows, overhead)
+    advance()
+    var profile = DeviceProfile(
       name: name,
       kind: kind,
       derivation: "one-layer programs timed on this machine, medians",
@@ -102,6 +104,17 @@ final class StageLab {
         costs[layer].map { DeviceProfile.LayerCost(layer: layer, cost: $0) }
       }
     )
+    profile.narrowing = narrowing
+    return profile
+  }
+
+  /// Returns what the rows of a prompt cost in the layer where they end; nil if there is none, or the
+  /// backend cannot run it.
+  private func narrowing(rows: [Int], _ overhead: CostCurve) throws -> CostCurve? {
+    guard let layer = checkpoint.config.narrowingLayer, canRun(layer) else { return nil }
+    let slice = ModelSlice(layers: layer..<(layer + 1))
+    let program = try checkpoint.config.lower(slice, weights: checkpoint)
+    return try time(program, rows: rows, wantsAll: false).subtracting(overhead).beyondFirst()
   }
 
   /// Whether the backend can run a layer.
@@ -141,7 +154,13 @@ final class StageLab {
 
   // MARK: One program
 
-  private func time(_ program: Program, rows: [Int]) throws -> CostCurve {
+  /// Returns how long a program takes; of a step's rows an output is wanted of all, or of the last one
+  /// alone, as in a prompt.
+  private func time(
+    _ program: Program,
+    rows: [Int],
+    wantsAll: Bool = true
+  ) throws -> CostCurve {
     let isLast = program.ops.contains {
       if case .logits = $0 { true } else { false }
     }
@@ -163,14 +182,15 @@ final class StageLab {
     var curve: [Int: Double] = [:]
     // The largest number of streams comes first, because streams that are no longer used may stay
     // at earlier positions.
-    for count in rows.filter({ $0 <= Self.decodeSlots }).reversed() {
+    let decodingRows = wantsAll ? Self.decodeSlots : 0
+    for count in rows.filter({ $0 <= decodingRows }).reversed() {
       curve[count] = try median(of: stage) {
         defer { position += 1 }
         return decoding(count, at: position)
       }
     }
-    for count in rows where count > Self.decodeSlots {
-      let time = try median(of: stage) { chunk(count) }
+    for count in rows where count > decodingRows {
+      let time = try median(of: stage) { chunk(count, wantsAll: wantsAll) }
       curve[count] = time
       // On slow devices larger chunks would take minutes; the curve is extrapolated beyond this
       // one.
@@ -198,10 +218,14 @@ final class StageLab {
 
   /// Returns a prompt's first chunk, in the slot after those of the streams.
   ///
-  /// Every row is wanted, so that the layer computes all of them.
-  private func chunk(_ count: Int) -> Step {
+  /// Where every row is wanted, the layer computes all of them.
+  private func chunk(_ count: Int, wantsAll: Bool) -> Step {
     let rows = (0..<count).map {
-      row(Self.decodeSlots, $0, .sample(Sampling.greedy))
+      row(
+        Self.decodeSlots,
+        $0,
+        wantsAll || $0 == count - 1 ? .sample(Sampling.greedy) : .none
+      )
     }
     return step(rows, cleared: [Self.decodeSlots])
   }

@@ -3,6 +3,7 @@
 import CPUBackend
 import Compute
 import Coordinator
+import Gemma
 import Testing
 
 @testable import Launch
@@ -11,6 +12,9 @@ import Testing
   @Test func `the stage laboratory measures each class of layers and both ends`() throws {
     let checkpoint = try tinyCheckpoint()
     let shape = try ModelShape(checkpoint, passesAllLayers: false)
+    #expect(shape.narrowing?.layer == checkpoint.config.narrowingLayer)
+    #expect((0.001..<1).contains(shape.narrowing?.share ?? 0))
+    #expect(try ModelShape(checkpoint, passesAllLayers: true).narrowing == nil)
     var fractions: [Double] = []
     let lab = try StageLab(checkpoint, shape, backend: try CPU(threads: 1, pinnedTo: nil)) {
       fractions.append($0)
@@ -26,6 +30,10 @@ import Testing
     }
     #expect(profile.stepOverhead.time(rows: 1) > 0)
     #expect(profile.layers.allSatisfy { $0.cost.rows == CostCurve.measuredRows })
+    // What rows of a prompt cost in the layer where they end, beyond a wanted one.
+    let narrowing = try #require(profile.narrowing)
+    #expect(narrowing.rows == CostCurve.measuredRows && narrowing.microseconds.first == 0)
+    #expect(narrowing.microseconds == narrowing.microseconds.sorted())
     #expect(fractions == fractions.sorted() && fractions.last == 1)
     let machine = MachineProfile(
       name: "m",

@@ -50,6 +50,11 @@ package struct CostCurve: Sendable, Hashable, Codable {
     )
   }
 
+  /// Returns what more rows cost beyond the fewest that were measured.
+  package func beyondFirst() -> CostCurve {
+    CostCurve(rows: rows, microseconds: microseconds.map { max(0, $0 - (microseconds.first ?? 0)) })
+  }
+
   /// Returns a curve that never falls with more rows: measurements that do are noise.
   package func rising() -> CostCurve {
     var curve = self

@@ -51,6 +51,9 @@ package struct DeviceProfile: Sendable, Hashable, Codable {
   /// output.
   package var head: CostCurve
   package var layers: [LayerCost]
+  /// The cost of rows that end in the layer where those do whose output is not wanted, beyond that of a
+  /// wanted row; absent in older files, and where it was not measured.
+  package var narrowing: CostCurve?
 
   package init(
     name: String,
@@ -294,6 +297,7 @@ extension DeviceProfile {
     try stepOverhead.validate("step_overhead of \(name)")
     try entry.validate("entry of \(name)")
     try head.validate("head of \(name)")
+    try narrowing?.validate("narrowing of \(name)")
     guard layers.count <= 256 else {
       throw CoordinatorError(.profile, "\(name) has \(layers.count) layer classes, at most 256 fit")
     }

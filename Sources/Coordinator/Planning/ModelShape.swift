@@ -73,6 +73,18 @@ package struct LayerClass: Sendable, Hashable, Codable, CustomStringConvertible 
 
 /// A model as placement sees it.
 package struct ModelShape: Sendable, Hashable {
+  /// The layer in which rows whose output is not wanted end.
+  package struct Narrowing: Sendable, Hashable {
+    package var layer: Int
+    /// The share of the layer's weights that such rows need: those of their keys and values.
+    package var share: Double
+
+    package init(layer: Int, share: Double) {
+      self.layer = layer
+      self.share = share
+    }
+  }
+
   package var layers: [LayerClass]
   /// Read by each step of the first stage, for the embedding's projections.
   package var entryBytes: Int
@@ -83,6 +95,8 @@ package struct ModelShape: Sendable, Hashable {
   package var vocabularySize: Int
   /// The first layer that only wanted rows pass.
   package var firstSkippedLayer: Int
+  /// Where the other rows end; nil if that is not known, or all rows pass all layers.
+  package var narrowing: Narrowing?
   /// Bytes of the residual streams that a row still computed takes over a cut.
   package var streamBytes: Int
   /// What its pieces take in memory.
@@ -121,10 +135,14 @@ package struct ModelShape: Sendable, Hashable {
     config.passesAllLayers = passesAllLayers
     let cost = checkpoint.decodeCost
     var weightBytes = Array(repeating: 0, count: config.layers.count)
-    var (entryBytes, exitBytes) = (0, 0)
+    var (entryBytes, exitBytes, narrowingBytes) = (0, 0, 0)
     for weight in checkpoint.weights {
       switch weight.name {
-      case .layer(let layer, _): weightBytes[layer] += weight.tensor.byteCount
+      case .layer(let layer, let name):
+        weightBytes[layer] += weight.tensor.byteCount
+        if layer == config.narrowingLayer, name == .key || name == .value {
+          narrowingBytes += weight.tensor.byteCount
+        }
       case .model(.altupProjection): entryBytes += weight.tensor.byteCount
       case .model(.altupUnembedProjection): exitBytes += weight.tensor.byteCount
       case .model(.perLayerModelProjection):
@@ -168,11 +186,21 @@ package struct ModelShape: Sendable, Hashable {
         }
       }
     )
+    narrowing = config.narrowingLayer.map {
+      Narrowing(layer: $0, share: Double(narrowingBytes) / Double(max(1, weightBytes[$0])))
+    }
   }
 
   /// Returns the rows that a layer computes of a step.
   package func rows(at layer: Int, of step: StepSize) -> Int {
     layer < firstSkippedLayer ? step.rows : step.wanted
+  }
+
+  /// Returns the share of a layer's weights that a step needs.
+  func shareRead(at layer: Int, of step: StepSize) -> Double {
+    guard rows(at: layer, of: step) > 0 else { return 0 }
+    guard step.wanted == 0, let narrowing, narrowing.layer == layer else { return 1 }
+    return narrowing.share
   }
 
   /// What stages are cut from.
@@ -215,4 +243,7 @@ package struct StepSize: Sendable, Hashable {
 
   /// A step that decodes so many streams.
   package static func decoding(_ rows: Int) -> StepSize { StepSize(rows: rows, wanted: rows) }
+
+  /// A step in the middle of a prompt: nothing is wanted of it but keys and values.
+  package static func prompt(_ rows: Int) -> StepSize { StepSize(rows: rows, wanted: 0) }
 }

@@ -151,15 +151,23 @@ package struct PipelineCosts: Sendable {
   }
 
   /// Returns how long one layer takes on a device.
-  private func layerTime(_ layer: Int, on device: Int, _ step: StepSize) -> Double {
-    curves[device][layer].time(rows: shape.rows(at: layer, of: step))
+  package func layerTime(_ layer: Int, on device: Int, _ step: StepSize) -> Double {
+    let curve = curves[device][layer]
+    guard let narrowing = shape.narrowing, narrowing.layer == layer, step.wanted < step.rows else {
+      return curve.time(rows: shape.rows(at: layer, of: step))
+    }
+    // Wanted rows take the whole layer, the others their share of it.
+    let ending = { (rows: Int) in
+      self.devices[device].narrowing?.time(rows: rows) ?? curve.time(rows: rows) * narrowing.share
+    }
+    return curve.time(rows: step.wanted) + max(0, ending(step.rows) - ending(step.wanted))
   }
 
   /// Returns how long the logits of some rows of the vocabulary take on a device.
   ///
   /// The head is measured as a whole, and its time is divided in proportion to the bytes read: one
   /// part for the end of the last layer, the rest equally among the rows of the vocabulary.
-  private func logitsTime(_ rows: Range<Int>, on device: Int, _ step: StepSize) -> Double {
+  package func logitsTime(_ rows: Range<Int>, on device: Int, _ step: StepSize) -> Double {
     guard !rows.isEmpty else { return 0 }
     let share = Double(rows.count) / Double(shape.vocabularySize)
     return devices[device].head.time(rows: step.wanted) * (1 - shape.exitShare) * share
@@ -204,8 +212,8 @@ package struct PipelineCosts: Sendable {
   /// is ignored.
   package func readBytes(of stage: StageSpan, _ step: StepSize) -> Double {
     var bytes = 0.0
-    for layer in stage.layers where shape.rows(at: layer, of: step) > 0 {
-      bytes += Double(shape.layers[layer].readBytes)
+    for layer in stage.layers {
+      bytes += Double(shape.layers[layer].readBytes) * shape.shareRead(at: layer, of: step)
     }
     if stage.layers.lowerBound == 0 { bytes += Double(shape.entryBytes) }
     guard step.wanted > 0 else { return bytes }
@@ -222,6 +230,11 @@ package struct PipelineCosts: Sendable {
     return link
   }
 
+  /// Returns how long the link to the stage that holds a slice is taken by the activations of a step.
+  func transferTime(from: Int, to: Int, before slice: ModelSlice, _ step: StepSize) -> Double {
+    shape.handOffBytes(before: slice, step) / link(from: from, to: to).bytesPerSecond * 1e6
+  }
+
   /// Returns how long it takes to send the activations of a step to the stage that holds a slice.
   package func handOffTime(
     from: Int,
@@ -229,9 +242,8 @@ package struct PipelineCosts: Sendable {
     before slice: ModelSlice,
     _ step: StepSize
   ) -> Double {
-    let link = link(from: from, to: to)
-    return link.latencyMicroseconds
-      + shape.handOffBytes(before: slice, step) / link.bytesPerSecond * 1e6
+    link(from: from, to: to).latencyMicroseconds
+      + transferTime(from: from, to: to, before: slice, step)
   }
 
   /// Returns how long a message without activations takes between the coordinator, which runs

@@ -8,11 +8,16 @@ import Testing
 @Suite struct `Device profiles` {
   private var document: ProfileDocument {
     let kind = layerClass(7, readBytes: 3, weightBytes: 4)
+    var first = deviceProfile(
+      "d",
+      layers: [kind: CostCurve(rows: [1, 8], microseconds: [1.5, 2.25])]
+    )
+    first.narrowing = CostCurve(rows: [1, 16], microseconds: [0, 7.75])
     return ProfileDocument(
       model: "m",
       machines: [machineProfile(bandwidth: 5e9), machineProfile("there")],
       devices: [
-        deviceProfile("d", layers: [kind: CostCurve(rows: [1, 8], microseconds: [1.5, 2.25])]),
+        first,
         deviceProfile("e", machine: "there", layers: [kind: constant(3)]),
       ],
       links: [
@@ -46,6 +51,7 @@ import Testing
       ("\"memory_bytes\" : 1000000000", "\"memory_bytes\" : -1", "memory_bytes of d: -1.0"),
       ("\"memory_bytes\" : 1000000000", "\"memory_bytes\" : \"much\"", ".devices[0].memoryBytes"),
       ("2.25", "-2.25", "-2.25 microseconds"),
+      ("7.75", "-7.75", "narrowing of d: -7.75 microseconds"),
       ("1,\n              8", "8,\n              1", "do not ascend"),
       ("\"machine\" : \"there\"", "\"machine\" : \"nowhere\"", "\"nowhere\""),
       ("\"name\" : \"e\"", "\"name\" : \"d\"", "each needs a name of its own"),
