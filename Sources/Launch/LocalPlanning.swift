@@ -29,7 +29,8 @@ package struct LocalPlanning {
   ///   - settings: Which devices there are, and how they are used.
   ///   - context: What their backends are, and where profiles are kept.
   ///   - measuresAgain: Whether to measure what has been measured before.
-  /// - Throws: `GemmaError` if the model lacks a weight.
+  /// - Throws: `GemmaError` if the model lacks a weight; `LaunchError` if the requests that are planned for
+  ///   do not fit into a session.
   package init(
     _ checkpoint: Checkpoint,
     fingerprint: @escaping () throws -> Digest,
@@ -53,6 +54,15 @@ package struct LocalPlanning {
         contextTokens: settings.contextTokens ?? min(checkpoint.config.contextTokens, 4096),
         slots: settings.slots
       ).executable
+    if let request = settings.request,
+      request.promptTokens + request.answerTokens > limits.contextTokens
+    {
+      throw LaunchError(
+        .settings,
+        "requests of \(request.promptTokens) and \(request.answerTokens) tokens do not fit into the context of "
+          + "\(limits.contextTokens); raise --context, or lower --prompt-tokens or --answer-tokens"
+      )
+    }
   }
 
   /// Returns the best plan over the devices.
@@ -108,7 +118,6 @@ extension LocalPlanning.Outcome {
   /// Whether this plan is enough faster than one with fewer workers.
   fileprivate func isWorthwhile(over other: Self?) -> Bool {
     guard let other else { return true }
-    return plan.chosen.tokensPerSecond
-      > other.plan.chosen.tokensPerSecond * (1 + Planner.worthwhileGain)
+    return plan.chosen.isWorthwhile(over: other.plan.chosen)
   }
 }

@@ -15,6 +15,8 @@ package struct PipelineSettings: Sendable {
   package var logitsSplit: [Int]?
   /// The number of threads of each worker.
   package var threads: [Int]?
+  /// The requests that a placement is planned for; nil if only the tokens of answers count.
+  package var request: RequestSize?
   /// The most tokens of a session, prompt and answer together.
   package var contextTokens: Int?
   /// The most sessions that are served at once.

@@ -51,7 +51,10 @@ struct PlacementChoice {
       settings,
       in: context
     )
-    let objective = PlanObjective.throughput(streams: min(settings.slots, 2 * all.count))
+    let objective = PlanObjective.throughput(
+      streams: min(settings.slots, 2 * all.count),
+      request: settings.request
+    )
     let best = try planning.best(objective)
     let stages = best.plan.chosen.stages
     workers = stages.map { best.workers[$0.device] }

@@ -213,8 +213,8 @@ struct AutoRebalanceOptions: ParsableArguments {
       discussion: """
         Off by default: on a quiet machine the first placement stays the best, and a move pauses all \
         requests for some milliseconds. A move must promise 10 % more speed for 20 s and make up for its \
-        pause; the next one comes a minute later or more. The log and `trestle status` show each decision \
-        with its reason.
+        pause; the next one comes a minute later or more. Only steps that decode are compared, so a load of \
+        long prompts moves nothing. The log and `trestle status` show each decision with its reason.
         """
     )
   )

@@ -1,4 +1,4 @@
-// What `trestle plan` prints, as JSON and as text.
+// What `trestle plan` shows, as the JSON document has it.
 
 import Coordinator
 import Gemma
@@ -12,11 +12,33 @@ struct PlanDocument: Encodable {
     var vocabulary: [Int]
     var stepMs: Double
     var busy: Double
+    /// The time of a full step in the middle of prompts.
+    var promptStepMs: Double
+  }
+
+  /// The requests that the placement is planned for.
+  struct Request: Encodable {
+    var promptTokens: Int
+    var answerTokens: Int
+    /// Until all streams, which start together, have got all tokens.
+    var ms: Double
+    var simulatedMs: Double
+  }
+
+  /// How fast prompts are read, as predicted.
+  struct Prefill: Encodable {
+    /// Of each prompt.
+    var promptTokens: Int
+    var tokensPerSecond: Double
+    /// Of a request that is alone.
+    var firstTokenMs: Double
+    var limit: String
   }
 
   struct Simulated: Encodable {
     var decodeTokensPerSecond: Double
     var prefillTokensPerSecond: Double
+    var firstTokenMs: Double
     var bubbles: [Double]
     var interTokenP50Ms: Double
     var interTokenP99Ms: Double
@@ -29,9 +51,28 @@ struct PlanDocument: Encodable {
     var split: [Int]
     /// The rows of the vocabulary of each stage, from the one with the last layer on.
     var logitsSplit: [Int]
-    /// 0 if the alternative does not fit into memory.
+    /// Rates are 0 if the alternative does not fit into memory.
     var tokensPerSecond: Double
     var simulatedTokensPerSecond: Double
+    var prefillTokensPerSecond: Double
+    var simulatedPrefillTokensPerSecond: Double
+    var firstTokenMs: Double
+    var reason: String
+  }
+
+  /// What either phase alone would choose.
+  struct Phases: Encodable {
+    var prompts: Alternative
+    var answers: Alternative
+    var reason: String
+  }
+
+  /// What a token costs on a device, in microseconds by layer.
+  struct LayerCosts: Encodable {
+    var device: String
+    var promptUs: [Double]
+    var decodeUs: [Double]
+    var logitsUs: Double
     var reason: String
   }
 
@@ -40,111 +81,149 @@ struct PlanDocument: Encodable {
   var kind: String
   var objective: String
   var streams: Int
+  /// Absent where only the tokens of answers count.
+  var request: Request?
   var stages: [Stage]
   var microBatches: Int
   var linkMs: Double
   var tokensPerSecond: Double
   var limit: String
+  var prefill: Prefill
   /// Why this placement was chosen.
   var reason: String
   var simulated: Simulated
   var alternatives: [Alternative]
+  /// Absent from the text that does not explain.
+  var phases: Phases?
+  /// Of the devices that have a stage.
+  var layerCosts: [LayerCosts]
 
+  /// - Parameters:
+  ///   - model: Its name.
+  ///   - plan: The chosen placement, and the others.
+  ///   - phases: What either phase would choose; nil where nobody asks.
+  ///   - costs: What it was planned with.
+  ///   - reason: Why it was chosen.
+  ///   - lab: Simulates it.
   init(
     model: String,
     plan: Plan,
+    phases: PlanPhases?,
     costs: PipelineCosts,
     reason: String,
-    simulate: (PlanOption) -> SimulationResult
+    lab: PlanSimulations
   ) {
     let chosen = plan.chosen
     self.model = model
     kind = costs.kind(of: chosen.stages).rawValue
-    objective = plan.objective == .latency ? "latency" : "throughput"
+    objective = plan.objective.goal.rawValue
     streams = plan.objective.streams
-    stages = chosen.stages.enumerated().map { index, stage in
+    request = plan.objective.request.map {
+      Request(
+        promptTokens: $0.promptTokens,
+        answerTokens: $0.answerTokens,
+        ms: chosen.microseconds / 1000,
+        simulatedMs: lab.microseconds(chosen, $0) / 1000
+      )
+    }
+    stages = Self.stages(of: chosen, costs)
+    microBatches = chosen.microBatches
+    linkMs = chosen.linkMicroseconds / 1000
+    tokensPerSecond = chosen.tokensPerSecond
+    limit = plan.limitText(chosen, costs)
+    prefill = Prefill(
+      promptTokens: plan.objective.promptTokens,
+      tokensPerSecond: chosen.prompts.tokensPerSecond,
+      firstTokenMs: chosen.prompts.firstTokenMicroseconds / 1000,
+      limit: plan.promptLimitText(chosen, costs)
+    )
+    self.reason = reason
+    simulated = Simulated(lab.run(chosen))
+    alternatives = plan.alternatives.map { alternative in
+      Alternative(
+        alternative.name,
+        alternative.option,
+        plan.reason(alternative.option, costs),
+        costs,
+        lab
+      )
+    }
+    self.phases = phases.map { phases in
+      let alone = { (name: String, option: PlanOption) in
+        Alternative(name, option, plan.reason(option, costs), costs, lab)
+      }
+      return Phases(
+        prompts: alone("prompts alone", phases.prompts),
+        answers: alone("answers alone", phases.answers),
+        reason: phases.text(chosen: chosen, costs)
+      )
+    }
+    layerCosts = chosen.stages.map { stage in
+      LayerCosts(
+        device: costs.devices[stage.device].name,
+        costs.tokenCosts(on: stage.device, promptRows: lab.limits.maxRows)
+      )
+    }
+  }
+
+  private static func stages(of option: PlanOption, _ costs: PipelineCosts) -> [Stage] {
+    option.stages.enumerated().map { index, stage in
       Stage(
         device: costs.devices[stage.device].name,
         kind: costs.devices[stage.device].kind.rawValue,
         layers: stage.layers.ends,
         vocabulary: stage.slice.vocabulary.ends,
-        stepMs: chosen.stageMicroseconds[index] / 1000,
-        busy: chosen.busy[index]
+        stepMs: option.stageMicroseconds[index] / 1000,
+        busy: option.busy[index],
+        promptStepMs: option.prompts.stageMicroseconds[index] / 1000
       )
     }
-    microBatches = chosen.microBatches
-    linkMs = chosen.linkMicroseconds / 1000
-    tokensPerSecond = chosen.tokensPerSecond
-    limit = plan.limitText(chosen, costs)
-    self.reason = reason
-    let result = simulate(chosen)
-    simulated = Simulated(
-      decodeTokensPerSecond: result.decodeTokensPerSecond,
-      prefillTokensPerSecond: result.prefillTokensPerSecond,
-      bubbles: result.bubbles,
-      interTokenP50Ms: result.interTokenP50Microseconds / 1000,
-      interTokenP99Ms: result.interTokenP99Microseconds / 1000
-    )
+  }
+}
+
+extension PlanDocument.Simulated {
+  init(_ result: SimulationResult) {
+    decodeTokensPerSecond = result.decodeTokensPerSecond
+    prefillTokensPerSecond = result.prefillTokensPerSecond
+    firstTokenMs = result.firstTokenMicroseconds / 1000
+    bubbles = result.bubbles
+    interTokenP50Ms = result.interTokenP50Microseconds / 1000
+    interTokenP99Ms = result.interTokenP99Microseconds / 1000
+  }
+}
+
+extension PlanDocument.LayerCosts {
+  init(device: String, _ costs: TokenCosts) {
+    self.device = device
+    promptUs = costs.prompt
+    decodeUs = costs.decode
+    logitsUs = costs.logits
+    reason = costs.text
+  }
+}
+
+extension PlanDocument.Alternative {
+  init(
+    _ name: String,
+    _ option: PlanOption?,
+    _ reason: String,
+    _ costs: PipelineCosts,
+    _ lab: PlanSimulations
+  ) {
     let leastCertain = costs.devices.map(\.kind).max() ?? .measured
-    alternatives = plan.alternatives.map { alternative in
-      let option = alternative.option
-      return Alternative(
-        name: alternative.name,
-        kind: (option.map { costs.kind(of: $0.stages) } ?? leastCertain).rawValue,
-        devices: option?.stages.map { costs.devices[$0.device].name } ?? [],
-        split: option?.stages.map(\.layers.count) ?? [],
-        logitsSplit: (option?.stages ?? []).filter { $0.layers.upperBound == costs.layerCount }
-          .map(\.slice.vocabulary.count),
-        tokensPerSecond: option?.tokensPerSecond ?? 0,
-        simulatedTokensPerSecond: option.map { simulate($0).decodeTokensPerSecond } ?? 0,
-        reason: plan.reason(alternative, costs)
-      )
-    }
-  }
-
-  /// Returns the placement, and with `explains` the alternatives.
-  ///
-  /// Every line begins with the kind of its numbers.
-  func text(explains: Bool) -> String {
-    let rows = stages.enumerated().map { index, stage in
-      [
-        "\(index)", stage.device, "\(stage.layers[0])..<\(stage.layers[1])",
-        "\(stage.vocabulary[0])..<\(stage.vocabulary[1])",
-        decimal(stage.stepMs, 3), "\(Int((stage.busy * 100).rounded())) %",
-        "\(Int((simulated.bubbles[index] * 100).rounded())) %",
-      ]
-    }
-    let count = streams == 1 ? "1 stream" : "\(streams) streams"
-    let title = "\(model): \(objective) of \(count), \(microBatches) micro-batches in flight"
-    var text = title + "\n"
-    text += table(
-      ["stage", "device", "layers", "vocabulary", "ms per step", "busy", "bubble simulated"],
-      rows
-    )
-    text += "\ndecode \(decimal(tokensPerSecond, 1)) tokens/s predicted, "
-    text += "\(decimal(simulated.decodeTokensPerSecond, 1)) simulated"
-    text += "\nchosen: \(reason)"
-    if explains { text += "\n" + explanation }
-    return text.split(separator: "\n").map { "\(kind)  \($0)" }.joined(separator: "\n")
-  }
-
-  private var explanation: String {
-    let rows = alternatives.map { alternative in
-      [
-        alternative.name, alternative.devices.joined(separator: ","),
-        alternative.split.map(String.init).joined(separator: ","),
-        alternative.logitsSplit.map(String.init).joined(separator: ","),
-        decimal(alternative.tokensPerSecond, 1),
-        decimal(alternative.simulatedTokensPerSecond, 1), alternative.reason,
-      ]
-    }
-    return """
-      simulated: prefill \(decimal(simulated.prefillTokensPerSecond, 1)) tokens/s, between tokens \
-      \(decimal(simulated.interTokenP50Ms, 2)) ms at the median, \
-      \(decimal(simulated.interTokenP99Ms, 2)) ms at the 99th percentile
-      alternatives:
-      \(table(["placement", "devices", "split", "logits", "predicted", "simulated", "why not"], rows))
-      """
+    let result = option.map { lab.run($0) }
+    self.name = name
+    kind = (option.map { costs.kind(of: $0.stages) } ?? leastCertain).rawValue
+    devices = option?.stages.map { costs.devices[$0.device].name } ?? []
+    split = option?.stages.map(\.layers.count) ?? []
+    logitsSplit = (option?.stages ?? []).filter { $0.layers.upperBound == costs.layerCount }
+      .map(\.slice.vocabulary.count)
+    tokensPerSecond = option?.tokensPerSecond ?? 0
+    simulatedTokensPerSecond = result?.decodeTokensPerSecond ?? 0
+    prefillTokensPerSecond = option?.prompts.tokensPerSecond ?? 0
+    simulatedPrefillTokensPerSecond = result?.prefillTokensPerSecond ?? 0
+    firstTokenMs = (option?.prompts.firstTokenMicroseconds ?? 0) / 1000
+    self.reason = reason
   }
 }
 
@@ -155,5 +234,39 @@ extension Plan.Alternative {
     case .best(let count): count == 1 ? "1 stage" : "\(count) stages"
     case .evenSplit: "even split"
     }
+  }
+}
+
+/// Simulates the placements of a plan.
+struct PlanSimulations {
+  let costs: PipelineCosts
+  let objective: PlanObjective
+  let limits: CoordinatorLimits
+
+  private func simulation(of option: PlanOption) -> PipelineSimulation {
+    PipelineSimulation(
+      costs: costs,
+      stages: option.stages,
+      scheduler: Scheduler(
+        maxRows: limits.maxRows,
+        maxLogitsRows: limits.maxRows,
+        stageCount: option.stages.count
+      ),
+      pace: Pace(decodeDepth: option.microBatches, promptRows: limits.maxRows)
+    )
+  }
+
+  /// Returns the rates of both phases.
+  func run(_ option: PlanOption) -> SimulationResult {
+    simulation(of: option).run(
+      streams: objective.streams,
+      promptTokens: objective.promptTokens,
+      decodeTokens: 64
+    )
+  }
+
+  /// Returns how long requests take that start together.
+  func microseconds(_ option: PlanOption, _ request: RequestSize) -> Double {
+    simulation(of: option).microseconds(streams: objective.streams, request)
   }
 }

@@ -10,6 +10,27 @@ extension Integration {
     private static let twoWorkers = ["--devices", "cpu,cpu", "--threads", "1,1"]
 
     private struct Document: Decodable {
+      struct Request: Decodable {
+        var promptTokens: Int
+        var answerTokens: Int
+        var ms: Double
+        var simulatedMs: Double
+      }
+      struct Prefill: Decodable {
+        var promptTokens: Int
+        var tokensPerSecond: Double
+        var firstTokenMs: Double
+      }
+      struct Phases: Decodable {
+        var prompts: Alternative
+        var answers: Alternative
+        var reason: String
+      }
+      struct LayerCosts: Decodable {
+        var device: String
+        var promptUs: [Double]
+        var decodeUs: [Double]
+      }
       struct Stage: Decodable {
         var device: String
         var kind: String
@@ -20,6 +41,7 @@ extension Integration {
       struct Simulated: Decodable {
         var decodeTokensPerSecond: Double
         var prefillTokensPerSecond: Double
+        var firstTokenMs: Double
         var bubbles: [Double]
       }
       struct Alternative: Decodable {
@@ -35,6 +57,10 @@ extension Integration {
       var tokensPerSecond: Double
       var simulated: Simulated
       var alternatives: [Alternative]
+      var request: Request?
+      var prefill: Prefill
+      var phases: Phases?
+      var layerCosts: [LayerCosts]
     }
 
     private func plan(
@@ -66,13 +92,68 @@ extension Integration {
         // The simulation uses the same costs.
         let share = document.simulated.decodeTokensPerSecond / document.tokensPerSecond
         #expect((0.5...1.1).contains(share), "\(share)")
-        #expect(document.simulated.prefillTokensPerSecond > 0)
+        let prompts = document.simulated.prefillTokensPerSecond / document.prefill.tokensPerSecond
+        #expect((0.8...1.2).contains(prompts), "\(prompts)")
+        #expect(document.request == nil && document.prefill.promptTokens == 512)
 
         let split = try await plan(
           Self.twoWorkers + ["--split", "12,18", "--json"],
           cache: cache
         ).document(Document.self)
         #expect(split.stages.map(\.layers) == [[0, 12], [12, 30]])
+      }
+    }
+
+    @Test func `requests are planned for, and what either phase would choose is told`() async throws
+    {
+      try await withTemporaryDirectory { cache in
+        let requests = ["--streams", "4", "--prompt-tokens", "96", "--json"]
+        let document = try await plan(Self.twoWorkers + requests, cache: cache)
+          .document(Document.self)
+        let request = try #require(document.request)
+        #expect(request.promptTokens == 96 && request.answerTokens == 128 && request.ms > 0)
+        #expect((0.5...2).contains(request.simulatedMs / request.ms), "\(request)")
+        #expect(document.prefill.promptTokens == 96)
+        #expect(
+          (0.8...1.2).contains(document.simulated.firstTokenMs / document.prefill.firstTokenMs)
+        )
+        let phases = try #require(document.phases)
+        #expect(phases.prompts.split.reduce(0, +) == 30 && phases.answers.split.reduce(0, +) == 30)
+        #expect(!phases.reason.isEmpty)
+        // A prompt's tokens end in layer 19 of the demo model.
+        for device in document.layerCosts {
+          #expect(device.promptUs.count == 30 && device.decodeUs.count == 30)
+          #expect(device.promptUs[20...].allSatisfy { $0 == 0 })
+        }
+
+        let explained = try await plan(
+          Self.twoWorkers + ["--objective", "latency", "--answer-tokens", "1", "--explain"],
+          cache: cache
+        )
+        #expect(
+          explained.output.contains("the latency of one stream with prompts of 512 tokens alone")
+        )
+        #expect(explained.output.contains("phases: prompts alone"), "\(explained)")
+
+        let refused = try await plan(
+          Self.twoWorkers + ["--prompt-tokens", "4000", "--answer-tokens", "500"],
+          cache: cache
+        )
+        #expect(refused.status == 1 && refused.errors.contains("raise --context"), "\(refused)")
+      }
+    }
+
+    @Test func `up refuses requests to plan for where nothing is planned, or answers alone decide`()
+      async throws
+    {
+      for (other, says) in [
+        (["--split", "15,15"], "--split leaves nothing to plan"),
+        (["--auto-rebalance"], "goes by the times of answers alone"),
+      ] {
+        let outcome = try await TrestleProcess.run(
+          ["up", "--model", model, "--prompt-tokens", "512"] + Self.twoWorkers + other
+        )
+        #expect(outcome.status == 64 && outcome.errors.contains(says), "\(outcome)")
       }
     }
 

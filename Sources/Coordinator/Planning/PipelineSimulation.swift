@@ -10,6 +10,8 @@ package struct SimulationResult: Sendable, Hashable {
   package var decodeTokensPerSecond: Double
   /// Of all prompts, from the first step to the last prompt's first token.
   package var prefillTokensPerSecond: Double
+  /// From a request to its first token, if it is alone.
+  package var firstTokenMicroseconds: Double
   /// By stage: the share of the decoding time in which it does not compute.
   package var bubbles: [Double]
   /// Between two tokens of a stream.
@@ -36,8 +38,8 @@ package struct PipelineSimulation: Sendable {
   /// Prompts of a decoding run are short, as in `trestle bench`: the two rates are taken apart.
   package func run(streams: Int, promptTokens: Int, decodeTokens: Int) -> SimulationResult {
     precondition(streams > 0 && promptTokens > 0 && decodeTokens > 1, "nothing to simulate")
-    var prefill = SimulatedRun(self, streams: streams, prompt: promptTokens, tokens: 1)
-    prefill.run()
+    let prompts = RequestSize(promptTokens: promptTokens, answerTokens: 1)
+    let prefill = microseconds(streams: streams, prompts)
     var decode = SimulatedRun(
       self,
       streams: streams,
@@ -49,11 +51,26 @@ package struct PipelineSimulation: Sendable {
     let window = decode.window
     return SimulationResult(
       decodeTokensPerSecond: Double(decode.tokensInWindow) / max(window, 1e-3) * 1e6,
-      prefillTokensPerSecond: Double(streams * promptTokens) / max(prefill.now, 1e-3) * 1e6,
+      prefillTokensPerSecond: Double(streams * promptTokens) / max(prefill, 1e-3) * 1e6,
+      firstTokenMicroseconds: streams == 1 ? prefill : microseconds(streams: 1, prompts),
       bubbles: decode.busy.map { window > 0 ? max(0, 1 - $0 / window) : 0 },
       interTokenP50Microseconds: gaps[gaps.count / 2],
       interTokenP99Microseconds: gaps[min(gaps.count - 1, gaps.count * 99 / 100)]
     )
+  }
+
+  /// Returns how long streams that start together take until all have got the tokens of a request.
+  ///
+  /// Prompts are read beside the streams that decode already, as the scheduler chooses.
+  package func microseconds(streams: Int, _ request: RequestSize) -> Double {
+    var run = SimulatedRun(
+      self,
+      streams: streams,
+      prompt: request.promptTokens,
+      tokens: request.answerTokens
+    )
+    run.run()
+    return run.now
   }
 }
 

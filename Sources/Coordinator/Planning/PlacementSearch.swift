@@ -1,59 +1,122 @@
 // The dynamic programming behind the planner. A state is the set of used devices, the last of them,
-// and the number of placed pieces (layers and parts of the vocabulary). The length of a cycle is
-// the maximum of several sums, so a state keeps every partial placement that no other one beats in
+// and the number of placed pieces (layers and parts of the vocabulary). The time that counts is a sum of
+// maxima of several sums, so a state keeps every partial placement that no other one beats in
 // all of them (its Pareto front). That makes the search exact.
 
 internal import Gemma
 
+/// Sums of the times of pieces: that of a slice is the difference of two.
+private struct PieceSums {
+  /// By device and piece index, the time of the pieces before it.
+  private var before: [[Double]] = []
+
+  init(_ costs: PipelineCosts, _ time: (_ piece: Int, _ device: Int) -> Double) {
+    for device in costs.devices.indices {
+      var sums = [0.0]
+      for piece in 0..<costs.shape.line.pieceCount {
+        sums.append((sums.last ?? 0) + time(piece, device))
+      }
+      before.append(sums)
+    }
+  }
+
+  func time(_ pieces: Range<Int>, on device: Int) -> Double {
+    before[device][pieces.upperBound] - before[device][pieces.lowerBound]
+  }
+}
+
 /// Searches the best placement with a given number of stages and of micro-batches.
 struct PlacementSearch {
   private let planner: Planner
+  private let objective: PlanObjective
   private let stageCount: Int
   private let batches: MicroBatches
-  /// By device and piece index, the time of the pieces before it: for all micro-batches, and for
-  /// the largest.
-  private var busyBefore: [[Double]] = []
-  private var timeBefore: [[Double]] = []
+  /// Nil where prompts do not count.
+  private let steps: PromptSteps?
+  /// The times of a cycle, and of its largest micro-batch.
+  private let cycleSums: PieceSums
+  private let batchSums: PieceSums
+  /// The times of all steps of prompts but the last, and of that one.
+  private let earlierSums: PieceSums
+  private let lastSums: PieceSums
   /// For each device, a bit set of the devices equal to it that come earlier.
   private var twinsBefore: [Int] = []
   private var best: Beginning?
-  private var bestCycle = Double.infinity
+  private var bestTime: Double
+
+  /// The time that the first stages of a placement take for one phase.
+  private struct Progress {
+    /// Of the stage, or the link, that has most to do.
+    var busiest = 0.0
+    /// Of a micro-batch through the stages so far, messages included: the largest of a cycle, or the last
+    /// one of a prompt.
+    var way = 0.0
+    /// The same, summed over the steps before the last one of a prompt.
+    var earlierWays = 0.0
+
+    func isWithin(_ other: Progress) -> Bool {
+      busiest <= other.busiest && way <= other.way && earlierWays <= other.earlierWays
+    }
+  }
 
   /// The first stages of a placement.
   private struct Beginning {
-    var busiest = 0.0
-    /// The time of the largest micro-batch through the stages so far, messages included.
-    var way = 0.0
+    /// Zero where the phase does not count.
+    var answers = Progress()
+    var prompts = Progress()
     var usage: MachineUsage
     var stages: [StageSpan] = []
 
     func isBeaten(by other: Beginning) -> Bool {
-      other.busiest <= busiest && other.way <= way && other.usage.isWithin(usage)
+      other.answers.isWithin(answers) && other.prompts.isWithin(prompts)
+        && other.usage.isWithin(usage)
     }
   }
 
-  init(_ planner: Planner, stageCount: Int, _ batches: MicroBatches) {
+  /// - Parameters:
+  ///   - planner: The devices and their costs.
+  ///   - objective: What counts.
+  ///   - stageCount: How many stages there must be.
+  ///   - batches: How decoding streams are divided.
+  ///   - bound: Only placements that take less time are searched.
+  init(
+    _ planner: Planner,
+    _ objective: PlanObjective,
+    stageCount: Int,
+    _ batches: MicroBatches,
+    below bound: Double
+  ) {
     self.planner = planner
+    self.objective = objective
     self.stageCount = stageCount
     self.batches = batches
+    bestTime = bound
     let costs = planner.costs
+    let steps =
+      objective.countsPrompts
+      ? planner.promptSteps(
+        streams: objective.streams,
+        tokens: objective.promptTokens,
+        stageCount: stageCount
+      ) : nil
+    self.steps = steps
+    cycleSums = PieceSums(costs) { piece, device in
+      batches.sum { costs.pieceTime(piece, on: device, .decoding($0)) }
+    }
+    batchSums = PieceSums(costs) { costs.pieceTime($0, on: $1, .decoding(batches.most)) }
+    earlierSums = PieceSums(costs) { piece, device in
+      steps?.sumBeforeLast { costs.pieceTime(piece, on: device, $0) } ?? 0
+    }
+    lastSums = PieceSums(costs) { piece, device in
+      steps.map { costs.pieceTime(piece, on: device, $0.end) } ?? 0
+    }
     for device in costs.devices.indices {
-      var busy = [0.0]
-      var time = [0.0]
-      for piece in 0..<costs.shape.line.pieceCount {
-        let work = batches.sum { costs.pieceTime(piece, on: device, .decoding($0)) }
-        busy.append((busy.last ?? 0) + work)
-        let step = costs.pieceTime(piece, on: device, .decoding(batches.most))
-        time.append((time.last ?? 0) + step)
-      }
-      busyBefore.append(busy)
-      timeBefore.append(time)
       let twins = (0..<device).filter { costs.areAlike($0, device) }
       twinsBefore.append(twins.reduce(0) { $0 | 1 << $1 })
     }
   }
 
-  /// Returns the stages of the fastest placement; nil if none fits into memory.
+  /// Returns the stages of the fastest placement; nil if none fits into memory, or is below the bound.
   ///
   /// It first tries cuts between layers only. Their result lets it discard most partial placements
   /// that also cut the vocabulary.
@@ -114,40 +177,88 @@ struct PlacementSearch {
   ) -> Beginning? {
     let costs = planner.costs
     let span = StageSpan(device: device, slice: costs.shape.line.slice(pieces: pieces))
-    guard let usage = beginning.usage.adding(span, planner) else {
-      return nil
-    }
+    guard let usage = beginning.usage.adding(span, planner, steps) else { return nil }
     var longer = beginning
     longer.usage = usage
-    let (first, end) = (pieces.lowerBound, pieces.upperBound)
-    let work =
-      busyBefore[device][end] - busyBefore[device][first]
-      + batches.sum { costs.fixedTime(of: span.slice, on: device, .decoding($0)) }
-    longer.busiest = max(longer.busiest, work)
-    let step = StepSize.decoding(batches.most)
-    longer.way +=
-      timeBefore[device][end] - timeBefore[device][first]
-      + costs.fixedTime(of: span.slice, on: device, step)
-    longer.way +=
-      beginning.stages.last.map {
-        costs.handOffTime(from: $0.device, to: device, before: span.slice, step)
-      } ?? costs.messageTime(to: device)
-    if end == costs.shape.line.pieceCount { longer.way += costs.messageTime(to: device) }
     longer.stages.append(span)
-    return cycle(longer) < bestCycle ? longer : nil
+    if objective.countsAnswers { addAnswers(pieces, span, to: &longer) }
+    if let steps { addPrompts(steps, pieces, span, to: &longer) }
+    return time(longer) < bestTime ? longer : nil
   }
 
-  private func cycle(_ beginning: Beginning) -> Double {
-    max(
-      beginning.busiest,
-      beginning.way,
-      beginning.usage.time(planner.costs, microBatches: batches.count).microseconds
+  private func addAnswers(_ pieces: Range<Int>, _ span: StageSpan, to longer: inout Beginning) {
+    let (costs, device) = (planner.costs, span.device)
+    let work =
+      cycleSums.time(pieces, on: device)
+      + batches.sum { costs.fixedTime(of: span.slice, on: device, .decoding($0)) }
+    longer.answers.busiest = max(longer.answers.busiest, work)
+    let step = StepSize.decoding(batches.most)
+    longer.answers.way +=
+      batchSums.time(pieces, on: device) + costs.fixedTime(of: span.slice, on: device, step)
+    longer.answers.way += arrivalTime(longer.stages, step)
+    longer.answers.way += returnTime(from: span)
+  }
+
+  private func addPrompts(
+    _ steps: PromptSteps,
+    _ pieces: Range<Int>,
+    _ span: StageSpan,
+    to longer: inout Beginning
+  ) {
+    let (costs, device) = (planner.costs, span.device)
+    let earlier =
+      earlierSums.time(pieces, on: device)
+      + steps.sumBeforeLast { costs.fixedTime(of: span.slice, on: device, $0) }
+    longer.prompts.busiest = max(longer.prompts.busiest, earlier)
+    if let from = longer.stages.dropLast().last?.device {
+      let transfer = steps.sumBeforeLast {
+        costs.transferTime(from: from, to: device, before: span.slice, $0)
+      }
+      longer.prompts.busiest = max(longer.prompts.busiest, transfer)
+    }
+    let stages = longer.stages
+    let linkTime = { (step: StepSize) in
+      arrivalTime(stages, step) + returnTime(from: span)
+    }
+    longer.prompts.earlierWays += earlier + steps.sumBeforeLast(linkTime)
+    longer.prompts.way +=
+      lastSums.time(pieces, on: device) + costs.fixedTime(of: span.slice, on: device, steps.end)
+      + linkTime(steps.end)
+  }
+
+  /// Returns how long a step is on the way to the last one of some stages.
+  private func arrivalTime(_ stages: [StageSpan], _ step: StepSize) -> Double {
+    guard let to = stages.last else { return 0 }
+    guard let from = stages.dropLast().last else { return planner.costs.messageTime(to: to.device) }
+    return planner.costs.handOffTime(from: from.device, to: to.device, before: to.slice, step)
+  }
+
+  /// Returns how long the results of a step are on the way to the coordinator, if this is the last stage.
+  private func returnTime(from stage: StageSpan) -> Double {
+    planner.costs.shape.line.isLast(stage.slice) ? planner.costs.messageTime(to: stage.device) : 0
+  }
+
+  /// Returns the time that counts of a placement, or the least that it can become of its first stages.
+  private func time(_ beginning: Beginning) -> Double {
+    let (answers, prompts) = (beginning.answers, beginning.prompts)
+    let cycle =
+      objective.countsAnswers
+      ? max(
+        answers.busiest,
+        answers.way,
+        beginning.usage.time(planner.costs, microBatches: batches.count).microseconds
+      ) : 0
+    let earlier = max(
+      prompts.busiest,
+      prompts.earlierWays / Double(stageCount),
+      beginning.usage.promptTime(planner.costs)
     )
+    return objective.microseconds(prompts: prompts.way + earlier, cycle: cycle)
   }
 
   private mutating func take(_ whole: Beginning) {
     best = whole
-    bestCycle = cycle(whole)
+    bestTime = time(whole)
   }
 
   private static func insert(_ beginning: Beginning, into front: inout [Beginning]) {
@@ -159,13 +270,27 @@ struct PlacementSearch {
 
 extension Planner {
   /// Returns the best placement with `stageCount` stages; nil if none fits into memory.
-  func best(stageCount: Int, streams: Int) -> PlanOption? {
-    DepthTuner.candidates(stageCount: stageCount, streams: streams)
-      .compactMap { depth in
-        let batches = MicroBatches(streams: streams, count: depth)
-        var search = PlacementSearch(self, stageCount: stageCount, batches)
-        return search.run().flatMap { evaluate($0, streams: streams) }
+  func best(stageCount: Int, _ objective: PlanObjective) -> PlanOption? {
+    var options: [PlanOption] = []
+    if objective.countsPrompts, objective.countsAnswers {
+      // The best for either phase is a good bound for the search, and may be the best for both.
+      options = [objective.promptsAlone, objective.answersAlone].compactMap {
+        best(stageCount: stageCount, $0).flatMap { evaluate($0.stages, for: objective) }
       }
-      .fastest
+    }
+    let bound = options.fastest?.microseconds ?? .infinity
+    let depths = DepthTuner.candidates(stageCount: stageCount, streams: objective.streams)
+    options += (objective.countsAnswers ? depths : [depths[0]]).compactMap { depth in
+      let batches = MicroBatches(streams: objective.streams, count: depth)
+      var search = PlacementSearch(
+        self,
+        objective,
+        stageCount: stageCount,
+        batches,
+        below: bound
+      )
+      return search.run().flatMap { evaluate($0, for: objective) }
+    }
+    return options.fastest
   }
 }

@@ -6,7 +6,8 @@
 //   * a stage's work on all M micro-batches,
 //   * the latency of the largest micro-batch through all stages and links, once,
 //   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
-// The latency of one stream follows with N = 1.
+// The latency of one stream follows with N = 1. PromptSteps.swift has how long prompts take. Where requests
+// count as a whole, the time of their prompts and that of the cycles after it are added.
 
 package import Compute
 internal import Gemma
@@ -41,19 +42,16 @@ package struct Planner: Sendable {
         "\(costs.devices.count) devices, at most \(Self.maxDevices) are planned for; give --split"
       )
     }
-    let streams = objective.streams
-    precondition(streams > 0, "a plan for \(streams) streams")
+    precondition(objective.streams > 0, "a plan for \(objective.streams) streams")
     let counts = 1...max(1, min(costs.devices.count, costs.layerCount))
-    let best = counts.map { self.best(stageCount: $0, streams: streams) }
+    let best = counts.map { self.best(stageCount: $0, objective) }
     var chosen: PlanOption?
     for case .some(let option) in best {
       guard let current = chosen else {
         chosen = option
         continue
       }
-      if option.tokensPerSecond > current.tokensPerSecond * (1 + Self.worthwhileGain) {
-        chosen = option
-      }
+      if option.isWorthwhile(over: current) { chosen = option }
     }
     guard let chosen else { throw misfit }
     var alternatives = zip(counts, best).map {
@@ -63,11 +61,24 @@ package struct Planner: Sendable {
       alternatives.append(
         Plan.Alternative(
           kind: .evenSplit,
-          option: evaluate(evenSplit(counts.upperBound), streams: streams)
+          option: evaluate(evenSplit(counts.upperBound), for: objective)
         )
       )
     }
     return Plan(objective: objective, chosen: chosen, alternatives: alternatives)
+  }
+
+  /// Returns the placements that would be chosen if only prompts counted, and only answers; both are
+  /// evaluated for the objective itself.
+  ///
+  /// - Throws: As `plan`.
+  package func phases(of objective: PlanObjective) throws(CoordinatorError) -> PlanPhases {
+    let prompts = try plan(objective.promptsAlone).chosen
+    let answers = try plan(objective.answersAlone).chosen
+    return PlanPhases(
+      prompts: evaluate(prompts.stages, for: objective) ?? prompts,
+      answers: evaluate(answers.stages, for: objective) ?? answers
+    )
   }
 
   /// Says that no placement fits, with the memory there is, and what to do.
@@ -106,26 +117,22 @@ package struct Planner: Sendable {
 
   /// Returns the predicted speed of a placement with its best number of micro-batches; nil if the
   /// placement does not fit into memory.
-  package func evaluate(_ stages: [StageSpan], streams: Int) -> PlanOption? {
-    DepthTuner.candidates(stageCount: stages.count, streams: streams)
-      .compactMap { evaluate(stages, MicroBatches(streams: streams, count: $0)) }
+  package func evaluate(_ stages: [StageSpan], for objective: PlanObjective) -> PlanOption? {
+    DepthTuner.candidates(stageCount: stages.count, streams: objective.streams)
+      .compactMap {
+        evaluate(stages, for: objective, MicroBatches(streams: objective.streams, count: $0))
+      }
       .fastest
   }
 
-  private func evaluate(_ stages: [StageSpan], _ batches: MicroBatches) -> PlanOption? {
-    let streams = batches.streams
+  private func evaluate(
+    _ stages: [StageSpan],
+    for objective: PlanObjective,
+    _ batches: MicroBatches
+  ) -> PlanOption? {
     let times = stages.map { costs.time(of: $0, .decoding(batches.most)) }
     let busy = stages.map { stage in batches.sum { costs.time(of: stage, .decoding($0)) } }
-    var link = costs.messageTime(to: stages[0].device)
-    link += costs.messageTime(to: stages[stages.count - 1].device)
-    for (from, to) in zip(stages, stages.dropFirst()) {
-      link += costs.handOffTime(
-        from: from.device,
-        to: to.device,
-        before: to.slice,
-        .decoding(batches.most)
-      )
-    }
+    let link = linkTime(stages, .decoding(batches.most))
     var usage = MachineUsage(machineCount: costs.machines.count)
     for stage in stages {
       guard let next = usage.adding(stage, self) else { return nil }
@@ -140,26 +147,31 @@ package struct Planner: Sendable {
     if memory.microseconds > cycle {
       (cycle, limit) = (memory.microseconds, .sharedMemory(machine: memory.machine))
     }
+    let prompts = prompts(
+      stages,
+      streams: objective.streams,
+      tokens: objective.promptTokens
+    )
     return PlanOption(
       stages: stages,
       microBatches: batches.count,
       rows: batches.most,
       cycleMicroseconds: cycle,
-      tokensPerSecond: Double(streams) / max(cycle, 1e-3) * 1e6,
+      tokensPerSecond: Double(batches.streams) / max(cycle, 1e-3) * 1e6,
       stageMicroseconds: times,
       busy: busy.map { cycle > 0 ? $0 / cycle : 0 },
       linkMicroseconds: link,
-      limit: limit
+      limit: limit,
+      prompts: prompts,
+      microseconds: objective.microseconds(prompts: prompts.microseconds, cycle: cycle)
     )
   }
 }
 
-extension [PlanOption] {
-  /// The fastest option, the first one of equals; nil if there is none.
-  var fastest: PlanOption? {
-    reduce(nil) { best, option in
-      option.tokensPerSecond > best?.tokensPerSecond ?? 0 ? option : best
-    }
+extension PlanOption {
+  /// Whether it is enough faster than a placement with fewer stages or workers.
+  package func isWorthwhile(over other: PlanOption) -> Bool {
+    other.microseconds > microseconds * (1 + Planner.worthwhileGain)
   }
 }
 
@@ -183,62 +195,5 @@ struct MicroBatches {
   func sum(_ value: (Int) -> Double) -> Double {
     let few = count - mostCount
     return Double(mostCount) * value(most) + (few > 0 ? Double(few) * value(most - 1) : 0)
-  }
-}
-
-/// What the stages so far use of each machine.
-struct MachineUsage: Hashable {
-  /// Bytes that a micro-batch reads.
-  private(set) var readBytes: [Double]
-  /// What is held of the memory that all devices share.
-  private(set) var held: [HeldMemory]
-
-  init(machineCount: Int) {
-    readBytes = Array(repeating: 0, count: machineCount)
-    held = Array(repeating: HeldMemory(), count: machineCount)
-  }
-
-  /// Returns the usage with one more stage; nil if the stage does not fit its device or machine, or
-  /// cannot run there.
-  func adding(_ stage: StageSpan, _ planner: Planner) -> MachineUsage? {
-    let costs = planner.costs
-    guard costs.obstacle(to: stage) == nil else { return nil }
-    let machine = costs.machineOfDevice[stage.device]
-    let device = costs.devices[stage.device]
-    let footprint = costs.shape.footprint
-    var memory = footprint.held(
-      stage.slice,
-      in: planner.limits,
-      cacheType: device.cacheType ?? footprint.cacheType
-    )
-    if device.hasOwnMemory { memory = memory.copied }
-    guard Double(memory.total) <= device.memoryBytes else { return nil }
-    var next = self
-    if let shared = costs.machines[machine].memoryBytes, !device.hasOwnMemory {
-      next.held[machine] = next.held[machine].joined(with: memory)
-      guard Double(next.held[machine].total) <= shared else { return nil }
-    }
-    next.readBytes[machine] += costs.readBytes(of: stage, .decoding(1))
-    return next
-  }
-
-  /// Returns the machine whose memory takes longest for a cycle, and that time.
-  func time(
-    _ costs: PipelineCosts,
-    microBatches: Int
-  ) -> (microseconds: Double, machine: Int) {
-    var worst = (microseconds: 0.0, machine: 0)
-    for (machine, bytes) in readBytes.enumerated() {
-      guard let rate = costs.machines[machine].sharedBandwidthBytesPerSecond else { continue }
-      let time = Double(microBatches) * bytes / rate * 1e6
-      if time > worst.microseconds { worst = (time, machine) }
-    }
-    return worst
-  }
-
-  /// Returns whether this usage exceeds another one on no machine.
-  func isWithin(_ other: MachineUsage) -> Bool {
-    zip(readBytes, other.readBytes).allSatisfy { $0 <= $1 }
-      && zip(held, other.held).allSatisfy { $0.isWithin($1) }
   }
 }

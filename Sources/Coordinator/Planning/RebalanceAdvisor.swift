@@ -1,6 +1,7 @@
 // Decides when layers should move without a request: stages drift apart when a device gets hot or
 // its machine busy. It is a pure value that receives the durations of steps and returns advice with
-// its reason; it moves nothing itself.
+// its reason; it moves nothing itself. It compares steps that only decode: prompts may want another cut
+// (`PlanPhases`), and a load of them says nothing about drift.
 
 package import Gemma
 

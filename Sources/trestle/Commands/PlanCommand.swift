@@ -15,6 +15,12 @@ struct PlanCommand: ParsableCommand {
       profiles of other machines from files, and searches the fastest placement. That may have fewer
       stages than there are devices. A simulation of the scheduler checks the prediction. Each line
       says whether its numbers are measured, emulated or projected.
+
+      Reading prompts and decoding answers may want different cuts: in Gemma 3n and Gemma 4 the last
+      layers own no keys and values, and a prompt's tokens end before them. By default the tokens of
+      answers alone count; --prompt-tokens and --answer-tokens plan for whole requests, whose phases are
+      taken one after the other, and --answer-tokens 1 for the time to the first token. --explain shows
+      what either phase would choose, and what the chosen placement costs it.
       """
   )
 
@@ -40,6 +46,8 @@ struct PlanCommand: ParsableCommand {
     )
   )
   var objective = Objective.throughput
+
+  @OptionGroup var request: RequestOptions
 
   @Option(
     help: ArgumentHelp(
@@ -92,25 +100,16 @@ struct PlanCommand: ParsableCommand {
         try unsafe document.json().withUnsafeBytes { try unsafe file.write($0) }
         try file.finish()
       }
-      let (streams, limits) = (plan.objective.streams, limits(checkpoint))
+      let limits = limits(checkpoint)
+      let planner = Planner(costs: costs, limits: limits.executable)
       let document = PlanDocument(
         model: checkpoint.name,
         plan: plan,
+        phases: explain || json ? try planner.phases(of: plan.objective) : nil,
         costs: costs,
-        reason: reason
-      ) { option in
-        PipelineSimulation(
-          costs: costs,
-          stages: option.stages,
-          scheduler: Scheduler(
-            maxRows: limits.maxRows,
-            maxLogitsRows: limits.maxRows,
-            stageCount: option.stages.count
-          ),
-          pace: Pace(decodeDepth: option.microBatches, promptRows: limits.maxRows)
-        )
-        .run(streams: streams, promptTokens: 512, decodeTokens: 64)
-      }
+        reason: reason,
+        lab: PlanSimulations(costs: costs, objective: plan.objective, limits: limits)
+      )
       try printOut(json ? try trestle.json(document) : document.text(explains: explain))
     }
   }
@@ -125,12 +124,14 @@ struct PlanCommand: ParsableCommand {
   private func planned(
     _ checkpoint: Checkpoint
   ) throws -> (costs: PipelineCosts, plan: Plan, reason: String) {
+    var settings = pipeline.settings
+    settings.request = request.size
     let local = try LocalPlanning(
       checkpoint,
       fingerprint: {
         try ModelContent.fingerprint(of: checkpoint, in: .program)
       },
-      pipeline.settings,
+      settings,
       in: .program,
       measuresAgain: measure
     )
@@ -156,8 +157,8 @@ struct PlanCommand: ParsableCommand {
 
   private func goal(deviceCount: Int) -> PlanObjective {
     switch objective {
-    case .throughput: .throughput(streams: streams ?? 2 * deviceCount)
-    case .latency: .latency
+    case .throughput: .throughput(streams: streams ?? 2 * deviceCount, request: request.size)
+    case .latency: .latency(request: request.size)
     }
   }
 
@@ -175,7 +176,7 @@ struct PlanCommand: ParsableCommand {
       workerCount: costs.devices.count
     )
     let stages = placement.stages.enumerated().map { StageSpan(device: $0, slice: $1) }
-    guard let option = planner.evaluate(stages, streams: plan.objective.streams) else {
+    guard let option = planner.evaluate(stages, for: plan.objective) else {
       let obstacle = stages.lazy.compactMap { costs.obstacle(to: $0) }.first
       throw CommandError(
         "split \(split): \(obstacle ?? "it does not fit into the devices' memory")"

@@ -20,10 +20,25 @@ struct UpCommand: ParsableCommand {
   var model: String
 
   @OptionGroup var pipeline: PipelineOptions
+  @OptionGroup var request: RequestOptions
   @OptionGroup var autoRebalance: AutoRebalanceOptions
   @OptionGroup var endpoint: EndpointOptions
   @OptionGroup var security: SecurityOptions
   @OptionGroup var log: LogOptions
+
+  func validate() throws {
+    guard request.size != nil else { return }
+    guard pipeline.split == nil else {
+      throw ValidationError(
+        "--prompt-tokens and --answer-tokens say what to plan for, but --split leaves nothing to plan; leave out either."
+      )
+    }
+    guard !autoRebalance.autoRebalance else {
+      throw ValidationError(
+        "--auto-rebalance goes by the times of answers alone and would undo a placement for --prompt-tokens and --answer-tokens; leave out either."
+      )
+    }
+  }
 
   func run() throws {
     try reportingFailures {
@@ -31,9 +46,11 @@ struct UpCommand: ParsableCommand {
       let endpoint = try endpoint.resolve()
       let logger = log.logger("trestle.coordinator", default: .info)
       let security = try security.coordinator(at: endpoint, logger: logger)
+      var settings = pipeline.settings
+      settings.request = request.size
       let planned = try Pipeline(
         model: model,
-        pipeline.settings,
+        settings,
         in: .program,
         interruptedBy: stop,
         throwing: ExitCode.success

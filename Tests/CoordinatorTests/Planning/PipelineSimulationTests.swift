@@ -86,7 +86,10 @@ import Testing
     for (latency, streams) in [(5.0, 1), (5, 2), (5, 4), (300, 2), (300, 6)] {
       let costs = try evenCosts(latency: latency)
       let option = try #require(
-        Planner(costs: costs, limits: noRoom).evaluate(halves, streams: streams)
+        Planner(costs: costs, limits: noRoom).evaluate(
+          halves,
+          for: .throughput(streams: streams)
+        )
       )
       let result = run(costs, halves, streams: streams)
       expectNear(result.decodeTokensPerSecond, option.tokensPerSecond, within: 0.02)

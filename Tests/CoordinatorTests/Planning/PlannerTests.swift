@@ -80,7 +80,7 @@ import Testing
     let option = try #require(
       Planner(costs: costs, limits: noRoom).evaluate(
         [span(0, 0..<6, of: 12), span(1, 6..<12, of: 12)],
-        streams: 4
+        for: .throughput(streams: 4)
       )
     )
     #expect(option.microBatches == 1)
@@ -142,13 +142,15 @@ import Testing
       let planner = Planner(costs: costs, limits: noRoom)
       let every = everyPlacement(costs)
       guard let plan = try? planner.plan(.throughput(streams: streams)) else {
-        #expect(every.allSatisfy { planner.evaluate($0, streams: streams) == nil })
+        #expect(
+          every.allSatisfy { planner.evaluate($0, for: .throughput(streams: streams)) == nil }
+        )
         continue
       }
       for alternative in plan.alternatives {
         guard case .best(let count) = alternative.kind else { continue }
         let rates = every.filter { $0.count == count }
-          .compactMap { planner.evaluate($0, streams: streams)?.tokensPerSecond }
+          .compactMap { planner.evaluate($0, for: .throughput(streams: streams))?.tokensPerSecond }
         let found = alternative.option?.tokensPerSecond
         #expect((found == nil) == rates.isEmpty)
         guard let found, let best = rates.max() else { continue }
@@ -159,68 +161,6 @@ import Testing
       let slack = 1 + Planner.worthwhileGain
       #expect(plan.chosen.tokensPerSecond * slack * slack >= best)
     }
-  }
-
-  private func randomCosts(_ random: inout SeededRandom) throws -> PipelineCosts {
-    let classes = (1...2).map {
-      layerClass($0, readBytes: $0 * 1000, weightBytes: Int.random(in: 1...9, using: &random))
-    }
-    let machines = ["a", "b"]
-    let devices = (0..<Int.random(in: 1...3, using: &random)).map { index in
-      deviceProfile(
-        "d\(index)",
-        machine: machines[Int.random(in: 0...1, using: &random)],
-        memoryBytes: Double.random(in: 6...60, using: &random),
-        overhead: constant(Double.random(in: 0...20, using: &random)),
-        head: constant(Double.random(in: 0...90, using: &random)),
-        layers: Dictionary(
-          uniqueKeysWithValues: classes.map {
-            let first = Double.random(in: 1...50, using: &random)
-            return ($0, CostCurve(rows: [1, 8], microseconds: [first, first * 3]))
-          }
-        )
-      )
-    }
-    let layers = (0..<Int.random(in: 1...6, using: &random)).map { _ in
-      classes[Int.random(in: 0...1, using: &random)]
-    }
-    return try PipelineCosts(
-      shape: modelShape(
-        layers,
-        exitBytes: Int.random(in: 0...100, using: &random),
-        headBytes: Int.random(in: 0...2000, using: &random),
-        vocabularySize: Int.random(in: 1...3, using: &random)
-      ),
-      documents: [
-        ProfileDocument(
-          model: "random",
-          machines: machines.map {
-            machineProfile($0, bandwidth: Double.random(in: 1e7...1e9, using: &random))
-          },
-          devices: devices,
-          links: [
-            linkProfile("a", "a", latency: Double.random(in: 0...9, using: &random)),
-            linkProfile("b", "b", latency: Double.random(in: 0...9, using: &random)),
-            linkProfile("a", "b", latency: Double.random(in: 0...90, using: &random)),
-          ]
-        )
-      ]
-    )
-  }
-
-  private func everyPlacement(_ costs: PipelineCosts) -> [[StageSpan]] {
-    let line = costs.shape.line
-    func beginnings(_ first: Int, _ used: Set<Int>) -> [[StageSpan]] {
-      if first == line.pieceCount { return [[]] }
-      return costs.devices.indices.filter { !used.contains($0) }.flatMap { device in
-        (first + 1...line.pieceCount).flatMap { end in
-          beginnings(end, used.union([device])).map {
-            [StageSpan(device: device, slice: line.slice(pieces: first..<end))] + $0
-          }
-        }
-      }
-    }
-    return beginnings(0, [])
   }
 
   @Test func `logits that take most of the time are cut, and a stage may hold nothing else`() throws

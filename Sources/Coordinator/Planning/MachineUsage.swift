@@ -1,0 +1,74 @@
+// What the stages of a placement take of the machines that they share: memory, and its bandwidth.
+
+/// What the stages so far use of each machine.
+struct MachineUsage: Hashable {
+  /// Bytes that a micro-batch of decoding streams reads.
+  private(set) var readBytes: [Double]
+  /// Bytes that the steps of prompts read, the last one excepted; 0 where prompts do not count.
+  private(set) var promptBytes: [Double]
+  /// What is held of the memory that all devices share.
+  private(set) var held: [HeldMemory]
+
+  init(machineCount: Int) {
+    readBytes = Array(repeating: 0, count: machineCount)
+    promptBytes = readBytes
+    held = Array(repeating: HeldMemory(), count: machineCount)
+  }
+
+  /// Returns the usage with one more stage; nil if the stage does not fit its device or machine, or
+  /// cannot run there.
+  func adding(_ stage: StageSpan, _ planner: Planner, _ steps: PromptSteps? = nil) -> MachineUsage?
+  {
+    let costs = planner.costs
+    guard costs.obstacle(to: stage) == nil else { return nil }
+    let machine = costs.machineOfDevice[stage.device]
+    let device = costs.devices[stage.device]
+    let footprint = costs.shape.footprint
+    var memory = footprint.held(
+      stage.slice,
+      in: planner.limits,
+      cacheType: device.cacheType ?? footprint.cacheType
+    )
+    if device.hasOwnMemory { memory = memory.copied }
+    guard Double(memory.total) <= device.memoryBytes else { return nil }
+    var next = self
+    if let shared = costs.machines[machine].memoryBytes, !device.hasOwnMemory {
+      next.held[machine] = next.held[machine].joined(with: memory)
+      guard Double(next.held[machine].total) <= shared else { return nil }
+    }
+    next.readBytes[machine] += costs.readBytes(of: stage, .decoding(1))
+    if let steps {
+      next.promptBytes[machine] += steps.sumBeforeLast { costs.readBytes(of: stage, $0) }
+    }
+    return next
+  }
+
+  /// Returns the machine whose memory takes longest for a cycle, and that time.
+  func time(
+    _ costs: PipelineCosts,
+    microBatches: Int
+  ) -> (microseconds: Double, machine: Int) {
+    var worst = (microseconds: 0.0, machine: 0)
+    for (machine, bytes) in readBytes.enumerated() {
+      guard let rate = costs.machines[machine].sharedBandwidthBytesPerSecond else { continue }
+      let time = Double(microBatches) * bytes / rate * 1e6
+      if time > worst.microseconds { worst = (time, machine) }
+    }
+    return worst
+  }
+
+  /// Returns how long the machines' memories take for the steps of prompts, the last one excepted.
+  func promptTime(_ costs: PipelineCosts) -> Double {
+    zip(costs.machines, promptBytes).reduce(0) { longest, use in
+      guard let rate = use.0.sharedBandwidthBytesPerSecond else { return longest }
+      return max(longest, use.1 / rate * 1e6)
+    }
+  }
+
+  /// Returns whether this usage exceeds another one on no machine.
+  func isWithin(_ other: MachineUsage) -> Bool {
+    zip(readBytes, other.readBytes).allSatisfy { $0 <= $1 }
+      && zip(promptBytes, other.promptBytes).allSatisfy { $0 <= $1 }
+      && zip(held, other.held).allSatisfy { $0.isWithin($1) }
+  }
+}
