@@ -4942,7 +4942,7 @@ const ProtobufCMessageDescriptor trestle__heartbeat_ack__descriptor =
   (ProtobufCMessageInit) trestle__heartbeat_ack__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[13] =
+static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[14] =
 {
   {
     "epoch",
@@ -5077,6 +5077,18 @@ static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[13] =
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "suppressed_tokens",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_INT32,
+    offsetof(Trestle__Assign, n_suppressed_tokens),
+    offsetof(Trestle__Assign, suppressed_tokens),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "first_vocabulary_row",
     30,
     PROTOBUF_C_LABEL_NONE,
@@ -5104,10 +5116,10 @@ static const ProtobufCFieldDescriptor trestle__assign__field_descriptors[13] =
 static const unsigned trestle__assign__field_indices_by_name[] = {
   8,   /* field[8] = context_tokens */
   2,   /* field[2] = end_layer */
-  12,   /* field[12] = end_vocabulary_row */
+  13,   /* field[13] = end_vocabulary_row */
   0,   /* field[0] = epoch */
   1,   /* field[1] = first_layer */
-  11,   /* field[11] = first_vocabulary_row */
+  12,   /* field[12] = first_vocabulary_row */
   6,   /* field[6] = max_rows */
   5,   /* field[5] = next_endpoint */
   9,   /* field[9] = next_key */
@@ -5115,12 +5127,13 @@ static const unsigned trestle__assign__field_indices_by_name[] = {
   7,   /* field[7] = slots */
   3,   /* field[3] = stage */
   4,   /* field[4] = stage_count */
+  11,   /* field[11] = suppressed_tokens */
 };
 static const ProtobufCIntRange trestle__assign__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 30, 11 },
-  { 0, 13 }
+  { 30, 12 },
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor trestle__assign__descriptor =
 {
@@ -5130,7 +5143,7 @@ const ProtobufCMessageDescriptor trestle__assign__descriptor =
   "Trestle__Assign",
   "trestle",
   sizeof(Trestle__Assign),
-  13,
+  14,
   trestle__assign__field_descriptors,
   trestle__assign__field_indices_by_name,
   2,  trestle__assign__number_ranges,
@@ -6445,7 +6458,7 @@ const ProtobufCMessageDescriptor trestle__message_list__descriptor =
   (ProtobufCMessageInit) trestle__message_list__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[10] =
+static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[11] =
 {
   {
     "request",
@@ -6567,6 +6580,18 @@ static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[10] =
     0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "thinks",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Generate, thinks),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__generate__field_indices_by_name[] = {
   3,   /* field[3] = applies_chat_template */
@@ -6578,12 +6603,13 @@ static const unsigned trestle__generate__field_indices_by_name[] = {
   6,   /* field[6] = sampling */
   7,   /* field[7] = stops */
   1,   /* field[1] = text */
+  10,   /* field[10] = thinks */
   2,   /* field[2] = tokens */
 };
 static const ProtobufCIntRange trestle__generate__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor trestle__generate__descriptor =
 {
@@ -6593,7 +6619,7 @@ const ProtobufCMessageDescriptor trestle__generate__descriptor =
   "Trestle__Generate",
   "trestle",
   sizeof(Trestle__Generate),
-  10,
+  11,
   trestle__generate__field_descriptors,
   trestle__generate__field_indices_by_name,
   1,  trestle__generate__number_ranges,
@@ -7215,7 +7241,7 @@ const ProtobufCMessageDescriptor trestle__drawn_token__descriptor =
   (ProtobufCMessageInit) trestle__drawn_token__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__delta__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__delta__field_descriptors[5] =
 {
   {
     "request",
@@ -7265,17 +7291,30 @@ static const ProtobufCFieldDescriptor trestle__delta__field_descriptors[4] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "thought",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Delta, thought),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__delta__field_indices_by_name[] = {
   0,   /* field[0] = request */
   3,   /* field[3] = scored */
   1,   /* field[1] = text */
+  4,   /* field[4] = thought */
   2,   /* field[2] = tokens */
 };
 static const ProtobufCIntRange trestle__delta__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__delta__descriptor =
 {
@@ -7285,7 +7324,7 @@ const ProtobufCMessageDescriptor trestle__delta__descriptor =
   "Trestle__Delta",
   "trestle",
   sizeof(Trestle__Delta),
-  4,
+  5,
   trestle__delta__field_descriptors,
   trestle__delta__field_indices_by_name,
   1,  trestle__delta__number_ranges,
@@ -7486,7 +7525,7 @@ const ProtobufCMessageDescriptor trestle__placement_entry__descriptor =
   (ProtobufCMessageInit) trestle__placement_entry__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__finished__field_descriptors[8] =
+static const ProtobufCFieldDescriptor trestle__finished__field_descriptors[9] =
 {
   {
     "request",
@@ -7584,6 +7623,18 @@ static const ProtobufCFieldDescriptor trestle__finished__field_descriptors[8] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "thought_tokens",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Finished, thought_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__finished__field_indices_by_name[] = {
   6,   /* field[6] = cached_tokens */
@@ -7593,12 +7644,13 @@ static const unsigned trestle__finished__field_indices_by_name[] = {
   1,   /* field[1] = reason */
   0,   /* field[0] = request */
   7,   /* field[7] = stop */
+  8,   /* field[8] = thought_tokens */
   4,   /* field[4] = timing */
 };
 static const ProtobufCIntRange trestle__finished__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 0, 9 }
 };
 const ProtobufCMessageDescriptor trestle__finished__descriptor =
 {
@@ -7608,7 +7660,7 @@ const ProtobufCMessageDescriptor trestle__finished__descriptor =
   "Trestle__Finished",
   "trestle",
   sizeof(Trestle__Finished),
-  8,
+  9,
   trestle__finished__field_descriptors,
   trestle__finished__field_indices_by_name,
   1,  trestle__finished__number_ranges,

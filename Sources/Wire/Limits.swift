@@ -85,12 +85,14 @@ package enum Limits {
   package static let failureCodes = 32
   /// Messages of one conversation.
   ///
-  /// A template takes about forty of its million steps for each.
+  /// A template takes about forty of its million steps for each, that of Gemma 4 more (`TemplateRun`).
   package static let messages = 4096
   /// Tokens of one prompt or evaluation.
   package static let tokens = 1 << 20
   /// Biases of one request; they go with each of its draws.
   package static let biases = 1024
+  /// Tokens that a model's files forbid in answers; Gemma 4 has some ten.
+  package static let suppressedTokens = 4096
   /// The bits of one mask: one for each token of a vocabulary.
   package static let maskBytes = vocabulary / 8
   /// The likeliest tokens that are told of one that is drawn: as many as OpenAI's interface gives.

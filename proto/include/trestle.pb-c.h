@@ -404,7 +404,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(6)
+   * @version(7)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -973,10 +973,19 @@ struct  Trestle__Assign
    */
   size_t n_peer_keys;
   ProtobufCBinaryData *peer_keys;
+  /*
+   * Tokens that are never drawn, but for a row whose mask allows them. They stand for images, or the model's
+   * files forbid them.
+   */
+  /*
+   * @token @count(suppressedTokens) @default
+   */
+  size_t n_suppressed_tokens;
+  int32_t *suppressed_tokens;
 };
 #define TRESTLE__ASSIGN__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__assign__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL }
+    , 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, {0,NULL}, 0,NULL, 0,NULL }
 
 
 /*
@@ -1531,6 +1540,13 @@ struct  Trestle__Generate
   size_t n_stops;
   ProtobufCBinaryData *stops;
   protobuf_c_boolean ignores_end_of_turn;
+  /*
+   * Of a conversation: the model thinks before it answers. Refused where it cannot.
+   */
+  /*
+   * @default
+   */
+  protobuf_c_boolean thinks;
   Trestle__Generate__PromptCase prompt_case;
   union {
     /*
@@ -1547,7 +1563,7 @@ struct  Trestle__Generate
 };
 #define TRESTLE__GENERATE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__generate__descriptor) \
-    , 0, 0, 0, 0, NULL, 0,NULL, 0, TRESTLE__GENERATE__PROMPT__NOT_SET, {0} }
+    , 0, 0, 0, 0, NULL, 0,NULL, 0, 0, TRESTLE__GENERATE__PROMPT__NOT_SET, {0} }
 
 
 /*
@@ -1810,10 +1826,17 @@ struct  Trestle__Delta
    */
   size_t n_scored;
   Trestle__DrawnToken **scored;
+  /*
+   * What the model has thought: no part of the text, and before it. Whole characters; may be empty.
+   */
+  /*
+   * @text(textBytes) @default
+   */
+  ProtobufCBinaryData thought;
 };
 #define TRESTLE__DELTA__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__delta__descriptor) \
-    , 0, {0,NULL}, 0,NULL, 0,NULL }
+    , 0, {0,NULL}, 0,NULL, 0,NULL, {0,NULL} }
 
 
 /*
@@ -1905,10 +1928,17 @@ struct  Trestle__Finished
    * the stop string that ended it; empty if none has @text(stopBytes) @default
    */
   ProtobufCBinaryData stop;
+  /*
+   * How many of the generated tokens belong to what the model has thought.
+   */
+  /*
+   * @limit(positions) @default
+   */
+  uint32_t thought_tokens;
 };
 #define TRESTLE__FINISHED__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__finished__descriptor) \
-    , 0, TRESTLE__FINISH_REASON__FINISH_REASON_UNSPECIFIED, 0, 0, NULL, 0,NULL, 0, {0,NULL} }
+    , 0, TRESTLE__FINISH_REASON__FINISH_REASON_UNSPECIFIED, 0, 0, NULL, 0,NULL, 0, {0,NULL}, 0 }
 
 
 /*

@@ -94,6 +94,7 @@ extension Delta {
       "Delta.scored",
       limit: Limits.tokens
     ) { unsafe $0.packed(packer) }
+    unsafe c.pointee.thought = packer.text(thought, "Delta.thought", limit: Limits.textBytes)
     return unsafe c
   }
 
@@ -109,7 +110,8 @@ extension Delta {
         "Delta.scored",
         limit: Limits.tokens,
         DrawnToken.init(unpacking:)
-      )
+      ),
+      thought: Unpack.text(c.thought, "Delta.thought", limit: Limits.textBytes)
     )
   }
 }
@@ -213,6 +215,11 @@ extension Finished {
       limit: Limits.tokens
     )
     unsafe c.pointee.stop = packer.text(stop, "Finished.stop", limit: Limits.stopBytes)
+    unsafe c.pointee.thought_tokens = packer.integer(
+      thoughtTokens,
+      "Finished.thoughtTokens",
+      limit: Limits.positions
+    )
     return unsafe c
   }
 
@@ -236,7 +243,12 @@ extension Finished {
         PlacementEntry.init(unpacking:)
       ),
       cachedTokens: Unpack.integer(c.cached_tokens, "Finished.cachedTokens", limit: Limits.tokens),
-      stop: Unpack.text(c.stop, "Finished.stop", limit: Limits.stopBytes)
+      stop: Unpack.text(c.stop, "Finished.stop", limit: Limits.stopBytes),
+      thoughtTokens: Unpack.integer(
+        c.thought_tokens,
+        "Finished.thoughtTokens",
+        limit: Limits.positions
+      )
     )
   }
 }

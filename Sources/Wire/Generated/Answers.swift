@@ -117,12 +117,23 @@ package struct Delta: Sendable, Hashable {
   /// Their text may come with a later Delta: a character that is not complete and what may begin a
   /// stop string are held back.
   package var scored: [DrawnToken]
+  /// What the model has thought: no part of the text, and before it.
+  ///
+  /// Whole characters; may be empty.
+  package var thought: String
 
-  package init(request: UInt64, text: String, tokens: [Int32], scored: [DrawnToken] = []) {
+  package init(
+    request: UInt64,
+    text: String,
+    tokens: [Int32],
+    scored: [DrawnToken] = [],
+    thought: String = ""
+  ) {
     self.request = request
     self.text = text
     self.tokens = tokens
     self.scored = scored
+    self.thought = thought
   }
 }
 
@@ -191,6 +202,8 @@ package struct Finished: Sendable, Hashable {
   package var cachedTokens: Int
   /// The stop string that ended it; empty if none has.
   package var stop: String
+  /// How many of the generated tokens belong to what the model has thought.
+  package var thoughtTokens: Int
 
   package init(
     request: UInt64,
@@ -200,7 +213,8 @@ package struct Finished: Sendable, Hashable {
     timing: RequestTiming,
     placement: [PlacementEntry],
     cachedTokens: Int = 0,
-    stop: String = ""
+    stop: String = "",
+    thoughtTokens: Int = 0
   ) {
     self.request = request
     self.reason = reason
@@ -210,6 +224,7 @@ package struct Finished: Sendable, Hashable {
     self.placement = placement
     self.cachedTokens = cachedTokens
     self.stop = stop
+    self.thoughtTokens = thoughtTokens
   }
 }
 

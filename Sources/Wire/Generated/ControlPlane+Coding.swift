@@ -474,6 +474,11 @@ extension Assign {
       "Assign.peerKeys",
       limit: Limits.workers
     )
+    unsafe (c.pointee.n_suppressed_tokens, c.pointee.suppressed_tokens) = packer.tokens(
+      suppressedTokens,
+      "Assign.suppressedTokens",
+      limit: Limits.suppressedTokens
+    )
     return unsafe c
   }
 
@@ -508,7 +513,13 @@ extension Assign {
         limit: Limits.positions
       ),
       nextKey: Unpack.key(c.next_key, "Assign.nextKey"),
-      peerKeys: Unpack.keys(c.n_peer_keys, c.peer_keys, "Assign.peerKeys", limit: Limits.workers)
+      peerKeys: Unpack.keys(c.n_peer_keys, c.peer_keys, "Assign.peerKeys", limit: Limits.workers),
+      suppressedTokens: Unpack.tokens(
+        c.n_suppressed_tokens,
+        c.suppressed_tokens,
+        "Assign.suppressedTokens",
+        limit: Limits.suppressedTokens
+      )
     )
   }
 }

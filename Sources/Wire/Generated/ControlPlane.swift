@@ -426,6 +426,10 @@ package struct Assign: Sendable, Hashable {
   package var nextKey: PublicKey?
   /// Who may hand off to this worker, beside the coordinator.
   package var peerKeys: [PublicKey]
+  /// Tokens that are never drawn, but for a row whose mask allows them.
+  ///
+  /// They stand for images, or the model's files forbid them.
+  package var suppressedTokens: [Int32]
 
   package init(
     epoch: UInt32,
@@ -440,7 +444,8 @@ package struct Assign: Sendable, Hashable {
     slots: Int,
     contextTokens: Int,
     nextKey: PublicKey? = nil,
-    peerKeys: [PublicKey] = []
+    peerKeys: [PublicKey] = [],
+    suppressedTokens: [Int32] = []
   ) {
     self.epoch = epoch
     self.firstLayer = firstLayer
@@ -455,6 +460,7 @@ package struct Assign: Sendable, Hashable {
     self.contextTokens = contextTokens
     self.nextKey = nextKey
     self.peerKeys = peerKeys
+    self.suppressedTokens = suppressedTokens
   }
 }
 

@@ -41,6 +41,7 @@ extension Generate {
       limit: Limits.stopBytes
     )
     unsafe c.pointee.ignores_end_of_turn = ignoresEndOfTurn ? 1 : 0
+    unsafe c.pointee.thinks = thinks ? 1 : 0
     return unsafe c
   }
 
@@ -60,7 +61,8 @@ extension Generate {
         count: Limits.stops,
         limit: Limits.stopBytes
       ),
-      ignoresEndOfTurn: c.ignores_end_of_turn != 0
+      ignoresEndOfTurn: c.ignores_end_of_turn != 0,
+      thinks: c.thinks != 0
     )
   }
 }

@@ -63,6 +63,10 @@ package struct Generate: Sendable, Hashable {
   /// Strings that end the generation; not part of its text.
   package var stops: [String]
   package var ignoresEndOfTurn: Bool
+  /// Of a conversation: the model thinks before it answers.
+  ///
+  /// Refused where it cannot.
+  package var thinks: Bool
 
   package init(
     request: UInt64,
@@ -72,7 +76,8 @@ package struct Generate: Sendable, Hashable {
     maxTokens: Int,
     sampling: Sampling,
     stops: [String],
-    ignoresEndOfTurn: Bool
+    ignoresEndOfTurn: Bool,
+    thinks: Bool = false
   ) {
     self.request = request
     self.prompt = prompt
@@ -82,6 +87,7 @@ package struct Generate: Sendable, Hashable {
     self.sampling = sampling
     self.stops = stops
     self.ignoresEndOfTurn = ignoresEndOfTurn
+    self.thinks = thinks
   }
 }
 

@@ -187,7 +187,8 @@ extension MessageMaker {
       slots: integer(Limits.slots),
       contextTokens: integer(Limits.positions),
       nextKey: coin() ? key() : nil,
-      peerKeys: list(Limits.workers) { $0.key() }
+      peerKeys: list(Limits.workers) { $0.key() },
+      suppressedTokens: list(Limits.suppressedTokens) { $0.number(0 ... .max) }
     )
   }
 
@@ -343,7 +344,8 @@ extension MessageMaker {
       maxTokens: integer(Limits.positions),
       sampling: sampling(),
       stops: list(Limits.stops) { $0.text(Limits.stopBytes) },
-      ignoresEndOfTurn: coin()
+      ignoresEndOfTurn: coin(),
+      thinks: coin()
     )
   }
 
@@ -422,7 +424,8 @@ extension MessageMaker {
       request: number(.min ... .max),
       text: text(Limits.textBytes),
       tokens: list(Limits.tokens) { $0.number(0 ... .max) },
-      scored: list(Limits.tokens) { $0.drawnToken() }
+      scored: list(Limits.tokens) { $0.drawnToken() },
+      thought: text(Limits.textBytes)
     )
   }
 
@@ -456,7 +459,8 @@ extension MessageMaker {
       timing: requestTiming(),
       placement: list(Limits.workers) { $0.placementEntry() },
       cachedTokens: integer(Limits.tokens),
-      stop: text(Limits.stopBytes)
+      stop: text(Limits.stopBytes),
+      thoughtTokens: integer(Limits.positions)
     )
   }
 
