@@ -1,5 +1,5 @@
-// The tokenizer in a GGUF file: pieces with scores, as SentencePiece makes them. The keys are those
-// of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, section "Tokenizer".
+// The tokenizer in a GGUF file: pieces with scores, as SentencePiece makes them, or Gemma 4's pieces with ranked
+// merges. The keys are those of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, section "Tokenizer".
 
 package import ModelFiles
 
@@ -21,18 +21,19 @@ extension Tokenizer {
         context: file.path
       )
     }
-    guard model == "llama" else {
+    guard model == "llama" || model == "gemma4" else {
       throw GemmaError(
         .unsupported,
-        "tokenizer.ggml.model is \(model.excerpt), only \"llama\" (SentencePiece) is read",
+        "tokenizer.ggml.model is \(model.excerpt), only \"llama\" (SentencePiece) and \"gemma4\" are read",
         context: file.path
       )
     }
+    let isGemma4 = model == "gemma4"
     var vocabulary = try Tokenizer.vocabulary(of: file)
     for id in min(rowCount, vocabulary.count)..<vocabulary.count {
       vocabulary.setKind(.control, of: id)
     }
-    let ranks = try Tokenizer.ranks(of: file, vocabulary)
+    if isGemma4 { vocabulary.markGemma4Tokens() }
     var added = AddedTokens(order: .longest)
     for (id, kind) in vocabulary.kinds.enumerated() {
       switch kind {
@@ -41,12 +42,14 @@ extension Tokenizer {
         // SentencePiece sometimes gives padding tokens an empty text, which cannot be matched.
         let text = vocabulary.bytes(of: id)
         if text.isEmpty { continue }
-        try added.add(text, token: Int32(id), isSpecial: kind != .userDefined)
+        // Gemma 4's user-defined tokens are marks of calls of tools, which no user's text may become.
+        try added.add(text, token: Int32(id), isSpecial: isGemma4 || kind != .userDefined)
       }
     }
     merger = PieceMerger(
       vocabulary: vocabulary,
-      rules: .scored(ranks),
+      rules: isGemma4
+        ? .ranked(try MergeTable(file, vocabulary)) : try .scored(file, vocabulary),
       unknown: try Tokenizer.token(file, "unknown_token_id", vocabulary),
       fusesUnknown: false,
       usesByteTokens: true
@@ -54,9 +57,11 @@ extension Tokenizer {
     self.added = added
     normalizedAdded = nil
     // A missing key means true, as the first models of the format, which lack it, expect.
-    spaces = SpaceRules(arePrefixed: try file.bool("tokenizer.ggml.add_space_prefix") ?? true)
+    let addsPrefix = try file.bool("tokenizer.ggml.add_space_prefix") ?? true
+    spaces = SpaceRules(arePrefixed: addsPrefix && !isGemma4)
     bosToken = try Tokenizer.token(file, "bos_token_id", vocabulary)
-    let addsBOS = try file.bool("tokenizer.ggml.add_bos_token") ?? true
+    // The first files of Gemma 4 say false, and the model cannot do without (llama.cpp sets it, too).
+    let addsBOS = try file.bool("tokenizer.ggml.add_bos_token") ?? true || isGemma4
     let addsEOS = try file.bool("tokenizer.ggml.add_eos_token") ?? false
     let eos = try Tokenizer.token(file, "eos_token_id", vocabulary)
     surroundings = Surroundings(
@@ -66,6 +71,8 @@ extension Tokenizer {
       // already.
       addsBOSToChats: addsBOS
     )
+    channelMarks = ChannelMarks(vocabulary)
+    suppressedTokens = try Tokenizer.suppressedTokens(of: file, vocabulary)
     eosTokens = Tokenizer.withTurnEnds(
       try file.endTokens().filter { Int($0) < vocabulary.count },
       vocabulary
@@ -83,8 +90,8 @@ extension Tokenizer {
   /// Converted files often name only the token that ends a text.
   static func withTurnEnds(_ ends: [Int32], _ vocabulary: Vocabulary) -> [Int32] {
     var result: [Int32] = []
-    let known = (["<end_of_turn>"] + foreignTurnEnds).compactMap { vocabulary.id(of: $0) }
-      .filter { vocabulary.kinds[Int($0)] == .control }
+    let own = ["<end_of_turn>", Gemma4Tokens.turnMarks[1], Gemma4Tokens.toolResponse]
+    let known = (own + foreignTurnEnds).compactMap(vocabulary.controlToken)
     for token in ends + known where !result.contains(token) { result.append(token) }
     return result
   }
@@ -134,40 +141,6 @@ extension Tokenizer {
       if let token = vocabulary.id(of: mark) { vocabulary.setKind(.control, of: Int(token)) }
     }
     return vocabulary
-  }
-
-  // Returns the rank of each token's score. Equal scores share a rank.
-  private static func ranks(
-    of file: GGUFFile,
-    _ vocabulary: Vocabulary
-  ) throws(GemmaError) -> [UInt32] {
-    guard let scores = try file.doubles("tokenizer.ggml.scores"), scores.count == vocabulary.count
-    else {
-      throw GemmaError(
-        .tokenizer,
-        "tokenizer.ggml.scores is absent or has not \(vocabulary.count) entries",
-        context: file.path
-      )
-    }
-    if let index = scores.firstIndex(where: \.isNaN) {
-      throw GemmaError(
-        .tokenizer,
-        "tokenizer.ggml.scores[\(index)] is not a number",
-        context: file.path
-      )
-    }
-    var ranks = [UInt32](repeating: MergeRules.unmergeable, count: scores.count)
-    var rank: UInt32 = 0
-    var previous: Double?
-    for id in scores.indices.sorted(by: { scores[$0] > scores[$1] }) {
-      if let previous, scores[id] < previous { rank += 1 }
-      previous = scores[id]
-      switch vocabulary.kinds[id] {
-      case .normal, .userDefined: ranks[id] = rank
-      case .control, .unknown, .byte, .absent: continue
-      }
-    }
-    return ranks
   }
 
   private static func token(

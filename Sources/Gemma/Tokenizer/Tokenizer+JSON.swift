@@ -51,7 +51,12 @@ extension Tokenizer {
     bosToken = bos.flatMap(file.vocabulary.id)
     let eos = config.map { $0.value("eos_token").flatMap(Tokenizer.text) } ?? "<eos>"
     let eosToken = eos.flatMap(file.vocabulary.id)
-    surroundings = try Tokenizer.surroundings(file, config, bos: bos, eos: eos, eosToken)
+    let isGemma4 = file.vocabulary.isGemma4
+    var surroundings = try Tokenizer.surroundings(file, config, bos: bos, eos: eos, eosToken)
+    if isGemma4 { surroundings.addsBOS = true }
+    self.surroundings = surroundings
+    channelMarks = ChannelMarks(file.vocabulary)
+    suppressedTokens = isGemma4 ? file.vocabulary.mediaTokens : []
     eosTokens = Tokenizer.withTurnEnds(eosToken.map { [$0] } ?? [], file.vocabulary)
   }
 

@@ -25,6 +25,10 @@ package struct Tokenizer: Sendable {
   package let eosTokens: [Int32]
   /// The tokens that the model expects around a text.
   let surroundings: Surroundings
+  /// The tokens around what the model thinks; nil if it has none.
+  let channelMarks: ChannelMarks?
+  /// The tokens that its file forbids in answers, in ascending order.
+  package let suppressedTokens: [Int32]
 
   /// The tokens around a text, as the model's files specify them.
   struct Surroundings: Sendable, Hashable {
@@ -124,11 +128,11 @@ package struct Tokenizer: Sendable {
     }
   }
 
-  /// The marks of Gemma's turns.
+  /// The marks of Gemma's turns, those of Gemma 4 behind the others.
   ///
   /// They are control tokens whatever a file says, as in llama.cpp (`llama_vocab::impl::load`,
   /// "control-looking token").
-  static let turnMarks = ["<start_of_turn>", "<end_of_turn>"]
+  static let turnMarks = ["<start_of_turn>", "<end_of_turn>"] + Gemma4Tokens.turnMarks
 
   /// Returns the text of tokens; invalid UTF-8 becomes U+FFFD.
   ///

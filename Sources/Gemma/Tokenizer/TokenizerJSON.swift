@@ -162,17 +162,13 @@ struct TokenizerJSON {
     middle: Int,
     rank: Int
   ) throws(GemmaError) {
-    guard let left = vocabulary.id(of: both, in: 0..<middle),
-      let right = vocabulary.id(of: both, in: middle..<both.count),
-      let merged = vocabulary.id(of: both, in: both.indices)
-    else {
+    guard merges.add(both, middle: middle, rank: rank, in: vocabulary) else {
       let parts = [both[..<middle], both[middle...]].map { Vocabulary.name($0) }
       throw fault(
         .tokenizer,
         "model.merges[\(rank)] joins \(parts[0]) and \(parts[1]), but they or the result are not in model.vocab"
       )
     }
-    merges.add(left: left, right: right, rank: rank, merged: merged)
   }
 
   // MARK: What surrounds the model
@@ -250,6 +246,12 @@ struct TokenizerJSON {
       guard let id = vocabulary.id(of: mark) else { continue }
       vocabulary.setKind(.control, of: Int(id))
       addedTokens.append(AddedToken(text: mark, id: id, isSpecial: true, isNormalized: false))
+    }
+    guard vocabulary.isGemma4 else { return }
+    vocabulary.markGemma4Tokens()
+    let marks = Set(Gemma4Tokens.all)
+    for index in addedTokens.indices where marks.contains(addedTokens[index].text) {
+      addedTokens[index].isSpecial = true
     }
   }
 
