@@ -4,7 +4,7 @@
 import Foundation
 
 /// A JSON value.
-package enum JSONValue: Sendable {
+package enum JSONValue: Sendable, Hashable {
   case null
   case bool(Bool)
   case integer(Int)

@@ -5,10 +5,15 @@ internal import ModelFiles
 /// Turns the tokens of one expression or statement into a tree.
 struct TemplateExpressionParser {
   private let tokens: [TemplateToken]
+  /// The functions that the template defines.
+  private let macros: Set<String>
   private var position = 0
   private var depth = 0
 
-  init(_ tokens: [TemplateToken]) { self.tokens = tokens }
+  init(_ tokens: [TemplateToken], macros: Set<String>) {
+    self.tokens = tokens
+    self.macros = macros
+  }
 
   private var next: TemplateToken? { position < tokens.count ? tokens[position] : nil }
 
@@ -200,6 +205,7 @@ struct TemplateExpressionParser {
     case .name("none"), .name("None"): return .nothing
     case .name(let name):
       guard take(.symbol("(")) else { return .name(name) }
+      if macros.contains(name) { return .call(name, try arguments()) }
       return .call(try known(name, TemplateVocabulary.functions, "function"), try arguments())
     case .symbol("("):
       let value = try expression()
@@ -207,6 +213,7 @@ struct TemplateExpressionParser {
       try expect(.symbol(")"))
       return value
     case .symbol("["): return .list(try elements(until: "]"))
+    case .symbol("{"): return .map(try members())
     case .symbol(let symbol): throw fault("\(symbol) stands where a value is expected")
     }
   }
@@ -222,6 +229,19 @@ struct TemplateExpressionParser {
       break
     }
     return elements
+  }
+
+  private mutating func members() throws(GemmaError) -> [TemplateExpression.Member] {
+    var members: [TemplateExpression.Member] = []
+    while !take(.symbol("}")) {
+      let key = try expression()
+      try expect(.symbol(":"))
+      members.append(TemplateExpression.Member(key: key, value: try expression()))
+      if take(.symbol(",")) { continue }
+      try expect(.symbol("}"))
+      break
+    }
+    return members
   }
 
   private mutating func arguments() throws(GemmaError) -> [TemplateExpression.Argument] {
@@ -240,6 +260,21 @@ struct TemplateExpressionParser {
       break
     }
     return arguments
+  }
+
+  /// Parses the parameters of a macro, with their parentheses.
+  mutating func parameters() throws(GemmaError) -> [TemplateNode.Parameter] {
+    try expect(.symbol("("))
+    var parameters: [TemplateNode.Parameter] = []
+    while !take(.symbol(")")) {
+      let name = try name()
+      let initial = take(.symbol("=")) ? try expression() : nil
+      parameters.append(TemplateNode.Parameter(name: name, initial: initial))
+      if take(.symbol(",")) { continue }
+      try expect(.symbol(")"))
+      break
+    }
+    return parameters
   }
 
   private func known(

@@ -6,7 +6,10 @@ internal import ModelFiles
 /// Converts chunks into statements.
 struct TemplateParser {
   private var chunks: ArraySlice<TemplateChunk>
+  /// The names of all macros, which may be called before they are defined.
+  private let macros: Set<String>
   private var depth = 0
+  private var loopDepth = 0
 
   // Real templates nest statements seven deep; the limit protects the stack against a hostile
   // template.
@@ -18,7 +21,20 @@ struct TemplateParser {
     return nodes
   }
 
-  private init(chunks: ArraySlice<TemplateChunk>) { self.chunks = chunks }
+  private init(chunks: ArraySlice<TemplateChunk>) {
+    self.chunks = chunks
+    var macros: Set<String> = []
+    for case .statement(let tokens) in chunks {
+      if case (.name("macro")?, .name(let name)?) = (tokens.first, tokens.dropFirst().first) {
+        macros.insert(name)
+      }
+    }
+    self.macros = macros
+  }
+
+  private func reader(_ tokens: some Sequence<TemplateToken>) -> TemplateExpressionParser {
+    TemplateExpressionParser(Array(tokens), macros: macros)
+  }
 
   /// Parses up to a statement that begins with one of the given words, and does not consume that
   /// statement.
@@ -33,7 +49,7 @@ struct TemplateParser {
       switch chunk {
       case .text(let text): nodes.append(.text(text))
       case .output(let tokens):
-        var reader = TemplateExpressionParser(tokens)
+        var reader = reader(tokens)
         nodes.append(.output(try reader.whole()))
       case .statement(let tokens):
         guard case .name(let word)? = tokens.first else {
@@ -56,11 +72,16 @@ struct TemplateParser {
     _ word: String,
     _ tokens: ArraySlice<TemplateToken>
   ) throws(GemmaError) -> TemplateNode? {
-    var reader = TemplateExpressionParser(Array(tokens))
+    var reader = reader(tokens)
     switch word {
     case "if": return try branch(&reader)
     case "for": return try loop(&reader)
     case "set": return try assignment(&reader)
+    case "macro": return try macro(&reader)
+    case "break", "continue":
+      try reader.end()
+      guard loopDepth > 0 else { throw GemmaError(.template, "a \(word) outside of a loop") }
+      return word == "break" ? .breakLoop : .continueLoop
     // transformers marks the assistant's text with these words, for training; they change no text.
     case "generation", "endgeneration":
       try reader.end()
@@ -100,13 +121,16 @@ struct TemplateParser {
   private mutating func loop(
     _ reader: inout TemplateExpressionParser
   ) throws(GemmaError) -> TemplateNode {
-    let name = try reader.name()
+    var names = [try reader.name()]
+    while reader.take(.symbol(",")) { names.append(try reader.name()) }
     try reader.expect(.name("in"))
     let elements = try reader.withoutChoice()
     var condition: TemplateExpression?
     if reader.take(.name("if")) { condition = try reader.expression() }
     try reader.end()
+    loopDepth += 1
     let body = try nodes(until: ["else", "endfor"])
+    loopDepth -= 1
     var (word, next) = try closing()
     try next.end()
     var otherwise: [TemplateNode] = []
@@ -117,13 +141,31 @@ struct TemplateParser {
     }
     return .loop(
       TemplateNode.Loop(
-        name: name,
+        names: names,
         elements: elements,
         condition: condition,
         body: body,
         otherwise: otherwise
       )
     )
+  }
+
+  private mutating func macro(
+    _ reader: inout TemplateExpressionParser
+  ) throws(GemmaError) -> TemplateNode {
+    let name = try reader.name()
+    guard !TemplateVocabulary.functions.contains(name) else {
+      throw GemmaError(.template, "a macro with the name \(name.excerpt) of a function")
+    }
+    let parameters = try reader.parameters()
+    try reader.end()
+    // A loop around the definition is none around the body.
+    let loops = loopDepth
+    loopDepth = 0
+    let body = try nodes(until: ["endmacro"])
+    loopDepth = loops
+    try closing().1.end()
+    return .macro(TemplateNode.Macro(name: name, parameters: parameters, body: body))
   }
 
   private mutating func assignment(
@@ -145,6 +187,6 @@ struct TemplateParser {
   private mutating func closing() throws(GemmaError) -> (String, TemplateExpressionParser) {
     guard case .statement(let tokens)? = chunks.popFirst(), case .name(let word)? = tokens.first
     else { throw GemmaError(.template, "a block does not end") }
-    return (word, TemplateExpressionParser(Array(tokens.dropFirst())))
+    return (word, reader(tokens.dropFirst()))
   }
 }

@@ -30,20 +30,29 @@ extension TemplateRun {
       namespaces.append(members)
       return .namespace(namespaces.count - 1)
     case "range":
-      let bounds = try positional(arguments, name).compactMap(\.number)
-      guard bounds.count == arguments.count, (1...2).contains(bounds.count),
-        let end = bounds.last, end <= Self.stepLimit
-      else { throw GemmaError(.template, "range of anything but one or two small numbers") }
-      let start = bounds.count == 2 ? bounds[0] : 0
-      guard start >= -Self.stepLimit else { throw GemmaError(.template, "range of \(start)") }
-      try charge(elements: max(0, end - start))
-      return .list((start..<max(start, end)).map { .integer($0) })
-    default:
+      return try range(try positional(arguments, name))
+    case "raise_exception":
       let message = try positional(arguments, name).first.map { value throws(GemmaError) in
         try value.printed().string
       }
       throw GemmaError(.template, "the template refuses the conversation: \(message ?? name)")
+    default: return try call(macro: name, arguments)
     }
+  }
+
+  private mutating func range(_ arguments: [TemplateValue]) throws(GemmaError) -> TemplateValue {
+    let numbers = arguments.compactMap(\.number)
+    let small = -Self.stepLimit...Self.stepLimit
+    guard numbers.count == arguments.count, (1...3).contains(numbers.count),
+      numbers.allSatisfy(small.contains)
+    else { throw GemmaError(.template, "range of anything but one to three small numbers") }
+    let start = numbers.count == 1 ? 0 : numbers[0]
+    let end = numbers.count == 1 ? numbers[0] : numbers[1]
+    let step = numbers.count == 3 ? numbers[2] : 1
+    guard step != 0 else { throw GemmaError(.template, "range with a step of 0") }
+    let values = stride(from: start, to: end, by: step)
+    try charge(elements: max(0, (end - start) / step))
+    return .list(values.map { .integer($0) })
   }
 
   mutating func method(
@@ -63,6 +72,7 @@ extension TemplateRun {
     switch (name, texts.count) {
     case _ where texts.count != arguments.count: break
     case ("strip", 0): return .text(text.trimmed())
+    case ("upper", 0), ("lower", 0): return .text(text.changed(to: name == "upper"))
     case ("lstrip", 0): return .text(text.trimmed(end: false))
     case ("rstrip", 0): return .text(text.trimmed(start: false))
     case ("startswith", 1): return .bool(text.bytes.starts(with: texts[0].bytes))
@@ -105,6 +115,22 @@ extension TemplateRun {
       try charge(text)
       return .text(text.trimmed())
     case ("string", 0), ("safe", 0): return .text(try operand.printed())
+    case ("upper", 0), ("lower", 0):
+      let text = try operand.printed()
+      try charge(text)
+      return .text(text.changed(to: name == "upper"))
+    case ("dictsort", 0): return try sortedMembers(of: operand)
+    case ("map", 1):
+      let inner = try arguments[0].printed().string
+      guard TemplateVocabulary.filters.contains(inner), inner != "map" else {
+        throw GemmaError(.template, "the filter \(inner.excerpt) in map")
+      }
+      var values: [TemplateValue] = []
+      for element in try operand.elements() {
+        try charge()
+        values.append(try filter(inner, element, []))
+      }
+      return .list(values)
     case ("length", 0), ("count", 0): return .integer(try count(of: operand))
     case ("first", 0), ("last", 0):
       if case .text = operand {
@@ -129,6 +155,22 @@ extension TemplateRun {
     }
   }
 
+  /// Returns the keys and members of a mapping, sorted by key without regard to case.
+  private mutating func sortedMembers(
+    of value: TemplateValue
+  ) throws(GemmaError) -> TemplateValue {
+    guard case .map(let members) = value else {
+      throw GemmaError(.template, "dictsort of \(value.kind)")
+    }
+    try charge(elements: members.count)
+    let keys = members.keys.map { ($0.lowercased(), $0) }.sorted { $0 < $1 }
+    return .list(
+      keys.map { _, key in
+        .list([.text(TemplateText(key, isPlain: true)), members[key] ?? .undefined(key)])
+      }
+    )
+  }
+
   private mutating func count(of value: TemplateValue) throws(GemmaError) -> Int {
     switch value {
     case .undefined: return 0
@@ -137,7 +179,7 @@ extension TemplateRun {
       return Self.scalarStarts(text).count - 1
     case .list(let values): return values.count
     case .map(let members): return members.count
-    case .nothing, .bool, .integer, .namespace:
+    case .nothing, .bool, .integer, .real, .namespace:
       throw GemmaError(.template, "the length of \(value.kind)")
     }
   }

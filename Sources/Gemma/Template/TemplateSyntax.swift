@@ -10,6 +10,11 @@ indirect enum TemplateNode: Sendable, Hashable {
   case setBlock(name: String, body: [TemplateNode])
   case branch([Branch], otherwise: [TemplateNode])
   case loop(Loop)
+  case macro(Macro)
+  /// Ends the innermost loop.
+  case breakLoop
+  /// Goes on with the next element of the innermost loop.
+  case continueLoop
 
   struct Branch: Sendable, Hashable {
     var condition: TemplateExpression
@@ -17,11 +22,25 @@ indirect enum TemplateNode: Sendable, Hashable {
   }
 
   struct Loop: Sendable, Hashable {
-    var name: String
+    /// One name, or several among which each element is divided.
+    var names: [String]
     var elements: TemplateExpression
     var condition: TemplateExpression?
     var body: [TemplateNode]
     var otherwise: [TemplateNode]
+  }
+
+  /// A function that the template defines; what its body outputs is its value.
+  struct Macro: Sendable, Hashable {
+    var name: String
+    var parameters: [Parameter]
+    var body: [TemplateNode]
+  }
+
+  struct Parameter: Sendable, Hashable {
+    var name: String
+    /// Nil for a parameter that is undefined if the call leaves it out.
+    var initial: TemplateExpression?
   }
 }
 
@@ -32,6 +51,7 @@ indirect enum TemplateExpression: Sendable, Hashable {
   case integer(Int)
   case string(String)
   case list([TemplateExpression])
+  case map([Member])
   case name(String)
   /// `value.member` or `value['member']`, `value[1]`.
   case member(TemplateExpression, TemplateExpression)
@@ -44,6 +64,11 @@ indirect enum TemplateExpression: Sendable, Hashable {
   case negative(TemplateExpression)
   case binary(Operator, TemplateExpression, TemplateExpression)
   case choice(TemplateExpression, condition: TemplateExpression, otherwise: TemplateExpression?)
+
+  struct Member: Sendable, Hashable {
+    var key: TemplateExpression
+    var value: TemplateExpression
+  }
 
   struct Argument: Sendable, Hashable {
     var name: String?
@@ -71,13 +96,14 @@ enum TemplateVocabulary {
   static let functions: Set<String> = ["raise_exception", "namespace", "range"]
   static let filters: Set<String> = [
     "trim", "length", "count", "first", "last", "default", "d", "string", "list", "join", "replace",
-    "safe",
+    "safe", "upper", "lower", "dictsort", "map",
   ]
   static let tests: Set<String> = [
     "defined", "undefined", "none", "string", "iterable", "sequence", "mapping", "boolean", "true",
-    "false", "integer", "number", "even", "odd",
+    "false", "integer", "float", "number", "even", "odd",
   ]
   static let methods: Set<String> = [
-    "strip", "lstrip", "rstrip", "split", "startswith", "endswith", "replace", "get",
+    "strip", "lstrip", "rstrip", "split", "startswith", "endswith", "replace", "get", "upper",
+    "lower",
   ]
 }

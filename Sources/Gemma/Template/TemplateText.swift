@@ -63,6 +63,17 @@ struct TemplateText: Sendable, Hashable {
     return self[low..<max(low, utf8.distance(from: utf8.startIndex, to: past))]
   }
 
+  /// Returns the text in upper or in lower case.
+  func changed(to isUpper: Bool) -> TemplateText {
+    var result = TemplateText()
+    for part in parts {
+      let text = String(decoding: part.bytes, as: UTF8.self)
+      let changed = isUpper ? text.uppercased() : text.lowercased()
+      result.append(TemplateText(changed, isPlain: part.isPlain))
+    }
+    return result
+  }
+
   /// Returns the parts between the occurrences of a separator, which must not be empty.
   func split(_ separator: [UInt8]) -> [TemplateText] {
     let bytes = bytes

@@ -9,6 +9,8 @@ enum TemplateValue: Sendable, Hashable {
   case nothing
   case bool(Bool)
   case integer(Int)
+  /// A number that is not whole; it is only shown and compared.
+  case real(Double)
   case text(TemplateText)
   case list([TemplateValue])
   case map([String: TemplateValue])
@@ -23,7 +25,7 @@ enum TemplateValue: Sendable, Hashable {
     case .undefined(let name): "\(name.excerpt), which is undefined"
     case .nothing: "none"
     case .bool: "a truth value"
-    case .integer: "a number"
+    case .integer, .real: "a number"
     case .text: "a text"
     case .list: "a list"
     case .map: "a mapping"
@@ -39,6 +41,7 @@ enum TemplateValue: Sendable, Hashable {
     case .undefined, .nothing: false
     case .bool(let value): value
     case .integer(let value): value != 0
+    case .real(let value): value != 0
     case .text(let text): !text.isEmpty
     case .list(let values): !values.isEmpty
     case .map(let members): !members.isEmpty
@@ -59,6 +62,9 @@ enum TemplateValue: Sendable, Hashable {
     if let left = number, let right = other.number { return left == right }
     switch (self, other) {
     case (.undefined, .undefined), (.nothing, .nothing): return true
+    case (.real(let left), .real(let right)): return left == right
+    case (.real(let left), _): return other.number.map { Double($0) == left } ?? false
+    case (_, .real(let right)): return number.map { Double($0) == right } ?? false
     case (.text(let left), .text(let right)): return left.bytes == right.bytes
     case (.list(let left), .list(let right)):
       return left.count == right.count && zip(left, right).allSatisfy { $0.equals($1) }
@@ -79,6 +85,8 @@ enum TemplateValue: Sendable, Hashable {
     case .nothing: return TemplateText("None")
     case .bool(let value): return TemplateText(value ? "True" : "False")
     case .integer(let value): return TemplateText("\(value)")
+    // Swift, like Python, prints the fewest digits that mean the same number.
+    case .real(let value): return TemplateText("\(value)")
     case .text(let text): return text
     case .list, .map, .namespace:
       throw GemmaError(.template, "\(kind) where text is expected")
@@ -90,8 +98,10 @@ enum TemplateValue: Sendable, Hashable {
     switch self {
     case .undefined: return []
     case .list(let values): return values
-    case .map(let members): return members.keys.sorted().map(Self.literal)
-    case .text, .nothing, .bool, .integer, .namespace:
+    case .map(let members):
+      // Keys come from whoever describes a tool, so they are plain text.
+      return members.keys.sorted().map { .text(TemplateText($0, isPlain: true)) }
+    case .text, .nothing, .bool, .integer, .real, .namespace:
       throw GemmaError(.template, "a loop over \(kind)")
     }
   }
@@ -107,11 +117,14 @@ enum TemplateValue: Sendable, Hashable {
     case "true": return self == .bool(true)
     case "false": return self == .bool(false)
     case "integer": if case .integer = self { return true }
-    case "number": return number != nil
+    case "float": if case .real = self { return true }
+    case "number":
+      if case .real = self { return true }
+      return number != nil
     case "iterable", "sequence":
       switch self {
       case .text, .list, .map, .undefined: return true
-      case .nothing, .bool, .integer, .namespace: return false
+      case .nothing, .bool, .integer, .real, .namespace: return false
       }
     case "even", "odd":
       guard let number else { throw GemmaError(.template, "\(kind) is \(test)") }

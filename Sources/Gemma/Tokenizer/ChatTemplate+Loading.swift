@@ -37,7 +37,19 @@ extension ChatTemplate {
         context: modelPath
       )
     }
-    return try ChatTemplate(source, names: names, context: place)
+    var template = try ChatTemplate(source, names: names, context: place)
+    if isOutdated(source) {
+      template.note =
+        "the chat template is an early version of Gemma 4's, which writes thinking and tools otherwise than the"
+        + " model was tuned for; take the newest files of the model"
+    }
+    return template
+  }
+
+  /// Whether a source is an early version of Gemma 4's template: it has calls of tools, but not the part for
+  /// messages of tools, by which llama.cpp tells the versions, too (common/chat.cpp).
+  private static func isOutdated(_ source: String) -> Bool {
+    source.contains("<|tool_call>call:") && !source.contains("{#- OpenAI Chat Completions:")
   }
 
   // Returns the template's text and its place. The newest place is searched first: a file of its
@@ -84,14 +96,24 @@ extension ChatTemplate {
 extension Checkpoint {
   /// Reads the model's chat template from its files, without reading their headers again.
   ///
+  /// A model with Gemma 4's vocabulary whose template is missing or cannot be followed gets Gemma 4's turns
+  /// instead, with a note that says so.
+  ///
   /// - Parameter tokenizer: Names the tokens that the template may output.
   /// - Returns: The template.
   /// - Throws: `GemmaError.template` if there is none, or one that is not supported; and errors of
   ///   reading.
   package func chatTemplate(for tokenizer: Tokenizer?) throws(GemmaError) -> ChatTemplate {
     let names = tokenizer.map(\.names) ?? ChatTemplate.TokenNames()
-    if let gguf { return try ChatTemplate.load(from: gguf, names: names) }
-    return try ChatTemplate.load(directory: path, names: names)
+    do throws(GemmaError) {
+      if let gguf { return try ChatTemplate.load(from: gguf, names: names) }
+      return try ChatTemplate.load(directory: path, names: names)
+    } catch  where error.code == .template && tokenizer?.vocabulary.isGemma4 == true {
+      // The small models have per-layer inputs, the larger ones have none.
+      var template = ChatTemplate.gemma4Turns(closesThought: config.perLayerInput == nil)
+      template.note = "chats use the turns of Gemma 4 that this program knows: \(error.message)"
+      return template
+    }
   }
 }
 

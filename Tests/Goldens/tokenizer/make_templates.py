@@ -139,6 +139,47 @@ ODDS = """{{- bos_token -}}
 {{ eos_token }}{{ turns[0].content.split('.') | join('/') }}{{ true }}{{ none }}{{ 7 % 4 - 5 }}
 """
 
+# Macros that call each other before they are defined, loops that are left, sorted members, steps.
+MACROS = """{%- macro turn(message, mark='start', loud=false) -%}
+    <{{ mark }}_of_turn>{{ (message.role | upper) if loud else message['role'].lower() }}{{ '\\n' -}}
+    {{ body(message.content, most=12) }}<end_of_turn>
+{% endmacro -%}
+{%- macro body(text, most, separator=' ') -%}
+    {%- set state = namespace(parts=[]) -%}
+    {%- for part in text.split(separator) -%}
+        {%- if part == '' %}{% continue %}{% endif -%}
+        {%- if loop.index > most or part == 'my' %}{% break %}{% endif -%}
+        {%- set state.parts = state.parts + [part] -%}
+    {%- endfor -%}
+    {{- state.parts | map('trim') | join(separator) -}}
+    {{- message is defined }}{{ shared }}{{ missing_one -}}
+{%- endmacro -%}
+{%- macro countdown(n, step=1) -%}
+    {{ n }}{% if n > 0 %},{{ countdown(n - step, step=step) }}{% endif %}
+{%- endmacro -%}
+{%- macro members(value) -%}
+    {%- if value is mapping -%}
+        {{- '{' -}}
+        {%- for key, member in value | dictsort -%}
+            {{- key }}={{ members(member) }}{{ ';' if not loop.last -}}
+        {%- endfor -%}
+        {{- '}' -}}
+    {%- elif value is string -%}'{{ value[:4] }}'
+    {%- elif value is sequence -%}
+        [{% for item in value %}{{ members(item) }}{% endfor %}]
+    {%- else -%}{{ value }}{%- endif -%}
+{%- endmacro -%}
+{{- bos_token -}}
+{%- set shared = '/' -%}
+{%- for message in messages -%}{{ turn(message, loud=loop.last) }}{%- endfor -%}
+{{ countdown(3) }} {{ countdown(4, 2) }} {{ members(messages) }}
+{{- members({'b': {}, 'A': messages[0].get('tools', {}), 'c': [1,]}) }}{{ {'x': 7}['x'] }}{{ {} | length }}
+{%- for number in range(6, -1, -2) %} {{ number }}{% endfor %}
+{% set captured %}{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.role }}{% endfor %}{% endset -%}
+{{ captured | trim | length > 0 }}{{ [['a', 1], ['b', 2]] | length }}
+{%- for name, value in [['a', 1], ['b', 2]] if value > 1 %}{{ name }}{{ value }}{% endfor -%}
+"""
+
 THINK = nearly(content="(m['content'].split('</think>')[-1] if '</think>' in m['content'] else m['content']) | trim")
 
 TEMPLATES = {
@@ -157,18 +198,26 @@ TEMPLATES = {
     "two begin tokens": "{{ bos_token }}" + nearly(),
     "ChatML with a default": CHATML,
     "odds and ends": ODDS,
+    "macros and more": MACROS,
 }
 
 # What is not supported, and a word that the refusal must hold.
 REFUSED = {
-    "{% macro turn(m) %}{{ m }}{% endmacro %}{{ turn(messages[0].content) }}": "macro",
+    "{{ turn(messages[0].content) }}{% macro turn(m) %}{{ m }}{% endmacro %}": "before it is defined",
+    "{% macro turn(m) %}{{ m }}{% endmacro %}{{ turn(messages[0].content, 1) }}": "arguments of the macro",
+    "{% macro turn(m) %}{{ turn(m) }}{% endmacro %}{{ turn(messages[0].content) }}": "nested",
+    "{% macro turn(m) %}{% break %}{% endmacro %}{{ messages[0].content }}": "break",
+    "{% for a, b in messages %}{{ a }}{% endfor %}{{ messages[0].content }}": "names of a loop",
+    "{{ messages[0].content | dictsort }}": "dictsort",
+    "{{ messages | map('tojson') | join }}{{ messages[0].content }}": "tojson",
     "{% include 'other' %}{{ messages[0].content }}": "include",
     "{{ messages | tojson }}": "tojson",
-    "{{ messages[0].content | upper }}": "upper",
+    "{{ messages[0].content | title }}": "title",
     "{{ strftime_now('%d') }}{{ messages[0].content }}": "strftime_now",
     "{{ messages[0].content * 2 }}": "*",
-    "{% for k, v in messages[0].items() %}{{ v }}{% endfor %}": ",",
-    "{{ {'a': 1} }}{{ messages[0].content }}": "{",
+    "{% for k, v in messages[0].items() %}{{ v }}{% endfor %}": "items",
+    "{{ {'a': 1} }}{{ messages[0].content }}": "a mapping",
+    "{{ {1: 1} | length }}{{ messages[0].content }}": "a key that is no text",
     "{{ messages[0].content.title() }}": "title",
     "{{ 1.5 }}{{ messages[0].content }}": "1",
     "{{ messages[0].content is divisibleby 3 }}": "divisibleby",
