@@ -219,8 +219,11 @@ extension Inbox.Reading where Element == GenerationEvent {
       merge: { last, next in
         switch (last, next) {
         case (.delta(var delta), .delta(let more)):
+          // A thought that follows text stays behind it.
+          if !delta.text.isEmpty, !more.thought.isEmpty { return false }
           // The delta is taken out first, so that its text is extended in place and not copied.
           last = .delta(Delta(request: delta.request, text: "", tokens: []))
+          delta.thought += more.thought
           delta.text += more.text
           delta.tokens += more.tokens
           delta.scored += more.scored

@@ -18,7 +18,8 @@ extension CoordinatorMachine {
     switch generate.prompt {
     case .tokens(let tokens): open(tokens, generate, peer)
     case .text(let text): encode(PromptSource(text, of: generate), generate, peer)
-    case .messages(let messages): encode(PromptSource(messages), generate, peer)
+    case .messages(let messages):
+      encode(PromptSource(messages, thinks: generate.thinks), generate, peer)
     }
   }
 
@@ -87,7 +88,7 @@ extension CoordinatorMachine {
     let client = ClientRequest(
       peer: peer,
       number: request,
-      detokenizer: model.tokenizer.map { Detokenizer($0) },
+      reader: model.tokenizer.map { AnswerReader($0, after: tokens) },
       stops: stops,
       at: now
     )
@@ -232,7 +233,8 @@ extension CoordinatorMachine {
           ),
           placement: placementEntries(),
           cachedTokens: session.cachedCount,
-          stop: request.matchedStop ?? ""
+          stop: request.matchedStop ?? "",
+          thoughtTokens: request.thoughtTokenCount
         )
       ),
       to: request.peer
@@ -270,10 +272,22 @@ extension CoordinatorMachine {
 }
 
 extension Generate {
+  /// Whether the chat template makes its prompt.
+  private var isConversation: Bool {
+    switch prompt {
+    case .messages: true
+    case .text: appliesChatTemplate
+    case .tokens: false
+    }
+  }
+
   /// Returns which field of the request is invalid, by its name in the client; nil if all are
   /// valid.
   fileprivate func complaint(vocabularySize: Int) -> String? {
     if maxTokens <= 0 { return "max tokens is 0; ask for at least 1" }
+    if thinks, !isConversation {
+      return "thinks: only of a conversation; leave it out for other prompts"
+    }
     return sampling.complaint ?? sampling.biasComplaint(vocabularySize: vocabularySize)
   }
 }

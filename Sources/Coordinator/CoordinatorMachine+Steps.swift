@@ -99,7 +99,12 @@ extension CoordinatorMachine {
     else { return "results of other rows" }
     let vocabulary = model.config.vocabularySize
     for (row, result) in zip(batch.wanted, done.results) {
-      if let nonsense = row.nonsense(in: result, vocabularySize: vocabulary) { return nonsense }
+      let nonsense = row.nonsense(
+        in: result,
+        vocabularySize: vocabulary,
+        suppressed: model.suppressedTokens
+      )
+      if let nonsense { return nonsense }
     }
     if done.stageMicroseconds.count != plan.count {
       return "the times of \(done.stageMicroseconds.count) stages instead of \(plan.count)"
@@ -216,10 +221,15 @@ extension CoordinatorMachine {
       return session.generatedCount >= maxTokens || session.tokens.count >= contextTokens
     }
     let isLast = endsTurn || isFull ?? true
-    let text = requests.update(id) { $0.take(endsTurn ? nil : token, isLast: isLast, at: now) }
-    guard let text, let request = requests[id] else { return }
-    if !endsTurn || !text.isEmpty {
-      var delta = Delta(request: request.number, text: text, tokens: endsTurn ? [] : [token])
+    let answer = requests.update(id) { $0.take(endsTurn ? nil : token, isLast: isLast, at: now) }
+    guard let answer, let request = requests[id] else { return }
+    if !endsTurn || !answer.isEmpty {
+      var delta = Delta(
+        request: request.number,
+        text: answer.text,
+        tokens: endsTurn ? [] : [token],
+        thought: answer.thought
+      )
       if sampling.returnsLogProbabilities, !endsTurn {
         delta.scored = [DrawnToken(result, tokenizer: model.tokenizer)]
       }

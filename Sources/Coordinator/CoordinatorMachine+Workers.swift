@@ -214,7 +214,8 @@ extension CoordinatorMachine {
             contextTokens: limits.contextTokens,
             nextKey: next?.hello.dataKey,
             // Each worker may hand off to any other.
-            peerKeys: dataKeys
+            peerKeys: dataKeys,
+            suppressedTokens: model.suppressedTokens
           )
         ),
         to: worker.peer

@@ -6,12 +6,19 @@ internal import Wire
 
 extension WantedRow {
   /// Returns what an honest last stage would not have drawn, or said of likelihoods; nil if all is well.
-  func nonsense(in result: RowResult, vocabularySize: Int) -> String? {
+  func nonsense(
+    in result: RowResult,
+    vocabularySize: Int,
+    suppressed: [Int32] = []
+  ) -> String? {
     if !(0..<vocabularySize).contains(Int(result.token)) {
       return "token \(result.token), the vocabulary has \(vocabularySize)"
     }
     if let mask, !mask.allows(result.token) {
       return "token \(result.token), which was not allowed"
+    }
+    if !isEvaluated, mask == nil, suppressed.contains(result.token) {
+      return "token \(result.token), which is never drawn"
     }
     let expected = min(likeliestCount ?? 0, vocabularySize)
     if result.likeliest.count != expected {

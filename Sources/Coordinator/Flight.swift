@@ -13,6 +13,8 @@ struct WantedRow: Sendable, Hashable {
   var likeliestCount: Int?
   /// The tokens that may be its result; nil if all may.
   var mask: TokenMask?
+  /// Whether its result are numbers, not a token drawn.
+  var isEvaluated = false
 
   init(slot: Int, position: Int, likeliestCount: Int? = nil) {
     self.slot = slot
@@ -23,9 +25,11 @@ struct WantedRow: Sendable, Hashable {
   init(_ row: StepRow) {
     self.init(slot: row.slot, position: row.position)
     mask = row.mask
-    if case .sample(let sampling) = row.output, sampling.returnsLogProbabilities {
-      likeliestCount = sampling.likeliest
+    guard case .sample(let sampling) = row.output else {
+      isEvaluated = true
+      return
     }
+    if sampling.returnsLogProbabilities { likeliestCount = sampling.likeliest }
   }
 
   /// Whether a result is that of this row.

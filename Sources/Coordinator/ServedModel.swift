@@ -18,6 +18,8 @@ package struct ServedModel: Sendable {
   package var tokenizer: Tokenizer?
   /// The chat template, or why there is none.
   package var template: Result<ChatTemplate, GemmaError>
+  /// Tokens that are never drawn.
+  package var suppressedTokens: [Int32]
 
   package init(
     name: String,
@@ -27,7 +29,8 @@ package struct ServedModel: Sendable {
     footprint: ModelFootprint,
     ops: ModelOps,
     tokenizer: Tokenizer?,
-    template: Result<ChatTemplate, GemmaError>
+    template: Result<ChatTemplate, GemmaError>,
+    suppressedTokens: [Int32] = []
   ) {
     self.name = name
     self.fingerprint = fingerprint
@@ -37,5 +40,6 @@ package struct ServedModel: Sendable {
     self.ops = ops
     self.tokenizer = tokenizer
     self.template = template
+    self.suppressedTokens = suppressedTokens
   }
 }

@@ -26,7 +26,8 @@ extension ServedModel {
       footprint: try ModelFootprint(checkpoint),
       ops: try checkpoint.config.ops(weights: checkpoint),
       tokenizer: tokenizer,
-      template: template
+      template: template,
+      suppressedTokens: try checkpoint.suppressedTokens(tokenizer)
     )
   }
 }

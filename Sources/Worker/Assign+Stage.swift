@@ -30,4 +30,17 @@ extension Assign {
     }
     return slice
   }
+
+  /// Returns the tokens that the stage never draws.
+  ///
+  /// - Throws: `WorkerError` if one is outside the vocabulary.
+  package func suppressed(vocabularySize: Int) throws(WorkerError) -> [Int32] {
+    if let bad = suppressedTokens.first(where: { !(0..<vocabularySize).contains(Int($0)) }) {
+      throw WorkerError(
+        .prepare,
+        "token \(bad) is suppressed, but the vocabulary has \(vocabularySize) tokens"
+      )
+    }
+    return suppressedTokens
+  }
 }

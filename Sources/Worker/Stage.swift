@@ -32,13 +32,27 @@ package final class Stage {
   /// Of the step that came last.
   private var lastSequence: UInt64 = 0
 
-  package init(epoch: UInt32, runner: ProgramRunner, vocabularySize: Int) {
+  /// - Parameters:
+  ///   - epoch: The number of the placement.
+  ///   - runner: The executable with its ledger.
+  ///   - vocabularySize: How many tokens the model has.
+  ///   - suppressed: Tokens that are never drawn.
+  package init(
+    epoch: UInt32,
+    runner: ProgramRunner,
+    vocabularySize: Int,
+    suppressed: [Int32] = []
+  ) {
     self.epoch = epoch
     self.runner = runner
     self.vocabularySize = vocabularySize
     vocabulary = runner.program.vocabulary
     if vocabulary.upperBound == vocabularySize {
-      drawer = TokenDrawer(vocabularySize: vocabularySize, slots: runner.limits.slots)
+      drawer = TokenDrawer(
+        vocabularySize: vocabularySize,
+        slots: runner.limits.slots,
+        suppressed: suppressed
+      )
     }
   }
 

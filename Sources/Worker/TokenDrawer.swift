@@ -7,14 +7,19 @@ package import Wire
 /// Draws the tokens of a stage that has all logits of a row.
 package struct TokenDrawer {
   private let vocabularySize: Int
+  /// Tokens that are never drawn, but for a mask that allows them.
+  private let suppressed: [Int32]
   /// Each slot's tokens so far.
   private var histories: [[Int32]]
 
   /// - Parameters:
   ///   - vocabularySize: How many logits a row has.
   ///   - slots: How many slots have a history.
-  package init(vocabularySize: Int, slots: Int) {
+  ///   - suppressed: Tokens that are never drawn. They stand for images, or the model's files forbid them.
+  /// - Precondition: These are within the vocabulary.
+  package init(vocabularySize: Int, slots: Int, suppressed: [Int32] = []) {
     self.vocabularySize = vocabularySize
+    self.suppressed = suppressed
     histories = Array(repeating: [], count: slots)
   }
 
@@ -83,7 +88,12 @@ package struct TokenDrawer {
   private func token(for row: StepRow, _ line: [Float], _ sampling: Sampling) -> Int32 {
     var logits = line
     for bias in sampling.biases { logits[Int(bias.token)] += bias.value }
-    if let mask = row.mask { mask.apply(to: &logits) }
+    if let mask = row.mask {
+      // It says all that may be drawn. If that were suppressed, nothing would be left.
+      mask.apply(to: &logits)
+    } else {
+      for token in suppressed { logits[Int(token)] = -.infinity }
+    }
     return Sampler.sample(
       logits: logits,
       history: histories[row.slot],

@@ -414,7 +414,10 @@ package final class WorkerLoop {
       Stage(
         epoch: assign.epoch,
         runner: runner,
-        vocabularySize: model.checkpoint.config.vocabularySize
+        vocabularySize: model.checkpoint.config.vocabularySize,
+        suppressed: try assign.suppressed(
+          vocabularySize: model.checkpoint.config.vocabularySize
+        )
       )
     )
   }

@@ -40,6 +40,18 @@ import Wire
     #expect(try json(document).contains(#""stop":"\nUser:""#))
   }
 
+  @Test func `an answer with thoughts`() throws {
+    var document = GenerationDocument()
+    document.add(.delta(Delta(request: 1, text: "", tokens: [1], thought: "h")))
+    document.add(.delta(Delta(request: 1, text: "a", tokens: [2, 3], thought: "m")))
+    if case .finished(var end) = finished(1) {
+      end.thoughtTokens = 2
+      document.add(.finished(end))
+    }
+    #expect(try json(document).contains(#""text":"a","thought":"hm","thought_tokens":2"#))
+    #expect(try reread(document) == document)
+  }
+
   @Test func `a status`() throws {
     var reply = status(1)
     reply.autoRebalance = AutoRebalance(decision: "stay", ageMilliseconds: 5)

@@ -15,6 +15,7 @@ struct Outcome {
   var accepted: Accepted?
   var tokens: [Int32] = []
   var text = ""
+  var thought = ""
   var scored: [DrawnToken] = []
   var finished: Finished?
   var failed: RequestFailed?
@@ -500,6 +501,7 @@ final class Harness {
       change(delta.request, client) {
         $0.tokens += delta.tokens
         $0.text += delta.text
+        $0.thought += delta.thought
         $0.scored += delta.scored
       }
     case .evaluated(let part):

@@ -64,7 +64,8 @@ extension Harness {
     tokenizer: Tokenizer? = nil,
     template: Result<ChatTemplate, GemmaError> = .failure(
       GemmaError(.template, "the model has no chat template")
-    )
+    ),
+    suppressed: [Int32] = []
   ) -> ServedModel {
     let config = ModelConfig(
       architecture: .gemma3,
@@ -96,7 +97,8 @@ extension Harness {
       ),
       ops: ModelOps(layers: Array(repeating: [], count: config.layers.count), logits: []),
       tokenizer: tokenizer,
-      template: template
+      template: template,
+      suppressedTokens: suppressed
     )
   }
 

@@ -55,6 +55,32 @@ import Worker
     #expect(results.isEmpty && logits.isEmpty)
   }
 
+  @Test func `a suppressed token is never drawn, but for a mask that allows it`() {
+    var drawer = TokenDrawer(vocabularySize: size, slots: 1, suppressed: [4, 2])
+    let greedy = StepRow(slot: 0, position: 0, token: 5, output: .sample(.greedy))
+    #expect(tokens(&drawer, [greedy]) == [0])
+    var biased = Sampling.greedy
+    biased.biases = [TokenBias(token: 4, value: 100)]
+    #expect(
+      tokens(&drawer, [StepRow(slot: 0, position: 1, token: 5, output: .sample(biased))]) == [0]
+    )
+    var masked = greedy
+    masked.mask = TokenMask(allowing: [1, 4])
+    #expect(tokens(&drawer, [masked]) == [4])
+    // Its likelihood is the model's own all the same.
+    var telling = Sampling.greedy
+    telling.returnsLogProbabilities = true
+    telling.likeliest = 1
+    let row = StepRow(slot: 0, position: 2, token: 5, output: .sample(telling))
+    #expect(drawer.draw([row], logits: line).results[0].likeliest.map(\.token) == [4])
+    #expect(
+      drawer.draw(
+        [StepRow(slot: 0, position: 3, token: 5, output: .score(target: 4))],
+        logits: line
+      ).results[0].token == 4
+    )
+  }
+
   // MARK: Log probabilities
 
   @Test(arguments: ["gemma3-random-a", "gemma3n-random-a", "demo-model"])

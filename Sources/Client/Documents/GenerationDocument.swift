@@ -12,10 +12,14 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
   }
 
   package var text = ""
+  /// What the model has thought before; absent if nothing.
+  package var thought: String?
   package var tokens: [Int32] = []
   package var promptTokens = 0
   /// Tokens of the prompt that another session had left in the caches.
   package var cachedTokens = 0
+  /// How many of the tokens belong to the thought; absent if none.
+  package var thoughtTokens: Int?
   package var finishReason = ""
   /// The stop string that ended it; absent if none did.
   package var stop: String?
@@ -30,6 +34,7 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
     case .accepted: break
     case .delta(let delta):
       text += delta.text
+      if !delta.thought.isEmpty { thought = (thought ?? "") + delta.thought }
       tokens += delta.tokens
     case .finished(let finished): finish(finished)
     }
@@ -38,6 +43,7 @@ package struct GenerationDocument: Codable, Sendable, Hashable {
   private mutating func finish(_ finished: Finished) {
     promptTokens = finished.promptTokens
     cachedTokens = finished.cachedTokens
+    thoughtTokens = finished.thoughtTokens > 0 ? finished.thoughtTokens : nil
     stop = finished.stop.isEmpty ? nil : finished.stop
     finishReason = finished.reason.name
     placement = finished.placement.map { PlacementRow($0) }

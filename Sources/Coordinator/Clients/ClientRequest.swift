@@ -11,25 +11,31 @@ struct ClientRequest: Sendable {
   let number: UInt64
   private(set) var timing: SessionTiming
   /// Nil if the model has no tokenizer; then tokens are sent without text.
-  private var detokenizer: Detokenizer?
+  private var reader: AnswerReader?
   private var stops: StopMatcher
+  /// Where the text belongs that the matcher holds back.
+  private var channel: AnswerChannel
 
   init(
     peer: PeerID,
     number: UInt64,
-    detokenizer: Detokenizer?,
+    reader: AnswerReader?,
     stops: [String],
     at now: ContinuousClock.Instant
   ) {
     self.peer = peer
     self.number = number
-    self.detokenizer = detokenizer
+    self.reader = reader
+    channel = reader?.channel ?? .text
     self.stops = StopMatcher(stops: stops)
     timing = SessionTiming(arrived: now)
   }
 
   /// The stop string that has come, before which the answer ends; nil if none has.
   var matchedStop: String? { stops.matched }
+
+  /// How many tokens of its answer belong to what the model has thought.
+  var thoughtTokenCount: Int { reader?.thoughtTokenCount ?? 0 }
 
   /// Notes that its session has got a slot.
   mutating func start(at now: ContinuousClock.Instant) { timing.started = now }
@@ -45,16 +51,40 @@ struct ClientRequest: Sendable {
     _ token: Int32?,
     isLast: Bool,
     at now: ContinuousClock.Instant
-  ) -> String {
+  ) -> AnswerText {
     if timing.firstToken == nil { timing.firstToken = now }
     timing.lastToken = now
-    var text = ""
-    if let token, let piece = detokenizer?.append(token) { text = stops.feed(piece) }
-    if isLast, !stops.hasMatched {
-      if let rest = detokenizer?.flush() { text += stops.feed(rest) }
-      text += stops.flush()
+    var answer = AnswerText()
+    if let token, let piece = reader?.append(token) {
+      answer.append(stops.feed(piece.text), to: channel)
     }
-    return text
+    if let next = reader?.channel, next != channel {
+      // A stop string stands in a thought or in what is said, never across.
+      answer.append(stops.flush(), to: channel)
+      channel = next
+    }
+    if isLast, !stops.hasMatched {
+      if let rest = reader?.flush() { answer.append(stops.feed(rest.text), to: channel) }
+      answer.append(stops.flush(), to: channel)
+    }
+    return answer
+  }
+}
+
+/// Text of an answer that may be sent.
+struct AnswerText: Sendable, Hashable {
+  /// What the model thinks.
+  private(set) var thought = ""
+  /// What it says.
+  private(set) var text = ""
+
+  var isEmpty: Bool { thought.isEmpty && text.isEmpty }
+
+  mutating func append(_ more: String, to channel: AnswerChannel) {
+    switch channel {
+    case .thought: thought += more
+    case .text: text += more
+    }
   }
 }
 

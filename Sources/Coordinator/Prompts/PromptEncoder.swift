@@ -34,8 +34,15 @@ struct PromptEncoder: Sendable {
     switch source {
     case .text(let text, let parsesSpecial):
       return tokenizer.encode(text, addBOS: true, parseSpecial: parsesSpecial)
-    case .conversation(let messages):
-      return try tokenizer.encode(template.get().pieces(messages))
+    case .conversation(let messages, let thinks):
+      guard tokenizer.canThink || !thinks else {
+        throw GemmaError(
+          .template,
+          "\(modelName) cannot think before it answers: its vocabulary has no tokens for thoughts; ask "
+            + "without them (without --think)"
+        )
+      }
+      return try tokenizer.encode(template.get().pieces(messages, thinks: thinks))
     }
   }
 
@@ -49,7 +56,7 @@ struct PromptEncoder: Sendable {
     switch source {
     case .text(let text, _):
       return text.utf8.count > longest ? text.utf8.count / longest : 0
-    case .conversation(let messages):
+    case .conversation(let messages, _):
       return messages.reduce(0) { sum, message in
         message.role == .user ? sum + trimmedByteCount(of: message.content) / longest : sum
       }

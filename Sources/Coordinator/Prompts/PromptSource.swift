@@ -7,20 +7,21 @@ internal import Wire
 enum PromptSource: Sendable, Hashable {
   /// A text that is continued as it is, with or without special tokens recognised in it.
   case text(String, parsesSpecial: Bool)
-  /// Messages that the model's chat template makes a prompt of.
-  case conversation([ChatMessage])
+  /// Messages that the model's chat template makes a prompt of, and whether the model thinks before it answers.
+  case conversation([ChatMessage], thinks: Bool = false)
 
   /// A text as a request has it: what a user says, or any text.
   init(_ text: String, of generate: Generate) {
     self =
       generate.appliesChatTemplate
-      ? .conversation([ChatMessage(role: .user, content: text)])
+      ? .conversation([ChatMessage(role: .user, content: text)], thinks: generate.thinks)
       : .text(text, parsesSpecial: generate.parsesSpecial)
   }
 
-  init(_ messages: [PromptMessage]) {
+  init(_ messages: [PromptMessage], thinks: Bool) {
     self = .conversation(
-      messages.map { ChatMessage(role: ChatMessage.Role($0.role), content: $0.text) }
+      messages.map { ChatMessage(role: ChatMessage.Role($0.role), content: $0.text) },
+      thinks: thinks
     )
   }
 
@@ -28,7 +29,7 @@ enum PromptSource: Sendable, Hashable {
   var byteCount: Int {
     switch self {
     case .text(let text, _): text.utf8.count
-    case .conversation(let messages): messages.reduce(0) { $0 + $1.content.utf8.count }
+    case .conversation(let messages, _): messages.reduce(0) { $0 + $1.content.utf8.count }
     }
   }
 
@@ -41,7 +42,7 @@ enum PromptSource: Sendable, Hashable {
   var encodingCost: Int {
     switch self {
     case .text: byteCount
-    case .conversation(let messages): byteCount + Self.bytesOfMessage * messages.count
+    case .conversation(let messages, _): byteCount + Self.bytesOfMessage * messages.count
     }
   }
 }

@@ -9,7 +9,7 @@ extension HuggingFaceKeys {
   // The generation config's other settings (temperature, top_k, repetition_penalty, lengths) are
   // given by each request instead.
   private static let generationLists = [
-    "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids",
+    "begin_suppress_tokens", "bad_words_ids", "force_words_ids",
     "sequence_bias", "forced_bos_token_id", "forced_eos_token_id", "stop_strings", "constraints",
   ]
 

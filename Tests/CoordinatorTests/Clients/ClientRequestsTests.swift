@@ -14,7 +14,7 @@ import Wire
   private let ben = PeerID([2])
 
   private func request(_ peer: PeerID, _ number: UInt64, stops: [String] = []) -> ClientRequest {
-    ClientRequest(peer: peer, number: number, detokenizer: nil, stops: stops, at: now)
+    ClientRequest(peer: peer, number: number, reader: nil, stops: stops, at: now)
   }
 
   private func prompt(_ peer: PeerID, _ number: UInt64) throws -> EncodingPrompt {
@@ -69,12 +69,12 @@ import Wire
       var request = ClientRequest(
         peer: ann,
         number: 1,
-        detokenizer: Detokenizer(tokenizer),
+        reader: AnswerReader(tokenizer),
         stops: stops,
         at: now
       )
       let texts = tokens.enumerated().map { index, token in
-        request.take(token, isLast: index == tokens.count - 1, at: now)
+        request.take(token, isLast: index == tokens.count - 1, at: now).text
       }
       return (text: texts.joined(), stop: request.matchedStop)
     }

@@ -126,7 +126,8 @@ final class SimulatedWorker {
       let stage = Stage(
         epoch: assign.epoch,
         runner: runner,
-        vocabularySize: config.vocabularySize
+        vocabularySize: config.vocabularySize,
+        suppressed: try assign.suppressed(vocabularySize: config.vocabularySize)
       )
       if stages.install(stage, next: try assign.next()) {
         prepared[assign.epoch] = assign

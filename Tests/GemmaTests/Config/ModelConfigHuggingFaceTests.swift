@@ -344,7 +344,7 @@ import Testing
   }
 
   @Test(arguments: [
-    #""suppress_tokens":[1,2]"#, #""bad_words_ids":[[5]]"#, #""forced_eos_token_id":1"#,
+    #""begin_suppress_tokens":[1,2]"#, #""bad_words_ids":[[5]]"#, #""forced_eos_token_id":1"#,
     #""stop_strings":["x"]"#, #""sequence_bias":[[[1],2.0]]"#, #""guidance_scale":1.5"#,
   ])
   func `what a generation config forbids or forces is refused by name`(setting: String) {
