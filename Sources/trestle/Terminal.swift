@@ -8,9 +8,13 @@ enum Terminal {
   static var isPresent: Bool { isatty(STDOUT_FILENO) == 1 }
 
   /// Whether to use colours: on a terminal, unless NO_COLOR is set (no-color.org).
-  static var hasColours: Bool {
-    guard isPresent else { return false }
-    return unsafe getenv("NO_COLOR").map { unsafe $0.pointee == 0 } ?? true
+  static var hasColours: Bool { isPresent && allowsColours }
+
+  /// Whether text on stderr may be dimmed, by the same rule.
+  static var dimsErrors: Bool { isatty(STDERR_FILENO) == 1 && allowsColours }
+
+  private static var allowsColours: Bool {
+    unsafe getenv("NO_COLOR").map { unsafe $0.pointee == 0 } ?? true
   }
 
   /// The columns and rows of the terminal; 80 columns and unlimited rows if stdout is not a

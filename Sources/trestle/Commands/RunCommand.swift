@@ -26,6 +26,9 @@ struct RunCommand: ParsableCommand {
   )
   var system: String?
 
+  @Flag(help: "Let the model think before it answers. What it thinks is shown on stderr.")
+  var think = false
+
   @Flag(help: "Apply no chat template.")
   var raw = false
 
@@ -77,6 +80,11 @@ struct RunCommand: ParsableCommand {
     guard system == nil || !raw else {
       throw ValidationError(
         "--system is a message of a chat; give it without --raw, or put the instructions into the prompt."
+      )
+    }
+    guard !think || !raw else {
+      throw ValidationError(
+        "--think: the chat template asks the model to think; give it without --raw."
       )
     }
     guard !special || raw else {
@@ -140,7 +148,8 @@ struct RunCommand: ParsableCommand {
       maxTokens: maxTokens < 0 ? Limits.positions : min(maxTokens, Limits.positions),
       sampling: sampling.sampling,
       stops: stop,
-      ignoresEndOfTurn: false
+      ignoresEndOfTurn: false,
+      thinks: think
     )
     if try show(client.generate(generate), interrupt) { throw Interrupted() }
   }
@@ -159,6 +168,8 @@ struct RunCommand: ParsableCommand {
     var document = GenerationDocument()
     var isCancelling = false
     var hasToldQueue = false
+    var thought = ThoughtOutput()
+    defer { thought.end() }
     func cancel() {
       isCancelling = true
       generation.cancel()
@@ -171,8 +182,13 @@ struct RunCommand: ParsableCommand {
         printError("waiting: place \(accepted.queuePosition) in the queue")
       case .accepted: break
       case .delta(let delta):
-        if !json { try printOut(delta.text, terminator: "", interruptedBy: interrupt) }
+        if json { continue }
+        thought.show(delta.thought)
+        if delta.text.isEmpty { continue }
+        thought.end()
+        try printOut(delta.text, terminator: "", interruptedBy: interrupt)
       case .finished:
+        thought.end()
         try printOut(json ? try trestle.json(document) : "", interruptedBy: interrupt)
       }
     }

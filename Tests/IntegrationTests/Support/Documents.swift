@@ -12,6 +12,8 @@ struct RunDocument: Decodable, Sendable {
   }
 
   var text: String
+  var thought: String?
+  var thoughtTokens: Int?
   var tokens: [Int]
   var promptTokens: Int
   var cachedTokens: Int
