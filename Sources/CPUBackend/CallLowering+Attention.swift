@@ -106,8 +106,8 @@ extension CallLowering {
   mutating func lower(_ op: Attend) throws(ComputeError) {
     let queries = try memory.plane(Plane(op.queries))
     let output = try memory.plane(Plane(op.output))
-    let cache = unsafe caches[op.cache.index].operand
-    scratchByteCount = max(scratchByteCount, unsafe Int(cpu_attend_scratch(cache.window)))
+    var cache = unsafe caches[op.cache.index].operand
+    scratchByteCount = max(scratchByteCount, unsafe Int(cpu_attend_scratch(&cache)))
     let arguments = unsafe cpu_attend_args(
       queries: queries.operand,
       cache: cache,

@@ -116,6 +116,9 @@ extension CaseMaker {
       Shape(heads: 6, kvHeads: 2, headDim: 20, window: nil, lengths: [16]),
       Shape(heads: 3, kvHeads: 3, headDim: 34, window: 5, lengths: [31, 7]),
       Shape(heads: 7, kvHeads: 1, headDim: 16, window: 16, lengths: [90, 12, 45]),
+      // Wide heads of Gemma 4, more of them than one tile has, and rows beyond one group.
+      Shape(heads: 8, kvHeads: 1, headDim: 512, window: nil, lengths: [40, 1, 2]),
+      Shape(heads: 13, kvHeads: 1, headDim: 40, window: 20, lengths: [70, 9]),
       // The ring wraps several times: window + maxRows - 1 = 24 positions.
       Shape(heads: 2, kvHeads: 1, headDim: 18, window: 1, lengths: [100]),
       Shape(heads: 4, kvHeads: 2, headDim: 64, window: 15, lengths: [130, 5]),

@@ -55,6 +55,7 @@
 #include "heads.h"
 #include "cache.h"
 #include "append.h"
+#include "attend_tile.h"
 #include "attend.h"
 
 // The machine's limits.

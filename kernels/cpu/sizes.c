@@ -109,7 +109,27 @@ int64_t cpu_columns_scratch(int64_t rows) {
   return COLUMN_GROUP * cpu_column_rows(rows) * (int64_t)sizeof(float);
 }
 
-// The scores of the heads that are processed together.
-int64_t cpu_attend_scratch(int64_t positions) {
-  return HEADS_TOGETHER * round_up(positions, LANES) * (int64_t)sizeof(float);
+int64_t attend_score_stride(int64_t positions) { return round_up(positions, LANES); }
+
+static int64_t scores_of_row(int64_t positions) {
+  return HEADS_TOGETHER * attend_score_stride(positions) * (int64_t)sizeof(float);
+}
+
+// Scores are written and read once each, so they need not stay in a near cache.
+int64_t attend_rows_together(int64_t positions) {
+  enum { SCORES_BYTES = 4 << 20 };
+  int64_t rows = SCORES_BYTES / scores_of_row(positions);
+  return rows < 1 ? 1 : rows > SLOT_ROWS_TOGETHER ? SLOT_ROWS_TOGETHER : rows;
+}
+
+// 8192 values: as f16, they stay in the first cache beside eight heads' queries or sums of 512.
+int64_t attend_block(int64_t head_dim) {
+  int64_t positions = 8192 / head_dim;
+  return positions < 4 ? 4 : positions - positions % 4;
+}
+
+// A block of decoded keys or values, and the scores of the rows that are processed together.
+int64_t cpu_attend_scratch(const cpu_cache *cache) {
+  int64_t decoded = attend_block(cache->head_dim) * cache->head_dim * (int64_t)sizeof(float);
+  return round_up(decoded, 64) + attend_rows_together(cache->window) * scores_of_row(cache->window);
 }

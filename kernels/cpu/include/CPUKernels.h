@@ -70,7 +70,7 @@ int64_t cpu_columns_scratch(int64_t rows);
 // Returns the bytes of a cache's row; 0 if the type has none of `head_dim` values.
 int64_t cpu_cache_row_bytes(cpu_cache_type type, int64_t head_dim);
 
-// Returns the scratch bytes that a thread needs for attention over `positions` positions.
-int64_t cpu_attend_scratch(int64_t positions);
+// Returns the scratch bytes that a thread needs for attention over a cache.
+int64_t cpu_attend_scratch(const cpu_cache *cache);
 
 #endif
