@@ -1,4 +1,5 @@
-// The cases that the laboratory measures: the ops and shapes of Gemma 3n E2B.
+// The cases that the laboratory measures: the ops and shapes of Gemma 3n E2B, and those of Gemma 4
+// E2B and E4B that are different.
 
 internal import Compute
 
@@ -14,11 +15,23 @@ extension KernelCase {
       matmul(.f16, rows: 2048, columns: 64),
       matmul(.q6_K, rows: 262_144, columns: 2048),
       matmul(.q8_0, rows: 262_144, columns: 640),
+      matmul(.bf16, rows: 8960, columns: 1536),
+      matmul(.q4_0, rows: 256, columns: 1536),
+      matmul(.q4_0, rows: 1536, columns: 256),
     ]
     let feedForwards = [TensorType.q4_0, .q8_0].flatMap { type in
       [feedForward(type, deviations: nil), feedForward(type, deviations: 1.6448536)]
     }
-    return body + others + feedForwards + [attend(context: 512), attend(context: 2048)]
+    return body + others + feedForwards + attention
+  }
+
+  /// The layers that see everything, of Gemma 3n E2B, Gemma 4 E2B and Gemma 4 E4B, and the sliding
+  /// ones of Gemma 4 E2B.
+  private static var attention: [KernelCase] {
+    let full = [(2, 256), (1, 512), (2, 512)].flatMap { kvHeads, headDim in
+      [512, 2048, 8192].map { attend(kvHeads: kvHeads, headDim: headDim, context: $0) }
+    }
+    return full + [attend(kvHeads: 1, headDim: 256, context: 2048, window: 512)]
   }
 
   static func matmul(_ type: TensorType, rows: Int, columns: Int) -> KernelCase {
@@ -84,17 +97,22 @@ extension KernelCase {
     )
   }
 
-  /// Attention of eight query heads of 256 over two heads of keys and values.
+  /// Attention of eight query heads over an f16 cache.
   ///
-  /// The byte count is that of an f16 cache.
-  static func attend(context: Int) -> KernelCase {
-    let headDim = 256
+  /// The shape names the heads of queries, those of keys and values, their width, and how many
+  /// positions are before the rows.
+  static func attend(
+    kvHeads: Int,
+    headDim: Int,
+    context: Int,
+    window: Int? = nil
+  ) -> KernelCase {
     let heads = 8
-    let kvHeads = 2
+    let visible = window.map { min($0, context) } ?? context
     return KernelCase(
       op: "attend",
-      type: "f16 cache",
-      shape: "context \(context)",
+      type: window == nil ? "f16" : "f16, ring",
+      shape: "\(heads)/\(kvHeads)x\(headDim), \(context)",
       add: { program, _ in
         let queries = program.shared("input", width: heads * headDim)
         let keys = program.shared("keys", width: kvHeads * headDim)
@@ -102,7 +120,7 @@ extension KernelCase {
         program.inputs = [queries, keys, values]
         let output = program.shared("output", width: heads * headDim)
         let cache = program.add(
-          Cache(layer: 0, kvHeadCount: kvHeads, headDim: headDim, window: nil)
+          Cache(layer: 0, kvHeadCount: kvHeads, headDim: headDim, window: window)
         )
         program.ops += [
           .appendKV(AppendKV(keys: keys, values: values, cache: cache)),
@@ -117,10 +135,11 @@ extension KernelCase {
           ),
         ]
       },
-      bytes: Double(context * kvHeads * headDim * 2 * 2),
-      // Row r sees the context and the r rows before it.
+      bytes: Double(visible * kvHeads * headDim * 2 * 2),
+      // Row r sees the context and the r rows before it, but no more than the window.
       operations: { rows in
-        Double(4 * heads * headDim) * (Double(rows * context) + Double(rows * (rows + 1)) / 2)
+        let positions = (1...rows).reduce(0) { $0 + min(window ?? .max, context + $1) }
+        return Double(4 * heads * headDim) * Double(positions)
       },
       isFloat: true,
       context: context

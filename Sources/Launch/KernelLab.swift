@@ -81,7 +81,7 @@ package struct KernelLab {
     var program = Program(layers: 0..<1)
     for copy in 0..<copies { kernel.add(&program, copy) }
     let limits = ExecutableLimits(
-      maxRows: max(most, min(kernel.context, 512)),
+      maxRows: most,
       slots: 1,
       contextTokens: kernel.context + most
     )
@@ -90,6 +90,7 @@ package struct KernelLab {
       weights: PatternWeights(for: program),
       limits: limits
     ) { _ in }
+    try Self.fill(runner, to: kernel.context)
     return try rows.map { rows in
       let seconds = try time(runner, rows: rows, context: kernel.context)
       return result(kernel, rows: rows, seconds: seconds / Double(copies))
@@ -121,7 +122,7 @@ package struct KernelLab {
     var times: [Double] = []
     let began = ContinuousClock.now
     while times.count < 4 || (times.count < 40 && .now - began < .milliseconds(200)) {
-      try fill(runner, to: context)
+      try runner.resume(slot: 0, at: context)
       let start = ContinuousClock.now
       _ = try runner.run(batch, inputs: inputs)
       times.append((.now - start) / .seconds(1))
@@ -131,18 +132,23 @@ package struct KernelLab {
     return sorted[sorted.count / 2]
   }
 
-  /// Fills the slot up to a position.
-  ///
-  /// This is not timed.
-  private func fill(_ runner: ProgramRunner, to context: Int) throws {
-    guard context > 0 else { return }
-    runner.clear(slot: 0)
-    var position = 0
-    while position < context {
-      let count = min(runner.limits.maxRows, context - position)
-      let batch = Self.batch(rows: count, from: position)
-      _ = try runner.run(batch, inputs: Self.inputs(runner.program, batch))
-      position += count
+  /// Stores random keys and values of the positions before the rows.
+  private static func fill(_ runner: ProgramRunner, to context: Int) throws {
+    let pieceSize = 512
+    for (index, cache) in runner.program.caches.enumerated() {
+      for first in stride(from: 0, to: context, by: pieceSize) {
+        let positions = first..<min(first + pieceSize, context)
+        func values() -> [Float] {
+          (0..<(positions.count * cache.width)).map { _ in Float.random(in: -1...1) }
+        }
+        let rows = CacheRows(
+          layer: cache.layer,
+          positions: positions,
+          keys: values(),
+          values: values()
+        )
+        try runner.importRows(rows, cache: index, slot: 0)
+      }
     }
   }
 

@@ -76,4 +76,24 @@ import Testing
       #expect(["memory", "compute"].contains(result.bound))
     }
   }
+
+  @Test(arguments: [nil, 8])
+  func `attention is measured after its context, over what the window leaves`(
+    window: Int?
+  ) throws {
+    let lab = KernelLab(
+      backend: try CPU(threads: 1, pinnedTo: nil),
+      bytesPerSecond: 10e9,
+      integerOperationsPerSecond: 100e9,
+      floatOperationsPerSecond: 50e9
+    )
+    let kernel = KernelCase.attend(kvHeads: 2, headDim: 16, context: 20, window: window)
+    #expect(kernel.bytes == Double((window ?? 20) * 2 * 16 * 4))
+    #expect(kernel.operations(2) == Double(4 * 8 * 16) * (window == nil ? 21 + 22 : 8 + 8))
+    let results = try lab.measure(kernel, rows: [1, 12])
+    #expect(results.map(\.rows) == [1, 12])
+    #expect(results.allSatisfy { $0.microseconds > 0 })
+    // Eight heads share what is read for one row.
+    #expect(results.map(\.bound) == ["memory", "compute"])
+  }
 }
