@@ -42,12 +42,14 @@ struct Bench: Sendable {
       }
     }
     let ended = run.withLock { $0 }
-    guard let rate = ended.rate, let stages = try await ended.stages() else {
+    guard let rate = ended.rate, let gaps = TokenGaps(ended.gaps),
+      let stages = try await ended.stages()
+    else {
       throw CommandError(
         "the streams were never all decoding at the same time; raise --decode-tokens"
       )
     }
-    return DecodeResult(rate: rate, stages: stages, interToken: TokenGaps(ended.gaps))
+    return DecodeResult(rate: rate, stages: stages, interToken: gaps)
   }
 
   /// Submits a prompt of `tokens` tokens while `streams` sequences decode.
@@ -84,11 +86,11 @@ struct Bench: Sendable {
     var result: ArrivalResult?
     for try await case .delta in start(stream, prompt: tokens, tokens: 1) {
       let during = run.withLock { $0.finished == 0 ? $0.gaps : [] }
-      guard !during.isEmpty else { continue }
+      guard let gaps = TokenGaps(during) else { continue }
       result = ArrivalResult(
         promptTokens: tokens,
         firstTokenMs: (ContinuousClock.now - came) / .milliseconds(1),
-        interToken: TokenGaps(during)
+        interToken: gaps
       )
     }
     return result

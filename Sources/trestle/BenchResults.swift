@@ -31,8 +31,9 @@ struct TokenGaps: Encodable {
   var p50Ms: Double
   var p99Ms: Double
 
-  /// - Precondition: `gaps` is not empty.
-  init(_ gaps: [Duration]) {
+  /// Returns nil if there are no gaps.
+  init?(_ gaps: [Duration]) {
+    guard !gaps.isEmpty else { return nil }
     let sorted = gaps.sorted()
     p50Ms = sorted[sorted.count / 2] / .milliseconds(1)
     p99Ms = sorted[min(sorted.count - 1, sorted.count * 99 / 100)] / .milliseconds(1)

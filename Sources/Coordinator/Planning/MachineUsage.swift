@@ -4,14 +4,14 @@
 struct MachineUsage: Hashable {
   /// Bytes that a micro-batch of decoding streams reads.
   private(set) var readBytes: [Double]
-  /// Bytes that the steps of prompts read, the last one excepted; 0 where prompts do not count.
+  /// Bytes that the steps of prompts read, the last one excepted; empty where prompts do not count.
   private(set) var promptBytes: [Double]
   /// What is held of the memory that all devices share.
   private(set) var held: [HeldMemory]
 
-  init(machineCount: Int) {
+  init(machineCount: Int, countsPrompts: Bool = false) {
     readBytes = Array(repeating: 0, count: machineCount)
-    promptBytes = readBytes
+    promptBytes = countsPrompts ? readBytes : []
     held = Array(repeating: HeldMemory(), count: machineCount)
   }
 

@@ -141,7 +141,8 @@ struct PlacementSearch {
       count: deviceCount << deviceCount
     )
     var current = none
-    current[0][0] = [Beginning(usage: MachineUsage(machineCount: costs.machines.count))]
+    let usage = MachineUsage(machineCount: costs.machines.count, countsPrompts: steps != nil)
+    current[0][0] = [Beginning(usage: usage)]
     for later in (0..<stageCount).reversed() {
       var next = none
       for key in current.indices {
@@ -180,10 +181,11 @@ struct PlacementSearch {
     guard let usage = beginning.usage.adding(span, planner, steps) else { return nil }
     var longer = beginning
     longer.usage = usage
-    longer.stages.append(span)
     if objective.countsAnswers { addAnswers(pieces, span, to: &longer) }
     if let steps { addPrompts(steps, pieces, span, to: &longer) }
-    return time(longer) < bestTime ? longer : nil
+    guard time(longer) < bestTime else { return nil }
+    longer.stages.append(span)
+    return longer
   }
 
   private func addAnswers(_ pieces: Range<Int>, _ span: StageSpan, to longer: inout Beginning) {
@@ -195,7 +197,7 @@ struct PlacementSearch {
     let step = StepSize.decoding(batches.most)
     longer.answers.way +=
       batchSums.time(pieces, on: device) + costs.fixedTime(of: span.slice, on: device, step)
-    longer.answers.way += arrivalTime(longer.stages, step)
+    longer.answers.way += arrivalTime(from: longer.stages.last, at: span, step)
     longer.answers.way += returnTime(from: span)
   }
 
@@ -210,15 +212,15 @@ struct PlacementSearch {
       earlierSums.time(pieces, on: device)
       + steps.sumBeforeLast { costs.fixedTime(of: span.slice, on: device, $0) }
     longer.prompts.busiest = max(longer.prompts.busiest, earlier)
-    if let from = longer.stages.dropLast().last?.device {
+    let from = longer.stages.last
+    if let from {
       let transfer = steps.sumBeforeLast {
-        costs.transferTime(from: from, to: device, before: span.slice, $0)
+        costs.transferTime(from: from.device, to: device, before: span.slice, $0)
       }
       longer.prompts.busiest = max(longer.prompts.busiest, transfer)
     }
-    let stages = longer.stages
     let linkTime = { (step: StepSize) in
-      arrivalTime(stages, step) + returnTime(from: span)
+      arrivalTime(from: from, at: span, step) + returnTime(from: span)
     }
     longer.prompts.earlierWays += earlier + steps.sumBeforeLast(linkTime)
     longer.prompts.way +=
@@ -226,10 +228,9 @@ struct PlacementSearch {
       + linkTime(steps.end)
   }
 
-  /// Returns how long a step is on the way to the last one of some stages.
-  private func arrivalTime(_ stages: [StageSpan], _ step: StepSize) -> Double {
-    guard let to = stages.last else { return 0 }
-    guard let from = stages.dropLast().last else { return planner.costs.messageTime(to: to.device) }
+  /// Returns how long a step is on the way to a stage, from the one before or from the coordinator.
+  private func arrivalTime(from: StageSpan?, at to: StageSpan, _ step: StepSize) -> Double {
+    guard let from else { return planner.costs.messageTime(to: to.device) }
     return planner.costs.handOffTime(from: from.device, to: to.device, before: to.slice, step)
   }
 
@@ -248,6 +249,7 @@ struct PlacementSearch {
         answers.way,
         beginning.usage.time(planner.costs, microBatches: batches.count).microseconds
       ) : 0
+    guard objective.countsPrompts else { return objective.microseconds(prompts: 0, cycle: cycle) }
     let earlier = max(
       prompts.busiest,
       prompts.earlierWays / Double(stageCount),
