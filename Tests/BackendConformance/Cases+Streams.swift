@@ -47,37 +47,37 @@ extension CaseMaker {
   }
 
   func perLayerInputs() -> [ConformanceCase] {
-    var cases: [ConformanceCase] = []
-    for table in TensorType.allCases {
-      // Layers of one block each, of four only the middle two; floats have layers of 5.
-      let width = table.isQuantised ? table.blockLength : 5
-      for projection in [TensorType.f32, .q8_0] {
-        var builder = CaseBuilder(self, "perLayerInputs table \(table) projection \(projection)")
-        let input = builder.input("embedding", width: 64)
-        let output = builder.output("perLayer", width: 2 * width)
-        builder.program.ops = [
-          .perLayerInputs(
-            PerLayerInputs(
-              input: input,
-              // Of 40 tokens the table knows 30.
-              table: builder.weight("table", 30, 4 * width, table),
-              tableColumns: width..<(3 * width),
-              tableScale: 16,
-              projection: builder.weight("projection", 2 * width, 64, projection),
-              projectionScale: 0.125,
-              norm: builder.norm("gain", width),
-              width: width,
-              outputScale: 0.7071,
-              output: output
-            )
-          )
-        ]
-        cases.append(
-          builder.finish(lengths: [9, 8], tolerance: Tolerance.float, inputs: .exactInt8)
+    let pairs =
+      TensorType.allCases.flatMap { table in [(table, TensorType.f32), (table, .q8_0)] }
+      + TensorType.allCases.filter { $0 != .f32 && $0 != .q8_0 }.map { (.q6_K, $0) }
+    return pairs.map { perLayerInputs(table: $0, projection: $1) }
+  }
+
+  private func perLayerInputs(table: TensorType, projection: TensorType) -> ConformanceCase {
+    // Layers of one block each, of four only the middle two; floats have layers of 5.
+    let width = table.isQuantised ? table.blockLength : 5
+    let columns = max(64, projection.blockLength)
+    var builder = CaseBuilder(self, "perLayerInputs table \(table) projection \(projection)")
+    let input = builder.input("embedding", width: columns)
+    let output = builder.output("perLayer", width: 2 * width)
+    builder.program.ops = [
+      .perLayerInputs(
+        PerLayerInputs(
+          input: input,
+          // Of 40 tokens the table knows 30.
+          table: builder.weight("table", 30, 4 * width, table),
+          tableColumns: width..<(3 * width),
+          tableScale: 16,
+          projection: builder.weight("projection", 2 * width, columns, projection),
+          projectionScale: 0.125,
+          norm: builder.norm("gain", width),
+          width: width,
+          outputScale: 0.7071,
+          output: output
         )
-      }
-    }
-    return cases
+      )
+    ]
+    return builder.finish(lengths: [9, 8], tolerance: Tolerance.float, inputs: .exactInt8)
   }
 
   func altupPredict() -> [ConformanceCase] {
@@ -140,9 +140,9 @@ extension CaseMaker {
   }
 
   func injectPerLayerInput() -> [ConformanceCase] {
-    let shapes: [(TensorType, width: Int, layer: Int)] = [
-      (.f32, 50, 7), (.bf16, 33, 16), (.q4_0, 96, 32), (.q8_0, 64, 64), (.q6_K, 256, 256),
-    ]
+    let shapes: [(TensorType, width: Int, layer: Int)] =
+      [(.f32, 50, 7), (.bf16, 33, 16), (.q4_0, 96, 32), (.q8_0, 64, 64)]
+      + TensorType.allCases.filter(\.isQuantised).map { ($0, 256, 256) }
     return shapes.map { type, width, layer in
       var builder = CaseBuilder(self, "injectPerLayerInput \(type) [\(width), \(layer)]")
       let input = builder.input("input", width: width)
