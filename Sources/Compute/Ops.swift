@@ -203,7 +203,9 @@ package struct Laurel: Sendable, Hashable {
 }
 
 /// A row's keys and values: `k = rope(rms(Wk · x))` and `v = Wv · x`, normed per head if `valueNorm`
-/// is given. Without a `Wv`, the product `Wk · x` is both, before norms and rotation.
+/// is given.
+///
+/// Without a `Wv`, the product `Wk · x` is both, before norms and rotation.
 ///
 /// Queries are projected by a separate op, because keys and values may be needed of all rows when
 /// queries are needed only of the wanted ones.
