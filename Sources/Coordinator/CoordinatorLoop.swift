@@ -83,10 +83,7 @@ package final class CoordinatorLoop {
     try front.bind(endpoint)
     firstStage = FirstStage(context, security, logger: logger)
     if let note = try? machine.model.template.get().note {
-      logger.warning(
-        "not the chat template of the model's newest files",
-        metadata: ["reason": "\(note)"]
-      )
+      logger.warning("\(note)")
     }
     try supervisor?.startAll()
   }

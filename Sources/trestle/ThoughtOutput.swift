@@ -1,5 +1,7 @@
 // What a model thinks before it answers, shown on stderr: the answer on stdout stays what it is.
 
+import Client
+
 /// Shows thoughts under a heading, dimmed on a terminal.
 struct ThoughtOutput {
   private var isOpen = false
@@ -22,5 +24,19 @@ struct ThoughtOutput {
     isOpen = false
     StandardError.write((Terminal.dimsErrors ? Self.plain : "") + "\n\n")
     StandardError.flush()
+  }
+}
+
+extension GenerationDocument {
+  /// Why there is no answer although the model has begun to think; nil if there is one.
+  var endedThinking: String? {
+    guard thought != nil, text.isEmpty else { return nil }
+    switch finishReason {
+    case "length":
+      return
+        "there is no answer: the model was still thinking after \(tokens.count) tokens; raise --max-tokens"
+    case "stop" where stop != nil: return "there is no answer: a text of --stop was in the thought"
+    default: return nil
+    }
   }
 }

@@ -5,12 +5,15 @@ internal import Compute
 internal import ModelFiles
 
 extension Checkpoint {
-  /// Tensors in a layer that may be ignored: keys and values of layers that share those of another
-  /// layer, tables that are computed here, and a scale that the config switches off.
-  private static let harmless = [
+  /// Tensors that may be ignored in layers that share keys and values of another layer.
+  private static let keysAndValues = [
     "attn_k.weight", "attn_v.weight", "attn_k_norm.weight", "self_attn.k_proj", "self_attn.v_proj",
-    "self_attn.k_norm", "self_attn.rotary_emb.inv_freq", "altup_correct_scale.weight",
-    "altup.correct_output_scale",
+    "self_attn.k_norm",
+  ]
+  /// Tensors that may be ignored in any layer: tables that are computed here, and a scale that the config
+  /// switches off.
+  private static let harmless = [
+    "self_attn.rotary_emb.inv_freq", "altup_correct_scale.weight", "altup.correct_output_scale",
   ]
   /// Tensors outside the layers that change what a model computes.
   private static let outsideLayers: Set<String> = [
@@ -66,9 +69,11 @@ extension Checkpoint {
         format == .gguf ? tensor.name : WeightName.canonical(huggingFace: tensor.name)
       let isInLayer = name.hasPrefix(format == .gguf ? "blk." : "layers.")
       let parts = name.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-      let isHarmless =
-        parts.count == 3 && harmless.contains(String(parts[2]))
-        && Int(parts[1]).map(config.layers.indices.contains) ?? false
+      var isHarmless = false
+      if parts.count == 3, let layer = Int(parts[1]), config.layers.indices.contains(layer) {
+        let shares = config.layers[layer].kvSource != layer
+        isHarmless = (shares ? harmless + keysAndValues : harmless).contains(String(parts[2]))
+      }
       guard isInLayer && !isHarmless || outsideLayers.contains(name) else { continue }
       // These have been compared with the config.
       if name == ropeFactors, config.layers.contains(where: { $0.rope.rotatedPairs != nil }) {

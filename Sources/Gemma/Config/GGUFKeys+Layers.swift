@@ -8,12 +8,18 @@ extension GGUFKeys {
     guard let sizes = try perLayer("feed_forward_length", layerCount) else {
       throw missing(name("feed_forward_length"))
     }
-    let window = try uniform("attention.sliding_window", layerCount) ?? 0
-    if architecture != .gemma3, window == 0 { throw missing(name("attention.sliding_window")) }
+    let window: Int
+    if let stated = try uniform("attention.sliding_window", layerCount) {
+      window = stated
+    } else if architecture == .gemma3 {
+      window = 0
+    } else {
+      throw missing(name("attention.sliding_window"))
+    }
     // Without a window, all layers of Gemma 3 have full attention
     // (llama_model_gemma3::load_arch_hparams).
     let isSliding =
-      window == 0
+      window == 0 && architecture == .gemma3
       ? Array(repeating: false, count: layerCount) : try slidingPattern(layerCount)
     return LayerTable(
       isSliding: isSliding,
@@ -41,6 +47,11 @@ extension GGUFKeys {
     let widths = try headWidths(layerCount, hiddenSize: hiddenSize, headCount: headCounts[0])
     try refuseUnsupported(widths, layerCount: layerCount)
     let scale = try float("attention.scale")
+    // Gemma 4's larger models have no projection of values in layers with full attention
+    // (attention_k_eq_v). No key says so; the tensors are absent. If one of them is there, the model has them.
+    let valuesAreKeys =
+      architecture == .gemma4
+      && !isSliding.indices.contains { !isSliding[$0] && has("blk.\($0).attn_v.weight") }
     let ropes = try ropes(widths)
     var heads: [LayerTable.Heads] = []
     for layer in 0..<layerCount {
@@ -53,10 +64,7 @@ extension GGUFKeys {
           attentionScale: scale
             ?? attentionScale(layerCount, hiddenSize, headCounts[layer], width),
           rope: isSliding[layer] ? ropes.sliding : ropes.full,
-          // Gemma 4's larger models have no projection of values in layers with full attention
-          // (attention_k_eq_v). No key says so; the tensor is absent.
-          valuesAreKeys: architecture == .gemma4 && !isSliding[layer]
-            && has("blk.\(layer).attn_k.weight") && !has("blk.\(layer).attn_v.weight")
+          valuesAreKeys: valuesAreKeys && !isSliding[layer]
         )
       )
     }

@@ -149,7 +149,18 @@ struct GGUFKeys {
     // Without the key, llama.cpp takes 256 for Gemma 3n and none for Gemma 4; Gemma 3 has none.
     let fallback = architecture == .gemma3n ? 256 : 0
     let size = try integer("embedding_length_per_layer_input") ?? fallback
-    if architecture == .gemma3 || (architecture == .gemma4 && size == 0) { return nil }
+    if architecture == .gemma3 { return nil }
+    if architecture == .gemma4, size == 0 {
+      guard !tensorNames.contains("per_layer_token_embd.weight") else {
+        throw GemmaError(
+          .config,
+          "\(name("embedding_length_per_layer_input")) is 0 or missing, but there is a"
+            + " per_layer_token_embd.weight",
+          context: file.path
+        )
+      }
+      return nil
+    }
     return PerLayerInputConfig(
       size: size,
       vocabularySize: try rowCount("per_layer_token_embd.weight")

@@ -69,11 +69,19 @@ extension HuggingFaceKeys {
     _ changes: JSONObject,
     to heads: inout [LayerTable.Heads]
   ) throws(GemmaError) {
+    var changed: [Int: String] = [:]
     for key in changes.fields.keys.sorted() {
       guard let layer = Int(key), heads.indices.contains(layer) else {
         throw GemmaError(
           .config,
           "per_layer_config has \(key), which is none of \(heads.count) layers",
+          context: text.place
+        )
+      }
+      if let other = changed.updateValue(key, forKey: layer) {
+        throw GemmaError(
+          .config,
+          "per_layer_config has layer \(layer) twice, as \(other) and as \(key)",
           context: text.place
         )
       }
@@ -83,7 +91,10 @@ extension HuggingFaceKeys {
         case "head_dim": heads[layer].headDim = try own.integer(name) ?? heads[layer].headDim
         case "num_key_value_heads":
           heads[layer].kvHeadCount = try own.integer(name) ?? heads[layer].kvHeadCount
-        default: throw refusal("per_layer_config.\(key).\(name)")
+        default:
+          throw refusal(
+            "per_layer_config.\(key) has \(name); only head_dim and num_key_value_heads may differ"
+          )
         }
       }
     }

@@ -74,7 +74,12 @@ extension HuggingFaceKeys {
       let scale = Float(1 / (try parameters.double("factor") ?? 1))
       return Rope(theta: theta, positionScale: scale, rotatedShare: share)
     }
-    guard share == 1 else { throw refusal("partial_rotary_factor \(share) of \(kind)") }
+    guard share == 1 || !["default", "linear"].contains(name) else {
+      throw refusal(
+        "partial_rotary_factor \(share) of \(kind), whose rope_type is \(name): only Gemma 4's"
+          + " proportional may rotate a part of a head"
+      )
+    }
     switch name {
     case "default":
       return Rope(theta: theta)

@@ -42,8 +42,10 @@ struct HuggingFaceKeys {
     case nil, .bool(false)?: break
     // Only the tokens of images see each other in both directions.
     case .string("vision")? where architecture == .gemma4: break
-    case .string(let whose)?: throw refusal("use_bidirectional_attention \(whose)")
-    case let value?: throw refusal("use_bidirectional_attention \(value.kind)")
+    case let value?:
+      throw refusal(
+        "use_bidirectional_attention \(value.kind): tokens of text may only see those before them"
+      )
     }
     if try text.bool("enable_moe_block") == true {
       throw refusal(

@@ -25,6 +25,8 @@ extension ChatTemplate {
     try make(try source(in: directory), directory, names)
   }
 
+  fileprivate static let missing = "the model has no chat template"
+
   private static func make(
     _ found: (source: String, place: String)?,
     _ modelPath: String,
@@ -33,7 +35,7 @@ extension ChatTemplate {
     guard let (source, place) = found else {
       throw GemmaError(
         .template,
-        "the model has no chat template, so it is probably no chat model; use --raw to send the prompt without one",
+        "\(missing), so it is probably no chat model; use --raw to send the prompt without one",
         context: modelPath
       )
     }
@@ -111,7 +113,9 @@ extension Checkpoint {
     } catch  where error.code == .template && tokenizer?.vocabulary.isGemma4 == true {
       // The small models have per-layer inputs, the larger ones have none.
       var template = ChatTemplate.gemma4Turns(closesThought: config.perLayerInput == nil)
-      template.note = "chats use the turns of Gemma 4 that this program knows: \(error.message)"
+      let reason =
+        error.message.hasPrefix(ChatTemplate.missing) ? ChatTemplate.missing : error.message
+      template.note = "chats use the turns of Gemma 4 that this program knows, because \(reason)"
       return template
     }
   }

@@ -5,6 +5,7 @@ import ArgumentParser
 import CPUBackend
 import Compute
 import Foundation
+import Gemma
 import Glibc
 import Launch
 import Platform
@@ -32,6 +33,9 @@ struct DoctorCommand: ParsableCommand {
         if let remedy = device.remedy { try printOut("     \(remedy)") }
       }
       try printOut(
+        "models: \(diagnosis.models.joined(separator: ", ")), as GGUF or in Hugging Face layout"
+      )
+      try printOut(
         "default: trestle up --devices \(diagnosis.defaultDevices.joined(separator: ","))"
       )
     }
@@ -42,6 +46,8 @@ struct DoctorCommand: ParsableCommand {
 struct Diagnosis: Encodable {
   var devices: [DeviceReport]
   var defaultDevices: [String]
+  /// The model families that can be read.
+  var models = Architecture.allCases.map(\.rawValue)
 
   /// Kinds of which there is more to say, or that are no devices for users.
   private static let special: Set<String> = ["cpu", "reference"]

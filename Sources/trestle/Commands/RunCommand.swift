@@ -47,7 +47,10 @@ struct RunCommand: ParsableCommand {
   @OptionGroup var sampling: SamplingOptions
 
   @Option(
-    help: ArgumentHelp("End the answer before this text; may be repeated.", valueName: "text")
+    help: ArgumentHelp(
+      "End the answer, or the thought before it, before this text; may be repeated.",
+      valueName: "text"
+    )
   )
   var stop: [String] = []
 
@@ -190,6 +193,7 @@ struct RunCommand: ParsableCommand {
       case .finished:
         thought.end()
         try printOut(json ? try trestle.json(document) : "", interruptedBy: interrupt)
+        if let news = document.endedThinking, !json { printError(news) }
       }
     }
     return isCancelling

@@ -100,6 +100,14 @@ import Testing
     var model = TinyModel.gemma4
     model.weights.removeAll { $0.canonical == "layers.0.self_attn.v_proj" }
     expectRefusal(.tensor, "blk.0.attn_v.weight is missing") { _ = try gguf(model) }
+    // All of them, or none.
+    model = .gemma4
+    model.weights.removeAll { $0.canonical == "layers.1.self_attn.v_proj" }
+    expectRefusal(.tensor, "blk.1.attn_v.weight is missing") { _ = try gguf(model) }
+    refuse(.unsupported, ["attention_k_eq_v": true], "layers.1.self_attn.v_proj")
+    expectRefusal(.config, "gemma4.embedding_length_per_layer_input is 0 or missing") {
+      _ = try gguf { $0["gemma4.embedding_length_per_layer_input"] = nil }
+    }
     model = .gemma4
     model.weights.removeAll { $0.canonical.contains("per_layer") }
     #expect(try directory(["hidden_size_per_layer_input": 0], of: model).perLayerInput == nil)
@@ -127,9 +135,14 @@ import Testing
     )
     refuse(.config, ["per_layer_config": ["one": [String: Int]()]], "per_layer_config has one")
     refuse(
+      .config,
+      ["per_layer_config": ["1": ["head_dim": 16], "01": ["head_dim": 8]]],
+      "layer 1 twice, as 01 and as 1"
+    )
+    refuse(
       .unsupported,
       ["per_layer_config": ["1": ["rope_theta": 5]]],
-      "per_layer_config.1.rope_theta"
+      "per_layer_config.1 has rope_theta"
     )
     // The other form's numbers of KV heads hold only where values are keys.
     #expect(try directory(["num_global_key_value_heads": 2]) == directory())
@@ -180,7 +193,14 @@ import Testing
     refuse(
       .unsupported,
       ["rope_parameters": ["full_attention": ["partial_rotary_factor": 0.25]]],
-      "partial_rotary_factor 0.25"
+      "partial_rotary_factor 0.25 of full_attention, whose rope_type is default"
+    )
+    refuse(
+      .unsupported,
+      [
+        "rope_parameters": ["full_attention": ["rope_type": "yarn", "partial_rotary_factor": 0.25]]
+      ],
+      "rope_type yarn"
     )
   }
 
@@ -205,7 +225,11 @@ import Testing
     expectRefusal(.unsupported, "gemma4.expert_count is 128", "26B-A4B") {
       _ = try gguf { $0["gemma4.expert_count"] = .uint32(128) }
     }
-    refuse(.unsupported, ["use_bidirectional_attention": "all"], "use_bidirectional_attention all")
+    refuse(
+      .unsupported,
+      ["use_bidirectional_attention": "all"],
+      "use_bidirectional_attention \"all\""
+    )
     refuse(.unsupported, ["use_bidirectional_attention": true], "use_bidirectional_attention true")
     #expect(try directory(["use_bidirectional_attention": "vision"]) == directory())
     for key in ["attention.key_length", "attention.key_length_swa", "attention.sliding_window"] {
@@ -216,6 +240,9 @@ import Testing
     // Its models have full attention in every fifth or sixth layer; a guess would give wrong text.
     expectRefusal(.config, "gemma4.attention.sliding_window_pattern is missing") {
       _ = try gguf { $0["gemma4.attention.sliding_window_pattern"] = nil }
+    }
+    expectRefusal(.config, "sliding window is 0") {
+      _ = try gguf { $0["gemma4.attention.sliding_window"] = .uint32(0) }
     }
     for (key, width) in [
       ("attention.value_length", 16), ("attention.value_length_swa", 8),
