@@ -197,9 +197,7 @@ import Testing
     )
     refuse(
       .unsupported,
-      [
-        "rope_parameters": ["full_attention": ["rope_type": "yarn", "partial_rotary_factor": 0.25]]
-      ],
+      ["rope_parameters": ["full_attention": proportional.merging(["rope_type": "yarn"]) { $1 }]],
       "rope_type yarn"
     )
   }
