@@ -13,7 +13,8 @@ enum LinkLab {
   private static let largeCount = 8
   /// A megabyte: 32 rows of Gemma 3n's streams.
   private static let largeFloats = 256 << 10
-  private static let patience = Duration.seconds(2)
+  /// Long, because a machine may be busy with something else.
+  private static let patience = Duration.seconds(15)
 
   /// Returns the cost of a message in one direction.
   ///
