@@ -114,7 +114,8 @@ final class StageLab {
     guard let layer = checkpoint.config.narrowingLayer, canRun(layer) else { return nil }
     let slice = ModelSlice(layers: layer..<(layer + 1))
     let program = try checkpoint.config.lower(slice, weights: checkpoint)
-    return try time(program, rows: rows, wantsAll: false).subtracting(overhead).beyondFirst().rising()
+    return try time(program, rows: rows, wantsAll: false).subtracting(overhead).beyondFirst()
+      .rising()
   }
 
   /// Whether the backend can run a layer.
