@@ -195,8 +195,8 @@ let package = Package(
     .testTarget(
       name: "TrestleTests",
       dependencies: [
-        "trestle", "Launch", "Worker", "CPUBackend", "Gemma", "Wire", "Compute", "Content",
-        "Platform", logging,
+        "trestle", "Client", "Launch", "Worker", "CPUBackend", "Gemma", "Wire", "Compute",
+        "Content", "Platform", logging,
       ],
       swiftSettings: strict
     ),

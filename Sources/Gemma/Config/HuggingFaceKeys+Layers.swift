@@ -5,7 +5,9 @@ internal import ModelFiles
 
 extension HuggingFaceKeys {
   func layerTable(_ layerCount: Int) throws(GemmaError) -> LayerTable {
-    let isSliding = try slidingPattern(layerCount)
+    var isSliding = try slidingPattern(layerCount)
+    // Gemma4TextConfig.__post_init__ gives the last layer full attention whatever the file says.
+    if architecture == .gemma4 { isSliding[layerCount - 1] = false }
     if case .null? = text.fields["sliding_window"], isSliding.contains(true) {
       throw refusal("sliding_window null, but layers with sliding attention")
     }
@@ -113,9 +115,7 @@ extension HuggingFaceKeys {
       guard period > 0 else {
         throw GemmaError(.config, "sliding_window_pattern is \(period)", context: text.place)
       }
-      var pattern = LayerTable.slidingPattern(period: period, layerCount: layerCount)
-      if architecture == .gemma4, layerCount > 0 { pattern[layerCount - 1] = false }
-      return pattern
+      return LayerTable.slidingPattern(period: period, layerCount: layerCount)
     }
     guard types.count == layerCount else {
       throw GemmaError(
@@ -133,8 +133,6 @@ extension HuggingFaceKeys {
       }
       pattern.append(type == "sliding_attention")
     }
-    // Gemma4TextConfig.__post_init__ changes the last layer's type.
-    if architecture == .gemma4, layerCount > 0 { pattern[layerCount - 1] = false }
     return pattern
   }
 

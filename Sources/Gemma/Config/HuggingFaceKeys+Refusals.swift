@@ -1,6 +1,6 @@
 // Keys of a model directory that change what a model computes or answers and that are not
 // supported. A key with any value other than the neutral one is refused with its name. The keys are
-// those that transformers 5.24 reads: models/gemma3, models/gemma3n and
+// those that transformers 5.24 reads: models/gemma3, gemma3n and gemma4, and
 // generation/configuration_utils.py.
 
 internal import ModelFiles

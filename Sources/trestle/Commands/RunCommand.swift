@@ -26,7 +26,10 @@ struct RunCommand: ParsableCommand {
   )
   var system: String?
 
-  @Flag(help: "Let the model think before it answers. What it thinks is shown on stderr.")
+  @Flag(
+    help:
+      "Let the model think before it answers. What it thinks is shown on stderr; --json has it in a field of its own."
+  )
   var think = false
 
   @Flag(help: "Apply no chat template.")

@@ -6,33 +6,7 @@ extension TinyModel {
   /// Four layers, sliding and full in turn, of which the last two share keys and values and have twice the
   /// feed-forward; heads of 8, with full attention of 16; per-layer inputs of 8.
   static let gemma4: TinyModel = {
-    var weights = [
-      TinyWeight(
-        canonical: "embed_tokens",
-        gguf: "token_embd.weight",
-        shape: [12, 32],
-        type: "Q8_0"
-      ),
-      TinyWeight(canonical: "norm", gguf: "output_norm.weight", shape: [32], type: "F32"),
-      TinyWeight(
-        canonical: "embed_tokens_per_layer",
-        gguf: "per_layer_token_embd.weight",
-        shape: [12, 4 * 8],
-        type: "Q8_0"
-      ),
-      TinyWeight(
-        canonical: "per_layer_model_projection",
-        gguf: "per_layer_model_proj.weight",
-        shape: [4 * 8, 32],
-        type: "BF16"
-      ),
-      TinyWeight(
-        canonical: "per_layer_projection_norm",
-        gguf: "per_layer_proj_norm.weight",
-        shape: [8],
-        type: "F32"
-      ),
-    ]
+    var weights = weightsOutsideLayers(perLayerRows: 12, projectionType: "BF16")
     for layer in 0..<4 {
       weights += decoderWeights(
         layer,

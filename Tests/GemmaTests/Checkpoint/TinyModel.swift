@@ -211,15 +211,10 @@ extension TinyModel {
       )
     }
   }
-}
 
-// MARK: Gemma 3n
-
-extension TinyModel {
-  /// Four layers, sliding and full in turn, of which the last two share keys and values; three
-  /// AltUp streams of width 32; feed-forward 32 or 64; the first two layers sparse.
-  static let gemma3n: TinyModel = {
-    var weights = [
+  /// What is outside the layers of a model of width 32 with four layers and per-layer inputs of 8.
+  static func weightsOutsideLayers(perLayerRows: Int, projectionType: String) -> [TinyWeight] {
+    [
       TinyWeight(
         canonical: "embed_tokens",
         gguf: "token_embd.weight",
@@ -230,14 +225,14 @@ extension TinyModel {
       TinyWeight(
         canonical: "embed_tokens_per_layer",
         gguf: "per_layer_token_embd.weight",
-        shape: [10, 4 * 8],
+        shape: [perLayerRows, 4 * 8],
         type: "Q8_0"
       ),
       TinyWeight(
         canonical: "per_layer_model_projection",
         gguf: "per_layer_model_proj.weight",
         shape: [4 * 8, 32],
-        type: "F16"
+        type: projectionType
       ),
       TinyWeight(
         canonical: "per_layer_projection_norm",
@@ -246,6 +241,16 @@ extension TinyModel {
         type: "F32"
       ),
     ]
+  }
+}
+
+// MARK: Gemma 3n
+
+extension TinyModel {
+  /// Four layers, sliding and full in turn, of which the last two share keys and values; three
+  /// AltUp streams of width 32; feed-forward 32 or 64; the first two layers sparse.
+  static let gemma3n: TinyModel = {
+    var weights = weightsOutsideLayers(perLayerRows: 10, projectionType: "F16")
     var stacks: [(name: String, canonicals: [String])] = []
     for (canonical, gguf) in [
       ("altup_projections", "altup_proj"), ("altup_unembed_projections", "altup_unembd_proj"),
