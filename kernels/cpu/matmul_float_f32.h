@@ -54,11 +54,13 @@ static INLINE void multiply_lanes(const float_tile *tile, int64_t column, int64_
     input[x] = load_part(tile->inputs + x * tile->width + column, left);
   }
   const uint8_t *weights = tile->weights + column * FLOAT_TILE_ROWS * tile->size;
-  // With many operations for each cache line, the hardware prefetcher falls behind; with one row it
-  // does not.
-  if (input_rows > 2) {
-    for (int line = 0; line < FLOAT_TILE_ROWS * LANES * tile->size; line += 64) {
+  // As in matmul_tile.h.
+  bool few = prefetches_few_rows();
+  for (int line = 0; line < FLOAT_TILE_ROWS * LANES * tile->size; line += 64) {
+    if (input_rows > FEW_ROWS) {
       __builtin_prefetch(weights + 2048 + line);
+    } else if (few) {
+      __builtin_prefetch(weights + FEW_ROWS_BYTES_AHEAD + line, 0, 2);
     }
   }
 #pragma clang loop unroll(full)

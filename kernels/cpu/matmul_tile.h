@@ -32,10 +32,28 @@ static INLINE void store_tile(const cpu_matmul_args *args, const cpu_step *step,
   }
 }
 
-// How far to prefetch. Memory is read sequentially. For one or two rows there is no software
-// prefetch, because the hardware prefetcher is better; with more operations for each cache line it
-// falls behind (SPEED.md, entry 4).
-enum { BYTES_AHEAD = 4096 };
+// How far to prefetch. Memory is read sequentially. With many operations for each cache line the
+// hardware prefetcher falls behind. With one or two rows there are few: AMD's cores read fastest
+// without a software prefetch, Intel's with one into the second cache (SPEED.md, entries 4 and 20).
+enum { BYTES_AHEAD = 4096, FEW_ROWS = 2, FEW_ROWS_BYTES_AHEAD = 8192 };
+
+#if CPU_THIS_ISA == CPU_ISA_SCALAR
+static INLINE bool prefetches_few_rows(void) { return false; }
+#else
+static INLINE bool prefetches_few_rows(void) { return __builtin_cpu_is("intel"); }
+#endif
+
+// Prefetches what is as far ahead as the bytes from `first` to `end` of a block that is being read.
+static INLINE void prefetch_packed(const uint8_t *packed, int first, int end, int rows, bool few) {
+#pragma clang loop unroll(full)
+  for (int line = first; line < end; line += 64) {
+    if (rows > FEW_ROWS) {
+      __builtin_prefetch(packed + BYTES_AHEAD + line);
+    } else if (few) {
+      __builtin_prefetch(packed + FEW_ROWS_BYTES_AHEAD + line, 0, 2);
+    }
+  }
+}
 
 static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *step,
                                  const weight_tile *tile, weight_format format, unpacker unpack,
@@ -47,6 +65,7 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   int units = format.layout.columns / 32;
   int bytes = TILE_ROWS * format.layout.bytes;
   const uint8_t *packed = tile->packed;
+  bool few = prefetches_few_rows();
   // Set to constants where they are known, so that addresses are constants, too.
   if (rows == ROW_GROUP) {
     x.step = ROW_GROUP;
@@ -59,12 +78,7 @@ static INLINE void multiply_some(const cpu_matmul_args *args, const cpu_step *st
   for (int64_t block = 0; block < count; block++) {
 #pragma clang loop unroll(full)
     for (int i = 0; i < units; i++) {
-      if (rows > 2) {
-#pragma clang loop unroll(full)
-        for (int line = bytes * i / units; line < bytes * (i + 1) / units; line += 64) {
-          __builtin_prefetch(packed + BYTES_AHEAD + line);
-        }
-      }
+      prefetch_packed(packed, bytes * i / units, bytes * (i + 1) / units, rows, few);
       tile_block unpacked;
       unpack(packed, tile->lane, i, &unpacked);
       dot_block(&unpacked, format, &x, block * units + i, rows, sums);
