@@ -27,8 +27,9 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire",
-        "Compute", "Content", "Platform", "CPUKernels", "CLinux", argumentParser, logging,
+        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend", "Gemma",
+        "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
+        argumentParser, logging,
       ],
       swiftSettings: strict
     ),
@@ -97,6 +98,12 @@ let package = Package(
       swiftSettings: strict
     ),
 
+    .target(
+      name: "VulkanBackend",
+      dependencies: ["Compute", "CVulkan", "VulkanKernels"],
+      swiftSettings: strict
+    ),
+
     // C leaves.
     .target(
       name: "CPUKernels",
@@ -106,6 +113,14 @@ let package = Package(
       // where it is meant, so every instruction set rounds where the source says.
       cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]
     ),
+    // Shaders, as SPIR-V that scripts/compile-shaders makes, and the packing of weights for them.
+    .target(
+      name: "VulkanKernels",
+      path: "kernels/vulkan",
+      sources: ["pack.c", "shaders.c", "shader_names.c"],
+      // #embed is C23; packing takes minutes with -O0.
+      cSettings: [.unsafeFlags(["-O3", "-Wno-c23-extensions"])]
+    ),
     .target(
       name: "WireMessages",
       path: "proto",
@@ -114,6 +129,7 @@ let package = Package(
     .systemLibrary(name: "CZeroMQ"),
     .systemLibrary(name: "CSodium"),
     .target(name: "CLinux"),
+    .target(name: "CVulkan"),
     .target(name: "CSocketGuard"),
 
     // Tests.
@@ -163,6 +179,14 @@ let package = Package(
       dependencies: [
         "CPUBackend", "CPUKernels", "Gemma", "ModelFiles", "Compute", "BackendConformance",
         "TestSupport",
+      ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "VulkanBackendTests",
+      dependencies: [
+        "VulkanBackend", "CVulkan", "VulkanKernels", "CPUBackend", "Gemma", "ModelFiles", "Compute",
+        "BackendConformance", "TestSupport",
       ],
       swiftSettings: strict
     ),

@@ -25,17 +25,23 @@ package struct DeviceKind: Sendable {
   package let describe: @Sendable (BackendSettings) throws -> DeviceDescription
   /// Makes its backend.
   package let makeBackend: @Sendable (BackendSettings) throws -> any Backend
+  /// Returns the kind for one of several devices, by its number; nil if a machine has only one.
+  let numbered: (@Sendable (Int) -> DeviceKind)?
 
   /// - Parameters:
   ///   - name: As the command line says it.
   ///   - describe: Describes the device without making a backend, where that is cheaper; nil to make one.
+  ///   - numbered: Returns the kind for one of several devices, which `name:number` names; nil if a
+  ///     machine has only one.
   ///   - makeBackend: Makes its backend.
   package init(
     _ name: String,
     describe: (@Sendable (BackendSettings) throws -> DeviceDescription)? = nil,
+    numbered: (@Sendable (Int) -> DeviceKind)? = nil,
     makeBackend: @escaping @Sendable (BackendSettings) throws -> any Backend
   ) {
     self.name = name
+    self.numbered = numbered
     self.describe = describe ?? { try makeBackend($0).device }
     self.makeBackend = makeBackend
   }
@@ -75,12 +81,26 @@ package struct DeviceRegistry: Sendable {
     }
   }
 
-  /// Returns the kind with a name.
+  /// Returns the kind with a name, which may have a number: `vulkan:1`.
   ///
   /// - Throws: `LaunchError` that lists the known kinds.
   package func kind(named name: String) throws(LaunchError) -> DeviceKind {
     if let kind = kinds.first(where: { $0.name == name }) { return kind }
-    let known = kinds.map(\.name).joined(separator: ", ")
+    let known = kinds.map { $0.name + ($0.numbered == nil ? "" : "[:number]") }
+      .joined(separator: ", ")
+    let parts = name.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    if parts.count == 2, let kind = kinds.first(where: { $0.name == parts[0] }) {
+      guard let numbered = kind.numbered else {
+        throw LaunchError(.device, "device \(name): there is only one \(kind.name); use \(known)")
+      }
+      guard let number = Int(parts[1]), (0...Int(UInt16.max)).contains(number) else {
+        throw LaunchError(
+          .device,
+          "device \(name): \"\(parts[1])\" is no number of a device; `trestle doctor` lists them"
+        )
+      }
+      return numbered(number)
+    }
     guard planned.contains(name) else {
       throw LaunchError(.device, "unknown device \"\(name)\"; use \(known)")
     }

@@ -45,7 +45,8 @@ package struct WorkerPlan: Sendable {
         nextCPU += threads
       }
       return WorkerPlan(
-        name: "\(device.name)-\(counts[device.name, default: 0])",
+        // vulkan1-0 is the first worker on vulkan:1; a colon would divide addresses.
+        name: "\(device.name.filter { $0 != ":" })-\(counts[device.name, default: 0])",
         device: device,
         threads: threads,
         cpus: fits ? Array(available.allowed[nextCPU..<(nextCPU + threads)]) : nil

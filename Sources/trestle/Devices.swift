@@ -4,6 +4,7 @@ import CPUBackend
 import Compute
 import Launch
 import Platform
+import VulkanBackend
 
 extension DeviceRegistry {
   /// The kinds of devices that are built in.
@@ -25,15 +26,27 @@ extension DeviceRegistry {
           memoryByteCount: SystemMemory.total
         )
       },
+      vulkan(nil),
       // The reference backend stores f32 whatever the cache type.
       DeviceKind("reference") {
         ReferenceBackend(threads: $0.threads, memoryByteCount: SystemMemory.total)
       },
     ],
     defaultDevices: ["cpu"],
-    planned: ["vulkan", "npu"],
+    planned: ["npu"],
     measureMemory: { try CPU(threads: $0, pinnedTo: nil).measureLimits().bytesPerSecond }
   )
+
+  /// The Vulkan device with a number, or the first GPU.
+  private static func vulkan(_ index: Int?) -> DeviceKind {
+    DeviceKind(Vulkan.name(index)) {
+      try Vulkan.describe(index: index, cacheType: $0.cacheType)
+    } numbered: {
+      vulkan($0)
+    } makeBackend: {
+      try Vulkan(index: index, cacheType: $0.cacheType)
+    }
+  }
 }
 
 extension LaunchContext {

@@ -31,7 +31,7 @@ struct Trestle: ParsableCommand {
       RebalanceCommand.self, DrainCommand.self, BenchCommand.self, PerplexityCommand.self,
       LogitsCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, DoctorCommand.self, CoordinateCommand.self,
-      WorkCommand.self, PlanCommand.self, KeysCommand.self,
+      WorkCommand.self, PlanCommand.self, KeysCommand.self, ShaderStatisticsCommand.self,
     ]
   )
 

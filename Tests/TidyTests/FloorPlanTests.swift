@@ -9,8 +9,9 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire",
-    "Compute", "Content", "Platform", "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend", "Gemma",
+    "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
+    "ArgumentParser", "Logging",
   ],
   "Client": ["Wire", "Platform"],
   "Launch": [
@@ -27,10 +28,13 @@ private let floorPlan: [String: Set<String>] = [
   "Gemma": ["ModelFiles", "Compute", "Content"],
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
+  "VulkanBackend": ["Compute", "CVulkan", "VulkanKernels"],
   "Compute": [],
   "Content": ["CSodium"],
   "Platform": ["CLinux"],
   "CPUKernels": [],
+  "VulkanKernels": [],
+  "CVulkan": [],
   "WireMessages": [],
   "CZeroMQ": [],
   "CSodium": [],

@@ -9,6 +9,7 @@ import Gemma
 import Glibc
 import Launch
 import Platform
+import VulkanBackend
 import Wire
 
 struct DoctorCommand: ParsableCommand {
@@ -50,17 +51,15 @@ struct Diagnosis: Encodable {
   var models = Architecture.allCases.map(\.rawValue)
 
   /// Kinds of which there is more to say, or that are no devices for users.
-  private static let special: Set<String> = ["cpu", "reference"]
+  private static let special: Set<String> = ["cpu", "vulkan", "reference"]
 
   init() {
     let settings = BackendSettings(threads: AvailableCPUs.own.usableCount)
     let registry = DeviceRegistry.builtIn
     let others = registry.kinds.filter { !Self.special.contains($0.name) }
     devices =
-      [Self.cpu()] + others.map { $0.report(settings) }
-      + [Self.vulkan(), Self.npu()].filter { planned in
-        !others.contains { $0.name == planned.device }
-      }
+      [Self.cpu()] + Self.vulkan() + others.map { $0.report(settings) }
+      + [Self.npu()].filter { planned in !others.contains { $0.name == planned.device } }
     defaultDevices = registry.defaultDevices.map(\.name)
   }
 
@@ -88,14 +87,36 @@ struct Diagnosis: Encodable {
     return limits.isEmpty ? "" : "; the control group allows " + limits.joined(separator: " and ")
   }
 
-  private static func vulkan() -> DeviceReport {
-    let nodes = entries("/dev/dri").filter { $0.hasPrefix("renderD") }
+  /// Each Vulkan device with its number, or why there is none.
+  private static func vulkan() -> [DeviceReport] {
+    do {
+      return try VulkanInstance.open().devices().map(vulkan)
+    } catch {
+      let nodes = entries("/dev/dri").filter { $0.hasPrefix("renderD") }
+      let gpu =
+        nodes.isEmpty ? "no GPU: /dev/dri has no render node" : "GPU at /dev/dri/\(nodes[0])"
+      return [
+        DeviceReport(device: "vulkan", available: false, detail: gpu, remedy: error.message)
+      ]
+    }
+  }
+
+  private static func vulkan(_ info: VulkanDeviceInfo) -> DeviceReport {
+    let kind = info.isSoftware ? "on the CPU" : info.isUnified ? "integrated" : "discrete"
+    let heaps = info.heaps.map { heap in
+      describe(bytes: heap.byteCount) + (heap.isDeviceLocal ? " of its own" : " of the host's")
+    }
+    let dot = info.hasFastIntegerDot ? "int8 products in hardware" : "no int8 products in hardware"
     return DeviceReport(
-      device: "vulkan",
-      available: false,
-      detail: nodes.isEmpty
-        ? "no GPU: /dev/dri has no render node" : "GPU at /dev/dri/\(nodes[0])",
-      remedy: "this version has no Vulkan backend"
+      device: Vulkan.name(info.index),
+      available: info.missing.isEmpty,
+      emulated: info.isSoftware,
+      detail:
+        "\(info.name), \(kind), driver \(info.driver); memory \(heaps.joined(separator: ", ")); \(dot), "
+        + "subgroups of \(info.subgroupSize), bindings of up to \(describe(bytes: UInt64(info.maxRangeBytes)))",
+      remedy: info.missing.isEmpty
+        ? nil
+        : "lacks \(info.missing.joined(separator: ", ")); a newer driver may have it"
     )
   }
 

@@ -1,0 +1,62 @@
+// How many lanes share which work, by the kind of device. No choice changes a result by a bit for products;
+// sums over rows depend on `rowThreads`, which never changes on a device.
+
+internal import Compute
+
+/// How kernels are divided among lanes on one device.
+struct Tuning: Sendable {
+  /// The lanes of a workgroup that has a row, or a head, to itself.
+  let rowThreads: Int
+  /// The lanes of a workgroup whose lanes work on their own.
+  let lanes = 64
+  private let isSoftware: Bool
+  private let maxSharedBytes: Int
+
+  init(_ info: VulkanDeviceInfo) {
+    isSoftware = info.isSoftware
+    maxSharedBytes = info.maxSharedBytes
+    // An emulated workgroup of more than one subgroup stops at every barrier and is continued.
+    rowThreads = isSoftware ? info.subgroupSize : min(max(64, info.subgroupSize), info.maxGroupSize)
+  }
+
+  /// How a matrix product is divided.
+  struct Product: Hashable {
+    /// Lanes of a workgroup.
+    var threads: Int
+    /// Lanes that share the columns of a row.
+    var kLanes: Int
+    /// Rows of activations that a lane computes.
+    var tokens: Int
+
+    /// Rows of weights that a workgroup computes.
+    var weightRows: Int { threads / kLanes }
+  }
+
+  /// Returns how to divide the product of a weight with `rows` rows of activations.
+  func product(rows: Int) -> Product {
+    if isSoftware {
+      return Product(threads: 16, kLanes: 1, tokens: rows == 1 ? 1 : rows <= 4 ? 4 : 8)
+    }
+    // A single row is bound by memory: as many lanes as possible read at once. Many rows are bound by
+    // arithmetic: a lane uses weights it has read for as many rows as fit its registers.
+    return switch rows {
+    case 1: Product(threads: 256, kLanes: 16, tokens: 1)
+    case 2...4: Product(threads: 256, kLanes: 16, tokens: 4)
+    case 5...8: Product(threads: 128, kLanes: 8, tokens: 8)
+    case 9...16: Product(threads: 64, kLanes: 1, tokens: 16)
+    default: Product(threads: 64, kLanes: 1, tokens: 32)
+    }
+  }
+
+  /// Returns how many query heads of a KV head a workgroup of attention takes: as many as fit its shared
+  /// memory with their queries and scores.
+  func attentionHeads(sharing: Int, headDim: Int) -> Int {
+    [8, 4, 2].first { heads in
+      sharing.isMultiple(of: heads)
+        && 4 * heads * (headDim + Self.attentionSegment) <= maxSharedBytes - 1024
+    } ?? 1
+  }
+
+  /// The positions that one workgroup of attention looks at: SEGMENT in segments.glsl.
+  static let attentionSegment = 256
+}

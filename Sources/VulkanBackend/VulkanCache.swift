@@ -1,0 +1,190 @@
+// One KV cache on a device: its memory, its layout, and how rows are read and written.
+
+internal import CVulkan
+internal import Compute
+
+/// Keys and values of one layer for every slot.
+///
+/// Each is a buffer [slots, kvHeads, capacity, headDim] of f32 or f16. Successive executables share the
+/// cache.
+final class VulkanCache: CacheStorage {
+  let type: CacheType
+  let keys: DeviceBuffer
+  let values: DeviceBuffer
+  let capacity: Int
+  let device: VulkanDevice
+  private let shape: Cache
+
+  /// - Throws: `ComputeError` with code `memory` if the device has too little, or one binding cannot
+  ///   reach the whole cache.
+  init(
+    _ shape: Cache,
+    type: CacheType,
+    limits: ExecutableLimits,
+    on device: VulkanDevice
+  ) throws(ComputeError) {
+    let purpose = "the KV cache of layer \(shape.layer)"
+    guard shape.kvHeadCount > 0, shape.headDim > 0, shape.window ?? 1 > 0 else {
+      throw ComputeError(
+        .invalidProgram,
+        "\(purpose) has \(shape.kvHeadCount) heads of \(shape.headDim), "
+          + "window \(shape.window.map(String.init) ?? "none")"
+      )
+    }
+    self.shape = shape
+    self.type = type
+    self.device = device
+    capacity = shape.capacity(limits)
+    var byteCount = type.byteCount(of: shape.width)
+    for factor in [capacity, limits.slots] {
+      let (product, overflow) = byteCount.multipliedReportingOverflow(by: factor)
+      guard !overflow, product <= device.info.maxRangeBytes else {
+        throw ComputeError(
+          .memory,
+          "\(purpose): \(limits.slots) slots of \(capacity) positions are more than the "
+            + "\(device.info.maxRangeBytes) bytes that a kernel of this device reaches; "
+            + "take fewer sessions or less context"
+        )
+      }
+      byteCount = product
+    }
+    keys = try DeviceBuffer(byteCount, .device, on: device, purpose: purpose)
+    values = try DeviceBuffer(byteCount, .device, on: device, purpose: purpose)
+  }
+
+  /// The type as shaders number it (cache.glsl).
+  var typeNumber: UInt32 { type == .f16 ? 1 : 0 }
+
+  var positionByteCount: Int { 2 * type.byteCount(of: shape.width) }
+
+  /// The bytes of one head at one position.
+  private var lineByteCount: Int { type.byteCount(of: shape.headDim) }
+
+  /// Where a head's keys, or values, of a position are.
+  private func offset(_ slot: Int, _ head: Int, _ position: Int) -> Int {
+    ((slot * shape.kvHeadCount + head) * capacity + position % capacity) * lineByteCount
+  }
+
+  /// Returns positions split where the ring wraps around.
+  private func runs(of positions: Range<Int>) -> [Range<Int>] {
+    let turn = (positions.lowerBound / capacity + 1) * capacity
+    guard positions.lowerBound < turn, turn < positions.upperBound else { return [positions] }
+    return [positions.lowerBound..<turn, turn..<positions.upperBound]
+  }
+
+  func read(
+    _ positions: Range<Int>,
+    slot: Int
+  ) throws(ComputeError) -> (keys: [Float], values: [Float]) {
+    (try read(keys, positions, slot), try read(values, positions, slot))
+  }
+
+  private func read(
+    _ buffer: DeviceBuffer,
+    _ positions: Range<Int>,
+    _ slot: Int
+  ) throws(ComputeError) -> [Float] {
+    var rows = Array(repeating: Float(0), count: positions.count * shape.width)
+    for head in 0..<shape.kvHeadCount {
+      for run in runs(of: positions) {
+        let line = try decode(
+          buffer,
+          at: offset(slot, head, run.lowerBound),
+          count: run.count * shape.headDim
+        )
+        for (index, position) in run.enumerated() {
+          let to = (position - positions.lowerBound) * shape.width + head * shape.headDim
+          let from = index * shape.headDim
+          rows.replaceSubrange(to..<(to + shape.headDim), with: line[from..<(from + shape.headDim)])
+        }
+      }
+    }
+    return rows
+  }
+
+  private func decode(
+    _ buffer: DeviceBuffer,
+    at offset: Int,
+    count: Int
+  ) throws(ComputeError) -> [Float] {
+    guard type == .f16 else {
+      return try device.read(Float.self, from: buffer, at: offset, count: count)
+    }
+    return try device.read(UInt16.self, from: buffer, at: offset, count: count).map(halfToFloat)
+  }
+
+  func write(_ rows: CacheRows, slot: Int) throws(ComputeError) {
+    try write(rows.keys, rows.positions, slot, to: keys)
+    try write(rows.values, rows.positions, slot, to: values)
+  }
+
+  private func write(
+    _ rows: [Float],
+    _ positions: Range<Int>,
+    _ slot: Int,
+    to buffer: DeviceBuffer
+  ) throws(ComputeError) {
+    for head in 0..<shape.kvHeadCount {
+      for run in runs(of: positions) {
+        var line: [Float] = []
+        line.reserveCapacity(run.count * shape.headDim)
+        for position in run {
+          let from = (position - positions.lowerBound) * shape.width + head * shape.headDim
+          line += rows[from..<(from + shape.headDim)]
+        }
+        try encode(line, to: buffer, at: offset(slot, head, run.lowerBound))
+      }
+    }
+  }
+
+  /// Stores values as the kernel `append` does.
+  private func encode(
+    _ line: [Float],
+    to buffer: DeviceBuffer,
+    at offset: Int
+  ) throws(ComputeError) {
+    if type == .f16 {
+      try device.write(line.map(floatToHalf), to: buffer, at: offset)
+    } else {
+      try device.write(line, to: buffer, at: offset)
+    }
+  }
+
+  func copy(_ positions: Range<Int>, from source: Int, to target: Int) throws(ComputeError) {
+    var copies: [cvk_copy] = unsafe []
+    for buffer in [keys, values] {
+      for head in 0..<shape.kvHeadCount {
+        for run in runs(of: positions) {
+          unsafe copies.append(
+            buffer.copy(
+              from: buffer,
+              at: offset(source, head, run.lowerBound),
+              to: offset(target, head, run.lowerBound),
+              byteCount: run.count * lineByteCount
+            )
+          )
+        }
+      }
+    }
+    try unsafe device.copy(copies)
+  }
+
+  // A device's memory is not given back in parts.
+  func discard(slot: Int) {}
+}
+
+/// Returns the bits of the f16 next to a value, ties to even; infinity beyond the largest.
+func floatToHalf(_ value: Float) -> UInt16 {
+  let bits = value.bitPattern
+  let sign = UInt16(bits >> 16) & 0x8000
+  let size = bits & 0x7FFF_FFFF
+  if size > 0x7F80_0000 { return sign | 0x7E00 }  // NaN
+  if size >= 0x477F_F000 { return sign | 0x7C00 }  // 65520 and more
+  if size < 0x3880_0000 {
+    // A subnormal: its bits are the number of 2⁻²⁴. Adding 0.5 rounds there, to even.
+    let shifted = Float(bitPattern: size) + 0.5
+    return sign | UInt16(shifted.bitPattern - 0x3F00_0000)
+  }
+  let odd = (size >> 13) & 1
+  return sign | UInt16((size - 0x3800_0000 + 0xFFF + odd) >> 13)
+}

@@ -1,0 +1,93 @@
+// What a step asks of the device, and what happens when the device fails in one.
+
+import BackendConformance
+import CVulkan
+import Compute
+import Foundation
+import Gemma
+import TestSupport
+import Testing
+
+@testable import VulkanBackend
+
+@Suite(.needsVulkan) struct `Steps on a Vulkan device` {
+  private let limits = ExecutableLimits(maxRows: 8, slots: 2, contextTokens: 64)
+
+  private func compile(_ name: String, on backend: Vulkan) throws -> (Checkpoint, ProgramRunner) {
+    let checkpoint = try Checkpoint.open(Goldens.checkpoint(name).path)
+    let line = checkpoint.config.line
+    let whole = ModelSlice(layers: 0..<line.layerCount, vocabulary: 0..<line.vocabularySize)
+    let program = try checkpoint.config.lower(whole, weights: checkpoint)
+    return (
+      checkpoint,
+      try backend.prepare(program, weights: checkpoint, limits: limits) { _ in }
+    )
+  }
+
+  private func step(_ positions: Range<Int>, slot: Int = 0) -> Batch {
+    Batch(
+      rows: positions.map { position in
+        Row(
+          slot: slot,
+          position: position,
+          token: Int32(3 + position),
+          isWanted: position == positions.upperBound - 1
+        )
+      }
+    )
+  }
+
+  @Test(arguments: Goldens.random)
+  func `a step is one submit, and a layer a bounded number of dispatches`(_ name: String) throws {
+    let backend = try Vulkan(index: TestDevice.index)
+    let (checkpoint, runner) = try compile(name, on: backend)
+    for positions in [0..<5, 5..<6, 6..<7] {
+      _ = try runner.run(step(positions), inputs: [])
+      let executable = try #require(runner.executable as? VulkanExecutable)
+      let counts = executable.lastCounts
+      let layers = checkpoint.config.layers.count
+      #expect(counts.submits == 1)
+      // 20 for a layer of Gemma 3, 33 with AltUp, LAuReL and per-layer inputs; a few before and behind.
+      #expect(counts.dispatches <= 34 * layers + 16, "\(counts)")
+      // What does not depend on each other has no barrier between.
+      #expect(counts.barriers < counts.dispatches, "\(counts)")
+    }
+  }
+
+  @Test func `a lost device is an error of its own, in whichever call it shows`() throws {
+    for call in ["submit", "wait"] {
+      let backend = try Vulkan(index: TestDevice.index)
+      let (_, runner) = try compile("gemma3-random-b", on: backend)
+      _ = try runner.run(step(0..<3), inputs: [])
+      if call == "submit" {
+        unsafe backend.opened.hooks.pointee.queue_submit = { _, _, _, _ in VK_ERROR_DEVICE_LOST }
+      } else {
+        unsafe backend.opened.hooks.pointee.wait_semaphores = { _, _, _ in VK_ERROR_DEVICE_LOST }
+      }
+      let error = #expect(throws: ComputeError.self, "\(call)") {
+        try runner.run(step(3..<4), inputs: [])
+      }
+      #expect(error?.code == .device, "\(call): \(error.map(String.init(describing:)) ?? "")")
+      #expect(error?.description.contains("VK_ERROR_DEVICE_LOST") == true, "\(call)")
+    }
+  }
+
+  @Test func `a device without memory is an error of its own, and nothing is left behind`() throws {
+    let backend = try Vulkan(index: TestDevice.index)
+    let allocate = unsafe backend.opened.hooks.pointee.allocate_memory
+    unsafe backend.opened.hooks.pointee.allocate_memory = { _, _, _, _ in
+      VK_ERROR_OUT_OF_DEVICE_MEMORY
+    }
+    let error = #expect(throws: ComputeError.self) { try compile("gemma3-random-b", on: backend) }
+    #expect(error?.code == .memory, "\(error.map(String.init(describing:)) ?? "")")
+    unsafe backend.opened.hooks.pointee.allocate_memory = unsafe allocate
+    let (_, runner) = try compile("gemma3-random-b", on: backend)
+    #expect(try runner.run(step(0..<3), inputs: []).allSatisfy(areFinite))
+  }
+
+  @Test func `there is no device with a number too large, and that is said`() throws {
+    let error = #expect(throws: ComputeError.self) { try Vulkan(index: 4711) }
+    #expect(error?.code == .device)
+    #expect(error?.message.contains("4711") == true && error?.message.contains("0 (") == true)
+  }
+}

@@ -1,0 +1,62 @@
+// The Vulkan backend under the suite for all backends.
+
+import BackendConformance
+import Compute
+import TestSupport
+import Testing
+import VulkanBackend
+
+private let seed = testSeed(default: 20_261_129)
+
+@Suite(.needsVulkan) struct `Vulkan backend conformance` {
+  private func backend(_ cacheType: CacheType? = nil) throws -> Vulkan {
+    try Vulkan(index: TestDevice.index, cacheType: cacheType)
+  }
+
+  @Test(arguments: OpKind.allCases)
+  func `every op agrees with the reference, whatever batch`(_ kind: OpKind) throws {
+    let report = checkConformance(of: try backend(.f32), kinds: [kind], seed: seed)
+    #expect(report.failures.isEmpty, "\(report)")
+    #expect(report.skipped.isEmpty, "\(report.skipped)")
+    #expect(report.caseCount > 0)
+  }
+
+  @Test func `attention over f16 keys and values stays within their rounding`() throws {
+    let report = checkConformance(
+      of: try backend(.f16),
+      kinds: [.appendKV, .attend],
+      seed: seed,
+      tolerance: Tolerance.f16Cache
+    )
+    #expect(report.failures.isEmpty, "\(report)")
+    #expect(report.caseCount >= 10)
+  }
+
+  @Test func `slots are forgotten, misfit batches refused`() throws {
+    let wrong = try checkLifecycle(of: backend(), seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
+
+  @Test func `logits may be cut between stages, and no bit changes`() throws {
+    let wrong = try checkSlices(of: backend(), seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
+
+  @Test(arguments: [CacheType.f32, .f16])
+  func `sessions move bit for bit, and executables follow one another`(
+    _ cacheType: CacheType
+  ) throws {
+    let wrong = try checkMoves(of: backend(cacheType), foreign: ReferenceBackend(), seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
+
+  @Test func `its description is what it does`() throws {
+    for cacheType in [CacheType?.none, .f16] {
+      let backend = try backend(cacheType)
+      let wrong = checkDevice(of: backend)
+      #expect(wrong.isEmpty, "\(wrong)")
+      #expect(backend.device.kind == .gpu)
+      #expect(backend.device.name == Vulkan.name(TestDevice.index))
+    }
+  }
+}

@@ -1,0 +1,15 @@
+// f16 weights: a plane has eight columns of each row.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#define GROUP 8
+#include "begin_float.glsl"
+
+void unpack(uvec4 v) {
+  [[unroll]] for (uint i = 0; i < 4; i++) {
+    vec2 both = unpackHalf2x16(v[i]);
+    w[2 * i] = both.x;
+    w[2 * i + 1] = both.y;
+  }
+}
+
+#include "matmul_float.glsl"
