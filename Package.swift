@@ -27,8 +27,9 @@ let package = Package(
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend", "Gemma",
-        "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
+        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
+        "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
+        "CPUKernels", "CLinux",
         argumentParser, logging,
       ],
       swiftSettings: strict
@@ -98,6 +99,8 @@ let package = Package(
       swiftSettings: strict
     ),
 
+    // What every backend must do: for its tests, and for `doctor` on machines that have what ours have not.
+    .target(name: "BackendConformance", dependencies: ["Compute"], swiftSettings: strict),
     .target(
       name: "VulkanBackend",
       dependencies: ["Compute", "CVulkan", "VulkanKernels"],
@@ -133,12 +136,6 @@ let package = Package(
     .target(name: "CSocketGuard"),
 
     // Tests.
-    .target(
-      name: "BackendConformance",
-      dependencies: ["Compute"],
-      path: "Tests/BackendConformance",
-      swiftSettings: strict
-    ),
     // A device that there is not: what a new backend has to bring.
     .target(
       name: "FakeGPUBackend",

@@ -3,16 +3,6 @@
 internal import CPUKernels
 package import Compute
 
-/// Measured rates that no kernel can exceed, except by the noise of the measurement.
-package struct MachineLimits: Sendable, Hashable, Codable {
-  /// The bandwidth of reading memory that is in no cache.
-  package var bytesPerSecond: Double
-  /// Multiplications and additions of bytes, each counted as one operation.
-  package var integerOperationsPerSecond: Double
-  /// Multiplications and additions of f32, each counted as one operation.
-  package var floatOperationsPerSecond: Double
-}
-
 extension CPU {
   /// Measures the limits with all threads of this backend: for each, the best of five runs.
   ///

@@ -264,9 +264,13 @@ static void describe_memory(const cvk_instance *instance, VkPhysicalDevice physi
   };
   VkPhysicalDeviceMemoryProperties2 properties = {
       .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
-      .pNext = out->memory_budget ? &budget : NULL,
   };
   instance->GetPhysicalDeviceMemoryProperties2(physical, &properties);
+  // RADV without hardware has no heaps, and crashes if it is asked what is left of them.
+  if (out->memory_budget && properties.memoryProperties.memoryHeapCount > 0) {
+    properties.pNext = &budget;
+    instance->GetPhysicalDeviceMemoryProperties2(physical, &properties);
+  }
   const VkPhysicalDeviceMemoryProperties *memory = &properties.memoryProperties;
   out->heap_count = memory->memoryHeapCount;
   out->type_count = memory->memoryTypeCount;

@@ -52,9 +52,8 @@ struct Dispatch: Sendable {
     case .indirect: return (kernel(tuning.rowThreads), nil)
     case .product(let weightRows):
       let product = tuning.product(rows: count)
-      let own = [product.threads, product.kLanes, product.tokens].map { UInt32($0) }
       return (
-        Kernel(shader: shader, constants: own + constants),
+        Kernel(shader: shader, constants: product.constants + constants),
         [
           (count + product.tokens - 1) / product.tokens,
           (weightRows + product.weightRows - 1) / product.weightRows, 1,

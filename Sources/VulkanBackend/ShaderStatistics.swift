@@ -44,8 +44,7 @@ extension ShaderStatistics {
       let shader = "matmul_\(type.rawValue)_\(type.isQuantised ? "i8" : "f32")"
       for rows in [1, 4, 64] {
         let product = tuning.product(rows: rows)
-        let own = [product.threads, product.kLanes, product.tokens].map { UInt32($0) }
-        let constants = own + (type.isQuantised ? [] : [1])
+        let constants = product.constants + (type.isQuantised ? [] : [1])
         kernels.append(
           (
             Kernel(shader: shader, constants: constants),

@@ -25,26 +25,34 @@ struct Tuning: Sendable {
     var threads: Int
     /// Lanes that share the columns of a row.
     var kLanes: Int
+    /// Rows of weights that a lane computes.
+    var laneTiles: Int
     /// Rows of activations that a lane computes.
     var tokens: Int
 
     /// Rows of weights that a workgroup computes.
-    var weightRows: Int { threads / kLanes }
+    var weightRows: Int { threads / kLanes * laneTiles }
+
+    /// The specialization constants of the kernels.
+    var constants: [UInt32] { [threads, kLanes, laneTiles, tokens].map { UInt32($0) } }
   }
 
   /// Returns how to divide the product of a weight with `rows` rows of activations.
   func product(rows: Int) -> Product {
     if isSoftware {
-      return Product(threads: 16, kLanes: 1, tokens: rows == 1 ? 1 : rows <= 4 ? 4 : 8)
+      // Each lane's loads cost several instructions, so what is loaded is used often.
+      return rows == 1
+        ? Product(threads: 16, kLanes: 1, laneTiles: 4, tokens: 1)
+        : Product(threads: 16, kLanes: 1, laneTiles: 4, tokens: rows <= 4 ? 4 : 8)
     }
     // A single row is bound by memory: as many lanes as possible read at once. Many rows are bound by
     // arithmetic: a lane uses weights it has read for as many rows as fit its registers.
     return switch rows {
-    case 1: Product(threads: 256, kLanes: 16, tokens: 1)
-    case 2...4: Product(threads: 256, kLanes: 16, tokens: 4)
-    case 5...8: Product(threads: 128, kLanes: 8, tokens: 8)
-    case 9...16: Product(threads: 64, kLanes: 1, tokens: 16)
-    default: Product(threads: 64, kLanes: 1, tokens: 32)
+    case 1: Product(threads: 256, kLanes: 16, laneTiles: 1, tokens: 1)
+    case 2...4: Product(threads: 256, kLanes: 16, laneTiles: 1, tokens: 4)
+    case 5...8: Product(threads: 128, kLanes: 8, laneTiles: 1, tokens: 8)
+    case 9...16: Product(threads: 64, kLanes: 1, laneTiles: 1, tokens: 16)
+    default: Product(threads: 64, kLanes: 1, laneTiles: 1, tokens: 32)
     }
   }
 

@@ -10,6 +10,9 @@ package struct Vulkan: Backend {
   private let cacheType: CacheType?
   let opened: VulkanDevice
 
+  /// The name of the silicon, as its driver has it.
+  package var deviceName: String { opened.info.name }
+
   /// Opens a device.
   ///
   /// - Parameters:

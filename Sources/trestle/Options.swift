@@ -91,7 +91,7 @@ struct CacheOptions: ParsableArguments {
 struct PipelineOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The device of each worker, in pipeline order: cpu, or reference (slow, for comparison). Default: the devices of this machine.",
+      "The device of each worker, in pipeline order: cpu, vulkan (the first GPU), vulkan:1 (the Vulkan device with this number, as `doctor` lists them), or reference (slow, for comparison). Default: cpu.",
       valueName: "devices"
     )
   )

@@ -174,7 +174,7 @@ extension Integration {
 }
 
 /// The output of `rebalance --json`.
-private struct RebalanceDocument: Decodable, Sendable {
+struct RebalanceDocument: Decodable, Sendable {
   var epoch: Int
   var layersMoved: Int
   var kvBytesMoved: Int

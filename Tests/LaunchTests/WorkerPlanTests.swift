@@ -73,6 +73,33 @@ import Testing
     #expect(error.description == "launch.device: \(words)")
   }
 
+  @Test func `one of several devices is named by its number`() throws {
+    let kinds = [
+      DeviceKind(
+        "fake-gpu",
+        numbered: { number in DeviceKind("fake-gpu:\(number)") { _ in FakeGPU() } }
+      ) {
+        _ in FakeGPU()
+      }
+    ]
+    func resolve(_ devices: [String]) throws -> [WorkerPlan] {
+      var settings = PipelineSettings()
+      settings.devices = devices
+      return try WorkerPlan.resolve(settings, among: .tested(adding: kinds), on: four)
+    }
+    let plans = try resolve(["fake-gpu:1", "fake-gpu", "fake-gpu:1"])
+    #expect(plans.map(\.device.name) == ["fake-gpu:1", "fake-gpu", "fake-gpu:1"])
+    #expect(plans.map(\.name) == ["fake-gpu1-0", "fake-gpu-0", "fake-gpu1-1"])
+    for (name, words) in [
+      ("fake-gpu:", "\"\" is no number"), ("fake-gpu:-1", "\"-1\" is no number"),
+      ("fake-gpu:1:2", "\"1:2\" is no number"), ("cpu:0", "there is only one cpu"),
+      ("gpu:0", "unknown device \"gpu:0\"; use cpu, reference, fake-gpu[:number]"),
+    ] {
+      let error = try #require(throws: LaunchError.self) { try resolve([name]) }
+      #expect(error.code == .device && error.message.contains(words), "\(error)")
+    }
+  }
+
   @Test func `thread counts must be as many as devices`() throws {
     let error = try #require(throws: LaunchError.self) {
       try resolve(["cpu", "cpu"], threads: [1], on: four)

@@ -9,8 +9,8 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend", "Gemma",
-    "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
+    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
+    "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
     "ArgumentParser", "Logging",
   ],
   "Client": ["Wire", "Platform"],

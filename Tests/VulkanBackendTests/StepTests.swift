@@ -54,6 +54,19 @@ import Testing
     }
   }
 
+  @Test func `a step that would take too long is cut into submits, and no bit changes`() throws {
+    let backend = try Vulkan(index: TestDevice.index)
+    let (_, whole) = try compile("gemma3n-random-a", on: backend)
+    let (_, cut) = try compile("gemma3n-random-a", on: backend)
+    let executable = try #require(cut.executable as? VulkanExecutable)
+    executable.submitSeconds = 1e-5
+    for positions in [0..<5, 5..<6, 6..<7] {
+      let want = try whole.run(step(positions), inputs: [])[0].map(\.bitPattern)
+      #expect(try cut.run(step(positions), inputs: [])[0].map(\.bitPattern) == want)
+      #expect(executable.lastCounts.submits > 10, "\(executable.lastCounts)")
+    }
+  }
+
   @Test func `a lost device is an error of its own, in whichever call it shows`() throws {
     for call in ["submit", "wait"] {
       let backend = try Vulkan(index: TestDevice.index)

@@ -3,10 +3,8 @@
 #include "functions.glsl"
 #include "weights.glsl"
 
-layout(constant_id = 3) const bool IS_ALIGNED = false;  // whether columns are a multiple of GROUP
+layout(constant_id = 4) const bool IS_ALIGNED = false;  // whether columns are a multiple of GROUP
 
 layout(binding = 1) readonly buffer Input { float x[]; };  // [tokens, columns]
 #define OUTPUT_BINDING 2
 #include "matmul.glsl"
-
-float w[GROUP];

@@ -1,27 +1,56 @@
 // The product of a chunk, for the type that the including file has defined.
 
+#ifdef SCALES_OF_HALVES
+const bool HAS_HALVES = true;
+#else
+const bool HAS_HALVES = false;
+#endif
+
 #ifdef SIGNED_WEIGHTS
 #define DOT(a, b) dot_signed(int(a), int(b), 0)
 #else
 #define DOT(a, b) dot_signed_unsigned(int(a), b, 0)
 #endif
 
-void chunk_sums(uint at, uint chunk) {
+// 32 activations.
+struct Activations {
+  uvec4 first, second;
+  uvec2 scale;
+};
+
+float product(Chunk chunk, Block block, Activations x) {
+  ivec2 sums = ivec2(bitfieldExtract(int(x.scale.y), 0, 16), int(x.scale.y) >> 16);
+  // One chain of accumulating products, which begins with what the offset of the weights takes off.
+  int low = -OFFSET * (HAS_HALVES ? sums.x : sums.x + sums.y);
+  low += DOT(x.first.x, block.w[0]);
+  low += DOT(x.first.y, block.w[1]);
+  low += DOT(x.first.z, block.w[2]);
+  low += DOT(x.first.w, block.w[3]);
+  int high = HAS_HALVES ? -OFFSET * sums.y : low;
+  high += DOT(x.second.x, block.w[4]);
+  high += DOT(x.second.y, block.w[5]);
+  high += DOT(x.second.z, block.w[6]);
+  high += DOT(x.second.w, block.w[7]);
+  return value(chunk, block, low, high, sums);
+}
+
+void chunk_sums(uint[LANE_TILES] at, uint chunk) {
   uint all_blocks = columns / 32;
   uint blocks = min(8u, all_blocks - 8 * chunk);
-  begin(at, blocks);
+  Chunk chunks[LANE_TILES];
+  [[unroll]] for (uint r = 0; r < LANE_TILES; r++) chunks[r] = begin(at[r], blocks);
   for (uint b = 0; b < blocks; b++) {
-    unpack(at, b);
+    Block unpacked[LANE_TILES];
+    [[unroll]] for (uint r = 0; r < LANE_TILES; r++) unpacked[r] = unpack(at[r], chunks[r], b);
     [[unroll]] for (uint t = 0; t < TOKENS; t++) {
-      uint block = token(t) * all_blocks + 8 * chunk + b;
-      uvec4 first = quants[2 * block];
-      uvec4 second = quants[2 * block + 1];
-      uvec2 scale = scales[block];
-      int low = DOT(first.x, w[0]) + DOT(first.y, w[1]) + DOT(first.z, w[2]) + DOT(first.w, w[3]);
-      int high = DOT(second.x, w[4]) + DOT(second.y, w[5]) + DOT(second.z, w[6]) + DOT(second.w, w[7]);
-      ivec2 sums = ivec2(bitfieldExtract(int(scale.y), 0, 16), int(scale.y) >> 16);
-      precise float sum = fma(uintBitsToFloat(scale.x), value(low, high, sums), chunk_sum[t]);
-      chunk_sum[t] = sum;
+      uint place = token(t) * all_blocks + 8 * chunk + b;
+      Activations x = Activations(quants[2 * place], quants[2 * place + 1], scales[place]);
+      [[unroll]] for (uint r = 0; r < LANE_TILES; r++) {
+        uint i = LANE_TILES * t + r;
+        precise float sum = fma(
+            uintBitsToFloat(x.scale.x), product(chunks[r], unpacked[r], x), chunk_sum[i]);
+        chunk_sum[i] = sum;
+      }
     }
   }
 }

@@ -4,12 +4,14 @@
 #define GROUP 8
 #include "begin_float.glsl"
 
-void unpack(uvec4 v) {
+float[GROUP] unpack(uvec4 v) {
+  float[GROUP] w;
   [[unroll]] for (uint i = 0; i < 4; i++) {
     vec2 both = unpackHalf2x16(v[i]);
     w[2 * i] = both.x;
     w[2 * i + 1] = both.y;
   }
+  return w;
 }
 
 #include "matmul_float.glsl"

@@ -4,8 +4,10 @@
 #define GROUP 4
 #include "begin_float.glsl"
 
-void unpack(uvec4 v) {
+float[GROUP] unpack(uvec4 v) {
+  float[GROUP] w;
   [[unroll]] for (uint i = 0; i < 4; i++) w[i] = uintBitsToFloat(v[i]);
+  return w;
 }
 
 #include "matmul_float.glsl"

@@ -5,17 +5,28 @@
 #include "begin_i8.glsl"
 #include "iq4.glsl"
 
-uint plane_of_d;
-float d;
+const int OFFSET = 0;
 
-void begin(uint at, uint blocks) { plane_of_d = blocks; }
+struct Chunk {
+  uint blocks;
+};
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  look_up_steps();
-  d = half_of(VECTOR_WORD(plane_of_d, b / 2), b);
+struct Block {
+  uint w[8];
+  float d;
+};
+
+Chunk begin(uint at, uint blocks) { return Chunk(blocks); }
+
+Block unpack(uint at, Chunk chunk, uint b) {
+  Block block;
+  block.w = steps_of(nibbles(VECTOR(b)));
+  block.d = half_of(VECTOR_WORD(chunk.blocks, b / 2), b);
+  return block;
 }
 
-float value(int low, int high, ivec2 sums) { return d * float(low + high); }
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return block.d * float(high);
+}
 
 #include "end_i8.glsl"

@@ -6,23 +6,30 @@
 #include "begin_i8.glsl"
 #include "iq4.glsl"
 
-float d;
-uint high_bits, low_bits;
-int s;
+const int OFFSET = 0;
 
-void begin(uint at, uint blocks) {
+struct Chunk {
+  float d;
+  uint high_bits, low_bits;
+};
+
+struct Block {
+  uint w[8];
+  int s;
+};
+
+Chunk begin(uint at, uint blocks) {
   uint word = REST_WORD(8, 2, 0);
-  d = unpackHalf2x16(word).x;
-  high_bits = word >> 16;
-  low_bits = REST_WORD(8, 2, 1);
+  return Chunk(unpackHalf2x16(word).x, word >> 16, REST_WORD(8, 2, 1));
 }
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  look_up_steps();
-  s = int(((low_bits >> (4 * b)) & 15u) | ((high_bits >> (2 * b)) & 3u) << 4) - 32;
+Block unpack(uint at, Chunk chunk, uint b) {
+  uint s = ((chunk.low_bits >> (4 * b)) & 15u) | ((chunk.high_bits >> (2 * b)) & 3u) << 4;
+  return Block(steps_of(nibbles(VECTOR(b))), int(s) - 32);
 }
 
-float value(int low, int high, ivec2 sums) { return d * float(s * (low + high)); }
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return chunk.d * float(block.s * high);
+}
 
 #include "end_i8.glsl"

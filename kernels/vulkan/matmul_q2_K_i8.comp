@@ -2,29 +2,39 @@
 // and m high in a byte (4); d and dmin, a word for a row (5).
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#define SCALES_OF_HALVES
 #include "begin_i8.glsl"
 
-float d, dmin;
-uvec2 s, m;
+const int OFFSET = 0;
 
-void begin(uint at, uint blocks) {
+struct Chunk {
+  float d, dmin;
+};
+
+struct Block {
+  uint w[8];
+  ivec2 s, m;
+};
+
+Chunk begin(uint at, uint blocks) {
   vec2 both = unpackHalf2x16(REST_WORD(5, 1, 0));
-  d = both.x;
-  dmin = both.y;
+  return Chunk(both.x, both.y);
 }
 
-void unpack(uint at, uint b) {
-  uint pairs[2] = {VECTOR_WORD(b / 2, b % 2 * 2), VECTOR_WORD(b / 2, b % 2 * 2 + 1)};
-  [[unroll]] for (uint k = 0; k < 8; k++) w[k] = PAIRS(pairs, k);
+Block unpack(uint at, Chunk chunk, uint b) {
+  Block block;
+  uvec2 words = uvec2(VECTOR_WORD(b / 2, b % 2 * 2), VECTOR_WORD(b / 2, b % 2 * 2 + 1));
+  block.w = with_pairs(uint[8](0, 0, 0, 0, 0, 0, 0, 0), words, 0);
   uint both = VECTOR_WORD(4, b / 2) >> (16 * (b % 2));
-  s = uvec2(both, both >> 8) & 15u;
-  m = uvec2(both >> 4, both >> 12) & 15u;
+  block.s = ivec2(uvec2(both, both >> 8) & 15u);
+  block.m = ivec2(uvec2(both >> 4, both >> 12) & 15u);
+  return block;
 }
 
-float value(int low, int high, ivec2 sums) {
-  int product = int(s.x) * low + int(s.y) * high;
-  int minimum = int(m.x) * sums.x + int(m.y) * sums.y;
-  return fma(d, float(product), -(dmin * float(minimum)));
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  int product = block.s.x * low + block.s.y * high;
+  int minimum = block.m.x * sums.x + block.m.y * sums.y;
+  return fma(chunk.d, float(product), -(chunk.dmin * float(minimum)));
 }
 
 #include "end_i8.glsl"

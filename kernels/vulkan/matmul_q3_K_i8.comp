@@ -2,25 +2,33 @@
 // blocks a plane (4, 5); s as int8 (6); d, half a word for a row (7).
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#define SCALES_OF_HALVES
 #include "begin_i8.glsl"
 
-float d;
-ivec2 s;
+const int OFFSET = 4;
 
-void begin(uint at, uint blocks) {
-  d = REST_HALF(7);
+struct Chunk {
+  float d;
+};
+
+struct Block {
+  uint w[8];
+  ivec2 s;
+};
+
+Chunk begin(uint at, uint blocks) { return Chunk(REST_HALF(7)); }
+
+Block unpack(uint at, Chunk chunk, uint b) {
+  Block block;
+  uvec2 words = uvec2(VECTOR_WORD(b / 2, b % 2 * 2), VECTOR_WORD(b / 2, b % 2 * 2 + 1));
+  block.w = with_pairs(uint[8](0, 0, 0, 0, 0, 0, 0, 0), words, 0);
+  block.w = with_bits(block.w, VECTOR_WORD(4 + b / 4, b % 4), 2);
+  block.s = two_int8(VECTOR_WORD(6, b / 2) >> (16 * (b % 2)));
+  return block;
 }
 
-void unpack(uint at, uint b) {
-  uint pairs[2] = {VECTOR_WORD(b / 2, b % 2 * 2), VECTOR_WORD(b / 2, b % 2 * 2 + 1)};
-  uint bits = VECTOR_WORD(4 + b / 4, b % 4);
-  [[unroll]] for (uint k = 0; k < 8; k++) w[k] = PAIRS(pairs, k) | BITS(bits, k) << 2;
-  int both = int(VECTOR_WORD(6, b / 2) >> (16 * (b % 2)));
-  s = ivec2(bitfieldExtract(both, 0, 8), bitfieldExtract(both, 8, 8));
-}
-
-float value(int low, int high, ivec2 sums) {
-  return d * float(s.x * (low - 4 * sums.x) + s.y * (high - 4 * sums.y));
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return chunk.d * float(block.s.x * low + block.s.y * high);
 }
 
 #include "end_i8.glsl"

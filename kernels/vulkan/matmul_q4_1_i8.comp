@@ -3,19 +3,29 @@
 #extension GL_GOOGLE_include_directive : require
 #include "begin_i8.glsl"
 
-uint plane_of_d;
-float d, m;
+const int OFFSET = 0;
 
-void begin(uint at, uint blocks) { plane_of_d = blocks; }
+struct Chunk {
+  uint blocks;
+};
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  d = half_of(VECTOR_WORD(plane_of_d, b / 2), b);
-  m = half_of(VECTOR_WORD(plane_of_d + 1, b / 2), b);
+struct Block {
+  uint w[8];
+  float d, m;
+};
+
+Chunk begin(uint at, uint blocks) { return Chunk(blocks); }
+
+Block unpack(uint at, Chunk chunk, uint b) {
+  Block block;
+  block.w = nibbles(VECTOR(b));
+  block.d = half_of(VECTOR_WORD(chunk.blocks, b / 2), b);
+  block.m = half_of(VECTOR_WORD(chunk.blocks + 1, b / 2), b);
+  return block;
 }
 
-float value(int low, int high, ivec2 sums) {
-  return fma(d, float(low + high), m * float(sums.x + sums.y));
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return fma(block.d, float(high), block.m * float(sums.x + sums.y));
 }
 
 #include "end_i8.glsl"

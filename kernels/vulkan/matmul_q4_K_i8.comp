@@ -4,11 +4,10 @@
 #include "begin_i8.glsl"
 #include "k_scales.glsl"
 
-void begin(uint at, uint blocks) { begin_fields(VECTOR(8)); }
+Chunk begin(uint at, uint blocks) { return chunk_of(VECTOR(8)); }
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  read_fields(b);
+Block unpack(uint at, Chunk chunk, uint b) {
+  return Block(nibbles(VECTOR(b)), field(chunk.fields, b), field(chunk.fields, 8 + b));
 }
 
 #include "end_i8.glsl"

@@ -3,18 +3,28 @@
 #extension GL_GOOGLE_include_directive : require
 #include "begin_i8.glsl"
 
-uint plane_of_bits;
-float d;
+const int OFFSET = 16;
 
-void begin(uint at, uint blocks) { plane_of_bits = blocks; }
+struct Chunk {
+  uint blocks;
+};
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  uint bits = VECTOR_WORD(plane_of_bits + b / 4, b % 4);
-  [[unroll]] for (uint k = 0; k < 8; k++) w[k] |= BITS(bits, k) << 4;
-  d = half_of(VECTOR_WORD(plane_of_bits + 2, b / 2), b);
+struct Block {
+  uint w[8];
+  float d;
+};
+
+Chunk begin(uint at, uint blocks) { return Chunk(blocks); }
+
+Block unpack(uint at, Chunk chunk, uint b) {
+  Block block;
+  block.w = with_bits(nibbles(VECTOR(b)), VECTOR_WORD(chunk.blocks + b / 4, b % 4), 4);
+  block.d = half_of(VECTOR_WORD(chunk.blocks + BIT_PLANES(chunk.blocks), b / 2), b);
+  return block;
 }
 
-float value(int low, int high, ivec2 sums) { return d * float(low + high - 16 * (sums.x + sums.y)); }
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return block.d * float(high);
+}
 
 #include "end_i8.glsl"

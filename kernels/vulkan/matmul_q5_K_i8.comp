@@ -5,13 +5,10 @@
 #include "begin_i8.glsl"
 #include "k_scales.glsl"
 
-void begin(uint at, uint blocks) { begin_fields(VECTOR(10)); }
+Chunk begin(uint at, uint blocks) { return chunk_of(VECTOR(10)); }
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  uint bits = VECTOR_WORD(8 + b / 4, b % 4);
-  [[unroll]] for (uint k = 0; k < 8; k++) w[k] |= BITS(bits, k) << 4;
-  read_fields(b);
+Block unpack(uint at, Chunk chunk, uint b) {
+  return Block(with_bits(nibbles(VECTOR(b)), VECTOR_WORD(8 + b / 4, b % 4), 4), field(chunk.fields, b), field(chunk.fields, 8 + b));
 }
 
 #include "end_i8.glsl"

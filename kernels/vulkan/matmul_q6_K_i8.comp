@@ -2,25 +2,32 @@
 // plane (8 to 11); s as int8 (12); d, half a word for a row (13).
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#define SCALES_OF_HALVES
 #include "begin_i8.glsl"
 
-float d;
-ivec2 s;
+const int OFFSET = 32;
 
-void begin(uint at, uint blocks) {
-  d = REST_HALF(13);
+struct Chunk {
+  float d;
+};
+
+struct Block {
+  uint w[8];
+  ivec2 s;
+};
+
+Chunk begin(uint at, uint blocks) { return Chunk(REST_HALF(13)); }
+
+Block unpack(uint at, Chunk chunk, uint b) {
+  Block block;
+  uvec2 words = uvec2(VECTOR_WORD(8 + b / 2, b % 2 * 2), VECTOR_WORD(8 + b / 2, b % 2 * 2 + 1));
+  block.w = with_pairs(nibbles(VECTOR(b)), words, 4);
+  block.s = two_int8(VECTOR_WORD(12, b / 2) >> (16 * (b % 2)));
+  return block;
 }
 
-void unpack(uint at, uint b) {
-  unpack_nibbles(VECTOR(b));
-  uint pairs[2] = {VECTOR_WORD(8 + b / 2, b % 2 * 2), VECTOR_WORD(8 + b / 2, b % 2 * 2 + 1)};
-  [[unroll]] for (uint k = 0; k < 8; k++) w[k] |= PAIRS(pairs, k) << 4;
-  int both = int(VECTOR_WORD(12, b / 2) >> (16 * (b % 2)));
-  s = ivec2(bitfieldExtract(both, 0, 8), bitfieldExtract(both, 8, 8));
-}
-
-float value(int low, int high, ivec2 sums) {
-  return d * float(s.x * (low - 32 * sums.x) + s.y * (high - 32 * sums.y));
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return chunk.d * float(block.s.x * low + block.s.y * high);
 }
 
 #include "end_i8.glsl"

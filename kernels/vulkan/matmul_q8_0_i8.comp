@@ -4,19 +4,30 @@
 #define SIGNED_WEIGHTS
 #include "begin_i8.glsl"
 
-uint plane_of_d;
-float d;
+const int OFFSET = 0;
 
-void begin(uint at, uint blocks) { plane_of_d = 2 * blocks; }
+struct Chunk {
+  uint blocks;
+};
 
-void unpack(uint at, uint b) {
+struct Block {
+  uint w[8];
+  float d;
+};
+
+Chunk begin(uint at, uint blocks) { return Chunk(blocks); }
+
+Block unpack(uint at, Chunk chunk, uint b) {
   uvec4 first = VECTOR(2 * b);
   uvec4 second = VECTOR(2 * b + 1);
-  w[0] = first.x, w[1] = first.y, w[2] = first.z, w[3] = first.w;
-  w[4] = second.x, w[5] = second.y, w[6] = second.z, w[7] = second.w;
-  d = half_of(VECTOR_WORD(plane_of_d, b / 2), b);
+  Block block;
+  block.w = uint[8](first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w);
+  block.d = half_of(VECTOR_WORD(2 * chunk.blocks, b / 2), b);
+  return block;
 }
 
-float value(int low, int high, ivec2 sums) { return d * float(low + high); }
+float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+  return block.d * float(high);
+}
 
 #include "end_i8.glsl"

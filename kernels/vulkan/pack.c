@@ -39,6 +39,9 @@ enum {
 
 enum { VECTOR = 16, PLANE = VULKAN_TILE_ROWS * VECTOR };
 
+// The planes of single bits that so many blocks have.
+static int64_t bit_planes(int64_t blocks) { return (blocks + 3) / 4; }
+
 // The bytes of a chunk with so many columns; -1 if the type has none.
 static int64_t chunk_bytes(uint32_t type, int64_t columns) {
   int64_t blocks = columns / 32;
@@ -53,8 +56,8 @@ static int64_t chunk_bytes(uint32_t type, int64_t columns) {
     case Q4_0:
     case IQ4_NL: return PLANE * (blocks + 1);
     case Q4_1: return PLANE * (blocks + 2);
-    case Q5_0: return PLANE * (blocks + 3);
-    case Q5_1: return PLANE * (blocks + 4);
+    case Q5_0: return PLANE * (blocks + bit_planes(blocks) + 1);
+    case Q5_1: return PLANE * (blocks + bit_planes(blocks) + 2);
     case Q8_0: return PLANE * (2 * blocks + 1);
     default: break;
   }
@@ -120,6 +123,7 @@ static void pack_blocks(uint32_t type, const uint8_t *source, int64_t blocks, in
   int has_bits = type == Q5_0 || type == Q5_1;
   int quant_bytes = type == Q8_0 ? 32 : 16;
   int64_t planes = blocks * quant_bytes / VECTOR;
+  int64_t scales = planes + (has_bits ? bit_planes(blocks) : 0);
   for (int64_t b = 0; b < blocks; b++) {
     const uint8_t *quants = source + 2 + 2 * has_minimum + 4 * has_bits;
     for (int part = 0; part < quant_bytes; part += VECTOR) {
@@ -128,8 +132,8 @@ static void pack_blocks(uint32_t type, const uint8_t *source, int64_t blocks, in
     if (has_bits) {
       put_file_bits(quants - 4, vector(chunk, planes + b / 4, row) + 4 * (b % 4));
     }
-    memcpy(vector(chunk, planes + 2 * has_bits, row) + 2 * b, source, 2);
-    if (has_minimum) memcpy(vector(chunk, planes + 2 * has_bits + 1, row) + 2 * b, source + 2, 2);
+    memcpy(vector(chunk, scales, row) + 2 * b, source, 2);
+    if (has_minimum) memcpy(vector(chunk, scales + 1, row) + 2 * b, source + 2, 2);
     source = quants + quant_bytes;
   }
 }

@@ -86,6 +86,12 @@ _Alignas(4) static const unsigned char matmul_q8_0_i8_spirv[] = {
 _Alignas(4) static const unsigned char merge_spirv[] = {
 #embed "spirv/merge.spv"
 };
+_Alignas(4) static const unsigned char multiply_floats_spirv[] = {
+#embed "spirv/multiply_floats.spv"
+};
+_Alignas(4) static const unsigned char multiply_integers_spirv[] = {
+#embed "spirv/multiply_integers.spv"
+};
 _Alignas(4) static const unsigned char norm_spirv[] = {
 #embed "spirv/norm.spv"
 };
@@ -94,6 +100,9 @@ _Alignas(4) static const unsigned char per_layer_spirv[] = {
 };
 _Alignas(4) static const unsigned char quantise_spirv[] = {
 #embed "spirv/quantise.spv"
+};
+_Alignas(4) static const unsigned char read_memory_spirv[] = {
+#embed "spirv/read_memory.spv"
 };
 
 #define SHADER(name) {#name, (const uint32_t *)name##_spirv, sizeof name##_spirv}
@@ -127,8 +136,11 @@ const vulkan_shader vulkan_shaders[] = {
     SHADER(matmul_q6_K_i8),
     SHADER(matmul_q8_0_i8),
     SHADER(merge),
+    SHADER(multiply_floats),
+    SHADER(multiply_integers),
     SHADER(norm),
     SHADER(per_layer),
     SHADER(quantise),
+    SHADER(read_memory),
     {0, 0, 0},
 };

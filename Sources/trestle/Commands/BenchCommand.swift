@@ -25,8 +25,8 @@ struct BenchPipelineCommand: ParsableCommand {
     commandName: "pipeline",
     abstract: "Measure a pipeline's prefill and decode rates.",
     discussion: """
-      For each number of streams, that many prompts run at once, which gives the prefill rate. Then
-      as many streams decode concurrently, which gives the decode rate while all of them run. Rates
+      For each number of streams, that many prompts run at once, which gives the prefill rate; the
+      first ones warm the pipeline up and are not counted. Then as many streams decode concurrently, which gives the decode rate while all of them run. Rates
       are summed over the streams, and the median of the repeats is shown. A stage is busy while it
       computes; the rest of its time is bubble. With --arriving-prompt a long prompt is submitted
       while the streams decode, and the times between their tokens show how much it delays them.
@@ -134,6 +134,8 @@ struct BenchPipelineCommand: ParsableCommand {
     let prefill = { try waiter.wait { try await bench.prefill(streams: count) } }
     // During this run the coordinator finds the best number of micro-batches for this many streams.
     if count > 1 { _ = try decode() }
+    // The first prompt pays for memory that is touched for the first time, and is not counted.
+    _ = try prefill()
     let prefills = try (0..<`repeat`).map { _ in try prefill() }.sorted()
     let decodes = try (0..<`repeat`).map { _ in try decode() }
       .sorted { $0.rate < $1.rate }

@@ -4,11 +4,12 @@ import ArgumentParser
 import CPUBackend
 import Compute
 import Launch
+import VulkanBackend
 
 struct BenchKernelsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kernels",
-    abstract: "Measure each op on the CPU against the limits of the machine.",
+    abstract: "Measure each op on a device against the limits of its silicon.",
     discussion: """
       First the limits are measured: how fast memory can be read, and how many operations on bytes
       and on f32 the cores do from registers. Then the ops, types and shapes of Gemma 3n and Gemma 4
@@ -18,7 +19,15 @@ struct BenchKernelsCommand: ParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("Threads. Default: all CPUs.", valueName: "threads"))
+  @Option(
+    help: ArgumentHelp(
+      "The device: cpu, vulkan (the first GPU), or vulkan:1 (the device with this number).",
+      valueName: "device"
+    )
+  )
+  var device = "cpu"
+
+  @Option(help: ArgumentHelp("Threads of the CPU. Default: all CPUs.", valueName: "threads"))
   var threads: Int?
 
   @Option(help: ArgumentHelp("Numbers of rows to measure, for example 1,8,512.", valueName: "rows"))
@@ -62,16 +71,15 @@ struct BenchKernelsCommand: ParsableCommand {
       guard limits || !cases.isEmpty else {
         throw CommandError("--only \(only): no op or type contains this text")
       }
-      let threads = threads ?? AvailableCPUs.own.usableCount
-      let backend = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
-      let machine = try backend.measureLimits()
+      let measured = try measured()
+      let machine = measured.limits
       let lab = KernelLab(
-        backend: backend,
+        backend: measured.backend,
         bytesPerSecond: machine.bytesPerSecond,
         integerOperationsPerSecond: machine.integerOperationsPerSecond,
         floatOperationsPerSecond: machine.floatOperationsPerSecond
       )
-      if !json { try printOut(Self.heading(machine, threads: threads, backend)) }
+      if !json { try printOut(Self.heading(machine, measured.name)) }
       var results: [KernelResult] = []
       for kernel in cases {
         let measured = try lab.measure(kernel, rows: rows.values)
@@ -80,8 +88,10 @@ struct BenchKernelsCommand: ParsableCommand {
       }
       guard json else { return }
       let document = KernelDocument(
-        threads: threads,
-        instructions: backend.instructionSet.rawValue,
+        device: measured.backend.device.name,
+        emulated: measured.backend.device.isEmulated,
+        threads: measured.backend.device.hostThreads,
+        instructions: measured.instructions,
         limits: machine,
         results: results
       )
@@ -89,9 +99,43 @@ struct BenchKernelsCommand: ParsableCommand {
     }
   }
 
-  private static func heading(_ limits: MachineLimits, threads: Int, _ backend: CPU) -> String {
+  /// A device with its limits.
+  private struct Measured {
+    var backend: any Backend
+    var limits: MachineLimits
+    /// What a heading calls it.
+    var name: String
+    /// The instruction set of a CPU.
+    var instructions: String?
+  }
+
+  private func measured() throws -> Measured {
+    let kind = try DeviceRegistry.builtIn.kind(named: device)
+    let threads = threads ?? AvailableCPUs.own.usableCount
+    switch try kind.makeBackend(BackendSettings(threads: threads)) {
+    case let vulkan as Vulkan:
+      guard instructions == nil else {
+        throw CommandError("--instructions is for the CPU; \(device) has none")
+      }
+      let name = vulkan.deviceName + (vulkan.device.isEmulated ? " (emulated)" : "")
+      return Measured(backend: vulkan, limits: try vulkan.measureLimits(), name: name)
+    case is CPU:
+      let cpu = try CPU(threads: threads, pinnedTo: nil, instructionSet: instructions)
+      let instructions = cpu.instructionSet.rawValue
+      return Measured(
+        backend: cpu,
+        limits: try cpu.measureLimits(),
+        name: "\(threads) threads, \(instructions)",
+        instructions: instructions
+      )
+    default:
+      throw CommandError("--device \(device): its limits cannot be measured; use cpu or vulkan")
+    }
+  }
+
+  private static func heading(_ limits: MachineLimits, _ name: String) -> String {
     """
-    \(threads) threads, \(backend.instructionSet.rawValue): memory \
+    \(name): memory \
     \(decimal(limits.bytesPerSecond / 1e9, 1)) GB/s, bytes \
     \(decimal(limits.integerOperationsPerSecond / 1e9, 0)) GOPS, f32 \
     \(decimal(limits.floatOperationsPerSecond / 1e9, 0)) GOPS
@@ -122,8 +166,10 @@ extension InstructionSet: ExpressibleByArgument {}
 
 /// What `bench kernels --json` prints.
 private struct KernelDocument: Encodable {
+  var device: String
+  var emulated: Bool
   var threads: Int
-  var instructions: String
+  var instructions: String?
   var limits: MachineLimits
   var results: [KernelResult]
 }

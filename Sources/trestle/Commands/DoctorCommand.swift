@@ -21,8 +21,44 @@ struct DoctorCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Try all kernels on a Vulkan device, measure them, and write a report to attach to an issue. It takes a minute."
+    )
+  )
+  var vulkanSelftest = false
+
+  @Option(
+    help: ArgumentHelp(
+      "The number of the device to test. Default: the first GPU.",
+      valueName: "number"
+    )
+  )
+  var vulkanDevice: Int?
+
+  @Option(help: ArgumentHelp("Where to write the report.", valueName: "file"))
+  var report = "vulkan-report.json"
+
+  func validate() throws {
+    guard vulkanSelftest || vulkanDevice == nil else {
+      throw ValidationError("--vulkan-device goes with --vulkan-selftest.")
+    }
+  }
+
+  private func testVulkan() throws {
+    let found = try VulkanSelfTest(vulkanDevice).run()
+    try Data(try trestle.json(found).utf8).write(to: URL(filePath: report))
+    try printOut(
+      found.isRight
+        ? "all kernels are right; the report is in \(report)"
+        : "some kernels are WRONG on this device; please report it with \(report)"
+    )
+    if !found.isRight { throw ExitCode.failure }
+  }
+
   func run() throws {
     try reportingFailures {
+      guard !vulkanSelftest else { return try testVulkan() }
       let diagnosis = Diagnosis()
       if json {
         try printOut(try trestle.json(diagnosis))

@@ -53,7 +53,12 @@ struct WorkCommand: ParsableCommand {
   )
   var pullRate: Double?
 
-  @Option(help: ArgumentHelp("The device to compute with: cpu or reference.", valueName: "device"))
+  @Option(
+    help: ArgumentHelp(
+      "The device to compute with: cpu, vulkan (the first GPU), vulkan:1 (the Vulkan device with this number, as `doctor` lists them) or reference.",
+      valueName: "device"
+    )
+  )
   var device: String
 
   @Option(help: ArgumentHelp("The coordinator's endpoint.", valueName: "endpoint"))
