@@ -29,7 +29,8 @@ struct Kernel: Hashable, Sendable {
   private let pipelines = Mutex<[Kernel: Pipeline]>([:])
   /// By the number of their bindings.
   private let layouts: [cvk_layout]
-  private let queue = Mutex(())
+  /// Guards the queue, and knows whether anything was ever submitted.
+  private let queue = Mutex(false)
   private let transfers: Transfers
 
   /// The most buffers that a kernel has.
@@ -62,11 +63,12 @@ struct Kernel: Hashable, Sendable {
       unsafe layouts.append(layout)
     }
     unsafe self.layouts = unsafe layouts
-    transfers = try unsafe Transfers(handle)
+    transfers = unsafe Transfers(handle)
   }
 
   deinit {
-    unsafe cvk_wait_idle(handle)
+    // A driver without hardware cannot wait.
+    if queue.withLock({ $0 }) { unsafe cvk_wait_idle(handle) }
     transfers.close()
     pipelines.withLock { pipelines in
       for pipeline in pipelines.values { unsafe cvk_destroy_pipeline(handle, pipeline.handle) }
@@ -137,7 +139,10 @@ struct Kernel: Hashable, Sendable {
     _ timeline: VkSemaphore,
     _ value: UInt64
   ) throws(ComputeError) {
-    let result = queue.withLock { _ in unsafe cvk_submit(handle, commands, timeline, value) }
+    let result = queue.withLock { isUsed in
+      isUsed = true
+      return unsafe cvk_submit(handle, commands, timeline, value)
+    }
     try check(result, "vkQueueSubmit")
   }
 
@@ -221,26 +226,24 @@ struct Kernel: Hashable, Sendable {
   }
 
   private let device: OpaquePointer
-  private let state: Mutex<State>
+  private let state = Mutex(State())
 
-  init(_ device: OpaquePointer) throws(ComputeError) {
-    unsafe self.device = device
-    var pool: VkCommandPool?
-    try check(unsafe cvk_create_command_pool(device, &pool), "vkCreateCommandPool")
-    var timeline: VkSemaphore?
-    try check(unsafe cvk_create_timeline(device, &timeline), "vkCreateSemaphore")
-    state = unsafe Mutex(State(pool: pool, timeline: timeline))
-  }
+  init(_ device: OpaquePointer) { unsafe self.device = device }
 
   func close() {
     state.withLock { state in
-      unsafe cvk_destroy_command_pool(device, state.pool)
-      unsafe cvk_destroy_timeline(device, state.timeline)
+      if let pool = unsafe state.pool { unsafe cvk_destroy_command_pool(device, pool) }
+      if let timeline = unsafe state.timeline { unsafe cvk_destroy_timeline(device, timeline) }
     }
   }
 
   func run(_ copies: [cvk_copy], on owner: VulkanDevice) throws(ComputeError) {
     try state.withLock { (state) throws(ComputeError) in
+      // Made when they are first needed: a driver without hardware has no semaphores.
+      if unsafe state.pool == nil {
+        try check(unsafe cvk_create_command_pool(device, &state.pool), "vkCreateCommandPool")
+        try check(unsafe cvk_create_timeline(device, &state.timeline), "vkCreateSemaphore")
+      }
       var commands: VkCommandBuffer?
       let result = unsafe copies.withUnsafeBufferPointer { copies in
         unsafe cvk_record(device, state.pool, nil, 0, copies.baseAddress, copies.count, &commands)

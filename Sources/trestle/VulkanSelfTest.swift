@@ -7,7 +7,7 @@ import Foundation
 import Launch
 import VulkanBackend
 
-/// What the self-test has found. It is written as one JSON document.
+/// What the self-test has found, as one JSON document.
 struct VulkanReport: Encodable {
   struct Conformance: Encodable {
     var op: String

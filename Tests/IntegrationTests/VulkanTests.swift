@@ -110,6 +110,20 @@ extension Integration {
       }
     }
 
+    /// On another version of the driver the numbers differ; then this says so and is to be written again.
+    @Test func `AMD's compiler makes of the kernels what is committed`() throws {
+      guard FileManager.default.fileExists(atPath: "/usr/share/vulkan/icd.d/radeon_icd.x86_64.json")
+      else {
+        print("skipped: RADV is not installed (apt-get install mesa-vulkan-drivers)")
+        return
+      }
+      let (status, text) = try runScript(
+        "shader-statistics",
+        ["--check", "--trestle", TrestleProcess.program]
+      )
+      #expect(status == 0, "\(text)")
+    }
+
     @Test func `devices that there are not are refused with those that there are`() async throws {
       let model = ["--model", Goldens.demoModel.path, "--temperature", "0", "hello"]
       for (name, words) in [

@@ -10,8 +10,8 @@ import Testing
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
     "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
-    "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
-    "ArgumentParser", "Logging",
+    "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
+    "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
   "Client": ["Wire", "Platform"],
   "Launch": [
