@@ -8,13 +8,25 @@ internal import Compute
 @safe struct Recording {
   /// Commands that are submitted one after another; one, unless the step would take too long.
   var parts: [VkCommandBuffer]
-  /// The multiplications of the largest part, roughly.
-  var largestCost: Int
-  var largestDispatchCost: Int
-  var dispatchCount: Int
-  var barrierCount: Int
+  /// The multiplications, roughly: of all parts, of the largest part, of the largest dispatch.
+  var cost = 0
+  var largestCost = 0
+  var largestDispatchCost = 0
+  var dispatchCount = 0
+  var barrierCount = 0
 
   var submitCount: Int { unsafe parts.count }
+
+  /// Returns whether the parts are of a size for this limit.
+  ///
+  /// A dispatch is not divided. Only a limit that has changed a lot is worth another recording, but a step
+  /// that can be one submit is to be one.
+  func fits(_ costLimit: Int) -> Bool {
+    let limit = max(1, costLimit)
+    let needed = max(1, cost / limit + (cost.isMultiple(of: limit) ? 0 : 1))
+    let isSmall = largestCost / 2 <= limit || largestCost <= largestDispatchCost
+    return isSmall && submitCount < 2 * needed
+  }
 }
 
 /// Counts of what a step asks of the device.
@@ -138,12 +150,7 @@ struct StepCounts: Equatable, Sendable {
     costLimit: Int,
     copies: @autoclosure () -> [cvk_copy]
   ) throws(ComputeError) -> Recording {
-    // A dispatch is not divided. Only a limit that has changed a lot is worth another recording.
-    if let known = recordings[counts],
-      known.largestCost <= max(2 * costLimit, known.largestDispatchCost)
-    {
-      return known
-    }
+    if let known = recordings[counts], known.fits(costLimit) { return known }
     if recordings.count >= Self.maxRecordings || recordings[counts] != nil { forget(counts) }
     let new = try unsafe record(counts, costLimit: costLimit, copies: copies())
     recordings[counts] = new
@@ -164,13 +171,7 @@ struct StepCounts: Equatable, Sendable {
     costLimit: Int,
     copies: [cvk_copy]
   ) throws(ComputeError) -> Recording {
-    var recording = unsafe Recording(
-      parts: [],
-      largestCost: 0,
-      largestDispatchCost: 0,
-      dispatchCount: 0,
-      barrierCount: 0
-    )
+    var recording = unsafe Recording(parts: [])
     var part: [cvk_dispatch] = unsafe []
     var cost = 0
     var phase: Int?
@@ -191,6 +192,7 @@ struct StepCounts: Equatable, Sendable {
       unsafe part.append(try call(index, rows: rows, waits: waits))
       cost += own
       recording.largestDispatchCost = max(recording.largestDispatchCost, own)
+      recording.cost += own
       recording.dispatchCount += 1
       recording.barrierCount += waits ? 1 : 0
     }

@@ -140,9 +140,8 @@ internal import Glibc
     let taken = ContinuousClock.now - began
     let seconds = Double(taken.components.attoseconds) * 1e-18 + Double(taken.components.seconds)
     // Small steps say more of the driver than of the device.
-    if recording.largestCost > 1_000_000, seconds > 0 {
-      let cost = Double(recording.largestCost * recording.submitCount)
-      rate = max(Self.assumedRate, 0.5 * rate + 0.5 * cost / seconds)
+    if recording.cost > 1_000_000, seconds > 0 {
+      rate = max(Self.assumedRate, 0.5 * rate + 0.5 * Double(recording.cost) / seconds)
     }
     lastCounts = StepCounts(
       submits: recording.submitCount,

@@ -87,10 +87,10 @@ extension Integration {
       let arrival = try #require(bench.results[0].arrival)
       #expect(arrival.promptTokens == 150)
       #expect(arrival.firstTokenMs > 0 && arrival.interToken.p99Ms > 0)
-      // Two prompts of 64 tokens, one of 16 twice, and one of 150, each without its last token.
+      // Three prompts of 64 tokens, the first to warm up, one of 16 twice, and one of 150, each without its last token.
       // Their rows leave keys and values in layer 19, the last layer with a cache of its own, and
       // skip the layers after it.
-      let spared = (2 * 63 + 2 * 15 + 149) * (30 - 19)
+      let spared = (3 * 63 + 2 * 15 + 149) * (30 - 19)
       #expect(bench.skipped.map(\.skippedLayerRows) == [0, spared])
       let first = try #require(bench.skipped.first).layerRows
       #expect(first % 15 == 0)
@@ -161,7 +161,10 @@ extension Integration {
       #expect(text.status == 0 && text.errors.isEmpty, "\(text)")
       let json = try await TrestleProcess.run(["doctor", "--json"])
       let diagnosis = try json.document(Diagnosis.self)
-      #expect(diagnosis.devices.map(\.device) == ["cpu", "vulkan", "npu"])
+      // A Vulkan device has its number; where there is none, `vulkan` says why.
+      let kinds = diagnosis.devices.map { String($0.device.prefix { $0 != ":" }) }
+      #expect(Set(kinds) == ["cpu", "vulkan", "npu"])
+      #expect(kinds.first == "cpu" && kinds.last == "npu")
       #expect(diagnosis.devices[0].available)
       for device in diagnosis.devices {
         #expect(text.output.contains(device.detail))

@@ -67,6 +67,22 @@ import Testing
     }
   }
 
+  @Test func `parts are recorded again if the limit has changed a lot, or one would do`() {
+    func recording(_ costs: [Int], largest: Int) -> Recording {
+      var recording = unsafe Recording(parts: [])
+      recording.cost = costs.reduce(0, +)
+      recording.largestCost = costs.max() ?? 0
+      recording.largestDispatchCost = largest
+      return recording
+    }
+    // Without commands it counts as no submit, so only the sizes matter here.
+    let parts = recording([90, 80, 100], largest: 60)
+    #expect(parts.fits(100) && parts.fits(60) && parts.fits(50))
+    #expect(!parts.fits(49))
+    // One dispatch that is larger than any limit stays.
+    #expect(recording([500], largest: 500).fits(10))
+  }
+
   @Test func `a lost device is an error of its own, in whichever call it shows`() throws {
     for call in ["submit", "wait"] {
       let backend = try Vulkan(index: TestDevice.index)
