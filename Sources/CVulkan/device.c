@@ -189,30 +189,11 @@ void cvk_destroy_layout(cvk_device *device, cvk_layout layout) {
   device->DestroyDescriptorSetLayout(device->handle, layout.set, NULL);
 }
 
-int32_t cvk_create_pipeline_cache(cvk_device *device, const void *bytes, size_t count,
-                                  VkPipelineCache *cache) {
-  VkPipelineCacheCreateInfo info = {
-      .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-      .initialDataSize = count,
-      .pInitialData = bytes,
-  };
-  return device->CreatePipelineCache(device->handle, &info, NULL, cache);
-}
-
-int32_t cvk_read_pipeline_cache(cvk_device *device, VkPipelineCache cache, void *bytes,
-                                size_t *count) {
-  return device->GetPipelineCacheData(device->handle, cache, count, bytes);
-}
-
-void cvk_destroy_pipeline_cache(cvk_device *device, VkPipelineCache cache) {
-  device->DestroyPipelineCache(device->handle, cache, NULL);
-}
-
 enum { MAX_CONSTANTS = 32 };
 
-int32_t cvk_create_pipeline(cvk_device *device, VkPipelineCache cache, VkPipelineLayout layout,
-                            const void *spirv, size_t spirv_bytes, const uint32_t *constants,
-                            uint32_t constant_count, bool captures, VkPipeline *pipeline) {
+int32_t cvk_create_pipeline(cvk_device *device, VkPipelineLayout layout, const void *spirv,
+                            size_t spirv_bytes, const uint32_t *constants, uint32_t constant_count,
+                            bool captures, VkPipeline *pipeline) {
   if (constant_count > MAX_CONSTANTS) return VK_ERROR_TOO_MANY_OBJECTS;
   VkSpecializationMapEntry entries[MAX_CONSTANTS];
   for (uint32_t i = 0; i < constant_count; i++) {
@@ -247,7 +228,7 @@ int32_t cvk_create_pipeline(cvk_device *device, VkPipelineCache cache, VkPipelin
           },
       .layout = layout,
   };
-  result = device->CreateComputePipelines(device->handle, cache, 1, &info, NULL, pipeline);
+  result = device->CreateComputePipelines(device->handle, VK_NULL_HANDLE, 1, &info, NULL, pipeline);
   device->DestroyShaderModule(device->handle, module, NULL);
   return result;
 }

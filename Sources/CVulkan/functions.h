@@ -31,9 +31,6 @@
   X(DestroyDescriptorSetLayout)  \
   X(CreatePipelineLayout)        \
   X(DestroyPipelineLayout)       \
-  X(CreatePipelineCache)         \
-  X(GetPipelineCacheData)        \
-  X(DestroyPipelineCache)        \
   X(CreateShaderModule)          \
   X(DestroyShaderModule)         \
   X(CreateComputePipelines)      \

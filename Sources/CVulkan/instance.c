@@ -235,10 +235,6 @@ static void describe_limits(const cvk_instance *instance, VkPhysicalDevice physi
   snprintf(out->name, sizeof out->name, "%s", device->deviceName);
   snprintf(out->driver, sizeof out->driver, "%s %s", driver.driverName, driver.driverInfo);
   out->api_version = device->apiVersion;
-  out->driver_version = device->driverVersion;
-  out->vendor = device->vendorID;
-  out->device = device->deviceID;
-  memcpy(out->cache_uuid, device->pipelineCacheUUID, sizeof out->cache_uuid);
   out->is_software = device->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
   out->is_integrated = device->deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
   out->integer_dot_accelerated = dot.integerDotProduct4x8BitPackedMixedSignednessAccelerated &&
@@ -250,11 +246,9 @@ static void describe_limits(const cvk_instance *instance, VkPhysicalDevice physi
   out->max_group_size = limits->maxComputeWorkGroupSize[0];
   out->max_shared_bytes = limits->maxComputeSharedMemorySize;
   out->max_push_bytes = limits->maxPushConstantsSize;
-  memcpy(out->max_groups, limits->maxComputeWorkGroupCount, sizeof out->max_groups);
   out->max_range_bytes = limits->maxStorageBufferRange;
   out->max_allocation_bytes = maintenance.maxMemoryAllocationSize;
   out->range_alignment = limits->minStorageBufferOffsetAlignment;
-  out->timestamp_nanoseconds = limits->timestampPeriod;
 }
 
 static void describe_memory(const cvk_instance *instance, VkPhysicalDevice physical,

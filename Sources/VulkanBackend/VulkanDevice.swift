@@ -25,7 +25,6 @@ struct Kernel: Hashable, Sendable {
   let tuning: Tuning
   private let instance: VulkanInstance
   let handle: OpaquePointer
-  private let pipelineCache: VkPipelineCache
   private let pipelines = Mutex<[Kernel: Pipeline]>([:])
   /// By the number of their bindings.
   private let layouts: [cvk_layout]
@@ -49,10 +48,6 @@ struct Kernel: Hashable, Sendable {
       preconditionFailure("vkCreateDevice succeeded without a device")
     }
     unsafe self.handle = handle
-    var cache: VkPipelineCache?
-    try check(unsafe cvk_create_pipeline_cache(handle, nil, 0, &cache), "vkCreatePipelineCache")
-    guard let cache = unsafe cache else { preconditionFailure("no pipeline cache") }
-    unsafe pipelineCache = cache
     var layouts: [cvk_layout] = unsafe []
     for count in 0...Self.maxBindings {
       var layout = unsafe cvk_layout()
@@ -74,7 +69,6 @@ struct Kernel: Hashable, Sendable {
       for pipeline in pipelines.values { unsafe cvk_destroy_pipeline(handle, pipeline.handle) }
     }
     unsafe layouts.forEach { unsafe cvk_destroy_layout(handle, $0) }
-    unsafe cvk_destroy_pipeline_cache(handle, pipelineCache)
     unsafe cvk_close_device(handle)
   }
 
@@ -114,7 +108,6 @@ struct Kernel: Hashable, Sendable {
     let result = unsafe kernel.constants.withUnsafeBufferPointer { constants in
       unsafe cvk_create_pipeline(
         handle,
-        pipelineCache,
         layout,
         shader.pointee.words,
         shader.pointee.byte_count,

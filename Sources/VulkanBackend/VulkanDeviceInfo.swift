@@ -27,8 +27,6 @@ package struct VulkanDeviceInfo: Sendable {
   package let heaps: [Heap]
   /// What the backend needs and the device has not; empty if it can be used.
   package let missing: [String]
-  /// What a cache of compiled shaders depends on.
-  let cacheKey: String
 
   /// A part of the memory that the device can use.
   package struct Heap: Sendable {
@@ -55,8 +53,6 @@ package struct VulkanDeviceInfo: Sendable {
     maxSharedBytes = Int(description.max_shared_bytes)
     heaps = Self.heaps(&description)
     missing = Self.missing(description)
-    let uuid = unsafe withUnsafeBytes(of: &description.cache_uuid) { unsafe Array($0) }
-    cacheKey = uuid.map { String($0, radix: 16) }.joined() + "-\(description.driver_version)"
   }
 
   private static func text<Tuple>(_ tuple: inout Tuple) -> String {

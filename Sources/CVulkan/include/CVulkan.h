@@ -59,9 +59,6 @@ typedef struct {
   char name[256];
   char driver[512];  // its name and version, as it states them
   uint32_t api_version;
-  uint32_t driver_version;
-  uint32_t vendor, device;
-  uint8_t cache_uuid[16];
   bool is_software;    // computed by the host's processor
   bool is_integrated;  // shares the host's memory
   bool has_compute;    // there is a queue that computes
@@ -75,10 +72,8 @@ typedef struct {
   // Limits.
   uint32_t subgroup_size;
   uint32_t max_invocations, max_group_size, max_shared_bytes, max_push_bytes;
-  uint32_t max_groups[3];
   uint64_t max_range_bytes, max_allocation_bytes;
   uint64_t range_alignment;
-  float timestamp_nanoseconds;
   // Memory.
   uint32_t heap_count, type_count;
   uint64_t heap_bytes[CVK_MAX_HEAPS];
@@ -128,19 +123,11 @@ void cvk_destroy_layout(cvk_device *device, cvk_layout layout);
 // The bytes of push constants that every device has.
 enum { CVK_PUSH_BYTES = 128 };
 
-int32_t cvk_create_pipeline_cache(cvk_device *device, const void *bytes, size_t count,
-                                  VkPipelineCache *cache);
-
-// Writes the cache to `bytes`; with NULL, returns its size in `count`.
-int32_t cvk_read_pipeline_cache(cvk_device *device, VkPipelineCache cache, void *bytes, size_t *count);
-
-void cvk_destroy_pipeline_cache(cvk_device *device, VkPipelineCache cache);
-
 // Makes a pipeline of a shader with the entry point `main`. Specialization constants have the numbers
 // from 0 and are 32 bits wide each. With `captures`, cvk_pipeline_statistics works on it.
-int32_t cvk_create_pipeline(cvk_device *device, VkPipelineCache cache, VkPipelineLayout layout,
-                            const void *spirv, size_t spirv_bytes, const uint32_t *constants,
-                            uint32_t constant_count, bool captures, VkPipeline *pipeline);
+int32_t cvk_create_pipeline(cvk_device *device, VkPipelineLayout layout, const void *spirv,
+                            size_t spirv_bytes, const uint32_t *constants, uint32_t constant_count,
+                            bool captures, VkPipeline *pipeline);
 
 void cvk_destroy_pipeline(cvk_device *device, VkPipeline pipeline);
 
