@@ -47,9 +47,7 @@ internal import Compute
     rows = []
     wantedRows = []
     wantedIndices = []
-    vocabularySize = lowering.program.ops.compactMap { op in
-      if case .embed(let op) = op { op.table.rows.count } else { nil }
-    }.min()
+    vocabularySize = lowering.program.embeddedTokenCount
   }
 
   var footprint: Footprint {
@@ -61,14 +59,7 @@ internal import Compute
   }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
-    if let vocabularySize {
-      for (index, row) in batch.rows.enumerated() where Int(row.token) >= vocabularySize {
-        throw ComputeError(
-          .batch,
-          "row \(index): token \(row.token) is outside the vocabulary of \(vocabularySize)"
-        )
-      }
-    }
+    try batch.validate(vocabularySize: vocabularySize)
     try put(inputs)
     fillRows(batch)
     runCalls()

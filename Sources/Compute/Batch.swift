@@ -67,6 +67,19 @@ package struct Batch: Sendable, Hashable {
 }
 
 extension Batch {
+  /// Checks that an embedding has every row's token; nil if the program has no embedding.
+  ///
+  /// - Throws: `ComputeError` with code `batch`, naming the row at fault.
+  package func validate(vocabularySize: Int?) throws(ComputeError) {
+    guard let vocabularySize else { return }
+    for (index, row) in rows.enumerated() where Int(row.token) >= vocabularySize {
+      throw ComputeError(
+        .batch,
+        "row \(index): token \(row.token) is outside the vocabulary of \(vocabularySize)"
+      )
+    }
+  }
+
   /// Checks the batch against the limits of an executable.
   ///
   /// - Throws: `ComputeError` with code `batch`, naming the row at fault.

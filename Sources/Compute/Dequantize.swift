@@ -251,3 +251,19 @@ package func halfToFloat(_ bits: UInt16) -> Float {
   default: return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
   }
 }
+
+/// Returns the bits of the f16 next to a value, ties to even; infinity beyond the largest.
+package func floatToHalf(_ value: Float) -> UInt16 {
+  let bits = value.bitPattern
+  let sign = UInt16(bits >> 16) & 0x8000
+  let size = bits & 0x7FFF_FFFF
+  if size > 0x7F80_0000 { return sign | 0x7E00 }  // NaN
+  if size >= 0x477F_F000 { return sign | 0x7C00 }  // 65520 and more
+  if size < 0x3880_0000 {
+    // A subnormal: its bits are the number of 2⁻²⁴. Adding 0.5 rounds there, to even.
+    let shifted = Float(bitPattern: size) + 0.5
+    return sign | UInt16(shifted.bitPattern - 0x3F00_0000)
+  }
+  let odd = (size >> 13) & 1
+  return sign | UInt16((size - 0x3800_0000 + 0xFFF + odd) >> 13)
+}

@@ -29,6 +29,13 @@ package struct Program: Sendable, Hashable {
     return 0..<0
   }
 
+  /// The number of tokens that all embeddings of the program have; nil without an embedding.
+  package var embeddedTokenCount: Int? {
+    ops.compactMap { op in
+      if case .embed(let op) = op { op.table.rows.count } else { nil }
+    }.min()
+  }
+
   package subscript(_ id: BufferID) -> Buffer { buffers[id.index] }
   package subscript(_ id: CacheID) -> Cache { caches[id.index] }
 

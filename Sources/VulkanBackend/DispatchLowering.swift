@@ -70,8 +70,6 @@ struct DispatchLowering {
       try lower(op)
       progress(Double(index + 1) / Double(program.ops.count))
     }
-    // A program may hand on a buffer that no op of its own touches.
-    for id in program.inputs + program.outputs { _ = try memory.wholeBuffer(id) }
   }
 
   private mutating func lower(_ op: Op) throws(ComputeError) {

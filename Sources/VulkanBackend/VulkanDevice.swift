@@ -200,10 +200,7 @@ struct Kernel: Hashable, Sendable {
     let byteCount = count * MemoryLayout<Value>.stride
     let staging = try DeviceBuffer(byteCount, .download, on: self, purpose: "a transfer")
     try unsafe copy([staging.copy(from: buffer, at: offset, to: 0, byteCount: byteCount)])
-    guard let mapped = unsafe staging.mapped else {
-      preconditionFailure("memory for downloads is not visible to the host")
-    }
-    let values = unsafe mapped.assumingMemoryBound(to: type)
+    let values = unsafe staging.hostMemory.assumingMemoryBound(to: type)
     return unsafe Array(UnsafeBufferPointer(start: values, count: count))
   }
 }

@@ -49,6 +49,7 @@ internal import Glibc
     self.device = device
     host = lowering.host
     rate = Self.assumedRate
+    // All buffers, because a program may hand on one that no op of its own touches.
     var places: [Place] = []
     for index in program.buffers.indices {
       places.append(try lowering.memory.wholeBuffer(BufferID(index: index)).place)
@@ -84,9 +85,7 @@ internal import Glibc
     try check(unsafe cvk_create_timeline(device.handle, &timeline), "vkCreateSemaphore")
     guard let timeline = unsafe timeline else { preconditionFailure("no semaphore") }
     unsafe self.timeline = timeline
-    vocabularySize = lowering.program.ops.compactMap { op in
-      if case .embed(let op) = op { op.table.rows.count } else { nil }
-    }.min()
+    vocabularySize = program.embeddedTokenCount
   }
 
   deinit {
@@ -104,14 +103,7 @@ internal import Glibc
   }
 
   func run(_ batch: Batch, inputs: [[Float]]) throws(ComputeError) -> [[Float]] {
-    if let vocabularySize {
-      for (index, row) in batch.rows.enumerated() where Int(row.token) >= vocabularySize {
-        throw ComputeError(
-          .batch,
-          "row \(index): token \(row.token) is outside the vocabulary of \(vocabularySize)"
-        )
-      }
-    }
+    try batch.validate(vocabularySize: vocabularySize)
     guard !batch.rows.isEmpty else { return program.outputs.map { _ in [] } }
     write(batch, inputs)
     let counts = RowCounts(all: batch.rows.count, wanted: batch.wantedRows.count)
@@ -137,8 +129,7 @@ internal import Glibc
   private func submit(_ recording: Recording) throws(ComputeError) {
     let began = ContinuousClock.now
     try unsafe submit(recording.parts)
-    let taken = ContinuousClock.now - began
-    let seconds = Double(taken.components.attoseconds) * 1e-18 + Double(taken.components.seconds)
+    let seconds = (ContinuousClock.now - began) / .seconds(1)
     // Small steps say more of the driver than of the device.
     if recording.cost > 1_000_000, seconds > 0 {
       rate = max(Self.assumedRate, 0.5 * rate + 0.5 * Double(recording.cost) / seconds)

@@ -9,8 +9,6 @@ internal import Synchronization
 // @safe, Sendable: an instance may be used by all threads (CVulkan.h), and is closed by the last of them.
 @safe package final class VulkanInstance: Sendable {
   nonisolated(unsafe) let handle: OpaquePointer
-  /// Whether the validation layer checks all calls.
-  package let isValidated: Bool
 
   private static let opened = Mutex<VulkanInstance?>(nil)
 
@@ -23,8 +21,8 @@ internal import Synchronization
   package static func open() throws(ComputeError) -> VulkanInstance {
     let known = opened.withLock { $0 }
     if let known { return known }
-    let isValidated = unsafe getenv("TRESTLE_VULKAN_VALIDATION").map { unsafe $0[0] == 49 } ?? false
-    let new = try VulkanInstance(isValidated: isValidated)
+    let wish = unsafe getenv("TRESTLE_VULKAN_VALIDATION").map { unsafe String(cString: $0) }
+    let new = try VulkanInstance(isValidated: wish == "1")
     return opened.withLock { opened in
       // Two threads may have opened one at once; the second is closed again.
       let chosen = opened ?? new
@@ -42,7 +40,6 @@ internal import Synchronization
       throw ComputeError(.device, Self.reason(found, result))
     }
     unsafe self.handle = handle
-    self.isValidated = isValidated
   }
 
   deinit { unsafe cvk_close(handle) }

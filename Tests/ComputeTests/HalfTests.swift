@@ -1,10 +1,7 @@
-// The rounding of keys and values to f16, which host and device do in the same way.
+// The rounding of values to f16.
 
 import Compute
-import TestSupport
 import Testing
-
-@testable import VulkanBackend
 
 @Suite struct `Rounding to f16` {
   @Test func `all values of f16 and those halfway between round to the nearest, ties to even`() {
