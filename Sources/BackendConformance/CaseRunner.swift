@@ -105,7 +105,7 @@ extension ConformanceCase {
         }
       }
     }
-    return values
+    return values.map { Float(sign: .plus, exponent: inputExponent, significand: $0) }
   }
 
   /// Files a step's outputs by row.

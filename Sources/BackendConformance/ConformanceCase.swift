@@ -14,6 +14,8 @@ package struct ConformanceCase: Sendable {
   /// As a share of the largest magnitude expected; 0 asks for the same bits.
   package var tolerance: Float
   package var inputKind = InputKind.real
+  /// The program's inputs are multiplied by this power of two.
+  package var inputExponent = 0
   package var vocabularySize = 40
   package var maxRows = 24
 

@@ -11,7 +11,7 @@ struct Dispatch: Sendable {
     /// As many as it takes for so many columns, for each row and each of `planes`.
     case columns(Int, planes: Int)
     /// The product of so many rows of weights.
-    case product(weightRows: Int)
+    case product(weightRows: Int, PackedLayout)
     /// As the host writes for each step, at this place.
     case indirect(Place)
   }
@@ -38,6 +38,15 @@ struct Dispatch: Sendable {
     max(0, min(batch[rows], rowRange.upperBound) - rowRange.lowerBound)
   }
 
+  /// Returns the bytes of packed weights that it reads for so many rows, if none are passed over.
+  func weightByteCount(rows count: Int, _ tuning: Tuning) -> Int {
+    guard case .product(_, let layout) = shape, case .buffer(let weights) = bindings[0] else {
+      return 0
+    }
+    let tokens = tuning.product(rows: count, layout).tokens
+    return weights.byteCount * ((count + tokens - 1) / tokens)
+  }
+
   /// Returns the kernel for so many rows, and its workgroups; none if they are read from memory.
   func resolve(rows count: Int, _ tuning: Tuning) -> (kernel: Kernel, groups: [Int]?) {
     func kernel(_ threads: Int) -> Kernel {
@@ -50,8 +59,8 @@ struct Dispatch: Sendable {
         kernel(tuning.lanes), [(columns + tuning.lanes - 1) / tuning.lanes, count, planes]
       )
     case .indirect: return (kernel(tuning.rowThreads), nil)
-    case .product(let weightRows):
-      let product = tuning.product(rows: count)
+    case .product(let weightRows, let layout):
+      let product = tuning.product(rows: count, layout)
       return (
         Kernel(shader: shader, constants: product.constants + constants),
         [

@@ -85,16 +85,21 @@ extension DispatchLowering {
     let values = try memory.plane(Plane(op.values))
     let cache = caches[op.cache.index]
     let shape = program[op.cache]
+    let isQuantised = cache.type == .q8_0
     emit(
-      "append",
-      constants: [cache.typeNumber],
+      isQuantised ? "append_q8_0" : "append",
+      constants: isQuantised ? [] : [cache.typeNumber],
       bindings: [
         .place(host.rows), keys.binding, values.binding, .buffer(cache.keys),
         .buffer(cache.values),
       ],
       push: [.count(shape.kvHeadCount), .count(shape.headDim), .count(cache.capacity)],
       rows: .all,
-      shape: .columns(shape.width / 2, planes: 1),
+      // Lanes have two values each, or two blocks of 32.
+      shape: .columns(
+        isQuantised ? shape.kvHeadCount * ((shape.headDim / 32 + 1) / 2) : shape.width / 2,
+        planes: 1
+      ),
       reads: [keys.region, values.region],
       writes: [Region(op.cache)]
     )

@@ -132,7 +132,8 @@ extension DispatchLowering {
         gain.exists, UInt32(residuals.count), next == nil ? 0 : 1, nextGain?.exists ?? 0,
       ],
       bindings: [input.binding, gain.binding] + others
-        + [output.binding, nextGain?.binding ?? missing, next?.output.binding ?? missing],
+        // What has no norm behind it writes nothing there.
+        + [output.binding, nextGain?.binding ?? missing, (next?.output ?? output).binding],
       push: [
         .count(output.width), .number(norm.epsilon), .number(next?.norm.epsilon ?? 0),
         .number(scale),
@@ -146,46 +147,45 @@ extension DispatchLowering {
 
   mutating func lower(_ op: FeedForward) throws(ComputeError) {
     let input = try memory.plane(Plane(op.input))
+    let output = try memory.plane(Plane(op.output))
     let width = op.gate.rows.count
     let gate = try memory.scratch("gate", width: width, rows: input.rows).planes[0]
     let up = try memory.scratch("up", width: width, rows: input.rows).planes[0]
     try emitProduct(op.gate, input, into: gate)
-    try emitProduct(op.up, input, into: up)
-    try emitGate(gate, up, first: 0, deviations: op.sparsityDeviations)
-    try emitProduct(op.down, gate, into: memory.plane(Plane(op.output)))
+    guard let deviations = op.sparsityDeviations else {
+      try emitProduct(op.up, input, into: up)
+      emitGate(gate, up, first: 0)
+      try emitProduct(op.down, gate, into: output)
+      return
+    }
+    // Few values are left of a sparse gate: only their rows of `up` and columns of `down` are read.
+    emit(
+      "cut_gate",
+      bindings: [gate.binding],
+      push: [.count(width), .number(deviations)],
+      rows: gate.rows,
+      shape: .rows(y: 1),
+      reads: [gate.region],
+      writes: [gate.region]
+    )
+    try emitProduct(op.up, input, into: up, gate: gate)
+    try emitProduct(
+      op.down,
+      up,
+      into: output,
+      layout: PackedLayout.hasColumns(op.down.type) ? .byColumns : .byRows
+    )
   }
 
   /// Adds the call that activates a gate in place and multiplies it by columns of another plane.
-  mutating func emitGate(
-    _ gate: RowPlane,
-    _ other: RowPlane,
-    first: Int,
-    deviations: Float? = nil
-  ) throws(ComputeError) {
-    var cutoffs = missing
-    var reads = [gate.region, other.region]
-    if let deviations {
-      let own = try memory.scratch("cutoffs", width: 1, rows: gate.rows).planes[0]
-      emit(
-        "cutoff",
-        bindings: [gate.binding, own.binding],
-        push: [.count(gate.width), .number(deviations)],
-        rows: gate.rows,
-        shape: .rows(y: 1),
-        reads: [gate.region],
-        writes: [own.region]
-      )
-      cutoffs = own.binding
-      reads.append(own.region)
-    }
+  mutating func emitGate(_ gate: RowPlane, _ other: RowPlane, first: Int) {
     emit(
       "gate",
-      constants: [deviations == nil ? 0 : 1],
-      bindings: [gate.binding, other.binding, cutoffs],
+      bindings: [gate.binding, other.binding],
       push: [.count(gate.width), .count(other.width), .count(first)],
       rows: gate.rows,
       shape: .columns(gate.width, planes: 1),
-      reads: reads,
+      reads: [gate.region, other.region],
       writes: [gate.region]
     )
   }

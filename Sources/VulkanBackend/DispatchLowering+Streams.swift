@@ -83,7 +83,7 @@ extension DispatchLowering {
     let projected = try memory.scratch("perLayerOutput", width: input.width, rows: input.rows)
       .planes[0]
     try emitProduct(op.gate, input, into: gate)
-    try emitGate(gate, perLayer, first: op.columns.lowerBound)
+    emitGate(gate, perLayer, first: op.columns.lowerBound)
     try emitProduct(op.projection, gate, into: projected)
     let gain = try gain(op.norm)
     let changed = streams.regions.count > 1 ? streams.regions.dropFirst() : streams.regions[...]

@@ -162,44 +162,56 @@ struct DispatchLowering {
     return copy
   }
 
-  /// Adds the product of a weight and a plane.
+  /// Adds the product of a weight and a plane, multiplied by a gate if there is one.
   ///
   /// The weight may be in parts, and an output too large for one binding is written in several.
   mutating func emitProduct(
     _ weight: WeightRef,
     _ input: RowPlane,
     into output: RowPlane,
-    softcap: Float = 0
+    softcap: Float = 0,
+    gate: RowPlane? = nil,
+    layout: PackedLayout = .byRows
   ) throws(ComputeError) {
-    let packed = try weights.packed(weight)
+    let packed = try weights.packed(weight, layout)
     var operands = [input.binding]
     var source = input.region
-    var constants: [UInt32] = []
+    var constants: [UInt32] = [gate == nil ? 0 : 1]
     if weight.type.isQuantised {
       let copy = try emitQuantise(input)
       operands = [.place(copy.quants), .place(copy.scales)]
       source = copy.region
     } else {
-      constants = [weight.columns.isMultiple(of: 8) ? 1 : 0]
+      constants.append(weight.columns.isMultiple(of: 8) ? 1 : 0)
     }
-    let layout = PackedLayout(weight)
+    let strides = layout.strides(weight)
     for part in packed.parts {
       emit(
-        "matmul_\(weight.type.rawValue)_\(weight.type.isQuantised ? "i8" : "f32")",
+        Self.shader(of: weight.type, layout),
         constants: constants,
-        bindings: [.buffer(part.buffer)] + operands + [output.binding],
+        bindings: [.buffer(part.buffer)] + operands + [output.binding, gate?.binding ?? missing],
         push: [
-          .count(part.rows.count), .count(weight.columns), .count(layout.tileVectors),
-          .count(layout.chunkVectors), .count(output.width), .count(part.rows.lowerBound),
+          .count(part.rows.count), .count(weight.columns), .count(strides.tile),
+          .count(strides.chunk), .count(output.width), .count(part.rows.lowerBound),
           .number(softcap),
         ],
         rows: input.rows,
-        shape: .product(weightRows: part.rows.count),
-        reads: [source],
+        shape: .product(weightRows: part.rows.count, layout),
+        reads: [source] + (gate.map { [$0.region] } ?? []),
         writes: [output.region],
         rowCost: part.rows.count * weight.columns
       )
     }
+  }
+
+  /// The kernel of products.
+  static func shader(of type: TensorType, _ layout: PackedLayout = .byRows) -> String {
+    let variant =
+      switch layout {
+      case .byRows: type.isQuantised ? "i8" : "f32"
+      case .byColumns: "columns"
+      }
+    return "matmul_\(type.rawValue)_\(variant)"
   }
 
   // MARK: Constants

@@ -14,6 +14,7 @@ internal import Compute
   var largestDispatchCost = 0
   var dispatchCount = 0
   var barrierCount = 0
+  var weightByteCount = 0
 
   var submitCount: Int { unsafe parts.count }
 
@@ -34,6 +35,9 @@ struct StepCounts: Equatable, Sendable {
   var submits: Int
   var dispatches: Int
   var barriers: Int
+  /// The bytes of packed weights that products read: once for all rows of activations that a lane takes
+  /// together, and wholly, whatever is zero.
+  var weightBytes: Int
 }
 
 /// The descriptor sets of an executable, and its recordings.
@@ -195,6 +199,7 @@ struct StepCounts: Equatable, Sendable {
       recording.cost += own
       recording.dispatchCount += 1
       recording.barrierCount += waits ? 1 : 0
+      recording.weightByteCount += dispatch.weightByteCount(rows: rows, device.tuning)
     }
     unsafe recording.parts.append(try record(part, copies: copies))
     recording.largestCost = max(recording.largestCost, cost)

@@ -40,19 +40,23 @@ extension ShaderStatistics {
 
   private static func kernels(_ tuning: Tuning) -> [(Kernel, variant: String)] {
     var kernels: [(Kernel, variant: String)] = []
-    for type in TensorType.allCases {
-      let shader = "matmul_\(type.rawValue)_\(type.isQuantised ? "i8" : "f32")"
-      for rows in [1, 4, 64] {
-        let product = tuning.product(rows: rows)
-        let constants = product.constants + (type.isQuantised ? [] : [1])
-        kernels.append(
-          (
-            Kernel(shader: shader, constants: constants),
-            "\(product.tokens) rows, \(product.threads) lanes"
-          )
+    func add(_ type: TensorType, _ layout: PackedLayout, rows: Int, isGated: Bool = false) {
+      let product = tuning.product(rows: rows, layout)
+      kernels.append(
+        (
+          Kernel(
+            shader: DispatchLowering.shader(of: type, layout),
+            constants: product.constants + [isGated ? 1 : 0] + (type.isQuantised ? [] : [1])
+          ),
+          "\(product.tokens) rows, \(product.threads) lanes\(isGated ? ", gated" : "")"
         )
-      }
+      )
     }
+    for type in TensorType.allCases {
+      for rows in [1, 4, 64] { add(type, .byRows, rows: rows) }
+    }
+    add(.q4_0, .byRows, rows: 1, isGated: true)
+    for rows in [1, 4] { add(.q4_0, .byColumns, rows: rows) }
     let lanes = UInt32(tuning.lanes)
     let rowLanes = UInt32(tuning.rowThreads)
     let others: [(String, [UInt32], String)] = [
@@ -60,13 +64,14 @@ extension ShaderStatistics {
       ("altup_correct", [rowLanes, 1, 4, 1], "four streams"),
       ("altup_predict", [rowLanes, 1, 4], "four streams"),
       ("append", [lanes, 1], "f16"),
+      ("append_q8_0", [lanes], ""),
       ("attend", [rowLanes, 4, 256, 1], "4 heads of 256, f16"),
       ("attend", [rowLanes, 8, 512, 1], "8 heads of 512, f16"),
+      ("attend", [rowLanes, 4, 256, 2], "4 heads of 256, q8_0"),
       ("attend_merge", [rowLanes, 256], "heads of 256"),
-      ("cutoff", [rowLanes], ""),
+      ("cut_gate", [rowLanes], ""),
       ("expand", [rowLanes], ""),
-      ("gate", [lanes, 0], ""),
-      ("gate", [lanes, 1], "sparse"),
+      ("gate", [lanes], ""),
       ("heads", [rowLanes, 1, 1], "rotated"),
       ("inject", [rowLanes, 1], ""),
       ("keep", [lanes], ""),

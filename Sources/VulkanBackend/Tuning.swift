@@ -38,7 +38,14 @@ struct Tuning: Sendable {
   }
 
   /// Returns how to divide the product of a weight with `rows` rows of activations.
-  func product(rows: Int) -> Product {
+  func product(rows: Int, _ layout: PackedLayout = .byRows) -> Product {
+    if layout == .byColumns {
+      // Sixteen lanes have the rows of a tile. Rows of activations that a lane has at once share what any
+      // of them needs, and few of them need the same columns.
+      let tokens = rows == 1 ? 1 : 4
+      let kLanes = isSoftware ? 1 : rows == 1 ? 16 : 8
+      return Product(threads: 16 * kLanes, kLanes: kLanes, laneTiles: 8, tokens: tokens)
+    }
     if isSoftware {
       // Each lane's loads cost several instructions, so what is loaded is used often.
       return rows == 1

@@ -19,8 +19,7 @@ package struct Vulkan: Backend {
   ///   - index: Its number in the loader's order; nil for the first that is no emulation.
   ///   - cacheType: The type in which keys and values are stored; nil for f16, or f32 if weights
   ///     are floats.
-  /// - Throws: `ComputeError` with code `device` if there is none, or it lacks something; `unsupported`
-  ///   for a type of caches that there is not.
+  /// - Throws: `ComputeError` with code `device` if there is none, or it lacks something.
   package init(index: Int? = nil, cacheType: CacheType? = nil) throws(ComputeError) {
     try self.init(index: index, cacheType: cacheType, of: VulkanInstance.open())
   }
@@ -66,16 +65,7 @@ package struct Vulkan: Backend {
       rateHint: info.isSoftware ? 1 : 8
     )
     device.isEmulated = info.isSoftware
-    device.cacheTypes = [.f32, .f16]
-    if let cacheType {
-      guard device.cacheTypes.contains(cacheType) else {
-        throw ComputeError(
-          .unsupported,
-          "caches of \(cacheType.rawValue) are not there for Vulkan; use f16 or f32"
-        )
-      }
-      device.cacheTypes = [cacheType]
-    }
+    if let cacheType { device.cacheTypes = [cacheType] }
     device.sensors = DeviceSensors(monitors: ["amdgpu", "nouveau", "i915", "xe"])
     return device
   }

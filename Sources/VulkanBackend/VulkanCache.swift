@@ -5,8 +5,7 @@ internal import Compute
 
 /// Keys and values of one layer for every slot.
 ///
-/// Each is a buffer [slots, kvHeads, capacity, headDim] of f32 or f16. Successive executables share the
-/// cache.
+/// Each is a buffer [slots, kvHeads, capacity] of `CacheLine`. Successive executables share the cache.
 final class VulkanCache: CacheStorage {
   let type: CacheType
   let keys: DeviceBuffer
@@ -14,9 +13,10 @@ final class VulkanCache: CacheStorage {
   let capacity: Int
   let device: VulkanDevice
   private let shape: Cache
+  private let line: CacheLine
 
   /// - Throws: `ComputeError` with code `memory` if the device has too little, or one binding cannot
-  ///   reach the whole cache.
+  ///   reach the whole cache; `unsupported` if heads do not fit the type.
   init(
     _ shape: Cache,
     type: CacheType,
@@ -31,12 +31,20 @@ final class VulkanCache: CacheStorage {
           + "window \(shape.window.map(String.init) ?? "none")"
       )
     }
+    guard let line = CacheLine(type, headDim: shape.headDim) else {
+      throw ComputeError(
+        .unsupported,
+        "\(purpose) cannot be \(type.rawValue): heads of \(shape.headDim) are not whole blocks "
+          + "of \(type == .q8_0 ? 32 : 2)"
+      )
+    }
     self.shape = shape
     self.type = type
     self.device = device
+    self.line = line
     capacity = shape.capacity(limits)
-    var byteCount = type.byteCount(of: shape.width)
-    for factor in [capacity, limits.slots] {
+    var byteCount = line.byteCount
+    for factor in [shape.kvHeadCount, capacity, limits.slots] {
       let (product, overflow) = byteCount.multipliedReportingOverflow(by: factor)
       guard !overflow, product <= device.info.maxRangeBytes else {
         throw ComputeError(
@@ -53,16 +61,19 @@ final class VulkanCache: CacheStorage {
   }
 
   /// The type as shaders number it (cache.glsl).
-  var typeNumber: UInt32 { type == .f16 ? 1 : 0 }
+  var typeNumber: UInt32 {
+    switch type {
+    case .f32: 0
+    case .f16: 1
+    case .q8_0: 2
+    }
+  }
 
-  var positionByteCount: Int { 2 * type.byteCount(of: shape.width) }
-
-  /// The bytes of one head at one position.
-  private var lineByteCount: Int { type.byteCount(of: shape.headDim) }
+  var positionByteCount: Int { 2 * shape.kvHeadCount * line.byteCount }
 
   /// Where a head's keys, or values, of a position are.
   private func offset(_ slot: Int, _ head: Int, _ position: Int) -> Int {
-    ((slot * shape.kvHeadCount + head) * capacity + position % capacity) * lineByteCount
+    ((slot * shape.kvHeadCount + head) * capacity + position % capacity) * line.byteCount
   }
 
   /// Returns positions split where the ring wraps around.
@@ -87,30 +98,22 @@ final class VulkanCache: CacheStorage {
     var rows = Array(repeating: Float(0), count: positions.count * shape.width)
     for head in 0..<shape.kvHeadCount {
       for run in runs(of: positions) {
-        let line = try decode(
-          buffer,
+        let words = try device.read(
+          UInt32.self,
+          from: buffer,
           at: offset(slot, head, run.lowerBound),
-          count: run.count * shape.headDim
+          count: run.count * line.wordCount
         )
+        let values = line.decode(words)
         for (index, position) in run.enumerated() {
           let to = (position - positions.lowerBound) * shape.width + head * shape.headDim
           let from = index * shape.headDim
-          rows.replaceSubrange(to..<(to + shape.headDim), with: line[from..<(from + shape.headDim)])
+          let head = values[from..<(from + shape.headDim)]
+          rows.replaceSubrange(to..<(to + shape.headDim), with: head)
         }
       }
     }
     return rows
-  }
-
-  private func decode(
-    _ buffer: DeviceBuffer,
-    at offset: Int,
-    count: Int
-  ) throws(ComputeError) -> [Float] {
-    guard type == .f16 else {
-      return try device.read(Float.self, from: buffer, at: offset, count: count)
-    }
-    return try device.read(UInt16.self, from: buffer, at: offset, count: count).map(halfToFloat)
   }
 
   func write(_ rows: CacheRows, slot: Int) throws(ComputeError) {
@@ -126,27 +129,14 @@ final class VulkanCache: CacheStorage {
   ) throws(ComputeError) {
     for head in 0..<shape.kvHeadCount {
       for run in runs(of: positions) {
-        var line: [Float] = []
-        line.reserveCapacity(run.count * shape.headDim)
+        var values: [Float] = []
+        values.reserveCapacity(run.count * shape.headDim)
         for position in run {
           let from = (position - positions.lowerBound) * shape.width + head * shape.headDim
-          line += rows[from..<(from + shape.headDim)]
+          values += rows[from..<(from + shape.headDim)]
         }
-        try encode(line, to: buffer, at: offset(slot, head, run.lowerBound))
+        try device.write(line.encode(values), to: buffer, at: offset(slot, head, run.lowerBound))
       }
-    }
-  }
-
-  /// Stores values as the kernel `append` does.
-  private func encode(
-    _ line: [Float],
-    to buffer: DeviceBuffer,
-    at offset: Int
-  ) throws(ComputeError) {
-    if type == .f16 {
-      try device.write(line.map(floatToHalf), to: buffer, at: offset)
-    } else {
-      try device.write(line, to: buffer, at: offset)
     }
   }
 
@@ -160,7 +150,7 @@ final class VulkanCache: CacheStorage {
               from: buffer,
               at: offset(source, head, run.lowerBound),
               to: offset(target, head, run.lowerBound),
-              byteCount: run.count * lineByteCount
+              byteCount: run.count * line.byteCount
             )
           )
         }

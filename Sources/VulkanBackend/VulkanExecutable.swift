@@ -28,7 +28,7 @@ internal import Glibc
   private var submitted: UInt64 = 0
   private var ended: UInt64 = 0
   /// What the last step asked of the device.
-  private(set) var lastCounts = StepCounts(submits: 0, dispatches: 0, barriers: 0)
+  private(set) var lastCounts = StepCounts(submits: 0, dispatches: 0, barriers: 0, weightBytes: 0)
   /// The measured rate of the device, in multiplications a second, as `Dispatch.rowCost` counts them.
   private var rate: Double
   /// The number of tokens that all embeddings of the program have; nil without an embedding.
@@ -137,7 +137,8 @@ internal import Glibc
     lastCounts = StepCounts(
       submits: recording.submitCount,
       dispatches: recording.dispatchCount,
-      barriers: recording.barrierCount
+      barriers: recording.barrierCount,
+      weightBytes: recording.weightByteCount
     )
   }
 }

@@ -3,7 +3,6 @@
 
 internal import CVulkan
 internal import Compute
-internal import VulkanKernels
 
 /// A weight packed for products, in the device's memory.
 ///
@@ -33,11 +32,16 @@ final class PackedWeight: Sendable {
 final class VulkanWeights {
   private let device: VulkanDevice
   private var loaded: [WeightRef: WeightBytes] = [:]
-  private var packed: [WeightRef: PackedWeight] = [:]
+  private var packed: [Form: PackedWeight] = [:]
   private var lookedUp: Set<WeightRef> = []
   /// The weights of the previous executable; nil as soon as this program is compiled.
   private var previous: VulkanWeights?
   private(set) var sharedByteCount = 0
+
+  private struct Form: Hashable {
+    var weight: WeightRef
+    var layout: PackedLayout
+  }
 
   /// The host's memory for a slice of a weight while it is packed.
   private static let sliceByteCount = 16 << 20
@@ -88,17 +92,21 @@ final class VulkanWeights {
   /// Returns a loaded weight packed for products.
   ///
   /// - Throws: `ComputeError` with code `memory` if the device has too little.
-  func packed(_ weight: WeightRef) throws(ComputeError) -> PackedWeight {
-    if let known = packed[weight] { return known }
+  func packed(
+    _ weight: WeightRef,
+    _ layout: PackedLayout = .byRows
+  ) throws(ComputeError) -> PackedWeight {
+    let form = Form(weight: weight, layout: layout)
+    if let known = packed[form] { return known }
     let source = bytes(of: weight)
-    if let known = previous?.packed[weight], isSame(known.source, source) {
-      packed[weight] = known
+    if let known = previous?.packed[form], isSame(known.source, source) {
+      packed[form] = known
       sharedByteCount += known.byteCount
       return known
     }
-    let new = PackedWeight(source: source, parts: try makeParts(weight, source))
+    let new = PackedWeight(source: source, parts: try makeParts(weight, layout, source))
     source.letGo()
-    packed[weight] = new
+    packed[form] = new
     return new
   }
 
@@ -109,21 +117,21 @@ final class VulkanWeights {
 
   private func makeParts(
     _ weight: WeightRef,
+    _ layout: PackedLayout,
     _ source: WeightBytes
   ) throws(ComputeError) -> [PackedWeight.Part] {
-    let tile = Int(VULKAN_TILE_ROWS)
-    let tileBytes = Int(vulkan_tile_bytes(weight.type.number, Int64(weight.columns)))
-    precondition(tileBytes > 0, "\(weight.name): no tiles of \(weight.columns) \(weight.type)")
-    let tiles = min(device.info.maxRangeBytes, Self.maxPartBytes) / tileBytes
+    let tile = layout.tileRows
+    let tileByteCount = layout.tileByteCount(weight)
+    let tiles = min(device.info.maxRangeBytes, Self.maxPartBytes) / tileByteCount
     guard tiles > 0 else {
       throw ComputeError(.unsupported, "\(weight.name): rows of \(weight.columns) are too long")
     }
     var parts: [PackedWeight.Part] = []
     for first in stride(from: 0, to: weight.rows.count, by: tiles * tile) {
       let rows = first..<min(first + tiles * tile, weight.rows.count)
-      let byteCount = (rows.count + tile - 1) / tile * tileBytes
+      let byteCount = (rows.count + tile - 1) / tile * tileByteCount
       let buffer = try DeviceBuffer(byteCount, .device, on: device, purpose: weight.name)
-      try pack(weight, rows, source, tileBytes: tileBytes, into: buffer)
+      try pack(weight, layout, rows, source, into: buffer)
       parts.append(PackedWeight.Part(rows: rows, buffer: buffer))
     }
     return parts
@@ -133,38 +141,35 @@ final class VulkanWeights {
   /// weight is never in memory twice.
   private func pack(
     _ weight: WeightRef,
+    _ layout: PackedLayout,
     _ rows: Range<Int>,
     _ source: WeightBytes,
-    tileBytes: Int,
     into buffer: DeviceBuffer
   ) throws(ComputeError) {
-    guard let rowBytes = weight.type.byteCount(columns: weight.columns),
+    guard let rowByteCount = weight.type.byteCount(columns: weight.columns),
       let base = unsafe source.bytes.baseAddress
     else { return }
-    let tile = Int(VULKAN_TILE_ROWS)
-    let sliceTiles = max(1, Self.sliceByteCount / tileBytes)
-    let slice = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: sliceTiles * tileBytes,
-      alignment: 64
-    )
+    let tile = layout.tileRows
+    let tileByteCount = layout.tileByteCount(weight)
+    let sliceTiles = max(1, Self.sliceByteCount / tileByteCount)
+    let slice = UnsafeMutablePointer<UInt8>.allocate(capacity: sliceTiles * tileByteCount)
     defer { unsafe slice.deallocate() }
     for first in stride(from: rows.lowerBound, to: rows.upperBound, by: sliceTiles * tile) {
       let count = min(sliceTiles * tile, rows.upperBound - first)
-      unsafe vulkan_pack(
-        weight.type.number,
-        base.assumingMemoryBound(to: UInt8.self) + first * rowBytes,
-        Int64(count),
-        Int64(weight.columns),
-        Int64(rowBytes),
-        slice.baseAddress?.assumingMemoryBound(to: UInt8.self)
+      unsafe layout.pack(
+        weight,
+        base.assumingMemoryBound(to: UInt8.self) + first * rowByteCount,
+        rows: count,
+        rowByteCount: rowByteCount,
+        into: slice
       )
-      let byteCount = (count + tile - 1) / tile * tileBytes
+      let byteCount = (count + tile - 1) / tile * tileByteCount
       try unsafe device.write(
-        UnsafeRawBufferPointer(rebasing: slice[..<byteCount]),
+        UnsafeRawBufferPointer(start: slice, count: byteCount),
         to: buffer,
-        at: (first - rows.lowerBound) / tile * tileBytes
+        at: (first - rows.lowerBound) / tile * tileByteCount
       )
-      if count * rowBytes >= Self.sliceByteCount / 2 { source.letGo() }
+      if count * rowByteCount >= Self.sliceByteCount / 2 { source.letGo() }
     }
   }
 

@@ -102,6 +102,15 @@ private let seed = testSeed(default: 20_240_817)
   }
 
   @Test(arguments: instructionSets)
+  func `products scale with their activations, and no bit changes`(
+    _ set: InstructionSet
+  ) throws {
+    let backend = try CPU(threads: 2, pinnedTo: nil, instructionSet: set)
+    let wrong = try checkScaling(of: backend, seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
+  }
+
+  @Test(arguments: instructionSets)
   func `slots are forgotten, misfit batches refused`(_ set: InstructionSet) throws {
     let backend = try CPU(threads: 2, pinnedTo: nil, instructionSet: set)
     let wrong = try checkLifecycle(of: backend, seed: seed)

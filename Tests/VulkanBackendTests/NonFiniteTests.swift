@@ -47,16 +47,19 @@ import VulkanBackend
     #expect(runner.program.ops[first.op].name == op)
   }
 
-  @Test func `values beyond f16 are an overflow of its caches, and none of f32`() throws {
+  @Test(arguments: [CacheType.f16, .q8_0])
+  func `values beyond a cache's type are its overflow, and none of f32`(
+    _ cacheType: CacheType
+  ) throws {
     // Values of layer 4 that are 2^30 times larger.
     let large = ChangedWeights(checkpoint, "layers.4.self_attn.v_proj") {
       $0 = $0.map { $0.scaled(byPowerOfTwo: 30) }
     }
-    let half = try compile(large, .f16)
-    #expect(try !half.run(batch, inputs: []).allSatisfy(areFinite))
-    let first = try #require(half.firstNonFinite(batch, inputs: []))
-    #expect(first.cause == .overflow(.f16))
-    #expect(half.program.layer(of: half.program.ops[first.op]) == 4)
+    let rounded = try compile(large, cacheType)
+    #expect(try !rounded.run(batch, inputs: []).allSatisfy(areFinite))
+    let first = try #require(rounded.firstNonFinite(batch, inputs: []))
+    #expect(first.cause == .overflow(cacheType))
+    #expect(rounded.program.layer(of: rounded.program.ops[first.op]) == 4)
     let single = try compile(large, .f32)
     #expect(try single.run(batch, inputs: []).allSatisfy(areFinite))
     #expect(single.firstNonFinite(batch, inputs: []) == nil)

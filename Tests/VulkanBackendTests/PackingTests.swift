@@ -16,6 +16,13 @@ import VulkanKernels
     }
   }
 
+  @Test func `by columns, weights have the bytes of the file`() throws {
+    let stored = try #require(TensorType.q4_0.byteCount(columns: 8192))
+    #expect(Int(vulkan_column_tile_bytes(8192)) == Int(VULKAN_COLUMN_TILE_ROWS) * stored)
+    #expect(vulkan_column_tile_bytes(33) == -1)
+    #expect(vulkan_column_tile_bytes(0) == -1)
+  }
+
   @Test func `rows that are no whole blocks, and types without kernels, have no tiles`() {
     #expect(vulkan_tile_bytes(TensorType.q4_0.number, 33) == -1)
     #expect(vulkan_tile_bytes(TensorType.q4_K.number, 128) == -1)

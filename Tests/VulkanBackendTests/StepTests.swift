@@ -54,6 +54,33 @@ import Testing
     }
   }
 
+  @Test(arguments: ["demo-model", "gemma3n-random-a", "gemma4-random-a"])
+  func `a token reads every weight once, and little besides`(_ name: String) throws {
+    let (_, runner) = try compile(name, on: Vulkan(index: TestDevice.index))
+    _ = try runner.run(step(0..<1), inputs: [])
+    let executable = try #require(runner.executable as? VulkanExecutable)
+    var read = 0
+    for op in runner.program.ops {
+      for weight in op.weights where Self.isMultiplied(weight, by: op) {
+        // Rows are filled up to whole tiles of 16.
+        let rows = (weight.rows.count + 15) / 16 * 16
+        read += rows * (try #require(weight.type.byteCount(columns: weight.columns)))
+      }
+    }
+    #expect(read > 0 && executable.lastCounts.weightBytes >= read)
+    #expect(Double(executable.lastCounts.weightBytes) <= 1.05 * Double(read), "\(read)")
+  }
+
+  /// Whether an op multiplies by a weight as a matrix, and does not look rows up, or read a gain or the few
+  /// numbers of AltUp.
+  private static func isMultiplied(_ weight: WeightRef, by op: Op) -> Bool {
+    switch op {
+    case .embed, .altupPredict, .altupCorrect: false
+    case .perLayerInputs(let op): weight == op.projection
+    default: weight.rows.count > 1 && weight.columns > 1
+    }
+  }
+
   @Test func `a step that would take too long is cut into submits, and no bit changes`() throws {
     let backend = try Vulkan(index: TestDevice.index)
     let (_, whole) = try compile("gemma3n-random-a", on: backend)

@@ -21,15 +21,37 @@ private let seed = testSeed(default: 20_261_129)
     #expect(report.caseCount > 0)
   }
 
-  @Test func `attention over f16 keys and values stays within their rounding`() throws {
+  @Test(arguments: [(CacheType.f16, Tolerance.f16Cache), (.q8_0, Tolerance.q8Cache)])
+  func `attention over rounded keys and values stays within their rounding`(
+    _ cacheType: CacheType,
+    _ tolerance: Float
+  ) throws {
     let report = checkConformance(
-      of: try backend(.f16),
+      of: try backend(cacheType),
       kinds: [.appendKV, .attend],
       seed: seed,
-      tolerance: Tolerance.f16Cache
-    )
+      tolerance: tolerance
+    ) { testCase in
+      // q8_0 has blocks of 32.
+      cacheType == .f16 || testCase.program.caches.allSatisfy { $0.headDim.isMultiple(of: 32) }
+    }
     #expect(report.failures.isEmpty, "\(report)")
     #expect(report.caseCount >= 10)
+  }
+
+  @Test func `heads that are no blocks of 32 are refused a q8_0 cache, by name`() throws {
+    let testCase = try #require(
+      OpKind.attend.cases(seed: seed).first { !$0.program.caches[0].headDim.isMultiple(of: 32) }
+    )
+    let error = #expect(throws: ComputeError.self) {
+      try testCase.run(on: try backend(.q8_0), .together, seed: seed)
+    }
+    #expect(error?.code == .unsupported && "\(error?.message ?? "")".contains("q8_0"))
+  }
+
+  @Test func `products scale with their activations, and no bit changes`() throws {
+    let wrong = try checkScaling(of: backend(), seed: seed)
+    #expect(wrong.isEmpty, "\(wrong)")
   }
 
   @Test func `slots are forgotten, misfit batches refused`() throws {
@@ -42,7 +64,7 @@ private let seed = testSeed(default: 20_261_129)
     #expect(wrong.isEmpty, "\(wrong)")
   }
 
-  @Test(arguments: [CacheType.f32, .f16])
+  @Test(arguments: CacheType.allCases)
   func `sessions move bit for bit, and executables follow one another`(
     _ cacheType: CacheType
   ) throws {

@@ -22,14 +22,64 @@ layout(binding = 5) writeonly buffer Powers { vec2 powers[]; };  // [rows, heads
 shared float query[HEADS * HEAD_DIM];
 shared float scores[HEADS * SEGMENT];
 
+// The scale of a block of a line of q8_0.
+#define SCALE(words, start, block) \
+  unpackHalf2x16(words[(start) + HEAD_DIM / 4 + (block) / 2])[(block) & 1u]
+
+// The four int8 of a word.
+vec4 four_int8(uint word) {
+  int bits = int(word);
+  return vec4(
+      bitfieldExtract(bits, 0, 8), bitfieldExtract(bits, 8, 8), bitfieldExtract(bits, 16, 8), bits >> 24);
+}
+
 vec2 key_pair(uint pair) {
   if (TYPE == CACHE_F16) return unpackHalf2x16(cached_keys[pair]);
   return uintBitsToFloat(uvec2(cached_keys[2 * pair], cached_keys[2 * pair + 1]));
 }
 
-vec2 value_pair(uint pair) {
-  if (TYPE == CACHE_F16) return unpackHalf2x16(cached_values[pair]);
-  return uintBitsToFloat(uvec2(cached_values[2 * pair], cached_values[2 * pair + 1]));
+float dots[HEADS];
+
+// Makes `dots` the products of the queries with the key of a line.
+void multiply(uint line) {
+  [[unroll]] for (uint h = 0; h < HEADS; h++) dots[h] = 0;
+  if (TYPE == CACHE_Q8_0) {
+    uint start = line * Q8_0_WORDS(HEAD_DIM);
+    for (uint block = 0; block < HEAD_DIM / 32; block++) {
+      float own[HEADS];
+      [[unroll]] for (uint h = 0; h < HEADS; h++) own[h] = 0;
+      for (uint word = 8 * block; word < 8 * block + 8; word++) {
+        vec4 key = four_int8(cached_keys[start + word]);
+        [[unroll]] for (uint h = 0; h < HEADS; h++) {
+          [[unroll]] for (uint i = 0; i < 4; i++) {
+            own[h] = fma(query[h * HEAD_DIM + 4 * word + i], key[i], own[h]);
+          }
+        }
+      }
+      float key_scale = SCALE(cached_keys, start, block);
+      [[unroll]] for (uint h = 0; h < HEADS; h++) dots[h] = fma(key_scale, own[h], dots[h]);
+    }
+    return;
+  }
+  for (uint i = 0; i < HEAD_DIM; i += 2) {
+    vec2 key = key_pair((line * HEAD_DIM + i) / 2);
+    [[unroll]] for (uint h = 0; h < HEADS; h++) {
+      dots[h] = fma(query[h * HEAD_DIM + i], key.x, dots[h]);
+      dots[h] = fma(query[h * HEAD_DIM + i + 1], key.y, dots[h]);
+    }
+  }
+}
+
+// Two values of a line.
+vec2 value_pair(uint line, uint pair) {
+  if (TYPE == CACHE_Q8_0) {
+    uint start = line * Q8_0_WORDS(HEAD_DIM);
+    vec4 word = four_int8(cached_values[start + pair / 2]);
+    return ((pair & 1u) == 0 ? word.xy : word.zw) * SCALE(cached_values, start, pair / 16);
+  }
+  uint at = line * (HEAD_DIM / 2) + pair;
+  if (TYPE == CACHE_F16) return unpackHalf2x16(cached_values[at]);
+  return uintBitsToFloat(uvec2(cached_values[2 * at], cached_values[2 * at + 1]));
 }
 
 void main() {
@@ -51,16 +101,7 @@ void main() {
   float most[HEADS];
   [[unroll]] for (uint h = 0; h < HEADS; h++) most[h] = -1.0 / 0.0;
   for (uint p = from + LANE; p < until; p += THREADS) {
-    uint pair = (line + p % capacity) * (HEAD_DIM / 2);
-    float dots[HEADS];
-    [[unroll]] for (uint h = 0; h < HEADS; h++) dots[h] = 0;
-    for (uint i = 0; i < HEAD_DIM; i += 2) {
-      vec2 key = key_pair(pair + i / 2);
-      [[unroll]] for (uint h = 0; h < HEADS; h++) {
-        dots[h] = fma(query[h * HEAD_DIM + i], key.x, dots[h]);
-        dots[h] = fma(query[h * HEAD_DIM + i + 1], key.y, dots[h]);
-      }
-    }
+    multiply(line + p % capacity);
     [[unroll]] for (uint h = 0; h < HEADS; h++) {
       float score = dots[h] * scale;
       scores[h * SEGMENT + p - start] = score;
@@ -86,7 +127,7 @@ void main() {
     vec2 weighted[HEADS];
     [[unroll]] for (uint h = 0; h < HEADS; h++) weighted[h] = vec2(0);
     for (uint p = from; p < until; p++) {
-      vec2 value = value_pair((line + p % capacity) * (HEAD_DIM / 2) + pair);
+      vec2 value = value_pair(line + p % capacity, pair);
       [[unroll]] for (uint h = 0; h < HEADS; h++) {
         weighted[h] = fma(vec2(scores[h * SEGMENT + p - start]), value, weighted[h]);
       }

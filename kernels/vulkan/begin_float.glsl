@@ -3,7 +3,7 @@
 #include "functions.glsl"
 #include "weights.glsl"
 
-layout(constant_id = 4) const bool IS_ALIGNED = false;  // whether columns are a multiple of GROUP
+layout(constant_id = 5) const bool IS_ALIGNED = false;  // whether columns are a multiple of GROUP
 
 layout(binding = 1) readonly buffer Input { float x[]; };  // [tokens, columns]
 #define OUTPUT_BINDING 2

@@ -1,7 +1,13 @@
-// Elements of KV caches, [slots, kv_heads, capacity, head_dim] f32 or f16, two at a time. A head has an
-// even number of them.
+// KV caches: [slots, kv_heads, capacity] lines, each with the values of one head.
+//
+//   f32, f16  [head_dim values], an even number
+//   q8_0      [head_dim / 4 words of int8], then a scale of f16 for each block of 32, two in a word;
+//             w = q * scale
 
-const uint CACHE_F32 = 0, CACHE_F16 = 1;
+const uint CACHE_F32 = 0, CACHE_F16 = 1, CACHE_Q8_0 = 2;
+
+// The words of a line of q8_0.
+#define Q8_0_WORDS(head_dim) ((head_dim) / 4 + ((head_dim) / 32 + 1) / 2)
 
 // The bits of the f16 next to x, ties to even, infinity beyond the largest. packHalf2x16 may round
 // otherwise, but rows that another device sends must be stored as this device would store them.

@@ -274,3 +274,45 @@ void vulkan_pack(uint32_t type, const uint8_t *source, int64_t rows, int64_t col
     }
   }
 }
+
+// By columns, a tile has eight groups of sixteen rows. Its block of 32 columns is
+//
+//   [vector of lane 0 ... 15: d of rows lane, lane + 16, ..., lane + 112][column 0][column 1] ... [column 31]
+//
+// and a column a word of each lane: nibble g is of row lane + 16 g.
+enum {
+  COLUMN_LANES = 16,
+  ROW_GROUPS = VULKAN_COLUMN_TILE_ROWS / COLUMN_LANES,
+  COLUMN_BLOCK = COLUMN_LANES * VECTOR + 32 * COLUMN_LANES * 4,
+  Q4_0_BYTES = 18,
+};
+
+int64_t vulkan_column_tile_bytes(int64_t columns) {
+  return columns <= 0 || columns % 32 != 0 ? -1 : columns / 32 * COLUMN_BLOCK;
+}
+
+// Adds a row's block to a block of the tile.
+static void add_row(const uint8_t *source, int row, uint8_t *block) {
+  int lane = row % COLUMN_LANES;
+  int group = row / COLUMN_LANES;
+  memcpy(block + lane * VECTOR + 2 * group, source, 2);
+  uint8_t *words = block + COLUMN_LANES * VECTOR;
+  for (int column = 0; column < 32; column++) {
+    int nibble = (source[2 + column % 16] >> (column / 16 * 4)) & 15;
+    words[(column * COLUMN_LANES + lane) * 4 + group / 2] |= (uint8_t)(nibble << (group % 2 * 4));
+  }
+}
+
+void vulkan_pack_columns(const uint8_t *source, int64_t rows, int64_t columns, int64_t row_bytes,
+                         uint8_t *packed) {
+  int64_t tiles = (rows + VULKAN_COLUMN_TILE_ROWS - 1) / VULKAN_COLUMN_TILE_ROWS;
+  int64_t tile_bytes = vulkan_column_tile_bytes(columns);
+  memset(packed, 0, (size_t)(tiles * tile_bytes));
+  for (int64_t row = 0; row < rows; row++) {
+    uint8_t *tile = packed + row / VULKAN_COLUMN_TILE_ROWS * tile_bytes;
+    for (int64_t block = 0; block < columns / 32; block++) {
+      add_row(source + row * row_bytes + block * Q4_0_BYTES, (int)(row % VULKAN_COLUMN_TILE_ROWS),
+              tile + block * COLUMN_BLOCK);
+    }
+  }
+}

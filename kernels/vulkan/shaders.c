@@ -14,14 +14,17 @@ _Alignas(4) static const unsigned char altup_predict_spirv[] = {
 _Alignas(4) static const unsigned char append_spirv[] = {
 #embed "spirv/append.spv"
 };
+_Alignas(4) static const unsigned char append_q8_0_spirv[] = {
+#embed "spirv/append_q8_0.spv"
+};
 _Alignas(4) static const unsigned char attend_spirv[] = {
 #embed "spirv/attend.spv"
 };
 _Alignas(4) static const unsigned char attend_merge_spirv[] = {
 #embed "spirv/attend_merge.spv"
 };
-_Alignas(4) static const unsigned char cutoff_spirv[] = {
-#embed "spirv/cutoff.spv"
+_Alignas(4) static const unsigned char cut_gate_spirv[] = {
+#embed "spirv/cut_gate.spv"
 };
 _Alignas(4) static const unsigned char expand_spirv[] = {
 #embed "spirv/expand.spv"
@@ -58,6 +61,9 @@ _Alignas(4) static const unsigned char matmul_q2_K_i8_spirv[] = {
 };
 _Alignas(4) static const unsigned char matmul_q3_K_i8_spirv[] = {
 #embed "spirv/matmul_q3_K_i8.spv"
+};
+_Alignas(4) static const unsigned char matmul_q4_0_columns_spirv[] = {
+#embed "spirv/matmul_q4_0_columns.spv"
 };
 _Alignas(4) static const unsigned char matmul_q4_0_i8_spirv[] = {
 #embed "spirv/matmul_q4_0_i8.spv"
@@ -112,9 +118,10 @@ const vulkan_shader vulkan_shaders[] = {
     SHADER(altup_correct),
     SHADER(altup_predict),
     SHADER(append),
+    SHADER(append_q8_0),
     SHADER(attend),
     SHADER(attend_merge),
-    SHADER(cutoff),
+    SHADER(cut_gate),
     SHADER(expand),
     SHADER(gate),
     SHADER(heads),
@@ -127,6 +134,7 @@ const vulkan_shader vulkan_shaders[] = {
     SHADER(matmul_iq4_xs_i8),
     SHADER(matmul_q2_K_i8),
     SHADER(matmul_q3_K_i8),
+    SHADER(matmul_q4_0_columns),
     SHADER(matmul_q4_0_i8),
     SHADER(matmul_q4_1_i8),
     SHADER(matmul_q4_K_i8),

@@ -32,4 +32,15 @@ int64_t vulkan_chunk_bytes(uint32_t type);
 void vulkan_pack(uint32_t type, const uint8_t *source, int64_t rows, int64_t columns, int64_t row_bytes,
                  uint8_t *packed);
 
+// Weights of which only some columns are read, for matmul_q4_0_columns, are packed column by column: here a
+// tile has 128 rows.
+enum { VULKAN_COLUMN_TILE_ROWS = 128 };
+
+// The bytes of a tile of q4_0 packed by columns, or -1 if there are no rows of so many columns.
+int64_t vulkan_column_tile_bytes(int64_t columns);
+
+// Packs rows of q4_0 as files have them into whole tiles, by columns.
+void vulkan_pack_columns(const uint8_t *source, int64_t rows, int64_t columns, int64_t row_bytes,
+                         uint8_t *packed);
+
 #endif

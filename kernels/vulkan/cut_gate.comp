@@ -1,10 +1,11 @@
-// The threshold of a sparse gate: mean + deviations * std, with the biased standard deviation.
+// The activation of a sparse gate in place: gelu(relu(gate - cutoff)), where the cutoff of a row is
+// mean + deviations * std, with the biased standard deviation. One workgroup for a row.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "row.glsl"
+#include "functions.glsl"
 
-layout(binding = 0) readonly buffer Gate { float gate[]; };
-layout(binding = 1) writeonly buffer Cutoffs { float cutoffs[]; };
+layout(binding = 0) buffer Gate { float gate[]; };
 
 layout(push_constant) uniform Arguments {
   uint rows, width;
@@ -21,6 +22,10 @@ void main() {
     float distance = gate[first + i] - mean;
     squares = fma(distance, distance, squares);
   }
-  float variance = row_sum(squares) / float(width);
-  if (LANE == 0) cutoffs[gl_WorkGroupID.x] = mean + deviations * sqrt(variance);
+  float cutoff = mean + deviations * sqrt(row_sum(squares) / float(width));
+  for (uint i = LANE; i < width; i += THREADS) {
+    float g = gate[first + i] - cutoff;
+    // Written so that a NaN stays one.
+    gate[first + i] = g < 0.0 ? 0.0 : gelu(g);
+  }
 }
