@@ -20,25 +20,90 @@ PART_COUNT = 4
 MODEL_NAME = "gemma-3-270m-q4_k_m.gguf"
 
 
-def enter_environment(*modules):
-    """Restarts the script in an interpreter that has the modules; makes one if necessary."""
-    try:
-        for module in modules:
-            __import__(module)
-        return
-    except ImportError as error:
-        missing = error.name
-    python = CACHE / "venv/bin/python"
-    ready = CACHE / "venv/ready"
+def enter_environment(*modules, vulkan=False):
+    """Restarts the script in an interpreter that has the modules; makes one if necessary.
+
+    With `vulkan`, llama.cpp's Vulkan backend is built as well, in an environment of its own.
+    """
+    environment = CACHE / ("venv-vulkan" if vulkan else "venv")
+    # The two have the same modules, so it matters which one this is.
+    if not vulkan or Path(sys.prefix) == environment:
+        try:
+            for module in modules:
+                __import__(module)
+            return
+        except ImportError as error:
+            missing = error.name
+    python = environment / "bin/python"
+    ready = environment / "ready"
     wanted = "\n".join(REQUIREMENTS)
     if not ready.exists() or ready.read_text() != wanted:
-        print(f"making {CACHE / 'venv'} (builds llama.cpp: some minutes)", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", CACHE / "venv"], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
+        print(f"making {environment} (builds llama.cpp: some minutes)", file=sys.stderr)
+        variables = vulkan_build() if vulkan else {}
+        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+        subprocess.run(
+            # A wheel that pip keeps may have been built without Vulkan, or with it.
+            [python, "-m", "pip", "install", "--quiet", "--no-cache-dir", *REQUIREMENTS],
+            check=True,
+            env=dict(os.environ, **variables),
+        )
         ready.write_text(wanted)
-    elif Path(sys.prefix) == CACHE / "venv":
-        sys.exit(f"{python} cannot import {missing}; remove {CACHE / 'venv'} and run again")
+    elif Path(sys.prefix) == environment:
+        sys.exit(f"{python} cannot import {missing}; remove {environment} and run again")
     os.execv(python, [str(python), *sys.argv])
+
+
+def vulkan_build():
+    """The variables with which llama.cpp is built with its Vulkan backend."""
+    needed = {"glslc": Path("/usr/bin/glslc"), "spirv-headers": Path("/usr/include/spirv/unified1")}
+    absent = [package for package, path in needed.items() if not path.exists()]
+    if absent:
+        sys.exit(f"llama.cpp with Vulkan needs: apt-get install {' '.join(absent)}")
+    headers = newer_vulkan_headers()
+    options = [
+        "-DGGML_VULKAN=ON",
+        f"-DVulkan_INCLUDE_DIR={headers}",
+        "-DVulkan_LIBRARY=/usr/lib/x86_64-linux-gnu/libvulkan.so.1",
+    ]
+    return {
+        "CMAKE_ARGS": " ".join([os.environ.get("CMAKE_ARGS", ""), *options]).strip(),
+        "CFLAGS": f"-I{headers}",
+        "CXXFLAGS": f"-I{headers}",
+    }
+
+
+def newer_vulkan_headers():
+    """Vulkan's headers of Debian 13, of which llama.cpp needs some that Debian 12 does not have."""
+    folder = CACHE / "vulkan-headers"
+    headers = folder / "usr/include"
+    if headers.exists():
+        return headers
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Label: Debian"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    mirrors = listed.stdout.split()
+    if not mirrors:
+        sys.exit("apt knows no mirror of Debian, from which Vulkan's headers could come")
+    (folder / "lists/partial").mkdir(parents=True, exist_ok=True)
+    sources = folder / "sources.list"
+    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    sources.write_text(f"deb [signed-by={keys}] {mirrors[0]} trixie main\n")
+    apt = ["apt-get", "--quiet", "--quiet"]
+    for option in (
+        f"Dir::Etc::sourcelist={sources}",
+        "Dir::Etc::sourceparts=/dev/null",
+        f"Dir::State::lists={folder / 'lists'}",
+        f"Dir::Cache={folder / 'cache'}",
+    ):
+        apt += ["-o", option]
+    for action in (["update"], ["download", "libvulkan-dev"]):
+        subprocess.run([*apt, *action], cwd=folder, check=True, stdout=sys.stderr)
+    (package,) = folder.glob("libvulkan-dev*.deb")
+    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
+    return headers
 
 
 def fetch_model():
@@ -92,7 +157,7 @@ def find_trestle(*kinds):
 _silence = None
 
 
-def load_reference(model):
+def load_reference(model, gpu_layers=0):
     """The module llama_cpp and llama.cpp's handle of a model; its log is silent from here on."""
     global _silence
     import llama_cpp
@@ -101,9 +166,9 @@ def load_reference(model):
     if _silence is None:
         _silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
         llama_cpp.llama_log_set(_silence, ctypes.c_void_p(0))
-    handle = llama_cpp.llama_model_load_from_file(
-        str(model).encode(), llama_cpp.llama_model_default_params()
-    )
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = gpu_layers
+    handle = llama_cpp.llama_model_load_from_file(str(model).encode(), params)
     if not handle:
         sys.exit(f"llama.cpp cannot load {model}")
     return llama_cpp, handle
