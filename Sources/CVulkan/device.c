@@ -86,6 +86,7 @@ int32_t cvk_open_device(cvk_instance *instance, uint32_t index, cvk_device **ope
 }
 
 void cvk_close_device(cvk_device *device) {
+  device->DestroyPipelineCache(device->handle, device->pipeline_cache, NULL);
   device->DestroyDevice(device->handle, NULL);
   free(device);
 }
@@ -189,6 +190,23 @@ void cvk_destroy_layout(cvk_device *device, cvk_layout layout) {
   device->DestroyDescriptorSetLayout(device->handle, layout.set, NULL);
 }
 
+int32_t cvk_open_pipeline_cache(cvk_device *device, const void *data, size_t bytes) {
+  VkPipelineCacheCreateInfo info = {
+      .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+      .initialDataSize = bytes,
+      .pInitialData = data,
+  };
+  return device->CreatePipelineCache(device->handle, &info, NULL, &device->pipeline_cache);
+}
+
+int32_t cvk_pipeline_cache_data(cvk_device *device, void *data, size_t *bytes) {
+  if (device->pipeline_cache == VK_NULL_HANDLE) {
+    *bytes = 0;
+    return VK_SUCCESS;
+  }
+  return device->GetPipelineCacheData(device->handle, device->pipeline_cache, bytes, data);
+}
+
 enum { MAX_CONSTANTS = 32 };
 
 int32_t cvk_create_pipeline(cvk_device *device, VkPipelineLayout layout, const void *spirv,
@@ -228,7 +246,9 @@ int32_t cvk_create_pipeline(cvk_device *device, VkPipelineLayout layout, const v
           },
       .layout = layout,
   };
-  result = device->CreateComputePipelines(device->handle, VK_NULL_HANDLE, 1, &info, NULL, pipeline);
+  // A pipeline out of a cache may come without its statistics.
+  VkPipelineCache cache = captures ? VK_NULL_HANDLE : device->pipeline_cache;
+  result = device->CreateComputePipelines(device->handle, cache, 1, &info, NULL, pipeline);
   device->DestroyShaderModule(device->handle, module, NULL);
   return result;
 }

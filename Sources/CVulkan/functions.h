@@ -33,6 +33,9 @@
   X(DestroyPipelineLayout)       \
   X(CreateShaderModule)          \
   X(DestroyShaderModule)         \
+  X(CreatePipelineCache)         \
+  X(DestroyPipelineCache)        \
+  X(GetPipelineCacheData)        \
   X(CreateComputePipelines)      \
   X(DestroyPipeline)             \
   X(CreateDescriptorPool)        \
@@ -73,6 +76,7 @@ struct cvk_device {
   uint32_t family;
   uint32_t type_count;
   uint32_t type_flags[CVK_MAX_TYPES];
+  VkPipelineCache pipeline_cache;  // or VK_NULL_HANDLE
   cvk_hooks hooks;
   // Only on devices with executable_properties.
   PFN_vkGetPipelineExecutableStatisticsKHR GetPipelineExecutableStatisticsKHR;

@@ -235,6 +235,10 @@ static void describe_limits(const cvk_instance *instance, VkPhysicalDevice physi
   snprintf(out->name, sizeof out->name, "%s", device->deviceName);
   snprintf(out->driver, sizeof out->driver, "%s %s", driver.driverName, driver.driverInfo);
   out->api_version = device->apiVersion;
+  out->vendor = device->vendorID;
+  out->device = device->deviceID;
+  out->driver_version = device->driverVersion;
+  memcpy(out->pipeline_cache_uuid, device->pipelineCacheUUID, sizeof out->pipeline_cache_uuid);
   out->is_software = device->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
   out->is_integrated = device->deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
   out->integer_dot_accelerated = dot.integerDotProduct4x8BitPackedMixedSignednessAccelerated &&

@@ -118,7 +118,7 @@ struct ProfileCache {
 
   // MARK: Files
 
-  private var directory: URL { URL(filePath: context.profileDirectory) }
+  private var files: CacheFiles { CacheFiles(directory: context.profileDirectory) }
 
   private func fileName(_ worker: WorkerPlan, _ fingerprint: Digest) -> String {
     [
@@ -129,11 +129,10 @@ struct ProfileCache {
 
   /// Returns a profile of the cache; nil if there is none that can be used, and says so.
   private func load(_ file: String, _ worker: WorkerPlan) -> ProfileDocument? {
-    let url = directory.appending(path: file)
-    guard !measuresAgain, FileManager.default.fileExists(atPath: url.path) else { return nil }
+    guard !measuresAgain else { return nil }
     do {
-      _ = try TrustedDirectory.open(directory.path, for: .cache)
-      let document = try ProfileDocument.read(url.path)
+      guard let path = try files.path(of: file) else { return nil }
+      let document = try ProfileDocument.read(path)
       guard document.devices.count == 1, document.machines.count == 1 else {
         throw LaunchError(
           .profile,
@@ -157,13 +156,7 @@ struct ProfileCache {
   /// If that fails, the reason is reported, and the next start measures again.
   private func store(_ document: ProfileDocument, _ file: String) {
     do {
-      try FileManager.default.createDirectory(
-        at: directory,
-        withIntermediateDirectories: true,
-        attributes: [.posixPermissions: 0o700]
-      )
-      _ = try TrustedDirectory.open(directory.path, for: .cache)
-      try document.json().write(to: directory.appending(path: file), options: .atomic)
+      try files.write(document.json(), as: file)
     } catch {
       context.reporter.note(
         "profile cannot be stored; the next start will measure again",

@@ -157,6 +157,7 @@ struct StepCounts: Equatable, Sendable {
     if let known = recordings[counts], known.fits(costLimit) { return known }
     if recordings.count >= Self.maxRecordings || recordings[counts] != nil { forget(counts) }
     let new = try unsafe record(counts, costLimit: costLimit, copies: copies())
+    device.keepPipelines()
     recordings[counts] = new
     return new
   }

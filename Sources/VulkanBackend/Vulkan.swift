@@ -19,20 +19,31 @@ package struct Vulkan: Backend {
   ///   - index: Its number in the loader's order; nil for the first that is no emulation.
   ///   - cacheType: The type in which keys and values are stored; nil for f16, or f32 if weights
   ///     are floats.
+  ///   - store: Where compiled pipelines are kept between runs; nil to keep none.
   /// - Throws: `ComputeError` with code `device` if there is none, or it lacks something.
-  package init(index: Int? = nil, cacheType: CacheType? = nil) throws(ComputeError) {
-    try self.init(index: index, cacheType: cacheType, of: VulkanInstance.open())
+  package init(
+    index: Int? = nil,
+    cacheType: CacheType? = nil,
+    keepingPipelinesIn store: PipelineStore? = nil
+  ) throws(ComputeError) {
+    try self.init(
+      index: index,
+      cacheType: cacheType,
+      keepingPipelinesIn: store,
+      of: VulkanInstance.open()
+    )
   }
 
   init(
     index: Int?,
     cacheType: CacheType? = nil,
+    keepingPipelinesIn store: PipelineStore? = nil,
     of instance: VulkanInstance
   ) throws(ComputeError) {
     let info = try instance.device(index)
     self.cacheType = cacheType
     device = try Self.describe(info, name: Self.name(index), cacheType: cacheType)
-    opened = try VulkanDevice(info, of: instance)
+    opened = try VulkanDevice(info, of: instance, keepingPipelinesIn: store)
   }
 
   /// Returns the description of such a backend's device, without opening it.

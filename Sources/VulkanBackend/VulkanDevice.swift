@@ -25,7 +25,8 @@ struct Kernel: Hashable, Sendable {
   let tuning: Tuning
   private let instance: VulkanInstance
   let handle: OpaquePointer
-  private let pipelines = Mutex<[Kernel: Pipeline]>([:])
+  private let pipelines = Mutex(Pipelines())
+  private let kept: KeptPipelines?
   /// By the number of their bindings.
   private let layouts: [cvk_layout]
   /// Guards the queue, and knows whether anything was ever submitted.
@@ -35,8 +36,24 @@ struct Kernel: Hashable, Sendable {
   /// The most buffers that a kernel has.
   private static let maxBindings = 8
 
-  init(_ info: VulkanDeviceInfo, of instance: VulkanInstance) throws(ComputeError) {
+  private struct Pipelines {
+    var known: [Kernel: Pipeline] = [:]
+    /// Whether some are not kept yet.
+    var haveNew = false
+  }
+
+  /// - Parameters:
+  ///   - info: The device.
+  ///   - instance: What it is a device of.
+  ///   - store: Where compiled pipelines are kept between runs; nil to keep none.
+  /// - Throws: `ComputeError` with code `device` or `memory`.
+  init(
+    _ info: VulkanDeviceInfo,
+    of instance: VulkanInstance,
+    keepingPipelinesIn store: PipelineStore? = nil
+  ) throws(ComputeError) {
     self.info = info
+    kept = store.map { KeptPipelines($0, for: info) }
     tuning = Tuning(info)
     self.instance = instance
     var opened: OpaquePointer?
@@ -59,6 +76,7 @@ struct Kernel: Hashable, Sendable {
     }
     unsafe self.layouts = unsafe layouts
     transfers = unsafe Transfers(handle)
+    if let kept { try openCache(kept.load() ?? []) }
   }
 
   deinit {
@@ -66,7 +84,9 @@ struct Kernel: Hashable, Sendable {
     if queue.withLock({ $0 }) { unsafe cvk_wait_idle(handle) }
     transfers.close()
     pipelines.withLock { pipelines in
-      for pipeline in pipelines.values { unsafe cvk_destroy_pipeline(handle, pipeline.handle) }
+      for pipeline in pipelines.known.values {
+        unsafe cvk_destroy_pipeline(handle, pipeline.handle)
+      }
     }
     unsafe layouts.forEach { unsafe cvk_destroy_layout(handle, $0) }
     unsafe cvk_close_device(handle)
@@ -82,17 +102,43 @@ struct Kernel: Hashable, Sendable {
 
   /// Returns a kernel compiled; the first time this takes the driver some time.
   func pipeline(_ kernel: Kernel, bindings: Int) throws(ComputeError) -> Pipeline {
-    let known = pipelines.withLock { $0[kernel] }
+    let known = pipelines.withLock { $0.known[kernel] }
     if let known { return known }
     let new = try compile(kernel, bindings: bindings, captures: false)
     return pipelines.withLock { pipelines in
-      if let other = pipelines[kernel] {
+      if let other = pipelines.known[kernel] {
         unsafe cvk_destroy_pipeline(handle, new.handle)
         return other
       }
-      pipelines[kernel] = new
+      pipelines.known[kernel] = new
+      pipelines.haveNew = true
       return new
     }
+  }
+
+  private func openCache(_ data: [UInt8]) throws(ComputeError) {
+    let result = unsafe data.withUnsafeBytes { bytes in
+      unsafe cvk_open_pipeline_cache(handle, bytes.baseAddress, bytes.count)
+    }
+    try check(result, "vkCreatePipelineCache")
+  }
+
+  /// Keeps the pipelines that were compiled since the last call for the next run.
+  ///
+  /// That they cannot be kept costs only time, so it is no error.
+  func keepPipelines() {
+    let haveNew = pipelines.withLock { pipelines in
+      defer { pipelines.haveNew = false }
+      return pipelines.haveNew
+    }
+    guard let kept, haveNew else { return }
+    var count = 0
+    guard unsafe cvk_pipeline_cache_data(handle, nil, &count) == 0, count > 0 else { return }
+    var data = Array(repeating: UInt8(0), count: count)
+    let result = unsafe data.withUnsafeMutableBytes { bytes in
+      unsafe cvk_pipeline_cache_data(handle, bytes.baseAddress, &count)
+    }
+    if result == 0 { kept.save(Array(data.prefix(count))) }
   }
 
   func compile(

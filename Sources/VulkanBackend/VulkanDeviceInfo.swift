@@ -24,6 +24,8 @@ package struct VulkanDeviceInfo: Sendable {
   package let maxAllocationBytes: Int
   let maxGroupSize: Int
   let maxSharedBytes: Int
+  /// The bytes that identify the device and the version of its driver.
+  let identity: [UInt8]
   package let heaps: [Heap]
   /// What the backend needs and the device has not; empty if it can be used.
   package let missing: [String]
@@ -51,8 +53,16 @@ package struct VulkanDeviceInfo: Sendable {
     maxAllocationBytes = Int(clamping: description.max_allocation_bytes)
     maxGroupSize = Int(min(description.max_invocations, description.max_group_size))
     maxSharedBytes = Int(description.max_shared_bytes)
+    let numbers = [description.vendor, description.device, description.driver_version]
+    identity =
+      numbers.flatMap { number in (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) } }
+      + Self.bytes(&description.pipeline_cache_uuid)
     heaps = Self.heaps(&description)
     missing = Self.missing(description)
+  }
+
+  private static func bytes<Tuple>(_ tuple: inout Tuple) -> [UInt8] {
+    unsafe withUnsafeBytes(of: &tuple) { unsafe Array($0) }
   }
 
   private static func text<Tuple>(_ tuple: inout Tuple) -> String {

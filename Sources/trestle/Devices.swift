@@ -2,6 +2,7 @@
 
 import CPUBackend
 import Compute
+import Foundation
 import Launch
 import Platform
 import VulkanBackend
@@ -44,7 +45,20 @@ extension DeviceRegistry {
     } numbered: {
       vulkan($0)
     } makeBackend: {
-      try Vulkan(index: index, cacheType: $0.cacheType)
+      try Vulkan(index: index, cacheType: $0.cacheType, keepingPipelinesIn: .userCache)
+    }
+  }
+}
+
+extension PipelineStore {
+  /// The user's cache; what cannot be read or written there is compiled again.
+  fileprivate static var userCache: PipelineStore {
+    let files = CacheFiles(directory: UserCache.directory("pipelines"))
+    return PipelineStore { name in
+      let path = try? files.path(of: name)
+      return path.flatMap { try? Data(contentsOf: URL(filePath: $0)) }.map(Array.init)
+    } store: { name, bytes in
+      try? files.write(Data(bytes), as: name)
     }
   }
 }

@@ -59,6 +59,9 @@ typedef struct {
   char name[256];
   char driver[512];  // its name and version, as it states them
   uint32_t api_version;
+  // What compiled pipelines are good for: these four identify the device and its driver.
+  uint32_t vendor, device, driver_version;
+  uint8_t pipeline_cache_uuid[16];
   bool is_software;    // computed by the host's processor
   bool is_integrated;  // shares the host's memory
   bool has_compute;    // there is a queue that computes
@@ -122,6 +125,13 @@ void cvk_destroy_layout(cvk_device *device, cvk_layout layout);
 
 // The bytes of push constants that every device has.
 enum { CVK_PUSH_BYTES = 128 };
+
+// Gives the device pipelines that were compiled before, as cvk_pipeline_cache_data has returned them for this
+// device and driver. Without a call, pipelines are compiled, and cvk_pipeline_cache_data has nothing.
+int32_t cvk_open_pipeline_cache(cvk_device *device, const void *data, size_t bytes);
+
+// Writes what is compiled so far to `data`, which has room for `*bytes`; with NULL, returns the size.
+int32_t cvk_pipeline_cache_data(cvk_device *device, void *data, size_t *bytes);
 
 // Makes a pipeline of a shader with the entry point `main`. Specialization constants have the numbers
 // from 0 and are 32 bits wide each. With `captures`, cvk_pipeline_statistics works on it.

@@ -18,6 +18,9 @@ const vulkan_shader *vulkan_shader_named(const char *name);
 // All shaders, in the order of their names; the last has no name.
 extern const vulkan_shader vulkan_shaders[];
 
+// A number that another version of the shaders has not.
+uint64_t vulkan_shaders_hash(void);
+
 // Sixteen rows of packed weights are a tile; rows are filled up to whole tiles with zeros.
 enum { VULKAN_TILE_ROWS = 16, VULKAN_CHUNK_COLUMNS = 256 };
 
