@@ -12,8 +12,12 @@ struct Tuning: Sendable {
   private let isSoftware: Bool
   private let maxSharedBytes: Int
 
-  init(_ info: VulkanDeviceInfo) {
-    isSoftware = info.isSoftware
+  /// - Parameters:
+  ///   - info: The device.
+  ///   - isSoftware: Whether to divide as for an emulation; nil if the device is one.
+  init(_ info: VulkanDeviceInfo, isSoftware: Bool? = nil) {
+    let isSoftware = isSoftware ?? info.isSoftware
+    self.isSoftware = isSoftware
     maxSharedBytes = info.maxSharedBytes
     // An emulated workgroup of more than one subgroup stops at every barrier and is continued.
     rowThreads = isSoftware ? info.subgroupSize : min(max(64, info.subgroupSize), info.maxGroupSize)
@@ -42,12 +46,17 @@ struct Tuning: Sendable {
     if layout == .byColumns {
       // Sixteen lanes have the rows of a tile. Rows of activations that a lane has at once share what any
       // of them needs, and few of them need the same columns.
-      let tokens = rows == 1 ? 1 : 4
       let kLanes = isSoftware ? 1 : rows == 1 ? 16 : 8
-      return Product(threads: 16 * kLanes, kLanes: kLanes, laneTiles: 8, tokens: tokens)
+      return Product(
+        threads: 16 * kLanes,
+        kLanes: kLanes,
+        laneTiles: 8,
+        tokens: rows == 1 ? 1 : isSoftware ? 4 : 2
+      )
     }
     if isSoftware {
-      // Each lane's loads cost several instructions, so what is loaded is used often.
+      // Each lane's loads cost several instructions, so what is loaded is used often. By these small
+      // workgroups kernels know that this is an emulation (begin_i8.glsl).
       return rows == 1
         ? Product(threads: 16, kLanes: 1, laneTiles: 4, tokens: 1)
         : Product(threads: 16, kLanes: 1, laneTiles: 4, tokens: rows <= 4 ? 4 : 8)

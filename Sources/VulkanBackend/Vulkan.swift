@@ -38,12 +38,18 @@ package struct Vulkan: Backend {
     index: Int?,
     cacheType: CacheType? = nil,
     keepingPipelinesIn store: PipelineStore? = nil,
-    of instance: VulkanInstance
+    of instance: VulkanInstance,
+    dividesAsOnGPU: Bool = false
   ) throws(ComputeError) {
     let info = try instance.device(index)
     self.cacheType = cacheType
     device = try Self.describe(info, name: Self.name(index), cacheType: cacheType)
-    opened = try VulkanDevice(info, of: instance, keepingPipelinesIn: store)
+    opened = try VulkanDevice(
+      info,
+      of: instance,
+      keepingPipelinesIn: store,
+      tuning: dividesAsOnGPU ? Tuning(info, isSoftware: false) : nil
+    )
   }
 
   /// Returns the description of such a backend's device, without opening it.

@@ -46,15 +46,17 @@ struct Kernel: Hashable, Sendable {
   ///   - info: The device.
   ///   - instance: What it is a device of.
   ///   - store: Where compiled pipelines are kept between runs; nil to keep none.
+  ///   - tuning: How kernels are divided; nil for what suits the device.
   /// - Throws: `ComputeError` with code `device` or `memory`.
   init(
     _ info: VulkanDeviceInfo,
     of instance: VulkanInstance,
-    keepingPipelinesIn store: PipelineStore? = nil
+    keepingPipelinesIn store: PipelineStore? = nil,
+    tuning: Tuning? = nil
   ) throws(ComputeError) {
     self.info = info
     kept = store.map { KeptPipelines($0, for: info) }
-    tuning = Tuning(info)
+    self.tuning = tuning ?? Tuning(info)
     self.instance = instance
     var opened: OpaquePointer?
     try check(

@@ -4,7 +4,8 @@ import BackendConformance
 import Compute
 import TestSupport
 import Testing
-import VulkanBackend
+
+@testable import VulkanBackend
 
 private let seed = testSeed(default: 20_261_129)
 
@@ -18,6 +19,23 @@ private let seed = testSeed(default: 20_261_129)
     let report = checkConformance(of: try backend(.f32), kinds: [kind], seed: seed)
     #expect(report.failures.isEmpty, "\(report)")
     #expect(report.skipped.isEmpty, "\(report.skipped)")
+    #expect(report.caseCount > 0)
+  }
+
+  /// An emulation computes with small workgroups, which leave out what kernels do on GPUs: unrolled chunks,
+  /// sums over several subgroups, tables in shared memory.
+  @Test(arguments: [OpKind.matmul, .feedForward, .logits, .attend, .norm])
+  func `kernels divided as on a GPU agree with the reference, whatever batch`(
+    _ kind: OpKind
+  ) throws {
+    let backend = try Vulkan(
+      index: TestDevice.index,
+      cacheType: .f32,
+      of: VulkanInstance.open(),
+      dividesAsOnGPU: true
+    )
+    let report = checkConformance(of: backend, kinds: [kind], seed: seed)
+    #expect(report.failures.isEmpty, "\(report)")
     #expect(report.caseCount > 0)
   }
 

@@ -11,7 +11,7 @@ struct Chunk {
 
 struct Block {
   uint w[8];
-  int s, m;
+  float s, m;
 };
 
 Chunk chunk_of(uvec4 vector) {
@@ -19,12 +19,20 @@ Chunk chunk_of(uvec4 vector) {
   return Chunk(both.x, both.y, vector.yzw);
 }
 
-int field(uvec3 fields, uint number) {
-  if (number == 15) return int((fields.x >> 30) | (fields.y >> 30) << 2 | (fields.z >> 30) << 4);
+float field(uvec3 fields, uint number) {
   uint word = number < 5 ? fields.x : number < 10 ? fields.y : fields.z;
-  return int(bitfieldExtract(word, int(number % 5) * 6, 6));
+  return float(bitfieldExtract(word, int(number % 5) * 6, 6));
 }
 
-float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
-  return fma(chunk.d, float(block.s * high), -(chunk.dmin * float(block.m * (sums.x + sums.y))));
+float scale_of(Chunk chunk, uint b) { return field(chunk.fields, b); }
+
+float minimum_of(Chunk chunk, uint b) {
+  uvec3 left_over = chunk.fields >> 30;
+  return b == 7 ? float(left_over.x | left_over.y << 2 | left_over.z << 4)
+                : field(chunk.fields, 8 + b);
+}
+
+float value(Chunk chunk, Block block, int low, int high, uint sums) {
+  float minimum = block.m * float(sum_of(sums));
+  return fma(chunk.d, block.s * float(high), -(chunk.dmin * minimum));
 }

@@ -42,11 +42,19 @@ bool is_needed(uint first_tile) {
   return needed;
 }
 
+#ifdef TABLE
+// Makes the table in shared memory that weights are looked up in.
+void make_table();
+#endif
+
 shared float shared_sums[K_LANES > 1 ? THREADS * LANE_TILES * TOKENS : 1];
 
 void main() {
   uint lane = gl_LocalInvocationID.x;
   row_in_tile = lane % TILE;
+#ifdef TABLE
+  make_table();
+#endif
   uint turn = lane / TILE % K_LANES;
   uint first_tile =
       (gl_WorkGroupID.y * (THREADS / TILE / K_LANES) + lane / TILE / K_LANES) * LANE_TILES;
@@ -73,11 +81,15 @@ void main() {
         shared_sums[THREADS * i + lane] = chunk_sum[i];
       }
       barrier();
-      for (uint k = 0; k < K_LANES; k++) {
-        // Only the lanes of the first turn need the total.
-        uint from = turn == 0 ? lane + TILE * k : lane;
+      // Only the lanes of the first turn need the total; whole subgroups of others pass over this. What is
+      // added is read first, because an addition would else wait for a read that begins only then.
+      if (turn == 0) {
         [[unroll]] for (uint i = 0; i < LANE_TILES * TOKENS; i++) {
-          total[i] += shared_sums[THREADS * i + from];
+          float sums[K_LANES];
+          [[unroll]] for (uint k = 0; k < K_LANES; k++) {
+            sums[k] = shared_sums[THREADS * i + lane + TILE * k];
+          }
+          [[unroll]] for (uint k = 0; k < K_LANES; k++) total[i] += sums[k];
         }
       }
       barrier();

@@ -1,4 +1,4 @@
-// q2_K: w = q * d * s - dmin * m, s and m for 16 weights. Planes: pairs, two blocks a plane (0 to 3); s low
+// q2_K: w = q * d * s - dmin * m, s and m for 16 weights. Planes: twos, two blocks a plane (0 to 3); s low
 // and m high in a byte (4); d and dmin, a word for a row (5).
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -13,7 +13,7 @@ struct Chunk {
 
 struct Block {
   uint w[8];
-  ivec2 s, m;
+  vec2 s, m;
 };
 
 Chunk begin(uint at, uint blocks) {
@@ -24,17 +24,18 @@ Chunk begin(uint at, uint blocks) {
 Block unpack(uint at, Chunk chunk, uint b) {
   Block block;
   uvec2 words = uvec2(VECTOR_WORD(b / 2, b % 2 * 2), VECTOR_WORD(b / 2, b % 2 * 2 + 1));
-  block.w = with_pairs(uint[8](0, 0, 0, 0, 0, 0, 0, 0), words, 0);
+  block.w = twos(words);
   uint both = VECTOR_WORD(4, b / 2) >> (16 * (b % 2));
-  block.s = ivec2(uvec2(both, both >> 8) & 15u);
-  block.m = ivec2(uvec2(both >> 4, both >> 12) & 15u);
+  block.s = two_uint8(both & 0x0f0fu);
+  block.m = two_uint8((both >> 4) & 0x0f0fu);
   return block;
 }
 
-float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
-  int product = block.s.x * low + block.s.y * high;
-  int minimum = block.m.x * sums.x + block.m.y * sums.y;
-  return fma(chunk.d, float(product), -(chunk.dmin * float(minimum)));
+float value(Chunk chunk, Block block, int low, int high, uint sums) {
+  vec2 halves = vec2(halves_of(sums));
+  float product = fma(block.s.y, float(high), block.s.x * float(low));
+  float minimum = fma(block.m.y, halves.y, block.m.x * halves.x);
+  return fma(chunk.d, product, -(chunk.dmin * minimum));
 }
 
 #include "end_i8.glsl"

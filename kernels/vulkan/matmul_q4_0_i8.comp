@@ -23,7 +23,7 @@ Block unpack(uint at, Chunk chunk, uint b) {
   return block;
 }
 
-float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
+float value(Chunk chunk, Block block, int low, int high, uint sums) {
   return block.d * float(high);
 }
 

@@ -24,8 +24,8 @@ Block unpack(uint at, Chunk chunk, uint b) {
   return block;
 }
 
-float value(Chunk chunk, Block block, int low, int high, ivec2 sums) {
-  return fma(block.d, float(high), block.m * float(sums.x + sums.y));
+float value(Chunk chunk, Block block, int low, int high, uint sums) {
+  return fma(block.d, float(high), block.m * float(sum_of(sums)));
 }
 
 #include "end_i8.glsl"

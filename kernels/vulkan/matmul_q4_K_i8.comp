@@ -7,7 +7,7 @@
 Chunk begin(uint at, uint blocks) { return chunk_of(VECTOR(8)); }
 
 Block unpack(uint at, Chunk chunk, uint b) {
-  return Block(nibbles(VECTOR(b)), field(chunk.fields, b), field(chunk.fields, 8 + b));
+  return Block(nibbles(VECTOR(b)), scale_of(chunk, b), minimum_of(chunk, b));
 }
 
 #include "end_i8.glsl"

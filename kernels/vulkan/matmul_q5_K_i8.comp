@@ -1,5 +1,5 @@
-// q5_K: w = q * d * s - dmin * m. Planes: nibbles of each block (0 to 7); high bits, four blocks a plane
-// (8, 9); d, dmin, s and m (10).
+// q5_K: w = q * d * s - dmin * m. Planes: fives, A to D of each block (0 to 7), E of four blocks a
+// plane (8, 9); d, dmin, s and m (10).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "begin_i8.glsl"
@@ -8,7 +8,8 @@
 Chunk begin(uint at, uint blocks) { return chunk_of(VECTOR(10)); }
 
 Block unpack(uint at, Chunk chunk, uint b) {
-  return Block(with_bits(nibbles(VECTOR(b)), VECTOR_WORD(8 + b / 4, b % 4), 4), field(chunk.fields, b), field(chunk.fields, 8 + b));
+  uint[8] w = fives(VECTOR(b), VECTOR_WORD(8 + b / 4, b % 4));
+  return Block(w, scale_of(chunk, b), minimum_of(chunk, b));
 }
 
 #include "end_i8.glsl"

@@ -6,11 +6,29 @@
 //
 // The rest, which some types have, is smaller than a plane and has a few bytes of each row. What each type's
 // planes are is said in its shader, matmul_<type>_*.comp, which reads what is written here. A block has 32
-// weights. Bits are arranged so that a shader gets four weights in the bytes of a word by a shift and a mask:
+// weights. Bits are arranged so that a shader gets four weights in the bytes of a word with few instructions.
+// Weights 4k to 4k + 3 are group k, of which each byte of a word has one. These are the bits of the bytes of
+// words A, B and so on, the highest first:
 //
-//   nibbles  16 bytes: byte i has weight i low, weight i + 16 high
-//   pairs    two words: bits 2k of byte i of the first have weight 4k + i, of the second weight 4k + 16 + i
-//   bits     a word: bit k of byte i has weight 4k + i
+//   twos     A [group 3][group 2][group 1][group 0]
+//            B [group 7][group 6][group 5][group 4]
+//   threes   A [group 6: upper 2][group 1][group 0]
+//            B [group 7: upper 2][group 3][group 2]
+//            C [group 7: lowest][group 6: lowest][group 5][group 4]
+//   nibbles  A [group 4][group 0]
+//            B [group 5][group 1]
+//            C [group 6][group 2]
+//            D [group 7][group 3]
+//   fives    A [group 5: upper 3][group 0]
+//            B [group 5: lower 2][group 7: second lowest][group 1]
+//            C [group 6: upper 3][group 2]
+//            D [group 6: lower 2][group 7: lowest][group 3]
+//            E [group 7: upper 3][group 4]
+//   sixes    A [group 3: upper 2][group 0]      D [group 7: upper 2][group 4]
+//            B [group 3: middle 2][group 1]     E [group 7: middle 2][group 5]
+//            C [group 3: lower 2][group 2]      F [group 7: lower 2][group 6]
+//
+// Steps, which are looked up two at a time, have other nibbles: byte j has weight 2j low, weight 2j + 1 high.
 //
 // Source of the formats: ggml/src/ggml-common.h in ggml-org/llama.cpp.
 
@@ -39,8 +57,8 @@ enum {
 
 enum { VECTOR = 16, PLANE = VULKAN_TILE_ROWS * VECTOR };
 
-// The planes of single bits that so many blocks have.
-static int64_t bit_planes(int64_t blocks) { return (blocks + 3) / 4; }
+// The planes of single words that so many blocks have.
+static int64_t word_planes(int64_t blocks) { return (blocks + 3) / 4; }
 
 // The bytes of a chunk with so many columns; -1 if the type has none.
 static int64_t chunk_bytes(uint32_t type, int64_t columns) {
@@ -56,8 +74,8 @@ static int64_t chunk_bytes(uint32_t type, int64_t columns) {
     case Q4_0:
     case IQ4_NL: return PLANE * (blocks + 1);
     case Q4_1: return PLANE * (blocks + 2);
-    case Q5_0: return PLANE * (blocks + bit_planes(blocks) + 1);
-    case Q5_1: return PLANE * (blocks + bit_planes(blocks) + 2);
+    case Q5_0: return PLANE * (blocks + word_planes(blocks) + 1);
+    case Q5_1: return PLANE * (blocks + word_planes(blocks) + 2);
     case Q8_0: return PLANE * (2 * blocks + 1);
     default: break;
   }
@@ -89,31 +107,59 @@ static uint8_t *vector(uint8_t *chunk, int64_t plane, int row) {
 }
 
 static void put_nibbles(const uint8_t q[32], uint8_t *out) {
-  for (int i = 0; i < 16; i++) out[i] = (uint8_t)((q[i] & 15) | (q[i + 16] & 15) << 4);
+  for (int i = 0; i < 16; i++) out[i] = (uint8_t)(q[i] | q[i + 16] << 4);
 }
 
-// The two bits of each weight from `shift` on.
-static void put_pairs(const uint8_t q[32], int shift, uint8_t *out) {
-  uint32_t words[2] = {0, 0};
-  for (int i = 0; i < 32; i++) {
-    int k = i / 4 % 4;
-    words[i / 16] |= (uint32_t)((q[i] >> shift) & 3) << (8 * (i % 4) + 2 * k);
+static void put_twos(const uint8_t q[32], uint8_t *a_b) {
+  for (int i = 0; i < 4; i++) {
+    const uint8_t *w = q + i;
+    a_b[i] = (uint8_t)(w[0] | w[4] << 2 | w[8] << 4 | w[12] << 6);
+    a_b[4 + i] = (uint8_t)(w[16] | w[20] << 2 | w[24] << 4 | w[28] << 6);
   }
-  memcpy(out, words, sizeof words);
 }
 
-// The bit `shift` of each weight.
-static void put_bits(const uint8_t q[32], int shift, uint8_t *out) {
-  uint32_t word = 0;
-  for (int i = 0; i < 32; i++) word |= (uint32_t)((q[i] >> shift) & 1) << (8 * (i % 4) + i / 4);
-  memcpy(out, &word, sizeof word);
+static void put_threes(const uint8_t q[32], uint8_t *a_b, uint8_t *c) {
+  for (int i = 0; i < 4; i++) {
+    const uint8_t *w = q + i;
+    a_b[i] = (uint8_t)(w[0] | w[4] << 3 | (w[24] >> 1) << 6);
+    a_b[4 + i] = (uint8_t)(w[8] | w[12] << 3 | (w[28] >> 1) << 6);
+    c[i] = (uint8_t)(w[16] | w[20] << 3 | (w[24] & 1) << 6 | (w[28] & 1) << 7);
+  }
 }
 
-// High bits as files have them: bit i is of weight i.
-static void put_file_bits(const uint8_t *file, uint8_t *out) {
+static void put_fives(const uint8_t q[32], uint8_t *a_to_d, uint8_t *e) {
+  for (int i = 0; i < 4; i++) {
+    const uint8_t *w = q + i;
+    a_to_d[i] = (uint8_t)(w[0] | (w[20] >> 2) << 5);
+    a_to_d[4 + i] = (uint8_t)(w[4] | ((w[28] >> 1) & 1) << 5 | (w[20] & 3) << 6);
+    a_to_d[8 + i] = (uint8_t)(w[8] | (w[24] >> 2) << 5);
+    a_to_d[12 + i] = (uint8_t)(w[12] | (w[28] & 1) << 5 | (w[24] & 3) << 6);
+    e[i] = (uint8_t)(w[16] | (w[28] >> 2) << 5);
+  }
+}
+
+static void put_sixes(const uint8_t q[32], uint8_t *a_to_d, uint8_t *e_f) {
+  for (int i = 0; i < 4; i++) {
+    const uint8_t *w = q + i;
+    a_to_d[i] = (uint8_t)(w[0] | (w[12] >> 4) << 6);
+    a_to_d[4 + i] = (uint8_t)(w[4] | ((w[12] >> 2) & 3) << 6);
+    a_to_d[8 + i] = (uint8_t)(w[8] | (w[12] & 3) << 6);
+    a_to_d[12 + i] = (uint8_t)(w[16] | (w[28] >> 4) << 6);
+    e_f[i] = (uint8_t)(w[20] | ((w[28] >> 2) & 3) << 6);
+    e_f[4 + i] = (uint8_t)(w[24] | (w[28] & 3) << 6);
+  }
+}
+
+// Nibbles as files have them: byte i has weight i low and weight i + 16 high.
+static void unpack_nibbles(const uint8_t *file, uint8_t q[32]) {
+  for (int i = 0; i < 32; i++) q[i] = (file[i % 16] >> (i / 16 * 4)) & 15;
+}
+
+// The nibbles that stand for steps, from a file.
+static void put_steps(const uint8_t *file, uint8_t *out) {
   uint8_t q[32];
-  for (int i = 0; i < 32; i++) q[i] = (file[i / 8] >> (i % 8)) & 1;
-  put_bits(q, 0, out);
+  unpack_nibbles(file, q);
+  for (int i = 0; i < 16; i++) out[i] = (uint8_t)(q[2 * i] | q[2 * i + 1] << 4);
 }
 
 // Types with blocks of 32: [d][m, if any][high bits, if any][quants].
@@ -123,14 +169,20 @@ static void pack_blocks(uint32_t type, const uint8_t *source, int64_t blocks, in
   int has_bits = type == Q5_0 || type == Q5_1;
   int quant_bytes = type == Q8_0 ? 32 : 16;
   int64_t planes = blocks * quant_bytes / VECTOR;
-  int64_t scales = planes + (has_bits ? bit_planes(blocks) : 0);
+  int64_t scales = planes + (has_bits ? word_planes(blocks) : 0);
   for (int64_t b = 0; b < blocks; b++) {
     const uint8_t *quants = source + 2 + 2 * has_minimum + 4 * has_bits;
-    for (int part = 0; part < quant_bytes; part += VECTOR) {
-      memcpy(vector(chunk, (b * quant_bytes + part) / VECTOR, row), quants + part, VECTOR);
-    }
     if (has_bits) {
-      put_file_bits(quants - 4, vector(chunk, planes + b / 4, row) + 4 * (b % 4));
+      uint8_t q[32];
+      unpack_nibbles(quants, q);
+      for (int i = 0; i < 32; i++) q[i] |= (uint8_t)(((quants[i / 8 - 4] >> (i % 8)) & 1) << 4);
+      put_fives(q, vector(chunk, b, row), vector(chunk, planes + b / 4, row) + 4 * (b % 4));
+    } else if (type == IQ4_NL) {
+      put_steps(quants, vector(chunk, b, row));
+    } else {
+      for (int part = 0; part < quant_bytes; part += VECTOR) {
+        memcpy(vector(chunk, (b * quant_bytes + part) / VECTOR, row), quants + part, VECTOR);
+      }
     }
     memcpy(vector(chunk, scales, row) + 2 * b, source, 2);
     if (has_minimum) memcpy(vector(chunk, scales + 1, row) + 2 * b, source + 2, 2);
@@ -150,8 +202,11 @@ static void pack_q45(const uint8_t *source, int has_bits, int row, uint8_t *chun
       q[i] = (uint8_t)((nibbles[b / 2 * 32 + i] >> (b % 2 * 4)) & 15);
       if (has_bits) q[i] = (uint8_t)(q[i] | ((high[i] >> b) & 1) << 4);
     }
-    put_nibbles(q, vector(chunk, b, row));
-    if (has_bits) put_bits(q, 4, vector(chunk, 8 + b / 4, row) + 4 * (b % 4));
+    if (has_bits) {
+      put_fives(q, vector(chunk, b, row), vector(chunk, 8 + b / 4, row) + 4 * (b % 4));
+    } else {
+      put_nibbles(q, vector(chunk, b, row));
+    }
   }
   uint32_t numbers[16];
   for (int b = 0; b < 8; b++) {
@@ -176,8 +231,7 @@ static void pack_q6(const uint8_t *source, int row, uint8_t *chunk) {
     for (int i = 0; i < 32; i++) {
       q[i] = (uint8_t)(((low[i] >> (group / 2 * 4)) & 15) | ((high[i] >> (2 * group)) & 3) << 4);
     }
-    put_nibbles(q, vector(chunk, b, row));
-    put_pairs(q, 4, vector(chunk, 8 + b / 2, row) + 8 * (b % 2));
+    put_sixes(q, vector(chunk, b, row), vector(chunk, 8 + b / 2, row) + 8 * (b % 2));
   }
   memcpy(vector(chunk, 12, row), source + 192, 16);
   memcpy(chunk + 13 * PLANE + 2 * row, source + 208, 2);
@@ -193,7 +247,7 @@ static void pack_q2(const uint8_t *source, int row, uint8_t *chunk) {
   for (int b = 0; b < 8; b++) {
     uint8_t q[32];
     unpack_pairs(source + 16, b, q);
-    put_pairs(q, 0, vector(chunk, b / 2, row) + 8 * (b % 2));
+    put_twos(q, vector(chunk, b / 2, row) + 8 * (b % 2));
   }
   memcpy(vector(chunk, 4, row), source, 16);
   memcpy(chunk + 5 * PLANE + 4 * row, source + 80, 4);
@@ -206,8 +260,8 @@ static void pack_q3(const uint8_t *source, int row, uint8_t *chunk) {
     uint8_t q[32];
     unpack_pairs(source + 32, b, q);
     for (int i = 0; i < 32; i++) q[i] = (uint8_t)(q[i] | ((source[i] >> b) & 1) << 2);
-    put_pairs(q, 0, vector(chunk, b / 2, row) + 8 * (b % 2));
-    put_bits(q, 2, vector(chunk, 4 + b / 4, row) + 4 * (b % 4));
+    put_threes(q, vector(chunk, b / 2, row) + 8 * (b % 2),
+               vector(chunk, 4 + b / 4, row) + 4 * (b % 4));
   }
   const uint8_t *packed = source + 96;
   for (int i = 0; i < 16; i++) {
@@ -220,7 +274,7 @@ static void pack_q3(const uint8_t *source, int row, uint8_t *chunk) {
 
 // iq4_xs: [d][8 × 2 high bits of s][8 × 4 low bits of s][128 bytes: eight blocks of nibbles].
 static void pack_iq4_xs(const uint8_t *source, int row, uint8_t *chunk) {
-  for (int b = 0; b < 8; b++) memcpy(vector(chunk, b, row), source + 8 + 16 * b, 16);
+  for (int b = 0; b < 8; b++) put_steps(source + 8 + 16 * b, vector(chunk, b, row));
   memcpy(chunk + 8 * PLANE + 8 * row, source, 8);
 }
 
