@@ -38,6 +38,11 @@ extension ShaderStatistics {
     return all
   }
 
+  /// The name of a variant of a product.
+  static func variant(_ product: Tuning.Product, isGated: Bool) -> String {
+    "\(product.tokens) rows, \(product.threads) lanes\(isGated ? ", gated" : "")"
+  }
+
   private static func kernels(_ tuning: Tuning) -> [(Kernel, variant: String)] {
     var kernels: [(Kernel, variant: String)] = []
     func add(_ type: TensorType, _ layout: PackedLayout, rows: Int, isGated: Bool = false) {
@@ -48,7 +53,7 @@ extension ShaderStatistics {
             shader: DispatchLowering.shader(of: type, layout),
             constants: product.constants + [isGated ? 1 : 0] + (type.isQuantised ? [] : [1])
           ),
-          "\(product.tokens) rows, \(product.threads) lanes\(isGated ? ", gated" : "")"
+          variant(product, isGated: isGated)
         )
       )
     }

@@ -137,27 +137,46 @@ package struct Vulkan: Backend {
     sharing previous: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> any Executable {
-    try program.validate()
-    try check(limits)
     let previous = (previous as? VulkanExecutable).flatMap { $0.device === opened ? $0 : nil }
     let loaded = VulkanWeights(on: opened, sharing: previous?.weights)
+    let lowering = try lower(
+      program,
+      weights: weights,
+      into: loaded,
+      limits: limits,
+      sharing: previous,
+      progress: progress
+    )
+    loaded.finish()
+    return try VulkanExecutable(lowering, on: opened)
+  }
+
+  /// Returns a program's dispatches, with its weights loaded.
+  func lower(
+    _ program: Program,
+    weights: any WeightSource,
+    into loaded: VulkanWeights,
+    limits: ExecutableLimits,
+    sharing previous: VulkanExecutable? = nil,
+    progress: (Double) -> Void = { _ in }
+  ) throws -> DispatchLowering {
+    try program.validate()
+    try check(limits)
     for (index, op) in program.ops.enumerated() {
       if case .unsupported(let reason) = support(for: op) {
         throw ComputeError(.unsupported, reason, context: "op \(index), \(op.name)")
       }
       for weight in op.weights { try loaded.load(weight, from: weights) }
     }
-    let caches = try caches(program, limits, sharing: previous)
     var lowering = try DispatchLowering(
       program: program,
       limits: limits,
       weights: loaded,
-      caches: caches,
+      caches: try caches(program, limits, sharing: previous),
       device: opened
     )
     try lowering.lower(progress: progress)
-    loaded.finish()
-    return try VulkanExecutable(lowering, on: opened)
+    return lowering
   }
 
   /// Returns a program's caches, and takes over those of the previous executable that are the same.

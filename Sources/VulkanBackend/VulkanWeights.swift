@@ -31,6 +31,8 @@ final class PackedWeight: Sendable {
 /// while this one runs.
 final class VulkanWeights {
   private let device: VulkanDevice
+  /// Whether weights are written to the device; for an outline their places are enough.
+  private let packs: Bool
   private var loaded: [WeightRef: WeightBytes] = [:]
   private var packed: [Form: PackedWeight] = [:]
   private var lookedUp: Set<WeightRef> = []
@@ -50,8 +52,9 @@ final class VulkanWeights {
   /// Some drivers read wrong values behind 2 GiB.
   private static let maxPartBytes = 1 << 30
 
-  init(on device: VulkanDevice, sharing previous: VulkanWeights?) {
+  init(on device: VulkanDevice, sharing previous: VulkanWeights?, packs: Bool = true) {
     self.device = device
+    self.packs = packs
     if let previous, previous.device === device { self.previous = previous }
   }
 
@@ -131,7 +134,7 @@ final class VulkanWeights {
       let rows = first..<min(first + tiles * tile, weight.rows.count)
       let byteCount = (rows.count + tile - 1) / tile * tileByteCount
       let buffer = try DeviceBuffer(byteCount, .device, on: device, purpose: weight.name)
-      try pack(weight, layout, rows, source, into: buffer)
+      if packs { try pack(weight, layout, rows, source, into: buffer) }
       parts.append(PackedWeight.Part(rows: rows, buffer: buffer))
     }
     return parts
