@@ -245,6 +245,8 @@ extension CaseMaker {
         cases.append(feedForward(type, width: width, hidden: hidden, sparsity, lengths: [3, 6]))
       }
     }
+    // More chunks of 256 columns than lanes share in any backend.
+    cases.append(feedForward(.q4_0, width: 160, hidden: 4384, 1.6448536, lengths: [1, 6]))
     // Widths that are no multiple of 64, more rows than are gathered together, and everything kept.
     for sparsity: Float in [1.2, -3] {
       for lengths in [[1], [40]] {

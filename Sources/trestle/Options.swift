@@ -80,7 +80,7 @@ struct CacheOptions: ParsableArguments {
   @Option(
     name: .customLong("kv-cache"),
     help: ArgumentHelp(
-      "The type in which CPU workers store keys and values: f32, f16, or q8_0 (half of f16's memory). Default: f16, or f32 for a model that is not quantised.",
+      "The type in which workers store keys and values: f32, f16, or q8_0 (half of f16's memory). Default: f16, or f32 for a model that is not quantised.",
       valueName: "type"
     )
   )
