@@ -55,6 +55,12 @@ package struct Pipeline: Sendable {
       in: context
     )
     workers = choice.workers
+    for worker in workers where workersAreHere && worker.isEmulated {
+      context.reporter.note(
+        "\(worker.name) runs on an emulation; its speed says nothing of a device",
+        cause: nil
+      )
+    }
     placement = choice.placement
     placementReason = choice.reason
     let most = checkpoint.config.contextTokens

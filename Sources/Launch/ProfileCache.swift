@@ -6,6 +6,7 @@ internal import Content
 internal import Coordinator
 internal import Foundation
 internal import Gemma
+internal import Platform
 internal import Wire
 
 /// Returns profiles from the cache, and measures those that it lacks.
@@ -22,6 +23,9 @@ struct ProfileCache {
   /// If a token reads less than this, the model stays in the processor's cache, and memory
   /// bandwidth does not limit it.
   private static let cachedByteCount = 32.0 * 1024 * 1024
+
+  /// How long measuring may take before it is told where no progress is shown.
+  private static let patience = Duration.seconds(2)
 
   /// Returns the profiles of some workers, in their order, each under its worker's name.
   func profiles(of workers: [WorkerPlan]) throws -> [ProfileDocument] {
@@ -81,12 +85,22 @@ struct ProfileCache {
     let line = context.reporter.progress("measuring \(worker.name)")
     defer { line.clear() }
     line.show(0)
+    let (began, isTold, reporter) = (ContinuousClock.now, Lock(false), context.reporter)
     let (checkpoint, shape, cacheType) = (checkpoint, shape, cacheType)
     return try onThreadOfItsOwn {
       let backend = try worker.device.makeBackend(
         BackendSettings(threads: worker.threads, cpus: worker.cpus, cacheType: cacheType)
       )
-      let lab = try StageLab(checkpoint, shape, backend: backend) { line.show($0) }
+      let lab = try StageLab(checkpoint, shape, backend: backend) { fraction in
+        line.show(fraction)
+        // Where no progress is shown, a line says what takes so long.
+        guard !reporter.showsProgress, ContinuousClock.now - began > Self.patience else { return }
+        let isNews = isTold.withLock { told in
+          defer { told = true }
+          return !told
+        }
+        if isNews { reporter.note("measuring \(worker.name), once for this model", cause: nil) }
+      }
       let memory = backend.device.memory
       var profile = try lab.measure(
         name: worker.name,

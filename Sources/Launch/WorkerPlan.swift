@@ -77,4 +77,10 @@ package struct WorkerPlan: Sendable {
     let settings = BackendSettings(threads: threads, cpus: cpus)
     return (try? device.describe(settings).rateHint) ?? threads
   }
+
+  /// Whether software stands in for the silicon; false where the device cannot be described.
+  var isEmulated: Bool {
+    let settings = BackendSettings(threads: threads, cpus: cpus)
+    return (try? device.describe(settings).isEmulated) ?? false
+  }
 }

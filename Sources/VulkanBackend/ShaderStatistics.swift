@@ -23,7 +23,7 @@ extension ShaderStatistics {
   /// - Throws: `ComputeError` with code `device` if there is none, or its driver has no statistics.
   package static func all(deviceIndex: Int?) throws(ComputeError) -> [ShaderStatistics] {
     let instance = try VulkanInstance.open()
-    let info = try instance.device(deviceIndex)
+    let info = try instance.device(deviceIndex, isToCompute: false)
     guard info.hasStatistics else {
       throw ComputeError(
         .device,

@@ -47,11 +47,13 @@ final class VulkanCache: CacheStorage {
     for factor in [shape.kvHeadCount, capacity, limits.slots] {
       let (product, overflow) = byteCount.multipliedReportingOverflow(by: factor)
       guard !overflow, product <= device.info.maxRangeBytes else {
+        let slot = capacity * shape.kvHeadCount * line.byteCount
         throw ComputeError(
           .memory,
-          "\(purpose): \(limits.slots) slots of \(capacity) positions are more than the "
-            + "\(device.info.maxRangeBytes) bytes that a kernel of this device reaches; "
-            + "take fewer sessions or less context"
+          "\(purpose): \(limits.slots) slots of \(capacity) positions in \(type.rawValue) are more than the "
+            + "\(device.info.maxRangeBytes) bytes that a kernel of this device reaches, where "
+            + "\(device.info.maxRangeBytes / max(slot, 1)) would fit; give fewer --slots, less --context, or a "
+            + "smaller type with --kv-cache"
         )
       }
       byteCount = product

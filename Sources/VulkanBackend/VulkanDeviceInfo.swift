@@ -97,6 +97,8 @@ package struct VulkanDeviceInfo: Sendable {
       (description.subgroup_arithmetic, "arithmetic of subgroups in compute shaders"),
       (description.subgroup_size >= 4, "subgroups of four lanes or more"),
       (description.max_push_bytes >= UInt32(CVK_PUSH_BYTES), "128 bytes of push constants"),
+      // A driver that stands for hardware which is not there can compile, and nothing else.
+      (description.heap_count > 0 && description.type_count > 0, "memory"),
     ]
     return needs.filter { !$0.0 }.map(\.1)
   }

@@ -51,10 +51,20 @@ internal import Synchronization
       "this machine has no Vulkan: libvulkan.so.1 is not installed "
         + "(Debian, Ubuntu: apt-get install libvulkan1 mesa-vulkan-drivers)"
     case CVK_NO_DRIVER:
-      "Vulkan has no driver here (Debian, Ubuntu: apt-get install mesa-vulkan-drivers)"
+      "Vulkan has no driver here (Debian, Ubuntu: apt-get install mesa-vulkan-drivers)\(choice)"
     case CVK_TOO_OLD: "the Vulkan loader is older than 1.2; update libvulkan1"
-    default: "Vulkan cannot be opened: \(text(of: result))"
+    default: "Vulkan cannot be opened: \(text(of: result))\(choice)"
     }
+  }
+
+  /// The variable by which a user has chosen drivers; empty without one.
+  private static var choice: String {
+    for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+      if let value = unsafe getenv(name) {
+        return "; \(name) is set to \(unsafe String(cString: value)), unset it or correct it"
+      }
+    }
+    return ""
   }
 
   /// How many warnings and errors the validation layer has reported.
@@ -80,17 +90,26 @@ internal import Synchronization
 
   /// Returns the device with a number, or the best one: the first that is no emulation.
   ///
+  /// - Parameters:
+  ///   - index: Its number; nil for the best.
+  ///   - isToCompute: Whether it needs all that the backend does; false to compile for it alone.
+  /// - Returns: The device.
   /// - Throws: `ComputeError` with code `device` if there is none, or it lacks something.
-  package func device(_ index: Int?) throws(ComputeError) -> VulkanDeviceInfo {
+  package func device(
+    _ index: Int?,
+    isToCompute: Bool = true
+  ) throws(ComputeError) -> VulkanDeviceInfo {
     let devices = try devices()
     guard !devices.isEmpty else {
       throw ComputeError(.device, Self.reason(CVK_NO_DRIVER, 0))
     }
-    let list = devices.map { "\($0.index) (\($0.name))" }.joined(separator: ", ")
+    let list = devices.map { device in
+      "vulkan:\(device.index) (\(device.name)\(device.isSoftware ? ", emulated" : ""))"
+    }.joined(separator: ", ")
     let chosen: VulkanDeviceInfo
     if let index {
       guard devices.indices.contains(index) else {
-        throw ComputeError(.device, "there is no Vulkan device \(index); there are \(list)")
+        throw ComputeError(.device, "there is no Vulkan device \(index); this machine has \(list)")
       }
       chosen = devices[index]
     } else {
@@ -102,7 +121,7 @@ internal import Synchronization
       }
       chosen = first
     }
-    guard chosen.missing.isEmpty else {
+    guard chosen.missing.isEmpty || !isToCompute else {
       throw ComputeError(
         .device,
         "\(chosen.name) lacks \(chosen.missing.joined(separator: ", ")); a newer driver may have it"

@@ -1,5 +1,7 @@
 // A plan as text.
 
+import Coordinator
+
 extension PlanDocument {
   /// Returns the placement, and with `explains` the alternatives.
   ///
@@ -37,7 +39,9 @@ extension PlanDocument {
     }
     text += "\nchosen: \(reason)"
     if explains { text += "\n" + explanation }
-    return text.split(separator: "\n").map { "\(kind)  \($0)" }.joined(separator: "\n")
+    var lines = text.split(separator: "\n").map { (kind: kind, text: String($0)) }
+    if explains { lines += otherLines }
+    return lines.map { "\($0.kind)  \($0.text)" }.joined(separator: "\n")
   }
 
   private var explanation: String {
@@ -48,10 +52,19 @@ extension PlanDocument {
       decode: \(limit)\n
       """
     for cost in layerCosts { text += "\(cost.device): \(cost.reason)\n" }
+    return text
+  }
+
+  /// The other placements, each line with the kind of its own numbers.
+  private var otherLines: [(kind: String, text: String)] {
+    var lines: [(kind: String, text: String)] = []
     var others = alternatives
     if let phases {
-      text += "phases: \(phases.reason)\n"
-      others += [phases.prompts, phases.answers]
+      // The text compares the two.
+      let both = [phases.prompts, phases.answers]
+      let kind = both.compactMap { NumberKind(rawValue: $0.kind) }.max()?.rawValue ?? kind
+      lines.append((kind, "phases: \(phases.reason)"))
+      others += both
     }
     let rows = others.map { alternative in
       [
@@ -68,6 +81,9 @@ extension PlanDocument {
       "placement", "devices", "split", "logits", "prefill", "simulated", "decode", "simulated",
       "why not",
     ]
-    return text + "alternatives, in tokens/s:\n" + table(header, rows)
+    lines.append((kind, "alternatives, in tokens/s:"))
+    let kinds = [kind] + others.map(\.kind)
+    let texts = table(header, rows).split(separator: "\n").map(String.init)
+    return lines + zip(kinds, texts).map { (kind: $0, text: $1) }
   }
 }

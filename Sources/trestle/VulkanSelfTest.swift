@@ -28,18 +28,27 @@ struct VulkanReport: Encodable {
   var kernels: [KernelResult] = []
   /// The driver's numbers of each kernel, without its instructions; empty if it has none.
   var shaders: [ShaderStatistics] = []
+  /// What was left out on purpose.
+  var leftOut: [String] = []
+  /// What ended the test early; what was found before stands above.
+  var error: String?
 
-  var isRight: Bool { !conformance.contains { !$0.failures.isEmpty } }
+  var isRight: Bool { error == nil && !conformance.contains { !$0.failures.isEmpty } }
 }
 
 /// Runs the self-test of one device.
 struct VulkanSelfTest {
   let backend: Vulkan
   let info: VulkanDeviceInfo
+  /// Whether what is found is printed meanwhile.
+  private let prints: Bool
 
-  /// - Parameter number: The device's number; nil for the first GPU.
+  /// - Parameters:
+  ///   - number: The device's number; nil for the first GPU.
+  ///   - prints: Whether to print what is found meanwhile.
   /// - Throws: Why there is no such device.
-  init(_ number: Int?) throws {
+  init(_ number: Int?, prints: Bool) throws {
+    self.prints = prints
     info = try VulkanInstance.open().device(number)
     backend = try Vulkan(index: info.index)
   }
@@ -52,10 +61,12 @@ struct VulkanSelfTest {
 
   private static let seed: UInt64 = 20_261_129
 
-  /// Runs everything, and prints what it does.
+  private func show(_ line: String) throws { if prints { try printOut(line) } }
+
+  /// Runs everything.
   ///
-  /// - Returns: What was found.
-  /// - Throws: What the device throws where it fails altogether.
+  /// - Returns: What was found, also where the device has failed.
+  /// - Throws: The error of an output that cannot be written.
   func run() throws -> VulkanReport {
     var report = VulkanReport(
       system: ProcessInfo.processInfo.operatingSystemVersionString,
@@ -67,14 +78,37 @@ struct VulkanSelfTest {
       heapBytes: info.heaps.map(\.byteCount)
     )
     let name = info.name + (info.isSoftware ? " (emulated)" : "")
-    try printOut("\(name), driver \(info.driver)")
+    try show("\(name), driver \(info.driver)")
+    do {
+      try test(&report)
+    } catch let error as ComputeError {
+      report.error = error.description
+    }
+    return report
+  }
+
+  private func test(_ report: inout VulkanReport) throws {
+    try testKernels(&report)
     let limits = try backend.measureLimits()
     report.limits = limits
-    try printOut(
+    try show(
       "reads \(decimal(limits.bytesPerSecond / 1e9, 1)) GB/s, multiplies "
         + "\(decimal(limits.integerOperationsPerSecond / 1e9, 0)) GOPS of int8, "
         + "\(decimal(limits.floatOperationsPerSecond / 1e9, 0)) of f32"
     )
+    try measure(limits, &report)
+    guard info.hasStatistics else {
+      report.leftOut.append("shaders: the driver tells nothing of them")
+      return
+    }
+    report.shaders = try ShaderStatistics.all(deviceIndex: info.index).map { shader in
+      var shader = shader
+      shader.assembly = ""
+      return shader
+    }
+  }
+
+  private func testKernels(_ report: inout VulkanReport) throws {
     for kind in OpKind.allCases {
       let found = checkConformance(of: backend, kinds: [kind], seed: Self.seed)
       report.conformance.append(
@@ -85,25 +119,19 @@ struct VulkanSelfTest {
         )
       )
       let isRight = found.failures.isEmpty
-      try printOut(
+      try show(
         "\(isRight ? "right" : "WRONG") \(kind.rawValue): \(found.caseCount) cases"
           + (isRight ? "" : ", \(found.failures.count) wrong: \(found.failures[0])")
       )
     }
-    try measure(limits, &report)
-    if info.hasStatistics {
-      report.shaders = try ShaderStatistics.all(deviceIndex: info.index).map { shader in
-        var shader = shader
-        shader.assembly = ""
-        return shader
-      }
-    }
-    return report
   }
 
   private func measure(_ limits: MachineLimits, _ report: inout VulkanReport) throws {
     // An emulation takes minutes for what a GPU does in seconds, and its speed says nothing.
-    guard !info.isSoftware else { return }
+    guard !info.isSoftware else {
+      report.leftOut.append("kernels: an emulation's speed says nothing")
+      return
+    }
     let lab = KernelLab(
       backend: backend,
       bytesPerSecond: limits.bytesPerSecond,
@@ -113,7 +141,7 @@ struct VulkanSelfTest {
     for kernel in KernelCase.all where Self.isMeasured(kernel) {
       for result in try lab.measure(kernel, rows: [1, 8, 128]) {
         report.kernels.append(result)
-        try printOut(
+        try show(
           "\(result.op) \(result.type) \(result.shape), \(result.rows) rows: "
             + "\(decimal(result.microseconds, 1)) us, \(decimal(result.shareOfLimit * 100, 0)) % of the "
             + "limit by \(result.bound)"

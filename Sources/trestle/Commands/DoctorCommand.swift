@@ -36,23 +36,43 @@ struct DoctorCommand: ParsableCommand {
   )
   var vulkanDevice: Int?
 
-  @Option(help: ArgumentHelp("Where to write the report.", valueName: "file"))
-  var report = "vulkan-report.json"
+  @Option(
+    help: ArgumentHelp(
+      "Where to write the report of the self-test. Default: vulkan-report.json.",
+      valueName: "file"
+    )
+  )
+  var report: String?
 
   func validate() throws {
-    guard vulkanSelftest || vulkanDevice == nil else {
-      throw ValidationError("--vulkan-device goes with --vulkan-selftest.")
+    for (name, isGiven) in [
+      ("--vulkan-device", vulkanDevice != nil), ("--report", report != nil),
+    ] where isGiven && !vulkanSelftest {
+      throw ValidationError("\(name) goes with --vulkan-selftest.")
     }
   }
 
+  /// Tests, and writes the report in any case: what made a device fail is what it is for.
   private func testVulkan() throws {
-    let found = try VulkanSelfTest(vulkanDevice).run()
-    try Data(try trestle.json(found).utf8).write(to: URL(filePath: report))
-    try printOut(
-      found.isRight
-        ? "all kernels are right; the report is in \(report)"
-        : "some kernels are WRONG on this device; please report it with \(report)"
-    )
+    let path = report ?? "vulkan-report.json"
+    // A file that cannot be written is better known before the test than after it.
+    guard FileManager.default.createFile(atPath: path, contents: nil) else {
+      throw CommandError("--report \(path): cannot be written")
+    }
+    let found = try VulkanSelfTest(vulkanDevice, prints: !json).run()
+    let text = try trestle.json(found)
+    try Data(text.utf8).write(to: URL(filePath: path))
+    if json {
+      try printOut(text)
+    } else if let error = found.error {
+      throw CommandError("\(error); please report it with \(path)")
+    } else {
+      try printOut(
+        found.isRight
+          ? "all kernels are right; the report is in \(path)"
+          : "some kernels are WRONG on this device; please report it with \(path)"
+      )
+    }
     if !found.isRight { throw ExitCode.failure }
   }
 
@@ -139,16 +159,20 @@ struct Diagnosis: Encodable {
 
   private static func vulkan(_ info: VulkanDeviceInfo) -> DeviceReport {
     let kind = info.isSoftware ? "on the CPU" : info.isUnified ? "integrated" : "discrete"
-    let heaps = info.heaps.map { heap in
-      describe(bytes: heap.byteCount) + (heap.isDeviceLocal ? " of its own" : " of the host's")
-    }
+    // An emulation computes in the process's own memory, whatever its driver says.
+    let heaps =
+      info.isSoftware
+      ? ["the machine's"]
+      : info.heaps.map { heap in
+        describe(bytes: heap.byteCount) + (heap.isDeviceLocal ? " of its own" : " of the host's")
+      }
     let dot = info.hasFastIntegerDot ? "int8 products in hardware" : "no int8 products in hardware"
     return DeviceReport(
       device: Vulkan.name(info.index),
       available: info.missing.isEmpty,
       emulated: info.isSoftware,
       detail:
-        "\(info.name), \(kind), driver \(info.driver); memory \(heaps.joined(separator: ", ")); \(dot), "
+        "\(info.name), \(kind), driver \(info.driver); memory: \(heaps.isEmpty ? "none" : heaps.joined(separator: ", ")); \(dot), "
         + "subgroups of \(info.subgroupSize), bindings of up to \(describe(bytes: UInt64(info.maxRangeBytes)))",
       remedy: info.missing.isEmpty
         ? nil
