@@ -14,6 +14,19 @@ let argumentParser: Target.Dependency = .product(
   package: "swift-argument-parser"
 )
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let asyncAlgorithms: Target.Dependency = .product(
+  name: "AsyncAlgorithms",
+  package: "swift-async-algorithms"
+)
+let serviceLifecycle: Target.Dependency = .product(
+  name: "ServiceLifecycle",
+  package: "swift-service-lifecycle"
+)
 
 let package = Package(
   name: "trestle",
@@ -21,16 +34,35 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+    // What Hummingbird's interface is made of; it brings them along.
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+    .package(url: "https://github.com/apple/swift-async-algorithms", from: "1.1.4"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
     // The executable: the only target that knows every other.
     .executableTarget(
       name: "trestle",
       dependencies: [
-        "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
+        "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
         "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
         "CPUKernels", "CLinux",
         argumentParser, logging,
+      ],
+      swiftSettings: strict
+    ),
+
+    // The front door: an API over HTTP, a client of the coordinator like any other.
+    .target(
+      name: "Server",
+      dependencies: [
+        "Client", "Gemma", "ModelFiles", "Wire", "Content", "Platform", "ServerPage",
+        hummingbird, hummingbirdCore, httpTypes, nioCore, nioHTTPTypes, asyncAlgorithms,
+        serviceLifecycle,
+        logging,
       ],
       swiftSettings: strict
     ),
@@ -129,6 +161,12 @@ let package = Package(
       path: "proto",
       linkerSettings: [.linkedLibrary("protobuf-c")]
     ),
+    // The front door's web page.
+    .target(
+      name: "ServerPage",
+      exclude: ["index.html"],
+      cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]
+    ),
     .systemLibrary(name: "CZeroMQ"),
     .systemLibrary(name: "CSodium"),
     .target(name: "CLinux"),
@@ -184,6 +222,13 @@ let package = Package(
       dependencies: [
         "VulkanBackend", "CVulkan", "VulkanKernels", "CPUBackend", "Gemma", "ModelFiles", "Compute",
         "BackendConformance", "TestSupport",
+      ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "ServerTests",
+      dependencies: [
+        "Server", "Gemma", "Wire", "TestSupport", httpTypes,
       ],
       swiftSettings: strict
     ),

@@ -5750,7 +5750,7 @@ const ProtobufCMessageDescriptor trestle__token_bias__descriptor =
   (ProtobufCMessageInit) trestle__token_bias__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[10] =
+static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[13] =
 {
   {
     "temperature",
@@ -5872,11 +5872,50 @@ static const ProtobufCFieldDescriptor trestle__sampling__field_descriptors[10] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "frequency_penalty",
+    11,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Sampling, frequency_penalty),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "presence_penalty",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FLOAT,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Sampling, presence_penalty),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "answer_position",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Sampling, answer_position),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__sampling__field_indices_by_name[] = {
+  12,   /* field[12] = answer_position */
   9,   /* field[9] = biases */
+  10,   /* field[10] = frequency_penalty */
   8,   /* field[8] = likeliest */
   3,   /* field[3] = min_p */
+  11,   /* field[11] = presence_penalty */
   4,   /* field[4] = repeat_penalty */
   5,   /* field[5] = repeat_window */
   7,   /* field[7] = returns_log_probabilities */
@@ -5888,7 +5927,7 @@ static const unsigned trestle__sampling__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__sampling__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor trestle__sampling__descriptor =
 {
@@ -5898,7 +5937,7 @@ const ProtobufCMessageDescriptor trestle__sampling__descriptor =
   "Trestle__Sampling",
   "trestle",
   sizeof(Trestle__Sampling),
-  10,
+  13,
   trestle__sampling__field_descriptors,
   trestle__sampling__field_indices_by_name,
   1,  trestle__sampling__number_ranges,
@@ -6458,7 +6497,7 @@ const ProtobufCMessageDescriptor trestle__message_list__descriptor =
   (ProtobufCMessageInit) trestle__message_list__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[11] =
+static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[12] =
 {
   {
     "request",
@@ -6592,12 +6631,25 @@ static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[11] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "min_tokens",
+    12,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Generate, min_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__generate__field_indices_by_name[] = {
   3,   /* field[3] = applies_chat_template */
   8,   /* field[8] = ignores_end_of_turn */
   5,   /* field[5] = max_tokens */
   9,   /* field[9] = messages */
+  11,   /* field[11] = min_tokens */
   4,   /* field[4] = parses_special */
   0,   /* field[0] = request */
   6,   /* field[6] = sampling */
@@ -6609,7 +6661,7 @@ static const unsigned trestle__generate__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__generate__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor trestle__generate__descriptor =
 {
@@ -6619,7 +6671,7 @@ const ProtobufCMessageDescriptor trestle__generate__descriptor =
   "Trestle__Generate",
   "trestle",
   sizeof(Trestle__Generate),
-  11,
+  12,
   trestle__generate__field_descriptors,
   trestle__generate__field_indices_by_name,
   1,  trestle__generate__number_ranges,
@@ -8572,7 +8624,7 @@ const ProtobufCMessageDescriptor trestle__service_counters__descriptor =
   (ProtobufCMessageInit) trestle__service_counters__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[17] =
+static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[18] =
 {
   {
     "request",
@@ -8778,9 +8830,22 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[1
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "context_tokens",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, context_tokens),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__status_reply__field_indices_by_name[] = {
   15,   /* field[15] = auto_rebalance */
+  17,   /* field[17] = context_tokens */
   16,   /* field[16] = counters */
   2,   /* field[2] = epoch */
   3,   /* field[3] = fingerprint */
@@ -8802,7 +8867,7 @@ static const ProtobufCIntRange trestle__status_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 11 },
-  { 0, 17 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
 {
@@ -8812,7 +8877,7 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   "Trestle__StatusReply",
   "trestle",
   sizeof(Trestle__StatusReply),
-  17,
+  18,
   trestle__status_reply__field_descriptors,
   trestle__status_reply__field_indices_by_name,
   2,  trestle__status_reply__number_ranges,

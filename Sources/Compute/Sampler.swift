@@ -19,6 +19,12 @@ package struct SamplingParameters: Sendable, Hashable {
   package var repeatPenalty: Float
   /// How many recent tokens the penalty applies to.
   package var repeatWindow: Int
+  /// Taken off a token's logit for each time that it stands in the answer, which begins at
+  /// `answerPosition` of the session.
+  package var frequencyPenalty: Float
+  /// Taken off a token's logit once if it stands in the answer.
+  package var presencePenalty: Float
+  package var answerPosition: Int
   package var seed: UInt64
 
   package init(
@@ -28,6 +34,9 @@ package struct SamplingParameters: Sendable, Hashable {
     minP: Float = 0,
     repeatPenalty: Float = 1,
     repeatWindow: Int = 64,
+    frequencyPenalty: Float = 0,
+    presencePenalty: Float = 0,
+    answerPosition: Int = 0,
     seed: UInt64 = 0
   ) {
     self.temperature = temperature
@@ -36,6 +45,9 @@ package struct SamplingParameters: Sendable, Hashable {
     self.minP = minP
     self.repeatPenalty = repeatPenalty
     self.repeatWindow = repeatWindow
+    self.frequencyPenalty = frequencyPenalty
+    self.presencePenalty = presencePenalty
+    self.answerPosition = answerPosition
     self.seed = seed
   }
 }
@@ -44,7 +56,7 @@ package struct SamplingParameters: Sendable, Hashable {
 package enum Sampler {
   /// Returns the next token.
   ///
-  /// The order is llama.cpp's: repeat penalty, top-k, top-p, min-p, temperature. Among equal logits
+  /// The order is llama.cpp's: penalties, top-k, top-p, min-p, temperature. Among equal logits
   /// the lower token comes first, so the result does not depend on how a sort breaks ties.
   ///
   /// - Parameters:
@@ -66,6 +78,14 @@ package enum Sampler {
         let logit = logits[Int(token)]
         logits[Int(token)] =
           logit > 0 ? logit / parameters.repeatPenalty : logit * parameters.repeatPenalty
+      }
+    }
+    if parameters.frequencyPenalty != 0 || parameters.presencePenalty != 0 {
+      var counts: [Int32: Int] = [:]
+      for token in history.dropFirst(parameters.answerPosition) { counts[token, default: 0] += 1 }
+      for (token, count) in counts where Int(token) < logits.count {
+        logits[Int(token)] -=
+          parameters.frequencyPenalty * Float(count) + parameters.presencePenalty
       }
     }
     guard parameters.temperature > 0, parameters.topK != 1 else { return argmax(logits) }

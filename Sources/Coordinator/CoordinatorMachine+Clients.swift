@@ -24,16 +24,20 @@ extension CoordinatorMachine {
   }
 
   mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
+    var sampling = generate.sampling
+    sampling.answerPosition = tokens.count
     open(
       tokens,
       generate.request,
       peer,
       .generate(
-        sampling: generate.sampling,
+        sampling: sampling,
         maxTokens: generate.maxTokens,
         ignoresEndOfTurn: generate.ignoresEndOfTurn
       ),
       stops: generate.stops,
+      earlyEnd: generate.minTokens > 0
+        ? EarlyEnd(minTokens: generate.minTokens, endTokens: model.config.eosTokens) : nil,
       constraint: constrain(generate),
       // The answer needs room for at least one token.
       room: 1
@@ -61,6 +65,7 @@ extension CoordinatorMachine {
     _ peer: PeerID,
     _ goal: SessionGoal,
     stops: [String],
+    earlyEnd: EarlyEnd? = nil,
     constraint: (any TokenConstraint)? = nil,
     room: Int
   ) {
@@ -73,6 +78,7 @@ extension CoordinatorMachine {
       goal: goal,
       tokens: tokens,
       prefixGroup: limits.prefixSharing.group(of: peer),
+      earlyEnd: earlyEnd,
       constraint: constraint
     )
     if let complaint = maskComplaint(of: session) {
@@ -285,6 +291,9 @@ extension Generate {
   /// valid.
   fileprivate func complaint(vocabularySize: Int) -> String? {
     if maxTokens <= 0 { return "max tokens is 0; ask for at least 1" }
+    if minTokens > 0, ignoresEndOfTurn {
+      return "min tokens \(minTokens): the end of the turn is ignored already; leave out either"
+    }
     if thinks, !isConversation {
       return "thinks: only of a conversation; leave it out for other prompts"
     }

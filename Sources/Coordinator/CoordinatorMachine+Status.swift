@@ -81,7 +81,8 @@ extension CoordinatorMachine {
           decision: advice.map { "\($0.decision.kind.rawValue): \($0.decision.reason)" } ?? "",
           ageMilliseconds: advice.map { UInt64(milliseconds(since: $0.at)) } ?? 0
         ) : nil,
-      counters: counters.reply
+      counters: counters.reply,
+      contextTokens: limits.contextTokens
     )
   }
 

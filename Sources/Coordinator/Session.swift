@@ -27,6 +27,20 @@ package enum SessionGoal: Sendable {
   }
 }
 
+/// Tokens that end a turn, which must not come before an answer has so many.
+package struct EarlyEnd: Sendable {
+  package var minTokens: Int
+  package var endTokens: [Int32]
+
+  package init(minTokens: Int, endTokens: [Int32]) {
+    self.minTokens = minTokens
+    self.endTokens = endTokens
+  }
+
+  /// Makes their logits so small that they are drawn only if a mask allows nothing else.
+  fileprivate var biases: [TokenBias] { endTokens.map { TokenBias(token: $0, value: -1e30) } }
+}
+
 /// A request's tokens, waiting or being computed.
 package struct Session: Sendable {
   package let id: UInt64
@@ -34,6 +48,7 @@ package struct Session: Sendable {
   package let promptCount: Int
   /// Whose prefixes it may take over, and who may take over its own; see `PrefixSharing.group`.
   package let prefixGroup: PublicKey?
+  private let earlyEnd: EarlyEnd?
   /// The prompt's tokens and those generated.
   package private(set) var tokens: [Int32]
   /// How many of `tokens` have been sent through the pipeline, or are on their way.
@@ -63,12 +78,14 @@ package struct Session: Sendable {
     goal: SessionGoal,
     tokens: [Int32],
     prefixGroup: PublicKey? = nil,
+    earlyEnd: EarlyEnd? = nil,
     constraint: (any TokenConstraint)? = nil
   ) {
     self.id = id
     self.goal = goal
     self.tokens = tokens
     self.prefixGroup = prefixGroup
+    self.earlyEnd = earlyEnd
     self.constraint = constraint
     promptCount = tokens.count
     mask = constraint?.allowed
@@ -91,8 +108,10 @@ package struct Session: Sendable {
     // Delivered before a recovery: only the keys and values are wanted again.
     guard position >= completed else { return .none }
     switch goal {
-    case .generate(let sampling, _, _):
-      return position == tokens.count - 1 ? .sample(sampling) : .none
+    case .generate(var sampling, _, _):
+      guard position == tokens.count - 1 else { return .none }
+      if let earlyEnd, generatedCount < earlyEnd.minTokens { sampling.biases += earlyEnd.biases }
+      return .sample(sampling)
     case .logits: return .logits
     case .scores(let first):
       let target = position + 1

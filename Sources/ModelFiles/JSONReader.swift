@@ -155,11 +155,38 @@ package struct JSONReader {
       }
       break
     }
-    guard let value = Double(String(decoding: bytes[start..<offset], as: UTF8.self)) else {
+    let text = bytes[start..<offset]
+    guard JSONReader.isNumber(text), let value = Double(String(decoding: text, as: UTF8.self))
+    else {
       offset = start
       throw fault("no value where one is expected")
     }
     return value
+  }
+
+  /// Whether bytes are a number as RFC 8259 has it: no plus sign, no zero in front, digits around a point.
+  private static func isNumber(_ text: ArraySlice<UInt8>) -> Bool {
+    var rest = text
+    func takeDigits() -> Int {
+      let digits = rest.prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }.count
+      rest = rest.dropFirst(digits)
+      return digits
+    }
+    func take(_ bytes: String) -> Bool {
+      guard let first = rest.first, bytes.utf8.contains(first) else { return false }
+      rest = rest.dropFirst()
+      return true
+    }
+    _ = take("-")
+    let startsWithZero = rest.first == UInt8(ascii: "0")
+    let digits = takeDigits()
+    guard digits == 1 || digits > 1 && !startsWithZero else { return false }
+    if take("."), takeDigits() == 0 { return false }
+    if take("eE") {
+      _ = take("+-")
+      if takeDigits() == 0 { return false }
+    }
+    return rest.isEmpty
   }
 
   /// Throws unless only white space is left.

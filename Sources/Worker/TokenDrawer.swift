@@ -1,5 +1,5 @@
 // From the last stage's logits to what each row asked for: a token drawn, with biases and a mask, a score,
-// or the logits themselves. It keeps the tokens of each slot, which the repeat penalty looks at.
+// or the logits themselves. It keeps the tokens of each slot, which penalties look at.
 
 internal import Compute
 package import Wire
@@ -161,6 +161,9 @@ extension SamplingParameters {
       minP: sampling.minP,
       repeatPenalty: sampling.repeatPenalty,
       repeatWindow: sampling.repeatWindow,
+      frequencyPenalty: sampling.frequencyPenalty,
+      presencePenalty: sampling.presencePenalty,
+      answerPosition: sampling.answerPosition,
       seed: sampling.seed
     )
   }

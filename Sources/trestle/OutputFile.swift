@@ -1,6 +1,8 @@
 // The output file of a command. A regular file is replaced atomically; anything else is written
 // into.
 
+// With SwiftNIO loaded, the compiler takes `stat` to be of this module.
+import CDispatch
 import Glibc
 
 /// A file that the user has named, while it is written.

@@ -31,6 +31,7 @@ struct Trestle: ParsableCommand {
       RebalanceCommand.self, DrainCommand.self, BenchCommand.self, PerplexityCommand.self,
       LogitsCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, DoctorCommand.self, CoordinateCommand.self,
+      ServeCommand.self,
       WorkCommand.self, PlanCommand.self, KeysCommand.self, ShaderStatisticsCommand.self,
     ]
   )

@@ -82,6 +82,7 @@ import Wire
     #expect(
       try json(document)
         == #"{"auto_rebalance":{"decision_age_ms":5,"enabled":true,"last_decision":"stay"},"#
+        + #""context_tokens":0,"#
         + #""counters":{"cached_tokens":8,"epochs":12,"evaluated_tokens":10,"generated_tokens":9,"#
         + #""lost_workers":13,"moved_bytes":15,"prompt_tokens":7,"rebalances":14,"requests":"#
         + #"{"abandoned":5,"cancelled":3,"evaluated":4,"failed":[{"code":"too_long","count":6}],"#

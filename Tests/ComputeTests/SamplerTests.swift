@@ -94,6 +94,30 @@ import Testing
     #expect(sample([1, 2], history: [99, 2], greedy) == 1)
   }
 
+  // MARK: Frequency and presence
+
+  @Test func `penalties of the answer count its tokens, not the prompt's`() {
+    var greedy = SamplingParameters(temperature: 0)
+    greedy.frequencyPenalty = 0.5
+    // 3 - 2 * 0.5 < 2.1; without its two occurrences, 3 > 2.1.
+    #expect(sample([3, 2.1, 0], history: [0, 0], greedy) == 1)
+    greedy.answerPosition = 1
+    #expect(sample([3, 2.1, 0], history: [0, 0], greedy) == 0)
+    greedy.answerPosition = 2
+    #expect(sample([3, 2.9, 0], history: [0, 0], greedy) == 0)
+    greedy.answerPosition = 99
+    #expect(sample([3, 2.9, 0], history: [0, 0], greedy) == 0)
+  }
+
+  @Test func `presence is taken off once, and may be negative`() {
+    var greedy = SamplingParameters(temperature: 0)
+    greedy.presencePenalty = 0.5
+    #expect(sample([3, 2.4, 0], history: [0, 0, 0], greedy) == 0)
+    #expect(sample([3, 2.6, 0], history: [0, 0, 0], greedy) == 1)
+    greedy.presencePenalty = -0.5
+    #expect(sample([3, 2.6, 0], history: [1], greedy) == 1)
+  }
+
   // MARK: Determinism
 
   @Test(.seeded(default: 31)) func `the same seed and position draw the same token`() {

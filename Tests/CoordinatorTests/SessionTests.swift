@@ -62,6 +62,27 @@ import Wire
     #expect(session.mask == nil && session.drawBytes == 0)
   }
 
+  @Test func `an answer that must be long has no end before, also when replayed`() throws {
+    var session = Session(
+      id: 1,
+      goal: .generate(sampling: Harness.sampling(), maxTokens: 9, ignoresEndOfTurn: false),
+      tokens: [10],
+      earlyEnd: EarlyEnd(minTokens: 1, endTokens: [2, 3])
+    )
+    func biases(at position: Int) throws -> [TokenBias] {
+      guard case .sample(let sampling) = session.output(at: position) else {
+        throw Absent()
+      }
+      return sampling.biases
+    }
+    #expect(try biases(at: 0).map(\.token) == [2, 3])
+    #expect(try biases(at: 0).allSatisfy { $0.value < -1e20 })
+    session.append(11)
+    #expect(try biases(at: 1).isEmpty)
+  }
+
+  private struct Absent: Error {}
+
   @Test func `what it took over counts as cached, unless it is computed after all`() {
     var session = session(
       .generate(sampling: Harness.sampling(), maxTokens: 9, ignoresEndOfTurn: false)

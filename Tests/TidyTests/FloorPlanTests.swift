@@ -9,9 +9,14 @@ import Testing
 /// reaches a worker by messages, a worker reaches its backend as `any Backend`.
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
-    "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
+    "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
     "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
     "CPUKernels", "CLinux", "ArgumentParser", "Logging",
+  ],
+  "Server": [
+    "Client", "Gemma", "ModelFiles", "Wire", "Content", "Platform", "ServerPage", "Hummingbird",
+    "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOHTTPTypes", "AsyncAlgorithms",
+    "ServiceLifecycle", "Logging",
   ],
   "Client": ["Wire", "Platform"],
   "Launch": [
@@ -35,6 +40,7 @@ private let floorPlan: [String: Set<String>] = [
   "CPUKernels": [],
   "VulkanKernels": [],
   "CVulkan": [],
+  "ServerPage": [],
   "WireMessages": [],
   "CZeroMQ": [],
   "CSodium": [],
@@ -47,7 +53,9 @@ private let floorPlan: [String: Set<String>] = [
 ]
 
 /// Modules of the toolchain that anybody may import.
-private let toolchain: Set<String> = ["Dispatch", "Foundation", "Glibc", "Synchronization"]
+private let toolchain: Set<String> = [
+  "CDispatch", "Dispatch", "Foundation", "Glibc", "Synchronization",
+]
 
 @Suite struct `The floor plan` {
   let targets = Manifest.targets(Checkout.text("Package.swift") ?? "")

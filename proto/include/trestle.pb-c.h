@@ -404,7 +404,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(7)
+   * @version(8)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -1262,10 +1262,28 @@ struct  Trestle__Sampling
    */
   size_t n_biases;
   Trestle__TokenBias **biases;
+  /*
+   * Taken off the logit of a token for each time that it stands in the answer, and once if it does.
+   */
+  /*
+   * @default
+   */
+  float frequency_penalty;
+  /*
+   * @default
+   */
+  float presence_penalty;
+  /*
+   * Where the answer begins, for these two: the coordinator says it to the workers.
+   */
+  /*
+   * @limit(positions) @default
+   */
+  uint32_t answer_position;
 };
 #define TRESTLE__SAMPLING__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__sampling__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL }
+    , 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,NULL, 0, 0, 0 }
 
 
 typedef enum {
@@ -1547,6 +1565,13 @@ struct  Trestle__Generate
    * @default
    */
   protobuf_c_boolean thinks;
+  /*
+   * The turn does not end before so many tokens.
+   */
+  /*
+   * @limit(positions) @default
+   */
+  uint32_t min_tokens;
   Trestle__Generate__PromptCase prompt_case;
   union {
     /*
@@ -1563,7 +1588,7 @@ struct  Trestle__Generate
 };
 #define TRESTLE__GENERATE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__generate__descriptor) \
-    , 0, 0, 0, 0, NULL, 0,NULL, 0, 0, TRESTLE__GENERATE__PROMPT__NOT_SET, {0} }
+    , 0, 0, 0, 0, NULL, 0,NULL, 0, 0, 0, TRESTLE__GENERATE__PROMPT__NOT_SET, {0} }
 
 
 /*
@@ -2305,10 +2330,14 @@ struct  Trestle__StatusReply
    * @default
    */
   Trestle__ServiceCounters *counters;
+  /*
+   * how many a session holds, prompt and answer @limit(positions) @default
+   */
+  uint32_t context_tokens;
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL }
+    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL, 0 }
 
 
 /*

@@ -47,6 +47,8 @@ package struct StatusDocument: Codable, Sendable, Hashable {
   package var interToken: LatencyDocument
   package var kvPositions: UInt64
   package var kvCapacityPositions: UInt64
+  /// How many tokens a session holds, prompt and answer.
+  package var contextTokens: Int
   package var autoRebalance: AutoRebalanceDocument
   package var counters: CountersDocument
 
@@ -63,6 +65,7 @@ package struct StatusDocument: Codable, Sendable, Hashable {
     interToken = LatencyDocument(status.interToken)
     kvPositions = status.kvPositions
     kvCapacityPositions = status.kvCapacityPositions
+    contextTokens = status.contextTokens
     autoRebalance = AutoRebalanceDocument(status.autoRebalance)
     counters = CountersDocument(status.counters)
     workers = status.workers.map { worker in

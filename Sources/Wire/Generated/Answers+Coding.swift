@@ -552,6 +552,11 @@ extension StatusReply {
     unsafe c.pointee.kv_capacity_positions = kvCapacityPositions
     unsafe c.pointee.auto_rebalance = autoRebalance?.packed(packer)
     unsafe c.pointee.counters = counters.packed(packer)
+    unsafe c.pointee.context_tokens = packer.integer(
+      contextTokens,
+      "StatusReply.contextTokens",
+      limit: Limits.positions
+    )
     return unsafe c
   }
 
@@ -584,7 +589,12 @@ extension StatusReply {
       kvPositions: c.kv_positions,
       kvCapacityPositions: c.kv_capacity_positions,
       autoRebalance: Unpack.optional(c.auto_rebalance, AutoRebalance.init(unpacking:)),
-      counters: ServiceCounters(unpacking: Unpack.required(c.counters, "StatusReply.counters"))
+      counters: ServiceCounters(unpacking: Unpack.required(c.counters, "StatusReply.counters")),
+      contextTokens: Unpack.integer(
+        c.context_tokens,
+        "StatusReply.contextTokens",
+        limit: Limits.positions
+      )
     )
   }
 }

@@ -508,6 +508,8 @@ package struct StatusReply: Sendable, Hashable {
   /// Absent if layers move only when somebody asks.
   package var autoRebalance: AutoRebalance?
   package var counters: ServiceCounters
+  /// How many a session holds, prompt and answer.
+  package var contextTokens: Int
 
   package init(
     request: UInt64,
@@ -526,7 +528,8 @@ package struct StatusReply: Sendable, Hashable {
     kvPositions: UInt64 = 0,
     kvCapacityPositions: UInt64 = 0,
     autoRebalance: AutoRebalance? = nil,
-    counters: ServiceCounters = ServiceCounters()
+    counters: ServiceCounters = ServiceCounters(),
+    contextTokens: Int = 0
   ) {
     self.request = request
     self.model = model
@@ -545,6 +548,7 @@ package struct StatusReply: Sendable, Hashable {
     self.kvCapacityPositions = kvCapacityPositions
     self.autoRebalance = autoRebalance
     self.counters = counters
+    self.contextTokens = contextTokens
   }
 }
 

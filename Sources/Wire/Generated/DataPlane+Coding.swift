@@ -46,6 +46,16 @@ extension Sampling {
       "Sampling.biases",
       limit: Limits.biases
     ) { unsafe $0.packed(packer) }
+    unsafe c.pointee.frequency_penalty = packer.finite(
+      frequencyPenalty,
+      "Sampling.frequencyPenalty"
+    )
+    unsafe c.pointee.presence_penalty = packer.finite(presencePenalty, "Sampling.presencePenalty")
+    unsafe c.pointee.answer_position = packer.integer(
+      answerPosition,
+      "Sampling.answerPosition",
+      limit: Limits.positions
+    )
     return unsafe c
   }
 
@@ -71,6 +81,13 @@ extension Sampling {
         "Sampling.biases",
         limit: Limits.biases,
         TokenBias.init(unpacking:)
+      ),
+      frequencyPenalty: Unpack.finite(c.frequency_penalty, "Sampling.frequencyPenalty"),
+      presencePenalty: Unpack.finite(c.presence_penalty, "Sampling.presencePenalty"),
+      answerPosition: Unpack.integer(
+        c.answer_position,
+        "Sampling.answerPosition",
+        limit: Limits.positions
       )
     )
   }

@@ -36,6 +36,12 @@ package struct Sampling: Sendable, Hashable {
   package var likeliest: Int
   /// Of tokens of their own, added before anything else.
   package var biases: [TokenBias]
+  /// Taken off the logit of a token for each time that it stands in the answer, and once if it
+  /// does.
+  package var frequencyPenalty: Float
+  package var presencePenalty: Float
+  /// Where the answer begins, for these two: the coordinator says it to the workers.
+  package var answerPosition: Int
 
   package init(
     temperature: Float,
@@ -47,7 +53,10 @@ package struct Sampling: Sendable, Hashable {
     seed: UInt64,
     returnsLogProbabilities: Bool = false,
     likeliest: Int = 0,
-    biases: [TokenBias] = []
+    biases: [TokenBias] = [],
+    frequencyPenalty: Float = 0,
+    presencePenalty: Float = 0,
+    answerPosition: Int = 0
   ) {
     self.temperature = temperature
     self.topK = topK
@@ -59,6 +68,9 @@ package struct Sampling: Sendable, Hashable {
     self.returnsLogProbabilities = returnsLogProbabilities
     self.likeliest = likeliest
     self.biases = biases
+    self.frequencyPenalty = frequencyPenalty
+    self.presencePenalty = presencePenalty
+    self.answerPosition = answerPosition
   }
 }
 

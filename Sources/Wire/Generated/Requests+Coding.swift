@@ -42,6 +42,11 @@ extension Generate {
     )
     unsafe c.pointee.ignores_end_of_turn = ignoresEndOfTurn ? 1 : 0
     unsafe c.pointee.thinks = thinks ? 1 : 0
+    unsafe c.pointee.min_tokens = packer.integer(
+      minTokens,
+      "Generate.minTokens",
+      limit: Limits.positions
+    )
     return unsafe c
   }
 
@@ -62,7 +67,8 @@ extension Generate {
         limit: Limits.stopBytes
       ),
       ignoresEndOfTurn: c.ignores_end_of_turn != 0,
-      thinks: c.thinks != 0
+      thinks: c.thinks != 0,
+      minTokens: Unpack.integer(c.min_tokens, "Generate.minTokens", limit: Limits.positions)
     )
   }
 }

@@ -67,6 +67,8 @@ package struct Generate: Sendable, Hashable {
   ///
   /// Refused where it cannot.
   package var thinks: Bool
+  /// The turn does not end before so many tokens.
+  package var minTokens: Int
 
   package init(
     request: UInt64,
@@ -77,7 +79,8 @@ package struct Generate: Sendable, Hashable {
     sampling: Sampling,
     stops: [String],
     ignoresEndOfTurn: Bool,
-    thinks: Bool = false
+    thinks: Bool = false,
+    minTokens: Int = 0
   ) {
     self.request = request
     self.prompt = prompt
@@ -88,6 +91,7 @@ package struct Generate: Sendable, Hashable {
     self.stops = stops
     self.ignoresEndOfTurn = ignoresEndOfTurn
     self.thinks = thinks
+    self.minTokens = minTokens
   }
 }
 

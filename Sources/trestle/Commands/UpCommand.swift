@@ -26,7 +26,23 @@ struct UpCommand: ParsableCommand {
   @OptionGroup var security: SecurityOptions
   @OptionGroup var log: LogOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "Serve OpenAI-compatible programs over HTTP, too, for example at 127.0.0.1:8080. `trestle serve` has more options.",
+      valueName: "host:port"
+    )
+  )
+  var http: String?
+
+  @Option(
+    help: ArgumentHelp("With --http: a file of API keys, one a line.", valueName: "path")
+  )
+  var apiKeyFile: String?
+
   func validate() throws {
+    guard apiKeyFile == nil || http != nil else {
+      throw ValidationError("--api-key-file is for the front door; give it together with --http.")
+    }
     guard request.size != nil else { return }
     guard pipeline.split == nil else {
       throw ValidationError(
@@ -55,6 +71,8 @@ struct UpCommand: ParsableCommand {
         interruptedBy: stop,
         throwing: ExitCode.success
       )
+      let door = frontDoor(at: endpoint, logger: logger)
+      defer { door?.stop() }
       let progress = ProgressLine(label: "loading")
       let ready = ReadyLine(logger: logger)
       let coordinator = try planned.start(
@@ -66,9 +84,17 @@ struct UpCommand: ParsableCommand {
         onReady: {
           progress.clear()
           ready.show()
+          door?.start()
         }
       )
       try coordinator.run(untilReadable: stop)
     }
+  }
+
+  private func frontDoor(at endpoint: Endpoint, logger: Logger) -> FrontDoorProcess? {
+    guard let http else { return nil }
+    var arguments = ["--model", model, "--endpoint", "\(endpoint)", "--http", http]
+    if let apiKeyFile { arguments += ["--api-key-file", apiKeyFile] }
+    return FrontDoorProcess(arguments, logger: logger)
   }
 }

@@ -266,7 +266,10 @@ extension MessageMaker {
       seed: number(.min ... .max),
       returnsLogProbabilities: coin(),
       likeliest: integer(Limits.likeliest),
-      biases: list(Limits.biases) { $0.tokenBias() }
+      biases: list(Limits.biases) { $0.tokenBias() },
+      frequencyPenalty: float(),
+      presencePenalty: float(),
+      answerPosition: integer(Limits.positions)
     )
   }
 
@@ -345,7 +348,8 @@ extension MessageMaker {
       sampling: sampling(),
       stops: list(Limits.stops) { $0.text(Limits.stopBytes) },
       ignoresEndOfTurn: coin(),
-      thinks: coin()
+      thinks: coin(),
+      minTokens: integer(Limits.positions)
     )
   }
 
@@ -567,7 +571,8 @@ extension MessageMaker {
       kvPositions: number(.min ... .max),
       kvCapacityPositions: number(.min ... .max),
       autoRebalance: coin() ? nil : autoRebalance(),
-      counters: serviceCounters()
+      counters: serviceCounters(),
+      contextTokens: integer(Limits.positions)
     )
   }
 

@@ -1,0 +1,186 @@
+// One request's answer under way: the sessions of its choices, what has come of them, and how it is told.
+
+internal import AsyncAlgorithms
+internal import Client
+internal import Wire
+
+/// What is told of a whole answer beside its choices.
+struct AnswerHead: Sendable {
+  var id: String
+  var created: Int
+  var model: String
+  /// The version of the program and the fingerprint of the weights.
+  var system: String
+
+  func document(_ object: String, choices: [JSON]) -> [JSON.Member] {
+    [
+      .init("id", .string(id)), .init("object", .string(object)),
+      .init("created", .integer(created)),
+      .init("model", .string(model)), .init("choices", .array(choices)),
+      .init("system_fingerprint", .string(system)),
+    ]
+  }
+}
+
+/// What happens while an answer is under way.
+enum AnswerEvent: Sendable {
+  case piece(choice: Int, AnswerPiece)
+  case end(choice: Int, Finished)
+  case failed(ClientError)
+  /// Nothing has come for a while.
+  case quiet
+}
+
+/// The sessions of a request that the coordinator has accepted.
+struct Answer: Sendable {
+  private let generations: [Generation]
+  /// How often `quiet` comes while nothing else does.
+  private static let quiet = Duration.seconds(10)
+
+  /// Begins the sessions, and waits until all are accepted.
+  ///
+  /// - Throws: `ClientError` if one is refused; then none goes on.
+  init(_ requests: [Generate], of client: CoordinatorClient) async throws {
+    generations = requests.map { client.generate($0) }
+    for generation in generations {
+      // The first event of each is that it is accepted.
+      _ = try await generation.next()
+    }
+  }
+
+  /// Calls a closure with all that happens until every choice has ended, one event after another.
+  ///
+  /// - Throws: What the closure throws; `CancellationError`.
+  func forEach(_ take: (AnswerEvent) async throws -> Void) async throws {
+    // A channel holds no events: who reads slowly slows the sessions, within the client's own bounds.
+    let channel = AsyncChannel<AnswerEvent>()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for (index, generation) in generations.enumerated() {
+        group.addTask { await Self.follow(generation, index, channel) }
+      }
+      group.addTask {
+        while true {
+          try await Task.sleep(for: Self.quiet)
+          await channel.send(.quiet)
+        }
+      }
+      defer { group.cancelAll() }
+      var open = generations.count
+      for await event in channel {
+        try await take(event)
+        if case .failed = event { return }
+        if case .end = event { open -= 1 }
+        if open == 0 { return }
+      }
+      throw CancellationError()
+    }
+  }
+
+  private static func follow(
+    _ generation: Generation,
+    _ index: Int,
+    _ channel: AsyncChannel<AnswerEvent>
+  ) async {
+    do {
+      for try await event in generation {
+        switch event {
+        case .accepted: break
+        case .delta(let delta):
+          let piece = AnswerPiece(text: delta.text, thought: delta.thought, scored: delta.scored)
+          if !piece.isEmpty { await channel.send(.piece(choice: index, piece)) }
+        case .finished(let finished): await channel.send(.end(choice: index, finished))
+        }
+      }
+    } catch let error as ClientError {
+      await channel.send(.failed(error))
+    } catch {
+      // Cancelled: nobody reads any more.
+      return
+    }
+  }
+}
+
+// MARK: Counts
+
+/// What choices have cost.
+struct Usage: Sendable {
+  private(set) var finished: [Int: Finished] = [:]
+
+  mutating func add(_ choice: Int, _ end: Finished) { finished[choice] = end }
+
+  /// - Parameter choices: How many choices share a prompt; it is counted once.
+  /// - Returns: The API's `usage`.
+  func document(choices: Int) -> JSON {
+    let prompts = finished.filter { $0.key.isMultiple(of: choices) }.map(\.value)
+    let prompt = prompts.reduce(0) { $0 + $1.promptTokens }
+    let answer = finished.values.reduce(0) { $0 + $1.generatedTokens }
+    let thoughts = finished.values.reduce(0) { $0 + $1.thoughtTokens }
+    let cached = prompts.reduce(0) { $0 + $1.cachedTokens }
+    return [
+      "prompt_tokens": .integer(prompt), "completion_tokens": .integer(answer),
+      "total_tokens": .integer(prompt + answer),
+      "prompt_tokens_details": ["cached_tokens": .integer(cached)],
+      "completion_tokens_details": ["reasoning_tokens": .integer(thoughts)],
+    ]
+  }
+
+  /// llama.cpp's names for where the time of the first choice went.
+  var timings: JSON {
+    guard let end = finished[0] else { return .null }
+    let computed = end.promptTokens - end.cachedTokens
+    let prompt = Double(end.timing.prefillMicroseconds) / 1000
+    let answer = Double(end.timing.decodeMicroseconds) / 1000
+    func rate(_ tokens: Int, _ milliseconds: Double) -> JSON {
+      milliseconds > 0 ? .number(Double(tokens) / milliseconds * 1000) : .null
+    }
+    // The first token comes with the prompt.
+    let decoded = max(0, end.generatedTokens - 1)
+    return [
+      "cache_n": .integer(end.cachedTokens), "prompt_n": .integer(computed),
+      "prompt_ms": .number(prompt), "prompt_per_second": rate(computed, prompt),
+      "predicted_n": .integer(end.generatedTokens), "predicted_ms": .number(answer),
+      "predicted_per_second": rate(decoded, answer),
+      "first_token_ms": .number(Double(end.timing.firstTokenMicroseconds) / 1000),
+    ]
+  }
+}
+
+extension FinishReason {
+  /// As the API names it; nil if the session was cancelled.
+  var name: String? {
+    switch self {
+    case .stop: "stop"
+    case .length: "length"
+    case .cancelled: nil
+    }
+  }
+}
+
+extension APIError {
+  /// The coordinator's refusals in the API's terms.
+  ///
+  /// - Parameters:
+  ///   - error: What the coordinator said.
+  ///   - contextTokens: How many tokens a session holds; 0 if that is not known.
+  ///   - promptTokens: How many the prompt has.
+  init(_ error: ClientError, contextTokens: Int = 0, promptTokens: Int = 0) {
+    switch error.code {
+    case .tooLong:
+      // Clients look for the code, or for this sentence.
+      self.init(
+        400,
+        "This model's maximum context length is \(contextTokens) tokens. However, your messages "
+          + "resulted in \(promptTokens) tokens. Please reduce the length of the messages.",
+        parameter: "messages",
+        code: "context_length_exceeded"
+      )
+    case .invalid, .template, .constraint: self.init(400, error.message)
+    case .busy:
+      self.init(429, error.message, type: "rate_limit_error", code: "busy", retryAfter: 1)
+    case .notAllowed: self.init(403, error.message, type: "permission_error")
+    case .lost, .shuttingDown, .cancelled, .notServed, .ended, .silent, .connection, .closed:
+      self.init(503, error.message, type: "server_error", code: error.code.rawValue, retryAfter: 2)
+    case .internal: self.init(500, error.message, type: "server_error")
+    }
+  }
+}

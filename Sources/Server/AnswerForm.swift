@@ -1,0 +1,175 @@
+// How answers look: one form for chats, one for completions, each whole and in pieces.
+
+internal import Wire
+
+/// A piece of the answer of one choice.
+struct AnswerPiece: Sendable {
+  var text = ""
+  var thought = ""
+  var scored: [DrawnToken] = []
+
+  var isEmpty: Bool { text.isEmpty && thought.isEmpty && scored.isEmpty }
+}
+
+/// The form of the answers of one route.
+protocol AnswerForm: Sendable {
+  /// `object` of an answer that comes whole, and of one that comes in pieces.
+  var objects: (whole: String, piece: String) { get }
+  /// What ids begin with.
+  var idPrefix: String { get }
+
+  /// What a choice begins with in a stream; nil for nothing.
+  func opening(_ index: Int) -> JSON?
+  /// A piece of a choice in a stream.
+  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON
+  /// The end of a choice in a stream.
+  func closing(_ index: Int, _ reason: String) -> JSON
+  /// A whole choice.
+  mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON
+}
+
+/// `chat.completion`: messages of the assistant.
+struct ChatForm: AnswerForm {
+  /// Whether log probabilities are told.
+  var scores: Bool
+
+  let objects = (whole: "chat.completion", piece: "chat.completion.chunk")
+  let idPrefix = "chatcmpl-"
+
+  func opening(_ index: Int) -> JSON? {
+    choice(index, "delta", ["role": "assistant", "content": ""], nil, nil)
+  }
+
+  func piece(_ index: Int, _ piece: AnswerPiece) -> JSON {
+    var delta: [JSON.Member] = []
+    if !piece.thought.isEmpty { delta.append(.init("reasoning_content", .string(piece.thought))) }
+    // Log probabilities may come before the text that they made.
+    if !piece.text.isEmpty || delta.isEmpty { delta.append(.init("content", .string(piece.text))) }
+    return choice(index, "delta", .object(delta), piece.scored, nil)
+  }
+
+  func closing(_ index: Int, _ reason: String) -> JSON { choice(index, "delta", [:], nil, reason) }
+
+  func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
+    var message: [JSON.Member] = [
+      .init("role", "assistant"), .init("content", .string(piece.text)), .init("refusal", .null),
+    ]
+    if !piece.thought.isEmpty { message.append(.init("reasoning_content", .string(piece.thought))) }
+    return choice(index, "message", .object(message), piece.scored, reason)
+  }
+
+  private func choice(
+    _ index: Int,
+    _ name: String,
+    _ value: JSON,
+    _ scored: [DrawnToken]?,
+    _ reason: String?
+  ) -> JSON {
+    let logProbabilities: JSON =
+      scores && scored != nil
+      ? ["content": .array((scored ?? []).map(Self.entry)), "refusal": .null] : .null
+    return [
+      "index": .integer(index), name: value, "logprobs": logProbabilities,
+      "finish_reason": JSON(reason),
+    ]
+  }
+
+  private static func entry(_ token: DrawnToken) -> JSON {
+    guard case .object(var members) = entry(token.drawn) else { return .null }
+    members.append(.init("top_logprobs", .array(token.likeliest.map { entry($0) })))
+    return .object(members)
+  }
+
+  private static func entry(_ token: ScoredToken) -> JSON {
+    [
+      "token": .string(token.text), "logprob": .number(token.logProbability),
+      "bytes": .array(token.piece.map { .integer(Int($0)) }),
+    ]
+  }
+}
+
+/// `text_completion`: texts that go on.
+struct CompletionForm: AnswerForm {
+  var scores: Bool
+  /// What each choice begins with, for requests that want their prompts back.
+  var echoes: [String]
+  /// By choice: where the next token's text begins.
+  private var offsets: [Int: Int] = [:]
+
+  let objects = (whole: "text_completion", piece: "text_completion")
+  let idPrefix = "cmpl-"
+
+  init(scores: Bool, echoes: [String]) {
+    self.scores = scores
+    self.echoes = echoes
+  }
+
+  func opening(_ index: Int) -> JSON? {
+    echoes.isEmpty ? nil : choice(index, echoes[index], nil, nil)
+  }
+
+  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON {
+    choice(index, piece.thought + piece.text, logProbabilities(index, piece.scored), nil)
+  }
+
+  func closing(_ index: Int, _ reason: String) -> JSON { choice(index, "", nil, reason) }
+
+  mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
+    let beginning = echoes.isEmpty ? "" : echoes[index]
+    return choice(
+      index,
+      beginning + piece.thought + piece.text,
+      logProbabilities(index, piece.scored),
+      reason
+    )
+  }
+
+  private func choice(_ index: Int, _ text: String, _ scores: JSON?, _ reason: String?) -> JSON {
+    [
+      "text": .string(text), "index": .integer(index), "logprobs": scores ?? .null,
+      "finish_reason": JSON(reason),
+    ]
+  }
+
+  /// The old form: lists side by side.
+  ///
+  /// The token that was drawn is always among the likeliest, with the same
+  /// number, since programs compare it with the largest.
+  private mutating func logProbabilities(_ index: Int, _ tokens: [DrawnToken]) -> JSON? {
+    guard scores else { return nil }
+    var places: [JSON] = []
+    var offset = offsets[index] ?? (echoes.isEmpty ? 0 : echoes[index].unicodeScalars.count)
+    for token in tokens {
+      places.append(.integer(offset))
+      offset += token.drawn.text.unicodeScalars.count
+    }
+    offsets[index] = offset
+    return [
+      "tokens": .array(tokens.map { .string($0.drawn.text) }),
+      "token_logprobs": .array(tokens.map { .number($0.drawn.logProbability) }),
+      "top_logprobs": .array(tokens.map(Self.likeliest)),
+      "text_offset": .array(places),
+    ]
+  }
+
+  private static func likeliest(_ token: DrawnToken) -> JSON {
+    var members: [JSON.Member] = []
+    var names: Set<String> = []
+    for each in [token.drawn] + token.likeliest where names.insert(each.text).inserted {
+      members.append(.init(each.text, .number(each.logProbability)))
+    }
+    return .object(members)
+  }
+}
+
+extension ScoredToken {
+  /// The text of a token, for people: a part of a character is written as bytes.
+  fileprivate var text: String {
+    if let text = String(validating: piece, as: UTF8.self) { return text }
+    return "bytes:"
+      + piece.map { byte in
+        let digits = String(byte, radix: 16)
+        return "\\x" + (digits.count < 2 ? "0" : "") + digits
+      }.joined()
+  }
+}

@@ -1,0 +1,165 @@
+// The body of a request for a chat, read and checked.
+
+internal import Gemma
+internal import ModelFiles
+internal import Wire
+
+/// A request for the next message of a chat.
+struct ChatRequest {
+  var model: String?
+  var options: GenerationOptions
+  var messages: [ChatMessage]
+  /// What the model may call, in OpenAI's form.
+  var tools: [JSON]
+  var thinks: Bool
+
+  init(_ body: JSON) throws(APIError) {
+    let fields = try Fields(body)
+    model = try fields.string("model")
+    options = try GenerationOptions(fields)
+    messages = try Self.messages(fields)
+    tools = try Self.tools(fields)
+    thinks = try fields.object("chat_template_kwargs")?.bool("enable_thinking") ?? false
+    if options.maxTokens == 0 { throw fields.error("max_tokens", "is 0; ask for at least 1") }
+    try readLogProbabilities(fields)
+    try Self.checkFormat(fields)
+  }
+
+  private mutating func readLogProbabilities(_ fields: Fields) throws(APIError) {
+    let top = try fields.integer("top_logprobs", 0...20)
+    guard try fields.bool("logprobs") ?? false else {
+      guard (top ?? 0) == 0 else {
+        throw fields.error("top_logprobs", "is there, but logprobs is not true")
+      }
+      return
+    }
+    options.sampling.returnsLogProbabilities = true
+    options.sampling.likeliest = top ?? 0
+  }
+
+  private static func checkFormat(_ fields: Fields) throws(APIError) {
+    guard let format = try fields.object("response_format") else { return }
+    let type = try format.string("type")
+    guard type == "text" else {
+      throw format.error("type", "is \"\(type ?? "missing")\"; this version answers text only")
+    }
+  }
+
+  // MARK: Messages
+
+  private static func messages(_ fields: Fields) throws(APIError) -> [ChatMessage] {
+    guard let values = try fields.array("messages") else {
+      throw fields.error("messages", "is missing")
+    }
+    guard !values.isEmpty else { throw fields.error("messages", "is empty") }
+    var messages: [ChatMessage] = []
+    for (index, value) in values.enumerated() {
+      messages.append(try message(Fields(value, path: "messages[\(index)]")))
+    }
+    return messages
+  }
+
+  private static func message(_ fields: Fields) throws(APIError) -> ChatMessage {
+    let name = try fields.string("role") ?? ""
+    // `function` is the former name of `tool`.
+    guard let role = ChatMessage.Role(rawValue: name == "function" ? "tool" : name) else {
+      throw fields.error(
+        "role",
+        "is \"\(name.prefix(80))\", not one of system, developer, user, assistant, tool"
+      )
+    }
+    let calls = try toolCalls(fields)
+    let reasoning = try fields.string("reasoning")
+    let content = try content(fields)
+    guard content != nil || !calls.isEmpty else { throw fields.error("content", "is missing") }
+    return ChatMessage(
+      role: role,
+      content: content ?? "",
+      reasoning: try fields.string("reasoning_content") ?? reasoning,
+      toolCalls: calls,
+      toolCallID: try fields.string("tool_call_id")
+    )
+  }
+
+  /// A text, or parts that are texts.
+  private static func content(_ fields: Fields) throws(APIError) -> String? {
+    guard case .array(let parts)? = fields["content"] else { return try fields.string("content") }
+    var texts: [String] = []
+    for (index, value) in parts.enumerated() {
+      let part = try Fields(value, path: "\(fields.path("content"))[\(index)]")
+      let type = try part.string("type") ?? ""
+      guard ["text", "input_text", "output_text"].contains(type) else {
+        throw part.error("type", "is \"\(type.prefix(80))\"; this model reads text alone")
+      }
+      guard let text = try part.string("text") else { throw part.error("text", "is missing") }
+      texts.append(text)
+    }
+    return texts.joined(separator: "\n")
+  }
+
+  private static func toolCalls(_ fields: Fields) throws(APIError) -> [ChatMessage.ToolCall] {
+    var calls: [ChatMessage.ToolCall] = []
+    for (index, value) in (try fields.array("tool_calls") ?? []).enumerated() {
+      let call = try Fields(value, path: "\(fields.path("tool_calls"))[\(index)]")
+      guard let function = try call.object("function") else {
+        throw call.error("function", "is missing")
+      }
+      guard let name = try function.string("name") else {
+        throw function.error("name", "is missing")
+      }
+      let text = try function.string("arguments") ?? "{}"
+      let arguments: JSON
+      do throws(APIError) {
+        arguments = try JSON(parsing: Array((text.isEmpty ? "{}" : text).utf8))
+      } catch {
+        throw function.error("arguments", "is no JSON object: \(error.message)")
+      }
+      calls.append(
+        ChatMessage.ToolCall(
+          id: try call.string("id"),
+          name: name,
+          arguments: JSONValue(arguments)
+        )
+      )
+    }
+    return calls
+  }
+
+  private static func tools(_ fields: Fields) throws(APIError) -> [JSON] {
+    let tools = try fields.array("tools") ?? []
+    for (index, value) in tools.enumerated() {
+      let tool = try Fields(value, path: "tools[\(index)]")
+      guard let function = try tool.object("function") else {
+        throw tool.error("function", "is missing")
+      }
+      guard try function.string("name") != nil else { throw function.error("name", "is missing") }
+    }
+    switch fields["tool_choice"] {
+    case nil, .string("auto")?: return tools
+    case .string("none")?: return []
+    default:
+      throw fields.error(
+        "tool_choice",
+        "forces a call, which this version cannot; use auto or none"
+      )
+    }
+  }
+}
+
+extension JSONValue {
+  /// The value for a chat template, which does not look at the order of members.
+  init(_ value: JSON) {
+    switch value {
+    case .null: self = .null
+    case .bool(let flag): self = .bool(flag)
+    case .integer(let number): self = .integer(number)
+    case .number(let number): self = .double(number)
+    case .string(let text): self = .string(text)
+    case .array(let values): self = .array(values.map(JSONValue.init))
+    case .object(let members):
+      self = .object(
+        Dictionary(members.map { ($0.name, JSONValue($0.value)) }, uniquingKeysWith: { $1 })
+      )
+    }
+  }
+}

@@ -1,0 +1,236 @@
+// The HTTP side: one responder for all requests, which checks who asks, reads the body, finds the route and
+// writes the answer or the error.
+
+internal import AsyncAlgorithms
+internal import HTTPTypes
+internal import Hummingbird
+internal import HummingbirdCore
+package import Logging
+internal import NIOCore
+internal import ServiceLifecycle
+
+/// Where and for whom the front door listens.
+package struct HTTPOptions: Sendable {
+  package var host: String
+  package var port: Int
+  package var access: Access
+  /// The most bytes of a body.
+  package var bodyBytes = 8 << 20
+  /// The most connections at once.
+  package var connections = 1024
+
+  package init(host: String, port: Int, access: Access) {
+    self.host = host
+    self.port = port
+    self.access = access
+  }
+}
+
+/// The HTTP side of a front door.
+package struct HTTPServer: Sendable {
+  private let group: ServiceGroup
+
+  /// How long answers may go on when the server is told to end.
+  private static let patience = Duration.seconds(5)
+
+  /// - Parameters:
+  ///   - door: What answers.
+  ///   - options: Where to listen, and for whom.
+  ///   - logger: Where faults are noted.
+  ///   - onListening: Called with the port when connections are accepted.
+  package init(
+    _ door: FrontDoor,
+    _ options: HTTPOptions,
+    logger: Logger,
+    onListening: @escaping @Sendable (Int) -> Void
+  ) {
+    let application = Application(
+      responder: Responder(door: door, options: options),
+      server: .http1(
+        configuration: HTTP1Channel.Configuration(
+          additionalChannelHandlers: [HangUpHandler()],
+          idleTimeout: .seconds(120),
+          httpDecoderConfiguration: .init(
+            maxHeaderFieldSize: 16 << 10,
+            maxHeaderListSize: 32 << 10,
+            maxHeaderFieldCount: 100
+          )
+        )
+      ),
+      configuration: ApplicationConfiguration(
+        address: .hostname(options.host, port: options.port),
+        availableConnectionsDelegate: .maximum(options.connections, logger: logger)
+      ),
+      onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) },
+      logger: logger
+    )
+    var configuration = ServiceGroupConfiguration(
+      services: [door.feed, application],
+      logger: logger
+    )
+    configuration.maximumGracefulShutdownDuration = Self.patience
+    group = ServiceGroup(configuration: configuration)
+  }
+
+  /// Serves until `stop`.
+  ///
+  /// - Throws: An error of the system if the address cannot be used.
+  package func run() async throws { try await group.run() }
+
+  /// Takes no more requests, ends streams with an error, and lets the others end for a while.
+  package func stop() {
+    let group = group
+    Task { await group.triggerGracefulShutdown() }
+  }
+}
+
+/// What a request comes with: the channel, on which its client may hang up.
+private struct DoorContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  let channel: any Channel
+
+  init(source: ApplicationRequestContextSource) {
+    coreContext = CoreRequestContextStorage(source: source)
+    channel = source.channel
+  }
+}
+
+private struct Responder: HTTPResponder {
+  let door: FrontDoor
+  let options: HTTPOptions
+
+  func respond(to request: Request, context: DoorContext) async throws -> Response {
+    let crossOrigin = options.access.crossOriginHeaders(request.headers[.origin])
+    var response: Response
+    do {
+      response = try await answer(request, context)
+    } catch let error as APIError {
+      response = Self.response(to: error)
+    } catch is CancellationError {
+      // Nobody reads it.
+      response = Self.response(to: APIError(499, "the client has gone", type: "cancelled"))
+    } catch {
+      context.logger.error("request failed", metadata: ["error": "\(error)"])
+      response = Self.response(to: APIError(500, "\(error)", type: "server_error"))
+    }
+    response.headers[values: .accessControlAllowOrigin] = []
+    for field in crossOrigin { response.headers.append(field) }
+    response.headers[Self.requestID] = context.id
+    return response
+  }
+
+  private static let requestID = HTTPField.Name("x-request-id") ?? .eTag
+
+  private func answer(_ request: Request, _ context: DoorContext) async throws -> Response {
+    try options.access.checkHost(request.head.authority)
+    let path = request.uri.path
+    if request.method == .options { return Response(status: .noContent) }
+    if request.method == .get, path == "/" { return Page.response }
+    let route = try Route.find(request.method, path)
+    if route.needsKey { try options.access.checkKey(request.headers) }
+    let hangUp = try await HangUpHandler.of(context.channel)
+    switch route.answering {
+    case .document(let make):
+      let body = try await body(request)
+      let document = try await hangUp.cancelling { [door] in try await make(door, body) }
+      return Self.response(document)
+    case .bytes(let type, let make):
+      let bytes = try await make(door)
+      return Response(
+        status: .ok,
+        headers: [.contentType: type],
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+      )
+    case .answer(let begin):
+      let body = try await body(request)
+      let begun = try await hangUp.cancelling { [door] in try await begin(door, body) }
+      guard begun.streams else {
+        return Self.response(try await hangUp.cancelling { try await begun.whole() })
+      }
+      return Self.events(hangUp) { write in try await begun.stream(write) }
+    case .events(let forEach):
+      return Self.events(hangUp) { [door] write in
+        try await forEach(door) { try await write("data: \($0)\n\n") }
+      }
+    }
+  }
+
+  /// Reads a body; null without one.
+  private func body(_ request: Request) async throws -> JSON {
+    var request = request
+    let buffer: ByteBuffer
+    do {
+      buffer = try await request.collectBody(upTo: options.bodyBytes)
+    } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
+      throw APIError(
+        413,
+        "the body has more than \(options.bodyBytes) bytes",
+        code: "body_too_large"
+      )
+    }
+    let bytes = Array(buffer.readableBytesView)
+    return request.method == .get || bytes.isEmpty ? .null : try JSON(parsing: bytes)
+  }
+
+  // MARK: Responses
+
+  private static func response(_ document: JSON, status: HTTPResponse.Status = .ok) -> Response {
+    Response(
+      status: status,
+      headers: [.contentType: "application/json"],
+      body: ResponseBody(byteBuffer: ByteBuffer(string: document.text))
+    )
+  }
+
+  private static func response(to error: APIError) -> Response {
+    var response = response(error.document, status: .init(code: error.status))
+    if let seconds = error.retryAfter { response.headers[.retryAfter] = "\(seconds)" }
+    if error.status == 405 { response.headers[.allow] = "GET, POST" }
+    if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }
+    return response
+  }
+
+  /// A response whose body is written event by event, until it ends or the client goes.
+  private static func events(
+    _ hangUp: HangUp,
+    _ make:
+      @escaping @Sendable (@escaping @Sendable (String) async throws -> Void) async throws ->
+      Void
+  ) -> Response {
+    Response(
+      status: .ok,
+      headers: [
+        .contentType: "text/event-stream", .cacheControl: "no-cache",
+        HTTPField.Name("x-accel-buffering") ?? .eTag: "no",
+      ],
+      body: ResponseBody { writer in
+        let texts = AsyncThrowingChannel<String, any Error>()
+        let producer = Task {
+          do {
+            try await hangUp.cancelling {
+              try await cancelWhenGracefulShutdown { try await make { await texts.send($0) } }
+            }
+            texts.finish()
+          } catch is CancellationError where Task.isShuttingDownGracefully {
+            await texts.send("data: \(ending.document.text)\n\n")
+            texts.finish()
+          } catch {
+            texts.fail(error)
+          }
+        }
+        defer { producer.cancel() }
+        // What is thrown here cuts the connection, as a stream that broke off should look.
+        for try await text in texts { try await writer.write(ByteBuffer(string: text)) }
+        try await writer.finish(nil)
+      }
+    )
+  }
+
+  private static let ending = APIError(
+    503,
+    "the server is ending",
+    type: "server_error",
+    code: "shutting_down",
+    retryAfter: 2
+  )
+}

@@ -1,0 +1,97 @@
+// `trestle serve`: the front door, an API over HTTP for a pipeline that runs.
+
+import ArgumentParser
+import Client
+import Compute
+import Content
+import Gemma
+import Glibc
+import Launch
+import Logging
+import Server
+import Wire
+
+struct ServeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "serve",
+    abstract: "Serve a running pipeline over HTTP, to any OpenAI-compatible program.",
+    discussion: """
+      Point a client at http://127.0.0.1:8080/v1, with any API key. The page at / shows the pipeline at work.
+      The pipeline is that of `trestle up`; several front doors may serve one.
+
+        trestle up --model PATH &
+        trestle serve --model PATH
+        curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\
+          -d '{"messages": [{"role": "user", "content": "To be, or not to be"}]}'
+      """
+  )
+
+  @Option(
+    help: ArgumentHelp(
+      "The model that the pipeline serves, for its tokenizer and chat template.",
+      valueName: "path"
+    )
+  )
+  var model: String
+
+  @OptionGroup var http: HTTPServerOptions
+  @OptionGroup var coordinator: ClientOptions
+  @OptionGroup var log: LogOptions
+
+  /// Given by `up`, whose end closes stdin.
+  @Flag(help: .hidden) var untilStdinEnds = false
+
+  func run() throws {
+    try reportingFailures {
+      // As a child it ends at once by a signal, and when its parent ends.
+      let interrupt = try untilStdinEnds ? STDIN_FILENO : signalDescriptor()
+      let options = try http.options()
+      let text = try textModel(interruptedBy: interrupt)
+      let client = try coordinator.connect()
+      defer { client.close() }
+      try check(text, client)
+      let host = options.host
+      let server = HTTPServer(
+        FrontDoor(client: client, model: text, version: programVersion),
+        options,
+        logger: log.logger("trestle.http", default: .warning)
+      ) { port in
+        printError(
+          "serving \(text.name) at http://\(host):\(port)/v1, the page at http://\(host):\(port)/"
+        )
+      }
+      try Waiter(interruptedBy: interrupt).wait(onInterrupt: { server.stop() }) {
+        try await server.run()
+      }
+    }
+  }
+
+  private func textModel(interruptedBy interrupt: CInt) throws -> TextModel {
+    let checkpoint = try Checkpoint.open(model)
+    let fingerprint = try ModelContent.fingerprint(
+      of: checkpoint,
+      in: .program,
+      interruptedBy: [interrupt]
+    )
+    let tokenizer = try checkpoint.tokenizer()
+    return TextModel(
+      name: http.modelName ?? checkpoint.name,
+      aliases: [checkpoint.name],
+      fingerprint: "\(fingerprint)",
+      tokenizer: tokenizer,
+      template: Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) },
+      templateSource: nil
+    )
+  }
+
+  /// Another model's tokenizer would make prompts that mean nothing.
+  private func check(_ text: TextModel, _ client: CoordinatorClient) throws {
+    let status = try Waiter().wait { try await client.status() }
+    guard "\(status.fingerprint)" == text.fingerprint else {
+      throw CommandError(
+        "--model \(model) is not what the pipeline serves, \(status.model.printable): their fingerprints "
+          + "differ; name the same files"
+      )
+    }
+  }
+}
