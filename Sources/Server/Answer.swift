@@ -145,17 +145,6 @@ struct Usage: Sendable {
   }
 }
 
-extension FinishReason {
-  /// As the API names it; nil if the session was cancelled.
-  var name: String? {
-    switch self {
-    case .stop: "stop"
-    case .length: "length"
-    case .cancelled: nil
-    }
-  }
-}
-
 extension APIError {
   /// The coordinator's refusals in the API's terms.
   ///

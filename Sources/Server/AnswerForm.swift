@@ -9,6 +9,12 @@ struct AnswerPiece: Sendable {
   var scored: [DrawnToken] = []
 
   var isEmpty: Bool { text.isEmpty && thought.isEmpty && scored.isEmpty }
+
+  mutating func append(_ more: AnswerPiece) {
+    text += more.text
+    thought += more.thought
+    scored += more.scored
+  }
 }
 
 /// The form of the answers of one route.

@@ -142,13 +142,38 @@ package struct FrontDoor: Sendable {
   /// - Throws: `APIError` if it cannot be answered.
   func chat(_ body: JSON) async throws -> BegunAnswer {
     let request = try ChatRequest(body)
+    let form = ChatForm(scores: request.options.sampling.returnsLogProbabilities)
+    return try await begin(request) { _ in
+      openAI(form, request.options, choiceCount: request.options.choices)
+    }
+  }
+
+  /// Begins the answer to a request for a message, in Anthropic's interface.
+  ///
+  /// - Throws: `APIError` if it cannot be answered.
+  func messages(_ body: JSON) async throws -> BegunAnswer {
+    let head = head("msg_")
+    return try await begin(MessagesRequest(body).chat) { prompt in
+      MessagesDialect(id: head.id, model: head.model, promptTokens: prompt.count)
+    }
+  }
+
+  /// Counts the tokens of a prompt in Anthropic's interface.
+  ///
+  /// - Throws: `APIError` if it is none.
+  func countTokens(_ body: JSON) throws -> JSON {
+    guard case .object(var members) = body else { throw APIError.invalid("the body is no object") }
+    if body["max_tokens"] == nil { members.append(.init("max_tokens", 1)) }
+    let request = try MessagesRequest(.object(members)).chat
     try model.check(request.model)
-    let prompt = try model.prompt(of: request)
-    return try await begin(
-      [prompt],
-      request.options,
-      ChatForm(scores: request.options.sampling.returnsLogProbabilities)
-    )
+    return ["input_tokens": .integer(try model.prompt(of: request).count)]
+  }
+
+  /// Begins a response.
+  ///
+  /// - Throws: `APIError` if it cannot be answered.
+  func respond(_ body: JSON) async throws -> BegunAnswer {
+    try await begin(ResponsesRequest(body).chat) { _ in ResponsesDialect(head: head("resp_")) }
   }
 
   /// Begins the answer to a request for completions.
@@ -164,17 +189,45 @@ package struct FrontDoor: Sendable {
         echoes += Array(repeating: text, count: request.options.choices)
       }
     }
+    let form = CompletionForm(
+      scores: request.options.sampling.returnsLogProbabilities,
+      echoes: echoes
+    )
+    let count = request.prompts.count * request.options.choices
     return try await begin(
       request.prompts.map { model.tokens(of: $0) },
       request.options,
-      CompletionForm(scores: request.options.sampling.returnsLogProbabilities, echoes: echoes)
+      openAI(form, request.options, choiceCount: count)
     )
+  }
+
+  private func openAI(
+    _ form: some AnswerForm,
+    _ options: GenerationOptions,
+    choiceCount: Int
+  ) -> OpenAIDialect {
+    OpenAIDialect(
+      head: head(form.idPrefix),
+      form: form,
+      choiceCount: choiceCount,
+      choicesOfPrompt: options.choices,
+      includesUsage: options.includesUsage
+    )
+  }
+
+  private func begin(
+    _ request: ChatRequest,
+    _ dialect: ([Int32]) -> any AnswerDialect
+  ) async throws -> BegunAnswer {
+    try model.check(request.model)
+    let prompt = try model.prompt(of: request)
+    return try await begin([prompt], request.options, dialect(prompt))
   }
 
   private func begin(
     _ prompts: [[Int32]],
     _ options: GenerationOptions,
-    _ form: some AnswerForm
+    _ dialect: any AnswerDialect
   ) async throws -> BegunAnswer {
     let requests = prompts.flatMap { prompt in
       (0..<options.choices).map { options.generate(.tokens(prompt), choice: $0) }
@@ -182,12 +235,9 @@ package struct FrontDoor: Sendable {
     do {
       return BegunAnswer(
         answer: try await Answer(requests, of: client),
-        head: head(form.idPrefix),
-        form: form,
+        dialect: dialect,
         choiceCount: requests.count,
-        choicesOfPrompt: options.choices,
-        streams: options.streams,
-        includesUsage: options.includesUsage
+        streams: options.streams
       )
     } catch let error as ClientError {
       let context = error.code == .tooLong ? try await status().contextTokens : 0

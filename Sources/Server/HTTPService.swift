@@ -104,19 +104,25 @@ private struct Responder: HTTPResponder {
     var response: Response
     do {
       response = try await answer(request, context)
-    } catch let error as APIError {
-      response = Self.response(to: error)
-    } catch is CancellationError {
-      // Nobody reads it.
-      response = Self.response(to: APIError(499, "the client has gone", type: "cancelled"))
     } catch {
-      context.logger.error("request failed", metadata: ["error": "\(error)"])
-      response = Self.response(to: APIError(500, "\(error)", type: "server_error"))
+      let isMessages = request.uri.path.hasPrefix(Route.messagesPath)
+      response = Self.response(to: Self.apiError(error, context), isMessages: isMessages)
     }
     response.headers[values: .accessControlAllowOrigin] = []
     for field in crossOrigin { response.headers.append(field) }
     response.headers[Self.requestID] = context.id
     return response
+  }
+
+  private static func apiError(_ error: any Error, _ context: DoorContext) -> APIError {
+    switch error {
+    case let error as APIError: return error
+    // Nobody reads it.
+    case is CancellationError: return APIError(499, "the client has gone", type: "cancelled")
+    default:
+      context.logger.error("request failed", metadata: ["error": "\(error)"])
+      return APIError(500, "\(error)", type: "server_error")
+    }
   }
 
   private static let requestID = HTTPField.Name("x-request-id") ?? .eTag
@@ -182,8 +188,11 @@ private struct Responder: HTTPResponder {
     )
   }
 
-  private static func response(to error: APIError) -> Response {
-    var response = response(error.document, status: .init(code: error.status))
+  private static func response(to error: APIError, isMessages: Bool) -> Response {
+    var response = response(
+      isMessages ? error.messagesDocument : error.document,
+      status: .init(code: error.status)
+    )
     if let seconds = error.retryAfter { response.headers[.retryAfter] = "\(seconds)" }
     if error.status == 405 { response.headers[.allow] = "GET, POST" }
     if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }

@@ -59,6 +59,9 @@ extension Route {
     get("/v1/models") { $0.models },
     answer("/v1/chat/completions") { try await $0.chat($1) },
     answer("/v1/completions") { try await $0.complete($1) },
+    answer("/v1/responses") { try await $0.respond($1) },
+    answer(messagesPath) { try await $0.messages($1) },
+    post("\(messagesPath)/count_tokens") { try $0.countTokens($1) },
     post("/tokenize") { try await $0.tokenize($1) },
     post("/detokenize") { try $0.detokenize($1) },
     get("/tokenizer_info") { $0.tokenizerInfo },
@@ -78,6 +81,9 @@ extension Route {
     post("/api/rebalance") { try await $0.rebalance($1) },
     post("/api/drain") { try await $0.drain($1) },
   ]
+
+  /// Anthropic's interface, whose errors have a form of their own.
+  static let messagesPath = "/v1/messages"
 
   static let modelPrefix = "/v1/models/"
 

@@ -1,0 +1,62 @@
+// Chats and completions in OpenAI's interface: chunks, of which each names the answer, and `[DONE]`.
+
+internal import Wire
+
+/// OpenAI's chat completions and completions.
+struct OpenAIDialect: AnswerDialect {
+  var head: AnswerHead
+  var form: any AnswerForm
+  var choiceCount: Int
+  /// How many choices share a prompt.
+  var choicesOfPrompt: Int
+  var includesUsage: Bool
+
+  private func chunk(_ choices: [JSON], _ more: [JSON.Member] = []) -> ServerEvent {
+    var document = head.document(form.objects.piece, choices: choices)
+    if includesUsage, !more.contains(where: { $0.name == "usage" }) {
+      document.append(.init("usage", .null))
+    }
+    return ServerEvent(nil, .object(document + more))
+  }
+
+  func opening() -> [ServerEvent] {
+    (0..<choiceCount).compactMap { form.opening($0).map { chunk([$0]) } }
+  }
+
+  mutating func piece(_ choice: Int, _ piece: AnswerPiece) -> [ServerEvent] {
+    [chunk([form.piece(choice, piece)])]
+  }
+
+  func closing(_ choice: Int, _ answer: CollectedAnswer) -> [ServerEvent] {
+    let isLast = answer.usage.finished.count == choiceCount
+    return [
+      chunk(
+        [form.closing(choice, answer.reason(choice).name)],
+        isLast ? [.init("timings", answer.usage.timings)] : []
+      )
+    ]
+  }
+
+  func ending(_ answer: CollectedAnswer) -> [ServerEvent] {
+    let usage = JSON.Member("usage", answer.usage.document(choices: choicesOfPrompt))
+    return (includesUsage ? [chunk([], [usage])] : []) + [ServerEvent(text: "[DONE]")]
+  }
+
+  func failure(_ error: APIError) -> ServerEvent { ServerEvent(nil, error.document) }
+
+  mutating func whole(_ answer: CollectedAnswer) -> JSON {
+    var choices: [JSON] = []
+    for (index, piece) in answer.pieces.enumerated() {
+      choices.append(form.whole(index, piece, answer.reason(index).name))
+    }
+    var document = head.document(form.objects.whole, choices: choices)
+    document.append(.init("usage", answer.usage.document(choices: choicesOfPrompt)))
+    document.append(.init("timings", answer.usage.timings))
+    return .object(document)
+  }
+}
+
+extension FinishReason {
+  /// As OpenAI's interface names it.
+  fileprivate var name: String { self == .length ? "length" : "stop" }
+}
