@@ -84,7 +84,8 @@ let package = Package(
     .target(
       name: "Coordinator",
       dependencies: [
-        "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", logging,
+        "Wire", "Gemma", "Grammar", "ModelFiles", "Compute", "Content", "Platform", "CLinux",
+        logging,
       ],
       swiftSettings: strict
     ),
@@ -106,6 +107,12 @@ let package = Package(
       name: "Gemma",
       dependencies: ["ModelFiles", "Compute", "Content"],
       swiftSettings: strict
+    ),
+    // What answers may be: schemas and grammars to masks of tokens. Debug builds optimise it, too: tests walk
+    // thousands of random answers.
+    .target(
+      name: "Grammar",
+      swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
     ),
     // Model files of any model: formats read and written, and which file is which.
     .target(
@@ -173,6 +180,9 @@ let package = Package(
     .target(name: "CVulkan"),
     .target(name: "CSocketGuard"),
 
+    // What scripts/compare-with-llguidance talks to.
+    .executableTarget(name: "grammar-lab", dependencies: ["Grammar"], swiftSettings: strict),
+
     // Tests.
     // A device that there is not: what a new backend has to bring.
     .target(
@@ -225,6 +235,7 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    .testTarget(name: "GrammarTests", dependencies: ["Grammar"], swiftSettings: strict),
     .testTarget(
       name: "ServerTests",
       dependencies: [

@@ -1582,6 +1582,141 @@ void   trestle__message_list__free_unpacked
   assert(message->base.descriptor == &trestle__message_list__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__tool_definition__init
+                     (Trestle__ToolDefinition         *message)
+{
+  static const Trestle__ToolDefinition init_value = TRESTLE__TOOL_DEFINITION__INIT;
+  *message = init_value;
+}
+size_t trestle__tool_definition__get_packed_size
+                     (const Trestle__ToolDefinition *message)
+{
+  assert(message->base.descriptor == &trestle__tool_definition__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__tool_definition__pack
+                     (const Trestle__ToolDefinition *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__tool_definition__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__tool_definition__pack_to_buffer
+                     (const Trestle__ToolDefinition *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__tool_definition__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ToolDefinition *
+       trestle__tool_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ToolDefinition *)
+     protobuf_c_message_unpack (&trestle__tool_definition__descriptor,
+                                allocator, len, data);
+}
+void   trestle__tool_definition__free_unpacked
+                     (Trestle__ToolDefinition *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__tool_definition__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__tool_calls__init
+                     (Trestle__ToolCalls         *message)
+{
+  static const Trestle__ToolCalls init_value = TRESTLE__TOOL_CALLS__INIT;
+  *message = init_value;
+}
+size_t trestle__tool_calls__get_packed_size
+                     (const Trestle__ToolCalls *message)
+{
+  assert(message->base.descriptor == &trestle__tool_calls__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__tool_calls__pack
+                     (const Trestle__ToolCalls *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__tool_calls__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__tool_calls__pack_to_buffer
+                     (const Trestle__ToolCalls *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__tool_calls__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ToolCalls *
+       trestle__tool_calls__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ToolCalls *)
+     protobuf_c_message_unpack (&trestle__tool_calls__descriptor,
+                                allocator, len, data);
+}
+void   trestle__tool_calls__free_unpacked
+                     (Trestle__ToolCalls *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__tool_calls__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   trestle__answer_rule__init
+                     (Trestle__AnswerRule         *message)
+{
+  static const Trestle__AnswerRule init_value = TRESTLE__ANSWER_RULE__INIT;
+  *message = init_value;
+}
+size_t trestle__answer_rule__get_packed_size
+                     (const Trestle__AnswerRule *message)
+{
+  assert(message->base.descriptor == &trestle__answer_rule__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__answer_rule__pack
+                     (const Trestle__AnswerRule *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__answer_rule__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__answer_rule__pack_to_buffer
+                     (const Trestle__AnswerRule *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__answer_rule__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__AnswerRule *
+       trestle__answer_rule__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__AnswerRule *)
+     protobuf_c_message_unpack (&trestle__answer_rule__descriptor,
+                                allocator, len, data);
+}
+void   trestle__answer_rule__free_unpacked
+                     (Trestle__AnswerRule *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__answer_rule__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__generate__init
                      (Trestle__Generate         *message)
 {
@@ -6497,7 +6632,238 @@ const ProtobufCMessageDescriptor trestle__message_list__descriptor =
   (ProtobufCMessageInit) trestle__message_list__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[12] =
+static const ProtobufCFieldDescriptor trestle__tool_definition__field_descriptors[3] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolDefinition, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "parameters",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolDefinition, parameters),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_strict",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolDefinition, is_strict),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__tool_definition__field_indices_by_name[] = {
+  2,   /* field[2] = is_strict */
+  0,   /* field[0] = name */
+  1,   /* field[1] = parameters */
+};
+static const ProtobufCIntRange trestle__tool_definition__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor trestle__tool_definition__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ToolDefinition",
+  "ToolDefinition",
+  "Trestle__ToolDefinition",
+  "trestle",
+  sizeof(Trestle__ToolDefinition),
+  3,
+  trestle__tool_definition__field_descriptors,
+  trestle__tool_definition__field_indices_by_name,
+  1,  trestle__tool_definition__number_ranges,
+  (ProtobufCMessageInit) trestle__tool_definition__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[4] =
+{
+  {
+    "tools",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__ToolCalls, n_tools),
+    offsetof(Trestle__ToolCalls, tools),
+    &trestle__tool_definition__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_required",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolCalls, is_required),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "only",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolCalls, only),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "is_parallel",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolCalls, is_parallel),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__tool_calls__field_indices_by_name[] = {
+  3,   /* field[3] = is_parallel */
+  1,   /* field[1] = is_required */
+  2,   /* field[2] = only */
+  0,   /* field[0] = tools */
+};
+static const ProtobufCIntRange trestle__tool_calls__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__tool_calls__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ToolCalls",
+  "ToolCalls",
+  "Trestle__ToolCalls",
+  "trestle",
+  sizeof(Trestle__ToolCalls),
+  4,
+  trestle__tool_calls__field_descriptors,
+  trestle__tool_calls__field_indices_by_name,
+  1,  trestle__tool_calls__number_ranges,
+  (ProtobufCMessageInit) trestle__tool_calls__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__answer_rule__field_descriptors[5] =
+{
+  {
+    "schema",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__AnswerRule, grammar_case),
+    offsetof(Trestle__AnswerRule, schema),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "strict_schema",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__AnswerRule, grammar_case),
+    offsetof(Trestle__AnswerRule, strict_schema),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "object",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Trestle__AnswerRule, grammar_case),
+    offsetof(Trestle__AnswerRule, object),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "gbnf",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Trestle__AnswerRule, grammar_case),
+    offsetof(Trestle__AnswerRule, gbnf),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "calls",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__AnswerRule, grammar_case),
+    offsetof(Trestle__AnswerRule, calls),
+    &trestle__tool_calls__descriptor,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__answer_rule__field_indices_by_name[] = {
+  4,   /* field[4] = calls */
+  3,   /* field[3] = gbnf */
+  2,   /* field[2] = object */
+  0,   /* field[0] = schema */
+  1,   /* field[1] = strict_schema */
+};
+static const ProtobufCIntRange trestle__answer_rule__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor trestle__answer_rule__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.AnswerRule",
+  "AnswerRule",
+  "Trestle__AnswerRule",
+  "trestle",
+  sizeof(Trestle__AnswerRule),
+  5,
+  trestle__answer_rule__field_descriptors,
+  trestle__answer_rule__field_indices_by_name,
+  1,  trestle__answer_rule__number_ranges,
+  (ProtobufCMessageInit) trestle__answer_rule__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[13] =
 {
   {
     "request",
@@ -6643,6 +7009,18 @@ static const ProtobufCFieldDescriptor trestle__generate__field_descriptors[12] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "rule",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Generate, rule),
+    &trestle__answer_rule__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__generate__field_indices_by_name[] = {
   3,   /* field[3] = applies_chat_template */
@@ -6652,6 +7030,7 @@ static const unsigned trestle__generate__field_indices_by_name[] = {
   11,   /* field[11] = min_tokens */
   4,   /* field[4] = parses_special */
   0,   /* field[0] = request */
+  12,   /* field[12] = rule */
   6,   /* field[6] = sampling */
   7,   /* field[7] = stops */
   1,   /* field[1] = text */
@@ -6661,7 +7040,7 @@ static const unsigned trestle__generate__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__generate__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor trestle__generate__descriptor =
 {
@@ -6671,7 +7050,7 @@ const ProtobufCMessageDescriptor trestle__generate__descriptor =
   "Trestle__Generate",
   "trestle",
   sizeof(Trestle__Generate),
-  12,
+  13,
   trestle__generate__field_descriptors,
   trestle__generate__field_indices_by_name,
   1,  trestle__generate__number_ranges,

@@ -115,7 +115,7 @@ package final class CoordinatorLoop {
         )
       }
       try receiveAll()
-      for (id, tokens) in prompts.takeResults() { handle(.encoded(id: id, tokens)) }
+      for (id, prompt) in prompts.takeResults() { handle(.encoded(id: id, prompt)) }
       handle(.tick)
       answerPulls()
     }

@@ -16,18 +16,18 @@ extension CoordinatorMachine {
       return
     }
     switch generate.prompt {
-    case .tokens(let tokens): open(tokens, generate, peer)
+    case .tokens(let tokens): encode(.tokens(tokens), generate, peer)
     case .text(let text): encode(PromptSource(text, of: generate), generate, peer)
     case .messages(let messages):
       encode(PromptSource(messages, thinks: generate.thinks), generate, peer)
     }
   }
 
-  mutating func open(_ tokens: [Int32], _ generate: Generate, _ peer: PeerID) {
+  mutating func open(_ prompt: EncodedPrompt, _ generate: Generate, _ peer: PeerID) {
     var sampling = generate.sampling
-    sampling.answerPosition = tokens.count
+    sampling.answerPosition = prompt.tokens.count
     open(
-      tokens,
+      prompt.tokens,
       generate.request,
       peer,
       .generate(
@@ -38,7 +38,7 @@ extension CoordinatorMachine {
       stops: generate.stops,
       earlyEnd: generate.minTokens > 0
         ? EarlyEnd(minTokens: generate.minTokens, endTokens: model.config.eosTokens) : nil,
-      constraint: constrain(generate),
+      constraint: prompt.constraint ?? constrain(generate),
       // The answer needs room for at least one token.
       room: 1
     )

@@ -115,7 +115,7 @@ package struct CoordinatorMachine {
     case .accessChanged(let access): accessChanged(to: access)
     case .unreachable(let peer): clientGone(peer)
     case .notSent(let message, let peer, let reason): notSent(message, to: peer, reason)
-    case .encoded(let id, let tokens): encoded(id, tokens)
+    case .encoded(let id, let prompt): encoded(id, prompt)
     case .firstStageNotConnected(let reason):
       if epoch.isServing, let first = epoch.plan.first { evict(first.name, reason) }
     case .stepNotSent(let sequence): stepNotSent(sequence)

@@ -26,10 +26,10 @@ protocol AnswerForm: Sendable {
 
   /// What a choice begins with in a stream; nil for nothing.
   func opening(_ index: Int) -> JSON?
-  /// A piece of a choice in a stream.
-  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON
+  /// A piece of a choice in a stream; nil if there is nothing to tell yet.
+  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON?
   /// The end of a choice in a stream.
-  func closing(_ index: Int, _ reason: String) -> JSON
+  mutating func closing(_ index: Int, _ reason: String) -> [JSON]
   /// A whole choice.
   mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON
 }
@@ -38,30 +38,83 @@ protocol AnswerForm: Sendable {
 struct ChatForm: AnswerForm {
   /// Whether log probabilities are told.
   var scores: Bool
+  /// By choice: what tells calls from words; empty if there are no tools.
+  private var readers: [ToolCallReader]
 
   let objects = (whole: "chat.completion", piece: "chat.completion.chunk")
   let idPrefix = "chatcmpl-"
+
+  init(scores: Bool, choiceCount: Int, calls: ToolUse) {
+    self.scores = scores
+    let reader = ToolCallReader(isForced: calls == .forced)
+    readers = calls == .none ? [] : Array(repeating: reader, count: choiceCount)
+  }
 
   func opening(_ index: Int) -> JSON? {
     choice(index, "delta", ["role": "assistant", "content": ""], nil, nil)
   }
 
-  func piece(_ index: Int, _ piece: AnswerPiece) -> JSON {
+  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON? {
+    let text = readers.isEmpty ? piece.text : readers[index].append(piece.text)
     var delta: [JSON.Member] = []
     if !piece.thought.isEmpty { delta.append(.init("reasoning_content", .string(piece.thought))) }
+    if !text.isEmpty { delta.append(.init("content", .string(text))) }
     // Log probabilities may come before the text that they made.
-    if !piece.text.isEmpty || delta.isEmpty { delta.append(.init("content", .string(piece.text))) }
+    guard !delta.isEmpty || scores && !piece.scored.isEmpty else { return nil }
     return choice(index, "delta", .object(delta), piece.scored, nil)
   }
 
-  func closing(_ index: Int, _ reason: String) -> JSON { choice(index, "delta", [:], nil, reason) }
+  mutating func closing(_ index: Int, _ reason: String) -> [JSON] {
+    guard !readers.isEmpty else { return [choice(index, "delta", [:], nil, reason)] }
+    let (words, calls) = readers[index].finish()
+    var choices: [JSON] = []
+    if !words.isEmpty {
+      choices.append(choice(index, "delta", ["content": .string(words)], nil, nil))
+    }
+    if !calls.isEmpty {
+      let list = calls.enumerated().map { Self.call($1, index: $0) }
+      choices.append(choice(index, "delta", ["tool_calls": .array(list)], nil, nil))
+    }
+    let end = calls.isEmpty ? reason : "tool_calls"
+    return choices + [choice(index, "delta", [:], nil, end)]
+  }
 
-  func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
+  mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
+    var text = piece.text
+    var calls: [ToolCallReader.Call] = []
+    if !readers.isEmpty {
+      text = readers[index].append(piece.text)
+      let end = readers[index].finish()
+      (text, calls) = (text + end.words, end.calls)
+    }
     var message: [JSON.Member] = [
-      .init("role", "assistant"), .init("content", .string(piece.text)), .init("refusal", .null),
+      .init("role", "assistant"),
+      .init("content", calls.isEmpty || !text.isEmpty ? .string(text) : .null),
+      .init("refusal", .null),
     ]
     if !piece.thought.isEmpty { message.append(.init("reasoning_content", .string(piece.thought))) }
-    return choice(index, "message", .object(message), piece.scored, reason)
+    if !calls.isEmpty {
+      message.append(.init("tool_calls", .array(calls.map { Self.call($0, index: nil) })))
+    }
+    return choice(
+      index,
+      "message",
+      .object(message),
+      piece.scored,
+      calls.isEmpty ? reason : "tool_calls"
+    )
+  }
+
+  /// - Parameters:
+  ///   - call: A call.
+  ///   - index: Its place, in a stream.
+  /// - Returns: The call in OpenAI's form.
+  private static func call(_ call: ToolCallReader.Call, index: Int?) -> JSON {
+    let function: JSON = ["name": .string(call.name), "arguments": .string(call.arguments)]
+    let members: [JSON.Member] = [
+      .init("id", .string(call.id)), .init("type", "function"), .init("function", function),
+    ]
+    return .object((index.map { [.init("index", .integer($0))] } ?? []) + members)
   }
 
   private func choice(
@@ -114,11 +167,11 @@ struct CompletionForm: AnswerForm {
     echoes.isEmpty ? nil : choice(index, echoes[index], nil, nil)
   }
 
-  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON {
+  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON? {
     choice(index, piece.thought + piece.text, logProbabilities(index, piece.scored), nil)
   }
 
-  func closing(_ index: Int, _ reason: String) -> JSON { choice(index, "", nil, reason) }
+  func closing(_ index: Int, _ reason: String) -> [JSON] { [choice(index, "", nil, reason)] }
 
   mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
     let beginning = echoes.isEmpty ? "" : echoes[index]

@@ -4,6 +4,15 @@ internal import Gemma
 internal import ModelFiles
 internal import Wire
 
+/// Whether an answer may call tools.
+enum ToolUse: Sendable {
+  case none
+  /// It may.
+  case offered
+  /// It must.
+  case forced
+}
+
 /// A request for the next message of a chat.
 struct ChatRequest {
   var model: String?
@@ -11,6 +20,7 @@ struct ChatRequest {
   var messages: [ChatMessage]
   /// What the model may call, in OpenAI's form.
   var tools: [JSON]
+  var toolUse = ToolUse.none
   var thinks: Bool
 
   init(_ body: JSON) throws(APIError) {
@@ -22,7 +32,7 @@ struct ChatRequest {
     thinks = try fields.object("chat_template_kwargs")?.bool("enable_thinking") ?? false
     if options.maxTokens == 0 { throw fields.error("max_tokens", "is 0; ask for at least 1") }
     try readLogProbabilities(fields)
-    try Self.checkFormat(fields)
+    try readToolChoice(fields)
   }
 
   private mutating func readLogProbabilities(_ fields: Fields) throws(APIError) {
@@ -37,12 +47,65 @@ struct ChatRequest {
     options.sampling.likeliest = top ?? 0
   }
 
-  private static func checkFormat(_ fields: Fields) throws(APIError) {
-    guard let format = try fields.object("response_format") else { return }
-    let type = try format.string("type")
-    guard type == "text" else {
-      throw format.error("type", "is \"\(type ?? "missing")\"; this version answers text only")
+  /// Decides whether tools are called, by the grammar of the answer: no token marks a call.
+  private mutating func readToolChoice(_ fields: Fields) throws(APIError) {
+    let choice = fields["tool_choice"]
+    if tools.isEmpty {
+      switch choice {
+      case nil, .string("none")?, .string("auto")?: return
+      default: throw fields.error("tool_choice", "forces a call, but there are no tools")
+      }
     }
+    var calls = ToolCalls(tools: try definitions(), isRequired: false, only: "", isParallel: true)
+    calls.isParallel = try fields.bool("parallel_tool_calls") ?? true
+    switch choice {
+    case .string("none")?:
+      tools = []
+      return
+    case nil, .string("auto")?: toolUse = .offered
+    case .string("required")?: (toolUse, calls.isRequired) = (.forced, true)
+    case .object?:
+      guard let function = try fields.object("tool_choice")?.object("function"),
+        let name = try function.string("name")
+      else { throw fields.error("tool_choice", "names no function") }
+      guard calls.tools.contains(where: { $0.name == name }) else {
+        throw fields.error(
+          "tool_choice",
+          "names \"\(name.prefix(80))\", which is not among the tools"
+        )
+      }
+      (toolUse, calls.only, calls.isParallel) = (.forced, name, false)
+    case let value?:
+      throw fields.error("tool_choice", "is \(value.kind), not none, auto, required or a function")
+    }
+    guard options.grammar == nil else {
+      throw fields.error(
+        "tool_choice",
+        "and a form of the answer are both there; use none, or leave out either"
+      )
+    }
+    options.grammar = .calls(calls)
+  }
+
+  private func definitions() throws(APIError) -> [ToolDefinition] {
+    guard tools.count <= Limits.tools else {
+      throw APIError.invalid(
+        "tools has \(tools.count); at most \(Limits.tools) are allowed",
+        "tools"
+      )
+    }
+    var definitions: [ToolDefinition] = []
+    for (index, tool) in tools.enumerated() {
+      let function = try Fields(tool["function"] ?? .null, path: "tools[\(index)].function")
+      definitions.append(
+        ToolDefinition(
+          name: try function.string("name") ?? "",
+          parameters: function["parameters"]?.text ?? "",
+          isStrict: try function.bool("strict") ?? false
+        )
+      )
+    }
+    return definitions
   }
 
   // MARK: Messages
@@ -134,15 +197,7 @@ struct ChatRequest {
       }
       guard try function.string("name") != nil else { throw function.error("name", "is missing") }
     }
-    switch fields["tool_choice"] {
-    case nil, .string("auto")?: return tools
-    case .string("none")?: return []
-    default:
-      throw fields.error(
-        "tool_choice",
-        "forces a call, which this version cannot; use auto or none"
-      )
-    }
+    return tools
   }
 }
 

@@ -142,7 +142,11 @@ package struct FrontDoor: Sendable {
   /// - Throws: `APIError` if it cannot be answered.
   func chat(_ body: JSON) async throws -> BegunAnswer {
     let request = try ChatRequest(body)
-    let form = ChatForm(scores: request.options.sampling.returnsLogProbabilities)
+    let form = ChatForm(
+      scores: request.options.sampling.returnsLogProbabilities,
+      choiceCount: request.options.choices,
+      calls: request.toolUse
+    )
     return try await begin(request) { _ in
       openAI(form, request.options, choiceCount: request.options.choices)
     }

@@ -16,6 +16,8 @@ struct GenerationOptions {
   var choices: Int
   var streams: Bool
   var includesUsage: Bool
+  /// What the answer must conform to; nil if anything is good.
+  var grammar: AnswerGrammar?
 
   /// Gemma's own advice; without it, one token in some hundred comes from the far tail.
   private static let usualTopK = 64
@@ -31,6 +33,7 @@ struct GenerationOptions {
     stops = try Self.stops(fields)
     streams = try fields.bool("stream") ?? false
     includesUsage = false
+    grammar = try Self.grammar(fields)
     let llamaPenalty = try fields.number("repeat_penalty", 0.01...100)
     sampling = Sampling(
       temperature: Float(try fields.number("temperature", 0...2) ?? 1),
@@ -54,6 +57,29 @@ struct GenerationOptions {
         throw fields.error("stream_options", "is there, but stream is not true")
       }
       includesUsage = try options.bool("include_usage") ?? false
+    }
+  }
+
+  /// What `response_format` asks for, or llama.cpp's `grammar`.
+  private static func grammar(_ fields: Fields) throws(APIError) -> AnswerGrammar? {
+    let gbnf = try fields.string("grammar")
+    guard let format = try fields.object("response_format") else { return gbnf.map { .gbnf($0) } }
+    guard gbnf == nil else {
+      throw fields.error("grammar", "and response_format are both there; leave out either")
+    }
+    switch try format.string("type") {
+    case "text": return nil
+    case "json_object": return .object
+    case "json_schema":
+      // The interface of responses has it without this object.
+      let named = try format.object("json_schema") ?? format
+      let text = try named.required("schema").text
+      return try named.bool("strict") ?? false ? .strictSchema(text) : .schema(text)
+    case let type:
+      throw format.error(
+        "type",
+        "is \"\(type?.prefix(80) ?? "missing")\", not one of text, json_object, json_schema"
+      )
     }
   }
 
@@ -123,7 +149,8 @@ struct GenerationOptions {
       sampling: sampling(choice: index),
       stops: stops,
       ignoresEndOfTurn: ignoresEndOfTurn,
-      minTokens: ignoresEndOfTurn ? 0 : minTokens
+      minTokens: ignoresEndOfTurn ? 0 : minTokens,
+      rule: grammar.map { AnswerRule(grammar: $0) }
     )
   }
 }

@@ -24,17 +24,16 @@ struct OpenAIDialect: AnswerDialect {
   }
 
   mutating func piece(_ choice: Int, _ piece: AnswerPiece) -> [ServerEvent] {
-    [chunk([form.piece(choice, piece)])]
+    form.piece(choice, piece).map { [chunk([$0])] } ?? []
   }
 
-  func closing(_ choice: Int, _ answer: CollectedAnswer) -> [ServerEvent] {
+  mutating func closing(_ choice: Int, _ answer: CollectedAnswer) -> [ServerEvent] {
     let isLast = answer.usage.finished.count == choiceCount
-    return [
-      chunk(
-        [form.closing(choice, answer.reason(choice).name)],
-        isLast ? [.init("timings", answer.usage.timings)] : []
-      )
-    ]
+    let choices = form.closing(choice, answer.reason(choice).name)
+    return choices.enumerated().map { index, each in
+      let isEnd = isLast && index == choices.count - 1
+      return chunk([each], isEnd ? [.init("timings", answer.usage.timings)] : [])
+    }
   }
 
   func ending(_ answer: CollectedAnswer) -> [ServerEvent] {

@@ -33,6 +33,8 @@ package enum Limits {
   package static let textBytes = 8 << 20
   /// One stop string.
   package static let stopBytes = 4 << 10
+  /// A grammar, or a schema, that an answer must conform to.
+  package static let grammarBytes = 1 << 20
   /// The path of an ipc socket: `sun_path` of unix(7) is 108 bytes with the final NUL.
   package static let socketPathBytes = 107
 
@@ -100,6 +102,8 @@ package enum Limits {
   /// Rows of one step.
   package static let rows = 8192
   package static let stops = 64
+  /// Functions that one request may call: as many as OpenAI's interface takes.
+  package static let tools = 128
   /// Ops and types of weights that a device tells of: there are some thirty of each.
   package static let capabilities = 256
   /// Requests that one client waits for at once.

@@ -219,10 +219,10 @@ final class Harness {
   func encodeNext() {
     guard !encoding.isEmpty else { return }
     let prompt = encoding.removeFirst()
-    let tokens = Result { () throws(GemmaError) in
-      try machine.encoder.encode(prompt.source)
+    let encoded = Result { () throws(GemmaError) in
+      try machine.encoder.encode(prompt.source, prompt.rule)
     }
-    handle(.encoded(id: prompt.id, tokens))
+    handle(.encoded(id: prompt.id, encoded))
   }
 
   // MARK: Workers

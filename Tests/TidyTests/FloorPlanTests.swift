@@ -24,12 +24,13 @@ private let floorPlan: [String: Set<String>] = [
     "CLinux", "Logging",
   ],
   "Coordinator": [
-    "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", "Logging",
+    "Wire", "Gemma", "Grammar", "ModelFiles", "Compute", "Content", "Platform", "CLinux", "Logging",
   ],
   "Worker": [
     "Wire", "Gemma", "ModelFiles", "Compute", "Content", "Platform", "CLinux", "Logging",
   ],
   "Wire": ["WireMessages", "CZeroMQ", "Content", "Platform", "CSocketGuard", "CLinux"],
+  "Grammar": [],
   "Gemma": ["ModelFiles", "Compute", "Content"],
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],

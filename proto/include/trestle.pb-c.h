@@ -50,6 +50,9 @@ typedef struct Trestle__KVRows Trestle__KVRows;
 typedef struct Trestle__Step Trestle__Step;
 typedef struct Trestle__PromptMessage Trestle__PromptMessage;
 typedef struct Trestle__MessageList Trestle__MessageList;
+typedef struct Trestle__ToolDefinition Trestle__ToolDefinition;
+typedef struct Trestle__ToolCalls Trestle__ToolCalls;
+typedef struct Trestle__AnswerRule Trestle__AnswerRule;
 typedef struct Trestle__Generate Trestle__Generate;
 typedef struct Trestle__TokenList Trestle__TokenList;
 typedef struct Trestle__Evaluate Trestle__Evaluate;
@@ -1519,6 +1522,101 @@ struct  Trestle__MessageList
     , 0,NULL }
 
 
+/*
+ * A function that an answer may call.
+ */
+struct  Trestle__ToolDefinition
+{
+  ProtobufCMessage base;
+  /*
+   * @text(nameBytes)
+   */
+  ProtobufCBinaryData name;
+  /*
+   * the JSON Schema of its arguments; empty for none @text(grammarBytes)
+   */
+  ProtobufCBinaryData parameters;
+  /*
+   * objects have only the properties that are declared
+   */
+  protobuf_c_boolean is_strict;
+};
+#define TRESTLE__TOOL_DEFINITION__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__tool_definition__descriptor) \
+    , {0,NULL}, {0,NULL}, 0 }
+
+
+/*
+ * Calls of functions in the place of a text.
+ */
+struct  Trestle__ToolCalls
+{
+  ProtobufCMessage base;
+  /*
+   * @count(tools)
+   */
+  size_t n_tools;
+  Trestle__ToolDefinition **tools;
+  /*
+   * a call must come; else a text may, too
+   */
+  protobuf_c_boolean is_required;
+  /*
+   * the function that must be called; empty for any @text(nameBytes)
+   */
+  ProtobufCBinaryData only;
+  /*
+   * several may come, as a list
+   */
+  protobuf_c_boolean is_parallel;
+};
+#define TRESTLE__TOOL_CALLS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__tool_calls__descriptor) \
+    , 0,NULL, 0, {0,NULL}, 0 }
+
+
+typedef enum {
+  TRESTLE__ANSWER_RULE__GRAMMAR__NOT_SET = 0,
+  TRESTLE__ANSWER_RULE__GRAMMAR_SCHEMA = 1,
+  TRESTLE__ANSWER_RULE__GRAMMAR_STRICT_SCHEMA = 2,
+  TRESTLE__ANSWER_RULE__GRAMMAR_OBJECT = 3,
+  TRESTLE__ANSWER_RULE__GRAMMAR_GBNF = 4,
+  TRESTLE__ANSWER_RULE__GRAMMAR_CALLS = 5
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__ANSWER_RULE__GRAMMAR__CASE)
+} Trestle__AnswerRule__GrammarCase;
+
+/*
+ * What an answer must conform to, from its first byte to its last.
+ */
+struct  Trestle__AnswerRule
+{
+  ProtobufCMessage base;
+  Trestle__AnswerRule__GrammarCase grammar_case;
+  union {
+    /*
+     * a JSON Schema @text(grammarBytes)
+     */
+    ProtobufCBinaryData schema;
+    /*
+     * one whose objects have only the properties that are declared @text(grammarBytes)
+     */
+    ProtobufCBinaryData strict_schema;
+    /*
+     * any JSON object
+     */
+    protobuf_c_boolean object;
+    /*
+     * a grammar in llama.cpp's format @text(grammarBytes)
+     */
+    ProtobufCBinaryData gbnf;
+    Trestle__ToolCalls *calls;
+  };
+};
+#define TRESTLE__ANSWER_RULE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__answer_rule__descriptor) \
+    , TRESTLE__ANSWER_RULE__GRAMMAR__NOT_SET, {0} }
+
+
 typedef enum {
   TRESTLE__GENERATE__PROMPT__NOT_SET = 0,
   TRESTLE__GENERATE__PROMPT_TEXT = 2,
@@ -1572,6 +1670,10 @@ struct  Trestle__Generate
    * @limit(positions) @default
    */
   uint32_t min_tokens;
+  /*
+   * what the answer must conform to; anything is good without @optional
+   */
+  Trestle__AnswerRule *rule;
   Trestle__Generate__PromptCase prompt_case;
   union {
     /*
@@ -1588,7 +1690,7 @@ struct  Trestle__Generate
 };
 #define TRESTLE__GENERATE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__generate__descriptor) \
-    , 0, 0, 0, 0, NULL, 0,NULL, 0, 0, 0, TRESTLE__GENERATE__PROMPT__NOT_SET, {0} }
+    , 0, 0, 0, 0, NULL, 0,NULL, 0, 0, 0, NULL, TRESTLE__GENERATE__PROMPT__NOT_SET, {0} }
 
 
 /*
@@ -3307,6 +3409,63 @@ Trestle__MessageList *
 void   trestle__message_list__free_unpacked
                      (Trestle__MessageList *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__ToolDefinition methods */
+void   trestle__tool_definition__init
+                     (Trestle__ToolDefinition         *message);
+size_t trestle__tool_definition__get_packed_size
+                     (const Trestle__ToolDefinition   *message);
+size_t trestle__tool_definition__pack
+                     (const Trestle__ToolDefinition   *message,
+                      uint8_t             *out);
+size_t trestle__tool_definition__pack_to_buffer
+                     (const Trestle__ToolDefinition   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ToolDefinition *
+       trestle__tool_definition__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__tool_definition__free_unpacked
+                     (Trestle__ToolDefinition *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__ToolCalls methods */
+void   trestle__tool_calls__init
+                     (Trestle__ToolCalls         *message);
+size_t trestle__tool_calls__get_packed_size
+                     (const Trestle__ToolCalls   *message);
+size_t trestle__tool_calls__pack
+                     (const Trestle__ToolCalls   *message,
+                      uint8_t             *out);
+size_t trestle__tool_calls__pack_to_buffer
+                     (const Trestle__ToolCalls   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ToolCalls *
+       trestle__tool_calls__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__tool_calls__free_unpacked
+                     (Trestle__ToolCalls *message,
+                      ProtobufCAllocator *allocator);
+/* Trestle__AnswerRule methods */
+void   trestle__answer_rule__init
+                     (Trestle__AnswerRule         *message);
+size_t trestle__answer_rule__get_packed_size
+                     (const Trestle__AnswerRule   *message);
+size_t trestle__answer_rule__pack
+                     (const Trestle__AnswerRule   *message,
+                      uint8_t             *out);
+size_t trestle__answer_rule__pack_to_buffer
+                     (const Trestle__AnswerRule   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__AnswerRule *
+       trestle__answer_rule__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__answer_rule__free_unpacked
+                     (Trestle__AnswerRule *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__Generate methods */
 void   trestle__generate__init
                      (Trestle__Generate         *message);
@@ -4079,6 +4238,15 @@ typedef void (*Trestle__PromptMessage_Closure)
 typedef void (*Trestle__MessageList_Closure)
                  (const Trestle__MessageList *message,
                   void *closure_data);
+typedef void (*Trestle__ToolDefinition_Closure)
+                 (const Trestle__ToolDefinition *message,
+                  void *closure_data);
+typedef void (*Trestle__ToolCalls_Closure)
+                 (const Trestle__ToolCalls *message,
+                  void *closure_data);
+typedef void (*Trestle__AnswerRule_Closure)
+                 (const Trestle__AnswerRule *message,
+                  void *closure_data);
 typedef void (*Trestle__Generate_Closure)
                  (const Trestle__Generate *message,
                   void *closure_data);
@@ -4233,6 +4401,9 @@ extern const ProtobufCMessageDescriptor trestle__kvrows__descriptor;
 extern const ProtobufCMessageDescriptor trestle__step__descriptor;
 extern const ProtobufCMessageDescriptor trestle__prompt_message__descriptor;
 extern const ProtobufCMessageDescriptor trestle__message_list__descriptor;
+extern const ProtobufCMessageDescriptor trestle__tool_definition__descriptor;
+extern const ProtobufCMessageDescriptor trestle__tool_calls__descriptor;
+extern const ProtobufCMessageDescriptor trestle__answer_rule__descriptor;
 extern const ProtobufCMessageDescriptor trestle__generate__descriptor;
 extern const ProtobufCMessageDescriptor trestle__token_list__descriptor;
 extern const ProtobufCMessageDescriptor trestle__evaluate__descriptor;

@@ -8,9 +8,10 @@ internal import Wire
 extension CoordinatorMachine {
   /// Opens a session for a prompt's tokens: at once, or when a long one has been tokenized elsewhere.
   mutating func encode(_ source: PromptSource, _ generate: Generate, _ peer: PeerID) {
-    guard source.encodingCost > PromptEncoder.mostCostAtOnce else {
-      let tokens = Result { () throws(GemmaError) in try encoder.encode(source) }
-      encoded(tokens, generate, peer)
+    // A grammar is compiled elsewhere, too: it may take long, whatever the prompt.
+    guard source.encodingCost > PromptEncoder.mostCostAtOnce || generate.rule != nil else {
+      let prompt = Result { () throws(GemmaError) in try encoder.encode(source, nil) }
+      encoded(prompt, generate, peer)
       return
     }
     let least = encoder.leastTokens(of: source)
@@ -33,22 +34,22 @@ extension CoordinatorMachine {
     rest.prompt = .tokens([])
     let id = sessions.takeNumber()
     requests.beginEncoding(EncodingPrompt(peer: peer, generate: rest), as: id)
-    act(.encode(UnencodedPrompt(id: id, source: source)))
+    act(.encode(UnencodedPrompt(id: id, source: source, rule: rest.rule)))
   }
 
   /// Takes the tokens of a prompt, unless nobody waits for them any more.
-  mutating func encoded(_ id: UInt64, _ tokens: Result<[Int32], GemmaError>) {
+  mutating func encoded(_ id: UInt64, _ encoded: Result<EncodedPrompt, GemmaError>) {
     guard let prompt = requests.endEncoding(id) else { return }
-    encoded(tokens, prompt.generate, prompt.peer)
+    self.encoded(encoded, prompt.generate, prompt.peer)
   }
 
   private mutating func encoded(
-    _ tokens: Result<[Int32], GemmaError>,
+    _ prompt: Result<EncodedPrompt, GemmaError>,
     _ generate: Generate,
     _ peer: PeerID
   ) {
-    switch tokens {
-    case .success(let tokens): open(tokens, generate, peer)
+    switch prompt {
+    case .success(let prompt): open(prompt, generate, peer)
     case .failure(let error):
       let code: RequestFailureCode = error.code == .template ? .template : .invalid
       turnAway(generate.request, peer, code, error.message)

@@ -10,6 +10,8 @@ package struct UnencodedPrompt: Sendable {
   /// The machine's number for it.
   var id: UInt64
   var source: PromptSource
+  /// What the answer must conform to.
+  var rule: AnswerRule?
 }
 
 /// Encodes prompts.
@@ -24,7 +26,7 @@ package final class PromptDesk {
 
   private let encoder: PromptEncoder
   private let requests: Mailbox<Request>
-  private let results: Mailbox<(id: UInt64, tokens: Result<[Int32], GemmaError>)>
+  private let results: Mailbox<(id: UInt64, prompt: Result<EncodedPrompt, GemmaError>)>
   private var thread: Thread?
 
   /// - Throws: `PlatformError` if the process has no descriptor left.
@@ -54,12 +56,14 @@ package final class PromptDesk {
   func forget(_ id: UInt64) { requests.post(.forget(id)) }
 
   /// Returns what has been encoded since.
-  func takeResults() -> [(id: UInt64, tokens: Result<[Int32], GemmaError>)] { results.takeAll() }
+  func takeResults() -> [(id: UInt64, prompt: Result<EncodedPrompt, GemmaError>)] {
+    results.takeAll()
+  }
 
   private static func serve(
     _ encoder: PromptEncoder,
     _ requests: Mailbox<Request>,
-    _ results: Mailbox<(id: UInt64, tokens: Result<[Int32], GemmaError>)>
+    _ results: Mailbox<(id: UInt64, prompt: Result<EncodedPrompt, GemmaError>)>
   ) {
     var waiting: [UnencodedPrompt] = []
     while true {
@@ -79,8 +83,8 @@ package final class PromptDesk {
       guard let shortest else { continue }
       let next = waiting.remove(at: shortest)
       do throws(GemmaError) {
-        let tokens = try encoder.encode(next.source)
-        results.post((next.id, .success(tokens)))
+        let prompt = try encoder.encode(next.source, next.rule)
+        results.post((next.id, .success(prompt)))
       } catch {
         results.post((next.id, .failure(error)))
       }

@@ -2,7 +2,15 @@
 // said of a text's length before it is tokenized.
 
 internal import Gemma
+internal import Grammar
 internal import ModelFiles
+internal import Wire
+
+/// A prompt's tokens, and what the answer must conform to; nil if anything is good.
+package struct EncodedPrompt: Sendable {
+  var tokens: [Int32]
+  var constraint: (any TokenConstraint)?
+}
 
 /// Turns texts and conversations into tokens.
 struct PromptEncoder: Sendable {
@@ -15,8 +23,10 @@ struct PromptEncoder: Sendable {
   let modelName: String
   let tokenizer: Tokenizer?
   let template: Result<ChatTemplate, GemmaError>
+  private let grammars: GrammarMaker?
 
   init(_ model: ServedModel) {
+    grammars = model.tokenizer.map { GrammarMaker($0, endTokens: model.config.eosTokens) }
     modelName = model.name
     tokenizer = model.tokenizer
     template = model.template
@@ -32,6 +42,7 @@ struct PromptEncoder: Sendable {
       throw GemmaError(.tokenizer, "\(modelName) has no tokenizer; send the prompt as tokens")
     }
     switch source {
+    case .tokens(let tokens): return tokens
     case .text(let text, let parsesSpecial):
       return tokenizer.encode(text, addBOS: true, parseSpecial: parsesSpecial)
     case .conversation(let messages, let thinks):
@@ -46,6 +57,27 @@ struct PromptEncoder: Sendable {
     }
   }
 
+  /// Returns a prompt, and what its answer must conform to.
+  ///
+  /// - Throws: `GemmaError` as `encode`; with code `tokenizer`, and the place in the grammar, if that cannot
+  ///   be followed.
+  func encode(_ source: PromptSource, _ rule: AnswerRule?) throws(GemmaError) -> EncodedPrompt {
+    let tokens = try encode(source)
+    guard let rule else { return EncodedPrompt(tokens: tokens) }
+    guard let grammars else {
+      throw GemmaError(
+        .tokenizer,
+        "\(modelName) has no tokenizer, so answers cannot follow a grammar"
+      )
+    }
+    do throws(GrammarError) {
+      return EncodedPrompt(tokens: tokens, constraint: try grammars.constraint(for: rule))
+    } catch {
+      let place = error.path.isEmpty ? "" : "\(error.path): "
+      throw GemmaError(.tokenizer, "\(place)\(error.message)")
+    }
+  }
+
   /// Returns the fewest tokens that a prompt can have, without tokenizing it.
   ///
   /// No token stands for more bytes than the vocabulary's longest piece. A chat template trims white space
@@ -54,6 +86,7 @@ struct PromptEncoder: Sendable {
   func leastTokens(of source: PromptSource) -> Int {
     guard let longest = tokenizer?.longestPieceBytes, longest > 0 else { return 0 }
     switch source {
+    case .tokens(let tokens): return tokens.count
     case .text(let text, _):
       return text.utf8.count > longest ? text.utf8.count / longest : 0
     case .conversation(let messages, _):

@@ -5,6 +5,8 @@ internal import Wire
 
 /// What becomes the tokens of a prompt.
 enum PromptSource: Sendable, Hashable {
+  /// Tokens, which wait only for the grammar of their answer.
+  case tokens([Int32])
   /// A text that is continued as it is, with or without special tokens recognised in it.
   case text(String, parsesSpecial: Bool)
   /// Messages that the model's chat template makes a prompt of, and whether the model thinks before it answers.
@@ -28,6 +30,7 @@ enum PromptSource: Sendable, Hashable {
   /// The bytes of all its text.
   var byteCount: Int {
     switch self {
+    case .tokens(let tokens): 4 * tokens.count
     case .text(let text, _): text.utf8.count
     case .conversation(let messages, _): messages.reduce(0) { $0 + $1.content.utf8.count }
     }
@@ -41,6 +44,7 @@ enum PromptSource: Sendable, Hashable {
   /// How long it takes to encode, in bytes that are tokenized meanwhile.
   var encodingCost: Int {
     switch self {
+    case .tokens: 0
     case .text: byteCount
     case .conversation(let messages, _): byteCount + Self.bytesOfMessage * messages.count
     }

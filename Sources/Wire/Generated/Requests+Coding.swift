@@ -21,6 +21,129 @@ extension PromptMessage {
   }
 }
 
+extension ToolDefinition {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ToolDefinition> {
+    let c = unsafe packer.make(trestle__tool_definition__init)
+    unsafe c.pointee.name = packer.text(name, "ToolDefinition.name", limit: Limits.nameBytes)
+    unsafe c.pointee.parameters = packer.text(
+      parameters,
+      "ToolDefinition.parameters",
+      limit: Limits.grammarBytes
+    )
+    unsafe c.pointee.is_strict = isStrict ? 1 : 0
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__ToolDefinition) throws(WireError) {
+    try unsafe Unpack.known(c.base, "ToolDefinition")
+    try unsafe self.init(
+      name: Unpack.text(c.name, "ToolDefinition.name", limit: Limits.nameBytes),
+      parameters: Unpack.text(
+        c.parameters,
+        "ToolDefinition.parameters",
+        limit: Limits.grammarBytes
+      ),
+      isStrict: c.is_strict != 0
+    )
+  }
+}
+
+extension ToolCalls {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ToolCalls> {
+    let c = unsafe packer.make(trestle__tool_calls__init)
+    unsafe (c.pointee.n_tools, c.pointee.tools) = packer.list(
+      tools,
+      "ToolCalls.tools",
+      limit: Limits.tools
+    ) { unsafe $0.packed(packer) }
+    unsafe c.pointee.is_required = isRequired ? 1 : 0
+    unsafe c.pointee.only = packer.text(only, "ToolCalls.only", limit: Limits.nameBytes)
+    unsafe c.pointee.is_parallel = isParallel ? 1 : 0
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__ToolCalls) throws(WireError) {
+    try unsafe Unpack.known(c.base, "ToolCalls")
+    try unsafe self.init(
+      tools: Unpack.list(
+        c.n_tools,
+        c.tools,
+        "ToolCalls.tools",
+        limit: Limits.tools,
+        ToolDefinition.init(unpacking:)
+      ),
+      isRequired: c.is_required != 0,
+      only: Unpack.text(c.only, "ToolCalls.only", limit: Limits.nameBytes),
+      isParallel: c.is_parallel != 0
+    )
+  }
+}
+
+extension AnswerRule {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__AnswerRule> {
+    let c = unsafe packer.make(trestle__answer_rule__init)
+    unsafe grammar.pack(into: c, packer)
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__AnswerRule) throws(WireError) {
+    try unsafe Unpack.known(c.base, "AnswerRule")
+    try unsafe self.init(grammar: AnswerGrammar(unpacking: c))
+  }
+}
+
+extension AnswerGrammar {
+  func pack(into c: UnsafeMutablePointer<Trestle__AnswerRule>, _ packer: Packer) {
+    switch self {
+    case .schema(let value):
+      unsafe c.pointee.grammar_case = TRESTLE__ANSWER_RULE__GRAMMAR_SCHEMA
+      unsafe c.pointee.schema = packer.text(value, "AnswerRule.schema", limit: Limits.grammarBytes)
+    case .strictSchema(let value):
+      unsafe c.pointee.grammar_case = TRESTLE__ANSWER_RULE__GRAMMAR_STRICT_SCHEMA
+      unsafe c.pointee.strict_schema = packer.text(
+        value,
+        "AnswerRule.strictSchema",
+        limit: Limits.grammarBytes
+      )
+    case .object:
+      unsafe c.pointee.grammar_case = TRESTLE__ANSWER_RULE__GRAMMAR_OBJECT
+      unsafe c.pointee.object = 1
+    case .gbnf(let value):
+      unsafe c.pointee.grammar_case = TRESTLE__ANSWER_RULE__GRAMMAR_GBNF
+      unsafe c.pointee.gbnf = packer.text(value, "AnswerRule.gbnf", limit: Limits.grammarBytes)
+    case .calls(let value):
+      unsafe c.pointee.grammar_case = TRESTLE__ANSWER_RULE__GRAMMAR_CALLS
+      unsafe c.pointee.calls = value.packed(packer)
+    }
+  }
+
+  init(unpacking c: Trestle__AnswerRule) throws(WireError) {
+    switch unsafe c.grammar_case {
+    case TRESTLE__ANSWER_RULE__GRAMMAR_SCHEMA:
+      self = try unsafe .schema(
+        Unpack.text(c.schema, "AnswerRule.schema", limit: Limits.grammarBytes)
+      )
+    case TRESTLE__ANSWER_RULE__GRAMMAR_STRICT_SCHEMA:
+      self = try unsafe .strictSchema(
+        Unpack.text(c.strict_schema, "AnswerRule.strictSchema", limit: Limits.grammarBytes)
+      )
+    case TRESTLE__ANSWER_RULE__GRAMMAR_OBJECT:
+      try unsafe Unpack.mark(c.object, "AnswerRule.object")
+      self = .object
+    case TRESTLE__ANSWER_RULE__GRAMMAR_GBNF:
+      self = try unsafe .gbnf(Unpack.text(c.gbnf, "AnswerRule.gbnf", limit: Limits.grammarBytes))
+    case TRESTLE__ANSWER_RULE__GRAMMAR_CALLS:
+      self = try unsafe .calls(ToolCalls(unpacking: Unpack.required(c.calls, "AnswerRule.calls")))
+    default:
+      throw WireError(
+        .malformed,
+        "holds none of schema, strictSchema, object, gbnf, calls",
+        context: "AnswerRule.grammar"
+      )
+    }
+  }
+}
+
 extension Generate {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__Generate> {
     let c = unsafe packer.make(trestle__generate__init)
@@ -47,6 +170,7 @@ extension Generate {
       "Generate.minTokens",
       limit: Limits.positions
     )
+    unsafe c.pointee.rule = rule?.packed(packer)
     return unsafe c
   }
 
@@ -68,7 +192,8 @@ extension Generate {
       ),
       ignoresEndOfTurn: c.ignores_end_of_turn != 0,
       thinks: c.thinks != 0,
-      minTokens: Unpack.integer(c.min_tokens, "Generate.minTokens", limit: Limits.positions)
+      minTokens: Unpack.integer(c.min_tokens, "Generate.minTokens", limit: Limits.positions),
+      rule: Unpack.optional(c.rule, AnswerRule.init(unpacking:))
     )
   }
 }

@@ -36,6 +36,60 @@ package struct PromptMessage: Sendable, Hashable {
   }
 }
 
+/// A function that an answer may call.
+package struct ToolDefinition: Sendable, Hashable {
+  package var name: String
+  /// The JSON Schema of its arguments; empty for none.
+  package var parameters: String
+  /// Objects have only the properties that are declared.
+  package var isStrict: Bool
+
+  package init(name: String, parameters: String, isStrict: Bool) {
+    self.name = name
+    self.parameters = parameters
+    self.isStrict = isStrict
+  }
+}
+
+/// Calls of functions in the place of a text.
+package struct ToolCalls: Sendable, Hashable {
+  package var tools: [ToolDefinition]
+  /// A call must come; else a text may, too.
+  package var isRequired: Bool
+  /// The function that must be called; empty for any.
+  package var only: String
+  /// Several may come, as a list.
+  package var isParallel: Bool
+
+  package init(tools: [ToolDefinition], isRequired: Bool, only: String, isParallel: Bool) {
+    self.tools = tools
+    self.isRequired = isRequired
+    self.only = only
+    self.isParallel = isParallel
+  }
+}
+
+package enum AnswerGrammar: Sendable, Hashable {
+  /// A JSON Schema.
+  case schema(String)
+  /// One whose objects have only the properties that are declared.
+  case strictSchema(String)
+  /// Any JSON object.
+  case object
+  /// A grammar in llama.cpp's format.
+  case gbnf(String)
+  case calls(ToolCalls)
+}
+
+/// What an answer must conform to, from its first byte to its last.
+package struct AnswerRule: Sendable, Hashable {
+  package var grammar: AnswerGrammar
+
+  package init(grammar: AnswerGrammar) {
+    self.grammar = grammar
+  }
+}
+
 /// What a generation continues.
 package enum Prompt: Sendable, Hashable {
   case text(String)
@@ -69,6 +123,8 @@ package struct Generate: Sendable, Hashable {
   package var thinks: Bool
   /// The turn does not end before so many tokens.
   package var minTokens: Int
+  /// What the answer must conform to; anything is good without.
+  package var rule: AnswerRule?
 
   package init(
     request: UInt64,
@@ -80,7 +136,8 @@ package struct Generate: Sendable, Hashable {
     stops: [String],
     ignoresEndOfTurn: Bool,
     thinks: Bool = false,
-    minTokens: Int = 0
+    minTokens: Int = 0,
+    rule: AnswerRule? = nil
   ) {
     self.request = request
     self.prompt = prompt
@@ -92,6 +149,7 @@ package struct Generate: Sendable, Hashable {
     self.ignoresEndOfTurn = ignoresEndOfTurn
     self.thinks = thinks
     self.minTokens = minTokens
+    self.rule = rule
   }
 }
 

@@ -338,6 +338,37 @@ extension MessageMaker {
     PromptMessage(role: value(of: MessageRole.self), text: text(Limits.textBytes))
   }
 
+  mutating func toolDefinition() -> ToolDefinition {
+    ToolDefinition(
+      name: text(Limits.nameBytes),
+      parameters: text(Limits.grammarBytes),
+      isStrict: coin()
+    )
+  }
+
+  mutating func toolCalls() -> ToolCalls {
+    ToolCalls(
+      tools: list(Limits.tools) { $0.toolDefinition() },
+      isRequired: coin(),
+      only: text(Limits.nameBytes),
+      isParallel: coin()
+    )
+  }
+
+  mutating func answerRule() -> AnswerRule {
+    AnswerRule(grammar: answerGrammar())
+  }
+
+  mutating func answerGrammar() -> AnswerGrammar {
+    switch Int.random(in: 0..<5, using: &random) {
+    case 0: .schema(text(Limits.grammarBytes))
+    case 1: .strictSchema(text(Limits.grammarBytes))
+    case 2: .object
+    case 3: .gbnf(text(Limits.grammarBytes))
+    default: .calls(toolCalls())
+    }
+  }
+
   mutating func generate() -> Generate {
     Generate(
       request: number(.min ... .max),
@@ -349,7 +380,8 @@ extension MessageMaker {
       stops: list(Limits.stops) { $0.text(Limits.stopBytes) },
       ignoresEndOfTurn: coin(),
       thinks: coin(),
-      minTokens: integer(Limits.positions)
+      minTokens: integer(Limits.positions),
+      rule: coin() ? nil : answerRule()
     )
   }
 

@@ -1,0 +1,120 @@
+// Calls of tools: what a model must write to call a function.
+
+/// Tools, and how an answer may or must call them.
+///
+/// A call is `{"name": …, "parameters": {…}}`, as Gemma's guide has it; several are a list of
+/// these.
+package struct ToolCalls: Sendable {
+  /// A function that can be called.
+  package struct Tool: Sendable {
+    package var name: String
+    /// The JSON Schema of its parameters, as its text; nil for none.
+    package var parameters: String?
+    /// Whether objects have only properties that are declared, where the schema does not say.
+    package var isStrict: Bool
+
+    package init(name: String, parameters: String?, isStrict: Bool = false) {
+      self.name = name
+      self.parameters = parameters
+      self.isStrict = isStrict
+    }
+  }
+
+  package enum Choice: Sendable {
+    /// Text or a call. It is a call if the first byte that is no white space is `{`, if it begins
+    /// with a fence "```json", or, where calls may be parallel, if it begins with `[{`; then it is
+    /// nothing but the call.
+    case auto
+    /// One of the tools is called.
+    case required
+    /// This tool is called.
+    case named(String)
+  }
+
+  package var tools: [Tool]
+  package var choice: Choice
+  /// Whether it may be a list of calls, too.
+  package var isParallel: Bool
+
+  package init(_ tools: [Tool], choice: Choice, isParallel: Bool = false) {
+    self.tools = tools
+    self.choice = choice
+    self.isParallel = isParallel
+  }
+
+  func build(_ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
+    let wanted: [Tool]
+    switch choice {
+    case .auto, .required: wanted = tools
+    case .named(let name): wanted = tools.filter { $0.name == name }
+    }
+    guard !wanted.isEmpty else {
+      throw GrammarError(.unsatisfiable, "there is no tool to call", at: "tools")
+    }
+    var single: [Int32] = []
+    for tool in wanted { single.append(try call(tool, &builder)) }
+    let one = try builder.alternatives(single)
+    var all = one
+    if isParallel {
+      let rule = try builder.declare("call")
+      builder.define(rule, one)
+      let each = try builder.call(rule)
+      let more = try builder.repeated(
+        builder.sequence([builder.comma(), each]),
+        min: 0,
+        max: Self.parallelLimit - 1
+      )
+      let list = try builder.sequence([builder.literal("["), each, more, builder.literal("]")])
+      all = try builder.alternatives([each, list])
+    }
+    guard case .auto = choice else { return all }
+    return try auto(all, &builder)
+  }
+
+  /// Calls in one list: a small model that may write more does so until its tokens are used up.
+  private static let parallelLimit = 16
+
+  private func call(_ tool: Tool, _ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
+    let parameters: Int32
+    do throws(GrammarError) {
+      if let text = tool.parameters {
+        parameters = try SchemaCompiler.build(
+          JSONParser.parse(text),
+          strict: tool.isStrict,
+          isObject: true,
+          &builder
+        )
+      } else {
+        parameters = try builder.literal("{}")
+      }
+    } catch {
+      var error = error
+      error.path = "tools/\(tool.name)/parameters" + error.path.drop { $0 == "#" }
+      throw error
+    }
+    return try builder.sequence([
+      builder.literal("{\"name\":"), builder.blank(),
+      builder.literal(GrammarBuilder.quoted(tool.name)), builder.comma(),
+      builder.literal("\"parameters\":"), builder.blank(), parameters, builder.literal("}"),
+    ])
+  }
+
+  /// Text that does not begin like a call, or a call.
+  private func auto(_ call: Int32, _ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
+    let list = isParallel ? "|\\[[ \\t\\r\\n]*\\{" : ""
+    let trigger = "[ \\t\\r\\n]*(?:\\{|```json\(list))[\\s\\S]*"
+    let text = try CharacterMachine(pattern: trigger, isAnchored: true, at: "tools").complement
+    let space = try builder.add(.bytes(ByteSet([0x09, 0x0A, 0x0D, 0x20])))
+    let line = try builder.optional(builder.literal("\n"))
+    let fenced = try builder.sequence([
+      builder.literal("```json"), builder.repeated(space, min: 0, max: 2), call, line,
+      builder.literal("```"), line,
+    ])
+    return try builder.alternatives([
+      builder.sequence([
+        builder.repeated(space, min: 0, max: 4), builder.alternatives([call, fenced]),
+      ]),
+      builder.machine(text, .plain),
+    ])
+  }
+}
