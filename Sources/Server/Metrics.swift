@@ -83,10 +83,10 @@ struct Metrics {
 
   private mutating func addLatency(_ name: String, _ help: String, _ summary: LatencySummary) {
     let values = [
-      ("0.5", summary.p50Microseconds), ("0.9", summary.p90Microseconds),
-      ("0.99", summary.p99Microseconds),
+      ("50", summary.p50Microseconds), ("90", summary.p90Microseconds),
+      ("99", summary.p99Microseconds),
     ]
-    add(name, "gauge", help, values.map { (["quantile": $0], Double($1) / 1e6) })
+    add(name, "gauge", help, values.map { (["percentile": $0], Double($1) / 1e6) })
   }
 
   private mutating func addWorkers(_ workers: [WorkerStatus]) {
