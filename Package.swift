@@ -181,7 +181,7 @@ let package = Package(
     .target(name: "CSocketGuard"),
 
     // What scripts/compare-with-llguidance talks to.
-    .executableTarget(name: "grammar-lab", dependencies: ["Grammar"], swiftSettings: strict),
+    .executableTarget(name: "GrammarLab", dependencies: ["Grammar"], swiftSettings: strict),
 
     // Tests.
     // A device that there is not: what a new backend has to bring.

@@ -37,6 +37,15 @@ package struct EvaluationPart: Sendable, Hashable {
     self.payloads = payloads
   }
 
+  /// The logits of each row, as many as the model has; empty if the part has none.
+  package var rows: [ArraySlice<Float>] {
+    guard let logits = payloads.first, rowCount > 0, logits.count.isMultiple(of: rowCount) else {
+      return []
+    }
+    let width = logits.count / rowCount
+    return (0..<rowCount).map { logits[($0 * width)..<(($0 + 1) * width)] }
+  }
+
   /// Returns the logits, [rowCount, vocabularySize]; nil if the part has none of that size.
   package func logits(vocabularySize: Int) -> [Float]? {
     guard payloads.count == 1, payloads[0].count == rowCount * vocabularySize else { return nil }

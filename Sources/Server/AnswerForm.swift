@@ -25,7 +25,7 @@ protocol AnswerForm: Sendable {
   var idPrefix: String { get }
 
   /// What a choice begins with in a stream; nil for nothing.
-  func opening(_ index: Int) -> JSON?
+  mutating func opening(_ index: Int) -> JSON?
   /// A piece of a choice in a stream; nil if there is nothing to tell yet.
   mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON?
   /// The end of a choice in a stream.
@@ -151,20 +151,22 @@ struct ChatForm: AnswerForm {
 struct CompletionForm: AnswerForm {
   var scores: Bool
   /// What each choice begins with, for requests that want their prompts back.
-  var echoes: [String]
+  var echoes: [Echo]
   /// By choice: where the next token's text begins.
   private var offsets: [Int: Int] = [:]
 
   let objects = (whole: "text_completion", piece: "text_completion")
   let idPrefix = "cmpl-"
 
-  init(scores: Bool, echoes: [String]) {
+  init(scores: Bool, echoes: [Echo]) {
     self.scores = scores
     self.echoes = echoes
   }
 
-  func opening(_ index: Int) -> JSON? {
-    echoes.isEmpty ? nil : choice(index, echoes[index], nil, nil)
+  mutating func opening(_ index: Int) -> JSON? {
+    guard !echoes.isEmpty else { return nil }
+    let echo = echoes[index]
+    return choice(index, echo.text, logProbabilities(index, echo.scored ?? []), nil)
   }
 
   mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON? {
@@ -174,11 +176,11 @@ struct CompletionForm: AnswerForm {
   func closing(_ index: Int, _ reason: String) -> [JSON] { [choice(index, "", nil, reason)] }
 
   mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
-    let beginning = echoes.isEmpty ? "" : echoes[index]
+    let echo = echoes.isEmpty ? nil : echoes[index]
     return choice(
       index,
-      beginning + piece.thought + piece.text,
-      logProbabilities(index, piece.scored),
+      (echo?.text ?? "") + piece.thought + piece.text,
+      logProbabilities(index, (echo?.scored ?? []) + piece.scored),
       reason
     )
   }
@@ -196,17 +198,26 @@ struct CompletionForm: AnswerForm {
   /// number, since programs compare it with the largest.
   private mutating func logProbabilities(_ index: Int, _ tokens: [DrawnToken]) -> JSON? {
     guard scores else { return nil }
+    let isStart = offsets[index] == nil
+    // Nothing comes before the first token of a prompt that is told back.
+    let unscored = isStart && !echoes.isEmpty && echoes[index].scored != nil ? 1 : 0
     var places: [JSON] = []
-    var offset = offsets[index] ?? (echoes.isEmpty ? 0 : echoes[index].unicodeScalars.count)
-    for token in tokens {
+    var offset = offsets[index] ?? 0
+    for (place, token) in tokens.enumerated() {
       places.append(.integer(offset))
-      offset += token.drawn.text.unicodeScalars.count
+      // A token that begins a text is no part of it.
+      if place >= unscored || !token.drawn.isSpecial {
+        offset += token.drawn.text.unicodeScalars.count
+      }
     }
     offsets[index] = offset
+    func after<Value>(_ value: (DrawnToken) -> Value, _ none: Value) -> [Value] {
+      tokens.enumerated().map { $0 < unscored ? none : value($1) }
+    }
     return [
       "tokens": .array(tokens.map { .string($0.drawn.text) }),
-      "token_logprobs": .array(tokens.map { .number($0.drawn.logProbability) }),
-      "top_logprobs": .array(tokens.map(Self.likeliest)),
+      "token_logprobs": .array(after({ .number($0.drawn.logProbability) }, .null)),
+      "top_logprobs": .array(after(Self.likeliest, .null)),
       "text_offset": .array(places),
     ]
   }

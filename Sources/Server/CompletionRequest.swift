@@ -37,9 +37,6 @@ struct CompletionRequest {
     if let count = try fields.integer("logprobs", 0...20) {
       options.sampling.returnsLogProbabilities = true
       options.sampling.likeliest = count
-      if echoes {
-        throw fields.error("echo", "with logprobs cannot be done by this version; leave out either")
-      }
     }
   }
 

@@ -186,12 +186,15 @@ package struct FrontDoor: Sendable {
   func complete(_ body: JSON) async throws -> BegunAnswer {
     let request = try CompletionRequest(body)
     try model.check(request.model)
-    var echoes: [String] = []
-    if request.echoes {
-      for prompt in request.prompts {
-        let text = try model.text(of: prompt)
-        echoes += Array(repeating: text, count: request.options.choices)
+    let scores = request.options.sampling
+    let prompts = request.prompts.map { model.tokens(of: $0) }
+    var echoes: [Echo] = []
+    for (source, tokens) in zip(request.prompts, prompts) where request.echoes {
+      var echo = Echo(text: try model.text(of: source), scored: nil)
+      if scores.returnsLogProbabilities {
+        echo.scored = try await self.scores(of: tokens, likeliest: scores.likeliest)
       }
+      echoes += Array(repeating: echo, count: request.options.choices)
     }
     let form = CompletionForm(
       scores: request.options.sampling.returnsLogProbabilities,
@@ -199,7 +202,7 @@ package struct FrontDoor: Sendable {
     )
     let count = request.prompts.count * request.options.choices
     return try await begin(
-      request.prompts.map { model.tokens(of: $0) },
+      prompts,
       request.options,
       openAI(form, request.options, choiceCount: count)
     )

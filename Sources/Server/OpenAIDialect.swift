@@ -19,8 +19,12 @@ struct OpenAIDialect: AnswerDialect {
     return ServerEvent(nil, .object(document + more))
   }
 
-  func opening() -> [ServerEvent] {
-    (0..<choiceCount).compactMap { form.opening($0).map { chunk([$0]) } }
+  mutating func opening() -> [ServerEvent] {
+    var events: [ServerEvent] = []
+    for choice in 0..<choiceCount {
+      if let opening = form.opening(choice) { events.append(chunk([opening])) }
+    }
+    return events
   }
 
   mutating func piece(_ choice: Int, _ piece: AnswerPiece) -> [ServerEvent] {

@@ -1,3 +1,5 @@
+// Grammars that would take too much: bounded, or refused, in little time.
+
 import Testing
 
 @testable import Grammar

@@ -1,3 +1,5 @@
+// Grammars in llama.cpp's format.
+
 import Testing
 
 @testable import Grammar

@@ -1,3 +1,5 @@
+// States: masks, ends of turns, copies, tokens that split characters.
+
 import Testing
 
 @testable import Grammar

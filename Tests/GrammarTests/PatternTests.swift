@@ -1,3 +1,5 @@
+// Regular expressions of JSON Schema.
+
 import Testing
 
 @testable import Grammar

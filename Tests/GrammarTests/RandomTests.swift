@@ -1,3 +1,5 @@
+// Random answers are complete and can be read; mutated sources do no harm.
+
 import Testing
 
 @testable import Grammar

@@ -1,3 +1,5 @@
+// JSON Schema, keyword by keyword: what is allowed, what is not, what is refused.
+
 import Testing
 
 @testable import Grammar

@@ -1,3 +1,5 @@
+// Calls of tools, forced and offered.
+
 import Testing
 
 @testable import Grammar

@@ -31,6 +31,7 @@ private let floorPlan: [String: Set<String>] = [
   ],
   "Wire": ["WireMessages", "CZeroMQ", "Content", "Platform", "CSocketGuard", "CLinux"],
   "Grammar": [],
+  "GrammarLab": ["Grammar"],
   "Gemma": ["ModelFiles", "Compute", "Content"],
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],

@@ -89,7 +89,8 @@ import Testing
 
   private func isLibrary(_ file: ProjectFile) -> Bool {
     guard file.isSwift || file.isC else { return false }
-    let inSources = file.path.hasPrefix("Sources/") && file.module != "trestle"
+    let inSources =
+      file.path.hasPrefix("Sources/") && !["trestle", "GrammarLab"].contains(file.module)
     return inSources || file.path.hasPrefix("kernels/") || file.path.hasPrefix("proto/")
   }
 }

@@ -38,14 +38,12 @@ struct PromptEncoder: Sendable {
   ///   template refuses the conversation.
   /// - Complexity: O(n log m) for n bytes with words of m.
   func encode(_ source: PromptSource) throws(GemmaError) -> [Int32] {
-    guard let tokenizer else {
-      throw GemmaError(.tokenizer, "\(modelName) has no tokenizer; send the prompt as tokens")
-    }
     switch source {
     case .tokens(let tokens): return tokens
     case .text(let text, let parsesSpecial):
-      return tokenizer.encode(text, addBOS: true, parseSpecial: parsesSpecial)
+      return try knownTokenizer().encode(text, addBOS: true, parseSpecial: parsesSpecial)
     case .conversation(let messages, let thinks):
+      let tokenizer = try knownTokenizer()
       guard tokenizer.canThink || !thinks else {
         throw GemmaError(
           .template,
@@ -55,6 +53,13 @@ struct PromptEncoder: Sendable {
       }
       return try tokenizer.encode(template.get().pieces(messages, thinks: thinks))
     }
+  }
+
+  private func knownTokenizer() throws(GemmaError) -> Tokenizer {
+    guard let tokenizer else {
+      throw GemmaError(.tokenizer, "\(modelName) has no tokenizer; send the prompt as tokens")
+    }
+    return tokenizer
   }
 
   /// Returns a prompt, and what its answer must conform to.
