@@ -10,6 +10,8 @@ import Platform
 final class FrontDoorProcess: Sendable {
   private struct State {
     var process: Process?
+    /// Its stdin, on which nothing is ever written.
+    var input: Pipe?
     var isStopping = false
   }
 
@@ -35,12 +37,13 @@ final class FrontDoorProcess: Sendable {
       let process = Process()
       process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
       process.arguments = ["serve", "--until-stdin-ends"] + arguments
-      // Nothing is ever written; the end of this process ends it.
-      process.standardInput = Pipe()
+      // The end of this process closes it.
+      let input = Pipe()
+      process.standardInput = input
       process.terminationHandler = { [weak self] process in self?.ended(process) }
       do {
         try process.run()
-        state.process = process
+        (state.process, state.input) = (process, input)
       } catch {
         logger.error("the front door cannot be started", metadata: ["error": "\(error)"])
       }
@@ -58,14 +61,26 @@ final class FrontDoorProcess: Sendable {
     DispatchQueue.global().asyncAfter(deadline: .now() + Self.pause) { self.start() }
   }
 
+  /// How long it may take to end.
+  private static let patience = Duration.seconds(8)
+
   /// Ends it, and waits until it has ended.
+  ///
+  /// Signals would not do: it has inherited that they are blocked.
   func stop() {
-    let process = state.withLock { state in
+    let (process, input) = state.withLock { state in
       state.isStopping = true
-      return state.process
+      return (state.process, state.input)
     }
     guard let process, process.isRunning else { return }
-    process.terminate()
-    process.waitUntilExit()
+    try? input?.fileHandleForWriting.close()
+    let deadline = ContinuousClock.now + Self.patience
+    while process.isRunning {
+      guard ContinuousClock.now < deadline else {
+        kill(process.processIdentifier, SIGKILL)
+        return
+      }
+      usleep(20_000)
+    }
   }
 }
