@@ -1,6 +1,6 @@
 // Serves grammars to the comparison with llguidance: commands on stdin, a line for each on stdout.
 //
-//   vocabulary FILE             reads what scripts/export-vocabulary writes
+//   vocabulary FILE             reads what scripts/compare-with-llguidance writes
 //   compile KIND STRICT SOURCE  schema, json, value, choices (by lines), pattern, gbnf; STRICT is 0 or
 //                               1; the source in hexadecimal
 //   mask                        mask NANOSECONDS COMPLETE MASK

@@ -120,7 +120,7 @@ package struct FrontDoor: Sendable {
     return [
       "bos_token": JSON(tokenizer.bosToken.flatMap(name)),
       "eos_token": JSON(tokenizer.eosTokens.first.flatMap(name)),
-      "chat_template": JSON(model.templateSource),
+      "chat_template": .null,
       "vocab_size": .integer(tokenizer.vocabularySize),
     ]
   }

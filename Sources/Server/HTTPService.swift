@@ -108,7 +108,6 @@ private struct Responder: HTTPResponder {
       let isMessages = request.uri.path.hasPrefix(Route.messagesPath)
       response = Self.response(to: Self.apiError(error, context), isMessages: isMessages)
     }
-    response.headers[values: .accessControlAllowOrigin] = []
     for field in crossOrigin { response.headers.append(field) }
     response.headers[Self.requestID] = context.id
     return response

@@ -13,23 +13,19 @@ package struct TextModel: Sendable {
   package var fingerprint: String
   package var tokenizer: Tokenizer
   package var template: Result<ChatTemplate, GemmaError>
-  /// The template as the model's files have it; nil if they have none.
-  package var templateSource: String?
 
   package init(
     name: String,
     aliases: [String],
     fingerprint: String,
     tokenizer: Tokenizer,
-    template: Result<ChatTemplate, GemmaError>,
-    templateSource: String?
+    template: Result<ChatTemplate, GemmaError>
   ) {
     self.name = name
     self.aliases = aliases
     self.fingerprint = fingerprint
     self.tokenizer = tokenizer
     self.template = template
-    self.templateSource = templateSource
   }
 
   /// - Throws: `APIError` 404 for a name of another model.

@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// The tokens of a model, as bytes.
 ///
-/// Copies share the storage. Making it takes about half a second for 262,144 tokens, and 20 MB.
+/// Copies share the storage. Making it takes about half a second for 262,144 tokens.
 package struct TokenVocabulary: Sendable {
   let storage: VocabularyStorage
 

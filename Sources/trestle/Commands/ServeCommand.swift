@@ -79,8 +79,7 @@ struct ServeCommand: ParsableCommand {
       aliases: [checkpoint.name],
       fingerprint: "\(fingerprint)",
       tokenizer: tokenizer,
-      template: Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) },
-      templateSource: nil
+      template: Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) }
     )
   }
 
