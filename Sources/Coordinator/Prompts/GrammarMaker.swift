@@ -17,10 +17,34 @@ final class GrammarMaker: Sendable {
     self.endTokens = endTokens
   }
 
+  /// Returns the constraint of the answer to a prompt.
+  ///
   /// - Throws: `GrammarError` if the grammar is malformed, or has what is not supported.
-  func constraint(for rule: AnswerRule) throws(GrammarError) -> any TokenConstraint {
+  func constraint(
+    for rule: AnswerRule,
+    after prompt: [Int32]
+  ) throws(GrammarError) -> any TokenConstraint {
     let grammar = try CompiledGrammar(GrammarSource(rule.grammar))
-    return GrammarConstraint(state: GrammarState(grammar, knownVocabulary()))
+    let answer = GrammarConstraint(state: GrammarState(grammar, knownVocabulary()))
+    guard let marks = tokenizer.channelMarks else { return answer }
+    let beginning = marks.beginning(after: prompt)
+    guard beginning != .text else { return answer }
+    return ThoughtfulConstraint(
+      answer: answer,
+      marks: marks,
+      thoughtMask: thoughtMask(marks),
+      isThinking: beginning == .thought
+    )
+  }
+
+  /// Allows what a thought may consist of: all but what ends the turn or begins another thought.
+  private func thoughtMask(_ marks: Tokenizer.ChannelMarks) -> [UInt8] {
+    var bits = [UInt8](repeating: 0, count: (tokenizer.vocabularySize + 7) / 8)
+    let forbidden = Set(endTokens + [marks.start])
+    for token in 0..<Int32(tokenizer.vocabularySize) where !forbidden.contains(token) {
+      bits[Int(token) / 8] |= 1 << (token % 8)
+    }
+    return bits
   }
 
   /// Made when it is first needed: most pipelines never need it.
@@ -44,6 +68,49 @@ struct GrammarConstraint: TokenConstraint {
   var allowed: TokenMask? { TokenMask(allowed: .bits(state.allowed)) }
 
   mutating func accept(_ token: Int32) { state.accept(token) }
+}
+
+/// An answer that follows a grammar behind what the model thinks, which follows none.
+///
+/// The thought is no part of the answer, and the grammar begins where it ends.
+struct ThoughtfulConstraint: TokenConstraint {
+  fileprivate var answer: GrammarConstraint
+  fileprivate let marks: Tokenizer.ChannelMarks
+  fileprivate let thoughtMask: [UInt8]
+  fileprivate var isThinking: Bool
+  /// Whether a thought may still begin.
+  private var mayThink: Bool
+
+  fileprivate init(
+    answer: GrammarConstraint,
+    marks: Tokenizer.ChannelMarks,
+    thoughtMask: [UInt8],
+    isThinking: Bool
+  ) {
+    self.answer = answer
+    self.marks = marks
+    self.thoughtMask = thoughtMask
+    self.isThinking = isThinking
+    mayThink = !isThinking
+  }
+
+  var allowed: TokenMask? {
+    if isThinking { return TokenMask(allowed: .bits(thoughtMask)) }
+    var bits = answer.state.allowed
+    if mayThink { bits[Int(marks.start) / 8] |= 1 << (marks.start % 8) }
+    return TokenMask(allowed: .bits(bits))
+  }
+
+  mutating func accept(_ token: Int32) {
+    defer { mayThink = false }
+    if isThinking {
+      isThinking = token != marks.end
+    } else if mayThink, token == marks.start {
+      isThinking = true
+    } else {
+      answer.accept(token)
+    }
+  }
 }
 
 extension GrammarSource {

@@ -76,7 +76,10 @@ struct PromptEncoder: Sendable {
       )
     }
     do throws(GrammarError) {
-      return EncodedPrompt(tokens: tokens, constraint: try grammars.constraint(for: rule))
+      return EncodedPrompt(
+        tokens: tokens,
+        constraint: try grammars.constraint(for: rule, after: tokens)
+      )
     } catch {
       let place = error.path.isEmpty ? "" : "\(error.path): "
       throw GemmaError(.tokenizer, "\(place)\(error.message)")

@@ -47,10 +47,10 @@ package struct AnswerReader: Sendable {
   package init(_ tokenizer: Tokenizer, after prompt: [Int32] = []) {
     detokenizer = Detokenizer(tokenizer)
     marks = tokenizer.channelMarks
-    guard let marks else { return }
-    let last = prompt.lastIndex { $0 == marks.start || $0 == marks.end || $0 == marks.turn }
-    guard let last, prompt[last] == marks.start else { return }
-    for token in prompt[last...] { _ = append(token) }
+    guard let marks, marks.beginning(after: prompt) == .thought,
+      let start = prompt.lastIndex(of: marks.start)
+    else { return }
+    for token in prompt[start...] { _ = append(token) }
     thoughtTokenCount = 0
   }
 
@@ -105,11 +105,13 @@ package struct AnswerReader: Sendable {
 
 extension Tokenizer {
   /// The tokens around what a model thinks.
-  struct ChannelMarks: Sendable, Hashable {
-    var start: Int32
-    var end: Int32
+  package struct ChannelMarks: Sendable, Hashable {
+    package var start: Int32
+    package var end: Int32
     /// The token that begins a turn: no thought goes on behind it.
     var turn: Int32
+    /// The token with which a prompt asks for thoughts; nil if there is none.
+    var request: Int32?
 
     /// Returns nil if a vocabulary has none.
     init?(_ vocabulary: Vocabulary) {
@@ -120,6 +122,23 @@ extension Tokenizer {
       self.start = start
       self.end = end
       self.turn = turn
+      request = vocabulary.controlToken(Gemma4Tokens.thoughtRequest)
+    }
+
+    /// Where an answer to a prompt begins.
+    package enum Beginning: Sendable, Hashable {
+      /// Inside of a thought, which the prompt has opened.
+      case thought
+      /// With a thought, maybe: the prompt asks for it.
+      case maybeThought
+      case text
+    }
+
+    /// Returns where the answer to a prompt begins.
+    package func beginning(after prompt: [Int32]) -> Beginning {
+      let last = prompt.last { $0 == start || $0 == end || $0 == turn }
+      if last == start { return .thought }
+      return request.map(prompt.contains) ?? false ? .maybeThought : .text
     }
   }
 

@@ -11,6 +11,9 @@ enum Gemma4Tokens {
   /// The marks of a channel, in which the model thinks before it answers.
   static let channelMarks = (start: "<|channel>", end: "<channel|>")
 
+  /// What a prompt says to ask for thoughts.
+  static let thoughtRequest = "<|think|>"
+
   /// The mark at which the model waits for what a tool returns: the answer ends there.
   static let toolResponse = "<|tool_response>"
 

@@ -26,7 +26,7 @@ package struct Tokenizer: Sendable {
   /// The tokens that the model expects around a text.
   let surroundings: Surroundings
   /// The tokens around what the model thinks; nil if it has none.
-  let channelMarks: ChannelMarks?
+  package let channelMarks: ChannelMarks?
   /// The tokens that its file forbids in answers, in ascending order.
   package let suppressedTokens: [Int32]
 
