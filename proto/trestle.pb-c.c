@@ -2572,6 +2572,51 @@ void   trestle__worker_status__free_unpacked
   assert(message->base.descriptor == &trestle__worker_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__latency_counts__init
+                     (Trestle__LatencyCounts         *message)
+{
+  static const Trestle__LatencyCounts init_value = TRESTLE__LATENCY_COUNTS__INIT;
+  *message = init_value;
+}
+size_t trestle__latency_counts__get_packed_size
+                     (const Trestle__LatencyCounts *message)
+{
+  assert(message->base.descriptor == &trestle__latency_counts__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__latency_counts__pack
+                     (const Trestle__LatencyCounts *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__latency_counts__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__latency_counts__pack_to_buffer
+                     (const Trestle__LatencyCounts *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__latency_counts__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__LatencyCounts *
+       trestle__latency_counts__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__LatencyCounts *)
+     protobuf_c_message_unpack (&trestle__latency_counts__descriptor,
+                                allocator, len, data);
+}
+void   trestle__latency_counts__free_unpacked
+                     (Trestle__LatencyCounts *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__latency_counts__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__latency_summary__init
                      (Trestle__LatencySummary         *message)
 {
@@ -4273,7 +4318,7 @@ const ProtobufCMessageDescriptor trestle__hello__descriptor =
   (ProtobufCMessageInit) trestle__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[12] =
+static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[13] =
 {
   {
     "load_fraction",
@@ -4419,10 +4464,23 @@ static const ProtobufCFieldDescriptor trestle__heartbeat__field_descriptors[12] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "energy_microjoules",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__Heartbeat, energy_microjoules),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__heartbeat__field_indices_by_name[] = {
   7,   /* field[7] = available_bytes */
   6,   /* field[6] = clock_microseconds */
+  12,   /* field[12] = energy_microjoules */
   4,   /* field[4] = kv_bytes */
   10,   /* field[10] = layer_rows */
   0,   /* field[0] = load_fraction */
@@ -4439,7 +4497,7 @@ static const ProtobufCIntRange trestle__heartbeat__number_ranges[3 + 1] =
   { 3, 0 },
   { 8, 2 },
   { 20, 6 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
 {
@@ -4449,7 +4507,7 @@ const ProtobufCMessageDescriptor trestle__heartbeat__descriptor =
   "Trestle__Heartbeat",
   "trestle",
   sizeof(Trestle__Heartbeat),
-  12,
+  13,
   trestle__heartbeat__field_descriptors,
   trestle__heartbeat__field_indices_by_name,
   3,  trestle__heartbeat__number_ranges,
@@ -8265,7 +8323,7 @@ const ProtobufCMessageDescriptor trestle__request_failed__descriptor =
   (ProtobufCMessageInit) trestle__request_failed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[24] =
+static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[25] =
 {
   {
     "name",
@@ -8532,6 +8590,18 @@ static const ProtobufCFieldDescriptor trestle__worker_status__field_descriptors[
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
+    "energy_microjoules",
+    26,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__WorkerStatus, energy_microjoules),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
     "first_vocabulary_row",
     30,
     PROTOBUF_C_LABEL_NONE,
@@ -8564,9 +8634,10 @@ static const unsigned trestle__worker_status__field_indices_by_name[] = {
   14,   /* field[14] = detail */
   2,   /* field[2] = device */
   5,   /* field[5] = end_layer */
-  23,   /* field[23] = end_vocabulary_row */
+  24,   /* field[24] = end_vocabulary_row */
+  22,   /* field[22] = energy_microjoules */
   4,   /* field[4] = first_layer */
-  22,   /* field[22] = first_vocabulary_row */
+  23,   /* field[23] = first_vocabulary_row */
   11,   /* field[11] = heartbeat_age_milliseconds */
   3,   /* field[3] = is_emulated */
   8,   /* field[8] = kv_bytes */
@@ -8586,8 +8657,8 @@ static const ProtobufCIntRange trestle__worker_status__number_ranges[3 + 1] =
 {
   { 1, 0 },
   { 20, 16 },
-  { 30, 22 },
-  { 0, 24 }
+  { 30, 23 },
+  { 0, 25 }
 };
 const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
 {
@@ -8597,11 +8668,62 @@ const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
   "Trestle__WorkerStatus",
   "trestle",
   sizeof(Trestle__WorkerStatus),
-  24,
+  25,
   trestle__worker_status__field_descriptors,
   trestle__worker_status__field_indices_by_name,
   3,  trestle__worker_status__number_ranges,
   (ProtobufCMessageInit) trestle__worker_status__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor trestle__latency_counts__field_descriptors[2] =
+{
+  {
+    "counts",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Trestle__LatencyCounts, n_counts),
+    offsetof(Trestle__LatencyCounts, counts),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "sum_microseconds",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__LatencyCounts, sum_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__latency_counts__field_indices_by_name[] = {
+  0,   /* field[0] = counts */
+  1,   /* field[1] = sum_microseconds */
+};
+static const ProtobufCIntRange trestle__latency_counts__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor trestle__latency_counts__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.LatencyCounts",
+  "LatencyCounts",
+  "Trestle__LatencyCounts",
+  "trestle",
+  sizeof(Trestle__LatencyCounts),
+  2,
+  trestle__latency_counts__field_descriptors,
+  trestle__latency_counts__field_indices_by_name,
+  1,  trestle__latency_counts__number_ranges,
+  (ProtobufCMessageInit) trestle__latency_counts__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor trestle__latency_summary__field_descriptors[4] =
@@ -8783,7 +8905,7 @@ const ProtobufCMessageDescriptor trestle__failure_count__descriptor =
   (ProtobufCMessageInit) trestle__failure_count__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__service_counters__field_descriptors[15] =
+static const ProtobufCFieldDescriptor trestle__service_counters__field_descriptors[16] =
 {
   {
     "stopped_requests",
@@ -8965,6 +9087,18 @@ static const ProtobufCFieldDescriptor trestle__service_counters__field_descripto
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "move_pause_microseconds",
+    16,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ServiceCounters, move_pause_microseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__service_counters__field_indices_by_name[] = {
   4,   /* field[4] = abandoned_requests */
@@ -8977,6 +9111,7 @@ static const unsigned trestle__service_counters__field_indices_by_name[] = {
   8,   /* field[8] = generated_tokens */
   1,   /* field[1] = length_requests */
   12,   /* field[12] = lost_workers */
+  15,   /* field[15] = move_pause_microseconds */
   14,   /* field[14] = moved_bytes */
   6,   /* field[6] = prompt_tokens */
   13,   /* field[13] = rebalances */
@@ -8986,7 +9121,7 @@ static const unsigned trestle__service_counters__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__service_counters__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 15 }
+  { 0, 16 }
 };
 const ProtobufCMessageDescriptor trestle__service_counters__descriptor =
 {
@@ -8996,14 +9131,14 @@ const ProtobufCMessageDescriptor trestle__service_counters__descriptor =
   "Trestle__ServiceCounters",
   "trestle",
   sizeof(Trestle__ServiceCounters),
-  15,
+  16,
   trestle__service_counters__field_descriptors,
   trestle__service_counters__field_indices_by_name,
   1,  trestle__service_counters__number_ranges,
   (ProtobufCMessageInit) trestle__service_counters__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[18] =
+static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[22] =
 {
   {
     "request",
@@ -9221,6 +9356,54 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[1
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "first_token_counts",
+    27,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, first_token_counts),
+    &trestle__latency_counts__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "inter_token_counts",
+    28,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, inter_token_counts),
+    &trestle__latency_counts__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "request_counts",
+    29,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, request_counts),
+    &trestle__latency_counts__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "queue_counts",
+    30,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_MESSAGE,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__StatusReply, queue_counts),
+    &trestle__latency_counts__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__status_reply__field_indices_by_name[] = {
   15,   /* field[15] = auto_rebalance */
@@ -9229,13 +9412,17 @@ static const unsigned trestle__status_reply__field_indices_by_name[] = {
   2,   /* field[2] = epoch */
   3,   /* field[3] = fingerprint */
   11,   /* field[11] = first_token */
+  18,   /* field[18] = first_token_counts */
   12,   /* field[12] = inter_token */
+  19,   /* field[19] = inter_token_counts */
   14,   /* field[14] = kv_capacity_positions */
   13,   /* field[13] = kv_positions */
   1,   /* field[1] = model */
   9,   /* field[9] = protocol_errors */
+  21,   /* field[21] = queue_counts */
   6,   /* field[6] = queued */
   0,   /* field[0] = request */
+  20,   /* field[20] = request_counts */
   5,   /* field[5] = sessions */
   4,   /* field[4] = state */
   7,   /* field[7] = tokens_per_second */
@@ -9246,7 +9433,7 @@ static const ProtobufCIntRange trestle__status_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 11 },
-  { 0, 18 }
+  { 0, 22 }
 };
 const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
 {
@@ -9256,7 +9443,7 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   "Trestle__StatusReply",
   "trestle",
   sizeof(Trestle__StatusReply),
-  18,
+  22,
   trestle__status_reply__field_descriptors,
   trestle__status_reply__field_indices_by_name,
   2,  trestle__status_reply__number_ranges,

@@ -246,6 +246,7 @@ extension CoordinatorMachine {
       to: request.peer
     )
     counters.finished(reason)
+    measurements.ended(timing, at: now)
     end(id)
   }
 

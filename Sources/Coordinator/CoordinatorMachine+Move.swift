@@ -227,6 +227,7 @@ extension CoordinatorMachine {
       send(.shutdown(Shutdown(reason: "drained")), to: worker.peer)
       note("worker drained", ["worker": drained])
     }
+    counters.paused(pause)
     guard let request else { return }
     send(
       .rebalanced(

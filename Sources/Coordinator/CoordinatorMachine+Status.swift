@@ -72,8 +72,8 @@ extension CoordinatorMachine {
       uptimeMilliseconds: UInt64(milliseconds(since: began)),
       protocolErrors: protocolErrors,
       workers: (plan + standby).enumerated().map { status(of: $1, metrics.meter(of: $0)) },
-      firstToken: metrics.firstTokenLatency(at: now),
-      interToken: metrics.interTokenLatency(at: now),
+      firstToken: metrics.firstToken.summary(at: now),
+      interToken: metrics.interToken.summary(at: now),
       kvPositions: UInt64(sessions.running.reduce(0) { $0 + $1.submitted }),
       kvCapacityPositions: UInt64(limits.slots * limits.contextTokens),
       autoRebalance: measurements.advises
@@ -82,7 +82,11 @@ extension CoordinatorMachine {
           ageMilliseconds: advice.map { UInt64(milliseconds(since: $0.at)) } ?? 0
         ) : nil,
       counters: counters.reply,
-      contextTokens: limits.contextTokens
+      contextTokens: limits.contextTokens,
+      firstTokenCounts: metrics.firstToken.counts,
+      interTokenCounts: metrics.interToken.counts,
+      requestCounts: metrics.requestCounts,
+      queueCounts: metrics.queueCounts
     )
   }
 
@@ -113,7 +117,8 @@ extension CoordinatorMachine {
       availableBytes: worker?.heartbeat?.availableBytes ?? 0,
       temperature: worker?.heartbeat?.temperature,
       layerRows: worker?.heartbeat?.layerRows ?? 0,
-      skippedLayerRows: worker?.heartbeat?.skippedLayerRows ?? 0
+      skippedLayerRows: worker?.heartbeat?.skippedLayerRows ?? 0,
+      energyMicrojoules: worker?.heartbeat?.energyMicrojoules ?? 0
     )
   }
 

@@ -83,6 +83,8 @@ package enum Limits {
 
   // Counts and indices, all inclusive
 
+  /// Bounds of counted times, and one count more.
+  package static let latencyCounts = 32
   /// Codes of failed requests.
   package static let failureCodes = 32
   /// Messages of one conversation.

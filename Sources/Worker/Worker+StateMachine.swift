@@ -265,7 +265,8 @@ package struct WorkerMachine {
       temperature: vitals.temperature,
       selfTest: counters.selfTest,
       layerRows: counters.layerRows,
-      skippedLayerRows: counters.skippedLayerRows
+      skippedLayerRows: counters.skippedLayerRows,
+      energyMicrojoules: vitals.energyMicrojoules
     )
   }
 }

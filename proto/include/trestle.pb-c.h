@@ -72,6 +72,7 @@ typedef struct Trestle__Finished Trestle__Finished;
 typedef struct Trestle__Evaluated Trestle__Evaluated;
 typedef struct Trestle__RequestFailed Trestle__RequestFailed;
 typedef struct Trestle__WorkerStatus Trestle__WorkerStatus;
+typedef struct Trestle__LatencyCounts Trestle__LatencyCounts;
 typedef struct Trestle__LatencySummary Trestle__LatencySummary;
 typedef struct Trestle__AutoRebalance Trestle__AutoRebalance;
 typedef struct Trestle__FailureCount Trestle__FailureCount;
@@ -407,7 +408,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(8)
+   * @version(9)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -671,10 +672,17 @@ struct  Trestle__Heartbeat
    * rows that were spared a layer: nobody wants their output @default
    */
   uint64_t skipped_layer_rows;
+  /*
+   * What the processors of its machine have used since the worker's start; 0 if the kernel does not tell.
+   */
+  /*
+   * @default
+   */
+  uint64_t energy_microjoules;
 };
 #define TRESTLE__HEARTBEAT__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__heartbeat__descriptor) \
-    , 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0 }
+    , 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0 }
 
 
 /*
@@ -2223,10 +2231,39 @@ struct  Trestle__WorkerStatus
    * rows that were spared a layer: nobody wants their output @default
    */
   uint64_t skipped_layer_rows;
+  /*
+   * What the processors of its machine have used since the worker's start; 0 if the kernel does not tell.
+   */
+  /*
+   * @default
+   */
+  uint64_t energy_microjoules;
 };
 #define TRESTLE__WORKER_STATUS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__worker_status__descriptor) \
-    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, NULL, 0, 0 }
+    , {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, NULL, 0, 0, 0 }
+
+
+/*
+ * Times since the coordinator began.
+ */
+struct  Trestle__LatencyCounts
+{
+  ProtobufCMessage base;
+  /*
+   * How many were within each of the bounds of LatencyCounts.bounds and not within the one before; the last: how
+   * many were longer.
+   */
+  /*
+   * @count(latencyCounts)
+   */
+  size_t n_counts;
+  uint64_t *counts;
+  uint64_t sum_microseconds;
+};
+#define TRESTLE__LATENCY_COUNTS__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__latency_counts__descriptor) \
+    , 0,NULL, 0 }
 
 
 /*
@@ -2363,10 +2400,14 @@ struct  Trestle__ServiceCounters
    * keys and values that went from worker to worker in them @default
    */
   uint64_t moved_bytes;
+  /*
+   * for how long no step ran because of them @default
+   */
+  uint64_t move_pause_microseconds;
 };
 #define TRESTLE__SERVICE_COUNTERS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__service_counters__descriptor) \
-    , 0, 0, 0, 0, 0, 0,NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, 0, 0,NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 /*
@@ -2436,10 +2477,26 @@ struct  Trestle__StatusReply
    * how many a session holds, prompt and answer @limit(positions) @default
    */
   uint32_t context_tokens;
+  /*
+   * of the same as first_token @default
+   */
+  Trestle__LatencyCounts *first_token_counts;
+  /*
+   * of the same as inter_token @default
+   */
+  Trestle__LatencyCounts *inter_token_counts;
+  /*
+   * from a generation's arrival to its end @default
+   */
+  Trestle__LatencyCounts *request_counts;
+  /*
+   * from a generation's arrival until its prompt is read @default
+   */
+  Trestle__LatencyCounts *queue_counts;
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL, 0 }
+    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL }
 
 
 /*
@@ -3827,6 +3884,25 @@ Trestle__WorkerStatus *
 void   trestle__worker_status__free_unpacked
                      (Trestle__WorkerStatus *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__LatencyCounts methods */
+void   trestle__latency_counts__init
+                     (Trestle__LatencyCounts         *message);
+size_t trestle__latency_counts__get_packed_size
+                     (const Trestle__LatencyCounts   *message);
+size_t trestle__latency_counts__pack
+                     (const Trestle__LatencyCounts   *message,
+                      uint8_t             *out);
+size_t trestle__latency_counts__pack_to_buffer
+                     (const Trestle__LatencyCounts   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__LatencyCounts *
+       trestle__latency_counts__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__latency_counts__free_unpacked
+                     (Trestle__LatencyCounts *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__LatencySummary methods */
 void   trestle__latency_summary__init
                      (Trestle__LatencySummary         *message);
@@ -4304,6 +4380,9 @@ typedef void (*Trestle__RequestFailed_Closure)
 typedef void (*Trestle__WorkerStatus_Closure)
                  (const Trestle__WorkerStatus *message,
                   void *closure_data);
+typedef void (*Trestle__LatencyCounts_Closure)
+                 (const Trestle__LatencyCounts *message,
+                  void *closure_data);
 typedef void (*Trestle__LatencySummary_Closure)
                  (const Trestle__LatencySummary *message,
                   void *closure_data);
@@ -4423,6 +4502,7 @@ extern const ProtobufCMessageDescriptor trestle__finished__descriptor;
 extern const ProtobufCMessageDescriptor trestle__evaluated__descriptor;
 extern const ProtobufCMessageDescriptor trestle__request_failed__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_status__descriptor;
+extern const ProtobufCMessageDescriptor trestle__latency_counts__descriptor;
 extern const ProtobufCMessageDescriptor trestle__latency_summary__descriptor;
 extern const ProtobufCMessageDescriptor trestle__auto_rebalance__descriptor;
 extern const ProtobufCMessageDescriptor trestle__failure_count__descriptor;

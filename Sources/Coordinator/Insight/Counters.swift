@@ -61,6 +61,11 @@ struct Counters: Sendable {
 
   mutating func lostWorker() { totals.lostWorkers += 1 }
 
+  /// For how long no step ran because layers moved.
+  mutating func paused(_ pause: Duration) {
+    totals.movePauseMicroseconds += UInt64(max(0, pause / .microseconds(1)))
+  }
+
   /// Layers have moved while sessions went on.
   mutating func rebalanced(movedBytes: UInt64) {
     totals.rebalances += 1

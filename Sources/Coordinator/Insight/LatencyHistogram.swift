@@ -45,14 +45,16 @@ struct LatencyHistogram: Sendable {
   }
 }
 
-/// The latencies of the last minute.
-struct RecentLatencies: Sendable {
+/// Latencies: their percentiles in the last minute, and their counts since the start.
+struct Latencies: Sendable {
+  private(set) var counts = LatencyCounts()
   // Seven slices of ten seconds, the last one incomplete: never less than a minute, at most 70
   // seconds.
   private var slices = SlidingWindow(slice: .seconds(10), count: 7, empty: LatencyHistogram())
 
   mutating func add(_ duration: Duration, at now: ContinuousClock.Instant) {
     slices.change(at: now) { $0.add(duration) }
+    counts.add(duration)
   }
 
   func summary(at now: ContinuousClock.Instant) -> LatencySummary {

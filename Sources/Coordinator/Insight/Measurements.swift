@@ -61,6 +61,11 @@ struct Measurements: Sendable {
     metrics.generated(timing, at: now)
   }
 
+  /// Counts a generation that has come to its end.
+  mutating func ended(_ timing: SessionTiming, at now: ContinuousClock.Instant) {
+    metrics.ended(timing, at: now)
+  }
+
   /// Counts tokens that have been evaluated.
   mutating func evaluated(_ count: Int, at now: ContinuousClock.Instant) {
     metrics.tokensServed.add(Double(count), at: now)

@@ -61,9 +61,13 @@ struct Metrics: Sendable {
   /// The stages' meters, in the order of the plan.
   private(set) var stages: [StageMeter]
   /// Latencies from a request's arrival to its first token.
-  private var firstToken = RecentLatencies()
+  private(set) var firstToken = Latencies()
   /// Latencies from one token of a session to its next; a recovery in between counts.
-  private var interToken = RecentLatencies()
+  private(set) var interToken = Latencies()
+  /// From the arrival of a generation to its end.
+  private(set) var requestCounts = LatencyCounts()
+  /// From the arrival of a generation until its prompt is read.
+  private(set) var queueCounts = LatencyCounts()
   /// Tokens that were generated or evaluated.
   var tokensServed = RecentSum()
   var activity = ActivityClock()
@@ -103,6 +107,12 @@ struct Metrics: Sendable {
     }
   }
 
+  /// Counts a generation that has come to its end.
+  mutating func ended(_ timing: SessionTiming, at now: ContinuousClock.Instant) {
+    requestCounts.add(now - timing.arrived)
+    if let started = timing.started { queueCounts.add(started - timing.arrived) }
+  }
+
   mutating func finished(_ step: StepTrace, at now: ContinuousClock.Instant) {
     for slice in step.slices where stages.indices.contains(slice.stage) {
       stages[slice.stage].add(slice, step.stepClass, at: now)
@@ -112,14 +122,6 @@ struct Metrics: Sendable {
       let seconds = step.slices.reduce(0) { $0 + $1.duration / .seconds(1) } / rows
       promptRowSeconds = promptRowSeconds.map { $0 + (seconds - $0) / 5 } ?? seconds
     }
-  }
-
-  func firstTokenLatency(at now: ContinuousClock.Instant) -> LatencySummary {
-    firstToken.summary(at: now)
-  }
-
-  func interTokenLatency(at now: ContinuousClock.Instant) -> LatencySummary {
-    interToken.summary(at: now)
   }
 
   /// Returns the meter of a stage; nil if there is none in this epoch.

@@ -367,6 +367,7 @@ extension WorkerStatus {
     unsafe c.pointee.temperature = temperature?.packed(packer)
     unsafe c.pointee.layer_rows = layerRows
     unsafe c.pointee.skipped_layer_rows = skippedLayerRows
+    unsafe c.pointee.energy_microjoules = energyMicrojoules
     return unsafe c
   }
 
@@ -408,7 +409,34 @@ extension WorkerStatus {
       availableBytes: c.available_bytes,
       temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
       layerRows: c.layer_rows,
-      skippedLayerRows: c.skipped_layer_rows
+      skippedLayerRows: c.skipped_layer_rows,
+      energyMicrojoules: c.energy_microjoules
+    )
+  }
+}
+
+extension LatencyCounts {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__LatencyCounts> {
+    let c = unsafe packer.make(trestle__latency_counts__init)
+    unsafe (c.pointee.n_counts, c.pointee.counts) = packer.numbers(
+      counts,
+      "LatencyCounts.counts",
+      limit: Limits.latencyCounts
+    )
+    unsafe c.pointee.sum_microseconds = sumMicroseconds
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__LatencyCounts) throws(WireError) {
+    try unsafe Unpack.known(c.base, "LatencyCounts")
+    try unsafe self.init(
+      counts: Unpack.numbers(
+        c.n_counts,
+        c.counts,
+        "LatencyCounts.counts",
+        limit: Limits.latencyCounts
+      ),
+      sumMicroseconds: c.sum_microseconds
     )
   }
 }
@@ -490,6 +518,7 @@ extension ServiceCounters {
     unsafe c.pointee.lost_workers = lostWorkers
     unsafe c.pointee.rebalances = rebalances
     unsafe c.pointee.moved_bytes = movedBytes
+    unsafe c.pointee.move_pause_microseconds = movePauseMicroseconds
     return unsafe c
   }
 
@@ -516,7 +545,8 @@ extension ServiceCounters {
       epochs: c.epochs,
       lostWorkers: c.lost_workers,
       rebalances: c.rebalances,
-      movedBytes: c.moved_bytes
+      movedBytes: c.moved_bytes,
+      movePauseMicroseconds: c.move_pause_microseconds
     )
   }
 }
@@ -557,6 +587,10 @@ extension StatusReply {
       "StatusReply.contextTokens",
       limit: Limits.positions
     )
+    unsafe c.pointee.first_token_counts = firstTokenCounts.packed(packer)
+    unsafe c.pointee.inter_token_counts = interTokenCounts.packed(packer)
+    unsafe c.pointee.request_counts = requestCounts.packed(packer)
+    unsafe c.pointee.queue_counts = queueCounts.packed(packer)
     return unsafe c
   }
 
@@ -594,6 +628,18 @@ extension StatusReply {
         c.context_tokens,
         "StatusReply.contextTokens",
         limit: Limits.positions
+      ),
+      firstTokenCounts: LatencyCounts(
+        unpacking: Unpack.required(c.first_token_counts, "StatusReply.firstTokenCounts")
+      ),
+      interTokenCounts: LatencyCounts(
+        unpacking: Unpack.required(c.inter_token_counts, "StatusReply.interTokenCounts")
+      ),
+      requestCounts: LatencyCounts(
+        unpacking: Unpack.required(c.request_counts, "StatusReply.requestCounts")
+      ),
+      queueCounts: LatencyCounts(
+        unpacking: Unpack.required(c.queue_counts, "StatusReply.queueCounts")
       )
     )
   }

@@ -310,6 +310,9 @@ package struct WorkerStatus: Sendable, Hashable {
   package var layerRows: UInt64
   /// Rows that were spared a layer: nobody wants their output.
   package var skippedLayerRows: UInt64
+  /// What the processors of its machine have used since the worker's start; 0 if the kernel does
+  /// not tell.
+  package var energyMicrojoules: UInt64
 
   package init(
     name: String,
@@ -335,7 +338,8 @@ package struct WorkerStatus: Sendable, Hashable {
     availableBytes: UInt64 = 0,
     temperature: Temperature? = nil,
     layerRows: UInt64 = 0,
-    skippedLayerRows: UInt64 = 0
+    skippedLayerRows: UInt64 = 0,
+    energyMicrojoules: UInt64 = 0
   ) {
     self.name = name
     self.pid = pid
@@ -361,6 +365,20 @@ package struct WorkerStatus: Sendable, Hashable {
     self.temperature = temperature
     self.layerRows = layerRows
     self.skippedLayerRows = skippedLayerRows
+    self.energyMicrojoules = energyMicrojoules
+  }
+}
+
+/// Times since the coordinator began.
+package struct LatencyCounts: Sendable, Hashable {
+  /// How many were within each of the bounds of LatencyCounts.bounds and not within the one before;
+  /// the last: how many were longer.
+  package var counts: [UInt64]
+  package var sumMicroseconds: UInt64
+
+  package init(counts: [UInt64], sumMicroseconds: UInt64) {
+    self.counts = counts
+    self.sumMicroseconds = sumMicroseconds
   }
 }
 
@@ -443,6 +461,8 @@ package struct ServiceCounters: Sendable, Hashable {
   package var rebalances: UInt64
   /// Keys and values that went from worker to worker in them.
   package var movedBytes: UInt64
+  /// For how long no step ran because of them.
+  package var movePauseMicroseconds: UInt64
 
   package init(
     stoppedRequests: UInt64 = 0,
@@ -459,7 +479,8 @@ package struct ServiceCounters: Sendable, Hashable {
     epochs: UInt64 = 0,
     lostWorkers: UInt64 = 0,
     rebalances: UInt64 = 0,
-    movedBytes: UInt64 = 0
+    movedBytes: UInt64 = 0,
+    movePauseMicroseconds: UInt64 = 0
   ) {
     self.stoppedRequests = stoppedRequests
     self.lengthRequests = lengthRequests
@@ -476,6 +497,7 @@ package struct ServiceCounters: Sendable, Hashable {
     self.lostWorkers = lostWorkers
     self.rebalances = rebalances
     self.movedBytes = movedBytes
+    self.movePauseMicroseconds = movePauseMicroseconds
   }
 }
 
@@ -510,6 +532,14 @@ package struct StatusReply: Sendable, Hashable {
   package var counters: ServiceCounters
   /// How many a session holds, prompt and answer.
   package var contextTokens: Int
+  /// Of the same as first_token.
+  package var firstTokenCounts: LatencyCounts
+  /// Of the same as inter_token.
+  package var interTokenCounts: LatencyCounts
+  /// From a generation's arrival to its end.
+  package var requestCounts: LatencyCounts
+  /// From a generation's arrival until its prompt is read.
+  package var queueCounts: LatencyCounts
 
   package init(
     request: UInt64,
@@ -529,7 +559,11 @@ package struct StatusReply: Sendable, Hashable {
     kvCapacityPositions: UInt64 = 0,
     autoRebalance: AutoRebalance? = nil,
     counters: ServiceCounters = ServiceCounters(),
-    contextTokens: Int = 0
+    contextTokens: Int = 0,
+    firstTokenCounts: LatencyCounts = LatencyCounts(),
+    interTokenCounts: LatencyCounts = LatencyCounts(),
+    requestCounts: LatencyCounts = LatencyCounts(),
+    queueCounts: LatencyCounts = LatencyCounts()
   ) {
     self.request = request
     self.model = model
@@ -549,6 +583,10 @@ package struct StatusReply: Sendable, Hashable {
     self.autoRebalance = autoRebalance
     self.counters = counters
     self.contextTokens = contextTokens
+    self.firstTokenCounts = firstTokenCounts
+    self.interTokenCounts = interTokenCounts
+    self.requestCounts = requestCounts
+    self.queueCounts = queueCounts
   }
 }
 

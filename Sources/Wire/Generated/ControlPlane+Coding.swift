@@ -153,6 +153,7 @@ extension Heartbeat {
     unsafe c.pointee.self_test = selfTest?.packed(packer)
     unsafe c.pointee.layer_rows = layerRows
     unsafe c.pointee.skipped_layer_rows = skippedLayerRows
+    unsafe c.pointee.energy_microjoules = energyMicrojoules
     return unsafe c
   }
 
@@ -170,7 +171,8 @@ extension Heartbeat {
       temperature: Unpack.optional(c.temperature, Temperature.init(unpacking:)),
       selfTest: Unpack.optional(c.self_test, SelfTestReport.init(unpacking:)),
       layerRows: c.layer_rows,
-      skippedLayerRows: c.skipped_layer_rows
+      skippedLayerRows: c.skipped_layer_rows,
+      energyMicrojoules: c.energy_microjoules
     )
   }
 }

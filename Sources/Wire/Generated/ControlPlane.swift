@@ -188,6 +188,9 @@ package struct Heartbeat: Sendable, Hashable {
   package var layerRows: UInt64
   /// Rows that were spared a layer: nobody wants their output.
   package var skippedLayerRows: UInt64
+  /// What the processors of its machine have used since the worker's start; 0 if the kernel does
+  /// not tell.
+  package var energyMicrojoules: UInt64
 
   package init(
     loadFraction: Double,
@@ -201,7 +204,8 @@ package struct Heartbeat: Sendable, Hashable {
     temperature: Temperature? = nil,
     selfTest: SelfTestReport? = nil,
     layerRows: UInt64 = 0,
-    skippedLayerRows: UInt64 = 0
+    skippedLayerRows: UInt64 = 0,
+    energyMicrojoules: UInt64 = 0
   ) {
     self.loadFraction = loadFraction
     self.steps = steps
@@ -215,6 +219,7 @@ package struct Heartbeat: Sendable, Hashable {
     self.selfTest = selfTest
     self.layerRows = layerRows
     self.skippedLayerRows = skippedLayerRows
+    self.energyMicrojoules = energyMicrojoules
   }
 }
 

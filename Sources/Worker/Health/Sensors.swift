@@ -1,7 +1,6 @@
 // Temperatures as the kernel reports them. A temperature that it does not report is nil, never 0.
 
 package import Compute
-internal import Foundation
 package import Wire
 
 /// The sensors below a directory with the layout of /sys.
@@ -11,8 +10,6 @@ package import Wire
 package struct Sensors: Sendable {
   // Some boards report -128 °C or 255 °C for an absent sensor.
   private static let plausible = -60.0...150.0
-  // A file of sysfs is at most one page.
-  private static let mostBytes = 4096
 
   private let root: String
 
@@ -26,48 +23,35 @@ package struct Sensors: Sendable {
   }
 
   private func hardwareMonitors(_ names: [String]) -> [Temperature] {
-    entries("\(root)/class/hwmon").flatMap { chip -> [Temperature] in
+    SystemFiles.entries("\(root)/class/hwmon").flatMap { chip -> [Temperature] in
       let directory = "\(root)/class/hwmon/\(chip)"
-      guard let name = text("\(directory)/name"), names.contains(name) else { return [] }
-      return entries(directory).compactMap { entry in
+      guard let name = SystemFiles.line("\(directory)/name"), names.contains(name) else {
+        return []
+      }
+      return SystemFiles.entries(directory).compactMap { entry in
         guard entry.hasPrefix("temp"), entry.hasSuffix("_input"),
           let celsius = celsius("\(directory)/\(entry)")
         else { return nil }
-        let label = text("\(directory)/\(entry.dropLast(6))_label") ?? String(entry.dropLast(6))
+        let label =
+          SystemFiles.line("\(directory)/\(entry.dropLast(6))_label") ?? String(entry.dropLast(6))
         return Temperature(sensor: "\(name) \(label)", celsius: celsius)
       }
     }
   }
 
   private func thermalZones(_ types: [String]) -> [Temperature] {
-    entries("\(root)/class/thermal").compactMap { zone in
+    SystemFiles.entries("\(root)/class/thermal").compactMap { zone in
       let directory = "\(root)/class/thermal/\(zone)"
-      guard zone.hasPrefix("thermal_zone"), let type = text("\(directory)/type"),
+      guard zone.hasPrefix("thermal_zone"), let type = SystemFiles.line("\(directory)/type"),
         types.contains(type), let celsius = celsius("\(directory)/temp")
       else { return nil }
       return Temperature(sensor: type, celsius: celsius)
     }
   }
 
-  private func entries(_ directory: String) -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).sorted()
-  }
-
   private func celsius(_ path: String) -> Double? {
-    guard let text = text(path), let millidegrees = Int(text) else { return nil }
+    guard let text = SystemFiles.line(path), let millidegrees = Int(text) else { return nil }
     let celsius = Double(millidegrees) / 1000
     return Self.plausible.contains(celsius) ? celsius : nil
-  }
-
-  /// Returns the only line of a file; nil if it cannot be read, is not UTF-8, is empty or is longer
-  /// than a name or a number.
-  private func text(_ path: String) -> String? {
-    guard let handle = FileHandle(forReadingAtPath: path) else { return nil }
-    defer { try? handle.close() }
-    guard let data = try? handle.read(upToCount: Self.mostBytes),
-      let text = String(data: data, encoding: .utf8)
-    else { return nil }
-    let line = text.trimmingCharacters(in: .whitespacesAndNewlines)
-    return line.isEmpty || line.utf8.count > 64 ? nil : line
   }
 }

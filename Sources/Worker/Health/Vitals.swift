@@ -1,4 +1,4 @@
-// The state of a worker's machine: its available memory and the device's temperature.
+// The state of a worker's machine: its available memory, the device's temperature, what energy it uses.
 
 internal import Compute
 internal import Platform
@@ -10,10 +10,17 @@ package struct Vitals: Sendable, Hashable {
   package var availableBytes: UInt64
   /// Nil if the machine does not report one.
   package var temperature: Temperature?
+  /// What the machine's processors have used since the worker's start; 0 if not known.
+  package var energyMicrojoules: UInt64
 
-  package init(availableBytes: UInt64 = 0, temperature: Temperature? = nil) {
+  package init(
+    availableBytes: UInt64 = 0,
+    temperature: Temperature? = nil,
+    energyMicrojoules: UInt64 = 0
+  ) {
     self.availableBytes = availableBytes
     self.temperature = temperature
+    self.energyMicrojoules = energyMicrojoules
   }
 }
 
@@ -24,6 +31,7 @@ final class VitalsReader {
 
   private let device: DeviceSensors
   private let sensors = Sensors()
+  private var energy = EnergyMeter()
   private var last: (vitals: Vitals, at: ContinuousClock.Instant)?
 
   init(_ device: DeviceSensors) { self.device = device }
@@ -32,7 +40,8 @@ final class VitalsReader {
     if let last, now - last.at < Self.interval { return last.vitals }
     let vitals = Vitals(
       availableBytes: SystemMemory.available ?? 0,
-      temperature: sensors.temperature(of: device)
+      temperature: sensors.temperature(of: device),
+      energyMicrojoules: energy.read()
     )
     last = (vitals, now)
     return vitals

@@ -67,7 +67,7 @@ import Wire
 
   @Test func `a summary covers the last minute and no more than ten seconds above it`() {
     let start = ContinuousClock.now
-    var latencies = RecentLatencies()
+    var latencies = Latencies()
     #expect(latencies.summary(at: start) == LatencySummary())
     for index in 1...100 { latencies.add(.milliseconds(index), at: start) }
     let summary = latencies.summary(at: start + .seconds(60))

@@ -104,7 +104,8 @@ extension MessageMaker {
       temperature: coin() ? nil : temperature(),
       selfTest: coin() ? nil : selfTestReport(),
       layerRows: number(.min ... .max),
-      skippedLayerRows: number(.min ... .max)
+      skippedLayerRows: number(.min ... .max),
+      energyMicrojoules: number(.min ... .max)
     )
   }
 
@@ -544,7 +545,15 @@ extension MessageMaker {
       availableBytes: number(.min ... .max),
       temperature: coin() ? nil : temperature(),
       layerRows: number(.min ... .max),
-      skippedLayerRows: number(.min ... .max)
+      skippedLayerRows: number(.min ... .max),
+      energyMicrojoules: number(.min ... .max)
+    )
+  }
+
+  mutating func latencyCounts() -> LatencyCounts {
+    LatencyCounts(
+      counts: list(Limits.latencyCounts) { $0.number(.min ... .max) },
+      sumMicroseconds: number(.min ... .max)
     )
   }
 
@@ -581,7 +590,8 @@ extension MessageMaker {
       epochs: number(.min ... .max),
       lostWorkers: number(.min ... .max),
       rebalances: number(.min ... .max),
-      movedBytes: number(.min ... .max)
+      movedBytes: number(.min ... .max),
+      movePauseMicroseconds: number(.min ... .max)
     )
   }
 
@@ -604,7 +614,11 @@ extension MessageMaker {
       kvCapacityPositions: number(.min ... .max),
       autoRebalance: coin() ? nil : autoRebalance(),
       counters: serviceCounters(),
-      contextTokens: integer(Limits.positions)
+      contextTokens: integer(Limits.positions),
+      firstTokenCounts: latencyCounts(),
+      interTokenCounts: latencyCounts(),
+      requestCounts: latencyCounts(),
+      queueCounts: latencyCounts()
     )
   }
 

@@ -9,20 +9,13 @@ import Wire
 @testable import Worker
 
 @Suite struct `Sensors of the machine` {
-  /// Writes files below a directory and reads a device's temperature from them.
+  /// Reads a device's temperature from files below a directory.
   private func temperature(
     of device: DeviceSensors = .processor,
     _ files: [String: String]
   ) throws -> Temperature? {
     try withTemporaryDirectory { root in
-      for (path, text) in files {
-        let file = URL(filePath: root).appending(path: path)
-        try FileManager.default.createDirectory(
-          at: file.deletingLastPathComponent(),
-          withIntermediateDirectories: true
-        )
-        try text.write(to: file, atomically: false, encoding: .utf8)
-      }
+      try write(files, below: root)
       return Sensors(root: root).temperature(of: device)
     }
   }
