@@ -168,10 +168,10 @@ let package = Package(
       path: "proto",
       linkerSettings: [.linkedLibrary("protobuf-c")]
     ),
-    // The front door's web page.
+    // The front door's web page, and the description of its interface.
     .target(
       name: "ServerPage",
-      exclude: ["index.html"],
+      exclude: ["index.html", "openapi.json"],
       cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]
     ),
     .systemLibrary(name: "CZeroMQ"),
@@ -239,7 +239,7 @@ let package = Package(
     .testTarget(
       name: "ServerTests",
       dependencies: [
-        "Server", "Gemma", "Wire", "TestSupport", httpTypes,
+        "Server", "Gemma", "Wire", "Content", "TestSupport", httpTypes,
       ],
       swiftSettings: strict
     ),

@@ -30,6 +30,21 @@ extension FrontDoor {
     return try await move { try await $0.drain(worker) }
   }
 
+  /// `{"request": ID}`: ends an answer that is under way through this front door.
+  func cancel(_ body: JSON) throws -> JSON {
+    let fields = try Fields(body)
+    guard let id = try fields.string("request") else { throw fields.error("request", "is missing") }
+    guard board.cancel(id) else {
+      throw APIError(
+        404,
+        "request \(id.prefix(80)) is not under way through this front door",
+        parameter: "request",
+        code: "request_not_found"
+      )
+    }
+    return ["cancelled": true]
+  }
+
   private func move(
     _ ask: (CoordinatorClient) async throws -> Rebalanced
   ) async throws -> JSON {

@@ -24,6 +24,8 @@ struct AnswerHead: Sendable {
 
 /// What happens while an answer is under way.
 enum AnswerEvent: Sendable {
+  /// A choice waits for its turn, or does no longer.
+  case accepted(isWaiting: Bool)
   case piece(choice: Int, AnswerPiece)
   case end(choice: Int, Finished)
   case failed(ClientError)
@@ -34,6 +36,8 @@ enum AnswerEvent: Sendable {
 /// The sessions of a request that the coordinator has accepted.
 struct Answer: Sendable {
   private let generations: [Generation]
+  /// Whether a choice waited for its turn when it was accepted.
+  let isWaiting: Bool
   /// How often `quiet` comes while nothing else does.
   private static let quiet = Duration.seconds(10)
 
@@ -42,11 +46,18 @@ struct Answer: Sendable {
   /// - Throws: `ClientError` if one is refused; then none goes on.
   init(_ requests: [Generate], of client: CoordinatorClient) async throws {
     generations = requests.map { client.generate($0) }
+    var isWaiting = false
     for generation in generations {
       // The first event of each is that it is accepted.
-      _ = try await generation.next()
+      if case .accepted(let accepted)? = try await generation.next() {
+        isWaiting = isWaiting || accepted.queuePosition > 0
+      }
     }
+    self.isWaiting = isWaiting
   }
+
+  /// Asks for the end of all choices, which then end as cancelled.
+  func cancel() { for generation in generations { generation.cancel() } }
 
   /// Calls a closure with all that happens until every choice has ended, one event after another.
   ///
@@ -84,10 +95,16 @@ struct Answer: Sendable {
     do {
       for try await event in generation {
         switch event {
-        case .accepted: break
+        case .accepted(let accepted):
+          await channel.send(.accepted(isWaiting: accepted.queuePosition > 0))
         case .delta(let delta):
-          let piece = AnswerPiece(text: delta.text, thought: delta.thought, scored: delta.scored)
-          if !piece.isEmpty { await channel.send(.piece(choice: index, piece)) }
+          let piece = AnswerPiece(
+            text: delta.text,
+            thought: delta.thought,
+            scored: delta.scored,
+            tokenCount: delta.tokens.count
+          )
+          await channel.send(.piece(choice: index, piece))
         case .finished(let finished): await channel.send(.end(choice: index, finished))
         }
       }

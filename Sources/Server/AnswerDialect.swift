@@ -18,20 +18,6 @@ struct ServerEvent: Sendable {
   var text: String { (name.map { "event: \($0)\n" } ?? "") + "data: \(data)\n\n" }
 }
 
-/// What the choices of an answer have come to.
-struct CollectedAnswer: Sendable {
-  var pieces: [AnswerPiece]
-  var usage: Usage
-
-  init(choiceCount: Int) {
-    pieces = Array(repeating: AnswerPiece(), count: choiceCount)
-    usage = Usage()
-  }
-
-  /// Why a choice ended.
-  func reason(_ choice: Int) -> FinishReason { usage.finished[choice]?.reason ?? .stop }
-}
-
 /// One interface's way to tell an answer.
 protocol AnswerDialect: Sendable {
   /// What a stream begins with.

@@ -2,21 +2,6 @@
 
 internal import Wire
 
-/// A piece of the answer of one choice.
-struct AnswerPiece: Sendable {
-  var text = ""
-  var thought = ""
-  var scored: [DrawnToken] = []
-
-  var isEmpty: Bool { text.isEmpty && thought.isEmpty && scored.isEmpty }
-
-  mutating func append(_ more: AnswerPiece) {
-    text += more.text
-    thought += more.thought
-    scored += more.scored
-  }
-}
-
 /// The form of the answers of one route.
 protocol AnswerForm: Sendable {
   /// `object` of an answer that comes whole, and of one that comes in pieces.
@@ -29,7 +14,7 @@ protocol AnswerForm: Sendable {
   /// A piece of a choice in a stream; nil if there is nothing to tell yet.
   mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON?
   /// The end of a choice in a stream.
-  mutating func closing(_ index: Int, _ reason: String) -> [JSON]
+  mutating func closing(_ index: Int, _ reason: String) -> JSON
   /// A whole choice.
   mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON
 }
@@ -38,83 +23,58 @@ protocol AnswerForm: Sendable {
 struct ChatForm: AnswerForm {
   /// Whether log probabilities are told.
   var scores: Bool
-  /// By choice: what tells calls from words; empty if there are no tools.
-  private var readers: [ToolCallReader]
 
   let objects = (whole: "chat.completion", piece: "chat.completion.chunk")
   let idPrefix = "chatcmpl-"
-
-  init(scores: Bool, choiceCount: Int, calls: ToolUse) {
-    self.scores = scores
-    let reader = ToolCallReader(isForced: calls == .forced)
-    readers = calls == .none ? [] : Array(repeating: reader, count: choiceCount)
-  }
 
   func opening(_ index: Int) -> JSON? {
     choice(index, "delta", ["role": "assistant", "content": ""], nil, nil)
   }
 
-  mutating func piece(_ index: Int, _ piece: AnswerPiece) -> JSON? {
-    let text = readers.isEmpty ? piece.text : readers[index].append(piece.text)
+  func piece(_ index: Int, _ piece: AnswerPiece) -> JSON? {
     var delta: [JSON.Member] = []
     if !piece.thought.isEmpty { delta.append(.init("reasoning_content", .string(piece.thought))) }
-    if !text.isEmpty { delta.append(.init("content", .string(text))) }
+    if !piece.text.isEmpty { delta.append(.init("content", .string(piece.text))) }
+    if !piece.calls.isEmpty {
+      delta.append(.init("tool_calls", .array(piece.calls.map(Self.delta))))
+    }
     // Log probabilities may come before the text that they made.
     guard !delta.isEmpty || scores && !piece.scored.isEmpty else { return nil }
     return choice(index, "delta", .object(delta), piece.scored, nil)
   }
 
-  mutating func closing(_ index: Int, _ reason: String) -> [JSON] {
-    guard !readers.isEmpty else { return [choice(index, "delta", [:], nil, reason)] }
-    let (words, calls) = readers[index].finish()
-    var choices: [JSON] = []
-    if !words.isEmpty {
-      choices.append(choice(index, "delta", ["content": .string(words)], nil, nil))
+  /// A part of a call: its first has its name, and the others only have more of the arguments.
+  private static func delta(_ call: ToolCallPiece) -> JSON {
+    let place = JSON.Member("index", .integer(call.index))
+    guard call.name != nil else {
+      return .object([place, .init("function", ["arguments": .string(call.arguments)])])
     }
-    if !calls.isEmpty {
-      let list = calls.enumerated().map { Self.call($1, index: $0) }
-      choices.append(choice(index, "delta", ["tool_calls": .array(list)], nil, nil))
-    }
-    let end = calls.isEmpty ? reason : "tool_calls"
-    return choices + [choice(index, "delta", [:], nil, end)]
+    return .object([place] + members(call))
   }
 
-  mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
-    var text = piece.text
-    var calls: [ToolCallReader.Call] = []
-    if !readers.isEmpty {
-      text = readers[index].append(piece.text)
-      let end = readers[index].finish()
-      (text, calls) = (text + end.words, end.calls)
-    }
+  private static func members(_ call: ToolCallPiece) -> [JSON.Member] {
+    [
+      .init("id", .string(call.id)), .init("type", "function"),
+      .init("function", ["name": JSON(call.name), "arguments": .string(call.arguments)]),
+    ]
+  }
+
+  func closing(_ index: Int, _ reason: String) -> JSON { choice(index, "delta", [:], nil, reason) }
+
+  func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
     var message: [JSON.Member] = [
       .init("role", "assistant"),
-      .init("content", calls.isEmpty || !text.isEmpty ? .string(text) : .null),
+      .init(
+        "content",
+        piece.calls.isEmpty || !piece.text.isEmpty ? .string(piece.text) : .null
+      ),
       .init("refusal", .null),
     ]
     if !piece.thought.isEmpty { message.append(.init("reasoning_content", .string(piece.thought))) }
-    if !calls.isEmpty {
-      message.append(.init("tool_calls", .array(calls.map { Self.call($0, index: nil) })))
+    if !piece.calls.isEmpty {
+      message.append(.init("tool_calls", .array(piece.calls.map { .object(Self.members($0)) })))
     }
-    return choice(
-      index,
-      "message",
-      .object(message),
-      piece.scored,
-      calls.isEmpty ? reason : "tool_calls"
-    )
-  }
-
-  /// - Parameters:
-  ///   - call: A call.
-  ///   - index: Its place, in a stream.
-  /// - Returns: The call in OpenAI's form.
-  private static func call(_ call: ToolCallReader.Call, index: Int?) -> JSON {
-    let function: JSON = ["name": .string(call.name), "arguments": .string(call.arguments)]
-    let members: [JSON.Member] = [
-      .init("id", .string(call.id)), .init("type", "function"), .init("function", function),
-    ]
-    return .object((index.map { [.init("index", .integer($0))] } ?? []) + members)
+    return choice(index, "message", .object(message), piece.scored, reason)
   }
 
   private func choice(
@@ -173,7 +133,7 @@ struct CompletionForm: AnswerForm {
     choice(index, piece.thought + piece.text, logProbabilities(index, piece.scored), nil)
   }
 
-  func closing(_ index: Int, _ reason: String) -> [JSON] { [choice(index, "", nil, reason)] }
+  func closing(_ index: Int, _ reason: String) -> JSON { choice(index, "", nil, reason) }
 
   mutating func whole(_ index: Int, _ piece: AnswerPiece, _ reason: String) -> JSON {
     let echo = echoes.isEmpty ? nil : echoes[index]

@@ -8,21 +8,30 @@ struct BegunAnswer: Sendable {
   var answer: Answer
   var dialect: any AnswerDialect
   var choiceCount: Int
+  var tools: ToolUse
   var streams: Bool
+  var place: BoardPlace
+
+  private func forEach(_ take: (AnswerEvent) async throws -> Void) async throws {
+    try await answer.forEach { event in
+      place.take(event)
+      try await take(event)
+    }
+  }
 
   /// Waits for the whole answer.
   ///
   /// - Throws: `APIError` if it cannot be finished; `CancellationError`.
   func whole() async throws -> JSON {
-    var collected = CollectedAnswer(choiceCount: choiceCount)
-    try await answer.forEach { event in
+    var collected = CollectedAnswer(choiceCount: choiceCount, tools: tools)
+    try await forEach { event in
       switch event {
-      case .piece(let choice, let piece): collected.pieces[choice].append(piece)
+      case .piece(let choice, let piece): _ = collected.take(choice, piece)
       case .end(let choice, let finished):
         guard finished.reason != .cancelled else { throw Self.cancelled }
-        collected.usage.add(choice, finished)
+        _ = collected.end(choice, finished)
       case .failed(let error): throw APIError(error)
-      case .quiet: break
+      case .accepted, .quiet: break
       }
     }
     var dialect = dialect
@@ -44,25 +53,28 @@ struct BegunAnswer: Sendable {
   /// - Throws: What `write` throws; `CancellationError`.
   func stream(_ write: (String) async throws -> Void) async throws {
     var dialect = dialect
-    var collected = CollectedAnswer(choiceCount: choiceCount)
+    var collected = CollectedAnswer(choiceCount: choiceCount, tools: tools)
     var failure: APIError?
     func send(_ events: [ServerEvent]) async throws {
       for event in events { try await write(event.text) }
     }
+    func tell(_ choice: Int, _ piece: AnswerPiece) async throws {
+      if !piece.isEmpty { try await send(dialect.piece(choice, piece)) }
+    }
     try await send(dialect.opening())
-    try await answer.forEach { event in
+    try await forEach { event in
       switch event {
       case .piece(let choice, let piece):
-        collected.pieces[choice].append(piece)
-        try await send(dialect.piece(choice, piece))
+        try await tell(choice, collected.take(choice, piece))
       case .end(let choice, let finished):
         guard finished.reason != .cancelled else {
           failure = Self.cancelled
           return
         }
-        collected.usage.add(choice, finished)
+        try await tell(choice, collected.end(choice, finished))
         try await send(dialect.closing(choice, collected))
       case .failed(let error): failure = APIError(error)
+      case .accepted: break
       // A comment without an empty line: with one it would be an empty event, which breaks some clients.
       case .quiet: try await write(":\n")
       }

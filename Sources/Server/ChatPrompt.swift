@@ -10,15 +10,28 @@ extension TextModel {
   /// - Throws: `APIError` 400 in the template's words if it refuses the conversation.
   func prompt(of request: ChatRequest) throws(APIError) -> [Int32] {
     do throws(GemmaError) {
-      let template = try template.get()
-      let pieces = try template.pieces(
-        Self.merged(request.messages, tools: request.tools),
-        thinks: request.thinks
-      )
-      return try tokenizer.encode(pieces)
+      return try tokenizer.encode(pieces(of: request))
     } catch {
       throw APIError.invalid(error.message, "messages")
     }
+  }
+
+  /// Returns the prompt of a chat as its text.
+  ///
+  /// - Throws: `APIError` 400 in the template's words if it refuses the conversation.
+  func promptText(of request: ChatRequest) throws(APIError) -> String {
+    do throws(GemmaError) {
+      return try pieces(of: request).map(\.text).joined()
+    } catch {
+      throw APIError.invalid(error.message, "messages")
+    }
+  }
+
+  private func pieces(of request: ChatRequest) throws(GemmaError) -> [PromptPiece] {
+    try template.get().pieces(
+      Self.merged(request.messages, tools: request.tools),
+      thinks: request.thinks
+    )
   }
 
   /// Returns a conversation in which the roles take turns: system, then user and assistant.
@@ -74,6 +87,14 @@ extension TextModel {
       You SHOULD NOT include any other text in the response if you call a function
       [\(functions.joined(separator: ",\n"))]
       """
+  }
+}
+
+extension PromptPiece {
+  fileprivate var text: String {
+    switch self {
+    case .template(let text), .plain(let text): text
+    }
   }
 }
 

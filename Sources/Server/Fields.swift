@@ -115,3 +115,21 @@ struct Fields {
     }
   }
 }
+
+// MARK: Other interfaces
+
+extension Fields {
+  typealias Names = [(theirs: String, ours: String)]
+
+  /// Returns those members that are there, under the names that a chat has for them.
+  func members(_ names: Names) -> [JSON.Member] {
+    names.compactMap { name in self[name.theirs].map { JSON.Member(name.ours, $0) } }
+  }
+
+  /// Returns this tool in the form that a chat has for it.
+  func function(_ names: Names) throws(APIError) -> JSON {
+    guard let name = try string("name") else { throw error("name", "is missing") }
+    let members = [JSON.Member("name", .string(name))] + members(names)
+    return ["type": "function", "function": .object(members)]
+  }
+}

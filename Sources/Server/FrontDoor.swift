@@ -11,6 +11,8 @@ package struct FrontDoor: Sendable {
   let model: TextModel
   let version: String
   let feed: StatusFeed
+  let board = RequestBoard()
+  let counters = HTTPCounters()
   private let began = Int(Date().timeIntervalSince1970)
 
   /// - Parameters:
@@ -21,7 +23,7 @@ package struct FrontDoor: Sendable {
     self.client = client
     self.model = model
     self.version = version
-    feed = StatusFeed(client)
+    feed = StatusFeed(client, board)
   }
 
   // MARK: Models and health
@@ -112,6 +114,11 @@ package struct FrontDoor: Sendable {
     return ["content": .string(text), "prompt": .string(text)]
   }
 
+  /// Returns the text of the prompt that a chat becomes.
+  func applyTemplate(_ body: JSON) throws -> JSON {
+    ["prompt": .string(try model.promptText(of: ChatRequest(body)))]
+  }
+
   var tokenizerInfo: JSON {
     let tokenizer = model.tokenizer
     let name = { (token: Int32) in
@@ -142,13 +149,10 @@ package struct FrontDoor: Sendable {
   /// - Throws: `APIError` if it cannot be answered.
   func chat(_ body: JSON) async throws -> BegunAnswer {
     let request = try ChatRequest(body)
-    let form = ChatForm(
-      scores: request.options.sampling.returnsLogProbabilities,
-      choiceCount: request.options.choices,
-      calls: request.toolUse
-    )
-    return try await begin(request) { _ in
-      openAI(form, request.options, choiceCount: request.options.choices)
+    let form = ChatForm(scores: request.options.sampling.returnsLogProbabilities)
+    let head = head(form.idPrefix)
+    return try await begin(request, head) { _ in
+      openAI(head, form, request.options, choiceCount: request.options.choices)
     }
   }
 
@@ -157,7 +161,7 @@ package struct FrontDoor: Sendable {
   /// - Throws: `APIError` if it cannot be answered.
   func messages(_ body: JSON) async throws -> BegunAnswer {
     let head = head("msg_")
-    return try await begin(MessagesRequest(body).chat) { prompt in
+    return try await begin(MessagesRequest(body).chat, head) { prompt in
       MessagesDialect(id: head.id, model: head.model, promptTokens: prompt.count)
     }
   }
@@ -177,7 +181,11 @@ package struct FrontDoor: Sendable {
   ///
   /// - Throws: `APIError` if it cannot be answered.
   func respond(_ body: JSON) async throws -> BegunAnswer {
-    try await begin(ResponsesRequest(body).chat) { _ in ResponsesDialect(head: head("resp_")) }
+    let request = try ResponsesRequest(body)
+    let head = head("resp_")
+    return try await begin(request.chat, head) { _ in
+      ResponsesDialect(head: head, repeated: request.repeated)
+    }
   }
 
   /// Begins the answer to a request for completions.
@@ -201,20 +209,23 @@ package struct FrontDoor: Sendable {
       echoes: echoes
     )
     let count = request.prompts.count * request.options.choices
+    let head = head(form.idPrefix)
     return try await begin(
       prompts,
       request.options,
-      openAI(form, request.options, choiceCount: count)
+      head,
+      openAI(head, form, request.options, choiceCount: count)
     )
   }
 
   private func openAI(
+    _ head: AnswerHead,
     _ form: some AnswerForm,
     _ options: GenerationOptions,
     choiceCount: Int
   ) -> OpenAIDialect {
     OpenAIDialect(
-      head: head(form.idPrefix),
+      head: head,
       form: form,
       choiceCount: choiceCount,
       choicesOfPrompt: options.choices,
@@ -224,27 +235,40 @@ package struct FrontDoor: Sendable {
 
   private func begin(
     _ request: ChatRequest,
+    _ head: AnswerHead,
     _ dialect: ([Int32]) -> any AnswerDialect
   ) async throws -> BegunAnswer {
     try model.check(request.model)
     let prompt = try model.prompt(of: request)
-    return try await begin([prompt], request.options, dialect(prompt))
+    return try await begin(
+      [prompt],
+      request.options,
+      head,
+      dialect(prompt),
+      tools: request.toolUse
+    )
   }
 
   private func begin(
     _ prompts: [[Int32]],
     _ options: GenerationOptions,
-    _ dialect: any AnswerDialect
+    _ head: AnswerHead,
+    _ dialect: any AnswerDialect,
+    tools: ToolUse = .none
   ) async throws -> BegunAnswer {
     let requests = prompts.flatMap { prompt in
       (0..<options.choices).map { options.generate(.tokens(prompt), choice: $0) }
     }
     do {
+      let answer = try await Answer(requests, of: client)
+      let promptTokens = prompts.reduce(0) { $0 + $1.count }
       return BegunAnswer(
-        answer: try await Answer(requests, of: client),
+        answer: answer,
         dialect: dialect,
         choiceCount: requests.count,
-        streams: options.streams
+        tools: tools,
+        streams: options.streams,
+        place: board.add(head.id, promptTokens: promptTokens, answer)
       )
     } catch let error as ClientError {
       let context = error.code == .tooLong ? try await status().contextTokens : 0

@@ -32,6 +32,8 @@ package struct HTTPServer: Sendable {
 
   /// How long answers may go on when the server is told to end.
   private static let patience = Duration.seconds(5)
+  /// How long a client may be silent between two requests, or in the midst of one.
+  private static let idleTimeout = TimeAmount.seconds(30)
 
   /// - Parameters:
   ///   - door: What answers.
@@ -48,8 +50,8 @@ package struct HTTPServer: Sendable {
       responder: Responder(door: door, options: options),
       server: .http1(
         configuration: HTTP1Channel.Configuration(
-          additionalChannelHandlers: [HangUpHandler()],
-          idleTimeout: .seconds(120),
+          additionalChannelHandlers: [HangUpHandler(door.counters)],
+          idleTimeout: Self.idleTimeout,
           httpDecoderConfiguration: .init(
             maxHeaderFieldSize: 16 << 10,
             maxHeaderListSize: 32 << 10,
@@ -110,6 +112,9 @@ private struct Responder: HTTPResponder {
     }
     for field in crossOrigin { response.headers.append(field) }
     response.headers[Self.requestID] = context.id
+    door.counters.answered(
+      .init(route: Route.label(request.uri.path), status: response.status.code)
+    )
     return response
   }
 

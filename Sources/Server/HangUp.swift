@@ -72,6 +72,13 @@ final class HangUpHandler: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = HTTPRequestPart
 
   let hangUp = HangUp()
+  private let counters: HTTPCounters
+
+  init(_ counters: HTTPCounters) { self.counters = counters }
+
+  func handlerAdded(context: ChannelHandlerContext) { counters.opened() }
+
+  func handlerRemoved(context: ChannelHandlerContext) { counters.closed() }
 
   func channelInactive(context: ChannelHandlerContext) {
     hangUp.fire()

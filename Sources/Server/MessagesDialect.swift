@@ -1,69 +1,30 @@
 // Anthropic's interface: messages of typed blocks, and a stream that opens and closes each.
 
-internal import Gemma
 internal import Wire
-
-/// The body of a request for a message.
-struct MessagesRequest {
-  var chat: ChatRequest
-
-  init(_ body: JSON) throws(APIError) {
-    let fields = try Fields(body)
-    var messages: [JSON] = []
-    if let system = fields["system"] {
-      messages.append(["role": "system", "content": try Self.content(system, fields, "system")])
-    }
-    guard let values = try fields.array("messages") else {
-      throw fields.error("messages", "is missing")
-    }
-    for (index, value) in values.enumerated() {
-      let message = try Fields(value, path: "messages[\(index)]")
-      messages.append([
-        "role": .string(try message.string("role") ?? ""),
-        "content": try Self.content(try message.required("content"), message, "content"),
-      ])
-    }
-    guard fields["tools"] == nil else {
-      throw fields.error("tools", "are not known to this interface here; use /v1/chat/completions")
-    }
-    var members: [JSON.Member] = [.init("messages", .array(messages))]
-    guard fields["max_tokens"] != nil else { throw fields.error("max_tokens", "is missing") }
-    for (theirs, ours) in [
-      ("model", "model"), ("max_tokens", "max_tokens"), ("temperature", "temperature"),
-      ("top_p", "top_p"), ("top_k", "top_k"), ("stop_sequences", "stop"), ("stream", "stream"),
-    ] {
-      if let value = fields[theirs] { members.append(.init(ours, value)) }
-    }
-    chat = try ChatRequest(.object(members))
-  }
-
-  /// A text, or blocks that are texts or results of tools.
-  private static func content(
-    _ value: JSON,
-    _ fields: Fields,
-    _ name: String
-  ) throws(APIError) -> JSON {
-    guard case .array(let blocks) = value else { return value }
-    var texts: [String] = []
-    for (index, block) in blocks.enumerated() {
-      let block = try Fields(block, path: "\(fields.path(name))[\(index)]")
-      switch try block.string("type") {
-      case "text": texts.append(try block.string("text") ?? "")
-      case let type:
-        throw block.error("type", "is \"\(type ?? "missing")\"; this model reads text alone")
-      }
-    }
-    return .string(texts.joined(separator: "\n"))
-  }
-}
 
 /// Anthropic's messages.
 struct MessagesDialect: AnswerDialect {
   var id: String
   var model: String
   var promptTokens: Int
-  /// The block that is open: 0 of thoughts, 1 of text.
-  private var open: (index: Int, isThought: Bool)?
+  private var open: (index: Int, block: Block)?
+
+  /// What a block holds.
+  private enum Block: Hashable {
+    case thought
+    case text
+    case call(id: String, name: String)
+
+    /// The block before anything has come of it.
+    var empty: JSON {
+      switch self {
+      case .thought: ["type": "thinking", "thinking": "", "signature": ""]
+      case .text: ["type": "text", "text": ""]
+      case .call(let id, let name):
+        ["type": "tool_use", "id": .string(id), "name": .string(name), "input": [:]]
+      }
+    }
+  }
 
   init(id: String, model: String, promptTokens: Int) {
     self.id = id
@@ -81,9 +42,12 @@ struct MessagesDialect: AnswerDialect {
   }
 
   private static func end(_ answer: CollectedAnswer) -> (reason: String, stop: String?) {
-    let stop = answer.usage.finished[0]?.stop ?? ""
-    if answer.reason(0) == .length { return ("max_tokens", nil) }
-    return stop.isEmpty ? ("end_turn", nil) : ("stop_sequence", stop)
+    switch answer.end(of: 0) {
+    case .turn: ("end_turn", nil)
+    case .stop(let text): ("stop_sequence", text)
+    case .length: ("max_tokens", nil)
+    case .calls: ("tool_use", nil)
+    }
   }
 
   private static func usage(_ answer: CollectedAnswer) -> JSON {
@@ -108,38 +72,40 @@ struct MessagesDialect: AnswerDialect {
 
   mutating func piece(_ choice: Int, _ piece: AnswerPiece) -> [ServerEvent] {
     var events: [ServerEvent] = []
-    for (text, isThought) in [(piece.thought, true), (piece.text, false)] where !text.isEmpty {
-      events += begin(isThought: isThought)
-      let delta: JSON =
-        isThought
-        ? ["type": "thinking_delta", "thinking": .string(text)]
-        : ["type": "text_delta", "text": .string(text)]
-      events.append(
-        ServerEvent(
-          "content_block_delta",
-          ["type": "content_block_delta", "index": .integer(open?.index ?? 0), "delta": delta]
-        )
-      )
+    if !piece.thought.isEmpty {
+      events += begin(.thought)
+      events.append(delta(["type": "thinking_delta", "thinking": .string(piece.thought)]))
+    }
+    if !piece.text.isEmpty {
+      events += begin(.text)
+      events.append(delta(["type": "text_delta", "text": .string(piece.text)]))
+    }
+    for call in piece.calls {
+      if let name = call.name { events += begin(.call(id: call.id, name: name)) }
+      guard !call.arguments.isEmpty else { continue }
+      events.append(delta(["type": "input_json_delta", "partial_json": .string(call.arguments)]))
     }
     return events
   }
 
-  /// Opens a block, unless it is open.
-  private mutating func begin(isThought: Bool) -> [ServerEvent] {
-    if let open, open.isThought == isThought { return [] }
-    var events = end()
-    let index = (open?.index ?? -1) + 1
-    open = (index, isThought)
-    events.append(
-      ServerEvent(
-        "content_block_start",
-        [
-          "type": "content_block_start", "index": .integer(index),
-          "content_block": Self.block("", isThought: isThought),
-        ]
-      )
+  private func delta(_ delta: JSON) -> ServerEvent {
+    let index = JSON.integer(open?.index ?? 0)
+    return ServerEvent(
+      "content_block_delta",
+      ["type": "content_block_delta", "index": index, "delta": delta]
     )
-    return events
+  }
+
+  /// Opens a block, unless it is open.
+  private mutating func begin(_ block: Block) -> [ServerEvent] {
+    if let open, open.block == block { return [] }
+    let end = end()
+    let index = (open?.index ?? -1) + 1
+    open = (index, block)
+    let start: JSON = [
+      "type": "content_block_start", "index": .integer(index), "content_block": block.empty,
+    ]
+    return end + [ServerEvent("content_block_start", start)]
   }
 
   private func end() -> [ServerEvent] {
@@ -148,14 +114,8 @@ struct MessagesDialect: AnswerDialect {
     return [ServerEvent("content_block_stop", document)]
   }
 
-  private static func block(_ text: String, isThought: Bool) -> JSON {
-    isThought
-      ? ["type": "thinking", "thinking": .string(text), "signature": ""]
-      : ["type": "text", "text": .string(text)]
-  }
-
   mutating func closing(_ choice: Int, _ answer: CollectedAnswer) -> [ServerEvent] {
-    let begun = open == nil ? begin(isThought: false) : []
+    let begun = open == nil ? begin(.text) : []
     let (reason, stop) = Self.end(answer)
     let delta: JSON = ["stop_reason": .string(reason), "stop_sequence": JSON(stop)]
     return begun + end() + [
@@ -174,14 +134,22 @@ struct MessagesDialect: AnswerDialect {
 
   func whole(_ answer: CollectedAnswer) -> JSON {
     let piece = answer.pieces[0]
-    let thoughts = piece.thought.isEmpty ? [] : [Self.block(piece.thought, isThought: true)]
+    var blocks: [JSON] = []
+    if !piece.thought.isEmpty {
+      blocks.append(["type": "thinking", "thinking": .string(piece.thought), "signature": ""])
+    }
+    if !piece.text.isEmpty || piece.calls.isEmpty {
+      blocks.append(["type": "text", "text": .string(piece.text)])
+    }
+    for call in piece.calls {
+      // Arguments that were cut short are no object.
+      let input = try? JSON(parsing: Array(call.arguments.utf8))
+      blocks.append([
+        "type": "tool_use", "id": .string(call.id), "name": JSON(call.name), "input": input ?? [:],
+      ])
+    }
     let (reason, stop) = Self.end(answer)
-    return message(
-      thoughts + [Self.block(piece.text, isThought: false)],
-      reason,
-      stop,
-      Self.usage(answer)
-    )
+    return message(blocks, reason, stop, Self.usage(answer))
   }
 }
 

@@ -1,16 +1,16 @@
-// What Prometheus reads: the coordinator's counters in the text format 0.0.4. The front door keeps no numbers of
-// its own, so any number of them tell the same.
+// What Prometheus reads: the coordinator's counters, which any front door tells alike, and what this one counts of
+// its own requests.
 
 internal import Client
 internal import Wire
 
 /// The metrics of a status.
 struct Metrics {
-  private var lines: [String] = []
+  private var page = MetricsText()
 
-  var text: String { lines.joined(separator: "\n") + "\n" }
+  var text: String { page.text }
 
-  init(_ status: StatusReply, version: String) {
+  init(_ status: StatusReply, version: String, _ http: HTTPCounters) {
     let counters = status.counters
     add("requests_running", "gauge", "Requests being served.", Double(status.sessions))
     add("requests_waiting", "gauge", "Requests that wait.", Double(status.queued))
@@ -30,15 +30,25 @@ struct Metrics {
         }
     )
     addTokens(counters)
-    addLatency(
+    addHistogram(
       "time_to_first_token_seconds",
-      "From a request to its first token, last minute.",
-      status.firstToken
+      "From a request's arrival to its first token.",
+      status.firstTokenCounts
     )
-    addLatency(
+    addHistogram(
       "inter_token_seconds",
-      "From one token of a session to its next, last minute.",
-      status.interToken
+      "From one token of a session to its next.",
+      status.interTokenCounts
+    )
+    addHistogram(
+      "request_seconds",
+      "From the arrival of a generation to its end.",
+      status.requestCounts
+    )
+    addHistogram(
+      "queue_seconds",
+      "From the arrival of a generation until its prompt is read.",
+      status.queueCounts
     )
     add("kv_positions", "gauge", "Positions that sessions hold.", Double(status.kvPositions))
     add("kv_capacity_positions", "gauge", "Positions that fit.", Double(status.kvCapacityPositions))
@@ -46,6 +56,12 @@ struct Metrics {
     add("epoch", "gauge", "The number of the placement.", Double(status.epoch))
     add("moves_total", "counter", "Moves of layers.", Double(counters.rebalances))
     add("moved_bytes_total", "counter", "Keys and values moved.", Double(counters.movedBytes))
+    add(
+      "move_pause_seconds_total",
+      "counter",
+      "For how long no step ran because layers moved.",
+      Double(counters.movePauseMicroseconds) / 1e6
+    )
     add("lost_workers_total", "counter", "Workers that were lost.", Double(counters.lostWorkers))
     add("protocol_errors_total", "counter", "Messages refused.", Double(status.protocolErrors))
     add(
@@ -61,6 +77,34 @@ struct Metrics {
       "The version and the model.",
       [(["version": version, "model": status.model], 1)]
     )
+    addHTTP(http)
+    addProcess()
+  }
+
+  /// What this front door counts of its own.
+  private mutating func addHTTP(_ http: HTTPCounters) {
+    add("http_connections", "gauge", "Open connections of this front door.", http.connections)
+    add(
+      "http_requests_total",
+      "counter",
+      "Requests to this front door, by route and status.",
+      http.requests.map { request, count in
+        (["route": request.route, "code": "\(request.status)"], count)
+      }
+    )
+  }
+
+  /// How this front door's process is, under the names that Prometheus has for any.
+  private mutating func addProcess() {
+    let process = ProcessFacts()
+    page.add("process_cpu_seconds_total", "counter", "Time on CPUs.", process.cpuSeconds)
+    page.add(
+      "process_resident_memory_bytes",
+      "gauge",
+      "Memory in use.",
+      process.residentBytes
+    )
+    page.add("process_open_fds", "gauge", "Open file descriptors.", process.openFiles)
   }
 
   private mutating func addTokens(_ counters: ServiceCounters) {
@@ -81,12 +125,15 @@ struct Metrics {
     add("steps_total", "counter", "Steps of the pipeline.", Double(counters.steps))
   }
 
-  private mutating func addLatency(_ name: String, _ help: String, _ summary: LatencySummary) {
-    let values = [
-      ("50", summary.p50Microseconds), ("90", summary.p90Microseconds),
-      ("99", summary.p99Microseconds),
-    ]
-    add(name, "gauge", help, values.map { (["percentile": $0], Double($1) / 1e6) })
+  private mutating func addHistogram(_ name: String, _ help: String, _ counts: LatencyCounts) {
+    let bounds = LatencyCounts.bounds.map { Double($0) / 1e6 }
+    page.addHistogram(
+      "trestle_\(name)",
+      help,
+      bounds: bounds,
+      counts: counts.counts,
+      sum: Double(counts.sumMicroseconds) / 1e6
+    )
   }
 
   private mutating func addWorkers(_ workers: [WorkerStatus]) {
@@ -138,12 +185,18 @@ struct Metrics {
       "Temperature of its device.",
       of { $0.temperature?.celsius }
     )
+    add(
+      "worker_machine_energy_joules_total",
+      "counter",
+      "What the processors of a worker's machine have used since its start.",
+      of { $0.energyMicrojoules > 0 ? Double($0.energyMicrojoules) / 1e6 : nil }
+    )
   }
 
-  // MARK: Format
+  // MARK: Names
 
   private mutating func add(_ name: String, _ type: String, _ help: String, _ value: Double) {
-    add(name, type, help, [([:], value)])
+    page.add("trestle_\(name)", type, help, value)
   }
 
   private mutating func add(
@@ -152,21 +205,6 @@ struct Metrics {
     _ help: String,
     _ values: [([String: String], Double)]
   ) {
-    guard !values.isEmpty else { return }
-    lines.append("# HELP trestle_\(name) \(help)")
-    lines.append("# TYPE trestle_\(name) \(type)")
-    for (labels, value) in values {
-      let text = labels.sorted { $0.key < $1.key }
-        .map { "\($0.key)=\"\(Self.escaped($0.value))\"" }.joined(separator: ",")
-      lines.append("trestle_\(name)\(text.isEmpty ? "" : "{\(text)}") \(Self.number(value))")
-    }
-  }
-
-  private static func escaped(_ text: String) -> String {
-    text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
-  }
-
-  private static func number(_ value: Double) -> String {
-    value == value.rounded() && abs(value) < 1e15 ? "\(Int(value))" : "\(value)"
+    page.add("trestle_\(name)", type, help, values)
   }
 }

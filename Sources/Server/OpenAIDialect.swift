@@ -1,7 +1,5 @@
 // Chats and completions in OpenAI's interface: chunks, of which each names the answer, and `[DONE]`.
 
-internal import Wire
-
 /// OpenAI's chat completions and completions.
 struct OpenAIDialect: AnswerDialect {
   var head: AnswerHead
@@ -33,11 +31,8 @@ struct OpenAIDialect: AnswerDialect {
 
   mutating func closing(_ choice: Int, _ answer: CollectedAnswer) -> [ServerEvent] {
     let isLast = answer.usage.finished.count == choiceCount
-    let choices = form.closing(choice, answer.reason(choice).name)
-    return choices.enumerated().map { index, each in
-      let isEnd = isLast && index == choices.count - 1
-      return chunk([each], isEnd ? [.init("timings", answer.usage.timings)] : [])
-    }
+    let end = form.closing(choice, answer.end(of: choice).name)
+    return [chunk([end], isLast ? [.init("timings", answer.usage.timings)] : [])]
   }
 
   func ending(_ answer: CollectedAnswer) -> [ServerEvent] {
@@ -50,7 +45,7 @@ struct OpenAIDialect: AnswerDialect {
   mutating func whole(_ answer: CollectedAnswer) -> JSON {
     var choices: [JSON] = []
     for (index, piece) in answer.pieces.enumerated() {
-      choices.append(form.whole(index, piece, answer.reason(index).name))
+      choices.append(form.whole(index, piece, answer.end(of: index).name))
     }
     var document = head.document(form.objects.whole, choices: choices)
     document.append(.init("usage", answer.usage.document(choices: choicesOfPrompt)))
@@ -59,7 +54,13 @@ struct OpenAIDialect: AnswerDialect {
   }
 }
 
-extension FinishReason {
+extension AnswerEnd {
   /// As OpenAI's interface names it.
-  fileprivate var name: String { self == .length ? "length" : "stop" }
+  fileprivate var name: String {
+    switch self {
+    case .turn, .stop: "stop"
+    case .length: "length"
+    case .calls: "tool_calls"
+    }
+  }
 }

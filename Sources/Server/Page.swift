@@ -1,4 +1,5 @@
-// The web page: one file, embedded in the program, under a policy that lets nothing else run.
+// Files embedded in the program: the web page, under a policy that lets nothing else run, and the description of
+// the interface.
 
 internal import Content
 internal import Foundation
@@ -11,6 +12,11 @@ enum Page {
   /// The file.
   static let bytes: [UInt8] = unsafe Array(
     UnsafeRawBufferPointer(start: server_page_start(), count: server_page_size())
+  )
+
+  /// The OpenAPI document.
+  static let description: [UInt8] = unsafe Array(
+    UnsafeRawBufferPointer(start: server_description_start(), count: server_description_size())
   )
 
   /// Its own script and its own style, and nothing from anywhere else.

@@ -56,6 +56,12 @@ extension Route {
       try await door.checkReady()
       return ["status": "ok"]
     },
+    Route(
+      method: .get,
+      path: "/openapi.json",
+      needsKey: false,
+      answering: .bytes(type: "application/json") { _ in Page.description }
+    ),
     get("/v1/models") { $0.models },
     answer("/v1/chat/completions") { try await $0.chat($1) },
     answer("/v1/completions") { try await $0.complete($1) },
@@ -64,12 +70,13 @@ extension Route {
     post("\(messagesPath)/count_tokens") { try $0.countTokens($1) },
     post("/tokenize") { try await $0.tokenize($1) },
     post("/detokenize") { try $0.detokenize($1) },
+    post("/apply-template") { try $0.applyTemplate($1) },
     get("/tokenizer_info") { $0.tokenizerInfo },
     Route(
       method: .get,
       path: "/metrics",
       answering: .bytes(type: "text/plain; version=0.0.4; charset=utf-8") { door in
-        Array(Metrics(try await door.status(), version: door.version).text.utf8)
+        Array(Metrics(try await door.status(), version: door.version, door.counters).text.utf8)
       }
     ),
     get("/api/status") { try await $0.statusDocument() },
@@ -80,12 +87,19 @@ extension Route {
     ),
     post("/api/rebalance") { try await $0.rebalance($1) },
     post("/api/drain") { try await $0.drain($1) },
+    post("/api/cancel") { try $0.cancel($1) },
   ]
 
   /// Anthropic's interface, whose errors have a form of their own.
   static let messagesPath = "/v1/messages"
 
   static let modelPrefix = "/v1/models/"
+
+  /// Returns what counters call a path.
+  static func label(_ path: String) -> String {
+    if path.hasPrefix(modelPrefix) { return modelPrefix + "{model}" }
+    return path == "/" || all.contains { $0.path == path } ? path : "other"
+  }
 
   /// Returns the route of a request.
   ///

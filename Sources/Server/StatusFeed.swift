@@ -15,6 +15,7 @@ final class StatusFeed: Service {
   }
 
   private let client: CoordinatorClient
+  private let board: RequestBoard
   private let state = Lock(State())
 
   private static let period = Duration.seconds(1)
@@ -22,7 +23,10 @@ final class StatusFeed: Service {
   /// What a slow page may be behind; what is older is left out.
   private static let buffered = 8
 
-  init(_ client: CoordinatorClient) { self.client = client }
+  init(_ client: CoordinatorClient, _ board: RequestBoard) {
+    self.client = client
+    self.board = board
+  }
 
   /// Asks until the server ends.
   func run() async throws {
@@ -38,7 +42,10 @@ final class StatusFeed: Service {
   private func document() async -> String {
     let document: JSON
     do {
-      document = ["status": try JSON(encoding: StatusDocument(try await client.status()))]
+      let status = try await client.status()
+      document = [
+        "status": try JSON(encoding: StatusDocument(status)), "requests": board.document,
+      ]
     } catch let error as ClientError {
       document = APIError(error).document
     } catch {

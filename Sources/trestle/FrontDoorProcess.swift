@@ -13,10 +13,13 @@ final class FrontDoorProcess: Sendable {
     /// Its stdin, on which nothing is ever written.
     var input: Pipe?
     var isStopping = false
+    var hasListened = false
+    var hasFailed = false
   }
 
   private let arguments: [String]
   private let logger: Logger
+  private let onListening: @Sendable () -> Void
   private let state = Lock(State())
 
   /// How long after its end it is started again.
@@ -25,10 +28,17 @@ final class FrontDoorProcess: Sendable {
   /// - Parameters:
   ///   - arguments: Those of `trestle serve`.
   ///   - logger: Where its ends are noted.
-  init(_ arguments: [String], logger: Logger) {
+  ///   - onListening: Called once, when it accepts connections for the first time.
+  init(_ arguments: [String], logger: Logger, onListening: @escaping @Sendable () -> Void) {
     self.arguments = arguments
     self.logger = logger
+    self.onListening = onListening
   }
+
+  /// Whether it has ended before it ever listened, by wrong options or because of a port in use.
+  ///
+  /// This process is told to end, then.
+  var hasFailed: Bool { state.withLock { $0.hasFailed } }
 
   /// Starts it.
   func start() {
@@ -40,6 +50,11 @@ final class FrontDoorProcess: Sendable {
       // The end of this process closes it.
       let input = Pipe()
       process.standardInput = input
+      let output = Pipe()
+      process.standardOutput = output
+      output.fileHandleForReading.readabilityHandler = { [weak self] handle in
+        if handle.availableData.isEmpty { handle.readabilityHandler = nil } else { self?.listens() }
+      }
       process.terminationHandler = { [weak self] process in self?.ended(process) }
       do {
         try process.run()
@@ -50,11 +65,24 @@ final class FrontDoorProcess: Sendable {
     }
   }
 
+  private func listens() {
+    let isFirst = state.withLock { state in
+      defer { state.hasListened = true }
+      return !state.hasListened
+    }
+    if isFirst { onListening() }
+  }
+
   private func ended(_ process: Process) {
     guard !state.withLock({ $0.isStopping }) else { return }
     // Wrong options do not become right by trying again.
     guard process.terminationReason == .uncaughtSignal else {
       logger.error("the front door has ended", metadata: ["status": "\(process.terminationStatus)"])
+      let isFailure = state.withLock { state in
+        state.hasFailed = !state.hasListened
+        return state.hasFailed
+      }
+      if isFailure { kill(getpid(), SIGTERM) }
       return
     }
     logger.error("the front door was ended by a signal; starting it again")

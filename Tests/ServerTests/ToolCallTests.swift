@@ -10,53 +10,73 @@ import Wire
     _ text: String,
     isForced: Bool = false,
     pieces count: Int = 1
-  ) -> (words: String, calls: [ToolCallReader.Call]) {
+  ) -> AnswerPiece {
     var reader = ToolCallReader(isForced: isForced)
-    var words = ""
+    var answer = AnswerPiece()
     let characters = Array(text)
     for first in stride(from: 0, to: characters.count, by: count) {
-      words += reader.append(String(characters[first..<min(first + count, characters.count)]))
+      let piece = String(characters[first..<min(first + count, characters.count)])
+      let (words, calls) = reader.append(piece)
+      answer.append(AnswerPiece(text: words, calls: calls))
     }
-    let end = reader.finish()
-    return (words + end.words, end.calls)
+    answer.append(AnswerPiece(text: reader.finish()))
+    return answer
   }
 
   @Test(arguments: [
     #"{"name":"f","parameters":{"x":"```"}}"#, #" [{"name":"f","parameters":{"x":"```"}}]"#,
+    #"{ "other": {"name": "g"}, "name" : "f" , "parameters": {"x":"```"} }"#,
     "```json\n{\"name\": \"f\", \"parameters\": {\"x\":\"```\"}}\n```",
   ])
   func `an answer that begins like a call is one, in whatever pieces`(_ text: String) {
     for count in [1, 2, 5, 1000] {
-      let (words, calls) = read(text, pieces: count)
-      #expect(words.isEmpty && calls.count == 1, "\(count): \(words)")
-      #expect(calls.first?.name == "f")
-      #expect(calls.first?.arguments == "{\"x\":\"```\"}")
+      let answer = read(text, pieces: count)
+      #expect(answer.text.isEmpty && answer.calls.count == 1, "\(count): \(answer.text)")
+      #expect(answer.calls.first?.name == "f")
+      #expect(answer.calls.first?.arguments == "{\"x\":\"```\"}")
     }
+  }
+
+  @Test func `arguments are told as they are made`() {
+    var reader = ToolCallReader(isForced: false)
+    #expect(reader.append(#" {"name": "f", "para"#).calls.map(\.name) == ["f"])
+    #expect(reader.append(#"meters": "#).calls.isEmpty)
+    let first = reader.append(#"{"a": "\"}"#).calls
+    #expect(first.map(\.arguments) == [#"{"a": "\"}"#] && first[0].name == nil)
+    #expect(reader.append(#", \\", "b": [1, {"c": "é"}]"#).calls.count == 1)
+    #expect(reader.append("}").calls.map(\.arguments) == ["}"])
+    #expect(reader.append("}").calls.isEmpty && reader.finish().isEmpty)
   }
 
   @Test(arguments: ["Hello {\"name\"", "", "[1] is a note", "``` code", "  To be"])
   func `words are told as they come, and nothing is lost`(_ text: String) {
     for count in [1, 3, 1000] {
-      let (words, calls) = read(text, pieces: count)
-      #expect(words == text && calls.isEmpty)
+      let answer = read(text, pieces: count)
+      #expect(answer.text == text && answer.calls.isEmpty)
     }
     var reader = ToolCallReader(isForced: false)
-    #expect(reader.append("To") == "To" && reader.append(" be") == " be")
+    #expect(reader.append("To").words == "To" && reader.append(" be").words == " be")
   }
 
-  @Test func `a call that was cut short is told as words`() {
-    let text = #"{"name":"f","parameters":{"x":1"#
+  @Test func `a call that was cut short is told as far as it came`() {
     for isForced in [true, false] {
-      let (words, calls) = read(text, isForced: isForced)
-      #expect(words == text && calls.isEmpty)
+      let answer = read(#"{"name":"f","parameters":{"x":1"#, isForced: isForced)
+      #expect(answer.text.isEmpty)
+      #expect(answer.calls.map(\.name) == ["f"] && answer.calls.map(\.arguments) == [#"{"x":1"#])
+      let nameless = read(#"{"name":"f"#, isForced: isForced)
+      #expect(nameless.text == #"{"name":"f"# && nameless.calls.isEmpty)
     }
   }
 
   @Test func `several calls have an identity each`() {
-    let text = #"[{"name":"f","parameters":{}},{"name":"g","parameters":{"y":[1,2]}}]"#
-    let calls = read(text, isForced: true).calls
-    #expect(calls.map(\.name) == ["f", "g"] && calls.map(\.arguments) == ["{}", #"{"y":[1,2]}"#])
-    #expect(Set(calls.map(\.id)).count == 2)
+    let text = #"[{"name":"f","parameters":{}}, {"name":"g","parameters":{"y":[1,2]}}]"#
+    for count in [1, 4, 1000] {
+      let calls = read(text, isForced: true, pieces: count).calls
+      #expect(
+        calls.map(\.name) == ["f", "g"] && calls.map(\.arguments) == ["{}", #"{"y":[1,2]}"#]
+      )
+      #expect(calls.map(\.index) == [0, 1] && Set(calls.map(\.id)).count == 2)
+    }
   }
 
   private func chat(_ rest: String) throws -> ChatRequest {

@@ -51,6 +51,7 @@ struct ServeCommand: ParsableCommand {
       defer { client.close() }
       try check(text, client)
       let host = options.host
+      let isChild = untilStdinEnds
       let server = HTTPServer(
         FrontDoor(client: client, model: text, version: programVersion),
         options,
@@ -59,6 +60,8 @@ struct ServeCommand: ParsableCommand {
         printError(
           "serving \(text.name) at http://\(host):\(port)/v1, the page at http://\(host):\(port)/"
         )
+        // If it cannot be told, the parent has gone, whose end ends this process.
+        if isChild { try? printOut("ready") }
       }
       try Waiter(interruptedBy: interrupt).wait(onInterrupt: { server.stop() }) {
         try await server.run()

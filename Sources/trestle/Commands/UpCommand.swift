@@ -58,6 +58,8 @@ struct UpCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      // What is wrong with them is told before a model is read.
+      if let httpArguments { _ = try HTTPServerOptions.parse(httpArguments).options() }
       let stop = try signalDescriptor()
       let endpoint = try endpoint.resolve()
       let logger = log.logger("trestle.coordinator", default: .info)
@@ -71,10 +73,10 @@ struct UpCommand: ParsableCommand {
         interruptedBy: stop,
         throwing: ExitCode.success
       )
-      let door = frontDoor(at: endpoint, logger: logger)
-      defer { door?.stop() }
       let progress = ProgressLine(label: "loading")
       let ready = ReadyLine(logger: logger)
+      let door = frontDoor(at: endpoint, logger: logger) { ready.show() }
+      defer { door?.stop() }
       let coordinator = try planned.start(
         at: endpoint,
         security: security,
@@ -83,18 +85,32 @@ struct UpCommand: ParsableCommand {
         onProgress: { progress.show($0) },
         onReady: {
           progress.clear()
-          ready.show()
-          door?.start()
+          if let door { door.start() } else { ready.show() }
         }
       )
       try coordinator.run(untilReadable: stop)
+      if door?.hasFailed == true {
+        throw CommandError("--http \(http ?? ""): the front door could not begin, as it says above")
+      }
     }
   }
 
-  private func frontDoor(at endpoint: Endpoint, logger: Logger) -> FrontDoorProcess? {
-    guard let http else { return nil }
-    var arguments = ["--model", model, "--endpoint", "\(endpoint)", "--http", http]
-    if let apiKeyFile { arguments += ["--api-key-file", apiKeyFile] }
-    return FrontDoorProcess(arguments, logger: logger)
+  private func frontDoor(
+    at endpoint: Endpoint,
+    logger: Logger,
+    onListening: @escaping @Sendable () -> Void
+  ) -> FrontDoorProcess? {
+    httpArguments.map { arguments in
+      FrontDoorProcess(
+        ["--model", model, "--endpoint", "\(endpoint)"] + arguments,
+        logger: logger,
+        onListening: onListening
+      )
+    }
+  }
+
+  /// The options of the front door; nil without one.
+  private var httpArguments: [String]? {
+    http.map { ["--http", $0] + (apiKeyFile.map { ["--api-key-file", $0] } ?? []) }
   }
 }

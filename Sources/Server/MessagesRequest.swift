@@ -1,0 +1,148 @@
+// The body of a request in Anthropic's interface, told in the terms of a chat.
+
+internal import Gemma
+internal import Wire
+
+/// The body of a request for a message.
+struct MessagesRequest {
+  var chat: ChatRequest
+
+  init(_ body: JSON) throws(APIError) {
+    let fields = try Fields(body)
+    guard fields["max_tokens"] != nil else { throw fields.error("max_tokens", "is missing") }
+    var members: [JSON.Member] = [.init("messages", .array(try Self.messages(fields)))]
+    members += fields.members([
+      ("model", "model"), ("max_tokens", "max_tokens"), ("temperature", "temperature"),
+      ("top_p", "top_p"), ("top_k", "top_k"), ("stop_sequences", "stop"), ("stream", "stream"),
+    ])
+    members += try Self.tools(fields)
+    if try fields.object("thinking")?.string("type") == "enabled" {
+      members.append(.init("chat_template_kwargs", ["enable_thinking": true]))
+    }
+    chat = try ChatRequest(.object(members))
+  }
+
+  // MARK: Messages
+
+  private static func messages(_ fields: Fields) throws(APIError) -> [JSON] {
+    var messages: [JSON] = []
+    if let system = fields["system"] {
+      messages.append(["role": "system", "content": try text(system, fields, "system")])
+    }
+    guard let values = try fields.array("messages") else {
+      throw fields.error("messages", "is missing")
+    }
+    for (index, value) in values.enumerated() {
+      messages += try self.messages(of: Fields(value, path: "messages[\(index)]"))
+    }
+    return messages
+  }
+
+  /// The messages of one: results of tools are messages of their own.
+  private static func messages(of message: Fields) throws(APIError) -> [JSON] {
+    let role = JSON.string(try message.string("role") ?? "")
+    guard case .array(let values) = try message.required("content") else {
+      return [["role": role, "content": try message.required("content")]]
+    }
+    var results: [JSON] = []
+    var texts: [String] = []
+    var thoughts: [String] = []
+    var calls: [JSON] = []
+    for (index, value) in values.enumerated() {
+      let block = try Fields(value, path: "\(message.path("content"))[\(index)]")
+      switch try block.string("type") {
+      case "text": texts.append(try block.string("text") ?? "")
+      case "thinking": thoughts.append(try block.string("thinking") ?? "")
+      case "redacted_thinking": break
+      case "tool_use": calls.append(try call(block))
+      case "tool_result": results.append(try result(block))
+      case let type: throw unreadable(block, type)
+      }
+    }
+    guard !texts.isEmpty || !thoughts.isEmpty || !calls.isEmpty || results.isEmpty else {
+      return results
+    }
+    let said: JSON = [
+      "role": role, "content": .string(texts.joined(separator: "\n")),
+      "reasoning_content": thoughts.isEmpty ? .null : .string(thoughts.joined(separator: "\n")),
+      "tool_calls": calls.isEmpty ? .null : .array(calls),
+    ]
+    return results + [said]
+  }
+
+  private static func unreadable(_ block: Fields, _ type: String?) -> APIError {
+    block.error("type", "is \"\(type?.prefix(80) ?? "missing")\"; this model reads text alone")
+  }
+
+  private static func call(_ block: Fields) throws(APIError) -> JSON {
+    let name = try block.required("name")
+    let arguments = JSON.string((block["input"] ?? [:]).text)
+    return [
+      "id": JSON(try block.string("id")), "type": "function",
+      "function": ["name": name, "arguments": arguments],
+    ]
+  }
+
+  private static func result(_ block: Fields) throws(APIError) -> JSON {
+    guard let id = try block.string("tool_use_id") else {
+      throw block.error("tool_use_id", "is missing")
+    }
+    let content = try block["content"].map { value throws(APIError) in
+      try text(value, block, "content")
+    }
+    return ["role": "tool", "tool_call_id": .string(id), "content": content ?? ""]
+  }
+
+  /// A text, or blocks that are texts.
+  private static func text(
+    _ value: JSON,
+    _ fields: Fields,
+    _ name: String
+  ) throws(APIError) -> JSON {
+    guard case .array(let blocks) = value else { return value }
+    var texts: [String] = []
+    for (index, block) in blocks.enumerated() {
+      let block = try Fields(block, path: "\(fields.path(name))[\(index)]")
+      let type = try block.string("type")
+      guard type == "text" else { throw unreadable(block, type) }
+      texts.append(try block.string("text") ?? "")
+    }
+    return .string(texts.joined(separator: "\n"))
+  }
+
+  // MARK: Tools
+
+  private static func tools(_ fields: Fields) throws(APIError) -> [JSON.Member] {
+    guard let values = try fields.array("tools"), !values.isEmpty else { return [] }
+    var tools: [JSON] = []
+    for (index, value) in values.enumerated() {
+      let tool = try Fields(value, path: "tools[\(index)]")
+      let type = try tool.string("type") ?? "custom"
+      guard type == "custom" else {
+        throw tool.error("type", "is \"\(type.prefix(80))\"; this server runs no tools of its own")
+      }
+      tools.append(
+        try tool.function([("description", "description"), ("input_schema", "parameters")])
+      )
+    }
+    return try [.init("tools", .array(tools))] + choice(fields)
+  }
+
+  private static func choice(_ fields: Fields) throws(APIError) -> [JSON.Member] {
+    guard let choice = try fields.object("tool_choice") else { return [] }
+    let isSingle = try choice.bool("disable_parallel_tool_use") ?? false
+    let wanted: JSON
+    switch try choice.string("type") {
+    case "auto": wanted = "auto"
+    case "any": wanted = "required"
+    case "none": wanted = "none"
+    case "tool": wanted = ["type": "function", "function": ["name": try choice.required("name")]]
+    case let type:
+      throw choice.error(
+        "type",
+        "is \"\(type?.prefix(80) ?? "missing")\", not one of auto, any, tool, none"
+      )
+    }
+    return [.init("tool_choice", wanted), .init("parallel_tool_calls", .bool(!isSingle))]
+  }
+}

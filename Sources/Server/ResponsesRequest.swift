@@ -1,0 +1,115 @@
+// The body of a request in OpenAI's interface of responses, told in the terms of a chat.
+
+internal import Gemma
+internal import Wire
+
+/// The body of a request for a response.
+struct ResponsesRequest {
+  var chat: ChatRequest
+  /// What the response repeats of its request.
+  var repeated: [JSON.Member]
+
+  init(_ body: JSON) throws(APIError) {
+    let fields = try Fields(body)
+    for name in ["previous_response_id", "conversation"] where fields[name] != nil {
+      throw fields.error(name, "is there, but this server keeps no responses; send the whole input")
+    }
+    if try fields.bool("background") == true {
+      throw fields.error("background", "is true, but this server keeps no responses")
+    }
+    var members: [JSON.Member] = [.init("messages", .array(try Self.messages(fields)))]
+    members += fields.members([
+      ("model", "model"), ("max_output_tokens", "max_completion_tokens"),
+      ("temperature", "temperature"), ("top_p", "top_p"), ("stream", "stream"), ("seed", "seed"),
+      ("parallel_tool_calls", "parallel_tool_calls"),
+    ])
+    let tools = try Self.tools(fields)
+    if !tools.isEmpty { members.append(.init("tools", .array(tools))) }
+    if let choice = try Self.choice(fields) { members.append(.init("tool_choice", choice)) }
+    if let format = try fields.object("text")?["format"] {
+      members.append(.init("response_format", format))
+    }
+    chat = try ChatRequest(.object(members))
+    repeated = Self.repeated.map { name, usual in .init(name, fields[name] ?? usual) }
+  }
+
+  /// What a response repeats, and what it says where the request is silent.
+  private static let repeated: [(name: String, usual: JSON)] = [
+    ("instructions", .null), ("max_output_tokens", .null), ("metadata", [:]),
+    ("parallel_tool_calls", true), ("temperature", .null), ("text", ["format": ["type": "text"]]),
+    ("tool_choice", "auto"), ("tools", []), ("top_p", .null),
+  ]
+
+  // MARK: Items
+
+  private static func messages(_ fields: Fields) throws(APIError) -> [JSON] {
+    var messages: [JSON] = []
+    if let instructions = try fields.string("instructions") {
+      messages.append(["role": "system", "content": .string(instructions)])
+    }
+    switch try fields.required("input") {
+    case .string(let text): messages.append(["role": "user", "content": .string(text)])
+    case .array(let items):
+      for (index, item) in items.enumerated() {
+        let item = try Fields(item, path: "input[\(index)]")
+        if let message = try message(item) { messages.append(message) }
+      }
+    case let value: throw fields.error("input", "is \(value.kind), not a text or items")
+    }
+    return messages
+  }
+
+  /// Returns nil for an item that a conversation does without.
+  private static func message(_ item: Fields) throws(APIError) -> JSON? {
+    switch try item.string("type") ?? "message" {
+    case "message":
+      let role = JSON.string(try item.string("role") ?? "")
+      return ["role": role, "content": try item.required("content")]
+    case "function_call":
+      let function: JSON = [
+        "name": try item.required("name"), "arguments": try item.required("arguments"),
+      ]
+      let call: JSON = [
+        "id": try item.required("call_id"), "type": "function", "function": function,
+      ]
+      return ["role": "assistant", "content": .null, "tool_calls": [call]]
+    case "function_call_output":
+      let id = try item.required("call_id")
+      return ["role": "tool", "tool_call_id": id, "content": try item.required("output")]
+    // What was thought in earlier turns is no part of a prompt.
+    case "reasoning": return nil
+    case let type:
+      throw item.error(
+        "type",
+        "is \"\(type.prefix(80))\", not one of message, function_call, function_call_output, reasoning"
+      )
+    }
+  }
+
+  // MARK: Tools
+
+  private static func tools(_ fields: Fields) throws(APIError) -> [JSON] {
+    var tools: [JSON] = []
+    for (index, value) in (try fields.array("tools") ?? []).enumerated() {
+      let tool = try Fields(value, path: "tools[\(index)]")
+      let type = try tool.string("type") ?? "missing"
+      guard type == "function" else {
+        throw tool.error("type", "is \"\(type.prefix(80))\"; this server runs no tools of its own")
+      }
+      tools.append(
+        try tool.function(["description", "parameters", "strict"].map { ($0, $0) })
+      )
+    }
+    return tools
+  }
+
+  private static func choice(_ fields: Fields) throws(APIError) -> JSON? {
+    guard case .object? = fields["tool_choice"], let choice = try fields.object("tool_choice")
+    else { return fields["tool_choice"] }
+    let type = try choice.string("type") ?? "missing"
+    guard type == "function" else {
+      throw choice.error("type", "is \"\(type.prefix(80))\", not function")
+    }
+    return ["type": "function", "function": ["name": try choice.required("name")]]
+  }
+}
