@@ -19,8 +19,9 @@ extension CoordinatorMachine {
     ) {
       act(.sendStep(step))
     }
-    // There is nothing to run, but caches must be released.
-    if flight.isEmpty, sessions.hasSlotsToClear { startWithoutRows() }
+    // There is nothing to run, but caches must be released: those to be cleared, and those that are kept for
+    // sessions which cannot run now.
+    if flight.isEmpty, sessions.hasSlotsToClear || sessions.hasPendingForks { startWithoutRows() }
   }
 
   /// Sends a step that only clears slots and takes over prefixes.

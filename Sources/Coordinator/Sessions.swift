@@ -10,7 +10,7 @@ internal import Wire
 /// Invariants:
 /// * Each session either waits in the queue, or holds a slot and has one turn.
 /// * Each slot of the KV caches is held by one session or free in the table, never both.
-/// * What the next step clears and copies are slots that exist.
+/// * What the next step clears and copies are slots that exist, and what it fills is held by a session.
 /// * A session has submitted no more than it has tokens, and its rings have come at least as far.
 struct Sessions: Sendable {
   private var table: [UInt64: Session] = [:]
@@ -124,11 +124,26 @@ struct Sessions: Sendable {
     guard let slot = session.slot else { return }
     slots.giveBack(
       slot,
-      holding: Array(session.tokens.prefix(session.submitted)),
+      holding: Array(session.tokens.prefix(dropFork(into: slot) ?? session.submitted)),
       of: session.prefixGroup,
       reached: session.reached,
       at: now
     )
+  }
+
+  /// Forgets the prefix that a slot was to take over: its session is over before a step could do so.
+  ///
+  /// Else the slot it comes from would be kept for a step that nobody needs, and what is cleared meanwhile
+  /// would be filled again. Who was to take over from this slot does so from where its prefix comes from.
+  ///
+  /// - Returns: How many positions the slot holds without it; nil if it was to take over none.
+  private mutating func dropFork(into slot: Int) -> Int? {
+    guard let index = pendingForks.firstIndex(where: { $0.target == slot }) else { return nil }
+    let fork = pendingForks.remove(at: index)
+    for later in pendingForks.indices where pendingForks[later].source == slot {
+      pendingForks[later].source = fork.source
+    }
+    return fork.source == slot ? fork.positionCount : 0
   }
 }
 
@@ -224,6 +239,10 @@ extension Sessions {
     try require(
       named.allSatisfy((0..<slotCount).contains),
       "the next step clears or copies the slots \(named) of \(slotCount)"
+    )
+    try require(
+      pendingForks.allSatisfy { held.contains($0.target) },
+      "the next step fills \(pendingForks.map(\.target)), of which sessions hold \(held.sorted())"
     )
   }
 }

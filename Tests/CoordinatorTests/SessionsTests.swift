@@ -102,6 +102,57 @@ import Wire
     }
   }
 
+  /// Opens sessions and lets them have rows and end, so that their slots are warm.
+  private func warm(_ sessions: inout Sessions, _ flight: inout Flight, _ prompts: [[Int32]]) {
+    for prompt in prompts { #expect(admit(&sessions, open(&sessions, prompt))) }
+    while let step = startNext(&sessions, &flight) { _ = flight.finish(step.sequence) }
+    for number in sessions.turns { sessions.end(number, at: now) }
+  }
+
+  @Test func `who ends before the next step keeps no slot for it`() throws {
+    var (sessions, flight) = (sessions(slots: 2), Flight())
+    warm(&sessions, &flight, [[1, 2, 3, 4], [5, 6, 7]])
+    // Both would go on in their warm slots, and end before they do.
+    for prompt: [Int32] in [[1, 2, 3, 9], [5, 6, 9]] {
+      let number = open(&sessions, prompt)
+      #expect(admit(&sessions, number) && sessions.hasPendingForks)
+      sessions.end(number, at: now)
+    }
+    try sessions.checkInvariants()
+    #expect(!sessions.hasPendingForks)
+    // What they would have taken over is still there, and no more than that.
+    let next = open(&sessions, [1, 2, 3, 4, 8])
+    #expect(admit(&sessions, next))
+    #expect(sessions[next]?.submitted == 3)
+    let other = open(&sessions, [8, 8])
+    #expect(admit(&sessions, other))
+    let step = try #require(startNext(&sessions, &flight))
+    #expect(step.forks.map(\.positionCount) == [3])
+    #expect(step.cleared == [try #require(sessions[other]?.slot)])
+  }
+
+  @Test func `a prefix comes from where it was, if the slot between is not filled`() throws {
+    var (sessions, flight) = (sessions(slots: 3), Flight())
+    let first = open(&sessions, [1, 2, 3, 4])
+    #expect(admit(&sessions, first))
+    _ = try #require(startNext(&sessions, &flight))
+    let second = open(&sessions, [1, 2, 3, 5])
+    #expect(admit(&sessions, second))
+    let third = open(&sessions, [1, 2, 3, 6])
+    #expect(admit(&sessions, third))
+    let source = try #require(sessions[first]?.slot)
+    let between = try #require(sessions[second]?.slot)
+    sessions.end(second, at: now)
+    try sessions.checkInvariants()
+    let step = try #require(startNext(&sessions, &flight))
+    #expect(step.forks.map(\.source) == [source])
+    #expect(step.forks.map(\.target) == [try #require(sessions[third]?.slot)])
+    // The slot between holds nothing, so nobody takes anything over from it.
+    let last = open(&sessions, [7, 8])
+    #expect(admit(&sessions, last) && sessions[last]?.slot == between)
+    #expect(!sessions.hasPendingForks && !sessions.hasSlotsToClear)
+  }
+
   @Test func `what a failed step leaves behind is computed again`() throws {
     var (sessions, flight) = (sessions(slots: 3), Flight())
     let numbers = [[1, 2], [3, 4]].map { open(&sessions, $0) }
