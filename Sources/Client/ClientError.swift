@@ -69,6 +69,17 @@ package struct ClientError: Error, Sendable, CustomStringConvertible {
     self.init(.connection, error.description, underlying: error)
   }
 
+  /// Converts the reason why a request cannot be sent: it has more than the protocol carries, which is no
+  /// fault of the connection.
+  init(unsendable error: WireError) {
+    guard error.code == .oversized || error.code == .malformed else {
+      self.init(error)
+      return
+    }
+    let place = error.context.isEmpty ? "" : "\(error.context): "
+    self.init(.invalid, place + error.message, underlying: error)
+  }
+
   /// Converts the coordinator's message that a request has failed.
   init(_ failure: RequestFailed) {
     self.init(Code(failure.code), failure.message)

@@ -237,7 +237,7 @@ extension ConnectionMachine {
     guard let id = outbox.removeFirst().begins, open.removeValue(forKey: id) != nil else {
       return []
     }
-    return [.finish(id, ClientError(error))]
+    return [.finish(id, ClientError(unsendable: error))]
   }
 
   /// Whether the socket has accepted all messages so far.

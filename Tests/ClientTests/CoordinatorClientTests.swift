@@ -253,7 +253,7 @@ import Wire
       let error = await #expect(throws: ClientError.self) {
         try await client.generate(huge).next()
       }
-      #expect(error?.code == .connection && error?.message.hasPrefix("wire.oversized: ") == true)
+      #expect(error?.code == .invalid && error?.message.contains("at most") == true)
       let status = try await client.status()
       #expect(status.model == "tiny")
     }
