@@ -13,8 +13,8 @@ enum LinkLab {
   private static let largeCount = 8
   /// A megabyte: 32 rows of Gemma 3n's streams.
   private static let largeFloats = 256 << 10
-  /// Long, because a machine may be busy with something else.
-  private static let patience = Duration.seconds(15)
+  /// Long, because a machine may be busy with something else, and this process be the last in its queue.
+  private static let patience = Duration.seconds(60)
 
   /// Returns the cost of a message in one direction.
   ///

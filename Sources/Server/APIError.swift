@@ -11,6 +11,8 @@ package struct APIError: Error, Sendable, Hashable {
   package var code: String?
   /// Seconds after which another try may succeed.
   package var retryAfter: Int?
+  /// Where a path is asked with another method: those that it is asked with.
+  var allowedMethods: String?
 
   package init(
     _ status: Int,

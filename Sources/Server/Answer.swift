@@ -2,6 +2,7 @@
 
 internal import AsyncAlgorithms
 internal import Client
+internal import Platform
 internal import Wire
 
 /// What is told of a whole answer beside its choices.
@@ -35,29 +36,46 @@ enum AnswerEvent: Sendable {
 
 /// The sessions of a request that the coordinator has accepted.
 struct Answer: Sendable {
-  private let generations: [Generation]
+  private let client: CoordinatorClient
+  private let requests: [Generate]
+  /// Those that begin at once, as many as a pipeline lets wait beside others.
+  private let first: [Generation]
+  private let cancellation: AnswerCancellation
   /// Whether a choice waited for its turn when it was accepted.
   let isWaiting: Bool
+
   /// How often `quiet` comes while nothing else does.
   private static let quiet = Duration.seconds(10)
+  /// The most choices at once; the next begins when one of them has ended.
+  ///
+  /// A pipeline lets 64 requests wait, and others ask, too.
+  private static let choicesAtOnce = 32
+  /// How long a later choice waits before it asks again where too many wait.
+  private static let pause = Duration.milliseconds(200)
 
-  /// Begins the sessions, and waits until all are accepted.
+  /// Begins the sessions, and waits until they are accepted.
   ///
   /// - Throws: `ClientError` if one is refused; then none goes on.
   init(_ requests: [Generate], of client: CoordinatorClient) async throws {
-    generations = requests.map { client.generate($0) }
+    self.client = client
+    self.requests = requests
+    first = requests.prefix(Self.choicesAtOnce).map { client.generate($0) }
+    cancellation = AnswerCancellation(first)
     var isWaiting = false
-    for generation in generations {
-      // The first event of each is that it is accepted.
-      if case .accepted(let accepted)? = try await generation.next() {
-        isWaiting = isWaiting || accepted.queuePosition > 0
+    for generation in first {
+      // While its prompt is read and its grammar compiled, a request is told to wait, and may be refused yet.
+      var accepted: Accepted?
+      while accepted?.promptTokens ?? 0 == 0 {
+        guard case .accepted(let next)? = try await generation.next() else { break }
+        accepted = next
       }
+      isWaiting = isWaiting || accepted?.queuePosition ?? 0 > 0
     }
     self.isWaiting = isWaiting
   }
 
   /// Asks for the end of all choices, which then end as cancelled.
-  func cancel() { for generation in generations { generation.cancel() } }
+  func cancel() { cancellation.cancel() }
 
   /// Calls a closure with all that happens until every choice has ended, one event after another.
   ///
@@ -66,8 +84,8 @@ struct Answer: Sendable {
     // A channel holds no events: who reads slowly slows the sessions, within the client's own bounds.
     let channel = AsyncChannel<AnswerEvent>()
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for (index, generation) in generations.enumerated() {
-        group.addTask { await Self.follow(generation, index, channel) }
+      for index in first.indices {
+        group.addTask { await follow(from: index, channel) }
       }
       group.addTask {
         while true {
@@ -76,7 +94,7 @@ struct Answer: Sendable {
         }
       }
       defer { group.cancelAll() }
-      var open = generations.count
+      var open = requests.count
       for await event in channel {
         try await take(event)
         if case .failed = event { return }
@@ -87,33 +105,81 @@ struct Answer: Sendable {
     }
   }
 
-  private static func follow(
-    _ generation: Generation,
-    _ index: Int,
-    _ channel: AsyncChannel<AnswerEvent>
-  ) async {
+  /// Follows a choice that has begun, and then each that comes in its place.
+  private func follow(from index: Int, _ channel: AsyncChannel<AnswerEvent>) async {
     do {
-      for try await event in generation {
-        switch event {
-        case .accepted(let accepted):
-          await channel.send(.accepted(isWaiting: accepted.queuePosition > 0))
-        case .delta(let delta):
-          let piece = AnswerPiece(
-            text: delta.text,
-            thought: delta.thought,
-            scored: delta.scored,
-            tokenCount: delta.tokens.count
-          )
-          await channel.send(.piece(choice: index, piece))
-        case .finished(let finished): await channel.send(.end(choice: index, finished))
-        }
+      try await Self.follow(first[index], index, channel)
+      for later in stride(from: index + first.count, to: requests.count, by: first.count) {
+        try await begin(later, channel)
       }
     } catch let error as ClientError {
       await channel.send(.failed(error))
     } catch {
       // Cancelled: nobody reads any more.
-      return
     }
+  }
+
+  /// Begins a choice, however long it takes until there is room for it, and follows it.
+  private func begin(_ index: Int, _ channel: AsyncChannel<AnswerEvent>) async throws {
+    while true {
+      do {
+        let generation = client.generate(requests[index])
+        cancellation.add(generation)
+        return try await Self.follow(generation, index, channel)
+      } catch let error as ClientError where error.code == .busy {
+        try await Task.sleep(for: Self.pause)
+      }
+    }
+  }
+
+  private static func follow(
+    _ generation: Generation,
+    _ index: Int,
+    _ channel: AsyncChannel<AnswerEvent>
+  ) async throws {
+    for try await event in generation {
+      switch event {
+      case .accepted(let accepted):
+        await channel.send(.accepted(isWaiting: accepted.queuePosition > 0))
+      case .delta(let delta):
+        let piece = AnswerPiece(
+          text: delta.text,
+          thought: delta.thought,
+          scored: delta.scored,
+          tokenCount: delta.tokens.count
+        )
+        await channel.send(.piece(choice: index, piece))
+      case .finished(let finished): await channel.send(.end(choice: index, finished))
+      }
+    }
+  }
+}
+
+/// What ends the choices of an answer: those that have begun, and those that begin later.
+private final class AnswerCancellation: Sendable {
+  private struct State {
+    var generations: [Generation]
+    var isCancelled = false
+  }
+
+  private let state: Lock<State>
+
+  init(_ generations: [Generation]) { state = Lock(State(generations: generations)) }
+
+  func add(_ generation: Generation) {
+    let isCancelled = state.withLock { state in
+      state.generations.append(generation)
+      return state.isCancelled
+    }
+    if isCancelled { generation.cancel() }
+  }
+
+  func cancel() {
+    let generations = state.withLock { state in
+      state.isCancelled = true
+      return state.generations
+    }
+    for generation in generations { generation.cancel() }
   }
 }
 
@@ -185,7 +251,13 @@ extension APIError {
       self.init(429, error.message, type: "rate_limit_error", code: "busy", retryAfter: 1)
     case .notAllowed: self.init(403, error.message, type: "permission_error")
     case .lost, .shuttingDown, .cancelled, .notServed, .ended, .silent, .connection, .closed:
-      self.init(503, error.message, type: "server_error", code: error.code.rawValue, retryAfter: 2)
+      let code =
+        switch error.code {
+        case .shuttingDown: "shutting_down"
+        case .notServed: "not_served"
+        default: error.code.rawValue
+        }
+      self.init(503, error.message, type: "server_error", code: code, retryAfter: 2)
     case .internal: self.init(500, error.message, type: "server_error")
     }
   }

@@ -30,7 +30,6 @@ struct ChatRequest {
     messages = try Self.messages(fields)
     tools = try Self.tools(fields)
     thinks = try fields.object("chat_template_kwargs")?.bool("enable_thinking") ?? false
-    if options.maxTokens == 0 { throw fields.error("max_tokens", "is 0; ask for at least 1") }
     try readLogProbabilities(fields)
     try readToolChoice(fields)
   }
@@ -50,14 +49,19 @@ struct ChatRequest {
   /// Decides whether tools are called, by the grammar of the answer: no token marks a call.
   private mutating func readToolChoice(_ fields: Fields) throws(APIError) {
     let choice = fields["tool_choice"]
+    let isParallel = try fields.bool("parallel_tool_calls") ?? true
     if tools.isEmpty {
       switch choice {
       case nil, .string("none")?, .string("auto")?: return
       default: throw fields.error("tool_choice", "forces a call, but there are no tools")
       }
     }
-    var calls = ToolCalls(tools: try definitions(), isRequired: false, only: "", isParallel: true)
-    calls.isParallel = try fields.bool("parallel_tool_calls") ?? true
+    var calls = ToolCalls(
+      tools: try definitions(),
+      isRequired: false,
+      only: "",
+      isParallel: isParallel
+    )
     switch choice {
     case .string("none")?:
       tools = []
@@ -177,6 +181,9 @@ struct ChatRequest {
       } catch {
         throw function.error("arguments", "is no JSON object: \(error.message)")
       }
+      guard case .object = arguments else {
+        throw function.error("arguments", "is \(arguments.kind), not a JSON object")
+      }
       calls.append(
         ChatMessage.ToolCall(
           id: try call.string("id"),
@@ -195,7 +202,16 @@ struct ChatRequest {
       guard let function = try tool.object("function") else {
         throw tool.error("function", "is missing")
       }
-      guard try function.string("name") != nil else { throw function.error("name", "is missing") }
+      guard let name = try function.string("name") else {
+        throw function.error("name", "is missing")
+      }
+      guard (1...Limits.nameBytes).contains(name.utf8.count) else {
+        throw function.error(
+          "name",
+          "has \(name.utf8.count) bytes, outside 1 to \(Limits.nameBytes)"
+        )
+      }
+      _ = try function.object("parameters")
     }
     return tools
   }

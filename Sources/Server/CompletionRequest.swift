@@ -27,7 +27,6 @@ struct CompletionRequest {
     prompts = try Self.prompts(fields)
     echoes = try fields.bool("echo") ?? false
     options.maxTokens = options.maxTokens ?? Self.usualMaxTokens
-    if options.maxTokens == 0 { throw fields.error("max_tokens", "is 0; ask for at least 1") }
     if let suffix = try fields.string("suffix"), !suffix.isEmpty {
       throw fields.error("suffix", "is there, but this model does not fill in")
     }

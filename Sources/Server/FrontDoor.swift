@@ -116,7 +116,9 @@ package struct FrontDoor: Sendable {
 
   /// Returns the text of the prompt that a chat becomes.
   func applyTemplate(_ body: JSON) throws -> JSON {
-    ["prompt": .string(try model.promptText(of: ChatRequest(body)))]
+    let request = try ChatRequest(body)
+    try model.check(request.model)
+    return ["prompt": .string(try model.promptText(of: request))]
   }
 
   var tokenizerInfo: JSON {
@@ -171,7 +173,10 @@ package struct FrontDoor: Sendable {
   /// - Throws: `APIError` if it is none.
   func countTokens(_ body: JSON) throws -> JSON {
     guard case .object(var members) = body else { throw APIError.invalid("the body is no object") }
-    if body["max_tokens"] == nil { members.append(.init("max_tokens", 1)) }
+    if body["max_tokens"] ?? .null == .null {
+      members.removeAll { $0.name == "max_tokens" }
+      members.append(.init("max_tokens", 1))
+    }
     let request = try MessagesRequest(.object(members)).chat
     try model.check(request.model)
     return ["input_tokens": .integer(try model.prompt(of: request).count)]

@@ -24,7 +24,7 @@ struct GenerationOptions {
 
   init(_ fields: Fields) throws(APIError) {
     let most = Limits.positions
-    let former = try fields.integer("max_tokens", 0...most)
+    let former = try fields.integer("max_tokens", 1...most)
     maxTokens = try fields.integer("max_completion_tokens", 1...most) ?? former
     minTokens = try fields.integer("min_tokens", 0...most) ?? 0
     ignoresEndOfTurn = try fields.bool("ignore_eos") ?? false
@@ -73,6 +73,9 @@ struct GenerationOptions {
     case "json_schema":
       // The interface of responses has it without this object.
       let named = try format.object("json_schema") ?? format
+      guard case .object = try named.required("schema") else {
+        throw named.error("schema", "is no object")
+      }
       let text = try named.required("schema").text
       return try named.bool("strict") ?? false ? .strictSchema(text) : .schema(text)
     case let type:
@@ -121,7 +124,7 @@ struct GenerationOptions {
     let numbers = try Fields(value, path: "logit_bias")
     var biases: [TokenBias] = []
     for member in members {
-      guard let token = Int32(member.name), token >= 0 else {
+      guard member.name.allSatisfy(\.isASCIIDigit), let token = Int32(member.name) else {
         throw fields.error("logit_bias", "has \"\(member.name.prefix(80))\", which is no token id")
       }
       guard let bias = try numbers.number(member.name, -100...100) else { continue }
@@ -153,4 +156,8 @@ struct GenerationOptions {
       rule: grammar.map { AnswerRule(grammar: $0) }
     )
   }
+}
+
+extension Character {
+  fileprivate var isASCIIDigit: Bool { isASCII && isNumber }
 }

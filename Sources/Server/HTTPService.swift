@@ -135,31 +135,36 @@ private struct Responder: HTTPResponder {
     try options.access.checkHost(request.head.authority)
     let path = request.uri.path
     if request.method == .options { return Response(status: .noContent) }
-    if request.method == .get, path == "/" { return Page.response }
-    let route = try Route.find(request.method, path)
+    let isHead = request.method == .head
+    let route = try Route.find(isHead ? .get : request.method, path)
     if route.needsKey { try options.access.checkKey(request.headers) }
     let hangUp = try await HangUpHandler.of(context.channel)
     switch route.answering {
+    case .page: return isHead ? Page.response.createHeadResponse() : Page.response
+    case .events where isHead: return Response(status: .ok, headers: Self.eventHeaders)
     case .document(let make):
       let body = try await body(request)
       let document = try await hangUp.cancelling { [door] in try await make(door, body) }
-      return Self.response(document)
+      let response = Self.response(document)
+      return isHead ? response.createHeadResponse() : response
     case .bytes(let type, let make):
-      let bytes = try await make(door)
-      return Response(
+      let response = Response(
         status: .ok,
         headers: [.contentType: type],
-        body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try await make(door)))
       )
+      return isHead ? response.createHeadResponse() : response
     case .answer(let begin):
       let body = try await body(request)
       let begun = try await hangUp.cancelling { [door] in try await begin(door, body) }
       guard begun.streams else {
         return Self.response(try await hangUp.cancelling { try await begun.whole() })
       }
-      return Self.events(hangUp) { write in try await begun.stream(write) }
+      return Self.events(hangUp, ending: begun.dialect.failure(Self.ending)) { write in
+        try await begun.stream(write)
+      }
     case .events(let forEach):
-      return Self.events(hangUp) { [door] write in
+      return Self.events(hangUp, ending: ServerEvent(nil, Self.ending.document)) { [door] write in
         try await forEach(door) { try await write("data: \($0)\n\n") }
       }
     }
@@ -198,24 +203,23 @@ private struct Responder: HTTPResponder {
       status: .init(code: error.status)
     )
     if let seconds = error.retryAfter { response.headers[.retryAfter] = "\(seconds)" }
-    if error.status == 405 { response.headers[.allow] = "GET, POST" }
+    if let methods = error.allowedMethods { response.headers[.allow] = methods }
     if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }
     return response
   }
 
-  /// A response whose body is written event by event, until it ends or the client goes.
+  /// A response whose body is written event by event, until it ends or the client goes; where the server ends
+  /// before, `ending` comes last.
   private static func events(
     _ hangUp: HangUp,
+    ending: ServerEvent,
     _ make:
       @escaping @Sendable (@escaping @Sendable (String) async throws -> Void) async throws ->
       Void
   ) -> Response {
     Response(
       status: .ok,
-      headers: [
-        .contentType: "text/event-stream", .cacheControl: "no-cache",
-        HTTPField.Name("x-accel-buffering") ?? .eTag: "no",
-      ],
+      headers: eventHeaders,
       body: ResponseBody { writer in
         let texts = AsyncThrowingChannel<String, any Error>()
         let producer = Task {
@@ -225,7 +229,7 @@ private struct Responder: HTTPResponder {
             }
             texts.finish()
           } catch is CancellationError where Task.isShuttingDownGracefully {
-            await texts.send("data: \(ending.document.text)\n\n")
+            await texts.send(ending.text)
             texts.finish()
           } catch {
             texts.fail(error)
@@ -238,6 +242,11 @@ private struct Responder: HTTPResponder {
       }
     )
   }
+
+  private static let eventHeaders: HTTPFields = [
+    .contentType: "text/event-stream", .cacheControl: "no-cache",
+    HTTPField.Name("x-accel-buffering") ?? .eTag: "no",
+  ]
 
   private static let ending = APIError(
     503,

@@ -99,15 +99,14 @@ extension JSON {
       let start = reader.offset
       let value = try reader.readNumber()
       let end = reader.offset
-      // An integer keeps all its digits, which a seed needs.
       guard value == value.rounded(), abs(value) < 1e19 else { return .number(value) }
+      // An integer keeps all its digits, which a seed needs.
       reader.offset = start
-      let integer = try? reader.readInteger()
-      guard let integer, reader.offset == end else {
-        reader.offset = end
-        return .number(value)
-      }
-      return .integer(integer)
+      let digits = try? reader.readInteger()
+      if let digits, reader.offset == end { return .integer(digits) }
+      reader.offset = end
+      // 16.0 and 1.6e1 are integers, too.
+      return Int(exactly: value).map { .integer($0) } ?? .number(value)
     }
   }
 }

@@ -159,7 +159,9 @@ extension APIError {
     let type =
       switch status {
       case 401: "authentication_error"
+      case 403: "permission_error"
       case 404: "not_found_error"
+      case 413: "request_too_large"
       case 429: "rate_limit_error"
       case 400..<500: "invalid_request_error"
       case 503: "overloaded_error"

@@ -10,32 +10,50 @@ struct MessagesRequest {
   init(_ body: JSON) throws(APIError) {
     let fields = try Fields(body)
     guard fields["max_tokens"] != nil else { throw fields.error("max_tokens", "is missing") }
-    var members: [JSON.Member] = [.init("messages", .array(try Self.messages(fields)))]
-    members += fields.members([
-      ("model", "model"), ("max_tokens", "max_tokens"), ("temperature", "temperature"),
-      ("top_p", "top_p"), ("top_k", "top_k"), ("stop_sequences", "stop"), ("stream", "stream"),
-    ])
+    let (messages, places) = try Self.messages(fields)
+    var members: [JSON.Member] = [.init("messages", .array(messages))]
+    members += fields.members(Self.names)
     members += try Self.tools(fields)
     if try fields.object("thinking")?.string("type") == "enabled" {
       members.append(.init("chat_template_kwargs", ["enable_thinking": true]))
     }
-    chat = try ChatRequest(.object(members))
+    let names = FieldNames(Self.names + Self.toolNames, messages: places)
+    chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members)) }
   }
+
+  private static let names: Fields.Names = [
+    ("model", "model"), ("max_tokens", "max_tokens"), ("temperature", "temperature"),
+    ("top_p", "top_p"), ("top_k", "top_k"), ("stop_sequences", "stop"), ("stream", "stream"),
+  ]
+
+  private static let toolNames: Fields.Names = [
+    ("description", "description"), ("input_schema", "parameters"),
+    ("tool_choice.name", "tool_choice.function.name"), ("thinking", "chat_template_kwargs"),
+  ]
 
   // MARK: Messages
 
-  private static func messages(_ fields: Fields) throws(APIError) -> [JSON] {
+  /// Returns the messages of a chat, and the paths that they come from.
+  private static func messages(
+    _ fields: Fields
+  ) throws(APIError) -> (messages: [JSON], places: [String]) {
     var messages: [JSON] = []
+    var places: [String] = []
     if let system = fields["system"] {
       messages.append(["role": "system", "content": try text(system, fields, "system")])
+      places.append("system")
     }
     guard let values = try fields.array("messages") else {
       throw fields.error("messages", "is missing")
     }
+    guard !values.isEmpty else { throw fields.error("messages", "is empty") }
     for (index, value) in values.enumerated() {
-      messages += try self.messages(of: Fields(value, path: "messages[\(index)]"))
+      let place = "messages[\(index)]"
+      let several = try self.messages(of: Fields(value, path: place))
+      messages += several
+      places += several.map { _ in place }
     }
-    return messages
+    return (messages, places)
   }
 
   /// The messages of one: results of tools are messages of their own.
@@ -113,7 +131,8 @@ struct MessagesRequest {
   // MARK: Tools
 
   private static func tools(_ fields: Fields) throws(APIError) -> [JSON.Member] {
-    guard let values = try fields.array("tools"), !values.isEmpty else { return [] }
+    let choice = try choice(fields)
+    guard let values = try fields.array("tools"), !values.isEmpty else { return choice }
     var tools: [JSON] = []
     for (index, value) in values.enumerated() {
       let tool = try Fields(value, path: "tools[\(index)]")
@@ -122,10 +141,10 @@ struct MessagesRequest {
         throw tool.error("type", "is \"\(type.prefix(80))\"; this server runs no tools of its own")
       }
       tools.append(
-        try tool.function([("description", "description"), ("input_schema", "parameters")])
+        try tool.function(toolNames.filter { !$0.theirs.contains(".") })
       )
     }
-    return try [.init("tools", .array(tools))] + choice(fields)
+    return [.init("tools", .array(tools))] + choice
   }
 
   private static func choice(_ fields: Fields) throws(APIError) -> [JSON.Member] {

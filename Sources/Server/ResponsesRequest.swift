@@ -17,21 +17,30 @@ struct ResponsesRequest {
     if try fields.bool("background") == true {
       throw fields.error("background", "is true, but this server keeps no responses")
     }
-    var members: [JSON.Member] = [.init("messages", .array(try Self.messages(fields)))]
-    members += fields.members([
-      ("model", "model"), ("max_output_tokens", "max_completion_tokens"),
-      ("temperature", "temperature"), ("top_p", "top_p"), ("stream", "stream"), ("seed", "seed"),
-      ("parallel_tool_calls", "parallel_tool_calls"),
-    ])
+    let (messages, places) = try Self.messages(fields)
+    var members: [JSON.Member] = [.init("messages", .array(messages))]
+    members += fields.members(Self.names)
     let tools = try Self.tools(fields)
     if !tools.isEmpty { members.append(.init("tools", .array(tools))) }
     if let choice = try Self.choice(fields) { members.append(.init("tool_choice", choice)) }
     if let format = try fields.object("text")?["format"] {
       members.append(.init("response_format", format))
     }
-    chat = try ChatRequest(.object(members))
+    let names = FieldNames(Self.names + Self.deepNames, messages: places)
+    chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members)) }
     repeated = Self.repeated.map { name, usual in .init(name, fields[name] ?? usual) }
   }
+
+  private static let names: Fields.Names = [
+    ("model", "model"), ("max_output_tokens", "max_completion_tokens"),
+    ("temperature", "temperature"), ("top_p", "top_p"), ("stream", "stream"), ("seed", "seed"),
+    ("parallel_tool_calls", "parallel_tool_calls"),
+  ]
+
+  private static let deepNames: Fields.Names = [
+    ("text.format", "response_format"), ("tool_choice.name", "tool_choice.function.name"),
+    ("input", "messages"),
+  ]
 
   /// What a response repeats, and what it says where the request is silent.
   private static let repeated: [(name: String, usual: JSON)] = [
@@ -42,21 +51,31 @@ struct ResponsesRequest {
 
   // MARK: Items
 
-  private static func messages(_ fields: Fields) throws(APIError) -> [JSON] {
+  /// Returns the messages of a chat, and the paths that they come from.
+  private static func messages(
+    _ fields: Fields
+  ) throws(APIError) -> (messages: [JSON], places: [String]) {
     var messages: [JSON] = []
+    var places: [String] = []
     if let instructions = try fields.string("instructions") {
       messages.append(["role": "system", "content": .string(instructions)])
+      places.append("instructions")
     }
     switch try fields.required("input") {
-    case .string(let text): messages.append(["role": "user", "content": .string(text)])
+    case .string(let text):
+      messages.append(["role": "user", "content": .string(text)])
+      places.append("input")
     case .array(let items):
+      guard !items.isEmpty else { throw fields.error("input", "is empty") }
       for (index, item) in items.enumerated() {
         let item = try Fields(item, path: "input[\(index)]")
-        if let message = try message(item) { messages.append(message) }
+        guard let message = try message(item) else { continue }
+        messages.append(message)
+        places.append("input[\(index)]")
       }
     case let value: throw fields.error("input", "is \(value.kind), not a text or items")
     }
-    return messages
+    return (messages, places)
   }
 
   /// Returns nil for an item that a conversation does without.

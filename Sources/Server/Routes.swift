@@ -14,6 +14,8 @@ struct Route: Sendable {
     case bytes(type: String, @Sendable (FrontDoor) async throws -> [UInt8])
     /// Documents as server-sent events, until the client goes.
     case events(@Sendable (FrontDoor, (String) async throws -> Void) async throws -> Void)
+    /// The web page.
+    case page
   }
 
   var method: HTTPRequest.Method
@@ -51,6 +53,7 @@ extension Route {
   }
 
   static let all: [Route] = [
+    Route(method: .get, path: "/", needsKey: false, answering: .page),
     get("/health", needsKey: false) { _ in ["status": "ok"] },
     get("/ready", needsKey: false) { door in
       try await door.checkReady()
@@ -98,32 +101,36 @@ extension Route {
   /// Returns what counters call a path.
   static func label(_ path: String) -> String {
     if path.hasPrefix(modelPrefix) { return modelPrefix + "{model}" }
-    return path == "/" || all.contains { $0.path == path } ? path : "other"
+    return all.contains { $0.path == path } ? path : "other"
   }
 
   /// Returns the route of a request.
   ///
   /// - Throws: `APIError` 404 for an unknown path, 405 for another method of a known one.
   static func find(_ method: HTTPRequest.Method, _ path: String) throws(APIError) -> Route {
-    if method == .get, path.hasPrefix(modelPrefix) {
-      let name = String(path.dropFirst(modelPrefix.count)).removingPercentEncoding ?? ""
-      return get(path) { try $0.model(named: name) }
-    }
-    let known = all.filter { $0.path == path }
-    guard let route = known.first(where: { $0.method == method }) else {
-      guard !known.isEmpty else {
-        throw APIError(
-          404,
-          "there is no \(path.prefix(200)); see GET /v1/models",
-          code: "not_found"
-        )
-      }
+    let known = routes(path)
+    if let route = known.first(where: { $0.method == method }) { return route }
+    guard !known.isEmpty else {
       throw APIError(
-        405,
-        "\(path) is asked with \(known.map(\.method.rawValue).joined(separator: " or "))",
-        code: "method_not_allowed"
+        404,
+        "there is no \(path.prefix(200)); see GET /openapi.json",
+        code: "not_found"
       )
     }
-    return route
+    let methods = known.map(\.method.rawValue)
+    var error = APIError(
+      405,
+      "\(path.prefix(200)) is asked with \(methods.joined(separator: " or "))",
+      code: "method_not_allowed"
+    )
+    // What can be asked with GET can be asked with HEAD.
+    error.allowedMethods = methods.map { $0 == "GET" ? "GET, HEAD" : $0 }.joined(separator: ", ")
+    throw error
+  }
+
+  private static func routes(_ path: String) -> [Route] {
+    guard path.hasPrefix(modelPrefix) else { return all.filter { $0.path == path } }
+    let name = String(path.dropFirst(modelPrefix.count)).removingPercentEncoding ?? ""
+    return [get(path) { try $0.model(named: name) }]
   }
 }

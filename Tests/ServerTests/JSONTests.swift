@@ -20,8 +20,8 @@ import Testing
 
   @Test func `an integer keeps its digits, and another number is one`() throws {
     #expect(try parse("9007199254740993") == .integer(9_007_199_254_740_993))
-    #expect(try parse("16.0") == .number(16))
-    #expect(try parse("1e3") == .number(1000))
+    #expect(try parse("16.0") == .integer(16))
+    #expect(try parse("1e3") == .integer(1000))
   }
 
   @Test(arguments: [

@@ -1,6 +1,7 @@
 // Bodies of requests: what is taken, and how errors name the field at fault.
 
 import Gemma
+import HTTPTypes
 import Testing
 import Wire
 
@@ -37,6 +38,14 @@ import Wire
     (#","response_format":{"type":"xml"}"#, "response_format.type"),
     (#","tools":[{}]"#, "tools[0].function"), (#","tools":5"#, "tools"),
     (#","min_tokens":-1"#, "min_tokens"),
+    (#","max_completion_tokens":5,"max_tokens":0"#, "max_tokens"),
+    (#","parallel_tool_calls":"no""#, "parallel_tool_calls"),
+    (#","logit_bias":{"+5":1}"#, "logit_bias"),
+    (
+      #","response_format":{"type":"json_schema","json_schema":{"schema":[]}}"#,
+      "response_format.json_schema.schema"
+    ),
+    (#","tools":[{"function":{"name":""}}]"#, "tools[0].function.name"),
   ])
   func `a field out of range or of another type is named`(_ rest: String, _ parameter: String) {
     let error = #expect(throws: APIError.self) { try chat(rest) }
@@ -59,6 +68,25 @@ import Wire
     let value = try body(text)
     let error = #expect(throws: APIError.self) { try ChatRequest(value) }
     #expect(error?.parameter == parameter, "\(error?.message ?? "")")
+  }
+
+  @Test func `an integer may be written as any number`() throws {
+    let options = try chat(#","max_tokens":16.0,"seed":1e3,"top_k":4e1"#).options
+    #expect(options.maxTokens == 16 && options.seed == 1000 && options.sampling.topK == 40)
+    let seed = try chat(#","seed":9007199254740993"#).options.seed
+    #expect(seed == 9_007_199_254_740_993)
+  }
+
+  @Test func `a path is asked with its own methods, and GET with HEAD`() {
+    for (method, path, allowed) in [
+      (HTTPRequest.Method.get, "/v1/completions", "POST"), (.post, "/", "GET, HEAD"),
+      (.delete, "/v1/models/x", "GET, HEAD"),
+    ] {
+      let error = #expect(throws: APIError.self) { try Route.find(method, path) }
+      #expect(error?.status == 405 && error?.allowedMethods == allowed)
+    }
+    let error = #expect(throws: APIError.self) { try Route.find(.get, "/v2") }
+    #expect(error?.status == 404 && error?.allowedMethods == nil)
   }
 
   @Test func `a seed draws the same for each choice, and choices differ`() throws {
