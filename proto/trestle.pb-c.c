@@ -6754,7 +6754,7 @@ const ProtobufCMessageDescriptor trestle__tool_definition__descriptor =
   (ProtobufCMessageInit) trestle__tool_definition__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[6] =
 {
   {
     "tools",
@@ -6804,17 +6804,43 @@ static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[4] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "words",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolCalls, words),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "words_are_strict",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolCalls, words_are_strict),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__tool_calls__field_indices_by_name[] = {
   3,   /* field[3] = is_parallel */
   1,   /* field[1] = is_required */
   2,   /* field[2] = only */
   0,   /* field[0] = tools */
+  4,   /* field[4] = words */
+  5,   /* field[5] = words_are_strict */
 };
 static const ProtobufCIntRange trestle__tool_calls__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 6 }
 };
 const ProtobufCMessageDescriptor trestle__tool_calls__descriptor =
 {
@@ -6824,7 +6850,7 @@ const ProtobufCMessageDescriptor trestle__tool_calls__descriptor =
   "Trestle__ToolCalls",
   "trestle",
   sizeof(Trestle__ToolCalls),
-  4,
+  6,
   trestle__tool_calls__field_descriptors,
   trestle__tool_calls__field_indices_by_name,
   1,  trestle__tool_calls__number_ranges,

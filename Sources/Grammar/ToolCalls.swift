@@ -35,11 +35,25 @@ package struct ToolCalls: Sendable {
   package var choice: Choice
   /// Whether it may be a list of calls, too.
   package var isParallel: Bool
+  /// What a text in place of calls must be; nil if anything is good.
+  package var words: Words?
 
-  package init(_ tools: [Tool], choice: Choice, isParallel: Bool = false) {
+  /// A JSON Schema of texts, as its text.
+  package struct Words: Sendable {
+    package var schema: String
+    package var isStrict: Bool
+
+    package init(schema: String, isStrict: Bool) {
+      self.schema = schema
+      self.isStrict = isStrict
+    }
+  }
+
+  package init(_ tools: [Tool], choice: Choice, isParallel: Bool = false, words: Words? = nil) {
     self.tools = tools
     self.choice = choice
     self.isParallel = isParallel
+    self.words = words
   }
 
   func build(_ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
@@ -68,7 +82,13 @@ package struct ToolCalls: Sendable {
       all = try builder.alternatives([each, list])
     }
     guard case .auto = choice else { return all }
-    return try auto(all, &builder)
+    guard let words else { return try auto(all, &builder) }
+    let form = try SchemaCompiler.build(
+      JSONParser.parse(words.schema),
+      strict: words.isStrict,
+      &builder
+    )
+    return try builder.alternatives([all, form])
   }
 
   /// Calls in one list: a small model that may write more does so until its tokens are used up.
@@ -82,6 +102,8 @@ package struct ToolCalls: Sendable {
           JSONParser.parse(text),
           strict: tool.isStrict,
           isObject: true,
+          // Else a model makes up arguments until its tokens are used up.
+          closesObjects: true,
           &builder
         )
       } else {

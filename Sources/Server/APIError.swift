@@ -13,6 +13,8 @@ package struct APIError: Error, Sendable, Hashable {
   package var retryAfter: Int?
   /// Where a path is asked with another method: those that it is asked with.
   var allowedMethods: String?
+  /// The same in Anthropic's words, where programs look for these.
+  var messagesMessage: String?
 
   package init(
     _ status: Int,

@@ -246,6 +246,7 @@ extension APIError {
         parameter: "messages",
         code: "context_length_exceeded"
       )
+      messagesMessage = "prompt is too long: \(promptTokens) tokens > \(contextTokens) maximum"
     case .invalid, .template, .constraint: self.init(400, error.message)
     case .busy:
       self.init(429, error.message, type: "rate_limit_error", code: "busy", retryAfter: 1)

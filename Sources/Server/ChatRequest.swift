@@ -5,12 +5,21 @@ internal import ModelFiles
 internal import Wire
 
 /// Whether an answer may call tools.
-enum ToolUse: Sendable {
+enum ToolUse: Sendable, Hashable {
   case none
-  /// It may.
-  case offered
-  /// It must.
-  case forced
+  /// It may call these.
+  case offered(Set<String>)
+  /// It must call some of these.
+  case forced(Set<String>)
+
+  /// What tells calls from words; nil if all are words.
+  var reader: ToolCallReader? {
+    switch self {
+    case .none: nil
+    case .offered(let names): ToolCallReader(names: names, isForced: false)
+    case .forced(let names): ToolCallReader(names: names, isForced: true)
+    }
+  }
 }
 
 /// A request for the next message of a chat.
@@ -46,7 +55,8 @@ struct ChatRequest {
     options.sampling.likeliest = top ?? 0
   }
 
-  /// Decides whether tools are called, by the grammar of the answer: no token marks a call.
+  /// Decides whether tools are called, by the grammar of the answer: no token marks a call. A form of the answer is
+  /// one of its words, where no tool is called.
   private mutating func readToolChoice(_ fields: Fields) throws(APIError) {
     let choice = fields["tool_choice"]
     let isParallel = try fields.bool("parallel_tool_calls") ?? true
@@ -62,31 +72,34 @@ struct ChatRequest {
       only: "",
       isParallel: isParallel
     )
+    let names = Set(calls.tools.map(\.name))
     switch choice {
     case .string("none")?:
       tools = []
       return
-    case nil, .string("auto")?: toolUse = .offered
-    case .string("required")?: (toolUse, calls.isRequired) = (.forced, true)
+    case nil, .string("auto")?: toolUse = .offered(names)
+    case .string("required")?: (toolUse, calls.isRequired) = (.forced(names), true)
     case .object?:
       guard let function = try fields.object("tool_choice")?.object("function"),
         let name = try function.string("name")
       else { throw fields.error("tool_choice", "names no function") }
-      guard calls.tools.contains(where: { $0.name == name }) else {
+      guard names.contains(name) else {
         throw fields.error(
           "tool_choice",
           "names \"\(name.prefix(80))\", which is not among the tools"
         )
       }
-      (toolUse, calls.only, calls.isParallel) = (.forced, name, false)
+      (toolUse, calls.only, calls.isParallel) = (.forced([name]), name, false)
     case let value?:
       throw fields.error("tool_choice", "is \(value.kind), not none, auto, required or a function")
     }
-    guard options.grammar == nil else {
-      throw fields.error(
-        "tool_choice",
-        "and a form of the answer are both there; use none, or leave out either"
-      )
+    switch options.grammar {
+    case nil: break
+    case .schema(let text)?: calls.words = text
+    case .strictSchema(let text)?: (calls.words, calls.wordsAreStrict) = (text, true)
+    case .object?: calls.words = #"{"type":"object"}"#
+    case .gbnf?, .calls?:
+      throw fields.error("grammar", "and tools are both there; leave out either")
     }
     options.grammar = .calls(calls)
   }

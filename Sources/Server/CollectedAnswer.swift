@@ -49,8 +49,7 @@ struct CollectedAnswer: Sendable {
 
   init(choiceCount: Int, tools: ToolUse) {
     pieces = Array(repeating: AnswerPiece(), count: choiceCount)
-    let reader = ToolCallReader(isForced: tools == .forced)
-    readers = tools == .none ? [] : Array(repeating: reader, count: choiceCount)
+    readers = Array(repeating: tools.reader, count: choiceCount).compactMap { $0 }
   }
 
   /// Takes what has come of a choice, and returns what can be told of it.

@@ -83,15 +83,18 @@ extension TextModel {
     }
   }
 
-  /// Returns a prompt as the text that an answer continues.
+  /// Returns a prompt as the text that an answer continues; special tokens are no text, unless they are wanted.
   ///
   /// - Throws: `APIError` 400 if it has a token that the model has not.
-  func text(of source: CompletionRequest.Source) throws(APIError) -> String {
+  func text(
+    of source: CompletionRequest.Source,
+    skipSpecial: Bool = true
+  ) throws(APIError) -> String {
     switch source {
     case .text(let text): return text
     case .tokens(let tokens):
       do throws(GemmaError) {
-        return try tokenizer.decode(tokens, skipSpecial: true)
+        return try tokenizer.decode(tokens, skipSpecial: skipSpecial)
       } catch {
         throw APIError.invalid(error.message, "prompt")
       }

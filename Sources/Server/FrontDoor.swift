@@ -76,7 +76,7 @@ package struct FrontDoor: Sendable {
       throw fields.error("prompt", "is missing; give the text as prompt, or as content")
     }
     let addsSpecial = try fields.bool(isLlama ? "add_special" : "add_special_tokens") ?? !isLlama
-    let parses = try fields.bool("parse_special") ?? isLlama
+    let parses = try fields.bool("parse_special") ?? true
     let tokens = model.tokenizer.encode(text, addBOS: addsSpecial, parseSpecial: parses)
     guard try isLlama && fields.bool("with_pieces") ?? false else {
       let list = JSON.array(tokens.map { .integer(Int($0)) })
@@ -110,7 +110,7 @@ package struct FrontDoor: Sendable {
       }
       tokens.append(token)
     }
-    let text = try model.text(of: .tokens(tokens))
+    let text = try model.text(of: .tokens(tokens), skipSpecial: false)
     return ["content": .string(text), "prompt": .string(text)]
   }
 

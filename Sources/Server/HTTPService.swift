@@ -103,15 +103,17 @@ private struct Responder: HTTPResponder {
 
   func respond(to request: Request, context: DoorContext) async throws -> Response {
     let crossOrigin = options.access.crossOriginHeaders(request.headers[.origin])
+    let isMessages = request.uri.path.hasPrefix(Route.messagesPath)
     var response: Response
     do {
       response = try await answer(request, context)
     } catch {
-      let isMessages = request.uri.path.hasPrefix(Route.messagesPath)
       response = Self.response(to: Self.apiError(error, context), isMessages: isMessages)
     }
     for field in crossOrigin { response.headers.append(field) }
     response.headers[Self.requestID] = context.id
+    // Anthropic's name for it.
+    if isMessages { response.headers[Self.messagesRequestID] = context.id }
     door.counters.answered(
       .init(route: Route.label(request.uri.path), status: response.status.code)
     )
@@ -130,6 +132,7 @@ private struct Responder: HTTPResponder {
   }
 
   private static let requestID = HTTPField.Name("x-request-id") ?? .eTag
+  private static let messagesRequestID = HTTPField.Name("request-id") ?? .eTag
 
   private func answer(_ request: Request, _ context: DoorContext) async throws -> Response {
     try options.access.checkHost(request.head.authority)

@@ -167,6 +167,7 @@ extension APIError {
       case 503: "overloaded_error"
       default: "api_error"
       }
-    return ["type": "error", "error": ["type": .string(type), "message": .string(message)]]
+    let text = JSON.string(messagesMessage ?? message)
+    return ["type": "error", "error": ["type": .string(type), "message": text]]
   }
 }

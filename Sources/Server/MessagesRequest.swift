@@ -14,10 +14,18 @@ struct MessagesRequest {
     var members: [JSON.Member] = [.init("messages", .array(messages))]
     members += fields.members(Self.names)
     members += try Self.tools(fields)
+    let former = try fields.object("output_format")
+    if let format = try fields.object("output_config")?.object("format") ?? former {
+      // Anthropic's own schemas are strict: all properties are declared.
+      let schema: JSON = ["schema": try format.required("schema"), "strict": true]
+      members.append(
+        .init("response_format", ["type": try format.required("type"), "json_schema": schema])
+      )
+    }
     if try fields.object("thinking")?.string("type") == "enabled" {
       members.append(.init("chat_template_kwargs", ["enable_thinking": true]))
     }
-    let names = FieldNames(Self.names + Self.toolNames, messages: places)
+    let names = FieldNames(Self.names + Self.deepNames, messages: places)
     chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members)) }
   }
 
@@ -26,9 +34,11 @@ struct MessagesRequest {
     ("top_p", "top_p"), ("top_k", "top_k"), ("stop_sequences", "stop"), ("stream", "stream"),
   ]
 
-  private static let toolNames: Fields.Names = [
+  private static let deepNames: Fields.Names = [
     ("description", "description"), ("input_schema", "parameters"),
     ("tool_choice.name", "tool_choice.function.name"), ("thinking", "chat_template_kwargs"),
+    ("output_config.format.schema", "response_format.json_schema.schema"),
+    ("output_config.format", "response_format"),
   ]
 
   // MARK: Messages
@@ -141,7 +151,7 @@ struct MessagesRequest {
         throw tool.error("type", "is \"\(type.prefix(80))\"; this server runs no tools of its own")
       }
       tools.append(
-        try tool.function(toolNames.filter { !$0.theirs.contains(".") })
+        try tool.function([("description", "description"), ("input_schema", "parameters")])
       )
     }
     return [.init("tools", .array(tools))] + choice

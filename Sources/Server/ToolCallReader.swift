@@ -24,10 +24,15 @@ struct ToolCallReader: Sendable {
   private var kind: Kind
   /// What is told neither as words nor as a call yet.
   private var held = ""
-  private var scanner = ToolCallScanner()
+  private var scanner: ToolCallScanner
 
-  /// - Parameter isForced: Whether nothing but calls can come.
-  init(isForced: Bool) { kind = isForced ? .calls : .undecided }
+  /// - Parameters:
+  ///   - names: The functions that can be called; an object that names another is words in some form.
+  ///   - isForced: Whether nothing but calls can come.
+  init(names: Set<String>, isForced: Bool) {
+    kind = isForced ? .calls : .undecided
+    scanner = ToolCallScanner(names: names)
+  }
 
   private static let fence = "```json"
 
@@ -43,7 +48,10 @@ struct ToolCallReader: Sendable {
     guard kind == .calls else { return (text, []) }
     let calls = scanner.append(text)
     held = scanner.hasBegun ? "" : held + text
-    return ("", calls)
+    guard scanner.isNoCall else { return ("", calls) }
+    kind = .words
+    defer { held = "" }
+    return (held, [])
   }
 
   /// What a text is by its beginning.
@@ -72,6 +80,9 @@ private struct ToolCallScanner: Sendable {
 
   /// Whether the name of a call has come.
   private(set) var hasBegun = false
+  /// Whether the name of something else has come.
+  private(set) var isNoCall = false
+  private let names: Set<String>
   private var depth = 0
   /// How deep the members of a call stand; 0 before the first bracket.
   private var memberDepth = 0
@@ -85,6 +96,8 @@ private struct ToolCallScanner: Sendable {
   /// What of the arguments is not told yet.
   private var arguments: [UInt8] = []
   private var pieces: [ToolCallPiece] = []
+
+  init(names: Set<String>) { self.names = names }
 
   /// Takes whole characters, and returns what of calls has come with them.
   mutating func append(_ text: String) -> [ToolCallPiece] {
@@ -132,6 +145,10 @@ private struct ToolCallScanner: Sendable {
   }
 
   private mutating func begin(_ name: String) {
+    guard names.contains(name) else {
+      isNoCall = !hasBegun
+      return
+    }
     let id = "call_" + String(UInt64.random(in: .min ... .max), radix: 36)
     call = ToolCallPiece(index: call.index + 1, id: id, name: name, arguments: "")
     pieces.append(call)

@@ -24,6 +24,30 @@ import Testing
     try CompiledGrammar(.tools(ToolCalls(tools, choice: choice, isParallel: parallel)))
   }
 
+  @Test func `arguments are those that are declared, where some are and nothing else is said`()
+    throws
+  {
+    func call(_ parameters: String) throws -> CompiledGrammar {
+      try CompiledGrammar(
+        .tools(ToolCalls([ToolCalls.Tool(name: "f", parameters: parameters)], choice: .required))
+      )
+    }
+    let declared = #"{"properties":{"x":{"type":"integer"}}}"#
+    #expect(accepts(try call(declared), #"{"name":"f","parameters":{"x":1}}"#))
+    #expect(!accepts(try call(declared), #"{"name":"f","parameters":{"y":1}}"#))
+    let open = #"{"properties":{"x":{}},"additionalProperties":true}"#
+    for parameters in [open, #"{"type":"object"}"#, "{}"] {
+      #expect(accepts(try call(parameters), #"{"name":"f","parameters":{"y":1}}"#), "\(parameters)")
+    }
+  }
+
+  @Test func `a text in place of calls may have a form`() throws {
+    let words = ToolCalls.Words(schema: #"{"type":"integer"}"#, isStrict: false)
+    let grammar = try CompiledGrammar(.tools(ToolCalls(tools, choice: .auto, words: words)))
+    for text in ["7", weather, now] { #expect(accepts(grammar, text), "\(text)") }
+    for text in ["Hello", "{}", "7 \(now)"] { #expect(!accepts(grammar, text), "\(text)") }
+  }
+
   @Test func `a required call is one of the tools`() throws {
     let grammar = try grammar(.required)
     for text in [weather, now, #"{"name":"any","parameters":{"x":[1]}}"#] {

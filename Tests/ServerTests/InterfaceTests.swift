@@ -33,7 +33,7 @@ import Wire
     #expect(request.messages[2].toolCalls.map(\.name) == ["f"])
     #expect(request.messages[3].toolCallID == "1")
     #expect(request.tools[0]["function"]?["description"] == "g")
-    #expect(request.toolUse == .forced && request.options.maxTokens == 9)
+    #expect(request.toolUse == .forced(["f"]) && request.options.maxTokens == 9)
     guard case .calls(let calls)? = request.options.grammar else {
       Issue.record("no rule for calls")
       return
@@ -56,7 +56,7 @@ import Wire
     )
     #expect(request.chat.messages.map(\.role) == [.system, .user, .assistant, .tool])
     #expect(request.chat.messages.map(\.content) == ["a", "b", "", "c"])
-    #expect(request.chat.toolUse == .forced && request.chat.options.maxTokens == 5)
+    #expect(request.chat.toolUse == .forced(["f"]) && request.chat.options.maxTokens == 5)
     guard case .calls(let calls)? = request.chat.options.grammar else {
       Issue.record("no rule for calls")
       return
@@ -161,7 +161,7 @@ import Wire
   /// Returns the events of a stream, and the whole answer.
   private func tell(_ dialect: some AnswerDialect, by count: Int) throws -> ([JSON], JSON) {
     var (stream, whole) = (dialect, dialect)
-    var answer = CollectedAnswer(choiceCount: 1, tools: .forced)
+    var answer = CollectedAnswer(choiceCount: 1, tools: .forced(["f", "g"]))
     var events = stream.opening()
     events += stream.piece(0, answer.take(0, AnswerPiece(thought: "hm")))
     let characters = Array(text)

@@ -11,7 +11,7 @@ import Wire
     isForced: Bool = false,
     pieces count: Int = 1
   ) -> AnswerPiece {
-    var reader = ToolCallReader(isForced: isForced)
+    var reader = ToolCallReader(names: ["f", "g"], isForced: isForced)
     var answer = AnswerPiece()
     let characters = Array(text)
     for first in stride(from: 0, to: characters.count, by: count) {
@@ -38,7 +38,7 @@ import Wire
   }
 
   @Test func `arguments are told as they are made`() {
-    var reader = ToolCallReader(isForced: false)
+    var reader = ToolCallReader(names: ["f"], isForced: false)
     #expect(reader.append(#" {"name": "f", "para"#).calls.map(\.name) == ["f"])
     #expect(reader.append(#"meters": "#).calls.isEmpty)
     let first = reader.append(#"{"a": "\"}"#).calls
@@ -48,13 +48,23 @@ import Wire
     #expect(reader.append("}").calls.isEmpty && reader.finish().isEmpty)
   }
 
+  @Test(arguments: [
+    #"{"name":"I","x":{"name":"f"}}"#, #" {"age":7,"x":{"name":"f"}}"#, #"[{"name":"Rome"}]"#,
+  ])
+  func `an object that names no tool is words`(_ text: String) {
+    for count in [1, 3, 1000] {
+      let answer = read(text, pieces: count)
+      #expect(answer.text == text && answer.calls.isEmpty)
+    }
+  }
+
   @Test(arguments: ["Hello {\"name\"", "", "[1] is a note", "``` code", "  To be"])
   func `words are told as they come, and nothing is lost`(_ text: String) {
     for count in [1, 3, 1000] {
       let answer = read(text, pieces: count)
       #expect(answer.text == text && answer.calls.isEmpty)
     }
-    var reader = ToolCallReader(isForced: false)
+    var reader = ToolCallReader(names: ["f"], isForced: false)
     #expect(reader.append("To").words == "To" && reader.append(" be").words == " be")
   }
 
@@ -87,9 +97,10 @@ import Wire
 
   @Test func `a choice of tools becomes the rule of the answer`() throws {
     for (rest, use, isRequired, only) in [
-      ("", ToolUse.offered, false, ""), (#","tool_choice":"auto""#, .offered, false, ""),
-      (#","tool_choice":"required""#, .forced, true, ""),
-      (#","tool_choice":{"type":"function","function":{"name":"f"}}"#, .forced, false, "f"),
+      ("", ToolUse.offered(["f"]), false, ""),
+      (#","tool_choice":"auto""#, .offered(["f"]), false, ""),
+      (#","tool_choice":"required""#, .forced(["f"]), true, ""),
+      (#","tool_choice":{"type":"function","function":{"name":"f"}}"#, .forced(["f"]), false, "f"),
     ] {
       let request = try chat(rest)
       #expect(request.toolUse == use)
@@ -104,10 +115,30 @@ import Wire
     #expect(none.tools.isEmpty && none.options.grammar == nil)
   }
 
+  @Test func `a form of the answer is one of its words`() throws {
+    let form =
+      #","response_format":{"type":"json_schema","json_schema":{"schema":{"a":1},"strict":true}}"#
+    for (choice, use) in [
+      ("", ToolUse.offered(["f"])), (#","tool_choice":"required""#, .forced(["f"])),
+    ] {
+      let request = try chat(form + choice)
+      guard case .calls(let calls)? = request.options.grammar else {
+        Issue.record("no calls for \(choice)")
+        continue
+      }
+      #expect(request.toolUse == use)
+      #expect(calls.words == #"{"a":1}"# && calls.wordsAreStrict)
+    }
+    #expect(
+      try chat(form + #","tool_choice":"none""#).options.grammar == .strictSchema(#"{"a":1}"#)
+    )
+    let error = #expect(throws: APIError.self) { try chat(#","grammar":"root ::= \"a\"""#) }
+    #expect(error?.parameter == "grammar")
+  }
+
   @Test(arguments: [
     #","tool_choice":{"type":"function","function":{"name":"g"}}"#, #","tool_choice":"maybe""#,
     #","tool_choice":5"#, #","tool_choice":{}"#,
-    #","tool_choice":"auto","response_format":{"type":"json_object"}"#,
   ])
   func `a choice that makes no sense is refused`(_ rest: String) {
     let error = #expect(throws: APIError.self) { try chat(rest) }

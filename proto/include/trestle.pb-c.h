@@ -1577,10 +1577,18 @@ struct  Trestle__ToolCalls
    * several may come, as a list
    */
   protobuf_c_boolean is_parallel;
+  /*
+   * the JSON Schema of a text in their place; empty if anything is good @text(grammarBytes) @default
+   */
+  ProtobufCBinaryData words;
+  /*
+   * of that: objects have only the properties that are declared @default
+   */
+  protobuf_c_boolean words_are_strict;
 };
 #define TRESTLE__TOOL_CALLS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__tool_calls__descriptor) \
-    , 0,NULL, 0, {0,NULL}, 0 }
+    , 0,NULL, 0, {0,NULL}, 0, {0,NULL}, 0 }
 
 
 typedef enum {

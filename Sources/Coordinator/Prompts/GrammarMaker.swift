@@ -130,7 +130,15 @@ extension GrammarSource {
       }
       let choice: Grammar.ToolCalls.Choice =
         !calls.only.isEmpty ? .named(calls.only) : calls.isRequired ? .required : .auto
-      self = .tools(Grammar.ToolCalls(tools, choice: choice, isParallel: calls.isParallel))
+      let words = Grammar.ToolCalls.Words(schema: calls.words, isStrict: calls.wordsAreStrict)
+      self = .tools(
+        Grammar.ToolCalls(
+          tools,
+          choice: choice,
+          isParallel: calls.isParallel,
+          words: calls.words.isEmpty ? nil : words
+        )
+      )
     }
   }
 }

@@ -179,7 +179,7 @@ extension SchemaCompiler {
       var ids: [Int] = []
       for part in parts { ids += part.schemas(of: name) }
       let isOther = ids.isEmpty && !isDeclared.contains(name)
-      if isOther, isStrict, !parts.contains(where: { $0.additional != nil }) {
+      if isOther, isClosed(parts) {
         ids = [try falseSchema()]
       }
       if let nameRules, !nameRules.accepts(name) { ids = [try falseSchema()] }
@@ -256,11 +256,17 @@ extension SchemaCompiler {
       let matched = Set(texts.indices.filter { choice & 1 << $0 != 0 }.map { texts[$0] })
       var ids: [Int] = []
       for part in parts { ids += part.schemas(matching: matched) }
-      if isStrict, matched.isEmpty, !parts.contains(where: { $0.additional != nil }) { continue }
+      if isClosed(parts), matched.isEmpty { continue }
       if ids.contains(where: { document.value($0) == .bool(false) }) { continue }
       result.append(ObjectPlan.Kind(names: machine, ids: ids))
     }
     return result
+  }
+
+  /// Whether an object has only the properties that are declared, though no part of it says so.
+  private func isClosed(_ parts: [ObjectPart]) -> Bool {
+    guard !parts.contains(where: { $0.additional != nil }) else { return false }
+    return isStrict || closesObjects && parts.contains { !$0.order.isEmpty }
   }
 
   private mutating func objectParts(_ flat: [Int]) throws(GrammarError) -> [ObjectPart] {

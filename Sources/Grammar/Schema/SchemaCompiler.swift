@@ -31,16 +31,21 @@ struct SchemaCompiler {
 
   private static let proofDepthLimit = 6
 
+  private(set) var closesObjects = false
+
   /// The node of a document's values.
   ///
-  /// `isObject` says that only objects are wanted, whatever else the document allows.
+  /// `isObject` says that only objects are wanted, whatever else the document allows, and `closesObjects` that
+  /// objects with declared properties have no others, unless the document says so.
   static func build(
     _ root: JSONValue,
     strict: Bool,
     isObject: Bool = false,
+    closesObjects: Bool = false,
     _ builder: inout GrammarBuilder
   ) throws(GrammarError) -> Int32 {
     var compiler = SchemaCompiler(root, isStrict: strict)
+    compiler.closesObjects = closesObjects
     var ids = [try compiler.document.rootSchema()]
     if isObject {
       let object = JSONValue.object([JSONValue.Member(name: "type", value: .string("object"))])

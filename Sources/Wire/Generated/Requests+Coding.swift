@@ -59,6 +59,8 @@ extension ToolCalls {
     unsafe c.pointee.is_required = isRequired ? 1 : 0
     unsafe c.pointee.only = packer.text(only, "ToolCalls.only", limit: Limits.nameBytes)
     unsafe c.pointee.is_parallel = isParallel ? 1 : 0
+    unsafe c.pointee.words = packer.text(words, "ToolCalls.words", limit: Limits.grammarBytes)
+    unsafe c.pointee.words_are_strict = wordsAreStrict ? 1 : 0
     return unsafe c
   }
 
@@ -74,7 +76,9 @@ extension ToolCalls {
       ),
       isRequired: c.is_required != 0,
       only: Unpack.text(c.only, "ToolCalls.only", limit: Limits.nameBytes),
-      isParallel: c.is_parallel != 0
+      isParallel: c.is_parallel != 0,
+      words: Unpack.text(c.words, "ToolCalls.words", limit: Limits.grammarBytes),
+      wordsAreStrict: c.words_are_strict != 0
     )
   }
 }

@@ -60,12 +60,25 @@ package struct ToolCalls: Sendable, Hashable {
   package var only: String
   /// Several may come, as a list.
   package var isParallel: Bool
+  /// The JSON Schema of a text in their place; empty if anything is good.
+  package var words: String
+  /// Of that: objects have only the properties that are declared.
+  package var wordsAreStrict: Bool
 
-  package init(tools: [ToolDefinition], isRequired: Bool, only: String, isParallel: Bool) {
+  package init(
+    tools: [ToolDefinition],
+    isRequired: Bool,
+    only: String,
+    isParallel: Bool,
+    words: String = "",
+    wordsAreStrict: Bool = false
+  ) {
     self.tools = tools
     self.isRequired = isRequired
     self.only = only
     self.isParallel = isParallel
+    self.words = words
+    self.wordsAreStrict = wordsAreStrict
   }
 }
 

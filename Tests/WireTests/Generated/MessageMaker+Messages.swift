@@ -352,7 +352,9 @@ extension MessageMaker {
       tools: list(Limits.tools) { $0.toolDefinition() },
       isRequired: coin(),
       only: text(Limits.nameBytes),
-      isParallel: coin()
+      isParallel: coin(),
+      words: text(Limits.grammarBytes),
+      wordsAreStrict: coin()
     )
   }
 
