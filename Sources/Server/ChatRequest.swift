@@ -55,8 +55,9 @@ struct ChatRequest {
     options.sampling.likeliest = top ?? 0
   }
 
-  /// Decides whether tools are called, by the grammar of the answer: no token marks a call. A form of the answer is
-  /// one of its words, where no tool is called.
+  /// Decides whether tools are called, by the grammar of the answer: no token marks a call.
+  ///
+  /// A form of the answer is one of its words, where no tool is called.
   private mutating func readToolChoice(_ fields: Fields) throws(APIError) {
     let choice = fields["tool_choice"]
     let isParallel = try fields.bool("parallel_tool_calls") ?? true

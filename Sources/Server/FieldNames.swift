@@ -2,12 +2,19 @@
 
 /// What fields of a chat are called in another interface.
 struct FieldNames {
-  private var names: [(ours: String, theirs: String)] = []
-  /// The paths of the messages in the other interface, by the places of those of the chat.
-  private var messages: [String] = []
+  /// Where a message of the chat comes from.
+  struct Place {
+    var path: String
+    /// The field of its content; empty if that is the field itself.
+    var content = ".content"
+  }
 
-  init(_ names: Fields.Names, messages: [String]) {
-    self.names = names.map { ($0.ours, $0.theirs) }
+  private let names: Fields.Names
+  /// By the places of the chat's messages.
+  private let messages: [Place]
+
+  init(_ names: Fields.Names, messages: [Place]) {
+    self.names = names
     self.messages = messages
   }
 
@@ -31,7 +38,12 @@ struct FieldNames {
   /// Returns the path of a field in the other interface.
   private func theirs(_ path: String) -> String {
     for (index, message) in messages.enumerated() {
-      if let rest = path.rest(behind: "messages[\(index)]") { return message + rest }
+      guard let rest = path.rest(behind: "messages[\(index)]") else { continue }
+      if let inside = String(rest).rest(behind: ".content") {
+        return message.path + message.content + inside
+      }
+      // A call is an item of its own there.
+      return message.path + rest.replacing(".tool_calls[0].function", with: "")
     }
     // Of a tool's path the place in the middle stays.
     if path.hasPrefix("tools["), let end = path.firstIndex(of: "]") {

@@ -105,8 +105,8 @@ extension JSON {
       let digits = try? reader.readInteger()
       if let digits, reader.offset == end { return .integer(digits) }
       reader.offset = end
-      // 16.0 and 1.6e1 are integers, too.
-      return Int(exactly: value).map { .integer($0) } ?? .number(value)
+      // 16.0 and 1.6e1 are integers, too, as far as a double has them all.
+      return abs(value) < 0x1p53 ? .integer(Int(value)) : .number(value)
     }
   }
 }

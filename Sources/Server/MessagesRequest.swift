@@ -46,12 +46,12 @@ struct MessagesRequest {
   /// Returns the messages of a chat, and the paths that they come from.
   private static func messages(
     _ fields: Fields
-  ) throws(APIError) -> (messages: [JSON], places: [String]) {
+  ) throws(APIError) -> (messages: [JSON], places: [FieldNames.Place]) {
     var messages: [JSON] = []
-    var places: [String] = []
+    var places: [FieldNames.Place] = []
     if let system = fields["system"] {
       messages.append(["role": "system", "content": try text(system, fields, "system")])
-      places.append("system")
+      places.append(FieldNames.Place(path: "system", content: ""))
     }
     guard let values = try fields.array("messages") else {
       throw fields.error("messages", "is missing")
@@ -61,7 +61,7 @@ struct MessagesRequest {
       let place = "messages[\(index)]"
       let several = try self.messages(of: Fields(value, path: place))
       messages += several
-      places += several.map { _ in place }
+      places += several.map { _ in FieldNames.Place(path: place) }
     }
     return (messages, places)
   }
@@ -103,11 +103,12 @@ struct MessagesRequest {
   }
 
   private static func call(_ block: Fields) throws(APIError) -> JSON {
-    let name = try block.required("name")
+    guard let name = try block.string("name") else { throw block.error("name", "is missing") }
+    _ = try block.object("input")
     let arguments = JSON.string((block["input"] ?? [:]).text)
     return [
       "id": JSON(try block.string("id")), "type": "function",
-      "function": ["name": name, "arguments": arguments],
+      "function": ["name": .string(name), "arguments": arguments],
     ]
   }
 

@@ -54,24 +54,27 @@ struct ResponsesRequest {
   /// Returns the messages of a chat, and the paths that they come from.
   private static func messages(
     _ fields: Fields
-  ) throws(APIError) -> (messages: [JSON], places: [String]) {
+  ) throws(APIError) -> (messages: [JSON], places: [FieldNames.Place]) {
     var messages: [JSON] = []
-    var places: [String] = []
+    var places: [FieldNames.Place] = []
     if let instructions = try fields.string("instructions") {
       messages.append(["role": "system", "content": .string(instructions)])
-      places.append("instructions")
+      places.append(FieldNames.Place(path: "instructions", content: ""))
     }
     switch try fields.required("input") {
     case .string(let text):
       messages.append(["role": "user", "content": .string(text)])
-      places.append("input")
+      places.append(FieldNames.Place(path: "input", content: ""))
     case .array(let items):
       guard !items.isEmpty else { throw fields.error("input", "is empty") }
       for (index, item) in items.enumerated() {
         let item = try Fields(item, path: "input[\(index)]")
         guard let message = try message(item) else { continue }
         messages.append(message)
-        places.append("input[\(index)]")
+        let isResult = message["role"] == "tool"
+        places.append(
+          FieldNames.Place(path: "input[\(index)]", content: isResult ? ".output" : ".content")
+        )
       }
     case let value: throw fields.error("input", "is \(value.kind), not a text or items")
     }
@@ -89,11 +92,11 @@ struct ResponsesRequest {
         "name": try item.required("name"), "arguments": try item.required("arguments"),
       ]
       let call: JSON = [
-        "id": try item.required("call_id"), "type": "function", "function": function,
+        "id": .string(try callID(item)), "type": "function", "function": function,
       ]
       return ["role": "assistant", "content": .null, "tool_calls": [call]]
     case "function_call_output":
-      let id = try item.required("call_id")
+      let id = JSON.string(try callID(item))
       return ["role": "tool", "tool_call_id": id, "content": try item.required("output")]
     // What was thought in earlier turns is no part of a prompt.
     case "reasoning": return nil
@@ -103,6 +106,11 @@ struct ResponsesRequest {
         "is \"\(type.prefix(80))\", not one of message, function_call, function_call_output, reasoning"
       )
     }
+  }
+
+  private static func callID(_ item: Fields) throws(APIError) -> String {
+    guard let id = try item.string("call_id") else { throw item.error("call_id", "is missing") }
+    return id
   }
 
   // MARK: Tools

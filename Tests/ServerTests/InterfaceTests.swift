@@ -121,6 +121,14 @@ import Wire
       #"{"input":[{"type":"reasoning"},{"role":"user","content":"a"},{"role":"x","content":"b"}]}"#,
       "input[2].role"
     ),
+    (
+      #"{"input":[{"type":"function_call","call_id":"1","name":"f","arguments":"5"}]}"#,
+      "input[0].arguments"
+    ),
+    (
+      #"{"input":[{"type":"function_call_output","call_id":"1","output":[{"type":"text"}]}]}"#,
+      "input[0].output[0].text"
+    ),
     (#"{"input":"a","text":{"format":{"type":"xml"}}}"#, "text.format.type"),
     (#"{"input":"a","parallel_tool_calls":5}"#, "parallel_tool_calls"),
     (
