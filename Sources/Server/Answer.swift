@@ -243,7 +243,6 @@ extension APIError {
         400,
         "This model's maximum context length is \(contextTokens) tokens. However, your messages "
           + "resulted in \(promptTokens) tokens. Please reduce the length of the messages.",
-        parameter: "messages",
         code: "context_length_exceeded"
       )
       messagesMessage = "prompt is too long: \(promptTokens) tokens > \(contextTokens) maximum"

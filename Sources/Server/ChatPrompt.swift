@@ -12,7 +12,7 @@ extension TextModel {
     do throws(GemmaError) {
       return try tokenizer.encode(pieces(of: request))
     } catch {
-      throw APIError.invalid(error.message, "messages")
+      throw APIError.invalid(error.message, request.messagesField)
     }
   }
 
@@ -23,7 +23,7 @@ extension TextModel {
     do throws(GemmaError) {
       return try pieces(of: request).map(\.text).joined()
     } catch {
-      throw APIError.invalid(error.message, "messages")
+      throw APIError.invalid(error.message, request.messagesField)
     }
   }
 

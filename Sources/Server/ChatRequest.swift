@@ -31,6 +31,8 @@ struct ChatRequest {
   var tools: [JSON]
   var toolUse = ToolUse.none
   var thinks: Bool
+  /// What the interface calls the conversation.
+  var messagesField = "messages"
 
   init(_ body: JSON) throws(APIError) {
     let fields = try Fields(body)

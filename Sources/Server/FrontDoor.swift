@@ -219,7 +219,8 @@ package struct FrontDoor: Sendable {
       prompts,
       request.options,
       head,
-      openAI(head, form, request.options, choiceCount: count)
+      openAI(head, form, request.options, choiceCount: count),
+      promptField: "prompt"
     )
   }
 
@@ -250,7 +251,8 @@ package struct FrontDoor: Sendable {
       request.options,
       head,
       dialect(prompt),
-      tools: request.toolUse
+      tools: request.toolUse,
+      promptField: request.messagesField
     )
   }
 
@@ -259,7 +261,8 @@ package struct FrontDoor: Sendable {
     _ options: GenerationOptions,
     _ head: AnswerHead,
     _ dialect: any AnswerDialect,
-    tools: ToolUse = .none
+    tools: ToolUse = .none,
+    promptField: String
   ) async throws -> BegunAnswer {
     let requests = prompts.flatMap { prompt in
       (0..<options.choices).map { options.generate(.tokens(prompt), choice: $0) }
@@ -278,7 +281,9 @@ package struct FrontDoor: Sendable {
     } catch let error as ClientError {
       let context = error.code == .tooLong ? try await status().contextTokens : 0
       let longest = prompts.map(\.count).max() ?? 0
-      throw APIError(error, contextTokens: context, promptTokens: longest)
+      var told = APIError(error, contextTokens: context, promptTokens: longest)
+      if error.code == .tooLong { told.parameter = promptField }
+      throw told
     }
   }
 }

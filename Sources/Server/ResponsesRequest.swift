@@ -28,6 +28,7 @@ struct ResponsesRequest {
     }
     let names = FieldNames(Self.names + Self.deepNames, messages: places)
     chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members)) }
+    chat.messagesField = "input"
     repeated = Self.repeated.map { name, usual in .init(name, fields[name] ?? usual) }
   }
 
