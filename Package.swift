@@ -18,6 +18,7 @@ let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hum
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let asyncAlgorithms: Target.Dependency = .product(
   name: "AsyncAlgorithms",
@@ -60,7 +61,7 @@ let package = Package(
       name: "Server",
       dependencies: [
         "Client", "Gemma", "ModelFiles", "Wire", "Content", "Platform", "ServerPage",
-        hummingbird, hummingbirdCore, httpTypes, nioCore, nioHTTPTypes, asyncAlgorithms,
+        hummingbird, hummingbirdCore, httpTypes, nioCore, nioHTTP1, nioHTTPTypes, asyncAlgorithms,
         serviceLifecycle,
         logging,
       ],
@@ -244,7 +245,7 @@ let package = Package(
     .testTarget(
       name: "ServerTests",
       dependencies: [
-        "Server", "Gemma", "Wire", "Content", "TestSupport", httpTypes,
+        "Server", "Gemma", "Wire", "Content", "Platform", "TestSupport", httpTypes,
       ],
       swiftSettings: strict
     ),

@@ -2,8 +2,8 @@
 //
 // Every session that can go on contributes rows: one while it decodes, before that a chunk of its
 // prompt. Decoding sessions come first, because their users read along. Prompts get the remaining
-// rows, in one micro-batch at a time, so a long prompt delays the others by the time of one chunk
-// at most. Within each kind the sessions take turns, the one that has waited longest first, and are
+// rows, a quarter of them at least, in one micro-batch at a time, so a long prompt delays the others
+// by the time of one chunk at most. Within each kind the sessions take turns, the one that has waited longest first, and are
 // divided among the micro-batches that should be in flight: while prompts are read as many as there
 // are stages, since prompts fill any step; while all sessions decode, the number that was measured
 // as fastest.
@@ -47,6 +47,9 @@ package struct Scheduler: Sendable {
   /// A mask takes 32 KiB where the vocabulary has 262,144 tokens, so it is a hundred draws of such a model.
   package static let maxDrawBytes = 4 << 20
 
+  /// One in so many rows of a micro-batch is kept for prompts, if there are any.
+  private static let promptShare = 4
+
   package init(maxRows: Int, maxLogitsRows: Int, stageCount: Int) {
     self.maxRows = maxRows
     self.maxLogitsRows = maxLogitsRows
@@ -84,11 +87,15 @@ package struct Scheduler: Sendable {
     }
     var room = Room(rows: maxRows, logitsRows: maxLogitsRows, drawBytes: Self.maxDrawBytes)
     var scheduled: [ScheduledRows] = []
+    // Where more sessions decode than a micro-batch has rows, none would be left for prompts.
+    let kept = others.isEmpty ? 0 : min(pace.promptRows, maxRows / Self.promptShare)
+    room.rows -= kept
     for session in share(decoding) {
       let positions = chunk(of: session, in: &room)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))
     }
+    room.rows += kept
     if isWatched { room.rows = min(room.rows, pace.promptRows) }
     for session in share(others) {
       let positions = chunk(of: session, in: &room)

@@ -1,6 +1,5 @@
 // One request's answer under way: the sessions of its choices, what has come of them, and how it is told.
 
-internal import AsyncAlgorithms
 internal import Client
 internal import Platform
 internal import Wire
@@ -79,23 +78,29 @@ struct Answer: Sendable {
 
   /// Calls a closure with all that happens until every choice has ended, one event after another.
   ///
-  /// - Throws: What the closure throws; `CancellationError`.
-  func forEach(_ take: (AnswerEvent) async throws -> Void) async throws {
-    // A channel holds no events: who reads slowly slows the sessions, within the client's own bounds.
-    let channel = AsyncChannel<AnswerEvent>()
+  /// - Parameters:
+  ///   - onOverflow: Called if the closure takes so long that more has come than is kept for it. It must see to
+  ///     it that the closure returns.
+  ///   - take: What is called.
+  /// - Throws: What the closure throws; `CancellationError`, also after an overflow.
+  func forEach(
+    onOverflow: @escaping @Sendable () -> Void,
+    _ take: (AnswerEvent) async throws -> Void
+  ) async throws {
+    let queue = AnswerQueue(onOverflow: onOverflow)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for index in first.indices {
-        group.addTask { await follow(from: index, channel) }
+        group.addTask { await follow(from: index, queue) }
       }
       group.addTask {
         while true {
           try await Task.sleep(for: Self.quiet)
-          await channel.send(.quiet)
+          queue.post(.quiet)
         }
       }
       defer { group.cancelAll() }
       var open = requests.count
-      for await event in channel {
+      while let event = await queue.next() {
         try await take(event)
         if case .failed = event { return }
         if case .end = event { open -= 1 }
@@ -106,26 +111,26 @@ struct Answer: Sendable {
   }
 
   /// Follows a choice that has begun, and then each that comes in its place.
-  private func follow(from index: Int, _ channel: AsyncChannel<AnswerEvent>) async {
+  private func follow(from index: Int, _ queue: AnswerQueue) async {
     do {
-      try await Self.follow(first[index], index, channel)
+      try await Self.follow(first[index], index, queue)
       for later in stride(from: index + first.count, to: requests.count, by: first.count) {
-        try await begin(later, channel)
+        try await begin(later, queue)
       }
     } catch let error as ClientError {
-      await channel.send(.failed(error))
+      queue.post(.failed(error))
     } catch {
       // Cancelled: nobody reads any more.
     }
   }
 
   /// Begins a choice, however long it takes until there is room for it, and follows it.
-  private func begin(_ index: Int, _ channel: AsyncChannel<AnswerEvent>) async throws {
+  private func begin(_ index: Int, _ queue: AnswerQueue) async throws {
     while true {
       do {
         let generation = client.generate(requests[index])
         cancellation.add(generation)
-        return try await Self.follow(generation, index, channel)
+        return try await Self.follow(generation, index, queue)
       } catch let error as ClientError where error.code == .busy {
         try await Task.sleep(for: Self.pause)
       }
@@ -135,12 +140,12 @@ struct Answer: Sendable {
   private static func follow(
     _ generation: Generation,
     _ index: Int,
-    _ channel: AsyncChannel<AnswerEvent>
+    _ queue: AnswerQueue
   ) async throws {
     for try await event in generation {
       switch event {
       case .accepted(let accepted):
-        await channel.send(.accepted(isWaiting: accepted.queuePosition > 0))
+        queue.post(.accepted(isWaiting: accepted.queuePosition > 0))
       case .delta(let delta):
         let piece = AnswerPiece(
           text: delta.text,
@@ -148,8 +153,8 @@ struct Answer: Sendable {
           scored: delta.scored,
           tokenCount: delta.tokens.count
         )
-        await channel.send(.piece(choice: index, piece))
-      case .finished(let finished): await channel.send(.end(choice: index, finished))
+        queue.post(.piece(choice: index, piece))
+      case .finished(let finished): queue.post(.end(choice: index, finished))
       }
     }
   }

@@ -12,8 +12,11 @@ struct BegunAnswer: Sendable {
   var streams: Bool
   var place: BoardPlace
 
-  private func forEach(_ take: (AnswerEvent) async throws -> Void) async throws {
-    try await answer.forEach { event in
+  private func forEach(
+    onOverflow: @escaping @Sendable () -> Void,
+    _ take: (AnswerEvent) async throws -> Void
+  ) async throws {
+    try await answer.forEach(onOverflow: onOverflow) { event in
       place.take(event)
       try await take(event)
     }
@@ -24,7 +27,8 @@ struct BegunAnswer: Sendable {
   /// - Throws: `APIError` if it cannot be finished; `CancellationError`.
   func whole() async throws -> JSON {
     var collected = CollectedAnswer(choiceCount: choiceCount, tools: tools)
-    try await forEach { event in
+    // What is taken at once cannot pile up.
+    try await forEach(onOverflow: {}) { event in
       switch event {
       case .piece(let choice, let piece): _ = collected.take(choice, piece)
       case .end(let choice, let finished):
@@ -50,8 +54,14 @@ struct BegunAnswer: Sendable {
   ///
   /// Once a stream has begun its status is out; a failure is an event with an error, and nothing follows.
   ///
+  /// - Parameters:
+  ///   - onOverflow: Called if the client leaves more unread than is kept for it; ends its connection.
+  ///   - write: Writes a text, and returns when the client has room for more.
   /// - Throws: What `write` throws; `CancellationError`.
-  func stream(_ write: (String) async throws -> Void) async throws {
+  func stream(
+    onOverflow: @escaping @Sendable () -> Void,
+    _ write: (String) async throws -> Void
+  ) async throws {
     var dialect = dialect
     var collected = CollectedAnswer(choiceCount: choiceCount, tools: tools)
     var failure: APIError?
@@ -62,7 +72,7 @@ struct BegunAnswer: Sendable {
       if !piece.isEmpty { try await send(dialect.piece(choice, piece)) }
     }
     try await send(dialect.opening())
-    try await forEach { event in
+    try await forEach(onOverflow: onOverflow) { event in
       switch event {
       case .piece(let choice, let piece):
         try await tell(choice, collected.take(choice, piece))

@@ -7,6 +7,7 @@ internal import Hummingbird
 internal import HummingbirdCore
 package import Logging
 internal import NIOCore
+internal import NIOHTTP1
 internal import ServiceLifecycle
 
 /// Where and for whom the front door listens.
@@ -123,6 +124,8 @@ private struct Responder: HTTPResponder {
   private static func apiError(_ error: any Error, _ context: DoorContext) -> APIError {
     switch error {
     case let error as APIError: return error
+    case let error as HTTPParserError:
+      return APIError.invalid("the request is not valid HTTP: \(error)")
     // Nobody reads it.
     case is CancellationError: return APIError(499, "the client has gone", type: "cancelled")
     default:
@@ -163,8 +166,15 @@ private struct Responder: HTTPResponder {
       guard begun.streams else {
         return Self.response(try await hangUp.cancelling { try await begun.whole() })
       }
+      let (channel, logger) = (context.channel, context.logger)
       return Self.events(hangUp, ending: begun.dialect.failure(Self.ending)) { write in
-        try await begun.stream(write)
+        try await begun.stream(
+          onOverflow: {
+            logger.warning("client does not read, its stream is cut off")
+            channel.close(promise: nil)
+          },
+          write
+        )
       }
     case .events(let forEach):
       return Self.events(hangUp, ending: ServerEvent(nil, Self.ending.document)) { [door] write in
@@ -175,10 +185,9 @@ private struct Responder: HTTPResponder {
 
   /// Reads a body; null without one.
   private func body(_ request: Request) async throws -> JSON {
-    var request = request
     let buffer: ByteBuffer
     do {
-      buffer = try await request.collectBody(upTo: options.bodyBytes)
+      buffer = try await collect(request)
     } catch let error as any HTTPResponseError where error.status == .contentTooLarge {
       throw APIError(
         413,
@@ -189,6 +198,29 @@ private struct Responder: HTTPResponder {
     let bytes = Array(buffer.readableBytesView)
     return request.method == .get || bytes.isEmpty ? .null : try JSON(parsing: bytes)
   }
+
+  /// Reads a body, which may take so long and no longer: who sends a byte a second is not idle.
+  private func collect(_ request: Request) async throws -> ByteBuffer {
+    try await withThrowingTaskGroup(of: ByteBuffer.self) { [options] group in
+      group.addTask {
+        var request = request
+        return try await request.collectBody(upTo: options.bodyBytes)
+      }
+      group.addTask {
+        try await Task.sleep(for: Self.bodyPatience)
+        throw APIError(
+          408,
+          "the body has not come within \(Self.bodyPatience)",
+          code: "request_timeout"
+        )
+      }
+      defer { group.cancelAll() }
+      return try await group.next() ?? ByteBuffer()
+    }
+  }
+
+  /// Two minutes bring the largest body over half a megabit a second.
+  private static let bodyPatience = Duration.seconds(120)
 
   // MARK: Responses
 
@@ -207,6 +239,8 @@ private struct Responder: HTTPResponder {
     )
     if let seconds = error.retryAfter { response.headers[.retryAfter] = "\(seconds)" }
     if let methods = error.allowedMethods { response.headers[.allow] = methods }
+    // The rest of its body is of no use.
+    if error.status == 408 { response.headers[.connection] = "close" }
     if error.status == 401 { response.headers[.wwwAuthenticate] = "Bearer" }
     return response
   }

@@ -123,6 +123,16 @@ import Wire
     #expect(rows(first) == [2: 9..<10, 3: 9..<10, 1: 0..<6])
   }
 
+  @Test func `more streams than a micro-batch has rows leave a quarter of them to prompts`() {
+    let scheduler = scheduler(maxRows: 8, stages: 1)
+    let streams = (1...20).map { session($0, pending: 1, done: 4) }
+    let beside = next(scheduler, streams + [session(21, pending: 9)])
+    #expect(beside.count == 7)
+    #expect(rows(beside)[21] == 0..<2)
+    // Alone they have all.
+    #expect(next(scheduler, streams).count == 8)
+  }
+
   @Test func `decoding streams are shared out over as many micro-batches as measured best`() {
     let ready = (1...6).map { session(UInt64($0), pending: 1, done: 9) }
     for (depth, sizes) in [(1, [6]), (2, [3, 3]), (3, [2, 2, 2]), (4, [2, 2, 1, 1])] {

@@ -15,7 +15,7 @@ private let floorPlan: [String: Set<String>] = [
   ],
   "Server": [
     "Client", "Gemma", "ModelFiles", "Wire", "Content", "Platform", "ServerPage", "Hummingbird",
-    "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOHTTPTypes", "AsyncAlgorithms",
+    "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOHTTP1", "NIOHTTPTypes", "AsyncAlgorithms",
     "ServiceLifecycle", "Logging",
   ],
   "Client": ["Wire", "Platform"],

@@ -113,7 +113,7 @@ final class TrestleProcess {
   /// Waits for the process to end.
   ///
   /// - Throws: `ProcessError` with all its output if it does not end in time.
-  func wait(atMost limit: Duration = .seconds(30)) async throws -> Outcome {
+  func wait(atMost limit: Duration = .seconds(90)) async throws -> Outcome {
     let hasEnded = try await eventually(within: limit) { !self.isRunning }
     guard hasEnded, let status = waitStatus else {
       throw ProcessError(
@@ -135,7 +135,7 @@ final class TrestleProcess {
   ///
   /// - Throws: `ProcessError` if the process ends before, or does not get there in time.
   func waitForOutput(
-    atMost limit: Duration = .seconds(30),
+    atMost limit: Duration = .seconds(90),
     _ condition: (String) -> Bool
   ) async throws {
     let isThere = try await eventually(within: limit) {
@@ -156,7 +156,7 @@ final class TrestleProcess {
     input: [UInt8] = [],
     environment: [String: String] = [:],
     launcher: [String] = [],
-    atMost limit: Duration = .seconds(30)
+    atMost limit: Duration = .seconds(90)
   ) async throws -> Outcome {
     try await TrestleProcess(
       arguments,
@@ -173,7 +173,7 @@ final class TrestleProcess {
     input: [UInt8] = [],
     environment: [String: String] = [:],
     shell: String,
-    atMost limit: Duration = .seconds(30)
+    atMost limit: Duration = .seconds(90)
   ) async throws -> Outcome {
     try await TrestleProcess(arguments, input: input, environment: environment, shell: shell)
       .wait(atMost: limit)
