@@ -15,22 +15,7 @@ import Wire
     _ tokenizer: Tokenizer,
     to prompt: [Int32] = [2, 5]
   ) -> Harness {
-    let size = tokenizer.vocabularySize
-    var model = TokenModel(vocabularySize: size)
-    let tokens = tokenizer.encode(text, addBOS: false, parseSpecial: true)
-    for (index, token) in tokens.enumerated() { model.script[prompt.count + index] = token }
-    let harness = Harness(
-      limits: Harness.limits(context: 96, maxRows: 64),
-      model: model,
-      served: Harness.served(
-        vocabularySize: size,
-        ends: tokenizer.eosTokens,
-        tokenizer: tokenizer,
-        template: .success(.gemma4Turns(closesThought: false))
-      )
-    )
-    harness.serve()
-    return harness
+    Harness.answering(text, tokenizer, promptCount: prompt.count)
   }
 
   private func demo() throws -> Tokenizer { try Tokenizer.load(for: Goldens.demoModel.path) }

@@ -200,3 +200,31 @@ extension Harness {
     )
   }
 }
+
+extension Harness {
+  /// A coordinator that serves a model which answers a prompt of so many tokens with a text.
+  static func answering(
+    _ text: String,
+    _ tokenizer: Tokenizer,
+    promptCount: Int = 2,
+    template: ChatTemplate? = nil
+  ) -> Harness {
+    let size = tokenizer.vocabularySize
+    var model = TokenModel(vocabularySize: size)
+    let tokens = tokenizer.encode(text, addBOS: false, parseSpecial: true)
+    for (index, token) in tokens.enumerated() { model.script[promptCount + index] = token }
+    let missing = GemmaError(.template, "none")
+    let harness = Harness(
+      limits: Harness.limits(context: 96, maxRows: 64),
+      model: model,
+      served: Harness.served(
+        vocabularySize: size,
+        ends: tokenizer.eosTokens,
+        tokenizer: tokenizer,
+        template: template.map { .success($0) } ?? .failure(missing)
+      )
+    )
+    harness.serve()
+    return harness
+  }
+}

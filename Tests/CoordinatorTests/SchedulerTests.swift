@@ -126,11 +126,11 @@ import Wire
   @Test func `more streams than a micro-batch has rows leave a quarter of them to prompts`() {
     let scheduler = scheduler(maxRows: 8, stages: 1)
     let streams = (1...20).map { session($0, pending: 1, done: 4) }
-    let beside = next(scheduler, streams + [session(21, pending: 9)])
+    let beside = next(scheduler, streams + [session(21, pending: 9)], inFlight: 0)
     #expect(beside.count == 7)
     #expect(rows(beside)[21] == 0..<2)
     // Alone they have all.
-    #expect(next(scheduler, streams).count == 8)
+    #expect(next(scheduler, streams, inFlight: 0).count == 8)
   }
 
   @Test func `decoding streams are shared out over as many micro-batches as measured best`() {

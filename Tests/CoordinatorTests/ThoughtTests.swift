@@ -21,34 +21,13 @@ import Wire
 
   private func token(_ name: String) throws -> Int32 { try #require(tokenizer.token(named: name)) }
 
-  /// A coordinator whose model answers a prompt of some tokens with a text.
-  private func answering(
-    _ text: String,
-    promptCount: Int = 2,
-    template: ChatTemplate? = nil
-  ) throws -> Harness {
-    let size = tokenizer.vocabularySize
-    let tokens = tokenizer.encode(text, addBOS: false, parseSpecial: true)
-    var model = TokenModel(vocabularySize: size)
-    for (index, token) in tokens.enumerated() { model.script[promptCount + index] = token }
-    let missing = GemmaError(.template, "none")
-    let harness = Harness(
-      limits: Harness.limits(context: 96, maxRows: 64),
-      model: model,
-      served: Harness.served(
-        vocabularySize: size,
-        ends: tokenizer.eosTokens,
-        tokenizer: tokenizer,
-        template: template.map { .success($0) } ?? .failure(missing)
-      )
-    )
-    harness.serve()
-    return harness
+  private func answering(_ text: String, template: ChatTemplate? = nil) -> Harness {
+    Harness.answering(text, tokenizer, template: template)
   }
 
   @Test func `a thought comes apart from the text, and counts as generated`() throws {
     let thought = "<|channel>thought\nHello world\n<channel|>"
-    let harness = try answering(thought + "Hello World!<turn|>")
+    let harness = answering(thought + "Hello World!<turn|>")
     harness.ask(Harness.generate(prompt, count: 60))
     harness.settle()
     let outcome = harness.outcome()
@@ -64,7 +43,7 @@ import Wire
   }
 
   @Test func `the most tokens may end it inside of a thought`() throws {
-    let harness = try answering("<|channel>thought\nHello world Hello world")
+    let harness = answering("<|channel>thought\nHello world Hello world")
     harness.ask(Harness.generate(prompt, count: 4))
     harness.settle()
     #expect(harness.outcome().thought == "Hello")
@@ -76,7 +55,7 @@ import Wire
   @Test func `a stop string ends it in a thought or behind it, never across`() throws {
     let answer = "<|channel>thought\nHello world\n<channel|>Hello World!<turn|>"
     func stopped(_ stop: String) throws -> Outcome {
-      let harness = try answering(answer)
+      let harness = answering(answer)
       harness.ask(Harness.generate(prompt, count: 60, stops: [stop]))
       harness.settle()
       return harness.outcome()
@@ -98,7 +77,7 @@ import Wire
     let template = ChatTemplate.gemma4Turns(closesThought: false)
     let message = ChatMessage(role: .user, content: "Hi")
     let want = try tokenizer.encode(template.pieces([message], thinks: true))
-    let harness = try answering("Hello", template: template)
+    let harness = answering("Hello", template: template)
     let messages = Prompt.messages([PromptMessage(role: .user, text: "Hi")])
     harness.ask(Harness.generate(messages, count: 1) { $0.thinks = true })
     #expect(harness.sentSteps.first?.rows.map(\.token) == want)
@@ -119,7 +98,7 @@ import Wire
       return harness.outcome(9).failed
     }
     // The template has no way to ask.
-    let mute = try answering("Hello", template: try ChatTemplate("{{ messages[0].content }}"))
+    let mute = try answering("Hello", template: ChatTemplate("{{ messages[0].content }}"))
     #expect(refusal(mute, message)?.code == .template)
     #expect(refusal(mute, message)?.message.contains("--think") == true)
     // The vocabulary has no tokens.
@@ -136,7 +115,7 @@ import Wire
     #expect(refusal(old, message)?.message.contains("no tokens for thoughts") == true)
     // The prompt is none of a chat.
     for prompt in [Prompt.text("Hi"), .tokens([5])] {
-      let failed = refusal(try answering("Hello"), prompt)
+      let failed = refusal(answering("Hello"), prompt)
       #expect(failed?.code == .invalid && failed?.message.contains("thinks") == true)
     }
   }
