@@ -57,7 +57,7 @@ package struct SocketOptions: Sendable, Hashable {
   ///
   /// More may wait for a peer, because a front door has hundreds of streams on one connection, and each step brings
   /// all of them a message before the first is acknowledged. What clients leave unread is bounded in bytes, too.
-  package static let control = SocketOptions(sendQueue: 4000, receiveQueue: 1000)
+  package static let control = SocketOptions(sendQueue: 2000, receiveQueue: 1000)
 
   /// For steps with their activations, 16 MiB each at 512 rows: as many as are ever in flight
   /// between two stages.

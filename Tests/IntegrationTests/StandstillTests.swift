@@ -104,7 +104,8 @@ extension Integration {
           )
           let began = ContinuousClock.now
           for _ in 0..<10 { _ = try await cluster.status() }
-          #expect(ContinuousClock.now - began < .seconds(8))
+          // Ten answers, on a machine that may be busy with other tests.
+          #expect(ContinuousClock.now - began < .seconds(20))
           let outcome = try await big.wait(atMost: .seconds(60))
           #expect(outcome.status == 1, "\(outcome)")
           #expect(outcome.errors.contains("8388608 bytes"), "\(outcome)")
