@@ -64,6 +64,23 @@ package struct Access: Sendable {
     }
   }
 
+  /// Refuses what a page of another origin asks to be done: a browser sends that even where the page may not read
+  /// the answer.
+  ///
+  /// - Throws: `APIError` 403 for an origin that is neither this server's nor allowed.
+  func checkOrigin(_ origin: String?, _ authority: String?) throws(APIError) {
+    guard let origin, !origins.contains(origin) else { return }
+    let own = (authority ?? "").lowercased()
+    guard origin.lowercased() != "http://\(own)", origin.lowercased() != "https://\(own)" else {
+      return
+    }
+    throw APIError(
+      403,
+      "pages of \"\(origin.prefix(200))\" may not use this server; start it with --cors-origin to let them",
+      code: "origin_not_allowed"
+    )
+  }
+
   /// An authority without its port.
   static func hostName(_ authority: String) -> String {
     let lower = authority.lowercased()

@@ -141,6 +141,9 @@ private struct Responder: HTTPResponder {
     try options.access.checkHost(request.head.authority)
     let path = request.uri.path
     if request.method == .options { return Response(status: .noContent) }
+    if request.method == .post {
+      try options.access.checkOrigin(request.headers[.origin], request.head.authority)
+    }
     let isHead = request.method == .head
     let route = try Route.find(isHead ? .get : request.method, path)
     if route.needsKey { try options.access.checkKey(request.headers) }

@@ -21,6 +21,21 @@ import Testing
     try Access(keys: [], hosts: nil, origins: []).checkKey([:])
   }
 
+  @Test func `pages of other origins may ask for nothing to be done`() throws {
+    let access = Access(keys: [], hosts: nil, origins: ["https://chat.example"])
+    for origin in [nil, "https://chat.example", "http://127.0.0.1:8080", "HTTP://127.0.0.1:8080"] {
+      try access.checkOrigin(origin, "127.0.0.1:8080")
+    }
+    for origin in [
+      "http://evil.example", "null", "http://127.0.0.1:9090", "https://chat.example.evil",
+    ] {
+      let error = #expect(throws: APIError.self) {
+        try access.checkOrigin(origin, "127.0.0.1:8080")
+      }
+      #expect(error?.status == 403 && error?.code == "origin_not_allowed")
+    }
+  }
+
   @Test func `a name that leads to this machine is not enough`() throws {
     let access = Access(keys: [], hosts: ["localhost", "127.0.0.1", "[::1]"], origins: [])
     for name in ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "[::1]:8080"] {
