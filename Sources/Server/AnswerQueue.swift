@@ -51,6 +51,7 @@ final class AnswerQueue: Sendable {
     if case .piece(let choice, let more) = event,
       case .piece(let lastChoice, var piece)? = events.last, lastChoice == choice
     {
+      // Else there would be two owners of the text, and it would be copied each time.
       events[events.count - 1] = .quiet
       piece.append(more)
       events[events.count - 1] = .piece(choice: choice, piece)

@@ -73,10 +73,9 @@ struct GenerationOptions {
     case "json_schema":
       // The interface of responses has it without this object.
       let named = try format.object("json_schema") ?? format
-      guard case .object = try named.required("schema") else {
-        throw named.error("schema", "is no object")
-      }
-      let text = try named.required("schema").text
+      let schema = try named.required("schema")
+      guard case .object = schema else { throw named.error("schema", "is no object") }
+      let text = schema.text
       return try named.bool("strict") ?? false ? .strictSchema(text) : .schema(text)
     case let type:
       throw format.error(

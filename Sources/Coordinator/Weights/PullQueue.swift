@@ -1,7 +1,7 @@
 // Flow control of weight pulls: which peer gets the next piece. It is a pure value, without files
 // or sockets.
 //
-// libzmq queues a thousand messages for a peer that does not read, which are 256 MB of pieces. So a
+// libzmq queues two thousand messages for a peer that does not read, which are 512 MB of pieces. So a
 // peer gets no more pieces until it acknowledges earlier ones, by the random number that each
 // carries: only a peer that has read the piece can know it.
 
