@@ -207,7 +207,7 @@ extension Integration {
     }
 
     private func describe(_ socket: Socket) throws -> ModelDescription {
-      let deadline = ContinuousClock.now + .seconds(10)
+      let deadline = ContinuousClock.now + .seconds(60)
       while ContinuousClock.now < deadline {
         _ = try socket.send(.describeModel(DescribeModel()))
         _ = try poll(sockets: [socket], timeout: .milliseconds(500))

@@ -282,7 +282,7 @@ extension Integration {
       let request = Evaluate(request: 1, tokens: tokens, kind: .logits, firstScored: 0)
       _ = try socket.send(.evaluate(request))
       var rows: [[Float]] = []
-      let deadline = ContinuousClock.now + .seconds(10)
+      let deadline = ContinuousClock.now + .seconds(60)
       while ContinuousClock.now < deadline {
         _ = try poll(sockets: [socket], timeout: .milliseconds(100))
         while let received = try socket.receive() {

@@ -62,10 +62,10 @@ import Testing
     #expect(!writer.drain(within: .milliseconds(100)))
     let began = ContinuousClock.now
     let accepted = (0..<1000).count { writer.post(Array("\($0),".utf8)) }
-    #expect(ContinuousClock.now - began < .seconds(2))
+    #expect(ContinuousClock.now - began < .seconds(20))
     #expect(accepted == 8)
     var text: [UInt8] = []
-    let deadline = ContinuousClock.now + .seconds(10)
+    let deadline = ContinuousClock.now + .seconds(60)
     while text.last != UInt8(ascii: ">"), ContinuousClock.now < deadline {
       text += pipe.read()
     }

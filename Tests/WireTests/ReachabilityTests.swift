@@ -134,6 +134,6 @@ import Testing
         throw Enough()
       }
     }
-    #expect(ContinuousClock.now - began < .seconds(5))
+    #expect(ContinuousClock.now - began < .seconds(30))
   }
 }

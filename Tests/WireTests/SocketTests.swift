@@ -190,7 +190,7 @@ import Wire
       try dealer.connect(endpoint)
       for number in 0..<3 { #expect(try dealer.send(ping(UInt64(number))) == .sent) }
       #expect(try dealer.send(ping(3)) == .full)
-      #expect(ContinuousClock.now - start < .seconds(5))
+      #expect(ContinuousClock.now - start < .seconds(30))
       let router = try Socket(context, role: .router)
       try router.bind(endpoint)
       for number in 0..<3 { #expect(try nextGood(router).message == ping(UInt64(number))) }
@@ -223,7 +223,7 @@ import Wire
       let start = ContinuousClock.now
       dealer.close()
       context.close()
-      #expect(ContinuousClock.now - start < .seconds(5))
+      #expect(ContinuousClock.now - start < .seconds(30))
     }
   }
 
@@ -276,7 +276,7 @@ import Wire
           }
         )
         let count = Int.random(in: 1...20, using: &random)
-        let deadline = ContinuousClock.now + .seconds(5)
+        let deadline = ContinuousClock.now + .seconds(60)
         var taken = 0
         while taken < count, ContinuousClock.now < deadline {
           // A refused message is fine as well: it leaves nothing behind.

@@ -93,7 +93,7 @@ final class WorkerFront {
 
   /// Waits for a message that `take` returns true for.
   func awaitMessage(_ take: (Message) throws -> Bool) throws {
-    let deadline = ContinuousClock.now + .seconds(20)
+    let deadline = ContinuousClock.now + .seconds(60)
     while ContinuousClock.now < deadline {
       _ = try poll(sockets: [socket], timeout: .milliseconds(100))
       while let received = try socket.receive() {

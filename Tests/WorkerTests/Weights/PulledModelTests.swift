@@ -289,7 +289,7 @@ private final class FakeCoordinator: Sendable {
     try withCoordinator { coordinator, cache in
       let model = try open(coordinator, cache)
       try model.fetch(try program(coordinator.checkpoint, 0..<8), check: {}) { _ in }
-      let deadline = ContinuousClock.now + .seconds(5)
+      let deadline = ContinuousClock.now + .seconds(60)
       while ContinuousClock.now < deadline {
         let conduct = coordinator.conduct.withLock { $0 }
         if conduct.receipts.count == conduct.given.count { break }
