@@ -26,7 +26,7 @@ package struct ClientError: Error, Sendable, CustomStringConvertible {
     case `internal`
     /// This machine's key lacks the role that the request needs.
     case notAllowed
-    /// What the answer must conform to allows no token to come next.
+    /// What the answer must conform to cannot be followed, or allows no token to come next.
     case constraint
 
     // Noticed on this side.

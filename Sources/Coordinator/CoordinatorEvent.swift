@@ -1,6 +1,5 @@
 // The events that the coordinator's shell passes to the machine.
 
-package import Gemma
 package import Wire
 
 /// An event of the coordinator.
@@ -18,7 +17,7 @@ package enum CoordinatorEvent: Sendable {
   /// A message could not be sent to a peer that is there.
   case notSent(Message, to: PeerID, reason: String)
   /// A text has been tokenized, or cannot be.
-  case encoded(id: UInt64, Result<EncodedPrompt, GemmaError>)
+  case encoded(id: UInt64, Result<EncodedPrompt, PromptError>)
   /// The first stage's data endpoint cannot be connected to.
   case firstStageNotConnected(reason: String)
   /// The first stage could not be sent a step.

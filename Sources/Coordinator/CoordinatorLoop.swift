@@ -187,7 +187,7 @@ package final class CoordinatorLoop {
       return send(message, payloads, to: peer)
     case .encode(let text):
       do throws(PlatformError) { try prompts.take(text) } catch {
-        return .encoded(id: text.id, .failure(GemmaError(.tokenizer, "\(error)")))
+        return .encoded(id: text.id, .failure(PromptError(.invalid, "\(error)")))
       }
     case .forgetEncoding(let id): prompts.forget(id)
     case .connectFirstStage(let endpoint, let key): return connectFirstStage(endpoint, key)

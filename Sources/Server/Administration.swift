@@ -13,6 +13,7 @@ extension FrontDoor {
   /// `{"split": [12, 18]}`, or nothing to let the coordinator choose.
   func rebalance(_ body: JSON) async throws -> JSON {
     let fields = try Fields(body == .null ? [:] : body)
+    try fields.checkNames("split", "logits_split")
     return try await move { client in
       try await client.rebalance(
         split: try Self.numbers(fields, "split"),
@@ -24,6 +25,7 @@ extension FrontDoor {
   /// `{"worker": NAME}`.
   func drain(_ body: JSON) async throws -> JSON {
     let fields = try Fields(body)
+    try fields.checkNames("worker")
     guard let worker = try fields.string("worker") else {
       throw fields.error("worker", "is missing")
     }
@@ -33,6 +35,7 @@ extension FrontDoor {
   /// `{"request": ID}`: ends an answer that is under way through this front door.
   func cancel(_ body: JSON) throws -> JSON {
     let fields = try Fields(body)
+    try fields.checkNames("request")
     guard let id = try fields.string("request") else { throw fields.error("request", "is missing") }
     guard board.cancel(id) else {
       throw APIError(

@@ -1,5 +1,6 @@
 // The fields of a request's body: each is read with its type and range, and an error names it by its path.
-// A field that is null counts as absent; a field that nobody knows is ignored, as OpenAI's clients expect.
+// A field that is null counts as absent; a field that nobody knows is ignored, as OpenAI's clients expect, where
+// nothing is done in its place.
 
 /// The members of an object in a body.
 struct Fields {
@@ -17,6 +18,15 @@ struct Fields {
     }
     self.path = path
     self.members = Dictionary(uniqueKeysWithValues: members.map { ($0.name, $0.value) })
+  }
+
+  /// Refuses members with other names than these.
+  ///
+  /// For requests that do something where a field is left out: one that is misspelt must not do that.
+  func checkNames(_ names: String...) throws(APIError) {
+    for name in members.keys.sorted() where !names.contains(name) {
+      throw error(name, "is no field of this request, which has \(names.joined(separator: ", "))")
+    }
   }
 
   /// The path of a member.

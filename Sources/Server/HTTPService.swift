@@ -2,6 +2,7 @@
 // writes the answer or the error.
 
 internal import AsyncAlgorithms
+internal import Glibc
 internal import HTTPTypes
 internal import Hummingbird
 internal import HummingbirdCore
@@ -25,6 +26,12 @@ package struct HTTPOptions: Sendable {
     self.port = port
     self.access = access
   }
+}
+
+/// An address on which nothing can listen.
+package struct ListenFailure: Error {
+  /// The system's reason.
+  package var reason: String
 }
 
 /// The HTTP side of a front door.
@@ -77,8 +84,16 @@ package struct HTTPServer: Sendable {
 
   /// Serves until `stop`.
   ///
-  /// - Throws: An error of the system if the address cannot be used.
-  package func run() async throws { try await group.run() }
+  /// - Throws: `ListenFailure` if the address cannot be used.
+  package func run() async throws {
+    do {
+      try await group.run()
+    } catch let error as IOError {
+      throw ListenFailure(reason: unsafe String(cString: strerror(error.errnoCode)))
+    } catch let error as SocketAddressError {
+      throw ListenFailure(reason: "\(error)")
+    }
+  }
 
   /// Takes no more requests, ends streams with an error, and lets the others end for a while.
   package func stop() {

@@ -54,6 +54,9 @@ extension JSON {
   ///
   /// - Throws: `APIError` 400 that names the byte at fault.
   package init(parsing bytes: [UInt8]) throws(APIError) {
+    guard String(validating: bytes, as: UTF8.self) != nil else {
+      throw APIError.invalid("the body is not UTF-8")
+    }
     var reader = JSONReader(bytes, path: "the body")
     do throws(ModelFilesError) {
       self = try Self.read(&reader, depth: 0)

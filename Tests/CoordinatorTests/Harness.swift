@@ -219,7 +219,7 @@ final class Harness {
   func encodeNext() {
     guard !encoding.isEmpty else { return }
     let prompt = encoding.removeFirst()
-    let encoded = Result { () throws(GemmaError) in
+    let encoded = Result { () throws(PromptError) in
       try machine.encoder.encode(prompt.source, prompt.rule)
     }
     handle(.encoded(id: prompt.id, encoded))

@@ -1,7 +1,6 @@
 // Texts and conversations on their way to tokens: short ones at once, long ones on the desk's thread, those
 // that cannot fit not at all.
 
-internal import Gemma
 internal import ModelFiles
 internal import Wire
 
@@ -10,7 +9,7 @@ extension CoordinatorMachine {
   mutating func encode(_ source: PromptSource, _ generate: Generate, _ peer: PeerID) {
     // A grammar is compiled elsewhere, too: it may take long, whatever the prompt.
     guard source.encodingCost > PromptEncoder.mostCostAtOnce || generate.rule != nil else {
-      let prompt = Result { () throws(GemmaError) in try encoder.encode(source, nil) }
+      let prompt = Result { () throws(PromptError) in try encoder.encode(source, nil) }
       encoded(prompt, generate, peer)
       return
     }
@@ -38,21 +37,19 @@ extension CoordinatorMachine {
   }
 
   /// Takes the tokens of a prompt, unless nobody waits for them any more.
-  mutating func encoded(_ id: UInt64, _ encoded: Result<EncodedPrompt, GemmaError>) {
+  mutating func encoded(_ id: UInt64, _ encoded: Result<EncodedPrompt, PromptError>) {
     guard let prompt = requests.endEncoding(id) else { return }
     self.encoded(encoded, prompt.generate, prompt.peer)
   }
 
   private mutating func encoded(
-    _ prompt: Result<EncodedPrompt, GemmaError>,
+    _ prompt: Result<EncodedPrompt, PromptError>,
     _ generate: Generate,
     _ peer: PeerID
   ) {
     switch prompt {
     case .success(let prompt): open(prompt, generate, peer)
-    case .failure(let error):
-      let code: RequestFailureCode = error.code == .template ? .template : .invalid
-      turnAway(generate.request, peer, code, error.message)
+    case .failure(let error): turnAway(generate.request, peer, error.code, error.message)
     }
   }
 

@@ -1,7 +1,6 @@
 // Encodes long prompts on a thread of its own, so that megabytes of text from one client keep nobody else
 // waiting. The coordinator's loop hands prompts in and takes tokens out between two events.
 
-internal import Gemma
 package import Platform
 internal import Wire
 
@@ -26,7 +25,7 @@ package final class PromptDesk {
 
   private let encoder: PromptEncoder
   private let requests: Mailbox<Request>
-  private let results: Mailbox<(id: UInt64, prompt: Result<EncodedPrompt, GemmaError>)>
+  private let results: Mailbox<(id: UInt64, prompt: Result<EncodedPrompt, PromptError>)>
   private var thread: Thread?
 
   /// - Throws: `PlatformError` if the process has no descriptor left.
@@ -56,14 +55,14 @@ package final class PromptDesk {
   func forget(_ id: UInt64) { requests.post(.forget(id)) }
 
   /// Returns what has been encoded since.
-  func takeResults() -> [(id: UInt64, prompt: Result<EncodedPrompt, GemmaError>)] {
+  func takeResults() -> [(id: UInt64, prompt: Result<EncodedPrompt, PromptError>)] {
     results.takeAll()
   }
 
   private static func serve(
     _ encoder: PromptEncoder,
     _ requests: Mailbox<Request>,
-    _ results: Mailbox<(id: UInt64, prompt: Result<EncodedPrompt, GemmaError>)>
+    _ results: Mailbox<(id: UInt64, prompt: Result<EncodedPrompt, PromptError>)>
   ) {
     var waiting: [UnencodedPrompt] = []
     while true {
@@ -82,7 +81,7 @@ package final class PromptDesk {
       }
       guard let shortest else { continue }
       let next = waiting.remove(at: shortest)
-      do throws(GemmaError) {
+      do throws(PromptError) {
         let prompt = try encoder.encode(next.source, next.rule)
         results.post((next.id, .success(prompt)))
       } catch {

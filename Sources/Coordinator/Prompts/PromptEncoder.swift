@@ -12,6 +12,17 @@ package struct EncodedPrompt: Sendable {
   var constraint: (any TokenConstraint)?
 }
 
+/// Why a request has no prompt, or its answer no constraint.
+package struct PromptError: Error, Sendable {
+  var code: RequestFailureCode
+  var message: String
+
+  init(_ code: RequestFailureCode, _ message: String) {
+    self.code = code
+    self.message = message
+  }
+}
+
 /// Turns texts and conversations into tokens.
 struct PromptEncoder: Sendable {
   /// Prompts up to this cost are encoded where they are received: it takes no longer than a step's
@@ -64,14 +75,18 @@ struct PromptEncoder: Sendable {
 
   /// Returns a prompt, and what its answer must conform to.
   ///
-  /// - Throws: `GemmaError` as `encode`; with code `tokenizer`, and the place in the grammar, if that cannot
-  ///   be followed.
-  func encode(_ source: PromptSource, _ rule: AnswerRule?) throws(GemmaError) -> EncodedPrompt {
-    let tokens = try encode(source)
+  /// - Throws: `PromptError`; with code `constraint`, and the place in the grammar, if that cannot be followed.
+  func encode(_ source: PromptSource, _ rule: AnswerRule?) throws(PromptError) -> EncodedPrompt {
+    let tokens: [Int32]
+    do throws(GemmaError) {
+      tokens = try encode(source)
+    } catch {
+      throw PromptError(error.code == .template ? .template : .invalid, error.message)
+    }
     guard let rule else { return EncodedPrompt(tokens: tokens) }
     guard let grammars else {
-      throw GemmaError(
-        .tokenizer,
+      throw PromptError(
+        .constraint,
         "\(modelName) has no tokenizer, so answers cannot follow a grammar"
       )
     }
@@ -82,7 +97,7 @@ struct PromptEncoder: Sendable {
       )
     } catch {
       let place = error.path.isEmpty ? "" : "\(error.path): "
-      throw GemmaError(.tokenizer, "\(place)\(error.message)")
+      throw PromptError(.constraint, "\(place)\(error.message)")
     }
   }
 

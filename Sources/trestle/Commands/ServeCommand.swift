@@ -63,8 +63,14 @@ struct ServeCommand: ParsableCommand {
         // If it cannot be told, the parent has gone, whose end ends this process.
         if isChild { try? printOut("ready") }
       }
-      try Waiter(interruptedBy: interrupt).wait(onInterrupt: { server.stop() }) {
-        try await server.run()
+      do {
+        try Waiter(interruptedBy: interrupt).wait(onInterrupt: { server.stop() }) {
+          try await server.run()
+        }
+      } catch let failure as ListenFailure {
+        throw CommandError(
+          "cannot listen at \(host):\(options.port): \(failure.reason); choose another address with --http"
+        )
       }
     }
   }
