@@ -245,7 +245,8 @@ let package = Package(
     .testTarget(
       name: "ServerTests",
       dependencies: [
-        "Server", "Gemma", "Wire", "Content", "Platform", "TestSupport", httpTypes,
+        "Server", "Gemma", "Grammar", "ModelFiles", "Wire", "Content", "Platform", "TestSupport",
+        httpTypes,
       ],
       swiftSettings: strict
     ),

@@ -6754,7 +6754,7 @@ const ProtobufCMessageDescriptor trestle__tool_definition__descriptor =
   (ProtobufCMessageInit) trestle__tool_definition__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[6] =
+static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[7] =
 {
   {
     "tools",
@@ -6828,10 +6828,23 @@ static const ProtobufCFieldDescriptor trestle__tool_calls__field_descriptors[6] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "notation",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_ENUM,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ToolCalls, notation),
+    &trestle__call_notation__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__tool_calls__field_indices_by_name[] = {
   3,   /* field[3] = is_parallel */
   1,   /* field[1] = is_required */
+  6,   /* field[6] = notation */
   2,   /* field[2] = only */
   0,   /* field[0] = tools */
   4,   /* field[4] = words */
@@ -6840,7 +6853,7 @@ static const unsigned trestle__tool_calls__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__tool_calls__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor trestle__tool_calls__descriptor =
 {
@@ -6850,7 +6863,7 @@ const ProtobufCMessageDescriptor trestle__tool_calls__descriptor =
   "Trestle__ToolCalls",
   "trestle",
   sizeof(Trestle__ToolCalls),
-  6,
+  7,
   trestle__tool_calls__field_descriptors,
   trestle__tool_calls__field_indices_by_name,
   1,  trestle__tool_calls__number_ranges,
@@ -10426,6 +10439,36 @@ const ProtobufCEnumDescriptor trestle__message_role__descriptor =
   trestle__message_role__enum_values_by_name,
   1,
   trestle__message_role__value_ranges,
+  NULL,NULL,NULL,NULL   /* reserved[1234] */
+};
+static const ProtobufCEnumValue trestle__call_notation__enum_values_by_number[3] =
+{
+  { "CALL_NOTATION_UNSPECIFIED", "TRESTLE__CALL_NOTATION__CALL_NOTATION_UNSPECIFIED", 0 },
+  { "CALL_NOTATION_JSON", "TRESTLE__CALL_NOTATION__CALL_NOTATION_JSON", 1 },
+  { "CALL_NOTATION_GEMMA4", "TRESTLE__CALL_NOTATION__CALL_NOTATION_GEMMA4", 2 },
+};
+static const ProtobufCIntRange trestle__call_notation__value_ranges[] = {
+{0, 0},{0, 3}
+};
+static const ProtobufCEnumValueIndex trestle__call_notation__enum_values_by_name[3] =
+{
+  { "CALL_NOTATION_GEMMA4", 2 },
+  { "CALL_NOTATION_JSON", 1 },
+  { "CALL_NOTATION_UNSPECIFIED", 0 },
+};
+const ProtobufCEnumDescriptor trestle__call_notation__descriptor =
+{
+  PROTOBUF_C__ENUM_DESCRIPTOR_MAGIC,
+  "trestle.CallNotation",
+  "CallNotation",
+  "Trestle__CallNotation",
+  "trestle",
+  3,
+  trestle__call_notation__enum_values_by_number,
+  3,
+  trestle__call_notation__enum_values_by_name,
+  1,
+  trestle__call_notation__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
 static const ProtobufCEnumValue trestle__finish_reason__enum_values_by_number[4] =

@@ -1,26 +1,28 @@
-// JSON as rules: values of any kind, and the pieces that schemas use.
+// Values as rules: those of any kind, and the pieces that schemas use.
 
 /// Rules that are made once a grammar.
 enum SharedRule: Hashable {
-  case value, object, string
+  case value(ValueNotation)
+  case object(ValueNotation)
 }
 
 extension GrammarBuilder {
-  /// None or one blank, which is all the white space there is: after `:` and `,`.
+  /// None or one blank, which is all the white space that JSON has here: after `:` and `,`.
   ///
-  /// A small model
-  /// that may write more spends its whole answer on it.
-  mutating func blank() throws(GrammarError) -> Int32 { try optional(literal(" ")) }
+  /// A small model that may write more spends its whole answer on it.
+  mutating func blank() throws(GrammarError) -> Int32 {
+    notation == .json ? try optional(literal(" ")) : try empty()
+  }
 
   mutating func comma() throws(GrammarError) -> Int32 { try sequence([literal(","), blank()]) }
 
   mutating func colon() throws(GrammarError) -> Int32 { try sequence([literal(":"), blank()]) }
 
-  /// Any JSON value.
+  /// Any value.
   mutating func anyValue() throws(GrammarError) -> Int32 {
-    if let rule = sharedRules[.value] { return try call(rule) }
+    if let rule = sharedRules[.value(notation)] { return try call(rule) }
     let rule = try declare("value")
-    sharedRules[.value] = rule
+    sharedRules[.value(notation)] = rule
     let value = try call(rule)
     let more = try repeated(sequence([comma(), value]), min: 0, max: nil)
     let array = try sequence([
@@ -36,25 +38,19 @@ extension GrammarBuilder {
     return value
   }
 
-  /// Any JSON object.
+  /// Any object.
   mutating func anyObject() throws(GrammarError) -> Int32 {
-    if let rule = sharedRules[.object] { return try call(rule) }
+    if let rule = sharedRules[.object(notation)] { return try call(rule) }
     let rule = try declare("object")
-    sharedRules[.object] = rule
-    let member = try sequence([anyString(), colon(), anyValue()])
+    sharedRules[.object(notation)] = rule
+    let member = try sequence([anyName(), colon(), anyValue()])
     let more = try repeated(sequence([comma(), member]), min: 0, max: nil)
     define(rule, try sequence([literal("{"), optional(sequence([member, more])), literal("}")]))
     return try call(rule)
   }
 
-  /// Any JSON string.
+  /// Any string.
   mutating func anyString() throws(GrammarError) -> Int32 { try string(min: 0, max: nil) }
-
-  /// A JSON string of so many characters; an escape, and a pair of surrogates, is one.
-  mutating func string(min: Int, max: Int?) throws(GrammarError) -> Int32 {
-    let characters = try repeated(anyStringCharacter(), min: min, max: max)
-    return try sequence([literal("\""), characters, literal("\"")])
-  }
 
   /// Any JSON number, of at most 16 digits before the point and behind it and two in the exponent:
   /// a small model that may write more digits does so for ever, and all of these are finite as f64.
@@ -102,13 +98,13 @@ extension GrammarBuilder {
     return bytes
   }
 
-  /// A value as JSON, with the optional blanks.
+  /// One value, with the optional blanks.
   mutating func constant(_ value: JSONValue) throws(GrammarError) -> Int32 {
     switch value {
     case .null: return try literal("null")
     case .bool(let bool): return try literal(bool ? "true" : "false")
     case .number(let text): return try literal(text)
-    case .string(let text): return try literal(Self.quoted(text))
+    case .string(let text): return try literal(written(text))
     case .array(let values):
       var parts: [Int32] = [try literal("[")]
       for (index, value) in values.enumerated() {
@@ -120,7 +116,7 @@ extension GrammarBuilder {
       var parts: [Int32] = [try literal("{")]
       for (index, member) in members.enumerated() {
         if index > 0 { parts.append(try comma()) }
-        parts += [try literal(Self.quoted(member.name)), try colon(), try constant(member.value)]
+        parts += [try literal(writtenName(member.name)), try colon(), try constant(member.value)]
       }
       return try sequence(parts + [literal("}")])
     }

@@ -9,6 +9,8 @@ struct GrammarBuilder {
   /// What has been made before: sets of characters and shared rules.
   var characterNodes: [CharacterKey: Int32] = [:]
   var sharedRules: [SharedRule: Int32] = [:]
+  /// How values are written.
+  var notation = ValueNotation.json
 
   /// - Throws: `GrammarError.limit` if there are too many.
   mutating func add(_ node: Node) throws(GrammarError) -> Int32 {

@@ -2,8 +2,8 @@
 
 /// Tools, and how an answer may or must call them.
 ///
-/// A call is `{"name": …, "parameters": {…}}`, as Gemma's guide has it; several are a list of
-/// these.
+/// In JSON a call is `{"name": …, "parameters": {…}}`, as Gemma's guide has it, and several are a list of these.
+/// Gemma 4 has tokens for them: `<|tool_call>call:NAME{…}<tool_call|>`, one behind the other.
 package struct ToolCalls: Sendable {
   /// A function that can be called.
   package struct Tool: Sendable {
@@ -21,9 +21,11 @@ package struct ToolCalls: Sendable {
   }
 
   package enum Choice: Sendable {
-    /// Text or a call. It is a call if the first byte that is no white space is `{`, if it begins
-    /// with a fence "```json", or, where calls may be parallel, if it begins with `[{`; then it is
-    /// nothing but the call.
+    /// Text or a call.
+    ///
+    /// In JSON it is a call if the first byte that is no white space is `{`, if it begins with a fence
+    /// "```json", or, where calls may be parallel, if it begins with `[{`; then it is nothing but the call.
+    /// In Gemma 4's notation a call may follow text.
     case auto
     /// One of the tools is called.
     case required
@@ -37,6 +39,8 @@ package struct ToolCalls: Sendable {
   package var isParallel: Bool
   /// What a text in place of calls must be; nil if anything is good.
   package var words: Words?
+  /// How calls are written; words are JSON always.
+  package var notation: ValueNotation
 
   /// A JSON Schema of texts, as its text.
   package struct Words: Sendable {
@@ -49,11 +53,18 @@ package struct ToolCalls: Sendable {
     }
   }
 
-  package init(_ tools: [Tool], choice: Choice, isParallel: Bool = false, words: Words? = nil) {
+  package init(
+    _ tools: [Tool],
+    choice: Choice,
+    isParallel: Bool = false,
+    words: Words? = nil,
+    notation: ValueNotation = .json
+  ) {
     self.tools = tools
     self.choice = choice
     self.isParallel = isParallel
     self.words = words
+    self.notation = notation
   }
 
   func build(_ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
@@ -65,22 +76,9 @@ package struct ToolCalls: Sendable {
     guard !wanted.isEmpty else {
       throw GrammarError(.unsatisfiable, "there is no tool to call", at: "tools")
     }
-    var single: [Int32] = []
-    for tool in wanted { single.append(try call(tool, &builder)) }
-    let one = try builder.alternatives(single)
-    var all = one
-    if isParallel {
-      let rule = try builder.declare("call")
-      builder.define(rule, one)
-      let each = try builder.call(rule)
-      let more = try builder.repeated(
-        builder.sequence([builder.comma(), each]),
-        min: 0,
-        max: Self.parallelLimit - 1
-      )
-      let list = try builder.sequence([builder.literal("["), each, more, builder.literal("]")])
-      all = try builder.alternatives([each, list])
-    }
+    builder.notation = notation
+    let all = try calls(wanted, &builder)
+    builder.notation = .json
     guard case .auto = choice else { return all }
     guard let words else { return try auto(all, &builder) }
     let form = try SchemaCompiler.build(
@@ -94,35 +92,82 @@ package struct ToolCalls: Sendable {
   /// Calls in one list: a small model that may write more does so until its tokens are used up.
   private static let parallelLimit = 16
 
+  /// One call, or several if that may be.
+  private func calls(
+    _ tools: [Tool],
+    _ builder: inout GrammarBuilder
+  ) throws(GrammarError) -> Int32 {
+    var single: [Int32] = []
+    for tool in tools { single.append(try call(tool, &builder)) }
+    let one = try builder.alternatives(single)
+    guard isParallel else { return one }
+    let rule = try builder.declare("call")
+    builder.define(rule, one)
+    let each = try builder.call(rule)
+    if notation == .gemma4 { return try builder.repeated(each, min: 1, max: Self.parallelLimit) }
+    let more = try builder.repeated(
+      builder.sequence([builder.comma(), each]),
+      min: 0,
+      max: Self.parallelLimit - 1
+    )
+    let list = try builder.sequence([builder.literal("["), each, more, builder.literal("]")])
+    return try builder.alternatives([each, list])
+  }
+
   private func call(_ tool: Tool, _ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
-    let parameters: Int32
+    let parameters = try parameters(of: tool, &builder)
+    guard notation == .gemma4 else {
+      return try builder.sequence([
+        builder.literal("{\"name\":"), builder.blank(),
+        builder.literal(GrammarBuilder.quoted(tool.name)), builder.comma(),
+        builder.literal("\"parameters\":"), builder.blank(), parameters, builder.literal("}"),
+      ])
+    }
+    guard ValueNotation.isBare(tool.name) else {
+      throw GrammarError(
+        .unsupported,
+        "the model cannot write the name \"\(tool.name)\"; use letters, digits and _",
+        at: "tools"
+      )
+    }
+    return try builder.sequence([
+      builder.literal("\(Self.callMark)call:\(tool.name)"), parameters,
+      builder.literal("<tool_call|>"),
+    ])
+  }
+
+  /// What a call of Gemma 4 begins with: a token of its vocabulary.
+  private static let callMark = "<|tool_call>"
+
+  /// The object of a call's arguments.
+  private func parameters(
+    of tool: Tool,
+    _ builder: inout GrammarBuilder
+  ) throws(GrammarError) -> Int32 {
     do throws(GrammarError) {
-      if let text = tool.parameters {
-        parameters = try SchemaCompiler.build(
-          JSONParser.parse(text),
-          strict: tool.isStrict,
-          isObject: true,
-          // Else a model makes up arguments until its tokens are used up.
-          closesObjects: true,
-          &builder
-        )
-      } else {
-        parameters = try builder.literal("{}")
-      }
+      guard let text = tool.parameters else { return try builder.literal("{}") }
+      return try SchemaCompiler.build(
+        JSONParser.parse(text),
+        strict: tool.isStrict,
+        isObject: true,
+        // Else a model makes up arguments until its tokens are used up.
+        closesObjects: true,
+        &builder
+      )
     } catch {
       var error = error
       error.path = "tools/\(tool.name)/parameters" + error.path.drop { $0 == "#" }
       throw error
     }
-    return try builder.sequence([
-      builder.literal("{\"name\":"), builder.blank(),
-      builder.literal(GrammarBuilder.quoted(tool.name)), builder.comma(),
-      builder.literal("\"parameters\":"), builder.blank(), parameters, builder.literal("}"),
-    ])
   }
 
-  /// Text that does not begin like a call, or a call.
+  /// Text, or calls.
   private func auto(_ call: Int32, _ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
+    if notation == .gemma4 {
+      let trigger = "[\\s\\S]*<\\|tool_call>[\\s\\S]*"
+      let text = try CharacterMachine(pattern: trigger, isAnchored: true, at: "tools").complement
+      return try builder.sequence([builder.machine(text, .plain), builder.optional(call)])
+    }
     let list = isParallel ? "|\\[[ \\t\\r\\n]*\\{" : ""
     let trigger = "[ \\t\\r\\n]*(?:\\{|```json\(list))[\\s\\S]*"
     let text = try CharacterMachine(pattern: trigger, isAnchored: true, at: "tools").complement

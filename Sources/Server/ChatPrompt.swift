@@ -28,34 +28,63 @@ extension TextModel {
   }
 
   private func pieces(of request: ChatRequest) throws(GemmaError) -> [PromptPiece] {
-    try template.get().pieces(
-      Self.merged(request.messages, tools: request.tools),
-      thinks: request.thinks
+    let template = try template.get()
+    guard template.writesGemma4Calls else {
+      return try template.pieces(
+        Self.merged(Self.withoutTools(request.messages, tools: request.tools)),
+        thinks: request.thinks
+      )
+    }
+    return try template.pieces(
+      Self.merged(Self.withAnsweredCalls(request.messages)),
+      thinks: request.thinks,
+      tools: request.tools.map { ToolDeclaration.declared($0) }
     )
   }
 
-  /// Returns a conversation in which the roles take turns: system, then user and assistant.
-  ///
-  /// Results of tools become what the user says, and calls what the assistant has said, since Gemma's
-  /// templates know neither.
-  static func merged(_ messages: [ChatMessage], tools: [JSON]) -> [ChatMessage] {
+  /// Returns a conversation for a template that knows no tools: their results become what the user says, calls
+  /// what the assistant has said, and an instruction tells which there are.
+  static func withoutTools(_ messages: [ChatMessage], tools: [JSON]) -> [ChatMessage] {
     var plain = messages.map { plainMessage($0) }
     if !tools.isEmpty {
       let instruction = ChatMessage(role: .system, content: instruction(tools))
       plain.insert(instruction, at: plain.first?.role == .system ? 1 : 0)
     }
+    return plain
+  }
+
+  /// Returns a conversation for a template that knows tools.
+  ///
+  /// Templates leave out results that follow no call, so these become what the user says.
+  static func withAnsweredCalls(_ messages: [ChatMessage]) -> [ChatMessage] {
+    var isBehindCall = false
+    return messages.map { message in
+      var message = message
+      switch message.role {
+      case .developer: message.role = .system
+      case .tool: if !isBehindCall { message.role = .user }
+      case .system, .user, .assistant: break
+      }
+      if message.role != .tool { isBehindCall = !message.toolCalls.isEmpty }
+      return message
+    }
+  }
+
+  /// Returns a conversation in which the roles take turns: system, then user and assistant.
+  ///
+  /// Results of tools stand for themselves.
+  static func merged(_ messages: [ChatMessage]) -> [ChatMessage] {
     var merged: [ChatMessage] = []
-    for (index, message) in plain.enumerated() {
+    for (index, message) in messages.enumerated() {
       var message = message
       // Only what stands first is an instruction for the whole conversation.
       let isAmongFirst = merged.allSatisfy { $0.role == .system }
       if message.role == .system, index > 0, !isAmongFirst { message.role = .user }
-      guard let last = merged.last, last.role == message.role else {
+      guard let last = merged.last, last.role == message.role, message.role != .tool else {
         merged.append(message)
         continue
       }
-      merged[merged.count - 1].content = [last.content, message.content]
-        .filter { !$0.isEmpty }.joined(separator: "\n\n")
+      merged[merged.count - 1].append(message)
     }
     return merged
   }
@@ -87,6 +116,19 @@ extension TextModel {
       You SHOULD NOT include any other text in the response if you call a function
       [\(functions.joined(separator: ",\n"))]
       """
+  }
+}
+
+extension ChatMessage {
+  /// Adds what the same role says next.
+  fileprivate mutating func append(_ next: ChatMessage) {
+    func joined(_ texts: [String]) -> String {
+      texts.filter { !$0.isEmpty }.joined(separator: "\n\n")
+    }
+    content = joined([content, next.content])
+    let thoughts = joined([reasoning ?? "", next.reasoning ?? ""])
+    reasoning = thoughts.isEmpty ? nil : thoughts
+    toolCalls += next.toolCalls
   }
 }
 

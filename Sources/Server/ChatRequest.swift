@@ -8,16 +8,17 @@ internal import Wire
 enum ToolUse: Sendable, Hashable {
   case none
   /// It may call these.
-  case offered(Set<String>)
+  case offered(Set<String>, CallNotation)
   /// It must call some of these.
-  case forced(Set<String>)
+  case forced(Set<String>, CallNotation)
 
   /// What tells calls from words; nil if all are words.
-  var reader: ToolCallReader? {
+  var reader: (any ToolCallReader)? {
     switch self {
     case .none: nil
-    case .offered(let names): ToolCallReader(names: names, isForced: false)
-    case .forced(let names): ToolCallReader(names: names, isForced: true)
+    case .offered(let names, .json): JSONCallReader(names: names, isForced: false)
+    case .forced(let names, .json): JSONCallReader(names: names, isForced: true)
+    case .offered(_, .gemma4), .forced(_, .gemma4): Gemma4CallReader()
     }
   }
 }
@@ -34,7 +35,11 @@ struct ChatRequest {
   /// What the interface calls the conversation.
   var messagesField = "messages"
 
-  init(_ body: JSON) throws(APIError) {
+  /// - Parameters:
+  ///   - body: The body of a request.
+  ///   - notation: How the model writes calls.
+  /// - Throws: `APIError` 400 for what cannot be obeyed.
+  init(_ body: JSON, _ notation: CallNotation) throws(APIError) {
     let fields = try Fields(body)
     model = try fields.string("model")
     options = try GenerationOptions(fields)
@@ -42,7 +47,7 @@ struct ChatRequest {
     tools = try Self.tools(fields)
     thinks = try fields.object("chat_template_kwargs")?.bool("enable_thinking") ?? false
     try readLogProbabilities(fields)
-    try readToolChoice(fields)
+    try readToolChoice(fields, notation)
   }
 
   private mutating func readLogProbabilities(_ fields: Fields) throws(APIError) {
@@ -57,10 +62,13 @@ struct ChatRequest {
     options.sampling.likeliest = top ?? 0
   }
 
-  /// Decides whether tools are called, by the grammar of the answer: no token marks a call.
+  /// Decides whether tools are called, by the grammar of the answer.
   ///
   /// A form of the answer is one of its words, where no tool is called.
-  private mutating func readToolChoice(_ fields: Fields) throws(APIError) {
+  private mutating func readToolChoice(
+    _ fields: Fields,
+    _ notation: CallNotation
+  ) throws(APIError) {
     let choice = fields["tool_choice"]
     let isParallel = try fields.bool("parallel_tool_calls") ?? true
     if tools.isEmpty {
@@ -73,15 +81,16 @@ struct ChatRequest {
       tools: try definitions(),
       isRequired: false,
       only: "",
-      isParallel: isParallel
+      isParallel: isParallel,
+      notation: notation
     )
     let names = Set(calls.tools.map(\.name))
     switch choice {
     case .string("none")?:
       tools = []
       return
-    case nil, .string("auto")?: toolUse = .offered(names)
-    case .string("required")?: (toolUse, calls.isRequired) = (.forced(names), true)
+    case nil, .string("auto")?: toolUse = .offered(names, notation)
+    case .string("required")?: (toolUse, calls.isRequired) = (.forced(names, notation), true)
     case .object?:
       guard let function = try fields.object("tool_choice")?.object("function"),
         let name = try function.string("name")
@@ -92,10 +101,11 @@ struct ChatRequest {
           "names \"\(name.prefix(80))\", which is not among the tools"
         )
       }
-      (toolUse, calls.only, calls.isParallel) = (.forced([name]), name, false)
+      (toolUse, calls.only, calls.isParallel) = (.forced([name], notation), name, false)
     case let value?:
       throw fields.error("tool_choice", "is \(value.kind), not none, auto, required or a function")
     }
+    options.grammarField = "tools"
     switch options.grammar {
     case nil: break
     case .schema(let text)?: calls.words = text
@@ -213,6 +223,7 @@ struct ChatRequest {
 
   private static func tools(_ fields: Fields) throws(APIError) -> [JSON] {
     let tools = try fields.array("tools") ?? []
+    var names: Set<String> = []
     for (index, value) in tools.enumerated() {
       let tool = try Fields(value, path: "tools[\(index)]")
       guard let function = try tool.object("function") else {
@@ -226,6 +237,9 @@ struct ChatRequest {
           "name",
           "has \(name.utf8.count) bytes, outside 1 to \(Limits.nameBytes)"
         )
+      }
+      guard names.insert(name).inserted else {
+        throw function.error("name", "is \"\(name.prefix(80))\", as that of a tool before it")
       }
       _ = try function.object("parameters")
     }

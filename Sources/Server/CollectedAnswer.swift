@@ -45,7 +45,7 @@ struct CollectedAnswer: Sendable {
   private(set) var pieces: [AnswerPiece]
   private(set) var usage = Usage()
   /// By choice: what tells calls from words; empty if there are no tools.
-  private var readers: [ToolCallReader]
+  private var readers: [any ToolCallReader]
 
   init(choiceCount: Int, tools: ToolUse) {
     pieces = Array(repeating: AnswerPiece(), count: choiceCount)

@@ -36,7 +36,7 @@ struct FieldNames {
   }
 
   /// Returns the path of a field in the other interface.
-  private func theirs(_ path: String) -> String {
+  func theirs(_ path: String) -> String {
     for (index, message) in messages.enumerated() {
       guard let rest = path.rest(behind: "messages[\(index)]") else { continue }
       if let inside = String(rest).rest(behind: ".content") {

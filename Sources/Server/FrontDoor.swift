@@ -116,7 +116,7 @@ package struct FrontDoor: Sendable {
 
   /// Returns the text of the prompt that a chat becomes.
   func applyTemplate(_ body: JSON) throws -> JSON {
-    let request = try ChatRequest(body)
+    let request = try ChatRequest(body, model.callNotation)
     try model.check(request.model)
     return ["prompt": .string(try model.promptText(of: request))]
   }
@@ -150,7 +150,7 @@ package struct FrontDoor: Sendable {
   ///
   /// - Throws: `APIError` if it cannot be answered.
   func chat(_ body: JSON) async throws -> BegunAnswer {
-    let request = try ChatRequest(body)
+    let request = try ChatRequest(body, model.callNotation)
     let form = ChatForm(scores: request.options.sampling.returnsLogProbabilities)
     let head = head(form.idPrefix)
     return try await begin(request, head) { _ in
@@ -163,7 +163,7 @@ package struct FrontDoor: Sendable {
   /// - Throws: `APIError` if it cannot be answered.
   func messages(_ body: JSON) async throws -> BegunAnswer {
     let head = head("msg_")
-    return try await begin(MessagesRequest(body).chat, head) { prompt in
+    return try await begin(MessagesRequest(body, model.callNotation).chat, head) { prompt in
       MessagesDialect(id: head.id, model: head.model, promptTokens: prompt.count)
     }
   }
@@ -177,7 +177,7 @@ package struct FrontDoor: Sendable {
       members.removeAll { $0.name == "max_tokens" }
       members.append(.init("max_tokens", 1))
     }
-    let request = try MessagesRequest(.object(members)).chat
+    let request = try MessagesRequest(.object(members), model.callNotation).chat
     try model.check(request.model)
     return ["input_tokens": .integer(try model.prompt(of: request).count)]
   }
@@ -186,7 +186,7 @@ package struct FrontDoor: Sendable {
   ///
   /// - Throws: `APIError` if it cannot be answered.
   func respond(_ body: JSON) async throws -> BegunAnswer {
-    let request = try ResponsesRequest(body)
+    let request = try ResponsesRequest(body, model.callNotation)
     let head = head("resp_")
     return try await begin(request.chat, head) { _ in
       ResponsesDialect(head: head, repeated: request.repeated)
@@ -282,7 +282,11 @@ package struct FrontDoor: Sendable {
       let context = error.code == .tooLong ? try await status().contextTokens : 0
       let longest = prompts.map(\.count).max() ?? 0
       var told = APIError(error, contextTokens: context, promptTokens: longest)
-      if error.code == .tooLong { told.parameter = promptField }
+      switch error.code {
+      case .tooLong: told.parameter = promptField
+      case .constraint: told.parameter = options.grammarField
+      default: break
+      }
       throw told
     }
   }

@@ -18,6 +18,8 @@ struct GenerationOptions {
   var includesUsage: Bool
   /// What the answer must conform to; nil if anything is good.
   var grammar: AnswerGrammar?
+  /// The field that the grammar comes from.
+  var grammarField: String
 
   /// Gemma's own advice; without it, one token in some hundred comes from the far tail.
   private static let usualTopK = 64
@@ -34,6 +36,7 @@ struct GenerationOptions {
     streams = try fields.bool("stream") ?? false
     includesUsage = false
     grammar = try Self.grammar(fields)
+    grammarField = fields["grammar"] == nil ? "response_format" : "grammar"
     let llamaPenalty = try fields.number("repeat_penalty", 0.01...100)
     sampling = Sampling(
       temperature: Float(try fields.number("temperature", 0...2) ?? 1),

@@ -7,7 +7,7 @@ internal import Wire
 struct MessagesRequest {
   var chat: ChatRequest
 
-  init(_ body: JSON) throws(APIError) {
+  init(_ body: JSON, _ notation: CallNotation) throws(APIError) {
     let fields = try Fields(body)
     guard fields["max_tokens"] != nil else { throw fields.error("max_tokens", "is missing") }
     let (messages, places) = try Self.messages(fields)
@@ -26,7 +26,8 @@ struct MessagesRequest {
       members.append(.init("chat_template_kwargs", ["enable_thinking": true]))
     }
     let names = FieldNames(Self.names + Self.deepNames, messages: places)
-    chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members)) }
+    chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members), notation) }
+    chat.options.grammarField = names.theirs(chat.options.grammarField)
   }
 
   private static let names: Fields.Names = [

@@ -9,7 +9,7 @@ struct ResponsesRequest {
   /// What the response repeats of its request.
   var repeated: [JSON.Member]
 
-  init(_ body: JSON) throws(APIError) {
+  init(_ body: JSON, _ notation: CallNotation) throws(APIError) {
     let fields = try Fields(body)
     for name in ["previous_response_id", "conversation"] where fields[name] != nil {
       throw fields.error(name, "is there, but this server keeps no responses; send the whole input")
@@ -27,7 +27,8 @@ struct ResponsesRequest {
       members.append(.init("response_format", format))
     }
     let names = FieldNames(Self.names + Self.deepNames, messages: places)
-    chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members)) }
+    chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members), notation) }
+    chat.options.grammarField = names.theirs(chat.options.grammarField)
     chat.messagesField = "input"
     repeated = Self.repeated.map { name, usual in .init(name, fields[name] ?? usual) }
   }
@@ -68,9 +69,17 @@ struct ResponsesRequest {
       places.append(FieldNames.Place(path: "input", content: ""))
     case .array(let items):
       guard !items.isEmpty else { throw fields.error("input", "is empty") }
+      var thought = ""
       for (index, item) in items.enumerated() {
         let item = try Fields(item, path: "input[\(index)]")
-        guard let message = try message(item) else { continue }
+        guard var message = try message(item) else {
+          thought = try self.thought(item)
+          continue
+        }
+        if message["role"] == "assistant", case .object(let members) = message {
+          message = .object(members + [.init("reasoning_content", .string(thought))])
+        }
+        thought = ""
         messages.append(message)
         let isResult = message["role"] == "tool"
         places.append(
@@ -82,7 +91,17 @@ struct ResponsesRequest {
     return (messages, places)
   }
 
-  /// Returns nil for an item that a conversation does without.
+  /// What the model thought before the next item; empty if the item does not tell.
+  private static func thought(_ item: Fields) throws(APIError) -> String {
+    var texts: [String] = []
+    for (index, part) in (try item.array("content") ?? []).enumerated() {
+      let part = try Fields(part, path: "\(item.path("content"))[\(index)]")
+      if let text = try part.string("text") { texts.append(text) }
+    }
+    return texts.joined(separator: "\n")
+  }
+
+  /// Returns nil for what the model thought, which belongs to the next item.
   private static func message(_ item: Fields) throws(APIError) -> JSON? {
     switch try item.string("type") ?? "message" {
     case "message":
@@ -99,7 +118,6 @@ struct ResponsesRequest {
     case "function_call_output":
       let id = JSON.string(try callID(item))
       return ["role": "tool", "tool_call_id": id, "content": try item.required("output")]
-    // What was thought in earlier turns is no part of a prompt.
     case "reasoning": return nil
     case let type:
       throw item.error(

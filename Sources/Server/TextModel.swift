@@ -2,6 +2,7 @@
 
 package import Gemma
 internal import ModelFiles
+internal import Wire
 
 /// The model that is served, as far as texts are concerned.
 package struct TextModel: Sendable {
@@ -26,6 +27,12 @@ package struct TextModel: Sendable {
     self.fingerprint = fingerprint
     self.tokenizer = tokenizer
     self.template = template
+  }
+
+  /// How the model writes calls of tools.
+  var callNotation: CallNotation {
+    guard case .success(let template) = template, template.writesGemma4Calls else { return .json }
+    return .gemma4
   }
 
   /// - Throws: `APIError` 404 for a name of another model.

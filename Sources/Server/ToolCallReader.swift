@@ -1,5 +1,4 @@
-// Calls of tools in what a model writes. No token marks one: an answer that begins like a call is one from its
-// first byte to its last, which the grammar of the answer holds it to. So calls can be told while they are made.
+// What tells the calls of tools in an answer from its words, while it is made.
 
 /// A call of a tool, or the next part of one.
 struct ToolCallPiece: Sendable, Hashable {
@@ -11,172 +10,28 @@ struct ToolCallPiece: Sendable, Hashable {
   var name: String?
   /// A JSON object, or a part of its text.
   var arguments: String
+
+  /// The beginning of a call.
+  init(_ index: Int, _ name: String) {
+    self.index = index
+    id = "call_" + String(UInt64.random(in: .min ... .max), radix: 36)
+    self.name = name
+    arguments = ""
+  }
+
+  /// The next part of the arguments of the same call.
+  func next(_ arguments: String) -> ToolCallPiece {
+    var piece = self
+    piece.name = nil
+    piece.arguments = arguments
+    return piece
+  }
 }
 
 /// Reads the text of one answer, and tells calls from words.
-struct ToolCallReader: Sendable {
-  private enum Kind {
-    case undecided
-    case words
-    case calls
-  }
-
-  private var kind: Kind
-  /// What is told neither as words nor as a call yet.
-  private var held = ""
-  private var scanner: ToolCallScanner
-
-  /// - Parameters:
-  ///   - names: The functions that can be called; an object that names another is words in some form.
-  ///   - isForced: Whether nothing but calls can come.
-  init(names: Set<String>, isForced: Bool) {
-    kind = isForced ? .calls : .undecided
-    scanner = ToolCallScanner(names: names)
-  }
-
-  private static let fence = "```json"
-
+protocol ToolCallReader: Sendable {
   /// Takes the next piece of the text, and returns what of it is words and what is calls.
-  mutating func append(_ text: String) -> (words: String, calls: [ToolCallPiece]) {
-    var text = text
-    if kind == .undecided {
-      held += text
-      kind = Self.kind(of: held)
-      guard kind != .undecided else { return ("", []) }
-      (text, held) = (held, "")
-    }
-    guard kind == .calls else { return (text, []) }
-    let calls = scanner.append(text)
-    held = scanner.hasBegun ? "" : held + text
-    guard scanner.isNoCall else { return ("", calls) }
-    kind = .words
-    defer { held = "" }
-    return (held, [])
-  }
-
-  /// What a text is by its beginning.
-  private static func kind(of text: String) -> Kind {
-    let rest = text.drop { $0.isWhitespace }
-    if rest.isEmpty || fence.hasPrefix(rest) || rest == "[" { return .undecided }
-    return rest.hasPrefix("{") || rest.hasPrefix("[{") || rest.hasPrefix(fence) ? .calls : .words
-  }
-
+  mutating func append(_ text: String) -> (words: String, calls: [ToolCallPiece])
   /// Returns words at the end of the text that became no call, since it was cut short.
-  mutating func finish() -> String {
-    defer { held = "" }
-    return held
-  }
-}
-
-/// Finds the calls in the bytes of `{"name": …, "parameters": …}`, or of a list of these, as they come.
-///
-/// The arguments are told as the model wrote them. What stands outside of objects, such as a fence, is left out.
-private struct ToolCallScanner: Sendable {
-  private enum Member {
-    case name
-    case parameters
-    case other
-  }
-
-  /// Whether the name of a call has come.
-  private(set) var hasBegun = false
-  /// Whether the name of something else has come.
-  private(set) var isNoCall = false
-  private let names: Set<String>
-  private var depth = 0
-  /// How deep the members of a call stand; 0 before the first bracket.
-  private var memberDepth = 0
-  private var isInString = false
-  private var isEscaped = false
-  /// The string being read, with its quotes.
-  private var string: [UInt8] = []
-  /// The member whose value comes; nil where a name of one comes.
-  private var member: Member?
-  private var call = ToolCallPiece(index: -1, id: "", name: nil, arguments: "")
-  /// What of the arguments is not told yet.
-  private var arguments: [UInt8] = []
-  private var pieces: [ToolCallPiece] = []
-
-  init(names: Set<String>) { self.names = names }
-
-  /// Takes whole characters, and returns what of calls has come with them.
-  mutating func append(_ text: String) -> [ToolCallPiece] {
-    for byte in text.utf8 { take(byte) }
-    tellArguments()
-    defer { pieces = [] }
-    return pieces
-  }
-
-  private mutating func tellArguments() {
-    guard hasBegun, !arguments.isEmpty else { return }
-    call.arguments = String(decoding: arguments, as: UTF8.self)
-    arguments = []
-    pieces.append(call)
-  }
-
-  private mutating func take(_ byte: UInt8) {
-    if isInString {
-      takeInString(byte)
-    } else if depth > 0 || byte == UInt8(ascii: "{") || byte == UInt8(ascii: "[") {
-      takeBetweenStrings(byte)
-    }
-  }
-
-  private mutating func takeInString(_ byte: UInt8) {
-    let isEnd = byte == UInt8(ascii: "\"") && !isEscaped
-    isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
-    isInString = !isEnd
-    guard depth == memberDepth, member != .parameters else {
-      if member == .parameters { arguments.append(byte) }
-      return
-    }
-    string.append(byte)
-    if isEnd { takeString() }
-  }
-
-  /// Takes a member's name, or the name of the function.
-  private mutating func takeString() {
-    guard case .string(let text)? = try? JSON(parsing: string) else { return }
-    switch member {
-    case nil: member = text == "name" ? .name : text == "parameters" ? .parameters : .other
-    case .name: begin(text)
-    case .parameters, .other: break
-    }
-  }
-
-  private mutating func begin(_ name: String) {
-    guard names.contains(name) else {
-      isNoCall = !hasBegun
-      return
-    }
-    let id = "call_" + String(UInt64.random(in: .min ... .max), radix: 36)
-    call = ToolCallPiece(index: call.index + 1, id: id, name: name, arguments: "")
-    pieces.append(call)
-    call.name = nil
-    hasBegun = true
-  }
-
-  private mutating func takeBetweenStrings(_ byte: UInt8) {
-    let isInArguments = member == .parameters && depth > memberDepth
-    switch byte {
-    case UInt8(ascii: "\""):
-      isInString = true
-      string = [byte]
-    case UInt8(ascii: "{"), UInt8(ascii: "["):
-      depth += 1
-      if byte == UInt8(ascii: "{"), memberDepth == 0 { memberDepth = depth }
-    case UInt8(ascii: "}"), UInt8(ascii: "]"):
-      depth -= 1
-      if depth < memberDepth { endMember() }
-    case UInt8(ascii: ",") where depth == memberDepth: endMember()
-    default: break
-    }
-    // The brackets of the arguments belong to them, too.
-    if isInArguments || member == .parameters && depth > memberDepth { arguments.append(byte) }
-  }
-
-  private mutating func endMember() {
-    tellArguments()
-    member = nil
-  }
+  mutating func finish() -> String
 }

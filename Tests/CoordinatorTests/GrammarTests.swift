@@ -51,7 +51,10 @@ import Wire
   @Test(arguments: [
     (AnswerGrammar.schema(#"{"properties": {"a": {"not": {}}}}"#), "#/properties/a"),
     (.schema(#"{"type": "#), "byte 9"), (.gbnf("root ::= root \"a\""), "nothing satisfies it"),
-    (.calls(ToolCalls(tools: [], isRequired: true, only: "f", isParallel: false)), "tool"),
+    (
+      .calls(ToolCalls(tools: [], isRequired: true, only: "f", isParallel: false, notation: .json)),
+      "tool"
+    ),
   ])
   func `a grammar that cannot be followed is refused by its place`(
     _ grammar: AnswerGrammar,
@@ -60,7 +63,7 @@ import Wire
     let harness = answering("7", try demo())
     ask(harness, grammar)
     let failed = harness.outcome().failed
-    #expect(failed?.code == .invalid)
+    #expect(failed?.code == .constraint)
     #expect(failed?.message.contains(place) == true, "\(failed?.message ?? "")")
   }
 

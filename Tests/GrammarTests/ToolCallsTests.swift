@@ -100,6 +100,102 @@ import Testing
     for text in ["[{", "[ {\"a\":1}]"] { #expect(!accepts(grammar, text), "\(text)") }
   }
 
+  // MARK: Gemma 4's notation
+
+  private func own(
+    _ parameters: String,
+    _ choice: ToolCalls.Choice = .required,
+    parallel: Bool = false
+  ) -> GrammarSource {
+    let tool = ToolCalls.Tool(name: "f", parameters: parameters)
+    return .tools(ToolCalls([tool], choice: choice, isParallel: parallel, notation: .gemma4))
+  }
+
+  /// Whether a call with these arguments is allowed; ' stands for the mark of strings.
+  private func takes(_ parameters: String, _ arguments: String) throws -> Bool {
+    let text = "<|tool_call>call:f\(arguments)<tool_call|>".replacing("'", with: "<|\"|>")
+    return accepts(try CompiledGrammar(own(parameters)), text)
+  }
+
+  @Test(arguments: [
+    (
+      #"{"properties":{"a":{"type":"string"}}}"#, ["{}", "{a:''}", "{a:'\"\\\n<|\"|é'}"],
+      ["{a:x}", "{\"a\":''}", "{a: ''}", "{b:''}"]
+    ),
+    (
+      #"{"properties":{"a":{"type":"string","minLength":1,"maxLength":3}}}"#,
+      ["{a:'<|x'}", "{a:'é'}"], ["{a:''}", "{a:'abcd'}"]
+    ),
+    (
+      #"{"properties":{"a":{"type":"string","maxLength":600}}}"#, ["{a:''}", "{a:'x>y'}"],
+      ["{a:'x<y'}"]
+    ),
+    (
+      #"{"properties":{"a":{"type":"string","pattern":"^[<|>\"]+$"}}}"#,
+      ["{a:'<<|>'}", "{a:'\"'}"], ["{a:''}", "{a:'<|\"|>'}"]
+    ),
+    (
+      #"{"properties":{"a":{"enum":["x y",1,null,true,["z"],{"k":2}]}}}"#,
+      ["{a:'x y'}", "{a:1}", "{a:null}", "{a:['z']}", "{a:{k:2}}"], ["{a:x y}", "{a:{'k':2}}"]
+    ),
+    (
+      #"{"properties":{"a:b":{"type":"integer"}},"required":["a:b"]}"#, ["{'a:b':7}"],
+      ["{a:b:7}", "{}"]
+    ),
+    (
+      #"{"additionalProperties":{"type":"array","items":{"type":"number"}}}"#,
+      ["{größe:[1,2.5]}", "{a:[],b:[1]}"], ["{a:['x']}", "{:[]}", "{a b:[]}"]
+    ),
+    ("{}", ["{x:{y:[null,false,'']}}"], ["{x:undefined}"]),
+  ])
+  func `schemas hold in Gemma 4's notation`(
+    _ parameters: String,
+    _ good: [String],
+    _ bad: [String]
+  ) throws {
+    for arguments in good {
+      #expect(try takes(parameters, arguments), "\(parameters) refuses \(arguments)")
+    }
+    for arguments in bad {
+      #expect(try !takes(parameters, arguments), "\(parameters) accepts \(arguments)")
+    }
+  }
+
+  @Test func `in Gemma 4's notation calls follow each other, and words if they are offered`() throws
+  {
+    let call = "<|tool_call>call:f{x:1}<tool_call|>"
+    let one = try CompiledGrammar(own("{}"))
+    let several = try CompiledGrammar(own("{}", parallel: true))
+    let offered = try CompiledGrammar(own("{}", .auto))
+    #expect(accepts(one, call) && !accepts(one, call + call) && !accepts(one, ""))
+    #expect(accepts(several, call + call + call) && !accepts(several, call + "," + call))
+    for text in ["", "Hello {", "<|tool", call, "I ask. " + call] {
+      #expect(accepts(offered, text))
+    }
+    for text in [call + " done", "<|tool_call>", "<|tool_call>call:g{}<tool_call|>"] {
+      #expect(!accepts(offered, text), "\(text)")
+    }
+  }
+
+  @Test func `words in place of Gemma 4's calls are JSON`() throws {
+    let words = ToolCalls.Words(schema: #"{"properties":{"a":{"type":"string"}}}"#, isStrict: true)
+    let grammar = try CompiledGrammar(
+      .tools(ToolCalls(tools, choice: .auto, words: words, notation: .gemma4))
+    )
+    #expect(accepts(grammar, #"{"a": "x"}"#) && !accepts(grammar, "{a:<|\"|>x<|\"|>}"))
+    #expect(accepts(grammar, "<|tool_call>call:now{}<tool_call|>"))
+  }
+
+  @Test func `what Gemma 4's notation cannot hold is refused`() {
+    let mark = #"{"properties":{"a":{"enum":["<|\"|>"]}}}"#
+    #expect(refusal(own(mark))?.code == .unsupported)
+    #expect(refusal(own(mark))?.path.hasPrefix("tools/f/parameters") == true)
+    let tool = ToolCalls.Tool(name: "a{b", parameters: nil)
+    #expect(
+      refusal(.tools(ToolCalls([tool], choice: .auto, notation: .gemma4)))?.code == .unsupported
+    )
+  }
+
   @Test func `an error names the tool`() {
     let tool = ToolCalls.Tool(name: "f", parameters: #"{"properties":{"a":{"not":{}}}}"#)
     let error = refusal(.tools(ToolCalls([tool], choice: .auto)))

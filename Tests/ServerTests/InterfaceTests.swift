@@ -25,7 +25,8 @@ import Wire
         "tools":[{"name":"f","description":"g","input_schema":\#(tool)}],
         "tool_choice":{"type":"any","disable_parallel_tool_use":true}}
         """#
-      )
+      ),
+      .json
     ).chat
     #expect(request.messages.map(\.role) == [.system, .user, .assistant, .tool, .user])
     #expect(request.messages.map(\.content) == ["a", "b", "c", "d", "e"])
@@ -33,7 +34,7 @@ import Wire
     #expect(request.messages[2].toolCalls.map(\.name) == ["f"])
     #expect(request.messages[3].toolCallID == "1")
     #expect(request.tools[0]["function"]?["description"] == "g")
-    #expect(request.toolUse == .forced(["f"]) && request.options.maxTokens == 9)
+    #expect(request.toolUse == .forced(["f"], .json) && request.options.maxTokens == 9)
     guard case .calls(let calls)? = request.options.grammar else {
       Issue.record("no rule for calls")
       return
@@ -46,22 +47,24 @@ import Wire
       body(
         #"""
         {"instructions":"a","input":[{"role":"user","content":[{"type":"input_text","text":"b"}]},
-        {"type":"reasoning","summary":[]},
+        {"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"t"}]},
         {"type":"function_call","call_id":"1","name":"f","arguments":"{\"x\":1}"},
         {"type":"function_call_output","call_id":"1","output":"c"}],
         "tools":[{"type":"function","name":"f","parameters":\#(tool),"strict":true}],
         "tool_choice":{"type":"function","name":"f"},"max_output_tokens":5,"temperature":0.5}
         """#
-      )
+      ),
+      .gemma4
     )
     #expect(request.chat.messages.map(\.role) == [.system, .user, .assistant, .tool])
     #expect(request.chat.messages.map(\.content) == ["a", "b", "", "c"])
-    #expect(request.chat.toolUse == .forced(["f"]) && request.chat.options.maxTokens == 5)
+    #expect(request.chat.messages[2].reasoning == "t")
+    #expect(request.chat.toolUse == .forced(["f"], .gemma4) && request.chat.options.maxTokens == 5)
     guard case .calls(let calls)? = request.chat.options.grammar else {
       Issue.record("no rule for calls")
       return
     }
-    #expect(calls.only == "f" && calls.tools[0].isStrict)
+    #expect(calls.only == "f" && calls.tools[0].isStrict && calls.notation == .gemma4)
     let repeated = JSON.object(request.repeated)
     #expect(repeated["temperature"] == .number(0.5) && repeated["metadata"] == [:])
     #expect(repeated["tool_choice"]?["name"] == "f")
@@ -107,7 +110,7 @@ import Wire
     ),
   ])
   func `a message that makes no sense is named by its place`(_ text: String, _ parameter: String) {
-    let error = #expect(throws: APIError.self) { try MessagesRequest(body(text)) }
+    let error = #expect(throws: APIError.self) { try MessagesRequest(body(text), .json) }
     #expect(error?.parameter == parameter && error?.message.hasPrefix(parameter) == true)
   }
 
@@ -141,7 +144,7 @@ import Wire
     ),
   ])
   func `a response that makes no sense is named by its place`(_ text: String, _ parameter: String) {
-    let error = #expect(throws: APIError.self) { try ResponsesRequest(body(text)) }
+    let error = #expect(throws: APIError.self) { try ResponsesRequest(body(text), .json) }
     #expect(error?.parameter == parameter && error?.message.hasPrefix(parameter) == true)
   }
 
@@ -169,7 +172,7 @@ import Wire
   /// Returns the events of a stream, and the whole answer.
   private func tell(_ dialect: some AnswerDialect, by count: Int) throws -> ([JSON], JSON) {
     var (stream, whole) = (dialect, dialect)
-    var answer = CollectedAnswer(choiceCount: 1, tools: .forced(["f", "g"]))
+    var answer = CollectedAnswer(choiceCount: 1, tools: .forced(["f", "g"], .json))
     var events = stream.opening()
     events += stream.piece(0, answer.take(0, AnswerPiece(thought: "hm")))
     let characters = Array(text)

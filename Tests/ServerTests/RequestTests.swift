@@ -11,7 +11,7 @@ import Wire
   private func body(_ text: String) throws -> JSON { try JSON(parsing: Array(text.utf8)) }
 
   private func chat(_ rest: String) throws -> ChatRequest {
-    try ChatRequest(body(#"{"messages":[{"role":"user","content":"hi"}]\#(rest)}"#))
+    try ChatRequest(body(#"{"messages":[{"role":"user","content":"hi"}]\#(rest)}"#), .json)
   }
 
   @Test func `defaults are OpenAI's, null is absent, unknown fields are ignored`() throws {
@@ -66,7 +66,7 @@ import Wire
   ])
   func `a message that is none is named by its place`(_ text: String, _ parameter: String) throws {
     let value = try body(text)
-    let error = #expect(throws: APIError.self) { try ChatRequest(value) }
+    let error = #expect(throws: APIError.self) { try ChatRequest(value, .json) }
     #expect(error?.parameter == parameter, "\(error?.message ?? "")")
   }
 
@@ -108,9 +108,10 @@ import Wire
         "function":{"name":"f","arguments":"{\"x\":1}"}}]},
         {"role":"tool","tool_call_id":"1","content":"e"},{"role":"system","content":"g"}]}
         """#
-      )
+      ),
+      .json
     )
-    let merged = TextModel.merged(request.messages, tools: [])
+    let merged = TextModel.merged(TextModel.withoutTools(request.messages, tools: []))
     #expect(merged.map(\.role) == [.system, .user, .assistant, .user])
     #expect(merged[0].content == "a\n\nb")
     #expect(merged[1].content == "c\n\nd")

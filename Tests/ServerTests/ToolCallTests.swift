@@ -11,7 +11,7 @@ import Wire
     isForced: Bool = false,
     pieces count: Int = 1
   ) -> AnswerPiece {
-    var reader = ToolCallReader(names: ["f", "g"], isForced: isForced)
+    var reader = JSONCallReader(names: ["f", "g"], isForced: isForced)
     var answer = AnswerPiece()
     let characters = Array(text)
     for first in stride(from: 0, to: characters.count, by: count) {
@@ -38,7 +38,7 @@ import Wire
   }
 
   @Test func `arguments are told as they are made`() {
-    var reader = ToolCallReader(names: ["f"], isForced: false)
+    var reader = JSONCallReader(names: ["f"], isForced: false)
     #expect(reader.append(#" {"name": "f", "para"#).calls.map(\.name) == ["f"])
     #expect(reader.append(#"meters": "#).calls.isEmpty)
     let first = reader.append(#"{"a": "\"}"#).calls
@@ -64,7 +64,7 @@ import Wire
       let answer = read(text, pieces: count)
       #expect(answer.text == text && answer.calls.isEmpty)
     }
-    var reader = ToolCallReader(names: ["f"], isForced: false)
+    var reader = JSONCallReader(names: ["f"], isForced: false)
     #expect(reader.append("To").words == "To" && reader.append(" be").words == " be")
   }
 
@@ -92,15 +92,18 @@ import Wire
   private func chat(_ rest: String) throws -> ChatRequest {
     let tool = #"{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}"#
     let text = #"{"messages":[{"role":"user","content":"hi"}],"tools":[\#(tool)]\#(rest)}"#
-    return try ChatRequest(JSON(parsing: Array(text.utf8)))
+    return try ChatRequest(JSON(parsing: Array(text.utf8)), .json)
   }
 
   @Test func `a choice of tools becomes the rule of the answer`() throws {
     for (rest, use, isRequired, only) in [
-      ("", ToolUse.offered(["f"]), false, ""),
-      (#","tool_choice":"auto""#, .offered(["f"]), false, ""),
-      (#","tool_choice":"required""#, .forced(["f"]), true, ""),
-      (#","tool_choice":{"type":"function","function":{"name":"f"}}"#, .forced(["f"]), false, "f"),
+      ("", ToolUse.offered(["f"], .json), false, ""),
+      (#","tool_choice":"auto""#, .offered(["f"], .json), false, ""),
+      (#","tool_choice":"required""#, .forced(["f"], .json), true, ""),
+      (
+        #","tool_choice":{"type":"function","function":{"name":"f"}}"#, .forced(["f"], .json),
+        false, "f"
+      ),
     ] {
       let request = try chat(rest)
       #expect(request.toolUse == use)
@@ -119,7 +122,7 @@ import Wire
     let form =
       #","response_format":{"type":"json_schema","json_schema":{"schema":{"a":1},"strict":true}}"#
     for (choice, use) in [
-      ("", ToolUse.offered(["f"])), (#","tool_choice":"required""#, .forced(["f"])),
+      ("", ToolUse.offered(["f"], .json)), (#","tool_choice":"required""#, .forced(["f"], .json)),
     ] {
       let request = try chat(form + choice)
       guard case .calls(let calls)? = request.options.grammar else {

@@ -223,6 +223,24 @@ typedef enum _Trestle__MessageRole {
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__MESSAGE_ROLE)
 } Trestle__MessageRole;
 /*
+ * How a model writes the calls of functions.
+ */
+typedef enum _Trestle__CallNotation {
+  /*
+   * refused
+   */
+  TRESTLE__CALL_NOTATION__CALL_NOTATION_UNSPECIFIED = 0,
+  /*
+   * as JSON
+   */
+  TRESTLE__CALL_NOTATION__CALL_NOTATION_JSON = 1,
+  /*
+   * as Gemma 4 does, with tokens that mark them
+   */
+  TRESTLE__CALL_NOTATION__CALL_NOTATION_GEMMA4 = 2
+    PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__CALL_NOTATION)
+} Trestle__CallNotation;
+/*
  * Why a generation ended.
  */
 typedef enum _Trestle__FinishReason {
@@ -289,7 +307,7 @@ typedef enum _Trestle__RequestFailureCode {
    */
   TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_NOT_ALLOWED = 9,
   /*
-   * what the answer must conform to allows no token to come next
+   * what the answer must conform to cannot be followed, or allows no token to come next
    */
   TRESTLE__REQUEST_FAILURE_CODE__REQUEST_FAILURE_CODE_CONSTRAINT = 10
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__REQUEST_FAILURE_CODE)
@@ -408,7 +426,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(9)
+   * @version(10)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -1585,10 +1603,11 @@ struct  Trestle__ToolCalls
    * of that: objects have only the properties that are declared @default
    */
   protobuf_c_boolean words_are_strict;
+  Trestle__CallNotation notation;
 };
 #define TRESTLE__TOOL_CALLS__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__tool_calls__descriptor) \
-    , 0,NULL, 0, {0,NULL}, 0, {0,NULL}, 0 }
+    , 0,NULL, 0, {0,NULL}, 0, {0,NULL}, 0, TRESTLE__CALL_NOTATION__CALL_NOTATION_UNSPECIFIED }
 
 
 typedef enum {
@@ -4449,6 +4468,7 @@ extern const ProtobufCEnumDescriptor    trestle__refusal_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__failure_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__evaluation_kind__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__message_role__descriptor;
+extern const ProtobufCEnumDescriptor    trestle__call_notation__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__finish_reason__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__request_failure_code__descriptor;
 extern const ProtobufCEnumDescriptor    trestle__service_state__descriptor;

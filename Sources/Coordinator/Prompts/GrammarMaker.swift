@@ -136,7 +136,8 @@ extension GrammarSource {
           tools,
           choice: choice,
           isParallel: calls.isParallel,
-          words: calls.words.isEmpty ? nil : words
+          words: calls.words.isEmpty ? nil : words,
+          notation: calls.notation == .gemma4 ? .gemma4 : .json
         )
       )
     }

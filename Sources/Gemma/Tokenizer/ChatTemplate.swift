@@ -21,6 +21,8 @@ package struct ChatTemplate: Sendable, Hashable {
   private let names: TokenNames
   /// Whether a prompt that asks for thoughts is another than one that does not.
   package private(set) var asksForThoughts = false
+  /// Whether it writes tools and their calls, and does so as Gemma 4 does.
+  package private(set) var writesGemma4Calls = false
   /// What a user should know of the template, in words: that it is not the file's own, or outdated.
   package var note: String?
 
@@ -54,9 +56,22 @@ package struct ChatTemplate: Sendable, Hashable {
     self.names = names
     let prompt = try? render([Self.probe], startsReply: true)
     asksForThoughts = (try? render([Self.probe], startsReply: true, thinks: true)) != prompt
+    let call = ChatMessage.ToolCall(id: "1", name: "f", arguments: .object([:]))
+    let called = [Self.probe, ChatMessage(role: .assistant, content: "", toolCalls: [call])]
+    let withTools = try? render(called, startsReply: true, tools: [Self.toolProbe])
+    writesGemma4Calls = ["<|tool>declaration:f{", "<|tool_call>call:f{"].allSatisfy {
+      withTools?.contains(Array($0.utf8)) ?? false
+    }
   }
 
   private static let probe = ChatMessage(role: .user, content: "A word.")
+  private static let toolProbe = JSONValue.object([
+    "type": .string("function"),
+    "function": .object([
+      "name": .string("f"), "description": .string("A tool."),
+      "parameters": .object(["type": .string("object"), "properties": .object([:])]),
+    ]),
+  ])
 
   /// Parses a model's template and tries it on a message.
   ///

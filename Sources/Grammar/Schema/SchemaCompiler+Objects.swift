@@ -49,19 +49,19 @@ extension SchemaCompiler {
     for property in plan.declared {
       members.append(
         try builder.sequence([
-          builder.literal(GrammarBuilder.quoted(property.name)), builder.colon(),
+          builder.literal(builder.writtenName(property.name)), builder.colon(),
           value(property.ids, &builder),
         ])
       )
     }
     var others: [Int32] = []
     for kind in plan.others {
-      var name = try builder.anyString()
-      if let machine = kind.names {
-        name = try builder.sequence([
-          builder.literal("\""), builder.machine(machine, .json), builder.literal("\""),
-        ])
-      }
+      let name =
+        if let machine = kind.names {
+          try builder.name(of: machine, at: flat.first.map { document.path($0) } ?? "")
+        } else {
+          try builder.anyName()
+        }
       others.append(try builder.sequence([name, builder.colon(), value(kind.ids, &builder)]))
     }
     let other = try builder.alternatives(others)

@@ -33,9 +33,7 @@ extension SchemaCompiler {
     guard let machine = plan.machine else {
       return try builder.string(min: plan.min, max: plan.max)
     }
-    return try builder.sequence([
-      builder.literal("\""), builder.machine(machine, .json), builder.literal("\""),
-    ])
+    return try builder.string(of: machine, at: flat.first.map { document.path($0) } ?? "")
   }
 
   /// What the strings of all subschemas may be.

@@ -256,7 +256,7 @@ struct SchemaCompiler {
     for value in values {
       switch value {
       case .array, .object: others.append(try builder.constant(value))
-      case .string(let text): texts.append(GrammarBuilder.quoted(text))
+      case .string(let text): texts.append(try builder.written(text))
       case .number(let text): texts.append(Array(text.utf8))
       case .bool(let bool): texts.append(Array((bool ? "true" : "false").utf8))
       case .null: texts.append(Array("null".utf8))

@@ -34,7 +34,7 @@ package enum RequestFailureCode: UInt32, Sendable, Hashable, CaseIterable {
   case `internal` = 8
   /// The client's key may not ask for it, or no longer.
   case notAllowed = 9
-  /// What the answer must conform to allows no token to come next.
+  /// What the answer must conform to cannot be followed, or allows no token to come next.
   case constraint = 10
 }
 

@@ -61,6 +61,7 @@ extension ToolCalls {
     unsafe c.pointee.is_parallel = isParallel ? 1 : 0
     unsafe c.pointee.words = packer.text(words, "ToolCalls.words", limit: Limits.grammarBytes)
     unsafe c.pointee.words_are_strict = wordsAreStrict ? 1 : 0
+    unsafe c.pointee.notation = Trestle__CallNotation(notation.rawValue)
     return unsafe c
   }
 
@@ -78,7 +79,8 @@ extension ToolCalls {
       only: Unpack.text(c.only, "ToolCalls.only", limit: Limits.nameBytes),
       isParallel: c.is_parallel != 0,
       words: Unpack.text(c.words, "ToolCalls.words", limit: Limits.grammarBytes),
-      wordsAreStrict: c.words_are_strict != 0
+      wordsAreStrict: c.words_are_strict != 0,
+      notation: Unpack.enumeration(c.notation.rawValue, "ToolCalls.notation")
     )
   }
 }

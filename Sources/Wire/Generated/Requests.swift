@@ -51,6 +51,14 @@ package struct ToolDefinition: Sendable, Hashable {
   }
 }
 
+/// How a model writes the calls of functions; the raw values are the wire's.
+package enum CallNotation: UInt32, Sendable, Hashable, CaseIterable {
+  /// As JSON.
+  case json = 1
+  /// As Gemma 4 does, with tokens that mark them.
+  case gemma4 = 2
+}
+
 /// Calls of functions in the place of a text.
 package struct ToolCalls: Sendable, Hashable {
   package var tools: [ToolDefinition]
@@ -64,6 +72,7 @@ package struct ToolCalls: Sendable, Hashable {
   package var words: String
   /// Of that: objects have only the properties that are declared.
   package var wordsAreStrict: Bool
+  package var notation: CallNotation
 
   package init(
     tools: [ToolDefinition],
@@ -71,7 +80,8 @@ package struct ToolCalls: Sendable, Hashable {
     only: String,
     isParallel: Bool,
     words: String = "",
-    wordsAreStrict: Bool = false
+    wordsAreStrict: Bool = false,
+    notation: CallNotation
   ) {
     self.tools = tools
     self.isRequired = isRequired
@@ -79,6 +89,7 @@ package struct ToolCalls: Sendable, Hashable {
     self.isParallel = isParallel
     self.words = words
     self.wordsAreStrict = wordsAreStrict
+    self.notation = notation
   }
 }
 

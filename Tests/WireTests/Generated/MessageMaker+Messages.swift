@@ -354,7 +354,8 @@ extension MessageMaker {
       only: text(Limits.nameBytes),
       isParallel: coin(),
       words: text(Limits.grammarBytes),
-      wordsAreStrict: coin()
+      wordsAreStrict: coin(),
+      notation: value(of: CallNotation.self)
     )
   }
 
