@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 def add_pipeline_options(parser):
     parser.add_argument("--trestle", type=Path, metavar="PATH", help="default: the last build")
     parser.add_argument("--model", type=Path, metavar="PATH", default=ROOT / "demo-model")
+    parser.add_argument("--chat-template", metavar="PATH", help="for a model that has none")
+
+
+def serve_options(options):
+    """What of these options is for `trestle serve`."""
+    return ["--chat-template", options.chat_template] if options.chat_template else []
 
 
 def find_trestle(given):

@@ -28,7 +28,7 @@ extension TextModel {
   }
 
   private func pieces(of request: ChatRequest) throws(GemmaError) -> [PromptPiece] {
-    let template = try template.get()
+    let template = try usableTemplate()
     guard template.writesGemma4Calls else {
       return try template.pieces(
         Self.merged(Self.withoutTools(request.messages, tools: request.tools)),
@@ -40,6 +40,17 @@ extension TextModel {
       thinks: request.thinks,
       tools: request.tools.map { ToolDeclaration.declared($0) }
     )
+  }
+
+  private func usableTemplate() throws(GemmaError) -> ChatTemplate {
+    do throws(GemmaError) {
+      return try template.get()
+    } catch {
+      throw GemmaError(
+        error.code,
+        "\(error.message); /v1/completions needs none, and --chat-template names one"
+      )
+    }
   }
 
   /// Returns a conversation for a template that knows no tools: their results become what the user says, calls

@@ -46,6 +46,14 @@ struct HTTPServerOptions: ParsableArguments {
   )
   var modelName: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "A file with a Jinja chat template, in place of the model's own.",
+      valueName: "path"
+    )
+  )
+  var chatTemplate: String?
+
   private static let loopback = ["127.0.0.1", "localhost", "[::1]", "::1"]
 
   /// - Throws: `CommandError` for an address that is none, a key file that cannot be read, or an open door

@@ -35,6 +35,9 @@ import Testing
     let declared = #"{"properties":{"x":{"type":"integer"}}}"#
     #expect(accepts(try call(declared), #"{"name":"f","parameters":{"x":1}}"#))
     #expect(!accepts(try call(declared), #"{"name":"f","parameters":{"y":1}}"#))
+    let none = #"{"type":"object","properties":{}}"#
+    #expect(accepts(try call(none), #"{"name":"f","parameters":{}}"#))
+    #expect(!accepts(try call(none), #"{"name":"f","parameters":{"y":1}}"#))
     let open = #"{"properties":{"x":{}},"additionalProperties":true}"#
     for parameters in [open, #"{"type":"object"}"#, "{}"] {
       #expect(accepts(try call(parameters), #"{"name":"f","parameters":{"y":1}}"#), "\(parameters)")

@@ -245,7 +245,9 @@ class AsyncOpenAI:
         endless = {**self._chat, "n": 8, "max_tokens": 3000, "extra_body": {"ignore_eos": True}}
         # Whatever this does to a pipeline is not the matter of other checks.
         with tempfile.TemporaryDirectory() as directory:
-            own = Pipeline(self._pipeline.trestle, self._pipeline.model, directory)
+            own = Pipeline(
+                self._pipeline.trestle, self._pipeline.model, directory, *self._pipeline.serve
+            )
             own.start()
             with closing(own):
                 async with self._client(own) as client:

@@ -62,7 +62,26 @@ struct PromptEncoder: Sendable {
             + "without them (without --think)"
         )
       }
-      return try tokenizer.encode(template.get().pieces(messages, thinks: thinks))
+      let template = try usableTemplate()
+      guard template.asksForThoughts || !thinks else {
+        throw GemmaError(
+          .template,
+          "the chat template of \(modelName) has no way to ask for thoughts; ask without them (without --think)"
+        )
+      }
+      return try tokenizer.encode(template.pieces(messages, thinks: thinks))
+    }
+  }
+
+  private func usableTemplate() throws(GemmaError) -> ChatTemplate {
+    do throws(GemmaError) {
+      return try template.get()
+    } catch {
+      throw GemmaError(
+        error.code,
+        "\(error.message); use --raw to send the prompt without one",
+        context: error.context
+      )
     }
   }
 

@@ -14,6 +14,16 @@ extension ChatTemplate {
     return try make(try file.string(key).map { ($0, "\(key) of \(file.path)") }, file.path, names)
   }
 
+  /// Reads a template from a file of its own.
+  ///
+  /// - Throws: `GemmaError.template` if it is not supported; and errors of reading.
+  package static func load(
+    file path: String,
+    for tokenizer: Tokenizer
+  ) throws(GemmaError) -> ChatTemplate {
+    try make((try read(path), path), path, tokenizer.names)
+  }
+
   /// Reads the template of a directory in Hugging Face layout.
   ///
   /// - Throws: `GemmaError.template` if there is none, or one that is not supported; and errors of
@@ -35,7 +45,7 @@ extension ChatTemplate {
     guard let (source, place) = found else {
       throw GemmaError(
         .template,
-        "\(missing), so it is probably no chat model; use --raw to send the prompt without one",
+        "\(missing), so it is probably no chat model",
         context: modelPath
       )
     }
@@ -61,16 +71,7 @@ extension ChatTemplate {
   ) throws(GemmaError) -> (source: String, place: String)? {
     let jinja = modelPath + "/chat_template.jinja"
     if ModelPath.exists(jinja) {
-      let file = try MappedFile.open(jinja)
-      let limit = 1 << 20
-      guard file.size <= limit else {
-        throw GemmaError(
-          .template,
-          "has \(file.size) bytes, at most \(limit) are read",
-          context: jinja
-        )
-      }
-      return (String(decoding: try file.read(offset: 0, count: file.size), as: UTF8.self), jinja)
+      return (try read(jinja), jinja)
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
       let path = "\(modelPath)/\(name)"
@@ -86,6 +87,19 @@ extension ChatTemplate {
       return (source, path)
     }
     return nil
+  }
+
+  private static func read(_ path: String) throws(GemmaError) -> String {
+    let file = try MappedFile.open(path)
+    let limit = 1 << 20
+    guard file.size <= limit else {
+      throw GemmaError(
+        .template,
+        "has \(file.size) bytes, at most \(limit) are read",
+        context: path
+      )
+    }
+    return String(decoding: try file.read(offset: 0, count: file.size), as: UTF8.self)
   }
 
   // Accepts a template, or a list of named ones, from which it takes the default.

@@ -91,8 +91,7 @@ package struct ChatTemplate: Sendable, Hashable {
     } catch {
       throw GemmaError(
         .template,
-        "the model's chat template cannot be followed: \(error.message); use --raw to send the"
-          + " prompt without one",
+        "the model's chat template cannot be followed: \(error.message)",
         context: context
       )
     }
@@ -121,7 +120,7 @@ package struct ChatTemplate: Sendable, Hashable {
     guard asksForThoughts || !thinks else {
       throw GemmaError(
         .template,
-        "the model's chat template has no way to ask for thoughts; ask without them (without --think)"
+        "the model's chat template has no way to ask for thoughts"
       )
     }
     let text = try render(messages, startsReply: startsReply, thinks: thinks, tools: tools)

@@ -266,13 +266,14 @@ extension SchemaCompiler {
   /// Whether an object has only the properties that are declared, though no part of it says so.
   private func isClosed(_ parts: [ObjectPart]) -> Bool {
     guard !parts.contains(where: { $0.additional != nil }) else { return false }
-    return isStrict || closesObjects && parts.contains { !$0.order.isEmpty }
+    return isStrict || closesObjects && parts.contains(where: \.declaresProperties)
   }
 
   private mutating func objectParts(_ flat: [Int]) throws(GrammarError) -> [ObjectPart] {
     var parts: [ObjectPart] = []
     for id in flat {
       var part = ObjectPart()
+      part.declaresProperties = document[id, "properties"] != nil
       for (name, schema) in try schemas(id, "properties") {
         part.order.append(name)
         part.properties[name] = schema
@@ -340,6 +341,8 @@ private struct ObjectPart {
     var path: String
   }
 
+  /// Whether `properties` is there, be it without any.
+  var declaresProperties = false
   /// Names in `properties`, in their order.
   var order: [String] = []
   var properties: [String: Int] = [:]

@@ -36,7 +36,7 @@ struct SchemaCompiler {
   /// The node of a document's values.
   ///
   /// `isObject` says that only objects are wanted, whatever else the document allows, and `closesObjects` that
-  /// objects with declared properties have no others, unless the document says so.
+  /// objects that declare their properties have no others, unless the document says so.
   static func build(
     _ root: JSONValue,
     strict: Bool,

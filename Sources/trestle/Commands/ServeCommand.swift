@@ -88,8 +88,19 @@ struct ServeCommand: ParsableCommand {
       aliases: [checkpoint.name],
       fingerprint: "\(fingerprint)",
       tokenizer: tokenizer,
-      template: Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) }
+      template: try template(of: checkpoint, for: tokenizer)
     )
+  }
+
+  /// A model without a template can serve completions; a template that was asked for must be usable.
+  private func template(
+    of checkpoint: Checkpoint,
+    for tokenizer: Tokenizer
+  ) throws -> Result<ChatTemplate, GemmaError> {
+    guard let path = http.chatTemplate else {
+      return Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) }
+    }
+    return .success(try ChatTemplate.load(file: path, for: tokenizer))
   }
 
   /// Another model's tokenizer would make prompts that mean nothing.

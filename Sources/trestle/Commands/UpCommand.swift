@@ -39,9 +39,19 @@ struct UpCommand: ParsableCommand {
   )
   var apiKeyFile: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "With --http: a file with a Jinja chat template, in place of the model's own.",
+      valueName: "path"
+    )
+  )
+  var chatTemplate: String?
+
   func validate() throws {
-    guard apiKeyFile == nil || http != nil else {
-      throw ValidationError("--api-key-file is for the front door; give it together with --http.")
+    for (name, value) in [("api-key-file", apiKeyFile), ("chat-template", chatTemplate)] {
+      guard value == nil || http != nil else {
+        throw ValidationError("--\(name) is for the front door; give it together with --http.")
+      }
     }
     guard request.size != nil else { return }
     guard pipeline.split == nil else {
@@ -111,6 +121,9 @@ struct UpCommand: ParsableCommand {
 
   /// The options of the front door; nil without one.
   private var httpArguments: [String]? {
-    http.map { ["--http", $0] + (apiKeyFile.map { ["--api-key-file", $0] } ?? []) }
+    http.map { http in
+      ["--http", http] + (apiKeyFile.map { ["--api-key-file", $0] } ?? [])
+        + (chatTemplate.map { ["--chat-template", $0] } ?? [])
+    }
   }
 }

@@ -86,7 +86,7 @@ private func text(_ pieces: [PromptPiece]) -> String {
   @Test func `a template that does what is not supported is refused by name, with a way out`() {
     #expect(golden.refused.count > 15)
     for (source, word) in golden.refused {
-      expectRefusal(.template, word, "--raw") { _ = try ChatTemplate(source) }
+      expectRefusal(.template, word) { _ = try ChatTemplate(source) }
     }
   }
 
@@ -115,7 +115,7 @@ private func text(_ pieces: [PromptPiece]) -> String {
     "{{ range(99999999999) }}",
   ])
   func `a template that would not end is stopped`(source: String) {
-    expectRefusal(.template, "--raw") {
+    expectRefusal(.template, "cannot be followed") {
       _ = try ChatTemplate(source + "{{ messages[0].content }}")
     }
   }
@@ -127,7 +127,7 @@ private func text(_ pieces: [PromptPiece]) -> String {
     ] {
       let nested =
         String(repeating: opening, count: depth) + "1" + String(repeating: closing, count: depth)
-      expectRefusal(.template, "--raw") { _ = try ChatTemplate("{{ \(nested) }}") }
+      expectRefusal(.template, "cannot be followed") { _ = try ChatTemplate("{{ \(nested) }}") }
     }
     for (opening, closing) in [
       ("{% if 1 %}", "{% endif %}"), ("{% for i in [1] %}", "{% endfor %}"),
@@ -136,7 +136,7 @@ private func text(_ pieces: [PromptPiece]) -> String {
       let nested =
         String(repeating: opening, count: depth)
         + String(repeating: closing, count: depth)
-      expectRefusal(.template, "--raw") { _ = try ChatTemplate(nested) }
+      expectRefusal(.template, "cannot be followed") { _ = try ChatTemplate(nested) }
     }
   }
 

@@ -89,13 +89,13 @@ private struct ChatGolden: Decodable {
     }
   }
 
-  @Test func `an absent template is told, with a way out`() throws {
+  @Test func `an absent template is told`() throws {
     let small = TokenizerGolden.directory.appending(path: "small.gguf").path
-    expectRefusal(.template, "no chat template", "--raw", "small.gguf") {
+    expectRefusal(.template, "no chat template", "small.gguf") {
       _ = try ChatTemplate.load(from: GGUFFile.open(small))
     }
     try withTemporaryDirectory { directory in
-      expectRefusal(.template, "no chat template", "--raw") {
+      expectRefusal(.template, "no chat template") {
         _ = try ChatTemplate.load(directory: directory)
       }
     }

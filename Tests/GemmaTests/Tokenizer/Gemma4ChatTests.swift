@@ -191,7 +191,7 @@ private struct ChatGolden: Decodable {
     #expect(!ChatTemplate.gemmaTurns.asksForThoughts)
     #expect(ChatTemplate.gemma4Turns(closesThought: false).asksForThoughts)
     #expect(ChatTemplate.gemma4Turns(closesThought: true).asksForThoughts)
-    expectRefusal(.template, "thoughts", "--think") {
+    expectRefusal(.template, "thoughts") {
       _ = try ChatTemplate.gemmaTurns.pieces([ChatMessage(role: .user, content: "a")], thinks: true)
     }
   }
