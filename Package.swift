@@ -115,6 +115,12 @@ let package = Package(
       name: "Grammar",
       swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
     ),
+    // The array of an NPU: assembler, compiler and simulator. Debug builds optimise it, too: tests simulate millions
+    // of cycles.
+    .target(
+      name: "NPUArray",
+      swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+    ),
     // Model files of any model: formats read and written, and which file is which.
     .target(
       name: "ModelFiles",
@@ -242,6 +248,11 @@ let package = Package(
       swiftSettings: strict
     ),
     .testTarget(name: "GrammarTests", dependencies: ["Grammar"], swiftSettings: strict),
+    .testTarget(
+      name: "NPUArrayTests",
+      dependencies: ["NPUArray", "TestSupport"],
+      swiftSettings: strict
+    ),
     .testTarget(
       name: "ServerTests",
       dependencies: [

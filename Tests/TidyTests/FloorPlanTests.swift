@@ -32,6 +32,7 @@ private let floorPlan: [String: Set<String>] = [
   "Wire": ["WireMessages", "CZeroMQ", "Content", "Platform", "CSocketGuard", "CLinux"],
   "Grammar": [],
   "GrammarLab": ["Grammar"],
+  "NPUArray": [],
   "Gemma": ["ModelFiles", "Compute", "Content"],
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
