@@ -9,6 +9,8 @@ struct GrammarBuilder {
   /// What has been made before: sets of characters and shared rules.
   var characterNodes: [CharacterKey: Int32] = [:]
   var sharedRules: [SharedRule: Int32] = [:]
+  /// Nodes that something must satisfy, and what they come from.
+  private var required: [(node: Int32, path: String)] = []
   /// How values are written.
   var notation = ValueNotation.json
 
@@ -71,6 +73,9 @@ struct GrammarBuilder {
 
   mutating func define(_ rule: Int32, _ body: Int32) { bodies[Int(rule)] = body }
 
+  /// Has the grammar refused, with this place, if nothing satisfies a node.
+  mutating func require(_ node: Int32, at path: String) { required.append((node, path)) }
+
   mutating func call(_ rule: Int32) throws(GrammarError) -> Int32 { try add(.call(rule)) }
 
   /// One of several texts, as a tree of their common beginnings: a state then has as many ways on
@@ -109,6 +114,12 @@ struct GrammarBuilder {
 
   /// - Throws: As `RuleCheck.table` says.
   func finish(start: Int32) throws(GrammarError) -> RuleTable {
-    try RuleCheck.table(nodes: nodes, bodies: bodies, start: start, names: names)
+    try RuleCheck.table(
+      nodes: nodes,
+      bodies: bodies,
+      start: start,
+      required: required,
+      names: names
+    )
   }
 }

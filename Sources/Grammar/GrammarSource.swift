@@ -23,7 +23,9 @@ package enum GrammarSource: Sendable {
   func build(_ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
     switch self {
     case .jsonSchema(let text, let strict):
-      return try SchemaCompiler.build(JSONParser.parse(text), strict: strict, &builder)
+      let node = try SchemaCompiler.build(JSONParser.parse(text), strict: strict, &builder)
+      builder.require(node, at: "#")
+      return node
     case .jsonObject: return try builder.anyObject()
     case .json: return try builder.anyValue()
     case .tools(let calls): return try calls.build(&builder)

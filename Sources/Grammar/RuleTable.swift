@@ -44,17 +44,21 @@ struct RuleCheck {
 
   /// Prunes what nothing satisfies, and checks the rest.
   ///
-  /// `names` are those of rules, for errors.
-  /// - Throws: `GrammarError` if nothing satisfies the start, if a rule begins with itself, or if
+  /// `names` are those of rules, and `required` has further nodes with their places, for errors.
+  /// - Throws: `GrammarError` if nothing satisfies the start or what is required, if a rule begins with itself, or if
   ///   the shortest answer nests too deep.
   static func table(
     nodes: [Node],
     bodies: [Int32],
     start: Int32,
+    required: [(node: Int32, path: String)],
     names: [Int32: String]
   ) throws(GrammarError) -> RuleTable {
     var check = RuleCheck(nodes: nodes, bodies: bodies, names: names)
     check.propagate()
+    for (node, path) in required where check.need[Int(node)] == never {
+      throw GrammarError(.unsatisfiable, "nothing satisfies it", at: path)
+    }
     guard check.need[Int(start)] != never else {
       throw GrammarError(.unsatisfiable, "nothing satisfies it")
     }

@@ -116,6 +116,7 @@ package struct ToolCalls: Sendable {
 
   private func call(_ tool: Tool, _ builder: inout GrammarBuilder) throws(GrammarError) -> Int32 {
     let parameters = try parameters(of: tool, &builder)
+    builder.require(parameters, at: "tools/\(tool.name)/parameters")
     guard notation == .gemma4 else {
       return try builder.sequence([
         builder.literal("{\"name\":"), builder.blank(),
@@ -126,18 +127,15 @@ package struct ToolCalls: Sendable {
     guard ValueNotation.isBare(tool.name) else {
       throw GrammarError(
         .unsupported,
-        "the model cannot write the name \"\(tool.name)\"; use letters, digits and _",
+        "the model cannot write the name \"\(tool.name)\"; use letters, digits, _ and -",
         at: "tools"
       )
     }
     return try builder.sequence([
-      builder.literal("\(Self.callMark)call:\(tool.name)"), parameters,
-      builder.literal("<tool_call|>"),
+      builder.literal(CallMark.callStart.bytes), builder.literal("call:\(tool.name)"), parameters,
+      builder.literal(CallMark.callEnd.bytes),
     ])
   }
-
-  /// What a call of Gemma 4 begins with: a token of its vocabulary.
-  private static let callMark = "<|tool_call>"
 
   /// The object of a call's arguments.
   private func parameters(

@@ -10,10 +10,29 @@ package enum ValueNotation: Sendable, Hashable {
   case gemma4
 }
 
+/// The tokens of Gemma 4 that mark calls and strings.
+///
+/// A grammar knows each by a byte that no text has. So only the token is a mark, not the same text in other tokens.
+package enum CallMark: UInt8, CaseIterable, Sendable {
+  case callStart = 0xF8
+  case callEnd = 0xF9
+  /// On both sides of a string.
+  case string = 0xFA
+
+  /// The token's text.
+  package var text: String {
+    switch self {
+    case .callStart: "<|tool_call>"
+    case .callEnd: "<tool_call|>"
+    case .string: "<|\"|>"
+    }
+  }
+
+  var bytes: [UInt8] { [rawValue] }
+}
+
 extension ValueNotation {
-  /// What a string of Gemma 4 stands between: a token of its vocabulary.
-  static let mark = "<|\"|>"
-  /// Longer strings are counted without the sign that the mark begins with.
+  /// Longer strings are counted without the sign that the text of a mark begins with.
   fileprivate static let countedLimit = 512
 
   /// Whether a name can stand bare in Gemma 4's notation; others stand between marks.
@@ -26,7 +45,7 @@ extension ValueNotation {
     try CharacterMachine(pattern: "[^:,{}\\[\\]<>|\"\\s]+", isAnchored: true, at: path)
   }
 
-  /// Texts without the mark.
+  /// Texts without that of the mark: a reader of the answer does not know tokens.
   fileprivate static func unmarked(at path: String) throws(GrammarError) -> CharacterMachine {
     try CharacterMachine(pattern: "[\\s\\S]*<\\|\"\\|>[\\s\\S]*", isAnchored: true, at: path)
       .complement
@@ -39,13 +58,13 @@ extension GrammarBuilder {
   /// - Throws: `GrammarError.unsupported` for one that cannot be written.
   func written(_ text: String) throws(GrammarError) -> [UInt8] {
     guard notation == .gemma4 else { return Self.quoted(text) }
-    guard !text.contains(ValueNotation.mark) else {
+    guard !text.contains(CallMark.string.text) else {
       throw GrammarError(
         .unsupported,
-        "the model cannot write \(ValueNotation.mark) inside of a string"
+        "the model cannot write \(CallMark.string.text) inside of a string"
       )
     }
-    return Array((ValueNotation.mark + text + ValueNotation.mark).utf8)
+    return CallMark.string.bytes + text.utf8 + CallMark.string.bytes
   }
 
   /// The bytes of a member's name.
@@ -61,22 +80,22 @@ extension GrammarBuilder {
     of machine: CharacterMachine,
     at path: String
   ) throws(GrammarError) -> Int32 {
-    guard notation == .gemma4 else { return try between("\"", self.machine(machine, .json)) }
+    guard notation == .gemma4 else { return try between([0x22], self.machine(machine, .json)) }
     let texts = try machine.intersection(ValueNotation.unmarked(at: path), at: path)
-    return try between(ValueNotation.mark, self.machine(texts, .plain))
+    return try between(CallMark.string.bytes, self.machine(texts, .plain))
   }
 
   /// A string of so many characters; an escape, and a pair of surrogates, is one.
   mutating func string(min: Int, max: Int?) throws(GrammarError) -> Int32 {
     if notation == .json {
-      return try between("\"", repeated(anyStringCharacter(), min: min, max: max))
+      return try between([0x22], repeated(anyStringCharacter(), min: min, max: max))
     }
     guard Swift.max(min, max ?? 0) > ValueNotation.countedLimit else {
       return try string(of: .length(min: min, max: max, at: ""), at: "")
     }
     let others = CodePointSet.all.subtracting(CodePointSet([0x3C...0x3C]))
     return try between(
-      ValueNotation.mark,
+      CallMark.string.bytes,
       repeated(character(others, .plain), min: min, max: max)
     )
   }
@@ -95,7 +114,7 @@ extension GrammarBuilder {
     notation == .gemma4 ? try name(of: .all, at: "") : try anyString()
   }
 
-  private mutating func between(_ mark: String, _ content: Int32) throws(GrammarError) -> Int32 {
+  private mutating func between(_ mark: [UInt8], _ content: Int32) throws(GrammarError) -> Int32 {
     try sequence([literal(mark), content, literal(mark)])
   }
 }

@@ -3,12 +3,14 @@
 
 internal import Gemma
 internal import ModelFiles
+internal import Wire
 
 extension TextModel {
   /// Returns the prompt of a chat.
   ///
   /// - Throws: `APIError` 400 in the template's words if it refuses the conversation.
   func prompt(of request: ChatRequest) throws(APIError) -> [Int32] {
+    try checkThoughts(request)
     do throws(GemmaError) {
       return try tokenizer.encode(pieces(of: request))
     } catch {
@@ -20,6 +22,7 @@ extension TextModel {
   ///
   /// - Throws: `APIError` 400 in the template's words if it refuses the conversation.
   func promptText(of request: ChatRequest) throws(APIError) -> String {
+    try checkThoughts(request)
     do throws(GemmaError) {
       return try pieces(of: request).map(\.text).joined()
     } catch {
@@ -27,9 +30,20 @@ extension TextModel {
     }
   }
 
+  /// - Throws: `APIError` 400 if the model is asked to think and cannot be.
+  private func checkThoughts(_ request: ChatRequest) throws(APIError) {
+    guard request.thinks, case .success(let template) = template,
+      !template.asksForThoughts || !tokenizer.canThink
+    else { return }
+    throw APIError.invalid(
+      "\(request.thoughtsField): \(name) has no way to think before it answers",
+      request.thoughtsField
+    )
+  }
+
   private func pieces(of request: ChatRequest) throws(GemmaError) -> [PromptPiece] {
     let template = try usableTemplate()
-    guard template.writesGemma4Calls else {
+    guard callNotation == .gemma4 else {
       return try template.pieces(
         Self.merged(Self.withoutTools(request.messages, tools: request.tools)),
         thinks: request.thinks

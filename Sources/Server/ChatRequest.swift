@@ -34,6 +34,8 @@ struct ChatRequest {
   var thinks: Bool
   /// What the interface calls the conversation.
   var messagesField = "messages"
+  /// What it calls the wish for thoughts.
+  var thoughtsField = "chat_template_kwargs.enable_thinking"
 
   /// - Parameters:
   ///   - body: The body of a request.
@@ -115,6 +117,9 @@ struct ChatRequest {
       throw fields.error("grammar", "and tools are both there; leave out either")
     }
     options.grammar = .calls(calls)
+    // All that comes is the call, whose form is given.
+    if case .forced = toolUse { options.stops = [] }
+    try options.checkEnd(fields)
   }
 
   private func definitions() throws(APIError) -> [ToolDefinition] {
@@ -203,7 +208,12 @@ struct ChatRequest {
       let text = try function.string("arguments") ?? "{}"
       let arguments: JSON
       do throws(APIError) {
-        arguments = try JSON(parsing: Array((text.isEmpty ? "{}" : text).utf8))
+        arguments = try JSON(
+          parsing: Array((text.isEmpty ? "{}" : text).utf8),
+          as: "the text",
+          // Names that no schema declares can come twice in what a model writes.
+          allowsRepeats: true
+        )
       } catch {
         throw function.error("arguments", "is no JSON object: \(error.message)")
       }

@@ -55,7 +55,10 @@ struct CollectedAnswer: Sendable {
   /// Takes what has come of a choice, and returns what can be told of it.
   mutating func take(_ choice: Int, _ piece: AnswerPiece) -> AnswerPiece {
     var piece = piece
-    if !readers.isEmpty { (piece.text, piece.calls) = readers[choice].append(piece.text) }
+    if !readers.isEmpty {
+      let (words, calls) = readers[choice].append(piece.text)
+      (piece.text, piece.calls) = (words, calls.joined)
+    }
     pieces[choice].append(piece)
     return piece
   }
@@ -73,7 +76,7 @@ struct CollectedAnswer: Sendable {
   func end(of choice: Int) -> AnswerEnd {
     let finished = usage.finished[choice]
     if finished?.reason == .length { return .length }
-    if !pieces[choice].calls.isEmpty { return .calls }
+    if !pieces[choice].calls.isEmpty, !readers[choice].isInCall { return .calls }
     let stop = finished?.stop ?? ""
     return stop.isEmpty ? .turn : .stop(stop)
   }

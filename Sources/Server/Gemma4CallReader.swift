@@ -65,6 +65,13 @@ struct Gemma4CallReader: ToolCallReader {
     }
   }
 
+  var isInCall: Bool {
+    switch place {
+    case .head, .arguments: true
+    case .words, .tail: false
+    }
+  }
+
   mutating func finish() -> String {
     defer { held = [] }
     // A call without a name is of no use to anybody.

@@ -55,12 +55,26 @@ struct GenerationOptions {
     sampling.frequencyPenalty = Float(try fields.number("frequency_penalty", -2...2) ?? 0)
     sampling.presencePenalty = Float(try fields.number("presence_penalty", -2...2) ?? 0)
     sampling.biases = try Self.biases(fields)
+    try checkEnd(fields)
     if let options = try fields.object("stream_options") {
       guard streams else {
         throw fields.error("stream_options", "is there, but stream is not true")
       }
       includesUsage = try options.bool("include_usage") ?? false
     }
+  }
+
+  /// Refuses an answer that must end somewhere and is told not to.
+  func checkEnd(_ fields: Fields) throws(APIError) {
+    guard ignoresEndOfTurn, let grammar else { return }
+    if case .calls(let calls) = grammar, !calls.isRequired, calls.only.isEmpty, calls.words.isEmpty
+    {
+      return
+    }
+    throw fields.error(
+      "ignore_eos",
+      "is true, but an answer that follows a grammar ends where that does"
+    )
   }
 
   /// What `response_format` asks for, or llama.cpp's `grammar`.

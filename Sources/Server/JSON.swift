@@ -52,23 +52,32 @@ extension JSON {
 
   /// Reads one document.
   ///
+  /// - Parameters:
+  ///   - bytes: The document.
+  ///   - name: What it is, for errors.
+  ///   - allowsRepeats: Whether the last member of a name counts, where several have it; else they are refused.
   /// - Throws: `APIError` 400 that names the byte at fault.
-  package init(parsing bytes: [UInt8]) throws(APIError) {
+  package init(
+    parsing bytes: [UInt8],
+    as name: String = "the body",
+    allowsRepeats: Bool = false
+  ) throws(APIError) {
     guard String(validating: bytes, as: UTF8.self) != nil else {
-      throw APIError.invalid("the body is not UTF-8")
+      throw APIError.invalid("\(name) is not UTF-8")
     }
-    var reader = JSONReader(bytes, path: "the body")
+    var reader = JSONReader(bytes, path: name)
     do throws(ModelFilesError) {
-      self = try Self.read(&reader, depth: 0)
+      self = try Self.read(&reader, depth: 0, allowsRepeats)
       try reader.readEnd()
     } catch {
-      throw APIError.invalid("the body is not valid JSON: \(error.message)")
+      throw APIError.invalid("\(name) is not valid JSON: \(error.message)")
     }
   }
 
   private static func read(
     _ reader: inout JSONReader,
-    depth: Int
+    depth: Int,
+    _ allowsRepeats: Bool
   ) throws(ModelFilesError) -> JSON {
     guard depth < depthLimit else {
       throw ModelFilesError(.format, "more than \(depthLimit) levels of nesting")
@@ -79,16 +88,19 @@ extension JSON {
       var names: Set<String> = []
       try reader.readObject { (reader) throws(ModelFilesError) in
         let name = reader.text
-        guard names.insert(name).inserted else {
-          throw ModelFilesError(.format, "\"\(name)\" stands twice in an object")
+        if !names.insert(name).inserted {
+          guard allowsRepeats else {
+            throw ModelFilesError(.format, "\"\(name)\" stands twice in an object")
+          }
+          members.removeAll { $0.name == name }
         }
-        members.append(Member(name, try read(&reader, depth: depth + 1)))
+        members.append(Member(name, try read(&reader, depth: depth + 1, allowsRepeats)))
       }
       return .object(members)
     case UInt8(ascii: "["):
       var values: [JSON] = []
       try reader.readArray { (reader, _) throws(ModelFilesError) in
-        values.append(try read(&reader, depth: depth + 1))
+        values.append(try read(&reader, depth: depth + 1, allowsRepeats))
       }
       return .array(values)
     case UInt8(ascii: "\""):
@@ -102,6 +114,7 @@ extension JSON {
       let start = reader.offset
       let value = try reader.readNumber()
       let end = reader.offset
+      guard value.isFinite else { throw ModelFilesError(.format, "a number that is too large") }
       guard value == value.rounded(), abs(value) < 1e19 else { return .number(value) }
       // An integer keeps all its digits, which a seed needs.
       reader.offset = start

@@ -13,11 +13,13 @@ struct JSONCallReader: ToolCallReader {
   /// What is told neither as words nor as a call yet.
   private var held = ""
   private var scanner: JSONCallScanner
+  private let isForced: Bool
 
   /// - Parameters:
   ///   - names: The functions that can be called; an object that names another is words in some form.
   ///   - isForced: Whether nothing but calls can come.
   init(names: Set<String>, isForced: Bool) {
+    self.isForced = isForced
     kind = isForced ? .calls : .undecided
     scanner = JSONCallScanner(names: names)
   }
@@ -48,9 +50,12 @@ struct JSONCallReader: ToolCallReader {
     return rest.hasPrefix("{") || rest.hasPrefix("[{") || rest.hasPrefix(fence) ? .calls : .words
   }
 
+  var isInCall: Bool { kind == .calls && scanner.isOpen }
+
   mutating func finish() -> String {
     defer { held = "" }
-    return held
+    // Where nothing but a call can come, what has no name yet is of no use to anybody.
+    return isForced ? "" : held
   }
 }
 
@@ -66,6 +71,8 @@ private struct JSONCallScanner: Sendable {
 
   /// Whether the name of a call has come.
   var hasBegun: Bool { call != nil }
+  /// Whether a bracket is open.
+  var isOpen: Bool { depth > 0 }
   /// Whether the name of something else has come.
   private(set) var isNoCall = false
   private let names: Set<String>

@@ -27,6 +27,7 @@ struct MessagesRequest {
     }
     let names = FieldNames(Self.names + Self.deepNames, messages: places)
     chat = try names.telling { () throws(APIError) in try ChatRequest(.object(members), notation) }
+    chat.thoughtsField = "thinking"
     chat.options.grammarField = names.theirs(chat.options.grammarField)
   }
 

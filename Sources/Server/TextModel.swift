@@ -31,7 +31,9 @@ package struct TextModel: Sendable {
 
   /// How the model writes calls of tools.
   var callNotation: CallNotation {
-    guard case .success(let template) = template, template.writesGemma4Calls else { return .json }
+    guard case .success(let template) = template, template.writesGemma4Calls,
+      tokenizer.hasCallMarks
+    else { return .json }
     return .gemma4
   }
 

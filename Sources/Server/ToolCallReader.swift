@@ -34,4 +34,19 @@ protocol ToolCallReader: Sendable {
   mutating func append(_ text: String) -> (words: String, calls: [ToolCallPiece])
   /// Returns words at the end of the text that became no call, since it was cut short.
   mutating func finish() -> String
+  /// Whether a call has begun and is not complete.
+  var isInCall: Bool { get }
+}
+
+extension [ToolCallPiece] {
+  /// The same with one piece a call: programs take each for another call.
+  var joined: [ToolCallPiece] {
+    reduce(into: []) { joined, piece in
+      if let last = joined.indices.last, joined[last].index == piece.index {
+        joined[last].arguments += piece.arguments
+      } else {
+        joined.append(piece)
+      }
+    }
+  }
 }

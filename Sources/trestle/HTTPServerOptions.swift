@@ -84,6 +84,11 @@ struct HTTPServerOptions: ParsableArguments {
       (0...65535).contains(port)
     else { throw CommandError("--http \(http): give HOST:PORT, for example 127.0.0.1:8080") }
     let host = String(http[..<colon])
+    guard !host.contains("/") else {
+      throw CommandError(
+        "--http \(http): give HOST:PORT without a scheme, for example 127.0.0.1:8080"
+      )
+    }
     return (host.isEmpty ? "0.0.0.0" : host, port)
   }
 

@@ -31,7 +31,7 @@ import Testing
     #"{"type":"array","minItems":1000000}"#,
     #"{"type":"array","minItems":1000000000000,"maxItems":1e30}"#,
     #"{"type":"string","minLength":1000000,"maxLength":2000000}"#,
-    #"{"type":"object","minProperties":100000}"#,
+    #"{"type":"object","maxProperties":100000}"#,
   ])
   func `huge counts take no time`(_ text: String) throws {
     guard refusal(ofSchema: text)?.code != .limit else { return }

@@ -14,6 +14,22 @@ func accepts(_ grammar: CompiledGrammar, _ bytes: [UInt8]) -> Bool {
   return state.accept(bytes: bytes) && state.isComplete
 }
 
+/// A text in which the marks of Gemma 4 are tokens.
+func marked(_ text: String) -> [UInt8] {
+  var rest = text[...]
+  var bytes: [UInt8] = []
+  while let first = rest.first {
+    if let mark = CallMark.allCases.first(where: { rest.hasPrefix($0.text) }) {
+      bytes.append(mark.rawValue)
+      rest = rest.dropFirst(mark.text.count)
+    } else {
+      bytes += String(first).utf8
+      rest.removeFirst()
+    }
+  }
+  return bytes
+}
+
 func schema(_ text: String, strict: Bool = false) throws -> CompiledGrammar {
   try CompiledGrammar(.jsonSchema(text, strict: strict))
 }

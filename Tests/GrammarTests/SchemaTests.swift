@@ -115,10 +115,13 @@ import Testing
       invalid: ["{}", "{\"a\":1,\"b\":2,\"c\":3}", "{\"x\":1,\"y\":2,\"z\":3}"]
     )
     try check(
-      ##"{"type":"object","minProperties":2,"additionalProperties":{"type":"integer"}}"##,
+      ##"{"type":"object","minProperties":2,"properties":{"a":{}},"additionalProperties":{"type":"integer"}}"##,
       valid: ["{\"a\":1,\"b\":2}", "{\"a\":1,\"b\":2,\"c\":3}"],
-      invalid: ["{}", "{\"a\":1}"]
+      // Two names that are not declared may be one.
+      invalid: ["{}", "{\"a\":1}", "{\"b\":1,\"b\":2}"]
     )
+    let open = #"{"type":"object","minProperties":2,"additionalProperties":{"type":"integer"}}"#
+    #expect(refusal(ofSchema: open)?.path == "#/minProperties")
     try check(
       ##"{"type":"object","maxProperties":0}"##,
       valid: ["{}"],

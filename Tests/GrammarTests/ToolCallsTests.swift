@@ -117,7 +117,7 @@ import Testing
   /// Whether a call with these arguments is allowed; ' stands for the mark of strings.
   private func takes(_ parameters: String, _ arguments: String) throws -> Bool {
     let text = "<|tool_call>call:f\(arguments)<tool_call|>".replacing("'", with: "<|\"|>")
-    return accepts(try CompiledGrammar(own(parameters)), text)
+    return accepts(try CompiledGrammar(own(parameters)), marked(text))
   }
 
   @Test(arguments: [
@@ -170,13 +170,17 @@ import Testing
     let one = try CompiledGrammar(own("{}"))
     let several = try CompiledGrammar(own("{}", parallel: true))
     let offered = try CompiledGrammar(own("{}", .auto))
-    #expect(accepts(one, call) && !accepts(one, call + call) && !accepts(one, ""))
-    #expect(accepts(several, call + call + call) && !accepts(several, call + "," + call))
+    #expect(accepts(one, marked(call)) && !accepts(one, marked(call + call)) && !accepts(one, ""))
+    #expect(
+      accepts(several, marked(call + call + call)) && !accepts(several, marked(call + "," + call))
+    )
+    // The text of a mark in other tokens is no mark, and no text either.
+    #expect(!accepts(one, call) && !accepts(offered, call))
     for text in ["", "Hello {", "<|tool", call, "I ask. " + call] {
-      #expect(accepts(offered, text))
+      #expect(accepts(offered, marked(text)))
     }
     for text in [call + " done", "<|tool_call>", "<|tool_call>call:g{}<tool_call|>"] {
-      #expect(!accepts(offered, text), "\(text)")
+      #expect(!accepts(offered, marked(text)), "\(text)")
     }
   }
 
@@ -185,8 +189,8 @@ import Testing
     let grammar = try CompiledGrammar(
       .tools(ToolCalls(tools, choice: .auto, words: words, notation: .gemma4))
     )
-    #expect(accepts(grammar, #"{"a": "x"}"#) && !accepts(grammar, "{a:<|\"|>x<|\"|>}"))
-    #expect(accepts(grammar, "<|tool_call>call:now{}<tool_call|>"))
+    #expect(accepts(grammar, #"{"a": "x"}"#) && !accepts(grammar, marked("{a:<|\"|>x<|\"|>}")))
+    #expect(accepts(grammar, marked("<|tool_call>call:now{}<tool_call|>")))
   }
 
   @Test func `what Gemma 4's notation cannot hold is refused`() {
@@ -196,6 +200,25 @@ import Testing
     let tool = ToolCalls.Tool(name: "a{b", parameters: nil)
     #expect(
       refusal(.tools(ToolCalls([tool], choice: .auto, notation: .gemma4)))?.code == .unsupported
+    )
+  }
+
+  @Test func `a tool whose parameters nothing satisfies is named, beside another, too`() {
+    for (parameters, choice) in [
+      (#"{"type":"string"}"#, ToolCalls.Choice.required),
+      (#"{"properties":{"a":false},"required":["a"]}"#, .auto),
+      (#"{"properties":{"a":{"enum":[]}},"required":["a"]}"#, .named("f")),
+    ] {
+      let calls = ToolCalls(
+        [ToolCalls.Tool(name: "f", parameters: parameters)] + tools,
+        choice: choice
+      )
+      let error = refusal(.tools(calls))
+      #expect(error?.code == .unsatisfiable && error?.path == "tools/f/parameters")
+    }
+    #expect(
+      refusal(.jsonSchema(#"{"type":"string","minLength":2,"maxLength":1}"#, strict: false))?.path
+        == "#"
     )
   }
 

@@ -80,7 +80,18 @@ import Testing
       endTokens: [256]
     )
     var state = GrammarState(try CompiledGrammar(.tools(calls)), vocabulary)
-    return state.accept(bytes: Array(text.utf8)) && state.isComplete
+    // Marks are tokens.
+    var (rest, bytes) = (text[...], [UInt8]())
+    while let first = rest.first {
+      if let mark = CallMark.allCases.first(where: { rest.hasPrefix($0.text) }) {
+        bytes.append(mark.rawValue)
+        rest = rest.dropFirst(mark.text.count)
+      } else {
+        bytes += String(first).utf8
+        rest.removeFirst()
+      }
+    }
+    return state.accept(bytes: bytes) && state.isComplete
   }
 
   @Test

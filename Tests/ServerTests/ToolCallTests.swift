@@ -1,5 +1,7 @@
 // Calls of tools in what a model has written, whole and in pieces.
 
+import Gemma
+import ModelFiles
 import Testing
 import Wire
 
@@ -10,16 +12,16 @@ import Wire
     _ text: String,
     isForced: Bool = false,
     pieces count: Int = 1
-  ) -> AnswerPiece {
+  ) -> Server.AnswerPiece {
     var reader = JSONCallReader(names: ["f", "g"], isForced: isForced)
-    var answer = AnswerPiece()
+    var answer = Server.AnswerPiece()
     let characters = Array(text)
     for first in stride(from: 0, to: characters.count, by: count) {
       let piece = String(characters[first..<min(first + count, characters.count)])
       let (words, calls) = reader.append(piece)
-      answer.append(AnswerPiece(text: words, calls: calls))
+      answer.append(Server.AnswerPiece(text: words, calls: calls))
     }
-    answer.append(AnswerPiece(text: reader.finish()))
+    answer.append(Server.AnswerPiece(text: reader.finish()))
     return answer
   }
 
@@ -74,7 +76,7 @@ import Wire
       #expect(answer.text.isEmpty)
       #expect(answer.calls.map(\.name) == ["f"] && answer.calls.map(\.arguments) == [#"{"x":1"#])
       let nameless = read(#"{"name":"f"#, isForced: isForced)
-      #expect(nameless.text == #"{"name":"f"# && nameless.calls.isEmpty)
+      #expect(nameless.text == (isForced ? "" : #"{"name":"f"#) && nameless.calls.isEmpty)
     }
   }
 
@@ -87,6 +89,45 @@ import Wire
       )
       #expect(calls.map(\.index) == [0, 1] && Set(calls.map(\.id)).count == 2)
     }
+  }
+
+  @Test(arguments: [CallNotation.json, .gemma4])
+  func `an answer that ends within a call has not called`(_ notation: CallNotation) {
+    func end(_ text: String, stop: String = "") -> AnswerEnd {
+      var answer = CollectedAnswer(choiceCount: 1, tools: .offered(["f"], notation))
+      _ = answer.take(0, Server.AnswerPiece(text: text))
+      var finished = Finished(
+        request: 1,
+        reason: .stop,
+        promptTokens: 1,
+        generatedTokens: 1,
+        timing: RequestTiming(
+          firstTokenMicroseconds: 0,
+          prefillMicroseconds: 0,
+          decodeMicroseconds: 0,
+          totalMicroseconds: 0
+        ),
+        placement: []
+      )
+      finished.stop = stop
+      _ = answer.end(0, finished)
+      return answer.end(of: 0)
+    }
+    let isJSON = notation == .json
+    let call =
+      isJSON ? #"{"name":"f","parameters":{"x":1}}"# : "<|tool_call>call:f{x:1}<tool_call|>"
+    let part = isJSON ? #"{"name":"f","parameters":{"x":"# : "<|tool_call>call:f{x:"
+    #expect(end(call) == .calls && end(part, stop: "1") == .stop("1"))
+    #expect(end("Well") == .turn)
+  }
+
+  @Test func `what comes of a call at once is one piece`() {
+    var reader = Gemma4CallReader()
+    let calls = reader.append("<|tool_call>call:f{x:1}<tool_call|><|tool_call>call:g{}").calls
+      .joined
+    #expect(calls.map(\.index) == [0, 1] && calls.map(\.name) == ["f", "g"])
+    #expect(calls.map(\.arguments) == [#"{"x":1}"#, "{}"])
+    #expect(Set(calls.map(\.id)).count == 2)
   }
 
   private func chat(_ rest: String) throws -> ChatRequest {
@@ -146,5 +187,25 @@ import Wire
   func `a choice that makes no sense is refused`(_ rest: String) {
     let error = #expect(throws: APIError.self) { try chat(rest) }
     #expect(error?.status == 400 && error?.parameter == "tool_choice")
+  }
+
+  @Test func `an answer that must end is not told to go on for ever`() throws {
+    let forced = #","ignore_eos":true,"tool_choice":"required""#
+    let error = #expect(throws: APIError.self) { try chat(forced) }
+    #expect(error?.parameter == "ignore_eos")
+    _ = try chat(#","ignore_eos":true"#)
+    let stops = try chat(#","stop":["x"],"tool_choice":"required""#).options.stops
+    #expect(stops.isEmpty)
+    #expect(try chat(#","stop":["x"]"#).options.stops == ["x"])
+  }
+
+  @Test func `a name that comes twice in arguments counts once`() throws {
+    let call = #"{"type":"function","function":{"name":"f","arguments":"{\"a\":1,\"a\":2}"}}"#
+    let body =
+      #"{"messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[\#(call)]}]}"#
+    let request = try ChatRequest(JSON(parsing: Array(body.utf8)), .json)
+    #expect(request.messages[1].toolCalls[0].arguments == .object(["a": .integer(2)]))
+    #expect(throws: APIError.self) { try JSON(parsing: Array(#"{"a":1,"a":2}"#.utf8)) }
+    #expect(throws: APIError.self) { try JSON(parsing: Array("1e400".utf8)) }
   }
 }

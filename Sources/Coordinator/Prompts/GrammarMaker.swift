@@ -47,12 +47,21 @@ final class GrammarMaker: Sendable {
     return bits
   }
 
+  /// The bytes of a token, unless they are none of UTF-8: some of these are marks in a grammar.
+  private static func text(_ bytes: [UInt8]?) -> [UInt8]? {
+    bytes.flatMap { bytes in bytes.contains { $0 >= 0xF8 } ? nil : bytes }
+  }
+
   /// Made when it is first needed: most pipelines never need it.
   private func knownVocabulary() -> TokenVocabulary {
     vocabulary.withLock { vocabulary in
       if let vocabulary { return vocabulary }
+      var marks: [Int32: [UInt8]] = [:]
+      for mark in CallMark.allCases {
+        if let token = tokenizer.token(named: mark.text) { marks[token] = [mark.rawValue] }
+      }
       let tokens = (0..<Int32(tokenizer.vocabularySize)).map { token in
-        tokenizer.isSpecial(token) ? nil : tokenizer.bytes(of: token)
+        tokenizer.isSpecial(token) ? nil : marks[token] ?? Self.text(tokenizer.bytes(of: token))
       }
       let new = TokenVocabulary(tokens: tokens, endTokens: endTokens)
       vocabulary = new

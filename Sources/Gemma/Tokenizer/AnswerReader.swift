@@ -142,6 +142,9 @@ extension Tokenizer {
     }
   }
 
+  /// Whether the model's vocabulary has tokens for calls of tools.
+  package var hasCallMarks: Bool { Gemma4Tokens.visible.allSatisfy { token(named: $0) != nil } }
+
   /// Whether the model's vocabulary has tokens for thoughts.
   package var canThink: Bool { channelMarks != nil }
 }

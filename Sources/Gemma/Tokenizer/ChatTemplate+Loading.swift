@@ -14,14 +14,14 @@ extension ChatTemplate {
     return try make(try file.string(key).map { ($0, "\(key) of \(file.path)") }, file.path, names)
   }
 
-  /// Reads a template from a file of its own.
+  /// Parses a template that is not of the model's files.
   ///
-  /// - Throws: `GemmaError.template` if it is not supported; and errors of reading.
-  package static func load(
-    file path: String,
+  /// - Throws: `GemmaError.template` if it is not supported.
+  package static func parse(
+    _ source: String,
     for tokenizer: Tokenizer
   ) throws(GemmaError) -> ChatTemplate {
-    try make((try read(path), path), path, tokenizer.names)
+    try make((source, ""), "", tokenizer.names)
   }
 
   /// Reads the template of a directory in Hugging Face layout.
@@ -71,7 +71,16 @@ extension ChatTemplate {
   ) throws(GemmaError) -> (source: String, place: String)? {
     let jinja = modelPath + "/chat_template.jinja"
     if ModelPath.exists(jinja) {
-      return (try read(jinja), jinja)
+      let file = try MappedFile.open(jinja)
+      let limit = 1 << 20
+      guard file.size <= limit else {
+        throw GemmaError(
+          .template,
+          "has \(file.size) bytes, at most \(limit) are read",
+          context: jinja
+        )
+      }
+      return (String(decoding: try file.read(offset: 0, count: file.size), as: UTF8.self), jinja)
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
       let path = "\(modelPath)/\(name)"
@@ -87,19 +96,6 @@ extension ChatTemplate {
       return (source, path)
     }
     return nil
-  }
-
-  private static func read(_ path: String) throws(GemmaError) -> String {
-    let file = try MappedFile.open(path)
-    let limit = 1 << 20
-    guard file.size <= limit else {
-      throw GemmaError(
-        .template,
-        "has \(file.size) bytes, at most \(limit) are read",
-        context: path
-      )
-    }
-    return String(decoding: try file.read(offset: 0, count: file.size), as: UTF8.self)
   }
 
   // Accepts a template, or a list of named ones, from which it takes the default.

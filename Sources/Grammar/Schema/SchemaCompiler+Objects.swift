@@ -45,6 +45,15 @@ extension SchemaCompiler {
     _ builder: inout GrammarBuilder
   ) throws(GrammarError) -> Int32 {
     let plan = try objectPlan(flat)
+    if plan.min > plan.declared.count + 1, !plan.others.isEmpty {
+      throw GrammarError(
+        .unsupported,
+        "'minProperties' of \(plan.min) with \(plan.declared.count) declared properties: others may come twice",
+        at: flat.first { document[$0, "minProperties"] != nil }.map {
+          document.path($0, "minProperties")
+        } ?? ""
+      )
+    }
     var members: [Int32] = []
     for property in plan.declared {
       members.append(
@@ -122,6 +131,9 @@ extension SchemaCompiler {
       let left = plan.max.map { max(0, $0 - count) }
       let need = max(0, plan.min - count)
       if let most = plan.max, count > most {
+        row.append(try builder.never())
+      } else if need > 1 {
+        // Nothing keeps two names that are not declared from being one.
         row.append(try builder.never())
       } else if count > 0 {
         row.append(try builder.repeated(builder.sequence([comma, other]), min: need, max: left))

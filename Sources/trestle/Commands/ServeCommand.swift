@@ -4,10 +4,12 @@ import ArgumentParser
 import Client
 import Compute
 import Content
+import Foundation
 import Gemma
 import Glibc
 import Launch
 import Logging
+import ModelFiles
 import Server
 import Wire
 
@@ -50,7 +52,7 @@ struct ServeCommand: ParsableCommand {
       let client = try coordinator.connect()
       defer { client.close() }
       try check(text, client)
-      let host = options.host
+      let host = options.host.contains(":") ? "[\(options.host)]" : options.host
       let isChild = untilStdinEnds
       let server = HTTPServer(
         FrontDoor(client: client, model: text, version: programVersion),
@@ -100,7 +102,15 @@ struct ServeCommand: ParsableCommand {
     guard let path = http.chatTemplate else {
       return Result { () throws(GemmaError) in try checkpoint.chatTemplate(for: tokenizer) }
     }
-    return .success(try ChatTemplate.load(file: path, for: tokenizer))
+    guard let source = FileManager.default.contents(atPath: path) else {
+      throw CommandError("--chat-template \(path): cannot be read")
+    }
+    do throws(GemmaError) {
+      let text = String(decoding: source, as: UTF8.self)
+      return .success(try ChatTemplate.parse(text, for: tokenizer))
+    } catch {
+      throw CommandError("--chat-template \(path): \(error.message)")
+    }
   }
 
   /// Another model's tokenizer would make prompts that mean nothing.
