@@ -7,6 +7,8 @@ package struct NPUError: Error, Sendable, Hashable, CustomStringConvertible {
     case syntax
     /// An operand that an instruction cannot have.
     case operand
+    /// A number that its field cannot hold.
+    case range
     /// Instructions that cannot be issued together.
     case bundle
     /// Bytes that are no instruction, or no command of the array.

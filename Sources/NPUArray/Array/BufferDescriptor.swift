@@ -198,14 +198,14 @@ extension BufferDescriptor {
     var words = [UInt32](repeating: 0, count: layout.wordCount)
     func set(_ what: String, _ value: Int, _ field: BitField) throws(NPUError) {
       guard (0...Int(field.most)).contains(value) else {
-        throw NPUError(.operand, "\(what) of \(value), outside 0 to \(field.most)")
+        throw NPUError(.range, "\(what) of \(value), outside 0 to \(field.most)")
       }
       field.set(UInt32(value), in: &words)
     }
     func setSigned(_ what: String, _ value: Int, _ field: BitField) throws(NPUError) {
       let most = 1 << (field.width - 1)
       guard (-most..<most).contains(value) else {
-        throw NPUError(.operand, "\(what) of \(value), outside \(-most) to \(most - 1)")
+        throw NPUError(.range, "\(what) of \(value), outside \(-most) to \(most - 1)")
       }
       field.set(UInt32(bitPattern: Int32(value)), in: &words)
     }

@@ -110,10 +110,11 @@ extension Instruction {
       do throws(NPUError) {
         self.init(form, try form.operands(in: tokens.dropFirst(), symbols))
         return
-      } catch  where error.code == .operand {
-        closest = error
       } catch {
-        closest = closest ?? error
+        // A form that fits but for a number is more likely meant than one of other registers.
+        let ranks: [NPUError.Code] = [.syntax, .operand, .range]
+        let rank = { (error: NPUError) in ranks.firstIndex(of: error.code) ?? 0 }
+        if closest.map({ rank($0) < rank(error) }) ?? true { closest = error }
       }
     }
     throw closest ?? NPUError(.syntax, "no form of \(mnemonic)")
@@ -143,7 +144,7 @@ extension InstructionForm {
       case .immediate(let index):
         let value = try AssemblyExpression.value(&rest, symbols)
         guard operands[index].kind.code(of: .immediate(value)) != nil else {
-          throw NPUError(.operand, "#\(value) is not \(operands[index].kind.values)")
+          throw NPUError(.range, "#\(value) is not \(operands[index].kind.values)")
         }
         // A number of 32 bits has two names.
         found.append(.immediate(operands[index].kind.canonical(value)))
