@@ -11,6 +11,26 @@ package struct Instruction: Sendable, CustomStringConvertible {
   let form: InstructionForm
   /// In the order of the text.
   package let operands: [Operand]
+  /// The operands that are wanted as they were before the writes that are under way: no part of the bytes.
+  package private(set) var old: Set<Int> = []
+
+  /// The register with a letter of the table; nil if the form has none.
+  subscript(_ letter: Character) -> Register? {
+    guard let index = form.operands.firstIndex(where: { $0.letter == letter }),
+      case .register(let register) = operands[index]
+    else { return nil }
+    return register
+  }
+
+  /// The number of the form; nil if it has none.
+  var immediate: Int? {
+    operands.lazy.compactMap { if case .immediate(let value) = $0 { value } else { nil } }.first
+  }
+
+  /// Whether the register with a letter is wanted as it was before.
+  func isOld(_ letter: Character) -> Bool {
+    form.operands.firstIndex { $0.letter == letter }.map(old.contains) ?? false
+  }
 
   package var slot: Slot { form.slot }
   package var mnemonic: String { form.mnemonic }
@@ -48,7 +68,8 @@ package struct Instruction: Sendable, CustomStringConvertible {
       let piece =
         switch token {
         case .text(let text): text
-        case .register(let index), .immediate(let index): "\(operands[index].text)"
+        case .register(let index), .immediate(let index):
+          operands[index].text + (old.contains(index) ? "~" : "")
         }
       let isOpen = ["[", "#"].contains(last)
       if isFirst || !isOpen && ![",", "]"].contains(piece) { text += " " }
@@ -108,7 +129,9 @@ extension Instruction {
     var closest: NPUError?
     for form in forms {
       do throws(NPUError) {
-        self.init(form, try form.operands(in: tokens.dropFirst(), symbols))
+        let (operands, old) = try form.operands(in: tokens.dropFirst(), symbols)
+        self.init(form, operands)
+        self.old = old
         return
       } catch {
         // A form that fits but for a number is more likely meant than one of other registers.
@@ -126,9 +149,10 @@ extension InstructionForm {
   fileprivate func operands(
     in tokens: ArraySlice<String>,
     _ symbols: Symbols
-  ) throws(NPUError) -> [Operand] {
+  ) throws(NPUError) -> ([Operand], old: Set<Int>) {
     var rest = tokens
     var found: [Operand] = []
+    var old: Set<Int> = []
     for token in self.tokens {
       switch token {
       case .text(let text):
@@ -141,6 +165,10 @@ extension InstructionForm {
           throw NPUError(.operand, "\(mnemonic) cannot have \(name) there")
         }
         found.append(.register(register))
+        if rest.first == "~" {
+          rest.removeFirst()
+          old.insert(index)
+        }
       case .immediate(let index):
         let value = try AssemblyExpression.value(&rest, symbols)
         guard operands[index].kind.code(of: .immediate(value)) != nil else {
@@ -151,7 +179,7 @@ extension InstructionForm {
       }
     }
     guard rest.isEmpty else { throw mismatch }
-    return found
+    return (found, old)
   }
 
   private var mismatch: NPUError { NPUError(.syntax, "the operands fit no form of \(mnemonic)") }

@@ -58,6 +58,8 @@ struct ImmediateField: Sendable, Hashable {
 /// One form of an instruction.
 package struct InstructionForm: Sendable {
   struct Field: Sendable {
+    /// Its letter in the table: D for a destination, P for a pointer, and so on.
+    var letter: Character
     var kind: OperandKind
     /// The bits of the slot's field that hold it, the highest first.
     var bits: [Int]
@@ -119,10 +121,10 @@ package struct InstructionForm: Sendable {
         let kind = String(inside.dropFirst(2))
         if let field = RegisterField.named[kind] {
           tokens.append(.register(operands.count))
-          operands.append(Field(kind: .register(field), bits: bits))
+          operands.append(Field(letter: letter, kind: .register(field), bits: bits))
         } else if let field = ImmediateField(kind, width: bits.count) {
           tokens.append(.immediate(operands.count))
-          operands.append(Field(kind: .immediate(field), bits: bits))
+          operands.append(Field(letter: letter, kind: .immediate(field), bits: bits))
         } else {
           throw fault("no kind \(kind)")
         }

@@ -1,0 +1,127 @@
+// The program of a core: a source of assembly, one bundle a line, or its bytes.
+//
+//     loop:                                  // a label: the address of the next bundle
+//       vlda wl2, [p1], #64; vmac cm0, cm0, x0~, x2~, r0
+//       .set step, 2 * n                     // a number with a name
+//
+// `~` behind a register says that the value is wanted that it had before the writes that are under way. Software
+// pipelines read so; without the mark such a read is an error (HazardChecker.swift).
+
+/// A program of a core.
+package struct CoreProgram: Sendable {
+  package let bundles: [Bundle]
+  /// The addresses of labels, in bytes.
+  package let labels: [String: Int]
+  /// Where each bundle stands in the source, counted from 1; empty for a program that was bytes.
+  package let lines: [Int]
+
+  /// The most bundles that a core holds.
+  package static let mostBundles = RegisterMap.programBytes / Bundle.byteCount
+
+  /// The bytes, in the order of memory.
+  package var bytes: [UInt8] { bundles.flatMap(\.bytes) }
+
+  /// Assembles a source.
+  ///
+  /// - Parameters:
+  ///   - source: The text.
+  ///   - name: What errors call it.
+  ///   - symbols: Numbers that the text refers to by names, such as sizes of tiles.
+  /// - Throws: `NPUError` with the line at fault.
+  package init(
+    assembling source: String,
+    name: String = "program",
+    symbols: Symbols = [:]
+  ) throws(NPUError) {
+    var known = symbols
+    var labels: [String: Int] = [:]
+    var texts: [(line: Int, text: Substring)] = []
+    for (index, line) in source.split(separator: "\n", omittingEmptySubsequences: false)
+      .enumerated()
+    {
+      let place = "\(name):\(index + 1)"
+      var text = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line[...]
+      while let label = Self.label(&text) {
+        guard known[label] == nil else {
+          throw NPUError(.syntax, "\(label) is there twice", at: place)
+        }
+        labels[label] = texts.count * Bundle.byteCount
+        known[label] = texts.count * Bundle.byteCount
+      }
+      let tokens = AssemblyLexer.tokens(text)
+      guard tokens.first == ".set" else {
+        if !tokens.isEmpty { texts.append((index + 1, text)) }
+        continue
+      }
+      try Self.at(place) { () throws(NPUError) in
+        guard tokens.count > 3, tokens[2] == ",", known[tokens[1]] == nil else {
+          throw NPUError(.syntax, ".set has a new name, a comma and a number")
+        }
+        var rest = tokens.dropFirst(3)
+        known[tokens[1]] = try AssemblyExpression.value(&rest, known)
+        guard rest.isEmpty else { throw NPUError(.syntax, "\(rest.joined()) behind a number") }
+      }
+    }
+    guard texts.count <= Self.mostBundles else {
+      throw NPUError(.bundle, "\(texts.count) bundles; a core holds \(Self.mostBundles)", at: name)
+    }
+    var bundles: [Bundle] = []
+    for (line, text) in texts {
+      try Self.at("\(name):\(line)") { () throws(NPUError) in
+        bundles.append(try Bundle(text, known))
+      }
+    }
+    self.bundles = bundles
+    self.labels = labels
+    lines = texts.map(\.line)
+  }
+
+  /// Reads the bytes of a program.
+  ///
+  /// - Throws: `NPUError.bytes` with the address of what is no known bundle of 16 bytes.
+  package init(bytes: [UInt8]) throws(NPUError) {
+    guard bytes.count.isMultiple(of: Bundle.byteCount), bytes.count <= RegisterMap.programBytes
+    else {
+      throw NPUError(
+        .bytes,
+        "\(bytes.count) bytes are no program of bundles of \(Bundle.byteCount)"
+      )
+    }
+    var bundles: [Bundle] = []
+    for start in stride(from: 0, to: bytes.count, by: Bundle.byteCount) {
+      try Self.at("address \(start)") { () throws(NPUError) in
+        bundles.append(try Bundle(bytes: bytes[start..<start + Bundle.byteCount]))
+      }
+    }
+    self.bundles = bundles
+    labels = [:]
+    lines = []
+  }
+
+  /// Where a bundle stands, for errors.
+  package func place(_ index: Int) -> String {
+    let address = "bundle \(index)"
+    return lines.indices.contains(index) ? "\(address), line \(lines[index])" : address
+  }
+
+  private static func at(
+    _ place: String,
+    _ body: () throws(NPUError) -> Void
+  ) throws(NPUError) {
+    do throws(NPUError) {
+      try body()
+    } catch {
+      throw NPUError(error.code, error.message, at: place)
+    }
+  }
+
+  /// Takes a label from the beginning of a line.
+  private static func label(_ text: inout Substring) -> String? {
+    var rest = text
+    guard let name = AssemblyLexer.token(&rest), name.first?.isLetter == true,
+      AssemblyLexer.token(&rest) == ":"
+    else { return nil }
+    text = rest
+    return name
+  }
+}

@@ -1,0 +1,338 @@
+// A core that runs the bytes of its program, with the latencies of its instructions.
+//
+// A cycle goes so: products whose accumulators are read in it do so; the bundle is issued, which reads all else that
+// it reads; what lands in it lands. Loads and usual stores touch the memory in the same stage, so they do it here when
+// they are issued, loads first. A stall for a lock stops everything, and nothing is late for it.
+
+/// Locks and what else a core can reach outside of itself.
+protocol CoreSurroundings {
+  /// Takes from a lock, or returns false if it has to wait.
+  mutating func acquire(_ lock: Int, _ value: Int) -> Bool
+  mutating func release(_ lock: Int, _ value: Int)
+}
+
+/// A core of the simulated array.
+struct SimulatedCore {
+  enum Status: Sendable, Hashable {
+    case running
+    /// For this lock, by the core's number of it.
+    case waiting(lock: Int)
+    case done
+  }
+
+  private struct Branch {
+    var target: Int
+    var slotsLeft: Int
+  }
+
+  /// A product that has its factors and reads its accumulator later.
+  private struct Product {
+    var destination: Int
+    var addend: Int?
+    var factors: (HalfVector, HalfVector, HalfVector)
+    var configuration: UInt32
+    var subtracts: Bool
+  }
+
+  private(set) var registers = CoreRegisters()
+  /// The own memory.
+  var memory: [UInt8]
+  /// The next bundle.
+  private(set) var pc = 0
+  /// Cycles that were not stalled.
+  private(set) var cycle = 0
+  private(set) var status = Status.running
+  private let program: [[CoreOperation]]
+  private let places: CoreProgram
+  private var branch: Branch?
+  private var products: [[Product]] = Array(repeating: [], count: 4)
+
+  /// Where the own memory is for the core.
+  static let memoryBase: UInt32 = 0x70000
+  private static let productLead = 2
+  private static let loopStart = CoreRegisters.place(Register(.ls)) ?? 0
+  private static let loopEnd = CoreRegisters.place(Register(.le)) ?? 0
+  private static let loopCount = CoreRegisters.place(Register(.lc)) ?? 0
+  private static let returnAddress = CoreRegisters.place(Register(.lr)) ?? 0
+  private static let selector = CoreRegisters.place(Register(.r, 27)) ?? 0
+
+  /// - Throws: `NPUError.operand` with the place of an instruction that is not simulated.
+  init(_ program: CoreProgram, memory: [UInt8]) throws(NPUError) {
+    places = program
+    self.memory = memory
+    var bundles: [[CoreOperation]] = []
+    for (index, bundle) in program.bundles.enumerated() {
+      var operations: [CoreOperation] = []
+      // Loads before stores: what one bundle does to the same bytes.
+      for slot in [Slot.ldb, .lda, .alu, .mv, .lng, .vec, .st] {
+        guard let instruction = bundle[slot] else { continue }
+        do throws(NPUError) {
+          operations.append(try CoreOperation(instruction))
+        } catch {
+          throw NPUError(error.code, error.message, at: program.place(index))
+        }
+      }
+      bundles.append(operations)
+    }
+    self.program = bundles
+  }
+
+  /// Sets a register before the program runs, as a caller does.
+  mutating func set(_ register: Register, _ value: UInt32) {
+    if let place = CoreRegisters.place(register) { registers.set(place, value) }
+  }
+
+  /// Runs one bundle, unless it waits for a lock.
+  ///
+  /// - Throws: `NPUError.bundle` for an access outside of the own memory, or a program that runs over its end.
+  mutating func step(_ outside: inout some CoreSurroundings) throws(NPUError) {
+    guard status != .done else { return }
+    guard program.indices.contains(pc) else {
+      throw NPUError(.bundle, "the program runs over its end", at: places.place(pc))
+    }
+    for operation in program[pc] {
+      guard case .acquire(let lock, let register, let value) = operation else { continue }
+      let number = lock ?? Int(registers.scalar(register))
+      guard outside.acquire(number, Int(Int32(bitPattern: registers.scalar(value)))) else {
+        status = .waiting(lock: number)
+        return
+      }
+    }
+    status = .running
+    multiply()
+    let issued = pc
+    for operation in program[issued] {
+      do throws(NPUError) {
+        try run(operation, &outside)
+      } catch {
+        throw NPUError(error.code, error.message, at: places.place(issued))
+      }
+    }
+    registers.finish(cycle)
+    cycle += 1
+    advance(issued)
+  }
+
+  /// Finds the next bundle.
+  private mutating func advance(_ issued: Int) {
+    if var current = branch {
+      current.slotsLeft -= 1
+      if current.slotsLeft < 0 {
+        pc = current.target / Bundle.byteCount
+        branch = nil
+        return
+      }
+      branch = current
+    }
+    pc = issued + 1
+    let count = registers.scalar(Self.loopCount)
+    guard count > 0, Int(registers.scalar(Self.loopEnd)) == issued * Bundle.byteCount else {
+      return
+    }
+    registers.set(Self.loopCount, count - 1)
+    if count > 1 { pc = Int(registers.scalar(Self.loopStart)) / Bundle.byteCount }
+  }
+
+  private mutating func jump(_ target: Int) {
+    branch = Branch(target: target, slotsLeft: 5)
+  }
+
+  // MARK: Memory
+
+  /// Returns the address of an access in the own memory, and changes the pointer.
+  private mutating func resolve(
+    _ address: CoreOperation.Address,
+    _ count: Int
+  ) throws(NPUError) -> Int {
+    let pointer = registers.scalar(address.pointer)
+    let index = address.index.map { registers.scalar($0) } ?? 0
+    let place = (pointer &+ address.offset &+ index) & CoreRegisters.addressMask
+    change(address, pointer)
+    guard place >= Self.memoryBase, Int(place - Self.memoryBase) + count <= memory.count,
+      Int(place).isMultiple(of: count)
+    else {
+      throw NPUError(.bundle, "an access of \(count) bytes at \(place.hexadecimal)")
+    }
+    return Int(place - Self.memoryBase)
+  }
+
+  private mutating func change(_ address: CoreOperation.Address, _ pointer: UInt32) {
+    switch address.change {
+    case .none: break
+    case .constant(let step):
+      registers.land(address.pointer, (pointer &+ step) & CoreRegisters.addressMask, at: cycle)
+    case .register(let place):
+      let step = registers.scalar(place)
+      registers.land(address.pointer, (pointer &+ step) & CoreRegisters.addressMask, at: cycle)
+    }
+  }
+
+  private func half(at place: Int) -> HalfVector {
+    unsafe memory.withUnsafeBytes { bytes in
+      // The range was checked.
+      unsafe bytes.loadUnaligned(fromByteOffset: place, as: HalfVector.self)
+    }
+  }
+
+  private mutating func store<Value>(_ value: Value, at place: Int) {
+    unsafe memory.withUnsafeMutableBytes { bytes in
+      unsafe bytes.storeBytes(of: value, toByteOffset: place, as: Value.self)
+    }
+  }
+
+  // MARK: Instructions
+
+  /// Loads land so many cycles after the issue.
+  private static let loadDelay = 6
+
+  private mutating func run(
+    _ operation: CoreOperation,
+    _ outside: inout some CoreSurroundings
+  ) throws(NPUError) {
+    switch operation {
+    case .loadScalar(let place, let address):
+      let start = try resolve(address, 4)
+      let value = (0..<4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(memory[start + $1]) }
+      registers.land(place, value, at: cycle + Self.loadDelay)
+    case .storeScalar(let place, let address):
+      store(registers.scalar(place).littleEndian, at: try resolve(address, 4))
+    case .loadHalf(let place, let address):
+      let value = half(at: try resolve(address, 32))
+      registers.landHalf(place, value, at: cycle + Self.loadDelay)
+    case .loadQuarter(let index, let quarter, let address):
+      let value = half(at: try resolve(address, 32))
+      registers.landQuarter(
+        index,
+        quarter,
+        unsafe unsafeBitCast(value, to: Quarter.self),
+        at: cycle + Self.loadDelay
+      )
+    case .storeHalf(let place, let address):
+      store(registers.half(place), at: try resolve(address, 32))
+    case .storeQuarter(let index, let quarter, let address):
+      let all = registers.accumulator(index)
+      var value = Quarter()
+      for lane in 0..<8 { value[lane] = all[quarter * 8 + lane] }
+      store(value, at: try resolve(address, 32))
+    case .advance(let address): change(address, registers.scalar(address.pointer))
+    case .broadcast(let vector, let source, let bytes):
+      let value = registers.scalar(source)
+      var half = HalfVector()
+      for lane in 0..<32 {
+        half[lane] = UInt8(truncatingIfNeeded: value >> UInt32(lane % bytes * 8))
+      }
+      for part in 0..<2 { registers.landHalf(2 * vector + part, half, at: cycle + 1) }
+    case .moveVector(let vector, let source):
+      for part in 0..<2 {
+        registers.landHalf(2 * vector + part, registers.half(2 * source + part), at: cycle + 1)
+      }
+    case .moveToAccumulator(let index, let half, let source):
+      for part in 0..<2 {
+        let value = unsafe unsafeBitCast(registers.half(2 * source + part), to: Quarter.self)
+        registers.landQuarter(index, 2 * half + part, value, at: cycle + 1)
+      }
+    case .product(let destination, let addend, let x, let y, let configuration, let subtracts):
+      let word = registers.scalar(configuration)
+      guard word & ~1 == Self.bytesConfiguration else {
+        throw NPUError(.operand, "products of configuration \(word.hexadecimal) are not simulated")
+      }
+      products[(cycle + Self.productLead) % products.count].append(
+        Product(
+          destination: destination,
+          addend: addend,
+          factors: (registers.half(2 * x), registers.half(2 * y), registers.half(2 * y + 1)),
+          configuration: word,
+          subtracts: subtracts
+        )
+      )
+    case .clear(let index): registers.landProduct(index, Accumulator(), at: cycle + 4)
+    default:
+      runInteger(operation)
+      runControl(operation, &outside)
+    }
+  }
+
+  private mutating func runInteger(_ operation: CoreOperation) {
+    switch operation {
+    case .constant(let place, let value): registers.land(place, value, at: cycle)
+    case .move(let place, let source): registers.land(place, registers.scalar(source), at: cycle)
+    case .integer(let kind, let place, let a, let b):
+      let value = kind(registers.scalar(a), registers.scalar(b))
+      registers.land(place, value, at: kind == .mul ? cycle + 1 : cycle)
+    case .addConstant(let place, let a, let value):
+      registers.land(place, registers.scalar(a) &+ value, at: cycle)
+    case .isZero(let place, let a, let wants):
+      registers.land(place, (registers.scalar(a) == 0) == wants ? 1 : 0, at: cycle)
+    case .select(let place, let a, let b, let ifZero):
+      let takesFirst = (registers.scalar(Self.selector) == 0) == ifZero
+      registers.land(place, registers.scalar(takesFirst ? a : b), at: cycle)
+    default: break
+    }
+  }
+
+  private mutating func runControl(
+    _ operation: CoreOperation,
+    _ outside: inout some CoreSurroundings
+  ) {
+    switch operation {
+    case .jump(let target): jump(target)
+    case .jumpToRegister(let place): jump(Int(registers.scalar(place)))
+    case .call(let target):
+      let back = UInt32((pc + 6) * Bundle.byteCount)
+      registers.land(Self.returnAddress, back, at: cycle + 3)
+      jump(target)
+    case .jumpIf(let place, let target, let zero):
+      if (registers.scalar(place) == 0) == zero { jump(target) }
+    case .countDown(let place, let source, let pointer):
+      let count = registers.scalar(source)
+      registers.land(place, count &- 1, at: cycle)
+      if count != 0 { jump(Int(registers.scalar(pointer))) }
+    case .back: jump(Int(registers.scalar(Self.returnAddress)))
+    case .release(let lock, let register, let value):
+      let number = lock ?? Int(registers.scalar(register))
+      outside.release(number, Int(Int32(bitPattern: registers.scalar(value))))
+    case .done: status = .done
+    default: break
+    }
+  }
+
+  // MARK: Products
+
+  /// The configuration of products of 4 x 8 by 8 x 8 signed bytes.
+  static let bytesConfiguration: UInt32 = 0x308
+
+  private mutating func multiply() {
+    let slot = cycle % products.count
+    guard !products[slot].isEmpty else { return }
+    for product in products[slot] {
+      let addend =
+        product.addend.map { registers.accumulator($0, at: cycle) } ?? Accumulator()
+      let clears = product.configuration & 1 == 1
+      let own = Self.product(product.factors)
+      let base = clears ? Accumulator() : addend
+      registers.landProduct(
+        product.destination,
+        product.subtracts ? base &- own : base &+ own,
+        at: cycle + 4 - Self.productLead
+      )
+    }
+    products[slot].removeAll(keepingCapacity: true)
+  }
+
+  /// 4 x 8 signed bytes, row by row, times 8 x 8: lane 8 i + j has the sum over k of a(i, k) b(k, j).
+  private static func product(_ factors: (HalfVector, HalfVector, HalfVector)) -> Accumulator {
+    let a = unsafe unsafeBitCast(factors.0, to: SIMD32<Int8>.self)
+    let low = unsafe unsafeBitCast(factors.1, to: SIMD32<Int8>.self)
+    let high = unsafe unsafeBitCast(factors.2, to: SIMD32<Int8>.self)
+    var result = Accumulator()
+    for k in 0..<8 {
+      var row = Quarter()
+      for j in 0..<8 { row[j] = Int32(k < 4 ? low[k * 8 + j] : high[(k - 4) * 8 + j]) }
+      for i in 0..<4 {
+        let part = row &* Quarter(repeating: Int32(a[i * 8 + k]))
+        for j in 0..<8 { result[i * 8 + j] &+= part[j] }
+      }
+    }
+    return result
+  }
+}

@@ -1,0 +1,230 @@
+// The state of one tile: its registers, memory and locks, and what its channels are at.
+
+/// A channel between a tile's memory and a stream.
+struct SimulatedChannel {
+  /// A task that is under way.
+  struct Running {
+    var task: QueuedTask
+    /// How often it is still to be done, this time included.
+    var repeatsLeft: Int
+    var descriptor: Int
+    /// Nil until the lock is had.
+    var walk: Walk?
+    var value: BufferDescriptor?
+  }
+
+  var queue: [QueuedTask] = []
+  var running: Running?
+  /// The control register.
+  var control: UInt32 = 0
+
+  static let queueDepth = 4
+
+  /// The descriptors that are in use or will be, as far as the queue says.
+  func uses(_ descriptor: Int) -> Bool {
+    running?.descriptor == descriptor || queue.contains { $0.descriptor == descriptor }
+  }
+}
+
+/// A tile of the simulated array.
+struct SimulatedTile {
+  let tile: Tile
+  let map: RegisterMap
+  var memory: [UInt8]
+  var locks: [Int]
+  var descriptors: [[UInt32]]
+  var intoMemory: [SimulatedChannel]
+  var outOfMemory: [SimulatedChannel]
+  /// The slave port that feeds each master port that is on.
+  var masters: [Int: Int] = [:]
+  var slaves: Set<Int> = []
+  /// Of shims: what joins channels and switch, and the words of the route of tokens.
+  var mux: UInt32 = 0
+  var demux: UInt32 = 0
+  var tokenRoute: [UInt32: UInt32] = [:]
+  /// Of cores.
+  var program: [UInt8] = []
+  var isEnabled = false
+  var core: SimulatedCore?
+
+  init(_ tile: Tile, pattern: UInt8) {
+    self.tile = tile
+    map = RegisterMap.of(tile.kind)
+    memory = Array(repeating: pattern, count: Int(map.memoryBytes))
+    locks = Array(repeating: 0, count: map.lockCount)
+    descriptors = Array(
+      repeating: Array(repeating: 0, count: map.descriptorWords),
+      count: map.descriptorCount
+    )
+    intoMemory = Array(repeating: SimulatedChannel(), count: map.channelCount)
+    outOfMemory = intoMemory
+    if tile.kind == .core { program = Array(repeating: 0, count: RegisterMap.programBytes) }
+  }
+
+  func channels(_ direction: Direction) -> [SimulatedChannel] {
+    direction == .intoMemory ? intoMemory : outOfMemory
+  }
+
+  // MARK: Registers
+
+  private func error(_ what: String) -> NPUError { NPUError(.operand, what, at: "\(tile)") }
+
+  /// Writes a register or a word of memory.
+  ///
+  /// - Throws: `NPUError.operand` for what no such tile has, or what would wedge a real one.
+  mutating func write(_ offset: UInt32, _ value: UInt32, mask: UInt32 = .max) throws(NPUError) {
+    guard offset.isMultiple(of: 4) else { throw error("a write at \(offset.hexadecimal)") }
+    if offset < map.memoryBytes {
+      for byte in 0..<4 where mask >> UInt32(byte * 8) & 0xFF == 0xFF {
+        memory[Int(offset) + byte] = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
+      }
+      return
+    }
+    if let index = index(offset, map.descriptors, 0x20, map.descriptorCount) {
+      return try writeDescriptor(index, Int(offset - map.descriptor(index)) / 4, value)
+    }
+    if let index = index(offset, map.locks, 0x10, map.lockCount) {
+      locks[index] = Int(value)
+      return
+    }
+    for direction in Direction.allCases {
+      let first = map.control(direction, 0)
+      guard let index = index(offset, first, 8, map.channelCount) else { continue }
+      return try writeChannel(direction, index, isQueue: offset & 4 != first & 4, value, mask)
+    }
+    if writeSwitch(offset, value) { return }
+    switch (tile.kind, offset) {
+    case (.core, RegisterMap.program..<RegisterMap.program + UInt32(RegisterMap.programBytes)):
+      for byte in 0..<4 {
+        program[Int(offset - RegisterMap.program) + byte] =
+          UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
+      }
+    case (.core, RegisterMap.coreControl):
+      if mask & 1 == 1 { isEnabled = value & 1 == 1 }
+      if mask & 2 == 2, value & 2 == 2 { core = nil }
+    case (.shim, RegisterMap.mux): mux = mux & ~mask | value & mask
+    case (.shim, RegisterMap.demux): demux = demux & ~mask | value & mask
+    default: throw error("no register that is known is at \(offset.hexadecimal)")
+    }
+  }
+
+  /// The number of a register among others of one size.
+  private func index(_ offset: UInt32, _ first: UInt32, _ size: UInt32, _ count: Int) -> Int? {
+    guard offset >= first, offset < first + size * UInt32(count) else { return nil }
+    return Int((offset - first) / size)
+  }
+
+  private mutating func writeDescriptor(
+    _ index: Int,
+    _ word: Int,
+    _ value: UInt32
+  ) throws(NPUError) {
+    guard word < map.descriptorWords else { throw error("word \(word) of a descriptor") }
+    // A real shim would go on with half of each.
+    let isUsed = (intoMemory + outOfMemory).contains { $0.uses(index) }
+    guard !isUsed || tile.kind != .shim else {
+      throw error("descriptor \(index) is written while a channel has it")
+    }
+    descriptors[index][word] = value
+  }
+
+  private mutating func writeChannel(
+    _ direction: Direction,
+    _ index: Int,
+    isQueue: Bool,
+    _ value: UInt32,
+    _ mask: UInt32
+  ) throws(NPUError) {
+    var channel = channels(direction)[index]
+    if isQueue {
+      guard channel.queue.count < SimulatedChannel.queueDepth else {
+        throw error("the queue of \(direction) \(index) is full")
+      }
+      channel.queue.append(QueuedTask(word: value))
+    } else {
+      channel.control = channel.control & ~mask | value & mask
+      if value & mask & 2 == 2 { (channel.queue, channel.running) = ([], nil) }
+    }
+    if direction == .intoMemory {
+      intoMemory[index] = channel
+    } else {
+      outOfMemory[index] = channel
+    }
+  }
+
+  private mutating func writeSwitch(_ offset: UInt32, _ value: UInt32) -> Bool {
+    let ports = SwitchPorts.of(tile.kind)
+    if tile.kind == .shim, Connection.tokenRoute.contains(where: { $0.offset == offset }),
+      value >> 30 != 2
+    {
+      tokenRoute[offset] = value
+      return true
+    }
+    if let index = index(offset, map.masters, 4, ports.masters.count) {
+      masters[index] = value >> 31 == 1 ? Int(value & 0x1F) : nil
+      return true
+    }
+    if let index = index(offset, map.slaves, 4, ports.slaves.count) {
+      if value >> 31 == 1 { slaves.insert(index) } else { slaves.remove(index) }
+      return true
+    }
+    return false
+  }
+
+  /// Whether a finished task of a shim can tell so.
+  func hasTokenRoute(_ direction: Direction, _ channel: Int) -> Bool {
+    let controller = Connection.tokenController
+    return Connection.tokenRoute.allSatisfy { tokenRoute[$0.offset] == $0.value }
+      && channels(direction)[channel].control & controller.mask == controller.value
+  }
+
+  // MARK: Memory
+
+  /// Returns a word of the own memory.
+  ///
+  /// - Throws: `NPUError.operand` outside of it.
+  func word(_ index: Int) throws(NPUError) -> UInt32 {
+    try check(index)
+    func value(_ memory: [UInt8]) -> UInt32 {
+      (0..<4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(memory[index * 4 + $1]) }
+    }
+    // A core has its memory itself.
+    return core.map { value($0.memory) } ?? value(memory)
+  }
+
+  mutating func setWord(_ index: Int, _ value: UInt32) throws(NPUError) {
+    try check(index)
+    for byte in 0..<4 {
+      let part = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
+      if core == nil {
+        memory[index * 4 + byte] = part
+      } else {
+        core?.memory[index * 4 + byte] = part
+      }
+    }
+  }
+
+  private func check(_ word: Int) throws(NPUError) {
+    guard word >= 0, word * 4 < Int(map.memoryBytes) else {
+      throw error("word \(word) is outside of the memory")
+    }
+  }
+
+  // MARK: Locks
+
+  /// Takes from a lock as descriptors and cores do, or returns false.
+  mutating func acquire(_ lock: Int, _ value: Int) -> Bool {
+    guard value < 0 else { return locks[lock] == value }
+    guard locks[lock] >= -value else { return false }
+    locks[lock] += value
+    return true
+  }
+
+  /// - Throws: `NPUError.operand` if the lock runs over.
+  mutating func release(_ lock: Int, _ value: Int) throws(NPUError) {
+    locks[lock] += value
+    guard (-64...63).contains(locks[lock]) else {
+      throw error("lock \(lock) has run over: \(locks[lock])")
+    }
+  }
+}
