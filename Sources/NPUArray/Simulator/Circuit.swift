@@ -1,14 +1,5 @@
 // Which channels a stream leads to: the switches followed from tile to tile.
 
-/// An end of a stream.
-struct ChannelPlace: Sendable, Hashable, CustomStringConvertible {
-  var tile: Tile
-  var direction: Direction
-  var channel: Int
-
-  var description: String { "\(direction) \(channel) of \(tile)" }
-}
-
 /// A stream from one channel to one or more others.
 struct Circuit: Sendable {
   var source: ChannelPlace

@@ -187,7 +187,10 @@ enum SmallDesign {
     )
     let program = try CoreProgram(
       assembling: NPUKernels.source("copy"),
-      symbols: ["vectors": words / 8]
+      symbols: [
+        "vectors": words / 8, "into_0": 0x70000, "out_0": 0x71000, "into_empty": 48,
+        "into_full": 49, "out_empty": 50, "out_full": 51,
+      ]
     )
     #expect(HazardChecker.hazards(in: program).isEmpty, "\(HazardChecker.hazards(in: program))")
     return [

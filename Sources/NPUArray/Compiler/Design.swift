@@ -1,0 +1,103 @@
+// A design as a value: buffers in tiles, the channels that fill and drain them, streams between channels, programs of
+// cores. It says what there is; the compiler decides where (DesignCompiler.swift).
+
+/// A part of a tile's memory that words pass through, as several copies that are used by turns.
+///
+/// Two locks pace it: `empty` counts copies that may be filled, `full` those that may be drained.
+package struct DesignBuffer: Sendable, Hashable {
+  package var tile: Tile
+  package var name: String
+  /// Words of 32 bits of one copy.
+  package var words: Int
+  package var copies: Int
+  /// Bytes that the first word of a copy must be a multiple of.
+  package var alignment: Int
+
+  package init(_ tile: Tile, _ name: String, words: Int, copies: Int = 2, alignment: Int = 32) {
+    self.tile = tile
+    self.name = name
+    self.words = words
+    self.copies = copies
+    self.alignment = alignment
+  }
+}
+
+/// A channel that fills or drains a buffer, copy by copy, for ever.
+package struct DesignTransfer: Sendable, Hashable {
+  /// Of the buffer's tile; its direction says whether the buffer is filled or drained.
+  package var channel: Int
+  package var direction: Direction
+  package var buffer: DesignBuffer
+  /// The order of the words in the buffer; none for one after the other.
+  package var dimensions: [Dimension]
+
+  package init(
+    _ direction: Direction,
+    _ channel: Int,
+    _ buffer: DesignBuffer,
+    dimensions: [Dimension] = []
+  ) {
+    self.direction = direction
+    self.channel = channel
+    self.buffer = buffer
+    self.dimensions = dimensions
+  }
+}
+
+/// A stream from one channel to one or more others.
+package struct DesignStream: Sendable, Hashable {
+  package var source: ChannelPlace
+  package var sinks: [ChannelPlace]
+
+  package init(_ source: ChannelPlace, _ sinks: [ChannelPlace]) {
+    self.source = source
+    self.sinks = sinks
+  }
+}
+
+/// A program of a core, and the buffers that it uses: those that it fills, and those that it drains.
+package struct DesignProgram: Sendable {
+  package var tile: Tile
+  /// Assembly.
+  ///
+  /// For a buffer `a` it can refer to the addresses `a_0`, `a_1` … of its copies as the core sees them, and
+  /// to its locks `a_empty` and `a_full`.
+  package var source: String
+  package var name: String
+  package var symbols: Symbols
+  package var fills: [DesignBuffer]
+  package var drains: [DesignBuffer]
+
+  package init(
+    _ tile: Tile,
+    _ source: String,
+    name: String,
+    symbols: Symbols = [:],
+    fills: [DesignBuffer] = [],
+    drains: [DesignBuffer] = []
+  ) {
+    self.tile = tile
+    self.source = source
+    self.name = name
+    self.symbols = symbols
+    self.fills = fills
+    self.drains = drains
+  }
+}
+
+/// What an array is to do.
+package struct Design: Sendable {
+  package var transfers: [DesignTransfer] = []
+  package var streams: [DesignStream] = []
+  package var programs: [DesignProgram] = []
+
+  package init() {}
+
+  /// All buffers, in the order in which they are named first.
+  var buffers: [DesignBuffer] {
+    let all =
+      transfers.map(\.buffer) + programs.flatMap { $0.drains + $0.fills }
+    var seen: Set<DesignBuffer> = []
+    return all.filter { seen.insert($0).inserted }
+  }
+}
