@@ -22,12 +22,13 @@ package struct DesignBuffer: Sendable, Hashable {
   }
 }
 
-/// A channel that fills or drains a buffer, copy by copy, for ever.
+/// A channel that fills or drains buffers by turns, copy by copy, for ever.
 package struct DesignTransfer: Sendable, Hashable {
   /// Of the buffer's tile; its direction says whether the buffer is filled or drained.
   package var channel: Int
   package var direction: Direction
-  package var buffer: DesignBuffer
+  /// In one tile, of as many copies and words each.
+  package var buffers: [DesignBuffer]
   /// The order of the words in the buffer; none for one after the other.
   package var dimensions: [Dimension]
 
@@ -37,9 +38,18 @@ package struct DesignTransfer: Sendable, Hashable {
     _ buffer: DesignBuffer,
     dimensions: [Dimension] = []
   ) {
+    self.init(direction, channel, [buffer], dimensions: dimensions)
+  }
+
+  package init(
+    _ direction: Direction,
+    _ channel: Int,
+    _ buffers: [DesignBuffer],
+    dimensions: [Dimension] = []
+  ) {
     self.direction = direction
     self.channel = channel
-    self.buffer = buffer
+    self.buffers = buffers
     self.dimensions = dimensions
   }
 }
@@ -96,7 +106,7 @@ package struct Design: Sendable {
   /// All buffers, in the order in which they are named first.
   var buffers: [DesignBuffer] {
     let all =
-      transfers.map(\.buffer) + programs.flatMap { $0.drains + $0.fills }
+      transfers.flatMap(\.buffers) + programs.flatMap { $0.drains + $0.fills }
     var seen: Set<DesignBuffer> = []
     return all.filter { seen.insert($0).inserted }
   }

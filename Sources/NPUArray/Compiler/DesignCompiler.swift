@@ -50,15 +50,21 @@ private struct DesignCompiler {
     var taken: Set<ChannelPlace> = []
     for transfer in design.transfers {
       let place = transfer.place
-      guard place.tile.kind != .shim, place.channel < RegisterMap.of(place.tile.kind).channelCount
+      guard !transfer.buffers.isEmpty, place.tile.kind != .shim,
+        place.channel < RegisterMap.of(place.tile.kind).channelCount
       else { throw NPUError(.operand, "\(place) cannot pass a buffer") }
       guard taken.insert(place).inserted else {
         throw NPUError(.operand, "\(place) has two buffers")
       }
-      if transfer.direction == .intoMemory {
-        filled[transfer.buffer, default: 0] += 1
-      } else {
-        drained[transfer.buffer, default: 0] += 1
+      for buffer in transfer.buffers {
+        let first = transfer.buffers[0]
+        guard buffer.tile == first.tile, buffer.copies == first.copies, buffer.words == first.words
+        else { throw NPUError(.operand, "\(place) has buffers of two kinds") }
+        if transfer.direction == .intoMemory {
+          filled[buffer, default: 0] += 1
+        } else {
+          drained[buffer, default: 0] += 1
+        }
       }
     }
     for program in design.programs {
@@ -211,32 +217,26 @@ private struct DesignCompiler {
     var commands: [ConfigurationCommand] = []
     var used: [Tile: [Bool: Int]] = [:]
     for transfer in design.transfers {
-      let (tile, buffer) = (transfer.buffer.tile, transfer.buffer)
+      let tile = transfer.buffers[0].tile
       let map = RegisterMap.of(tile.kind)
+      // Every buffer's first copy, then every one's second.
+      let turns = (0..<transfer.buffers[0].copies).flatMap { copy in
+        transfer.buffers.map { (buffer: $0, copy: copy) }
+      }
       // In a memory tile odd channels have the descriptors of the upper half.
       let isUpper = tile.kind == .memory && !transfer.channel.isMultiple(of: 2)
       let half = tile.kind == .memory ? map.descriptorCount / 2 : map.descriptorCount
       let first = used[tile, default: [:]][isUpper, default: 0]
-      guard first + buffer.copies <= half else {
+      guard first + turns.count <= half else {
         throw NPUError(.operand, "more than \(half) descriptors", at: "\(tile)")
       }
-      used[tile, default: [:]][isUpper] = first + buffer.copies
+      used[tile, default: [:]][isUpper] = first + turns.count
       let base = first + (isUpper ? half : 0)
-      guard let starts = addresses[buffer], let lock = locks[buffer] else { continue }
-      let isFilling = transfer.direction == .intoMemory
-      for copy in 0..<buffer.copies {
-        let descriptor = BufferDescriptor(
-          base: starts[copy],
-          length: buffer.words,
-          dimensions: transfer.dimensions,
-          next: base + (copy + 1) % buffer.copies,
-          acquire: LockUse(isFilling ? lock.empty : lock.full, -1),
-          release: LockUse(isFilling ? lock.full : lock.empty, 1)
-        )
-        try checkRange(of: descriptor, from: starts[copy], transfer)
+      for (index, turn) in turns.enumerated() {
+        let descriptor = try descriptor(transfer, turn, next: base + (index + 1) % turns.count)
         commands.append(
           .block(
-            address: tile.address(map.descriptor(base + copy)),
+            address: tile.address(map.descriptor(base + index)),
             words: try descriptor.words(in: tile.kind)
           )
         )
@@ -251,19 +251,39 @@ private struct DesignCompiler {
     return commands
   }
 
+  /// The descriptor of one copy of a buffer.
+  private func descriptor(
+    _ transfer: DesignTransfer,
+    _ turn: (buffer: DesignBuffer, copy: Int),
+    next: Int
+  ) throws(NPUError) -> BufferDescriptor {
+    let isFilling = transfer.direction == .intoMemory
+    let (empty, full) = locks[turn.buffer] ?? (0, 0)
+    let descriptor = BufferDescriptor(
+      base: addresses[turn.buffer]?[turn.copy] ?? 0,
+      length: turn.buffer.words,
+      dimensions: transfer.dimensions,
+      next: next,
+      acquire: LockUse(isFilling ? empty : full, -1),
+      release: LockUse(isFilling ? full : empty, 1)
+    )
+    if turn.copy == 0 { try checkRange(of: descriptor, turn.buffer, transfer) }
+    return descriptor
+  }
+
   /// Checks that a walk stays in its buffer, and visits no word twice.
   private func checkRange(
     of descriptor: BufferDescriptor,
-    from start: Int,
+    _ buffer: DesignBuffer,
     _ transfer: DesignTransfer
   ) throws(NPUError) {
     var seen: Set<Int> = []
     for offset in descriptor.offsets {
-      guard (0..<transfer.buffer.words).contains(offset), seen.insert(offset).inserted else {
+      guard (0..<buffer.words).contains(offset), seen.insert(offset).inserted else {
         throw NPUError(
           .operand,
-          "the walk of \(transfer.place) through \(transfer.buffer.name) leaves it or meets word \(offset) twice",
-          at: "\(transfer.buffer.tile)"
+          "the walk of \(transfer.place) through \(buffer.name) leaves it or meets word \(offset) twice",
+          at: "\(buffer.tile)"
         )
       }
     }
@@ -290,6 +310,6 @@ private struct DesignCompiler {
 extension DesignTransfer {
   /// The channel.
   fileprivate var place: ChannelPlace {
-    ChannelPlace(tile: buffer.tile, direction: direction, channel: channel)
+    ChannelPlace(tile: buffers.first?.tile ?? Tile(0, 0), direction: direction, channel: channel)
   }
 }

@@ -175,7 +175,7 @@ import Testing
         "of 524288",
         { design in
           let large = DesignBuffer(memory, "b", words: 70_000)
-          for index in 0..<2 { design.transfers[index].buffer = large }
+          for index in 0..<2 { design.transfers[index].buffers = [large] }
         }
       ),
       (
@@ -187,7 +187,7 @@ import Testing
         "more than 24 descriptors",
         { design in
           let many = DesignBuffer(memory, "b", words: 4, copies: 25)
-          for index in 0..<2 { design.transfers[index].buffer = many }
+          for index in 0..<2 { design.transfers[index].buffers = [many] }
         }
       ),
       (
