@@ -34,7 +34,8 @@ package struct HostTransfer: Sendable, Hashable {
 }
 
 package enum HostCall {
-  /// The operations of a call: all transfers are begun in their order, and those out of the array are waited for.
+  /// Returns the operations of a call: all transfers are begun in their order, and those out of the array are waited
+  /// for.
   ///
   /// - Parameter transfers: The transfers; those of one channel follow each other.
   /// - Returns: The operations.
@@ -43,75 +44,83 @@ package enum HostCall {
   package static func operations(
     for transfers: [HostTransfer]
   ) throws(NPUError) -> [ControlOperation] {
-    let map = RegisterMap.of(.shim)
     var operations: [ControlOperation] = []
     var waits: [ControlOperation] = []
     var used: [Int: Int] = [:]
     var queued: [ChannelPlace: Int] = [:]
     for transfer in transfers {
-      let tile = transfer.place.tile
-      let index = used[tile.column, default: 0]
-      used[tile.column] = index + 1
-      queued[transfer.place, default: 0] += 1
-      // To write one again while it is under way wedges a real array.
-      guard index < map.descriptorCount else {
-        throw NPUError(
-          .operand,
-          "more than \(map.descriptorCount) transfers in one call",
-          at: "\(tile)"
-        )
-      }
-      guard queued[transfer.place, default: 0] <= SimulatedChannel.queueDepth else {
-        throw NPUError(
-          .operand,
-          "more than \(SimulatedChannel.queueDepth) transfers of \(transfer.place) in one call",
-          at: "\(tile)"
-        )
-      }
-      let descriptor = BufferDescriptor(
-        base: 0,
-        length: transfer.words,
-        dimensions: transfer.dimensions,
-        iteration: transfer.iteration
-      )
-      let address = tile.address(map.descriptor(index))
-      operations += [
-        .block(address: address, words: try descriptor.words(in: .shim)),
-        .patch(
-          address: address + 4,
-          argument: transfer.argument,
-          offset: UInt32(truncatingIfNeeded: transfer.offset)
-        ),
-      ]
-      let isOutput = transfer.place.direction == .intoMemory
-      if isOutput, queued[transfer.place] == 1 {
-        operations.append(
-          .maskedWrite(
-            address: tile.address(map.control(.intoMemory, transfer.place.channel)),
-            mask: Connection.tokenController.mask,
-            value: Connection.tokenController.value
-          )
-        )
-      }
-      let task = QueuedTask(index, repeats: transfer.iteration?.count ?? 1, issuesToken: isOutput)
-      operations.append(
-        .write(
-          address: tile.address(map.queue(transfer.place.direction, transfer.place.channel)),
-          value: try task.word()
-        )
-      )
-      guard isOutput else { continue }
-      waits.append(
-        .wait(
-          .intoMemory,
-          column: tile.column,
-          row: 0,
-          channel: transfer.place.channel,
-          columns: 1,
-          rows: 1
-        )
-      )
+      let place = transfer.place
+      let descriptor = used[place.tile.column, default: 0]
+      used[place.tile.column] = descriptor + 1
+      queued[place, default: 0] += 1
+      try check(place, descriptors: descriptor + 1, tasks: queued[place, default: 0])
+      let isFirst = queued[place] == 1
+      operations += try begin(transfer, descriptor, namesController: isFirst)
+      if place.direction == .intoMemory { waits.append(wait(for: place)) }
     }
     return operations + waits
+  }
+
+  /// To write a descriptor again while it is under way wedges a real array, and so does a queue that runs over.
+  private static func check(
+    _ place: ChannelPlace,
+    descriptors: Int,
+    tasks: Int
+  ) throws(NPUError) {
+    let most = RegisterMap.of(.shim).descriptorCount
+    guard descriptors <= most else {
+      throw NPUError(.operand, "more than \(most) transfers in one call", at: "\(place.tile)")
+    }
+    guard tasks <= SimulatedChannel.queueDepth else {
+      throw NPUError(
+        .operand,
+        "more than \(SimulatedChannel.queueDepth) transfers of \(place) in one call",
+        at: "\(place.tile)"
+      )
+    }
+  }
+
+  /// Writes the descriptor of a transfer, has its address filled in, and puts it into the channel's queue.
+  private static func begin(
+    _ transfer: HostTransfer,
+    _ index: Int,
+    namesController: Bool
+  ) throws(NPUError) -> [ControlOperation] {
+    let map = RegisterMap.of(.shim)
+    let place = transfer.place
+    let address = place.tile.address(map.descriptor(index))
+    let descriptor = BufferDescriptor(
+      base: 0,
+      length: transfer.words,
+      dimensions: transfer.dimensions,
+      iteration: transfer.iteration
+    )
+    let isOutput = place.direction == .intoMemory
+    let task = QueuedTask(index, repeats: transfer.iteration?.count ?? 1, issuesToken: isOutput)
+    let controller = ControlOperation.maskedWrite(
+      address: place.tile.address(map.control(.intoMemory, place.channel)),
+      mask: Connection.tokenController.mask,
+      value: Connection.tokenController.value
+    )
+    let patch = ControlOperation.patch(
+      address: address + 4,
+      argument: transfer.argument,
+      offset: UInt32(truncatingIfNeeded: transfer.offset)
+    )
+    let queue = place.tile.address(map.queue(place.direction, place.channel))
+    return try [.block(address: address, words: descriptor.words(in: .shim)), patch]
+      + (isOutput && namesController ? [controller] : [])
+      + [.write(address: queue, value: task.word())]
+  }
+
+  private static func wait(for place: ChannelPlace) -> ControlOperation {
+    .wait(
+      place.direction,
+      column: place.tile.column,
+      row: place.tile.row,
+      channel: place.channel,
+      columns: 1,
+      rows: 1
+    )
   }
 }

@@ -36,9 +36,10 @@ package struct MatrixProduct: Sendable, Hashable {
 
   private func core(_ column: Int, _ row: Int) -> Tile { Tile(column, row + 2) }
 
-  /// What the array does.
+  /// Returns what the array does.
   ///
   /// - Parameter kernel: The source of the cores' program, `gemm_int8.aie2s`.
+  /// - Returns: The design.
   package func design(kernel: String) -> Design {
     var design = Design()
     for index in 0..<side {

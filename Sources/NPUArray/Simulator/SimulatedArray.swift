@@ -191,9 +191,10 @@ package struct SimulatedArray {
 
   /// Moves words from a memory into a stream.
   private mutating func send(_ place: ChannelPlace) throws(NPUError) -> Bool {
-    guard var state = tiles[place.tile], state.outOfMemory[place.channel].isBusy else {
-      return false
-    }
+    // Most channels have nothing to do, and a tile is large to be copied.
+    guard tiles[place.tile]?.outOfMemory[place.channel].isBusy == true,
+      var state = tiles[place.tile]
+    else { return false }
     // A copy of all memory would be made otherwise.
     tiles[place.tile] = nil
     defer { tiles[place.tile] = state }
@@ -227,9 +228,9 @@ package struct SimulatedArray {
 
   /// Moves words from a stream into a memory.
   private mutating func receive(_ place: ChannelPlace) throws(NPUError) -> Bool {
-    guard var state = tiles[place.tile], state.intoMemory[place.channel].isBusy else {
-      return false
-    }
+    guard tiles[place.tile]?.intoMemory[place.channel].isBusy == true,
+      var state = tiles[place.tile]
+    else { return false }
     tiles[place.tile] = nil
     defer { tiles[place.tile] = state }
     var (budget, isMoving) = (Self.quantum, false)
@@ -380,7 +381,9 @@ package struct SimulatedArray {
   // MARK: Cores
 
   private mutating func runCore(_ tile: Tile) throws(NPUError) -> Bool {
-    guard var state = tiles[tile], var core = state.core, core.status != .done else { return false }
+    guard let status = tiles[tile]?.core?.status, status != .done, var state = tiles[tile],
+      var core = state.core
+    else { return false }
     tiles[tile] = nil
     state.core = nil
     defer {

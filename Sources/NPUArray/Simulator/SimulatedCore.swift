@@ -42,7 +42,11 @@ struct SimulatedCore {
   /// Cycles that were not stalled.
   private(set) var cycle = 0
   private(set) var status = Status.running
-  private let program: [[CoreOperation]]
+  /// The operations of all bundles, and where those of each begin.
+  private let operations: [CoreOperation]
+  private let starts: [Int]
+  /// Whether a bundle takes a lock.
+  private let takesLock: [Bool]
   private let places: CoreProgram
   private var branch: Branch?
   private var products: [[Product]] = Array(repeating: [], count: 4)
@@ -60,9 +64,9 @@ struct SimulatedCore {
   init(_ program: CoreProgram, memory: [UInt8]) throws(NPUError) {
     places = program
     self.memory = memory
-    var bundles: [[CoreOperation]] = []
+    var operations: [CoreOperation] = []
+    var (starts, takesLock): ([Int], [Bool]) = ([0], [])
     for (index, bundle) in program.bundles.enumerated() {
-      var operations: [CoreOperation] = []
       // Loads before stores: what one bundle does to the same bytes.
       for slot in [Slot.ldb, .lda, .alu, .mv, .lng, .vec, .st] {
         guard let instruction = bundle[slot] else { continue }
@@ -72,9 +76,12 @@ struct SimulatedCore {
           throw NPUError(error.code, error.message, at: program.place(index))
         }
       }
-      bundles.append(operations)
+      starts.append(operations.count)
+      takesLock.append(bundle[.alu]?.mnemonic == "acq")
     }
-    self.program = bundles
+    self.operations = operations
+    self.starts = starts
+    self.takesLock = takesLock
   }
 
   /// Sets a register before the program runs, as a caller does.
@@ -87,11 +94,11 @@ struct SimulatedCore {
   /// - Throws: `NPUError.bundle` for an access outside of the own memory, or a program that runs over its end.
   mutating func step(_ outside: inout some CoreSurroundings) throws(NPUError) {
     guard status != .done else { return }
-    guard program.indices.contains(pc) else {
+    guard pc >= 0, pc < takesLock.count else {
       throw NPUError(.bundle, "the program runs over its end", at: places.place(pc))
     }
-    for operation in program[pc] {
-      guard case .acquire(let lock, let register, let value) = operation else { continue }
+    for index in starts[pc]..<starts[pc + 1] where takesLock[pc] {
+      guard case .acquire(let lock, let register, let value) = operations[index] else { continue }
       let number = lock ?? Int(registers.scalar(register))
       guard outside.acquire(number, Int(Int32(bitPattern: registers.scalar(value)))) else {
         status = .waiting(lock: number)
@@ -101,9 +108,9 @@ struct SimulatedCore {
     status = .running
     multiply()
     let issued = pc
-    for operation in program[issued] {
+    for index in starts[issued]..<starts[issued + 1] {
       do throws(NPUError) {
-        try run(operation, &outside)
+        try run(operations[index], &outside)
       } catch {
         throw NPUError(error.code, error.message, at: places.place(issued))
       }
@@ -321,18 +328,23 @@ struct SimulatedCore {
 
   /// 4 x 8 signed bytes, row by row, times 8 x 8: lane 8 i + j has the sum over k of a(i, k) b(k, j).
   private static func product(_ factors: (HalfVector, HalfVector, HalfVector)) -> Accumulator {
-    let a = unsafe unsafeBitCast(factors.0, to: SIMD32<Int8>.self)
-    let low = unsafe unsafeBitCast(factors.1, to: SIMD32<Int8>.self)
-    let high = unsafe unsafeBitCast(factors.2, to: SIMD32<Int8>.self)
-    var result = Accumulator()
-    for k in 0..<8 {
-      var row = Quarter()
-      for j in 0..<8 { row[j] = Int32(k < 4 ? low[k * 8 + j] : high[(k - 4) * 8 + j]) }
-      for i in 0..<4 {
-        let part = row &* Quarter(repeating: Int32(a[i * 8 + k]))
-        for j in 0..<8 { result[i * 8 + j] &+= part[j] }
-      }
+    typealias Row = SIMD8<Int8>
+    // Sizes and layouts are those of arrays of bytes.
+    let a = unsafe unsafeBitCast(factors.0, to: (Row, Row, Row, Row).self)
+    let low = unsafe unsafeBitCast(factors.1, to: (Row, Row, Row, Row).self)
+    let high = unsafe unsafeBitCast(factors.2, to: (Row, Row, Row, Row).self)
+    let b = (
+      Quarter(truncatingIfNeeded: low.0), Quarter(truncatingIfNeeded: low.1),
+      Quarter(truncatingIfNeeded: low.2), Quarter(truncatingIfNeeded: low.3),
+      Quarter(truncatingIfNeeded: high.0), Quarter(truncatingIfNeeded: high.1),
+      Quarter(truncatingIfNeeded: high.2), Quarter(truncatingIfNeeded: high.3)
+    )
+    func row(_ factors: Row) -> Quarter {
+      let each = Quarter(truncatingIfNeeded: factors)
+      let first = each[0] &* b.0 &+ each[1] &* b.1 &+ each[2] &* b.2 &+ each[3] &* b.3
+      return first &+ each[4] &* b.4 &+ each[5] &* b.5 &+ each[6] &* b.6 &+ each[7] &* b.7
     }
-    return result
+    let rows = (row(a.0), row(a.1), row(a.2), row(a.3))
+    return unsafe unsafeBitCast(rows, to: Accumulator.self)
   }
 }

@@ -152,10 +152,11 @@ import Testing
     }
   }
 
-  @Test func `what cannot work is refused by the tile at fault`() throws {
+  /// What is wrong, in words, and what makes it so.
+  private var faults: [(String, (inout Design) throws -> Void)] {
     let memory = Tile(0, 1)
     let other = DesignBuffer(memory, "other", words: 64)
-    let cases: [(String, (inout Design) throws -> Void)] = [
+    return [
       ("buffer b is filled by 1 and drained by 0", { $0.transfers.removeLast() }),
       (
         "S2MM 0 of memory tile (0, 1) has two buffers",
@@ -211,7 +212,10 @@ import Testing
       ),
       ("a stream from S2MM", { $0.streams[0].source.direction = .intoMemory }),
     ]
-    for (words, change) in cases {
+  }
+
+  @Test func `what cannot work is refused by the tile at fault`() throws {
+    for (words, change) in faults {
       let message = try refusal(change)
       #expect(message.contains(words), "\(words): \(message)")
     }

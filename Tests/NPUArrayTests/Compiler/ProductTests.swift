@@ -1,5 +1,6 @@
 // Products of bytes, from rows in the machine's memory to rows in the machine's memory, on one core and on sixteen.
 
+import Foundation
 import TestSupport
 import Testing
 
@@ -82,5 +83,38 @@ import Testing
       }
     }
     #expect(wrong(arguments[2].words, a, b, (m, n, k)) == 0)
+  }
+
+  // Half a minute in a debug build: set the variable to see it.
+  @Test(
+    .enabled(
+      if: ProcessInfo.processInfo.environment["TRESTLE_NPU_LARGE"] != nil,
+      "TRESTLE_NPU_LARGE is not set"
+    )
+  )
+  func `a product of a model's layer is exact, and its cycles are told`() throws {
+    let product = MatrixProduct(steps: 32)
+    let (m, n, k) = (512, 2048, product.shape.k)
+    var random = SeededRandom(4)
+    let (a, b) = (bytes(m * k, &random), bytes(k * n, &random))
+    var array = SimulatedArray()
+    try array.configure(
+      try product.design(kernel: try NPUKernels.source("gemm_int8")).compiled().image
+    )
+    var arguments = [HostBuffer(try words(a)), HostBuffer(try words(b)), HostBuffer(count: m * n)]
+    let began = ContinuousClock.now
+    var cycles = 0
+    for row in stride(from: 0, to: m, by: product.shape.m) {
+      for column in stride(from: 0, to: n, by: product.shape.n) {
+        let code = try product.call(row: row, column: column, columns: n)
+        cycles += try array.call(ControlCode.words(of: code), &arguments).cycles
+      }
+    }
+    let seconds = ContinuousClock.now - began
+    #expect(wrong(arguments[2].words, a, b, (m, n, k), stride: 37) == 0)
+    let peak = 100 * m * n * k / 256 / 16 / cycles
+    print(
+      "projected: \(m) x \(n) x \(k): \(cycles) cycles, \(peak) % of the peak; simulated in \(seconds)"
+    )
   }
 }
