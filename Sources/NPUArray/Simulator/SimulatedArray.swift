@@ -22,7 +22,7 @@ package struct CallReport: Sendable {
 }
 
 /// A simulated array of four columns.
-package struct SimulatedArray {
+package final class SimulatedArray {
   private var tiles: [Tile: SimulatedTile] = [:]
   /// All tiles, in one order.
   private let places: [Tile]
@@ -54,7 +54,7 @@ package struct SimulatedArray {
   ///
   /// - Parameter image: The words of a PDI.
   /// - Throws: `NPUError` for bytes that are no image, registers that there are not, or programs that are none.
-  package mutating func configure(_ image: [UInt32]) throws(NPUError) {
+  package func configure(_ image: [UInt32]) throws(NPUError) {
     for command in try DeviceImage.commands(in: image) {
       switch command {
       case .write(let address, let value): try write(address, value)
@@ -65,7 +65,7 @@ package struct SimulatedArray {
     }
     try findCircuits()
     for tile in places where tiles[tile]?.isEnabled == true {
-      guard var state = tiles[tile] else { continue }
+      guard let state = tiles[tile] else { continue }
       // What is behind the program is no bundle.
       let end = state.program.lastIndex { $0 != 0 } ?? 0
       let count = (end / Bundle.byteCount + 1) * Bundle.byteCount
@@ -73,11 +73,10 @@ package struct SimulatedArray {
       state.core = try SimulatedCore(program, memory: state.memory)
       // The core has the memory from here on.
       state.memory = []
-      tiles[tile] = state
     }
   }
 
-  private mutating func write(
+  private func write(
     _ address: UInt32,
     _ value: UInt32,
     mask: UInt32 = .max
@@ -88,11 +87,11 @@ package struct SimulatedArray {
     try tiles[tile]?.write(offset, value, mask: mask)
   }
 
-  private mutating func write(_ address: UInt32, _ words: [UInt32]) throws(NPUError) {
+  private func write(_ address: UInt32, _ words: [UInt32]) throws(NPUError) {
     for (index, word) in words.enumerated() { try write(address + 4 * UInt32(index), word) }
   }
 
-  private mutating func findCircuits() throws(NPUError) {
+  private func findCircuits() throws(NPUError) {
     circuits = [:]
     for tile in places {
       guard let state = tiles[tile] else { continue }
@@ -113,7 +112,7 @@ package struct SimulatedArray {
   /// - Returns: What it took.
   /// - Throws: `NPUError` for code that is none, for what a real array would not survive, and if all stands still.
   @discardableResult
-  package mutating func call(
+  package func call(
     _ code: [UInt32],
     _ arguments: inout [HostBuffer]
   ) throws(NPUError) -> CallReport {
@@ -139,7 +138,7 @@ package struct SimulatedArray {
     return CallReport(cycles: cycles, wordsMoved: wordsMoved)
   }
 
-  private mutating func patch(
+  private func patch(
     _ address: UInt32,
     _ argument: Int,
     _ offset: UInt32
@@ -161,7 +160,7 @@ package struct SimulatedArray {
     try write(address + 4, words[2] & ~0xFFFF | UInt32(own >> 32))
   }
 
-  private mutating func wait(_ place: ChannelPlace) throws(NPUError) {
+  private func wait(_ place: ChannelPlace) throws(NPUError) {
     while tokens[place, default: 0] == 0 {
       guard try advance() else { throw standstill(waitingFor: place) }
     }
@@ -169,7 +168,7 @@ package struct SimulatedArray {
   }
 
   /// Lets a quantum pass, and returns whether anything happened.
-  private mutating func advance() throws(NPUError) -> Bool {
+  private func advance() throws(NPUError) -> Bool {
     var isMoving = false
     for tile in places {
       guard let count = tiles[tile]?.map.channelCount else { continue }
@@ -190,20 +189,16 @@ package struct SimulatedArray {
   // MARK: Channels
 
   /// Moves words from a memory into a stream.
-  private mutating func send(_ place: ChannelPlace) throws(NPUError) -> Bool {
-    // Most channels have nothing to do, and a tile is large to be copied.
-    guard tiles[place.tile]?.outOfMemory[place.channel].isBusy == true,
-      var state = tiles[place.tile]
-    else { return false }
-    // A copy of all memory would be made otherwise.
-    tiles[place.tile] = nil
-    defer { tiles[place.tile] = state }
+  private func send(_ place: ChannelPlace) throws(NPUError) -> Bool {
+    guard let state = tiles[place.tile], state.outOfMemory[place.channel].isBusy else {
+      return false
+    }
     guard let circuit = circuits[place], !circuit.sinks.isEmpty else {
       throw NPUError(.operand, "\(place) leads nowhere")
     }
     var (budget, isMoving) = (Self.quantum, false)
     while budget > 0 {
-      guard try prepare(&state, place, &isMoving) else { break }
+      guard try prepare(state, place, &isMoving) else { break }
       guard var running = state.outOfMemory[place.channel].running, var walk = running.walk else {
         break
       }
@@ -221,21 +216,19 @@ package struct SimulatedArray {
       if count > 0 { isMoving = true }
       running.walk = walk
       state.outOfMemory[place.channel].running = running
-      if walk.left == 0 { try finish(&state, place) }
+      if walk.left == 0 { try finish(state, place) }
     }
     return isMoving
   }
 
   /// Moves words from a stream into a memory.
-  private mutating func receive(_ place: ChannelPlace) throws(NPUError) -> Bool {
-    guard tiles[place.tile]?.intoMemory[place.channel].isBusy == true,
-      var state = tiles[place.tile]
-    else { return false }
-    tiles[place.tile] = nil
-    defer { tiles[place.tile] = state }
+  private func receive(_ place: ChannelPlace) throws(NPUError) -> Bool {
+    guard let state = tiles[place.tile], state.intoMemory[place.channel].isBusy else {
+      return false
+    }
     var (budget, isMoving) = (Self.quantum, false)
     while budget > 0 {
-      guard try prepare(&state, place, &isMoving) else { break }
+      guard try prepare(state, place, &isMoving) else { break }
       guard var running = state.intoMemory[place.channel].running, var walk = running.walk else {
         break
       }
@@ -243,7 +236,7 @@ package struct SimulatedArray {
       let count = min(budget, words.count, walk.left)
       if count == 0, walk.left > 0 { break }
       for word in words.prefix(count) {
-        try write(&state, walk.word, word)
+        try write(state, walk.word, word)
         walk.advance()
       }
       words.removeFirst(count)
@@ -252,14 +245,14 @@ package struct SimulatedArray {
       if count > 0 { isMoving = true }
       running.walk = walk
       state.intoMemory[place.channel].running = running
-      if walk.left == 0 { try finish(&state, place) }
+      if walk.left == 0 { try finish(state, place) }
     }
     return isMoving
   }
 
   /// Sees to it that a transfer is under way; false if there is none, or if it has to wait for a lock.
   private func prepare(
-    _ state: inout SimulatedTile,
+    _ state: SimulatedTile,
     _ place: ChannelPlace,
     _ isMoving: inout Bool
   ) throws(NPUError) -> Bool {
@@ -303,8 +296,8 @@ package struct SimulatedArray {
   }
 
   /// Ends a transfer, and goes on to the next of its task.
-  private mutating func finish(
-    _ state: inout SimulatedTile,
+  private func finish(
+    _ state: SimulatedTile,
     _ place: ChannelPlace
   ) throws(NPUError) {
     var channel = state.channels(place.direction)[place.channel]
@@ -365,8 +358,8 @@ package struct SimulatedArray {
     return try state.word(word)
   }
 
-  private mutating func write(
-    _ state: inout SimulatedTile,
+  private func write(
+    _ state: SimulatedTile,
     _ word: Int,
     _ value: UInt32
   ) throws(NPUError) {
@@ -380,17 +373,12 @@ package struct SimulatedArray {
 
   // MARK: Cores
 
-  private mutating func runCore(_ tile: Tile) throws(NPUError) -> Bool {
-    guard let status = tiles[tile]?.core?.status, status != .done, var state = tiles[tile],
-      var core = state.core
-    else { return false }
-    tiles[tile] = nil
+  private func runCore(_ tile: Tile) throws(NPUError) -> Bool {
+    guard let state = tiles[tile], var core = state.core, core.status != .done else { return false }
+    // Else each step would copy the memory.
     state.core = nil
-    defer {
-      state.core = core
-      tiles[tile] = state
-    }
-    var locks = TileLocks(locks: state.locks)
+    defer { state.core = core }
+    var locks = TileLocks(state)
     let before = core.cycle
     for _ in 0..<Self.quantum {
       do throws(NPUError) {
@@ -400,8 +388,7 @@ package struct SimulatedArray {
       }
       if core.status != .running { break }
     }
-    if let fault = locks.fault { throw NPUError(.operand, fault, at: "\(tile)") }
-    state.locks = locks.locks
+    if let fault = locks.fault { throw fault }
     return core.cycle > before
   }
 
@@ -450,7 +437,7 @@ extension SimulatedChannel {
 }
 
 extension SimulatedTile {
-  fileprivate mutating func set(_ channel: SimulatedChannel, _ place: ChannelPlace) {
+  fileprivate func set(_ channel: SimulatedChannel, _ place: ChannelPlace) {
     if place.direction == .intoMemory {
       intoMemory[place.channel] = channel
     } else {
@@ -461,30 +448,31 @@ extension SimulatedTile {
 
 /// The locks of a core's own tile, as the core numbers them.
 private struct TileLocks: CoreSurroundings {
-  var locks: [Int]
-  var fault: String?
+  let tile: SimulatedTile
+  private(set) var fault: NPUError?
+
+  init(_ tile: SimulatedTile) { self.tile = tile }
 
   private static let own = 48
 
   private mutating func place(_ lock: Int) -> Int? {
-    guard lock >= Self.own, lock < Self.own + locks.count else {
-      fault = "lock \(lock) of another tile, which is not simulated"
+    guard lock >= Self.own, lock < Self.own + tile.map.lockCount else {
+      fault = NPUError(
+        .operand,
+        "lock \(lock) of another tile, which is not simulated",
+        at: "\(tile.tile)"
+      )
       return nil
     }
     return lock - Self.own
   }
 
   mutating func acquire(_ lock: Int, _ value: Int) -> Bool {
-    guard let place = place(lock) else { return false }
-    guard value < 0 else { return locks[place] == value }
-    guard locks[place] >= -value else { return false }
-    locks[place] += value
-    return true
+    place(lock).map { tile.acquire($0, value) } ?? false
   }
 
   mutating func release(_ lock: Int, _ value: Int) {
     guard let place = place(lock) else { return }
-    locks[place] += value
-    if !(-64...63).contains(locks[place]) { fault = "lock \(lock) has run over: \(locks[place])" }
+    do throws(NPUError) { try tile.release(place, value) } catch { fault = error }
   }
 }

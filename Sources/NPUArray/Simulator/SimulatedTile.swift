@@ -27,7 +27,9 @@ struct SimulatedChannel {
 }
 
 /// A tile of the simulated array.
-struct SimulatedTile {
+///
+/// A reference: it is large, and each of its channels is looked at all the time.
+final class SimulatedTile {
   let tile: Tile
   let map: RegisterMap
   var memory: [UInt8]
@@ -72,7 +74,7 @@ struct SimulatedTile {
   /// Writes a register or a word of memory.
   ///
   /// - Throws: `NPUError.operand` for what no such tile has, or what would wedge a real one.
-  mutating func write(_ offset: UInt32, _ value: UInt32, mask: UInt32 = .max) throws(NPUError) {
+  func write(_ offset: UInt32, _ value: UInt32, mask: UInt32 = .max) throws(NPUError) {
     guard offset.isMultiple(of: 4) else { throw error("a write at \(offset.hexadecimal)") }
     if offset < map.memoryBytes {
       for byte in 0..<4 where mask >> UInt32(byte * 8) & 0xFF == 0xFF {
@@ -114,7 +116,7 @@ struct SimulatedTile {
     return Int((offset - first) / size)
   }
 
-  private mutating func writeDescriptor(
+  private func writeDescriptor(
     _ index: Int,
     _ word: Int,
     _ value: UInt32
@@ -128,7 +130,7 @@ struct SimulatedTile {
     descriptors[index][word] = value
   }
 
-  private mutating func writeChannel(
+  private func writeChannel(
     _ direction: Direction,
     _ index: Int,
     isQueue: Bool,
@@ -152,7 +154,7 @@ struct SimulatedTile {
     }
   }
 
-  private mutating func writeSwitch(_ offset: UInt32, _ value: UInt32) -> Bool {
+  private func writeSwitch(_ offset: UInt32, _ value: UInt32) -> Bool {
     let ports = SwitchPorts.of(tile.kind)
     if tile.kind == .shim, Connection.tokenRoute.contains(where: { $0.offset == offset }),
       value >> 30 != 2
@@ -192,7 +194,7 @@ struct SimulatedTile {
     return core.map { value($0.memory) } ?? value(memory)
   }
 
-  mutating func setWord(_ index: Int, _ value: UInt32) throws(NPUError) {
+  func setWord(_ index: Int, _ value: UInt32) throws(NPUError) {
     try check(index)
     for byte in 0..<4 {
       let part = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
@@ -213,7 +215,7 @@ struct SimulatedTile {
   // MARK: Locks
 
   /// Takes from a lock as descriptors and cores do, or returns false.
-  mutating func acquire(_ lock: Int, _ value: Int) -> Bool {
+  func acquire(_ lock: Int, _ value: Int) -> Bool {
     guard value < 0 else { return locks[lock] == value }
     guard locks[lock] >= -value else { return false }
     locks[lock] += value
@@ -221,7 +223,7 @@ struct SimulatedTile {
   }
 
   /// - Throws: `NPUError.operand` if the lock runs over.
-  mutating func release(_ lock: Int, _ value: Int) throws(NPUError) {
+  func release(_ lock: Int, _ value: Int) throws(NPUError) {
     locks[lock] += value
     guard (-64...63).contains(locks[lock]) else {
       throw error("lock \(lock) has run over: \(locks[lock])")

@@ -76,7 +76,7 @@ import Testing
   }
 
   @Test(arguments: [0, 1, 2, 3]) func `words pass through a memory tile`(_ column: Int) throws {
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(try passThrough(column, words: 128).compiled().image)
     let words = words(128 * 6)
     var arguments = [HostBuffer(words), HostBuffer(count: words.count)]
@@ -91,7 +91,7 @@ import Testing
   @Test func `rows become tiles on the way`() throws {
     // Blocks of 16 rows of 64 bytes, as tiles of 4 x 8 bytes; two blocks.
     let walk = [Dimension(2, 1), Dimension(4, 16), Dimension(8, 2), Dimension(nil, 64)]
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(try passThrough(0, words: 256, dimensions: walk).compiled().image)
     let words = words(512)
     var arguments = [HostBuffer(words), HostBuffer(count: 512)]
@@ -120,7 +120,7 @@ import Testing
     let design = try broadcast(words: 64, rows: 2...4)
     let compiled = try design.compiled()
     #expect(compiled.programs.count == 3)
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(compiled.image)
     let words = words(64 * 4)
     var arguments = [HostBuffer(words)] + (0..<3).map { _ in HostBuffer(count: words.count) }

@@ -50,7 +50,7 @@ import Testing
   func `results are those of integers, call after call`(_ product: MatrixProduct) throws {
     let shape = product.shape
     let design = product.design(kernel: try NPUKernels.source("gemm_int8"))
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(try design.compiled().image)
     let code = ControlCode.words(of: try product.call(row: 0, column: 0, columns: shape.n))
     var random = SeededRandom(UInt64(shape.m * shape.n * shape.k))
@@ -71,7 +71,7 @@ import Testing
     let (m, n, k) = (product.shape.m * 2, product.shape.n * 3, product.shape.k)
     var random = SeededRandom(3)
     let (a, b) = (bytes(m * k, &random), bytes(k * n, &random))
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(
       try product.design(kernel: try NPUKernels.source("gemm_int8")).compiled().image
     )
@@ -97,7 +97,7 @@ import Testing
     let (m, n, k) = (512, 2048, product.shape.k)
     var random = SeededRandom(4)
     let (a, b) = (bytes(m * k, &random), bytes(k * n, &random))
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(
       try product.design(kernel: try NPUKernels.source("gemm_int8")).compiled().image
     )

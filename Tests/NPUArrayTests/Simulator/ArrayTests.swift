@@ -212,7 +212,7 @@ enum SmallDesign {
     _ operations: [ControlOperation],
     _ words: [UInt32]
   ) throws -> (result: [UInt32], report: CallReport) {
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(DeviceImage.words(of: commands))
     var arguments = [HostBuffer(words), HostBuffer(count: words.count)]
     let report = try array.call(ControlCode.words(of: operations), &arguments)
@@ -237,7 +237,7 @@ enum SmallDesign {
   }
 
   @Test func `calls follow each other on one configuration`() throws {
-    var array = SimulatedArray()
+    let array = SimulatedArray()
     try array.configure(DeviceImage.words(of: SmallDesign.passThrough(0, words: 64)))
     for count in [64, 128, 512] {
       let words = words(count)
