@@ -75,11 +75,11 @@ private struct DesignCompiler {
       for buffer in program.drains { drained[buffer, default: 0] += 1 }
     }
     for buffer in design.buffers {
-      let (in_, out) = (filled[buffer, default: 0], drained[buffer, default: 0])
-      guard in_ == 1, out == 1 else {
+      let (fills, drains) = (filled[buffer, default: 0], drained[buffer, default: 0])
+      guard fills == 1, drains == 1 else {
         throw NPUError(
           .operand,
-          "buffer \(buffer.name) is filled by \(in_) and drained by \(out): one of each is needed",
+          "buffer \(buffer.name) is filled by \(fills) and drained by \(drains): one of each is needed",
           at: "\(buffer.tile)"
         )
       }

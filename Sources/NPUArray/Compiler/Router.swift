@@ -14,6 +14,11 @@ struct Router {
     var way: [Connection]
   }
 
+  private struct Arrival: Hashable {
+    var tile: Tile
+    var wire: Port
+  }
+
   /// Adds a stream.
   ///
   /// - Throws: `NPUError.operand` if an end of it is taken, or if there is no way to one.
@@ -22,7 +27,7 @@ struct Router {
     let start =
       source.tile.kind == .shim
       ? Connection.shimPort(.outOfMemory, source.channel).port : Port(.dma, source.channel)
-    guard take(source.tile, start, number, isMaster: false) else {
+    guard take(source.tile, start, number) else {
       throw NPUError(.operand, "\(source) feeds two streams")
     }
     for sink in stream.sinks {
@@ -34,19 +39,16 @@ struct Router {
       }
       for connection in way where !connections.contains(connection) {
         connections.append(connection)
-        _ = take(connection.tile, connection.from, number, isMaster: false)
-        _ = take(connection.tile, connection.to, number, isMaster: true)
+        _ = take(connection.tile, connection.from, number)
+        masters[connection.tile, default: [:]][connection.to] = number
       }
     }
   }
 
-  private mutating func take(_ tile: Tile, _ port: Port, _ number: Int, isMaster: Bool) -> Bool {
-    if isMaster {
-      masters[tile, default: [:]][port] = number
-      return true
-    }
-    if let owner = slaves[tile]?[port], owner != number { return false }
-    slaves[tile, default: [:]][port] = number
+  /// Gives a slave port to a stream, or returns false if another has it.
+  private mutating func take(_ tile: Tile, _ slave: Port, _ number: Int) -> Bool {
+    if let owner = slaves[tile]?[slave], owner != number { return false }
+    slaves[tile, default: [:]][slave] = number
     return true
   }
 
@@ -58,7 +60,7 @@ struct Router {
     _ end: Port,
     _ number: Int
   ) -> [Connection]? {
-    var seen: Set<Connection> = []
+    var seen: Set<Arrival> = []
     var waiting = [Step(tile: tile, slave: start, way: [])]
     var next = 0
     while next < waiting.count {
@@ -78,7 +80,7 @@ struct Router {
           slaves[place]?[wire].map({ $0 == number }) ?? true
         else { continue }
         let connection = Connection(step.tile, step.slave, master)
-        guard seen.insert(Connection(place, wire, wire)).inserted else { continue }
+        guard seen.insert(Arrival(tile: place, wire: wire)).inserted else { continue }
         waiting.append(Step(tile: place, slave: wire, way: step.way + [connection]))
       }
     }
