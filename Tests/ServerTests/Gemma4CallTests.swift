@@ -12,16 +12,7 @@ import Testing
 
 @Suite struct `Gemma 4's calls` {
   private func read(_ text: String, pieces count: Int = 1) -> Server.AnswerPiece {
-    var reader = Gemma4CallReader()
-    var answer = Server.AnswerPiece()
-    let characters = Array(text)
-    for first in stride(from: 0, to: characters.count, by: count) {
-      let piece = String(characters[first..<min(first + count, characters.count)])
-      let (words, calls) = reader.append(piece)
-      answer.append(Server.AnswerPiece(text: words, calls: calls))
-    }
-    answer.append(Server.AnswerPiece(text: reader.finish()))
-    return answer
+    Gemma4CallReader().reading(text, pieces: count)
   }
 
   private func json(_ text: String) throws -> JSON { try JSON(parsing: Array(text.utf8)) }

@@ -13,16 +13,7 @@ import Wire
     isForced: Bool = false,
     pieces count: Int = 1
   ) -> Server.AnswerPiece {
-    var reader = JSONCallReader(names: ["f", "g"], isForced: isForced)
-    var answer = Server.AnswerPiece()
-    let characters = Array(text)
-    for first in stride(from: 0, to: characters.count, by: count) {
-      let piece = String(characters[first..<min(first + count, characters.count)])
-      let (words, calls) = reader.append(piece)
-      answer.append(Server.AnswerPiece(text: words, calls: calls))
-    }
-    answer.append(Server.AnswerPiece(text: reader.finish()))
-    return answer
+    JSONCallReader(names: ["f", "g"], isForced: isForced).reading(text, pieces: count)
   }
 
   @Test(arguments: [

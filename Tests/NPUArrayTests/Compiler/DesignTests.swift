@@ -26,7 +26,7 @@ import Testing
     return design
   }
 
-  /// A core of each row of a column adds nothing and copies; they get the same words, and one gives them back.
+  /// Cores of a column that get the same words and copy them; each result leaves by another shim.
   private func broadcast(words: Int, rows: ClosedRange<Int>) throws -> Design {
     let (shim, memory) = (Tile(1, 0), Tile(1, 1))
     let input = DesignBuffer(memory, "input", words: words)

@@ -85,7 +85,7 @@ import Testing
     #expect(wrong(arguments[2].words, a, b, (m, n, k)) == 0)
   }
 
-  // Half a minute in a debug build: set the variable to see it.
+  // It takes twenty seconds: set the variable to see it.
   @Test(
     .enabled(
       if: ProcessInfo.processInfo.environment["TRESTLE_NPU_LARGE"] != nil,
