@@ -122,6 +122,10 @@ package struct RegisterMap: Sendable {
     slots: 0x3F200
   )
 
+  /// Parts of memory that serve one access a cycle each; as a core sees them.
+  package var bankCount: Int { 4 }
+  package var bankBytes: Int { Int(memoryBytes) / bankCount }
+
   package func descriptor(_ index: Int) -> UInt32 { descriptors + 0x20 * UInt32(index) }
   package func lock(_ index: Int) -> UInt32 { locks + 0x10 * UInt32(index) }
 

@@ -8,8 +8,12 @@ package struct CompiledDesign: Sendable {
   package var programs: [Tile: CoreProgram]
   /// Where each copy of a buffer begins, in words of its tile's memory.
   package var addresses: [DesignBuffer: [Int]]
+  /// Where areas begin, in words.
+  package var areas: [DesignArea: Int]
   /// The locks of a buffer in its tile.
   package var locks: [DesignBuffer: (empty: Int, full: Int)]
+  /// Descriptors that calls may write: of a memory tile the first half for even channels, the second for odd ones.
+  package var freeDescriptors: [Tile: [Int]]
   /// The ways of all streams.
   package var connections: [Connection]
 
@@ -30,15 +34,16 @@ extension Design {
 
 private struct DesignCompiler {
   private let design: Design
-  private var addresses: [DesignBuffer: [Int]] = [:]
-  private var locks: [DesignBuffer: (empty: Int, full: Int)] = [:]
+  private let placement: Placement
   private var router = Router()
   private var programs: [Tile: CoreProgram] = [:]
+  /// How many descriptors are taken: of a memory tile those for even channels, and those for odd ones.
+  private var taken: [Tile: [Bool: Int]] = [:]
 
   init(_ design: Design) throws(NPUError) {
     self.design = design
+    placement = try Placement(design)
     try check()
-    try place()
   }
 
   // MARK: Checks
@@ -55,6 +60,11 @@ private struct DesignCompiler {
       else { throw NPUError(.operand, "\(place) cannot pass a buffer") }
       guard taken.insert(place).inserted else {
         throw NPUError(.operand, "\(place) has two buffers")
+      }
+      if let mark = transfer.mark {
+        let own = ChannelPlace(tile: place.tile, direction: .outOfMemory, channel: mark.channel)
+        guard mark.channel < RegisterMap.of(place.tile.kind).channelCount, taken.insert(own).inserted
+        else { throw NPUError(.operand, "\(own) has two buffers, or is none") }
       }
       for buffer in transfer.buffers {
         let first = transfer.buffers[0]
@@ -107,39 +117,6 @@ private struct DesignCompiler {
     }
   }
 
-  // MARK: Places
-
-  /// Gives each buffer its memory and its locks.
-  private mutating func place() throws(NPUError) {
-    var ends: [Tile: Int] = [:]
-    var lockCounts: [Tile: Int] = [:]
-    for buffer in design.buffers {
-      let map = RegisterMap.of(buffer.tile.kind)
-      var starts: [Int] = []
-      for _ in 0..<buffer.copies {
-        let aligned = (ends[buffer.tile, default: 0] + buffer.alignment - 1) / buffer.alignment
-        let start = aligned * buffer.alignment
-        ends[buffer.tile] = start + buffer.words * 4
-        starts.append(start / 4)
-      }
-      let end = ends[buffer.tile, default: 0]
-      guard end <= Int(map.memoryBytes) else {
-        throw NPUError(
-          .operand,
-          "buffers up to \(buffer.name) take \(end) bytes of \(map.memoryBytes)",
-          at: "\(buffer.tile)"
-        )
-      }
-      addresses[buffer] = starts
-      let first = lockCounts[buffer.tile, default: 0]
-      guard first + 2 <= map.lockCount else {
-        throw NPUError(.operand, "more than \(map.lockCount) locks", at: "\(buffer.tile)")
-      }
-      lockCounts[buffer.tile] = first + 2
-      locks[buffer] = (first, first + 1)
-    }
-  }
-
   // MARK: Commands
 
   mutating func compile() throws(NPUError) -> CompiledDesign {
@@ -147,14 +124,22 @@ private struct DesignCompiler {
     var commands: [ConfigurationCommand] = []
     for program in design.programs { commands += try load(program) }
     for buffer in design.buffers {
-      guard let lock = locks[buffer] else { continue }
+      guard let lock = placement.locks[buffer] else { continue }
       let map = RegisterMap.of(buffer.tile.kind)
       commands += [
         .write(address: buffer.tile.address(map.lock(lock.empty)), value: UInt32(buffer.copies)),
         .write(address: buffer.tile.address(map.lock(lock.full)), value: 0),
       ]
     }
-    commands += try rings()
+    for area in design.areas where !area.contents.isEmpty {
+      let address = area.tile.address(4 * UInt32(placement.areas[area] ?? 0))
+      commands.append(.block(address: address, words: area.contents))
+    }
+    for (area, lock) in placement.markLocks.sorted(by: { $0.key.tile < $1.key.tile }) {
+      let address = area.tile.address(RegisterMap.of(area.tile.kind).lock(lock))
+      commands.append(.write(address: address, value: 0))
+    }
+    for transfer in design.transfers where !transfer.isPerCall { commands += try ring(transfer) }
     for connection in router.connections {
       commands += try connection.writes().map { .write(address: $0.address, value: $0.value) }
     }
@@ -167,8 +152,10 @@ private struct DesignCompiler {
     return CompiledDesign(
       commands: commands,
       programs: programs,
-      addresses: addresses,
-      locks: locks,
+      addresses: placement.addresses,
+      areas: placement.areas,
+      locks: placement.locks,
+      freeDescriptors: freeDescriptors(),
       connections: router.connections
     )
   }
@@ -184,12 +171,15 @@ private struct DesignCompiler {
     }
     var symbols = program.symbols
     for buffer in program.fills + program.drains {
-      for (copy, word) in (addresses[buffer] ?? []).enumerated() {
+      for (copy, word) in (placement.addresses[buffer] ?? []).enumerated() {
         symbols["\(buffer.name)_\(copy)"] = Int(SimulatedCore.memoryBase) + 4 * word
       }
       // A core calls its own locks so.
-      symbols["\(buffer.name)_empty"] = 48 + (locks[buffer]?.empty ?? 0)
-      symbols["\(buffer.name)_full"] = 48 + (locks[buffer]?.full ?? 0)
+      symbols["\(buffer.name)_empty"] = 48 + (placement.locks[buffer]?.empty ?? 0)
+      symbols["\(buffer.name)_full"] = 48 + (placement.locks[buffer]?.full ?? 0)
+    }
+    for area in program.areas {
+      symbols[area.name] = Int(SimulatedCore.memoryBase) + 4 * (placement.areas[area] ?? 0)
     }
     let assembled = try CoreProgram(
       assembling: program.source,
@@ -212,63 +202,109 @@ private struct DesignCompiler {
     ]
   }
 
-  /// The descriptors of each transfer, one a copy, each followed by the next and the last by the first.
-  private func rings() throws(NPUError) -> [ConfigurationCommand] {
-    var commands: [ConfigurationCommand] = []
-    var used: [Tile: [Bool: Int]] = [:]
-    for transfer in design.transfers {
-      let tile = transfer.buffers[0].tile
-      let map = RegisterMap.of(tile.kind)
-      // Every buffer's first copy, then every one's second.
-      let turns = (0..<transfer.buffers[0].copies).flatMap { copy in
-        transfer.buffers.map { (buffer: $0, copy: copy) }
+  /// The descriptors of a transfer, one a copy, each followed by the next and the last by the first.
+  private mutating func ring(_ transfer: DesignTransfer) throws(NPUError) -> [ConfigurationCommand] {
+    var descriptors: [BufferDescriptor] = []
+    // Every buffer's first copy, then every one's second.
+    for copy in 0..<transfer.buffers[0].copies {
+      for buffer in transfer.buffers {
+        let descriptor = descriptor(transfer, buffer, copy)
+        if copy == 0 { try checkRange(of: descriptor, buffer, transfer) }
+        descriptors += try split(descriptor, transfer)
       }
-      // In a memory tile odd channels have the descriptors of the upper half.
-      let isUpper = tile.kind == .memory && !transfer.channel.isMultiple(of: 2)
-      let half = tile.kind == .memory ? map.descriptorCount / 2 : map.descriptorCount
-      let first = used[tile, default: [:]][isUpper, default: 0]
-      guard first + turns.count <= half else {
-        throw NPUError(.operand, "more than \(half) descriptors", at: "\(tile)")
-      }
-      used[tile, default: [:]][isUpper] = first + turns.count
-      let base = first + (isUpper ? half : 0)
-      for (index, turn) in turns.enumerated() {
-        let descriptor = try descriptor(transfer, turn, next: base + (index + 1) % turns.count)
-        commands.append(
-          .block(
-            address: tile.address(map.descriptor(base + index)),
-            words: try descriptor.words(in: tile.kind)
-          )
-        )
-      }
-      commands.append(
-        .write(
-          address: tile.address(map.queue(transfer.direction, transfer.channel)),
-          value: try QueuedTask(base).word()
-        )
+    }
+    var commands = try start(descriptors, transfer.place)
+    if let mark = transfer.mark {
+      let send = BufferDescriptor(
+        base: placement.areas[mark.area] ?? 0,
+        length: mark.area.words,
+        acquire: placement.markLocks[mark.area].map { LockUse($0, -1) }
+      )
+      commands += try start(
+        [send],
+        ChannelPlace(tile: mark.area.tile, direction: .outOfMemory, channel: mark.channel)
       )
     }
     return commands
   }
 
-  /// The descriptor of one copy of a buffer.
+  /// Writes descriptors that follow each other in a ring, and puts the first into a channel's queue.
+  private mutating func start(
+    _ descriptors: [BufferDescriptor],
+    _ place: ChannelPlace
+  ) throws(NPUError) -> [ConfigurationCommand] {
+    let tile = place.tile
+    let map = RegisterMap.of(tile.kind)
+    // In a memory tile odd channels have the descriptors of the upper half.
+    let isUpper = tile.kind == .memory && !place.channel.isMultiple(of: 2)
+    let half = tile.kind == .memory ? map.descriptorCount / 2 : map.descriptorCount
+    let first = taken[tile, default: [:]][isUpper, default: 0]
+    guard first + descriptors.count <= half else {
+      throw NPUError(.operand, "more than \(half) descriptors", at: "\(tile)")
+    }
+    taken[tile, default: [:]][isUpper] = first + descriptors.count
+    let base = first + (isUpper ? half : 0)
+    var commands: [ConfigurationCommand] = []
+    for (index, descriptor) in descriptors.enumerated() {
+      var ring = descriptor
+      ring.next = base + (index + 1) % descriptors.count
+      commands.append(
+        .block(
+          address: tile.address(map.descriptor(base + index)),
+          words: try ring.words(in: tile.kind)
+        )
+      )
+    }
+    let queue = tile.address(map.queue(place.direction, place.channel))
+    return commands + [.write(address: queue, value: try QueuedTask(base).word())]
+  }
+
+  private func freeDescriptors() -> [Tile: [Int]] {
+    var free: [Tile: [Int]] = [:]
+    for tile in Set(design.transfers.map(\.place.tile)) {
+      let count = RegisterMap.of(tile.kind).descriptorCount
+      let half = tile.kind == .memory ? count / 2 : count
+      let used = taken[tile, default: [:]]
+      free[tile] = Array(used[false, default: 0]..<half) + (half + used[true, default: 0]..<max(half, count))
+    }
+    return free
+  }
+
+  /// The descriptor of one copy of a buffer, without what follows it.
   private func descriptor(
     _ transfer: DesignTransfer,
-    _ turn: (buffer: DesignBuffer, copy: Int),
-    next: Int
-  ) throws(NPUError) -> BufferDescriptor {
+    _ buffer: DesignBuffer,
+    _ copy: Int
+  ) -> BufferDescriptor {
     let isFilling = transfer.direction == .intoMemory
-    let (empty, full) = locks[turn.buffer] ?? (0, 0)
-    let descriptor = BufferDescriptor(
-      base: addresses[turn.buffer]?[turn.copy] ?? 0,
-      length: turn.buffer.words,
+    let (empty, full) = placement.locks[buffer] ?? (0, 0)
+    return BufferDescriptor(
+      base: placement.addresses[buffer]?[copy] ?? 0,
+      length: buffer.words,
       dimensions: transfer.dimensions,
-      next: next,
       acquire: LockUse(isFilling ? empty : full, -1),
       release: LockUse(isFilling ? full : empty, 1)
     )
-    if turn.copy == 0 { try checkRange(of: descriptor, turn.buffer, transfer) }
-    return descriptor
+  }
+
+  /// Two descriptors instead of one where half of a copy makes a mark: each releases one lock.
+  private func split(
+    _ descriptor: BufferDescriptor,
+    _ transfer: DesignTransfer
+  ) throws(NPUError) -> [BufferDescriptor] {
+    guard let mark = transfer.mark else { return [descriptor] }
+    guard descriptor.dimensions.isEmpty, descriptor.length > 1,
+      mark.area.tile == transfer.place.tile
+    else {
+      throw NPUError(.operand, "\(transfer.place) cannot make marks half way", at: "\(mark.area.tile)")
+    }
+    var (first, second) = (descriptor, descriptor)
+    first.length = descriptor.length / 2
+    first.release = placement.markLocks[mark.area].map { LockUse($0, 1) }
+    second.base += first.length
+    second.length -= first.length
+    second.acquire = nil
+    return [first, second]
   }
 
   /// Checks that a walk stays in its buffer, and visits no word twice.
@@ -309,7 +345,7 @@ private struct DesignCompiler {
 
 extension DesignTransfer {
   /// The channel.
-  fileprivate var place: ChannelPlace {
+  var place: ChannelPlace {
     ChannelPlace(tile: buffers.first?.tile ?? Tile(0, 0), direction: direction, channel: channel)
   }
 }

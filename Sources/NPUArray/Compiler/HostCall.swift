@@ -33,18 +33,40 @@ package struct HostTransfer: Sendable, Hashable {
   }
 }
 
+/// What a channel of a tile does in one call.
+package struct TileTask: Sendable {
+  package var place: ChannelPlace
+  /// One after the other, in descriptors that are free.
+  package var descriptors: [(index: Int, value: BufferDescriptor)]
+  package var repeats: Int
+
+  package init(
+    _ place: ChannelPlace,
+    _ descriptors: [(index: Int, value: BufferDescriptor)],
+    repeats: Int = 1
+  ) {
+    self.place = place
+    self.descriptors = descriptors
+    self.repeats = repeats
+  }
+}
+
 package enum HostCall {
-  /// Returns the operations of a call: all transfers are begun in their order, and those out of the array are waited
-  /// for.
+  /// Returns the operations of a call: all tasks and transfers are begun in their order, and those out of the array
+  /// are waited for.
   ///
-  /// - Parameter transfers: The transfers; those of one channel follow each other.
+  /// - Parameters:
+  ///   - transfers: The transfers; those of one channel follow each other.
+  ///   - tasks: What channels of other tiles than shims do in this call; they are begun before.
   /// - Returns: The operations.
   /// - Throws: `NPUError.operand` for more transfers of a column than it has descriptors, or of a channel than its
   ///   queue holds, or if a walk does not fit a descriptor.
   package static func operations(
-    for transfers: [HostTransfer]
+    for transfers: [HostTransfer],
+    tasks: [TileTask] = []
   ) throws(NPUError) -> [ControlOperation] {
     var operations: [ControlOperation] = []
+    for task in tasks { operations += try begin(task) }
     var waits: [ControlOperation] = []
     var used: [Int: Int] = [:]
     var queued: [ChannelPlace: Int] = [:]
@@ -78,6 +100,27 @@ package enum HostCall {
         at: "\(place.tile)"
       )
     }
+  }
+
+  /// Writes the descriptors of a task, and puts it into the channel's queue.
+  private static func begin(_ task: TileTask) throws(NPUError) -> [ControlOperation] {
+    let tile = task.place.tile
+    let map = RegisterMap.of(tile.kind)
+    var operations: [ControlOperation] = []
+    for (place, descriptor) in task.descriptors.enumerated() {
+      var value = descriptor.value
+      let isLast = place == task.descriptors.count - 1
+      value.next = isLast ? nil : task.descriptors[place + 1].index
+      operations.append(
+        .block(
+          address: tile.address(map.descriptor(descriptor.index)),
+          words: try value.words(in: tile.kind)
+        )
+      )
+    }
+    let word = try QueuedTask(task.descriptors.first?.index ?? 0, repeats: task.repeats).word()
+    let queue = tile.address(map.queue(task.place.direction, task.place.channel))
+    return operations + [.write(address: queue, value: word)]
   }
 
   /// Writes the descriptor of a transfer, has its address filled in, and puts it into the channel's queue.

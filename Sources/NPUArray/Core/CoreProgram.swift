@@ -4,6 +4,8 @@
 //       vlda wl2, [p1], #64; vmac cm0, cm0, x0~, x2~, r0
 //       .set step, 2 * n                     // a number with a name
 //
+// Macros are put in before (AssemblySource.swift).
+//
 // `~` behind a register says that the value is wanted that it had before the writes that are under way. Software
 // pipelines read so; without the mark such a read is an error (HazardChecker.swift).
 
@@ -36,11 +38,9 @@ package struct CoreProgram: Sendable {
     var known = symbols
     var labels: [String: Int] = [:]
     var texts: [(line: Int, text: Substring)] = []
-    for (index, line) in source.split(separator: "\n", omittingEmptySubsequences: false)
-      .enumerated()
-    {
-      let place = "\(name):\(index + 1)"
-      var text = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line[...]
+    for line in try AssemblySource(source, name: name).lines {
+      let place = "\(name):\(line.number)"
+      var text = line.text[...]
       while let label = Self.label(&text) {
         guard known[label] == nil else {
           throw NPUError(.syntax, "\(label) is there twice", at: place)
@@ -50,7 +50,7 @@ package struct CoreProgram: Sendable {
       }
       let tokens = AssemblyLexer.tokens(text)
       guard tokens.first == ".set" else {
-        if !tokens.isEmpty { texts.append((index + 1, text)) }
+        if !tokens.isEmpty { texts.append((line.number, text)) }
         continue
       }
       try Self.at(place) { () throws(NPUError) in

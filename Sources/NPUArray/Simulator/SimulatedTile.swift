@@ -77,10 +77,8 @@ final class SimulatedTile {
   func write(_ offset: UInt32, _ value: UInt32, mask: UInt32 = .max) throws(NPUError) {
     guard offset.isMultiple(of: 4) else { throw error("a write at \(offset.hexadecimal)") }
     if offset < map.memoryBytes {
-      for byte in 0..<4 where mask >> UInt32(byte * 8) & 0xFF == 0xFF {
-        memory[Int(offset) + byte] = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
-      }
-      return
+      let place = Int(offset) / 4
+      return try setWord(place, try word(place) & ~mask | value & mask)
     }
     if let index = index(offset, map.descriptors, 0x20, map.descriptorCount) {
       return try writeDescriptor(index, Int(offset - map.descriptor(index)) / 4, value)
