@@ -63,7 +63,8 @@ private struct DesignCompiler {
       }
       if let mark = transfer.mark {
         let own = ChannelPlace(tile: place.tile, direction: .outOfMemory, channel: mark.channel)
-        guard mark.channel < RegisterMap.of(place.tile.kind).channelCount, taken.insert(own).inserted
+        guard mark.channel < RegisterMap.of(place.tile.kind).channelCount,
+          taken.insert(own).inserted
         else { throw NPUError(.operand, "\(own) has two buffers, or is none") }
       }
       for buffer in transfer.buffers {
@@ -203,7 +204,8 @@ private struct DesignCompiler {
   }
 
   /// The descriptors of a transfer, one a copy, each followed by the next and the last by the first.
-  private mutating func ring(_ transfer: DesignTransfer) throws(NPUError) -> [ConfigurationCommand] {
+  private mutating func ring(_ transfer: DesignTransfer) throws(NPUError) -> [ConfigurationCommand]
+  {
     var descriptors: [BufferDescriptor] = []
     // Every buffer's first copy, then every one's second.
     for copy in 0..<transfer.buffers[0].copies {
@@ -265,7 +267,8 @@ private struct DesignCompiler {
       let count = RegisterMap.of(tile.kind).descriptorCount
       let half = tile.kind == .memory ? count / 2 : count
       let used = taken[tile, default: [:]]
-      free[tile] = Array(used[false, default: 0]..<half) + (half + used[true, default: 0]..<max(half, count))
+      free[tile] =
+        Array(used[false, default: 0]..<half) + (half + used[true, default: 0]..<max(half, count))
     }
     return free
   }
@@ -296,7 +299,11 @@ private struct DesignCompiler {
     guard descriptor.dimensions.isEmpty, descriptor.length > 1,
       mark.area.tile == transfer.place.tile
     else {
-      throw NPUError(.operand, "\(transfer.place) cannot make marks half way", at: "\(mark.area.tile)")
+      throw NPUError(
+        .operand,
+        "\(transfer.place) cannot make marks half way",
+        at: "\(mark.area.tile)"
+      )
     }
     var (first, second) = (descriptor, descriptor)
     first.length = descriptor.length / 2

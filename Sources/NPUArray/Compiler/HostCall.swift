@@ -51,34 +51,52 @@ package struct TileTask: Sendable {
   }
 }
 
+/// What a call begins.
+package enum CallStep: Sendable {
+  case task(TileTask)
+  case transfer(HostTransfer)
+}
+
 package enum HostCall {
-  /// Returns the operations of a call: all tasks and transfers are begun in their order, and those out of the array
-  /// are waited for.
+  /// Returns the operations of a call: all transfers are begun in their order, and those out of the array are waited
+  /// for.
   ///
-  /// - Parameters:
-  ///   - transfers: The transfers; those of one channel follow each other.
-  ///   - tasks: What channels of other tiles than shims do in this call; they are begun before.
+  /// - Parameter transfers: The transfers; those of one channel follow each other.
   /// - Returns: The operations.
   /// - Throws: `NPUError.operand` for more transfers of a column than it has descriptors, or of a channel than its
   ///   queue holds, or if a walk does not fit a descriptor.
   package static func operations(
-    for transfers: [HostTransfer],
-    tasks: [TileTask] = []
+    for transfers: [HostTransfer]
+  ) throws(NPUError) -> [ControlOperation] {
+    try operations(for: transfers.map(CallStep.transfer))
+  }
+
+  /// Returns the operations of a call: all steps are begun in their order, and transfers out of the array are waited
+  /// for.
+  ///
+  /// - Parameter steps: The steps. What the array waits for should be first: each takes the controller a while.
+  /// - Returns: The operations.
+  /// - Throws: `NPUError` as above.
+  package static func operations(
+    for steps: [CallStep]
   ) throws(NPUError) -> [ControlOperation] {
     var operations: [ControlOperation] = []
-    for task in tasks { operations += try begin(task) }
     var waits: [ControlOperation] = []
     var used: [Int: Int] = [:]
     var queued: [ChannelPlace: Int] = [:]
-    for transfer in transfers {
-      let place = transfer.place
-      let descriptor = used[place.tile.column, default: 0]
-      used[place.tile.column] = descriptor + 1
-      queued[place, default: 0] += 1
-      try check(place, descriptors: descriptor + 1, tasks: queued[place, default: 0])
-      let isFirst = queued[place] == 1
-      operations += try begin(transfer, descriptor, namesController: isFirst)
-      if place.direction == .intoMemory { waits.append(wait(for: place)) }
+    for step in steps {
+      switch step {
+      case .task(let task): operations += try begin(task)
+      case .transfer(let transfer):
+        let place = transfer.place
+        let descriptor = used[place.tile.column, default: 0]
+        used[place.tile.column] = descriptor + 1
+        queued[place, default: 0] += 1
+        try check(place, descriptors: descriptor + 1, tasks: queued[place, default: 0])
+        let isFirst = queued[place] == 1
+        operations += try begin(transfer, descriptor, namesController: isFirst)
+        if place.direction == .intoMemory { waits.append(wait(for: place)) }
+      }
     }
     return operations + waits
   }

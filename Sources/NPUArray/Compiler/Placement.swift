@@ -81,7 +81,7 @@ struct Placement {
       let place = bank.map { "bank \($0)" } ?? "its memory"
       throw NPUError(
         .operand,
-        "\(what) wants \(bytes) bytes of \(place), of whose \(all.count) \(used) are taken",
+        "\(what) wants \(bytes) bytes of \(place), of whose \(all.count) bytes \(used) are taken",
         at: "\(tile)"
       )
     }

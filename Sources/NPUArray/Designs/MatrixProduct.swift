@@ -202,35 +202,34 @@ package struct MatrixProduct: Sendable {
         )
       }
     }
-    var tasks: [TileTask] = []
-    var transfers: [HostTransfer] = []
+    // Products begin once all of A and B is on its way, so that comes first; marks wait for nobody.
+    var (inputs, outputs, marks): ([CallStep], [CallStep], [CallStep]) = ([], [], [])
     for column in 0..<side {
-      let parts = call.parts(of: column)
-      tasks += inputTasks(call, column)
-      transfers += inputs(call, column, shape)
-      for (index, part) in parts.enumerated() {
-        tasks.append(outputTask(call, column, part, isSecond: index > 0))
-        transfers.append(output(call, column, part, shape))
+      inputs += self.inputs(call, column, shape)
+      for (index, part) in call.parts(of: column).enumerated() {
+        outputs += [
+          .task(outputTask(call, column, part, isSecond: index > 0)),
+          .transfer(output(call, column, part, shape)),
+        ]
       }
-    }
-    // Last, since nothing waits for them but the end.
-    for column in 0..<side {
-      transfers.append(
-        HostTransfer(
-          .intoMemory,
-          column: column,
-          channel: 1,
-          argument: 3,
-          offset: Self.wordBytes * column * call.steps * call.passes.count,
-          words: call.steps * call.passes.count
+      marks.append(
+        .transfer(
+          HostTransfer(
+            .intoMemory,
+            column: column,
+            channel: 1,
+            argument: 3,
+            offset: Self.wordBytes * column * call.steps * call.passes.count,
+            words: call.steps * call.passes.count
+          )
         )
       )
     }
-    return operations + (try HostCall.operations(for: transfers, tasks: tasks))
+    return operations + (try HostCall.operations(for: inputs + outputs + marks))
   }
 
   /// A goes into the memory tile once, step by step as tiles, and out of it once a pass.
-  private func inputTasks(_ call: ProductCall, _ index: Int) -> [TileTask] {
+  private func tasks(_ call: ProductCall, _ index: Int) -> [TileTask] {
     let buffer = Self.bufferOfA(index)
     let lock = compiled.locks[buffer]?.full ?? 0
     let base = compiled.addresses[buffer]?[0] ?? 0
@@ -263,7 +262,7 @@ package struct MatrixProduct: Sendable {
     _ call: ProductCall,
     _ index: Int,
     _ shape: ProductShape
-  ) -> [HostTransfer] {
+  ) -> [CallStep] {
     let a = HostTransfer(
       .outOfMemory,
       column: index,
@@ -284,7 +283,7 @@ package struct MatrixProduct: Sendable {
       offset: shape.offsetOfB(call, column: index),
       words: call.passes.count * call.steps * Self.stepWords
     )
-    return [a, b]
+    return tasks(call, index).map(CallStep.task) + [.transfer(a), .transfer(b)]
   }
 
   /// The rows of all cores of a column, one after the other, once a pass of the part.

@@ -16,7 +16,10 @@ package struct ProductShape: Sendable, Hashable {
   /// - Throws: `NPUError.operand` for a size below one.
   package init(rows: Int, depth: Int, columns: Int, side: Int = 4) throws(NPUError) {
     guard rows > 0, depth > 0, columns > 0, (1...4).contains(side) else {
-      throw NPUError(.operand, "a product of \(rows) x \(depth) by \(depth) x \(columns) on \(side) columns")
+      throw NPUError(
+        .operand,
+        "a product of \(rows) x \(depth) by \(depth) x \(columns) on \(side) columns"
+      )
     }
     self.rows = rows
     self.depth = depth
@@ -74,7 +77,8 @@ package struct ProductShape: Sendable, Hashable {
   package var pitchOfA: Int { steps * MatrixProduct.depth }
   /// Rows that A has room for: the cores read that many, whatever is in them.
   package var rowsOfA: Int {
-    calls.map { $0.rows.lowerBound + max(MatrixProduct.rows, ($0.rows.count + 3) / 4 * 4) }.max() ?? 0
+    calls.map { $0.rows.lowerBound + max(MatrixProduct.rows, ($0.rows.count + 3) / 4 * 4) }.max()
+      ?? 0
   }
   package var wordsOfA: Int { rowsOfA * pitchOfA / 4 }
 
@@ -87,7 +91,8 @@ package struct ProductShape: Sendable, Hashable {
   /// Bytes before what a call reads of B in a column of cores.
   func offsetOfB(_ call: ProductCall, column: Int) -> Int {
     let step = MatrixProduct.depth * MatrixProduct.columns
-    return (call.firstStep * passes * side
+    return
+      (call.firstStep * passes * side
       + (column * passes + call.passes.lowerBound) * call.steps) * step
   }
 

@@ -8,20 +8,99 @@ typealias Accumulator = SIMD32<Int32>
 typealias HalfVector = SIMD32<UInt8>
 
 /// What instructions write, and when it lands.
-struct CoreRegisters {
+///
+/// A core touches this several times a cycle, so it is plain memory that nothing copies and nobody counts.
+@safe final class CoreRegisters {
+  /// A result on its way: to a register of up to 32 bits, half a vector, or a quarter of an accumulator, by its place.
+  private struct Landing<Value> {
+    var place: Int
+    var value: Value
+  }
+
+  /// The results of one kind that land at the end of each of eight cycles.
+  @safe private struct Ring<Value> {
+    /// No schedule that keeps to the ports has more.
+    static var most: Int { 12 }
+    let counts: UnsafeMutablePointer<Int>
+    let landings: UnsafeMutablePointer<Landing<Value>>
+
+    init(_ value: Value) {
+      unsafe counts = .allocate(capacity: 8)
+      unsafe counts.initialize(repeating: 0, count: 8)
+      unsafe landings = .allocate(capacity: 8 * Self.most)
+      unsafe landings.initialize(repeating: Landing(place: 0, value: value), count: 8 * Self.most)
+    }
+
+    func free() {
+      unsafe counts.deallocate()
+      unsafe landings.deallocate()
+    }
+
+    func add(_ place: Int, _ value: Value, _ cycle: Int) {
+      let slot = cycle & 7
+      let count = unsafe counts[slot]
+      precondition(count < Self.most)
+      unsafe landings[slot * Self.most + count] = Landing(place: place, value: value)
+      unsafe counts[slot] = count + 1
+    }
+
+    /// Stores what lands at the end of a cycle.
+    func land(_ cycle: Int, in registers: UnsafeMutablePointer<Value>) {
+      let slot = cycle & 7
+      let count = unsafe counts[slot]
+      for item in 0..<count {
+        let landing = unsafe landings[slot * Self.most + item]
+        unsafe registers[landing.place] = landing.value
+      }
+      unsafe counts[slot] = 0
+    }
+
+    /// What lands in a register at the end of a cycle.
+    func value(of place: Int, _ cycle: Int) -> Value? {
+      let slot = cycle & 7
+      for item in 0..<(unsafe counts[slot]) {
+        let landing = unsafe landings[slot * Self.most + item]
+        if landing.place == place { return landing.value }
+      }
+      return nil
+    }
+  }
+
   /// Registers of up to 32 bits, by their places.
-  private var scalars = [UInt32](repeating: 0, count: Self.scalarCount)
+  private let scalars: UnsafeMutablePointer<UInt32>
   /// wl and wh by turns.
-  private var halves = [HalfVector](repeating: HalfVector(), count: 24)
-  private var accumulators = [Accumulator](repeating: Accumulator(), count: 9)
+  private let halves: UnsafeMutablePointer<HalfVector>
+  /// Accumulators in the order of their quarters.
+  private let quarters: UnsafeMutablePointer<Quarter>
+  private let accumulators: UnsafeMutablePointer<Accumulator>
+  private let scalarRing = Ring<UInt32>(0)
+  private let halfRing = Ring(HalfVector())
+  private let quarterRing = Ring(Quarter())
+  private let productRing = Ring(Accumulator())
 
-  /// Results that land at the end of a cycle, by the cycle modulo the ring's size.
-  private var scalarRing = [[(Int, UInt32)]](repeating: [], count: Self.ringSize)
-  private var halfRing = [[(Int, HalfVector)]](repeating: [], count: Self.ringSize)
-  private var quarterRing = [[(Int, Int, Quarter)]](repeating: [], count: Self.ringSize)
-  private var productRing = [[(Int, Accumulator)]](repeating: [], count: Self.ringSize)
+  private static let scalarCount = 128
+  private static let halfCount = 24
+  private static let accumulatorCount = 9
 
-  private static let ringSize = 16
+  init() {
+    unsafe scalars = .allocate(capacity: Self.scalarCount)
+    unsafe scalars.initialize(repeating: 0, count: Self.scalarCount)
+    unsafe halves = .allocate(capacity: Self.halfCount)
+    unsafe halves.initialize(repeating: HalfVector(), count: Self.halfCount)
+    unsafe accumulators = .allocate(capacity: Self.accumulatorCount)
+    unsafe accumulators.initialize(repeating: Accumulator(), count: Self.accumulatorCount)
+    unsafe quarters = UnsafeMutableRawPointer(accumulators).assumingMemoryBound(to: Quarter.self)
+  }
+
+  deinit {
+    unsafe scalars.deallocate()
+    unsafe halves.deallocate()
+    unsafe accumulators.deallocate()
+    scalarRing.free()
+    halfRing.free()
+    quarterRing.free()
+    productRing.free()
+  }
 
   // MARK: Places of scalars
 
@@ -35,9 +114,9 @@ struct CoreRegisters {
       bases[kind] = next
       next += Register.counts[kind] ?? 1
     }
+    precondition(next <= 128, "more registers than places")
     return bases
   }()
-  private static let scalarCount = kinds.reduce(0) { $0 + (Register.counts[$1] ?? 1) }
 
   /// The place of a register of up to 32 bits; nil for vectors and accumulators.
   static func place(_ register: Register) -> Int? {
@@ -49,58 +128,59 @@ struct CoreRegisters {
 
   // MARK: Now
 
-  func scalar(_ place: Int) -> UInt32 { scalars[place] }
-  func half(_ place: Int) -> HalfVector { halves[place] }
-  func accumulator(_ index: Int) -> Accumulator { accumulators[index] }
+  func scalar(_ place: Int) -> UInt32 {
+    precondition(place < Self.scalarCount)
+    return unsafe scalars[place]
+  }
+
+  func half(_ place: Int) -> HalfVector {
+    precondition(place < Self.halfCount)
+    return unsafe halves[place]
+  }
+
+  func quarter(_ index: Int, _ quarter: Int) -> Quarter {
+    precondition(index < Self.accumulatorCount)
+    return unsafe quarters[4 * index + quarter]
+  }
 
   /// An accumulator as a product sees it that reads in this cycle: with what another product writes at its end.
   func accumulator(_ index: Int, at cycle: Int) -> Accumulator {
-    for (place, value) in productRing[cycle % Self.ringSize] where place == index { return value }
-    return accumulators[index]
+    precondition(index < Self.accumulatorCount)
+    return productRing.value(of: index, cycle) ?? (unsafe accumulators[index])
   }
 
-  mutating func set(_ place: Int, _ value: UInt32) { scalars[place] = value }
-  mutating func setHalf(_ place: Int, _ value: HalfVector) { halves[place] = value }
-  mutating func setAccumulator(_ index: Int, _ value: Accumulator) { accumulators[index] = value }
+  func set(_ place: Int, _ value: UInt32) {
+    precondition(place < Self.scalarCount)
+    unsafe scalars[place] = value
+  }
 
   // MARK: Later
 
-  mutating func land(_ place: Int, _ value: UInt32, at cycle: Int) {
-    scalarRing[cycle % Self.ringSize].append((place, value))
+  func land(_ place: Int, _ value: UInt32, at cycle: Int) {
+    precondition(place < Self.scalarCount)
+    scalarRing.add(place, value, cycle)
   }
 
-  mutating func landHalf(_ place: Int, _ value: HalfVector, at cycle: Int) {
-    halfRing[cycle % Self.ringSize].append((place, value))
+  func landHalf(_ place: Int, _ value: HalfVector, at cycle: Int) {
+    precondition(place < Self.halfCount)
+    halfRing.add(place, value, cycle)
   }
 
-  mutating func landQuarter(_ index: Int, _ quarter: Int, _ value: Quarter, at cycle: Int) {
-    quarterRing[cycle % Self.ringSize].append((index, quarter, value))
+  func landQuarter(_ index: Int, _ quarter: Int, _ value: Quarter, at cycle: Int) {
+    precondition(index < Self.accumulatorCount)
+    quarterRing.add(4 * index + quarter, value, cycle)
   }
 
-  mutating func landProduct(_ index: Int, _ value: Accumulator, at cycle: Int) {
-    productRing[cycle % Self.ringSize].append((index, value))
+  func landProduct(_ index: Int, _ value: Accumulator, at cycle: Int) {
+    precondition(index < Self.accumulatorCount)
+    productRing.add(index, value, cycle)
   }
 
   /// Lets all land that does so at the end of a cycle.
-  mutating func finish(_ cycle: Int) {
-    let slot = cycle % Self.ringSize
-    if !scalarRing[slot].isEmpty {
-      for (place, value) in scalarRing[slot] { scalars[place] = value }
-      scalarRing[slot].removeAll(keepingCapacity: true)
-    }
-    if !halfRing[slot].isEmpty {
-      for (place, value) in halfRing[slot] { halves[place] = value }
-      halfRing[slot].removeAll(keepingCapacity: true)
-    }
-    if !quarterRing[slot].isEmpty {
-      for (index, quarter, value) in quarterRing[slot] {
-        for lane in 0..<8 { accumulators[index][quarter * 8 + lane] = value[lane] }
-      }
-      quarterRing[slot].removeAll(keepingCapacity: true)
-    }
-    if !productRing[slot].isEmpty {
-      for (index, value) in productRing[slot] { accumulators[index] = value }
-      productRing[slot].removeAll(keepingCapacity: true)
-    }
+  func finish(_ cycle: Int) {
+    unsafe scalarRing.land(cycle, in: scalars)
+    unsafe halfRing.land(cycle, in: halves)
+    unsafe quarterRing.land(cycle, in: quarters)
+    unsafe productRing.land(cycle, in: accumulators)
   }
 }

@@ -16,24 +16,42 @@ package struct HostBuffer: Sendable {
 /// What a call took.
 package struct CallReport: Sendable {
   /// An estimate.
-  package var cycles: Int
+  package var cycles = 0
   /// Words that channels have put into streams.
-  package var wordsMoved: Int
+  package var wordsMoved = 0
+  /// Words that shims have moved from and to the machine's memory.
+  package var wordsRead = 0
+  package var wordsWritten = 0
+  /// Of all cores that have a program.
+  package var activity = CoreActivity()
+}
+
+/// What is estimated beside the array itself.
+package struct SimulatedTiming: Sendable {
+  /// Cycles that the controller takes for an operation of control code, and for one that begins a task.
+  package var operationCycles = 112
+  package var taskCycles = 2_800
+  /// Bytes a cycle from the machine's memory, and as many to it.
+  package var memoryBytes: Double
+
+  /// Published measurements: 26 to 28 GB/s each way, and the controller's cycles.
+  ///
+  /// - Parameter clock: Of the array, in Hz.
+  package init(clock: Double = 1.6e9) { memoryBytes = 26e9 / clock }
 }
 
 /// A simulated array of four columns.
 package final class SimulatedArray {
-  private var tiles: [Tile: SimulatedTile] = [:]
-  /// All tiles, in one order.
-  private let places: [Tile]
-  private var circuits: [ChannelPlace: Circuit] = [:]
-  /// Words on their way to a channel.
-  private var streams: [ChannelPlace: [UInt32]] = [:]
-  private var tokens: [ChannelPlace: Int] = [:]
+  private let tiles: [SimulatedTile]
+  private let channels: [SimulatedChannel]
+  private let shims: [SimulatedChannel]
+  private var cores: [(tile: SimulatedTile, core: SimulatedCore)] = []
   private var lostTokens: [ChannelPlace] = []
   private var buffers: [HostBuffer] = []
-  private var cycles = 0
-  private var wordsMoved = 0
+  private var report = CallReport()
+  /// Cycles that control code has taken and that the array has not yet.
+  private var debt = 0
+  private let timing: SimulatedTiming
 
   private static let quantum = 64
   /// The most words between two channels.
@@ -42,11 +60,20 @@ package final class SimulatedArray {
   private static let bufferBase = 0x10_0000_0000
   private static let bufferStride = 0x1_0000_0000
 
-  /// - Parameter pattern: What is in all memories before somebody writes there.
-  package init(pattern: UInt8 = 0xA5) {
-    places = (0..<Tile.columns).flatMap { column in (0..<Tile.rows).map { Tile(column, $0) } }
-    for tile in places { tiles[tile] = SimulatedTile(tile, pattern: pattern) }
+  /// - Parameters:
+  ///   - pattern: What is in all memories before somebody writes there.
+  ///   - timing: What is estimated beside the array.
+  package init(pattern: UInt8 = 0xA5, timing: SimulatedTiming = SimulatedTiming()) {
+    self.timing = timing
+    let places = (0..<Tile.columns).flatMap { column in (0..<Tile.rows).map { Tile(column, $0) } }
+    tiles = places.map { SimulatedTile($0, pattern: pattern) }
+    channels = tiles.flatMap { tile in
+      zip(tile.outOfMemory, tile.intoMemory).flatMap { [$0, $1] }
+    }
+    shims = channels.filter { $0.place.tile.kind == .shim }
   }
+
+  private func tile(_ tile: Tile) -> SimulatedTile { tiles[tile.column * Tile.rows + tile.row] }
 
   // MARK: Configuration
 
@@ -64,15 +91,15 @@ package final class SimulatedArray {
       }
     }
     try findCircuits()
-    for tile in places where tiles[tile]?.isEnabled == true {
-      guard let state = tiles[tile] else { continue }
+    cores = []
+    for state in tiles where state.isEnabled {
       // What is behind the program is no bundle.
       let end = state.program.lastIndex { $0 != 0 } ?? 0
       let count = (end / Bundle.byteCount + 1) * Bundle.byteCount
       let program = try CoreProgram(bytes: Array(state.program[..<count]))
-      state.core = try SimulatedCore(program, memory: state.memory)
-      // The core has the memory from here on.
-      state.memory = []
+      let core = try SimulatedCore(program, memory: state.memory)
+      state.core = core
+      cores.append((state, core))
     }
   }
 
@@ -84,7 +111,7 @@ package final class SimulatedArray {
     guard let (tile, offset) = Tile.at(address) else {
       throw NPUError(.operand, "no tile has address \(address.hexadecimal)")
     }
-    try tiles[tile]?.write(offset, value, mask: mask)
+    try self.tile(tile).write(offset, value, mask: mask)
   }
 
   private func write(_ address: UInt32, _ words: [UInt32]) throws(NPUError) {
@@ -92,13 +119,15 @@ package final class SimulatedArray {
   }
 
   private func findCircuits() throws(NPUError) {
-    circuits = [:]
-    for tile in places {
-      guard let state = tiles[tile] else { continue }
-      for channel in 0..<state.map.channelCount {
-        let place = ChannelPlace(tile: tile, direction: .outOfMemory, channel: channel)
-        circuits[place] = try Circuit(from: place, in: tiles)
-      }
+    let places = Dictionary(uniqueKeysWithValues: tiles.map { ($0.tile, $0) })
+    for channel in channels where channel.place.direction == .outOfMemory {
+      let circuit = try Circuit(from: channel.place, in: places)
+      channel.sinks =
+        circuit.sinks.isEmpty
+        ? nil
+        : circuit.sinks.map { sink in
+          tile(sink.tile).intoMemory[sink.channel]
+        }
     }
   }
 
@@ -118,8 +147,10 @@ package final class SimulatedArray {
   ) throws(NPUError) -> CallReport {
     buffers = arguments
     defer { arguments = buffers }
-    (cycles, wordsMoved) = (0, 0)
+    (report, debt) = (CallReport(), 0)
+    let before = cores.reduce(CoreActivity()) { $0 + $1.core.activity }
     for operation in try ControlCode.operations(in: code) {
+      try pass(for: operation)
       switch operation {
       case .write(let address, let value): try write(address, value)
       case .maskedWrite(let address, let mask, let value): try write(address, value, mask: mask)
@@ -135,7 +166,22 @@ package final class SimulatedArray {
         }
       }
     }
-    return CallReport(cycles: cycles, wordsMoved: wordsMoved)
+    report.activity = cores.reduce(CoreActivity()) { $0 + $1.core.activity } - before
+    return report
+  }
+
+  /// Lets the time pass that the controller takes for an operation.
+  private func pass(for operation: ControlOperation) throws(NPUError) {
+    debt += timing.operationCycles
+    if case .write(let address, _) = operation, let (place, offset) = Tile.at(address),
+      tile(place).isQueue(offset)
+    {
+      debt += timing.taskCycles
+    }
+    while debt >= Self.quantum {
+      debt -= Self.quantum
+      _ = try advance()
+    }
   }
 
   private func patch(
@@ -146,9 +192,11 @@ package final class SimulatedArray {
     guard buffers.indices.contains(argument) else {
       throw NPUError(.operand, "argument \(argument), of which there are \(buffers.count)")
     }
-    guard let (tile, place) = Tile.at(address), tile.kind == .shim, let state = tiles[tile],
-      place >= state.map.descriptors, (place - state.map.descriptors) % 0x20 == 4
+    guard let (tile, place) = Tile.at(address), tile.kind == .shim,
+      place >= self.tile(tile).map.descriptors,
+      (place - self.tile(tile).map.descriptors) % 0x20 == 4
     else { throw NPUError(.operand, "no address in a descriptor is at \(address.hexadecimal)") }
+    let state = self.tile(tile)
     let index = Int(place - state.map.descriptors) / 0x20
     guard index < state.map.descriptorCount else {
       throw NPUError(.operand, "descriptor \(index)", at: "\(tile)")
@@ -161,91 +209,95 @@ package final class SimulatedArray {
   }
 
   private func wait(_ place: ChannelPlace) throws(NPUError) {
-    while tokens[place, default: 0] == 0 {
+    guard place.tile.column < Tile.columns, place.tile.row < Tile.rows,
+      place.channel < tile(place.tile).map.channelCount
+    else { throw NPUError(.operand, "a wait for \(place), which there is not") }
+    let channel = tile(place.tile).channels(place.direction)[place.channel]
+    while channel.tokens == 0 {
       guard try advance() else { throw standstill(waitingFor: place) }
     }
-    tokens[place, default: 0] -= 1
+    channel.tokens -= 1
   }
 
   /// Lets a quantum pass, and returns whether anything happened.
   private func advance() throws(NPUError) -> Bool {
     var isMoving = false
-    for tile in places {
-      guard let count = tiles[tile]?.map.channelCount else { continue }
-      for channel in 0..<count {
-        if try send(ChannelPlace(tile: tile, direction: .outOfMemory, channel: channel)) {
-          isMoving = true
-        }
-        if try receive(ChannelPlace(tile: tile, direction: .intoMemory, channel: channel)) {
-          isMoving = true
-        }
+    let shares = Direction.allCases.map { share(of: $0) }
+    for channel in channels where channel.isBusy {
+      let isOut = channel.place.direction == .outOfMemory
+      var budget = Self.quantum
+      if channel.place.tile.kind == .shim { budget = min(budget, shares[isOut ? 1 : 0]) }
+      let state = tile(channel.place.tile)
+      if isOut ? try send(state, channel, budget) : try receive(state, channel, budget) {
+        isMoving = true
       }
-      if try runCore(tile) { isMoving = true }
     }
-    cycles += Self.quantum
+    for (state, core) in cores where core.status != .done {
+      if try run(core, state) { isMoving = true }
+    }
+    report.cycles += Self.quantum
     return isMoving
+  }
+
+  /// Words that one channel of a shim may move in a quantum: all share what the machine's memory gives.
+  private func share(of direction: Direction) -> Int {
+    let busy = shims.count { $0.place.direction == direction && $0.isBusy }
+    return Int(Double(Self.quantum) * timing.memoryBytes / 4) / max(1, busy)
   }
 
   // MARK: Channels
 
   /// Moves words from a memory into a stream.
-  private func send(_ place: ChannelPlace) throws(NPUError) -> Bool {
-    guard let state = tiles[place.tile], state.outOfMemory[place.channel].isBusy else {
-      return false
+  private func send(
+    _ state: SimulatedTile,
+    _ channel: SimulatedChannel,
+    _ budget: Int
+  ) throws(NPUError) -> Bool {
+    guard let sinks = channel.sinks else {
+      throw NPUError(.operand, "\(channel.place) leads nowhere")
     }
-    guard let circuit = circuits[place], !circuit.sinks.isEmpty else {
-      throw NPUError(.operand, "\(place) leads nowhere")
-    }
-    var (budget, isMoving) = (Self.quantum, false)
+    var (budget, isMoving) = (budget, false)
     while budget > 0 {
-      guard try prepare(state, place, &isMoving) else { break }
-      guard var running = state.outOfMemory[place.channel].running, var walk = running.walk else {
-        break
-      }
-      let room = circuit.sinks.map { Self.streamDepth - (streams[$0]?.count ?? 0) }.min() ?? 0
-      let count = min(budget, room, walk.left)
+      guard try prepare(state, channel, &isMoving), var walk = channel.walk else { break }
+      var count = min(budget, walk.left)
+      for sink in sinks { count = min(count, Self.streamDepth - sink.stream.count) }
       if count == 0, walk.left > 0 { break }
-      var words: [UInt32] = []
       for _ in 0..<count {
-        words.append(try read(state, walk.word))
+        let word = try read(state, walk.word)
+        for sink in sinks { sink.stream.append(word) }
         walk.advance()
       }
-      for sink in circuit.sinks { streams[sink, default: []] += words }
       budget -= count
-      wordsMoved += count
+      report.wordsMoved += count
+      if state.tile.kind == .shim { report.wordsRead += count }
       if count > 0 { isMoving = true }
-      running.walk = walk
-      state.outOfMemory[place.channel].running = running
-      if walk.left == 0 { try finish(state, place) }
+      channel.walk = walk
+      if walk.left == 0 { try finish(state, channel) }
     }
     return isMoving
   }
 
   /// Moves words from a stream into a memory.
-  private func receive(_ place: ChannelPlace) throws(NPUError) -> Bool {
-    guard let state = tiles[place.tile], state.intoMemory[place.channel].isBusy else {
-      return false
-    }
-    var (budget, isMoving) = (Self.quantum, false)
+  private func receive(
+    _ state: SimulatedTile,
+    _ channel: SimulatedChannel,
+    _ budget: Int
+  ) throws(NPUError) -> Bool {
+    var (budget, isMoving) = (budget, false)
     while budget > 0 {
-      guard try prepare(state, place, &isMoving) else { break }
-      guard var running = state.intoMemory[place.channel].running, var walk = running.walk else {
-        break
-      }
-      var words = streams[place] ?? []
-      let count = min(budget, words.count, walk.left)
+      guard try prepare(state, channel, &isMoving), var walk = channel.walk else { break }
+      let count = min(budget, channel.stream.count, walk.left)
       if count == 0, walk.left > 0 { break }
-      for word in words.prefix(count) {
+      for word in channel.stream.prefix(count) {
         try write(state, walk.word, word)
         walk.advance()
       }
-      words.removeFirst(count)
-      streams[place] = words
+      channel.stream.removeFirst(count)
       budget -= count
+      if state.tile.kind == .shim { report.wordsWritten += count }
       if count > 0 { isMoving = true }
-      running.walk = walk
-      state.intoMemory[place.channel].running = running
-      if walk.left == 0 { try finish(state, place) }
+      channel.walk = walk
+      if walk.left == 0 { try finish(state, channel) }
     }
     return isMoving
   }
@@ -253,11 +305,10 @@ package final class SimulatedArray {
   /// Sees to it that a transfer is under way; false if there is none, or if it has to wait for a lock.
   private func prepare(
     _ state: SimulatedTile,
-    _ place: ChannelPlace,
+    _ channel: SimulatedChannel,
     _ isMoving: inout Bool
   ) throws(NPUError) -> Bool {
-    var channel = state.channels(place.direction)[place.channel]
-    defer { state.set(channel, place) }
+    if channel.walk != nil { return true }
     if channel.running == nil {
       guard !channel.queue.isEmpty else { return false }
       let task = channel.queue.removeFirst()
@@ -268,29 +319,25 @@ package final class SimulatedArray {
       )
       isMoving = true
     }
-    guard var running = channel.running, running.walk == nil else { return true }
+    guard let running = channel.running else { return false }
     guard state.descriptors.indices.contains(running.descriptor) else {
-      throw NPUError(.operand, "descriptor \(running.descriptor)", at: "\(place)")
+      throw NPUError(.operand, "descriptor \(running.descriptor)", at: "\(channel.place)")
     }
     let value: BufferDescriptor
     do throws(NPUError) {
-      value = try BufferDescriptor(
-        words: state.descriptors[running.descriptor],
-        in: state.tile.kind
-      )
+      value = try state.descriptor(running.descriptor)
     } catch {
       throw NPUError(
         error.code,
         "descriptor \(running.descriptor): \(error.message)",
-        at: "\(place)"
+        at: "\(channel.place)"
       )
     }
     if let use = value.acquire, !state.acquire(use.lock, use.value) { return false }
     let iteration = value.iteration.map { $0.current * $0.step } ?? 0
     let base = state.tile.kind == .shim ? value.base / 4 : value.base
-    running.value = value
-    running.walk = Walk(value, from: base + iteration)
-    channel.running = running
+    channel.running?.value = value
+    channel.walk = Walk(value, from: base + iteration)
     isMoving = true
     return true
   }
@@ -298,36 +345,32 @@ package final class SimulatedArray {
   /// Ends a transfer, and goes on to the next of its task.
   private func finish(
     _ state: SimulatedTile,
-    _ place: ChannelPlace
+    _ channel: SimulatedChannel
   ) throws(NPUError) {
-    var channel = state.channels(place.direction)[place.channel]
-    guard var running = channel.running, let value = running.value else { return }
+    guard let running = channel.running, let value = running.value else { return }
     if let use = value.release { try state.release(use.lock, use.value) }
     if var iteration = value.iteration {
       iteration.current = (iteration.current + 1) % iteration.count
       var next = value
       next.iteration = iteration
-      state.descriptors[running.descriptor] = try next.words(in: state.tile.kind)
+      try state.set(running.descriptor, next)
     }
-    (running.walk, running.value) = (nil, nil)
+    channel.walk = nil
+    channel.running?.value = nil
     if let next = value.next {
-      running.descriptor = next
-      channel.running = running
+      channel.running?.descriptor = next
     } else if running.repeatsLeft > 1 {
-      running.repeatsLeft -= 1
-      running.descriptor = running.task.descriptor
-      channel.running = running
+      channel.running?.repeatsLeft -= 1
+      channel.running?.descriptor = running.task.descriptor
     } else {
       channel.running = nil
-      if running.task.issuesToken {
-        if state.hasTokenRoute(place.direction, place.channel) {
-          tokens[place, default: 0] += 1
-        } else {
-          lostTokens.append(place)
-        }
+      guard running.task.issuesToken else { return }
+      if state.hasTokenRoute(channel.place.direction, channel.place.channel) {
+        channel.tokens += 1
+      } else {
+        lostTokens.append(channel.place)
       }
     }
-    state.set(channel, place)
   }
 
   // MARK: Memory
@@ -373,40 +416,29 @@ package final class SimulatedArray {
 
   // MARK: Cores
 
-  private func runCore(_ tile: Tile) throws(NPUError) -> Bool {
-    guard let state = tiles[tile], var core = state.core, core.status != .done else { return false }
-    // Else each step would copy the memory.
-    state.core = nil
-    defer { state.core = core }
+  private func run(_ core: SimulatedCore, _ state: SimulatedTile) throws(NPUError) -> Bool {
     var locks = TileLocks(state)
-    let before = core.cycle
-    for _ in 0..<Self.quantum {
-      do throws(NPUError) {
-        try core.step(&locks)
-      } catch {
-        throw NPUError(error.code, error.message, at: "\(tile), \(error.place)")
-      }
-      if core.status != .running { break }
+    let isMoving: Bool
+    do throws(NPUError) {
+      isMoving = try core.run(cycles: Self.quantum, &locks)
+    } catch {
+      throw NPUError(error.code, error.message, at: "\(state.tile), \(error.place)")
     }
     if let fault = locks.fault { throw fault }
-    return core.cycle > before
+    return isMoving
   }
 
   // MARK: Standstill
 
   private func standstill(waitingFor place: ChannelPlace) -> NPUError {
     var reasons: [String] = []
-    for tile in places {
-      guard let state = tiles[tile] else { continue }
-      for direction in Direction.allCases {
-        for (index, channel) in state.channels(direction).enumerated() where channel.isBusy {
-          let own = ChannelPlace(tile: tile, direction: direction, channel: index)
-          reasons.append("\(own) waits for \(reason(channel, own, state))")
-        }
-      }
+    for channel in channels where channel.isBusy {
+      reasons.append("\(channel.place) waits for \(reason(channel))")
+    }
+    for state in tiles {
       if case .waiting(let lock)? = state.core?.status {
         reasons.append(
-          "the core of \(tile) waits for its lock \(lock) at bundle \(state.core?.pc ?? 0)"
+          "the core of \(state.tile) waits for its lock \(lock) at bundle \(state.core?.pc ?? 0)"
         )
       }
     }
@@ -415,34 +447,13 @@ package final class SimulatedArray {
     return NPUError(.bundle, "all stands still, and no token of \(place) comes: \(all)")
   }
 
-  private func reason(
-    _ channel: SimulatedChannel,
-    _ place: ChannelPlace,
-    _ state: SimulatedTile
-  ) -> String {
+  private func reason(_ channel: SimulatedChannel) -> String {
     guard let running = channel.running else { return "nothing" }
-    if running.walk != nil {
-      return place.direction == .intoMemory ? "words" : "room in its stream"
+    if channel.walk != nil {
+      return channel.place.direction == .intoMemory ? "words" : "room in its stream"
     }
-    let descriptor = try? BufferDescriptor(
-      words: state.descriptors[running.descriptor],
-      in: state.tile.kind
-    )
+    let descriptor = try? tile(channel.place.tile).descriptor(running.descriptor)
     return "lock \(descriptor?.acquire?.lock ?? 0) for descriptor \(running.descriptor)"
-  }
-}
-
-extension SimulatedChannel {
-  fileprivate var isBusy: Bool { running != nil || !queue.isEmpty }
-}
-
-extension SimulatedTile {
-  fileprivate func set(_ channel: SimulatedChannel, _ place: ChannelPlace) {
-    if place.direction == .intoMemory {
-      intoMemory[place.channel] = channel
-    } else {
-      outOfMemory[place.channel] = channel
-    }
   }
 }
 

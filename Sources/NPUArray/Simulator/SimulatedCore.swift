@@ -2,7 +2,8 @@
 //
 // A cycle goes so: products whose accumulators are read in it do so; the bundle is issued, which reads all else that
 // it reads; what lands in it lands. Loads and usual stores touch the memory in the same stage, so they do it here when
-// they are issued, loads first. A stall for a lock stops everything, and nothing is late for it.
+// they are issued, loads first. A stall, for a lock or for a bank of memory that two instructions want, stops
+// everything, and nothing is late for it: stalls are counted apart.
 
 /// Locks and what else a core can reach outside of itself.
 protocol CoreSurroundings {
@@ -11,8 +12,41 @@ protocol CoreSurroundings {
   mutating func release(_ lock: Int, _ value: Int)
 }
 
+/// What the cycles of cores went to.
+package struct CoreActivity: Sendable, Hashable {
+  /// Bundles with a product, and all others.
+  package var products = 0
+  package var others = 0
+  /// Cycles that were lost behind lock instructions, to banks of memory, and waiting for a lock.
+  package var lockStalls = 0
+  package var bankStalls = 0
+  package var waits = 0
+
+  package static func + (a: Self, b: Self) -> Self {
+    CoreActivity(
+      products: a.products + b.products,
+      others: a.others + b.others,
+      lockStalls: a.lockStalls + b.lockStalls,
+      bankStalls: a.bankStalls + b.bankStalls,
+      waits: a.waits + b.waits
+    )
+  }
+
+  static func - (a: Self, b: Self) -> Self {
+    CoreActivity(
+      products: a.products - b.products,
+      others: a.others - b.others,
+      lockStalls: a.lockStalls - b.lockStalls,
+      bankStalls: a.bankStalls - b.bankStalls,
+      waits: a.waits - b.waits
+    )
+  }
+
+  var stalls: Int { lockStalls + bankStalls }
+}
+
 /// A core of the simulated array.
-struct SimulatedCore {
+final class SimulatedCore {
   enum Status: Sendable, Hashable {
     case running
     /// For this lock, by the core's number of it.
@@ -34,9 +68,14 @@ struct SimulatedCore {
     var subtracts: Bool
   }
 
-  private(set) var registers = CoreRegisters()
+  let registers = CoreRegisters()
   /// The own memory.
-  var memory: [UInt8]
+  let memory: TileMemory
+  private(set) var activity = CoreActivity()
+  /// Cycles that may still be used; below zero where a stall has used more.
+  private var credit = 0
+  /// The banks that the bundle has used.
+  private var banks = 0
   /// The next bundle.
   private(set) var pc = 0
   /// Cycles that were not stalled.
@@ -49,11 +88,18 @@ struct SimulatedCore {
   private let takesLock: [Bool]
   private let places: CoreProgram
   private var branch: Branch?
-  private var products: [[Product]] = Array(repeating: [], count: 4)
+  /// By the cycle in which their accumulators are read.
+  private var products = InlineArray<4, Product?>(repeating: nil)
+  /// Whether a bundle has a product, and whether it uses a lock.
+  private let hasProduct: [Bool]
+  private let usesLock: [Bool]
 
   /// Where the own memory is for the core.
   static let memoryBase: UInt32 = 0x70000
   private static let productLead = 2
+  /// Cycles in which nothing is issued behind a lock instruction; published, and said to be conservative.
+  private static let lockStall = 6
+  private static let bankBytes = RegisterMap.of(.core).bankBytes
   private static let loopStart = CoreRegisters.place(Register(.ls)) ?? 0
   private static let loopEnd = CoreRegisters.place(Register(.le)) ?? 0
   private static let loopCount = CoreRegisters.place(Register(.lc)) ?? 0
@@ -61,11 +107,12 @@ struct SimulatedCore {
   private static let selector = CoreRegisters.place(Register(.r, 27)) ?? 0
 
   /// - Throws: `NPUError.operand` with the place of an instruction that is not simulated.
-  init(_ program: CoreProgram, memory: [UInt8]) throws(NPUError) {
+  init(_ program: CoreProgram, memory: TileMemory) throws(NPUError) {
     places = program
     self.memory = memory
     var operations: [CoreOperation] = []
     var (starts, takesLock): ([Int], [Bool]) = ([0], [])
+    var (usesLock, hasProduct): ([Bool], [Bool]) = ([], [])
     for (index, bundle) in program.bundles.enumerated() {
       // Loads before stores: what one bundle does to the same bytes.
       for slot in [Slot.ldb, .lda, .alu, .mv, .lng, .vec, .st] {
@@ -78,21 +125,45 @@ struct SimulatedCore {
       }
       starts.append(operations.count)
       takesLock.append(bundle[.alu]?.mnemonic == "acq")
+      usesLock.append(["acq", "rel"].contains(bundle[.alu]?.mnemonic))
+      hasProduct.append(bundle[.vec] != nil)
     }
     self.operations = operations
     self.starts = starts
     self.takesLock = takesLock
+    self.usesLock = usesLock
+    self.hasProduct = hasProduct
   }
 
   /// Sets a register before the program runs, as a caller does.
-  mutating func set(_ register: Register, _ value: UInt32) {
+  func set(_ register: Register, _ value: UInt32) {
     if let place = CoreRegisters.place(register) { registers.set(place, value) }
+  }
+
+  /// Runs for some cycles, or until it waits for a lock.
+  ///
+  /// - Returns: Whether anything was done.
+  /// - Throws: `NPUError.bundle` for an access outside of the own memory, or a program that runs over its end.
+  func run(cycles: Int, _ outside: inout some CoreSurroundings) throws(NPUError) -> Bool {
+    let before = cycle
+    credit += cycles
+    while credit > 0, status != .done {
+      let stalls = activity.stalls
+      try step(&outside)
+      guard status == .running else { break }
+      credit -= 1 + activity.stalls - stalls
+    }
+    if credit > 0 {
+      if status != .done { activity.waits += credit }
+      credit = 0
+    }
+    return cycle > before
   }
 
   /// Runs one bundle, unless it waits for a lock.
   ///
   /// - Throws: `NPUError.bundle` for an access outside of the own memory, or a program that runs over its end.
-  mutating func step(_ outside: inout some CoreSurroundings) throws(NPUError) {
+  func step(_ outside: inout some CoreSurroundings) throws(NPUError) {
     guard status != .done else { return }
     guard pc >= 0, pc < takesLock.count else {
       throw NPUError(.bundle, "the program runs over its end", at: places.place(pc))
@@ -108,6 +179,9 @@ struct SimulatedCore {
     status = .running
     multiply()
     let issued = pc
+    banks = 0
+    if hasProduct[issued] { activity.products += 1 } else { activity.others += 1 }
+    if usesLock[issued] { activity.lockStalls += Self.lockStall }
     for index in starts[issued]..<starts[issued + 1] {
       do throws(NPUError) {
         try run(operations[index], &outside)
@@ -121,7 +195,7 @@ struct SimulatedCore {
   }
 
   /// Finds the next bundle.
-  private mutating func advance(_ issued: Int) {
+  private func advance(_ issued: Int) {
     if var current = branch {
       current.slotsLeft -= 1
       if current.slotsLeft < 0 {
@@ -140,14 +214,14 @@ struct SimulatedCore {
     if count > 1 { pc = Int(registers.scalar(Self.loopStart)) / Bundle.byteCount }
   }
 
-  private mutating func jump(_ target: Int) {
+  private func jump(_ target: Int) {
     branch = Branch(target: target, slotsLeft: 5)
   }
 
   // MARK: Memory
 
   /// Returns the address of an access in the own memory, and changes the pointer.
-  private mutating func resolve(
+  private func resolve(
     _ address: CoreOperation.Address,
     _ count: Int
   ) throws(NPUError) -> Int {
@@ -160,10 +234,14 @@ struct SimulatedCore {
     else {
       throw NPUError(.bundle, "an access of \(count) bytes at \(place.hexadecimal)")
     }
-    return Int(place - Self.memoryBase)
+    let own = Int(place - Self.memoryBase)
+    let bank = 1 << (own / Self.bankBytes)
+    if banks & bank != 0 { activity.bankStalls += 1 }
+    banks |= bank
+    return own
   }
 
-  private mutating func change(_ address: CoreOperation.Address, _ pointer: UInt32) {
+  private func change(_ address: CoreOperation.Address, _ pointer: UInt32) {
     switch address.change {
     case .none: break
     case .constant(let step):
@@ -174,53 +252,32 @@ struct SimulatedCore {
     }
   }
 
-  private func half(at place: Int) -> HalfVector {
-    unsafe memory.withUnsafeBytes { bytes in
-      // The range was checked.
-      unsafe bytes.loadUnaligned(fromByteOffset: place, as: HalfVector.self)
-    }
-  }
-
-  private mutating func store<Value>(_ value: Value, at place: Int) {
-    unsafe memory.withUnsafeMutableBytes { bytes in
-      unsafe bytes.storeBytes(of: value, toByteOffset: place, as: Value.self)
-    }
-  }
-
   // MARK: Instructions
 
   /// Loads land so many cycles after the issue.
   private static let loadDelay = 6
 
-  private mutating func run(
+  private func run(
     _ operation: CoreOperation,
     _ outside: inout some CoreSurroundings
   ) throws(NPUError) {
     switch operation {
     case .loadScalar(let place, let address):
       let start = try resolve(address, 4)
-      let value = (0..<4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(memory[start + $1]) }
+      let value = UInt32(littleEndian: memory.load(UInt32.self, at: start))
       registers.land(place, value, at: cycle + Self.loadDelay)
     case .storeScalar(let place, let address):
-      store(registers.scalar(place).littleEndian, at: try resolve(address, 4))
+      memory.store(registers.scalar(place).littleEndian, at: try resolve(address, 4))
     case .loadHalf(let place, let address):
-      let value = half(at: try resolve(address, 32))
+      let value = memory.load(HalfVector.self, at: try resolve(address, 32))
       registers.landHalf(place, value, at: cycle + Self.loadDelay)
     case .loadQuarter(let index, let quarter, let address):
-      let value = half(at: try resolve(address, 32))
-      registers.landQuarter(
-        index,
-        quarter,
-        unsafe unsafeBitCast(value, to: Quarter.self),
-        at: cycle + Self.loadDelay
-      )
+      let value = memory.load(Quarter.self, at: try resolve(address, 32))
+      registers.landQuarter(index, quarter, value, at: cycle + Self.loadDelay)
     case .storeHalf(let place, let address):
-      store(registers.half(place), at: try resolve(address, 32))
+      memory.store(registers.half(place), at: try resolve(address, 32))
     case .storeQuarter(let index, let quarter, let address):
-      let all = registers.accumulator(index)
-      var value = Quarter()
-      for lane in 0..<8 { value[lane] = all[quarter * 8 + lane] }
-      store(value, at: try resolve(address, 32))
+      memory.store(registers.quarter(index, quarter), at: try resolve(address, 32))
     case .advance(let address): change(address, registers.scalar(address.pointer))
     case .broadcast(let vector, let source, let bytes):
       let value = registers.scalar(source)
@@ -243,14 +300,12 @@ struct SimulatedCore {
       guard word & ~1 == Self.bytesConfiguration else {
         throw NPUError(.operand, "products of configuration \(word.hexadecimal) are not simulated")
       }
-      products[(cycle + Self.productLead) % products.count].append(
-        Product(
-          destination: destination,
-          addend: addend,
-          factors: (registers.half(2 * x), registers.half(2 * y), registers.half(2 * y + 1)),
-          configuration: word,
-          subtracts: subtracts
-        )
+      products[(cycle + Self.productLead) & 3] = Product(
+        destination: destination,
+        addend: addend,
+        factors: (registers.half(2 * x), registers.half(2 * y), registers.half(2 * y + 1)),
+        configuration: word,
+        subtracts: subtracts
       )
     case .clear(let index): registers.landProduct(index, Accumulator(), at: cycle + 4)
     default:
@@ -259,7 +314,7 @@ struct SimulatedCore {
     }
   }
 
-  private mutating func runInteger(_ operation: CoreOperation) {
+  private func runInteger(_ operation: CoreOperation) {
     switch operation {
     case .constant(let place, let value): registers.land(place, value, at: cycle)
     case .move(let place, let source): registers.land(place, registers.scalar(source), at: cycle)
@@ -277,7 +332,7 @@ struct SimulatedCore {
     }
   }
 
-  private mutating func runControl(
+  private func runControl(
     _ operation: CoreOperation,
     _ outside: inout some CoreSurroundings
   ) {
@@ -308,22 +363,18 @@ struct SimulatedCore {
   /// The configuration of products of 4 x 8 by 8 x 8 signed bytes.
   static let bytesConfiguration: UInt32 = 0x308
 
-  private mutating func multiply() {
-    let slot = cycle % products.count
-    guard !products[slot].isEmpty else { return }
-    for product in products[slot] {
-      let addend =
-        product.addend.map { registers.accumulator($0, at: cycle) } ?? Accumulator()
-      let clears = product.configuration & 1 == 1
-      let own = Self.product(product.factors)
-      let base = clears ? Accumulator() : addend
-      registers.landProduct(
-        product.destination,
-        product.subtracts ? base &- own : base &+ own,
-        at: cycle + 4 - Self.productLead
-      )
-    }
-    products[slot].removeAll(keepingCapacity: true)
+  private func multiply() {
+    guard let product = products[cycle & 3] else { return }
+    products[cycle & 3] = nil
+    let addend = product.addend.map { registers.accumulator($0, at: cycle) } ?? Accumulator()
+    let clears = product.configuration & 1 == 1
+    let own = Self.product(product.factors)
+    let base = clears ? Accumulator() : addend
+    registers.landProduct(
+      product.destination,
+      product.subtracts ? base &- own : base &+ own,
+      at: cycle + 4 - Self.productLead
+    )
   }
 
   /// 4 x 8 signed bytes, row by row, times 8 x 8: lane 8 i + j has the sum over k of a(i, k) b(k, j).

@@ -1,24 +1,37 @@
 // The state of one tile: its registers, memory and locks, and what its channels are at.
 
 /// A channel between a tile's memory and a stream.
-struct SimulatedChannel {
+final class SimulatedChannel {
   /// A task that is under way.
   struct Running {
     var task: QueuedTask
     /// How often it is still to be done, this time included.
     var repeatsLeft: Int
     var descriptor: Int
-    /// Nil until the lock is had.
-    var walk: Walk?
     var value: BufferDescriptor?
   }
 
+  let place: ChannelPlace
   var queue: [QueuedTask] = []
   var running: Running?
+  /// The transfer that has its lock.
+  var walk: Walk?
   /// The control register.
   var control: UInt32 = 0
+  /// Of a channel out of memory: where its words go; nil where nothing joins it.
+  var sinks: [SimulatedChannel]?
+  /// Of a channel into memory: words on their way to it.
+  var stream: [UInt32] = []
+  /// Finished tasks that were told of.
+  var tokens = 0
 
   static let queueDepth = 4
+
+  init(_ place: ChannelPlace) { self.place = place }
+
+  var isBusy: Bool { running != nil || !queue.isEmpty }
+
+  func reset() { (queue, running, walk) = ([], nil, nil) }
 
   /// The descriptors that are in use or will be, as far as the queue says.
   func uses(_ descriptor: Int) -> Bool {
@@ -32,11 +45,13 @@ struct SimulatedChannel {
 final class SimulatedTile {
   let tile: Tile
   let map: RegisterMap
-  var memory: [UInt8]
+  let memory: TileMemory
   var locks: [Int]
-  var descriptors: [[UInt32]]
-  var intoMemory: [SimulatedChannel]
-  var outOfMemory: [SimulatedChannel]
+  private(set) var descriptors: [[UInt32]]
+  /// Those that have been read since they were written.
+  private var decoded: [BufferDescriptor?]
+  let intoMemory: [SimulatedChannel]
+  let outOfMemory: [SimulatedChannel]
   /// The slave port that feeds each master port that is on.
   var masters: [Int: Int] = [:]
   var slaves: Set<Int> = []
@@ -52,14 +67,20 @@ final class SimulatedTile {
   init(_ tile: Tile, pattern: UInt8) {
     self.tile = tile
     map = RegisterMap.of(tile.kind)
-    memory = Array(repeating: pattern, count: Int(map.memoryBytes))
+    memory = TileMemory(count: Int(map.memoryBytes), pattern: pattern)
     locks = Array(repeating: 0, count: map.lockCount)
     descriptors = Array(
       repeating: Array(repeating: 0, count: map.descriptorWords),
       count: map.descriptorCount
     )
-    intoMemory = Array(repeating: SimulatedChannel(), count: map.channelCount)
-    outOfMemory = intoMemory
+    decoded = Array(repeating: nil, count: map.descriptorCount)
+    func channels(_ direction: Direction) -> [SimulatedChannel] {
+      (0..<RegisterMap.of(tile.kind).channelCount).map {
+        SimulatedChannel(ChannelPlace(tile: tile, direction: direction, channel: $0))
+      }
+    }
+    intoMemory = channels(.intoMemory)
+    outOfMemory = channels(.outOfMemory)
     if tile.kind == .core { program = Array(repeating: 0, count: RegisterMap.programBytes) }
   }
 
@@ -114,6 +135,28 @@ final class SimulatedTile {
     return Int((offset - first) / size)
   }
 
+  /// A descriptor as it is now.
+  ///
+  /// - Throws: `NPUError.bytes` for one that is not valid.
+  func descriptor(_ index: Int) throws(NPUError) -> BufferDescriptor {
+    if let value = decoded[index] { return value }
+    let value = try BufferDescriptor(words: descriptors[index], in: tile.kind)
+    decoded[index] = value
+    return value
+  }
+
+  func set(_ index: Int, _ value: BufferDescriptor) throws(NPUError) {
+    descriptors[index] = try value.words(in: tile.kind)
+    decoded[index] = value
+  }
+
+  /// Whether a register is the queue of a channel.
+  func isQueue(_ offset: UInt32) -> Bool {
+    Direction.allCases.contains { direction in
+      (0..<map.channelCount).contains { map.queue(direction, $0) == offset }
+    }
+  }
+
   private func writeDescriptor(
     _ index: Int,
     _ word: Int,
@@ -126,6 +169,7 @@ final class SimulatedTile {
       throw error("descriptor \(index) is written while a channel has it")
     }
     descriptors[index][word] = value
+    decoded[index] = nil
   }
 
   private func writeChannel(
@@ -135,7 +179,7 @@ final class SimulatedTile {
     _ value: UInt32,
     _ mask: UInt32
   ) throws(NPUError) {
-    var channel = channels(direction)[index]
+    let channel = channels(direction)[index]
     if isQueue {
       guard channel.queue.count < SimulatedChannel.queueDepth else {
         throw error("the queue of \(direction) \(index) is full")
@@ -143,12 +187,7 @@ final class SimulatedTile {
       channel.queue.append(QueuedTask(word: value))
     } else {
       channel.control = channel.control & ~mask | value & mask
-      if value & mask & 2 == 2 { (channel.queue, channel.running) = ([], nil) }
-    }
-    if direction == .intoMemory {
-      intoMemory[index] = channel
-    } else {
-      outOfMemory[index] = channel
+      if value & mask & 2 == 2 { channel.reset() }
     }
   }
 
@@ -185,23 +224,12 @@ final class SimulatedTile {
   /// - Throws: `NPUError.operand` outside of it.
   func word(_ index: Int) throws(NPUError) -> UInt32 {
     try check(index)
-    func value(_ memory: [UInt8]) -> UInt32 {
-      (0..<4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(memory[index * 4 + $1]) }
-    }
-    // A core has its memory itself.
-    return core.map { value($0.memory) } ?? value(memory)
+    return UInt32(littleEndian: memory.load(UInt32.self, at: index * 4))
   }
 
   func setWord(_ index: Int, _ value: UInt32) throws(NPUError) {
     try check(index)
-    for byte in 0..<4 {
-      let part = UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
-      if core == nil {
-        memory[index * 4 + byte] = part
-      } else {
-        core?.memory[index * 4 + byte] = part
-      }
-    }
+    memory.store(value.littleEndian, at: index * 4)
   }
 
   private func check(_ word: Int) throws(NPUError) {

@@ -2,9 +2,11 @@
 
 /// A walk over the words of a descriptor.
 struct Walk {
-  private let counts: [Int]
-  private let steps: [Int]
-  private var places: [Int]
+  /// How many dimensions there are, and what each has.
+  private let depth: Int
+  private var counts = InlineArray<4, Int>(repeating: .max)
+  private var steps = InlineArray<4, Int>(repeating: 1)
+  private var places = InlineArray<4, Int>(repeating: 0)
   private(set) var left: Int
   /// The next word, as a distance from the beginning of the memory.
   private(set) var word: Int
@@ -13,10 +15,11 @@ struct Walk {
   ///   - descriptor: What to walk over.
   ///   - base: Where its first word is.
   init(_ descriptor: BufferDescriptor, from base: Int) {
-    let dimensions = descriptor.dimensions.isEmpty ? [Dimension(nil, 1)] : descriptor.dimensions
-    counts = dimensions.map { $0.count ?? .max }
-    steps = dimensions.map(\.step)
-    places = Array(repeating: 0, count: dimensions.count)
+    depth = max(1, descriptor.dimensions.count)
+    for (place, dimension) in descriptor.dimensions.enumerated() {
+      counts[place] = dimension.count ?? .max
+      steps[place] = dimension.step
+    }
     left = descriptor.length
     word = base
   }
@@ -24,7 +27,7 @@ struct Walk {
   /// Goes on to the next word.
   mutating func advance() {
     left -= 1
-    for dimension in places.indices {
+    for dimension in 0..<depth {
       places[dimension] += 1
       word += steps[dimension]
       if places[dimension] < counts[dimension] { return }

@@ -10,64 +10,38 @@ import Testing
     ChannelPlace(tile: tile, direction: direction, channel: channel)
   }
 
-  /// From the shim of a column through its memory tile and back, tile by tile from rows.
-  private func passThrough(_ column: Int, words: Int, dimensions: [Dimension] = []) -> Design {
-    let (shim, memory) = (Tile(column, 0), Tile(column, 1))
-    let buffer = DesignBuffer(memory, "b", words: words)
-    var design = Design()
-    design.transfers = [
-      DesignTransfer(.intoMemory, 0, buffer),
-      DesignTransfer(.outOfMemory, 0, buffer, dimensions: dimensions),
-    ]
-    design.streams = [
-      DesignStream(place(shim, .outOfMemory), [place(memory, .intoMemory)]),
-      DesignStream(place(memory, .outOfMemory), [place(shim, .intoMemory)]),
-    ]
-    return design
-  }
-
-  /// Cores of a column that get the same words and copy them; each result leaves by another shim.
-  private func broadcast(words: Int, rows: ClosedRange<Int>) throws -> Design {
-    let (shim, memory) = (Tile(1, 0), Tile(1, 1))
-    let input = DesignBuffer(memory, "input", words: words)
-    var design = Design()
-    design.transfers = [
-      DesignTransfer(.intoMemory, 0, input), DesignTransfer(.outOfMemory, 0, input),
-    ]
-    design.streams = [DesignStream(place(shim, .outOfMemory), [place(memory, .intoMemory)])]
-    var sinks: [ChannelPlace] = []
-    for row in rows {
-      let core = Tile(1, row)
-      let into = DesignBuffer(core, "into", words: words, copies: 1)
-      let out = DesignBuffer(core, "out", words: words, copies: 1)
-      design.programs.append(
-        DesignProgram(
-          core,
-          try NPUKernels.source("copy"),
-          name: "copy",
-          symbols: ["vectors": words / 8],
-          fills: [out],
-          drains: [into]
+  /// Cores that copy, and a call that sends words and takes what each has made of them.
+  private func copies(
+    _ column: Int,
+    _ cores: [Tile],
+    words: Int,
+    copies: Int = 2,
+    total: Int
+  ) throws -> (design: CompiledDesign, code: [UInt32]) {
+    let design = BringUp.copies(
+      column: column,
+      cores: cores,
+      words: words,
+      copies: copies,
+      kernel: try NPUKernels.source("copy")
+    )
+    var transfers = [HostTransfer(.outOfMemory, column: column, argument: 0, words: total)]
+    var used: [Int: Int] = [:]
+    for (index, core) in cores.enumerated() {
+      let channel = used[core.column, default: 0]
+      used[core.column] = channel + 1
+      transfers.append(
+        HostTransfer(
+          .intoMemory,
+          column: core.column,
+          channel: channel,
+          argument: index + 1,
+          words: total
         )
       )
-      let output = DesignBuffer(memory, "output\(row)", words: words)
-      let channel = row - rows.lowerBound + 1
-      design.transfers += [
-        DesignTransfer(.intoMemory, 0, into), DesignTransfer(.outOfMemory, 0, out),
-        DesignTransfer(.intoMemory, channel, output), DesignTransfer(.outOfMemory, channel, output),
-      ]
-      sinks.append(place(core, .intoMemory))
-      design.streams += [
-        DesignStream(place(core, .outOfMemory), [place(memory, .intoMemory, channel)]),
-        // Each goes out by a shim of its own.
-        DesignStream(
-          place(memory, .outOfMemory, channel),
-          [place(Tile(channel, 0), .intoMemory)]
-        ),
-      ]
     }
-    design.streams.append(DesignStream(place(memory, .outOfMemory), sinks))
-    return design
+    let code = ControlCode.words(of: try HostCall.operations(for: transfers))
+    return (try design.compiled(), code)
   }
 
   private func words(_ count: Int) -> [UInt32] {
@@ -77,7 +51,7 @@ import Testing
 
   @Test(arguments: [0, 1, 2, 3]) func `words pass through a memory tile`(_ column: Int) throws {
     let array = SimulatedArray()
-    try array.configure(try passThrough(column, words: 128).compiled().image)
+    try array.configure(try BringUp.passThrough(column: column, words: 128).compiled().image)
     let words = words(128 * 6)
     var arguments = [HostBuffer(words), HostBuffer(count: words.count)]
     let call = try HostCall.operations(for: [
@@ -92,7 +66,9 @@ import Testing
     // Blocks of 16 rows of 64 bytes, as tiles of 4 x 8 bytes; two blocks.
     let walk = [Dimension(2, 1), Dimension(4, 16), Dimension(8, 2), Dimension(nil, 64)]
     let array = SimulatedArray()
-    try array.configure(try passThrough(0, words: 256, dimensions: walk).compiled().image)
+    try array.configure(
+      try BringUp.passThrough(column: 0, words: 256, dimensions: walk).compiled().image
+    )
     let words = words(512)
     var arguments = [HostBuffer(words), HostBuffer(count: 512)]
     let call = try HostCall.operations(for: [
@@ -116,33 +92,38 @@ import Testing
     }
   }
 
-  @Test func `words are broadcast to cores, whose results leave by other columns`() throws {
-    let design = try broadcast(words: 64, rows: 2...4)
-    let compiled = try design.compiled()
-    #expect(compiled.programs.count == 3)
-    let array = SimulatedArray()
-    try array.configure(compiled.image)
-    let words = words(64 * 4)
-    var arguments = [HostBuffer(words)] + (0..<3).map { _ in HostBuffer(count: words.count) }
-    var transfers = [HostTransfer(.outOfMemory, column: 1, argument: 0, words: words.count)]
-    for channel in 1...3 {
-      transfers.append(
-        HostTransfer(.intoMemory, column: channel, argument: channel, words: words.count)
+  @Test func `random cores get the same words, in one way or another`() throws {
+    var random = SeededRandom(15)
+    for _ in 0..<40 {
+      let all = (0..<4).flatMap { column in
+        (2..<6).map { Tile(column, $0) }.shuffled(using: &random).prefix(2)
+      }
+      let cores = Array(all.shuffled(using: &random).prefix(.random(in: 1...8, using: &random)))
+      let size = 8 * Int.random(in: 4...60, using: &random)
+      let total = size * Int.random(in: 1...6, using: &random)
+      let (design, code) = try copies(
+        .random(in: 0..<4, using: &random),
+        cores,
+        words: size,
+        copies: .random(in: 1...3, using: &random),
+        total: total
       )
+      // No port has two streams, and no wire either.
+      let masters = design.connections.map { "\($0.tile) \($0.to)" }
+      #expect(Set(masters).count == masters.count && design.programs.count == cores.count)
+      let array = SimulatedArray(pattern: .random(in: 0...255, using: &random))
+      try array.configure(design.image)
+      let words = words(total)
+      var arguments = [HostBuffer(words)] + cores.map { _ in HostBuffer(count: total) }
+      try array.call(code, &arguments)
+      for (core, output) in zip(cores, arguments.dropFirst()) {
+        #expect(output.words == words, "\(core) of \(cores)")
+      }
     }
-    let call = try HostCall.operations(for: transfers)
-    try array.call(ControlCode.words(of: call), &arguments)
-    for output in arguments.dropFirst() { #expect(output.words == words) }
-  }
-
-  @Test func `no port has two streams`() throws {
-    let connections = try broadcast(words: 64, rows: 2...4).compiled().connections
-    let masters = connections.map { "\($0.tile) \($0.to)" }
-    #expect(Set(masters).count == masters.count && masters.count > 12)
   }
 
   private func refusal(_ change: (inout Design) throws -> Void) throws -> String {
-    var design = passThrough(0, words: 64)
+    var design = BringUp.passThrough(column: 0, words: 64)
     try change(&design)
     do throws(NPUError) {
       _ = try design.compiled()
@@ -173,7 +154,7 @@ import Testing
       ("two streams to S2MM 0 of shim tile (0, 0)", { $0.streams.append($0.streams[1]) }),
       ("cannot pass a buffer", { $0.transfers[0].channel = 6 }),
       (
-        "of 524288",
+        "of whose 524288 bytes",
         { design in
           let large = DesignBuffer(memory, "b", words: 70_000)
           for index in 0..<2 { design.transfers[index].buffers = [large] }

@@ -89,9 +89,11 @@ enum NPUKernels {
         }
       }
     }
-    var core = try SimulatedCore(
+    let own = TileMemory(count: memory.count, pattern: 0)
+    for (place, byte) in memory.enumerated() { own.store(byte, at: place) }
+    let core = try SimulatedCore(
       try program(kTiles: kTiles, columnTiles: columnTiles),
-      memory: memory
+      memory: own
     )
     let arguments: [UInt32] = [
       0x70000, 0x72000, 0x70000 + UInt32(kTiles * 32), 0x7C000, 0x7C100, 0x72020,
@@ -106,9 +108,7 @@ enum NPUKernels {
       for column in 0..<16 {
         let products = (0..<k).map { Int(a[row * k + $0]) * Int(b[$0 * columnTiles * 8 + column]) }
         let want = Int(c[row * 16 + column]) + products.reduce(0, +)
-        let got = (0..<4).reversed().reduce(UInt32(0)) {
-          $0 << 8 | UInt32(core.memory[place(row, column) + $1])
-        }
+        let got = UInt32(littleEndian: own.load(UInt32.self, at: place(row, column)))
         #expect(Int(Int32(bitPattern: got)) == want, "row \(row), column \(column)")
       }
     }
