@@ -315,6 +315,18 @@ extension BufferDescriptor {
     }
   }
 
+  /// The farthest word that one execution moves, as a distance from the base.
+  var reach: Int {
+    var (reach, words) = (0, 1)
+    for dimension in dimensions.isEmpty ? [Dimension(nil, 1)] : dimensions {
+      let count = (length + words - 1) / words
+      let own = min(dimension.count ?? count, count)
+      reach += (own - 1) * dimension.step
+      words *= own
+    }
+    return reach
+  }
+
   /// The words that one execution moves, in their order, as distances from the base.
   package var offsets: some Sequence<Int> {
     let dimensions = self.dimensions

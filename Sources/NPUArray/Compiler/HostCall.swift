@@ -127,6 +127,13 @@ package enum HostCall {
     var operations: [ControlOperation] = []
     for (place, descriptor) in task.descriptors.enumerated() {
       var value = descriptor.value
+      guard value.length > 0, 4 * (value.base + value.reach) < Int(map.memoryBytes) else {
+        throw NPUError(
+          .operand,
+          "a task of \(value.length) words from \(value.base) on leaves the memory",
+          at: "\(task.place)"
+        )
+      }
       let isLast = place == task.descriptors.count - 1
       value.next = isLast ? nil : task.descriptors[place + 1].index
       operations.append(
