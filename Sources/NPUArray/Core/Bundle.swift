@@ -1,13 +1,12 @@
-// A bundle: what a core issues in one cycle, and its sixteen bytes.
+// A bundle: what a core issues in one cycle, and its bytes.
 
 /// The instructions of one cycle, at most one a slot.
 package struct Bundle: Sendable, CustomStringConvertible {
   package private(set) var instructions: [Slot: Instruction] = [:]
-  /// Whether an empty bundle has the form with two short slots or the one with the long slot.
-  ///
-  /// Both do nothing; what was read is written again as it was.
-  private var isLong = false
+  /// How it is written: what was read is written again as it was.
+  private var format = BundleFormat.usual
 
+  /// The bytes of each bundle that the assembler makes.
   package static let byteCount = 16
 
   /// A bundle of these instructions.
@@ -23,7 +22,7 @@ package struct Bundle: Sendable, CustomStringConvertible {
       }
     }
     guard let long = self.instructions[.lng] else { return }
-    isLong = true
+    format = .long
     for slot in [Slot.alu, .mv] {
       guard let other = self.instructions[slot] else { continue }
       throw NPUError(
@@ -37,36 +36,48 @@ package struct Bundle: Sendable, CustomStringConvertible {
 
   // MARK: Bytes
 
-  private static let longBit: UInt128 = 1 << 27
+  /// How many bytes it has.
+  package var byteCount: Int { format.byteCount }
 
   /// The bytes, in the order of memory.
   package var bytes: [UInt8] {
-    let slots: [Slot] =
-      isLong ? [.ldb, .lda, .st, .lng, .vec] : [.ldb, .lda, .st, .alu, .mv, .vec]
-    var bits: UInt128 = isLong ? 0 : Self.longBit
-    for slot in slots {
-      bits |= UInt128(instructions[slot]?.field ?? slot.nop) << UInt128(slot.shift)
+    let bits = format.bits { instructions[$0]?.field }
+    return (0..<byteCount).map { UInt8(truncatingIfNeeded: bits >> UInt128($0 * 8)) }
+  }
+
+  /// Returns how many bytes a bundle has that begins with a byte.
+  package static func length(ofFirst byte: UInt8) -> Int {
+    if byte & 1 == 0 { return byteCount }
+    if byte & 7 == 5 { return 6 }
+    return switch byte & 15 {
+    case 1: 2
+    case 9: 4
+    case 3: 8
+    case 11: 10
+    case 7: 12
+    default: 14
     }
-    return (0..<Self.byteCount).map { UInt8(truncatingIfNeeded: bits >> UInt128($0 * 8)) }
   }
 
   /// Reads a bundle.
   ///
-  /// - Parameter bytes: Sixteen, in the order of memory.
-  /// - Throws: `NPUError.bytes` if a slot has something unknown, or if it is a bundle of another length.
+  /// - Parameter bytes: As many as the first one tells, in the order of memory.
+  /// - Throws: `NPUError.bytes` if there are more or fewer, if they have no known format, or if a slot has something
+  ///   unknown.
   package init(bytes: some Collection<UInt8>) throws(NPUError) {
-    guard bytes.count == Self.byteCount else {
-      throw NPUError(.bytes, "\(bytes.count) bytes are no bundle of \(Self.byteCount)")
+    guard let first = bytes.first else { throw NPUError(.bytes, "no bytes are no bundle") }
+    let count = Self.length(ofFirst: first)
+    guard bytes.count == count else {
+      throw NPUError(.bytes, "a bundle of \(count) bytes has \(bytes.count)")
     }
     let bits = bytes.reversed().reduce(UInt128(0)) { $0 << 8 | UInt128($1) }
-    guard bits & 1 == 0 else { throw NPUError(.bytes, "a bundle of less than 16 bytes") }
-    isLong = bits & Self.longBit == 0
-    let slots: [Slot] =
-      isLong ? [.ldb, .lda, .st, .lng, .vec] : [.ldb, .lda, .st, .alu, .mv, .vec]
-    for slot in slots {
-      let field =
-        UInt64(truncatingIfNeeded: bits >> UInt128(slot.shift)) & (1 << UInt64(slot.width) - 1)
-      instructions[slot] = try Instruction.decode(field, in: slot)
+    guard let format = BundleFormat.matching(bits, byteCount: count) else {
+      throw NPUError(.bytes, "no known bundle of \(count) bytes is 0x\(String(bits, radix: 16))")
+    }
+    self.format = format
+    for field in format.fields {
+      let value = format.value(of: field, in: bits)
+      instructions[field.slot] = try Instruction.decode(value, in: field.slot)
     }
   }
 

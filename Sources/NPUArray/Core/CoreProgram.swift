@@ -12,12 +12,14 @@
 /// A program of a core.
 package struct CoreProgram: Sendable {
   package let bundles: [Bundle]
+  /// The address of each bundle in bytes, and behind them that of the end.
+  package let addresses: [Int]
   /// The addresses of labels, in bytes.
   package let labels: [String: Int]
   /// Where each bundle stands in the source, counted from 1; empty for a program that was bytes.
   package let lines: [Int]
 
-  /// The most bundles that a core holds.
+  /// The most bundles of the assembler that a core holds.
   package static let mostBundles = RegisterMap.programBytes / Bundle.byteCount
 
   /// The bytes, in the order of memory.
@@ -72,30 +74,62 @@ package struct CoreProgram: Sendable {
       }
     }
     self.bundles = bundles
+    addresses = Self.addresses(of: bundles)
     self.labels = labels
     lines = texts.map(\.line)
   }
 
-  /// Reads the bytes of a program.
+  /// Reads the bytes of a program, up to where nothing but zeros follows.
   ///
-  /// - Throws: `NPUError.bytes` with the address of what is no known bundle of 16 bytes.
+  /// Bundles may have any length. Memory behind a program has zeros, which would be a product.
+  ///
+  /// - Throws: `NPUError.bytes` with the address of what is no known bundle, or of one that ends too soon.
   package init(bytes: [UInt8]) throws(NPUError) {
-    guard bytes.count.isMultiple(of: Bundle.byteCount), bytes.count <= RegisterMap.programBytes
-    else {
+    guard bytes.count <= RegisterMap.programBytes else {
       throw NPUError(
         .bytes,
-        "\(bytes.count) bytes are no program of bundles of \(Bundle.byteCount)"
+        "\(bytes.count) bytes of a program; a core holds \(RegisterMap.programBytes)"
       )
     }
+    let end = bytes.lastIndex { $0 != 0 }.map { $0 + 1 } ?? 0
     var bundles: [Bundle] = []
-    for start in stride(from: 0, to: bytes.count, by: Bundle.byteCount) {
+    var start = 0
+    while start < end {
+      let next = start + Bundle.length(ofFirst: bytes[start])
       try Self.at("address \(start)") { () throws(NPUError) in
-        bundles.append(try Bundle(bytes: bytes[start..<start + Bundle.byteCount]))
+        guard next <= bytes.count else {
+          let left = bytes.count - start
+          throw NPUError(.bytes, "a bundle of \(next - start) bytes, of which \(left) are there")
+        }
+        bundles.append(try Bundle(bytes: bytes[start..<next]))
       }
+      start = next
     }
     self.bundles = bundles
+    addresses = Self.addresses(of: bundles)
     labels = [:]
     lines = []
+  }
+
+  private static func addresses(of bundles: [Bundle]) -> [Int] {
+    var addresses = [0]
+    for bundle in bundles { addresses.append(addresses[addresses.count - 1] + bundle.byteCount) }
+    return addresses
+  }
+
+  /// Returns which bundle begins at an address; nil if none does.
+  ///
+  /// - Complexity: O(log n) in the number of bundles.
+  package func index(at address: Int) -> Int? {
+    var range = 0..<bundles.count
+    while !range.isEmpty {
+      let middle = range.lowerBound + range.count / 2
+      if addresses[middle] == address { return middle }
+      range =
+        addresses[middle] < address
+        ? middle + 1..<range.upperBound : range.lowerBound..<middle
+    }
+    return nil
   }
 
   /// Where a bundle stands, for errors.

@@ -110,6 +110,9 @@ package struct HazardChecker {
     }
   }
 
+  /// The index of no bundle.
+  private static let nowhere = -1
+
   private init(_ program: CoreProgram) throws(Hazard) {
     self.program = program
     var timings: [[(Instruction, Timing)]] = []
@@ -124,8 +127,9 @@ package struct HazardChecker {
           throw Hazard(rule: .unknown, message: error.message, place: program.place(index))
         }
         guard instruction.mnemonic == "movxm", let value = instruction.immediate else { continue }
-        if instruction["D"]?.kind == .ls { starts.append(value / Bundle.byteCount) }
-        if instruction["D"]?.kind == .le { ends.append(value / Bundle.byteCount) }
+        let target = program.index(at: value) ?? Self.nowhere
+        if instruction["D"]?.kind == .ls { starts.append(target) }
+        if instruction["D"]?.kind == .le { ends.append(target) }
       }
       timings.append(each)
     }
@@ -235,17 +239,14 @@ package struct HazardChecker {
       if instruction.mnemonic == "ret" {
         targets = [.caller]
       } else if let address = instruction.immediate {
-        let isBundle =
-          address.isMultiple(of: Bundle.byteCount)
-          && address / Bundle.byteCount < program.bundles.count
-        if isBundle {
-          targets = [.bundle(address / Bundle.byteCount)]
+        if let target = program.index(at: address) {
+          targets = [.bundle(target)]
         } else {
           report(.branch, "no bundle is at \(address)", at: index)
         }
       } else if let pointer = instruction["P"] {
         // A register leads wherever a constant for it does.
-        targets = constants(for: pointer).map { .bundle($0 / Bundle.byteCount) }
+        targets = constants(for: pointer).map { .bundle(program.index(at: $0) ?? Self.nowhere) }
         if targets.isEmpty { targets = [.unseen] }
       }
       return Branch(targets: targets, isConditional: isConditional, slotsLeft: Self.delaySlots)

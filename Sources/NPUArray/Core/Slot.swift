@@ -1,7 +1,8 @@
 // Where instructions stand in a bundle.
 //
-// The core issues bundles of up to seven instructions, one a slot. This program writes the form of 16 bytes alone,
-// as a little-endian number of 128 bits: then every bundle has a place for every slot, and addresses count bundles.
+// The core issues bundles of up to seven instructions, one a slot. This program writes the form of 16 bytes alone:
+// then every bundle has a place for every slot, and addresses count bundles. It reads the shorter ones too, which
+// have places for some slots (BundleFormat.swift).
 
 /// A slot of a bundle.
 package enum Slot: String, CaseIterable, Sendable, Hashable {
@@ -29,18 +30,6 @@ package enum Slot: String, CaseIterable, Sendable, Hashable {
     case .mv: 22
     case .lng: 42
     case .vec: 26
-    }
-  }
-
-  /// The lowest bit of its field in a bundle.
-  var shift: Int {
-    switch self {
-    case .ldb: 112
-    case .lda: 91
-    case .st: 70
-    case .alu: 50
-    case .mv, .lng: 28
-    case .vec: 1
     }
   }
 

@@ -93,11 +93,7 @@ package final class SimulatedArray {
     try findCircuits()
     cores = []
     for state in tiles where state.isEnabled {
-      // What is behind the program is no bundle.
-      let end = state.program.lastIndex { $0 != 0 } ?? 0
-      let count = (end / Bundle.byteCount + 1) * Bundle.byteCount
-      let program = try CoreProgram(bytes: Array(state.program[..<count]))
-      let core = try SimulatedCore(program, memory: state.memory)
+      let core = try SimulatedCore(CoreProgram(bytes: state.program), memory: state.memory)
       state.core = core
       cores.append((state, core))
     }

@@ -199,7 +199,7 @@ final class SimulatedCore {
     if var current = branch {
       current.slotsLeft -= 1
       if current.slotsLeft < 0 {
-        pc = current.target / Bundle.byteCount
+        pc = places.index(at: current.target) ?? places.bundles.count
         branch = nil
         return
       }
@@ -207,11 +207,12 @@ final class SimulatedCore {
     }
     pc = issued + 1
     let count = registers.scalar(Self.loopCount)
-    guard count > 0, Int(registers.scalar(Self.loopEnd)) == issued * Bundle.byteCount else {
+    guard count > 0, Int(registers.scalar(Self.loopEnd)) == places.addresses[issued] else {
       return
     }
     registers.set(Self.loopCount, count - 1)
-    if count > 1 { pc = Int(registers.scalar(Self.loopStart)) / Bundle.byteCount }
+    guard count > 1 else { return }
+    pc = places.index(at: Int(registers.scalar(Self.loopStart))) ?? places.bundles.count
   }
 
   private func jump(_ target: Int) {
@@ -340,7 +341,7 @@ final class SimulatedCore {
     case .jump(let target): jump(target)
     case .jumpToRegister(let place): jump(Int(registers.scalar(place)))
     case .call(let target):
-      let back = UInt32((pc + 6) * Bundle.byteCount)
+      let back = UInt32(places.addresses[min(pc + 6, places.bundles.count)])
       registers.land(Self.returnAddress, back, at: cycle + 3)
       jump(target)
     case .jumpIf(let place, let target, let zero):
