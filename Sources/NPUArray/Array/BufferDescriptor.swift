@@ -27,6 +27,9 @@ package struct LockUse: Sendable, Hashable {
   /// this very value.
   package var value: Int
 
+  /// What a lock can count to.
+  package static let most = 63
+
   package init(_ lock: Int, _ value: Int) {
     self.lock = lock
     self.value = value
@@ -209,6 +212,7 @@ extension BufferDescriptor {
       }
       field.set(UInt32(bitPattern: Int32(value)), in: &words)
     }
+    try checkCounts()
     try set("a length", length, layout.length)
     var rest = base + layout.ownMemory
     for (place, field) in layout.base.enumerated() {
@@ -310,8 +314,19 @@ extension BufferDescriptor {
         "a descriptor with fields that are not known: \(unread.map(\.hexadecimal))"
       )
     }
-    guard self.base >= 0, (self.acquire?.lock ?? 0) >= 0, (release?.lock ?? 0) >= 0 else {
+    // A channel would end at once what moves nothing, again and again.
+    guard length > 0 else { throw NPUError(.bytes, "a descriptor with a length of 0") }
+    let locks = [self.acquire?.lock, release?.lock].compactMap { $0 }
+    guard self.base >= 0, locks.allSatisfy((0..<RegisterMap.of(kind).lockCount).contains) else {
       throw NPUError(.bytes, "a descriptor with memory or locks of another tile")
+    }
+  }
+
+  /// - Throws: `NPUError.range` for a length or a count below one.
+  func checkCounts() throws(NPUError) {
+    guard length > 0 else { throw NPUError(.range, "a length of \(length)") }
+    for count in dimensions.compactMap(\.count) where count < 1 {
+      throw NPUError(.range, "a count of \(count)")
     }
   }
 

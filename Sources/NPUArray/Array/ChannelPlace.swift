@@ -1,7 +1,7 @@
 // A channel of a tile, as an end of a stream.
 
 /// An end of a stream.
-package struct ChannelPlace: Sendable, Hashable, CustomStringConvertible {
+package struct ChannelPlace: Sendable, Hashable, Comparable, CustomStringConvertible {
   package var tile: Tile
   package var direction: Direction
   package var channel: Int
@@ -13,4 +13,9 @@ package struct ChannelPlace: Sendable, Hashable, CustomStringConvertible {
   }
 
   package var description: String { "\(direction) \(channel) of \(tile)" }
+
+  package static func < (a: Self, b: Self) -> Bool {
+    (a.tile, a.direction == .outOfMemory ? 1 : 0, a.channel)
+      < (b.tile, b.direction == .outOfMemory ? 1 : 0, b.channel)
+  }
 }

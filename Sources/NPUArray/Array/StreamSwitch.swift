@@ -153,6 +153,9 @@ package struct QueuedTask: Sendable, Hashable {
     self.issuesToken = issuesToken
   }
 
+  /// The bits that have a meaning.
+  static let fields: UInt32 = 0x80FF_003F
+
   /// - Throws: `NPUError.operand` for more repetitions than a task can have.
   package func word() throws(NPUError) -> UInt32 {
     guard (1...256).contains(repeats), (0..<64).contains(descriptor) else {

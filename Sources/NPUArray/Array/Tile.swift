@@ -25,6 +25,11 @@ package struct Tile: Sendable, Hashable, Comparable, CustomStringConvertible {
   package static let columns = 4
   package static let rows = 6
 
+  /// Whether there is such a tile.
+  package var exists: Bool {
+    (0..<Self.columns).contains(column) && (0..<Self.rows).contains(row)
+  }
+
   package var kind: Kind { row == 0 ? .shim : row == 1 ? .memory : .core }
 
   /// The address of one of its registers or bytes.
@@ -121,6 +126,14 @@ package struct RegisterMap: Sendable {
     slaves: 0x3F100,
     slots: 0x3F200
   )
+
+  /// Whether a channel may use a descriptor: in a memory tile even channels have the lower half, odd ones the upper.
+  func mayUse(_ descriptor: Int, channel: Int) -> Bool {
+    guard descriptor < descriptorCount else { return false }
+    let half = descriptorCount / 2
+    return memoryBytes != RegisterMap.memory.memoryBytes
+      || (descriptor < half) == channel.isMultiple(of: 2)
+  }
 
   /// Parts of memory that serve one access a cycle each; as a core sees them.
   package var bankCount: Int { 4 }

@@ -42,6 +42,13 @@ private struct DesignCompiler {
 
   init(_ design: Design) throws(NPUError) {
     self.design = design
+    let streams = design.streams.flatMap { [$0.source] + $0.sinks }
+    let tiles =
+      streams.map(\.tile) + design.programs.map(\.tile) + design.buffers.map(\.tile)
+      + design.areas.map(\.tile)
+    if let tile = tiles.first(where: { !$0.exists }) {
+      throw NPUError(.operand, "there is no such tile", at: "\(tile)")
+    }
     placement = try Placement(design)
     try check()
   }
@@ -110,10 +117,15 @@ private struct DesignCompiler {
       }
     }
     let sources = Set(design.streams.map(\.source))
-    for place in taken where !fed.contains(place) && !sources.contains(place) {
+    for place in (design.streams.flatMap { [$0.source] + $0.sinks })
+    where !(0..<RegisterMap.of(place.tile.kind).channelCount).contains(place.channel) {
+      throw NPUError(.operand, "a stream to or from \(place), which there is not")
+    }
+    for place in taken.sorted() where !fed.contains(place) && !sources.contains(place) {
       throw NPUError(.operand, "no stream leads to or from \(place)")
     }
-    for place in fed.union(sources) where place.tile.kind != .shim && !taken.contains(place) {
+    for place in fed.union(sources).sorted()
+    where place.tile.kind != .shim && !taken.contains(place) {
       throw NPUError(.operand, "\(place) has a stream and no buffer")
     }
   }
@@ -170,18 +182,7 @@ private struct DesignCompiler {
         at: "\(program.tile)"
       )
     }
-    var symbols = program.symbols
-    for buffer in program.fills + program.drains {
-      for (copy, word) in (placement.addresses[buffer] ?? []).enumerated() {
-        symbols["\(buffer.name)_\(copy)"] = Int(SimulatedCore.memoryBase) + 4 * word
-      }
-      // A core calls its own locks so.
-      symbols["\(buffer.name)_empty"] = 48 + (placement.locks[buffer]?.empty ?? 0)
-      symbols["\(buffer.name)_full"] = 48 + (placement.locks[buffer]?.full ?? 0)
-    }
-    for area in program.areas {
-      symbols[area.name] = Int(SimulatedCore.memoryBase) + 4 * (placement.areas[area] ?? 0)
-    }
+    let symbols = try symbols(of: program)
     let assembled = try CoreProgram(
       assembling: program.source,
       name: program.name,
@@ -201,6 +202,27 @@ private struct DesignCompiler {
       .maskedWrite(address: control, mask: 2, value: 2),
       .maskedWrite(address: control, mask: 2, value: 0),
     ]
+  }
+
+  /// The names that a program may use.
+  private func symbols(of program: DesignProgram) throws(NPUError) -> Symbols {
+    var own: [(String, Int)] = []
+    for buffer in program.fills + program.drains {
+      for (copy, word) in (placement.addresses[buffer] ?? []).enumerated() {
+        own.append(("\(buffer.name)_\(copy)", Int(SimulatedCore.memoryBase) + 4 * word))
+      }
+      // A core calls its own locks so.
+      own.append(("\(buffer.name)_empty", 48 + (placement.locks[buffer]?.empty ?? 0)))
+      own.append(("\(buffer.name)_full", 48 + (placement.locks[buffer]?.full ?? 0)))
+    }
+    for area in program.areas {
+      own.append((area.name, Int(SimulatedCore.memoryBase) + 4 * (placement.areas[area] ?? 0)))
+    }
+    var symbols = program.symbols
+    for (name, value) in own where symbols.updateValue(value, forKey: name) != nil {
+      throw NPUError(.operand, "the name \(name) is there twice", at: "\(program.tile)")
+    }
+    return symbols
   }
 
   /// The descriptors of a transfer, one a copy, each followed by the next and the last by the first.
@@ -320,6 +342,7 @@ private struct DesignCompiler {
     _ buffer: DesignBuffer,
     _ transfer: DesignTransfer
   ) throws(NPUError) {
+    try descriptor.checkCounts()
     var seen: Set<Int> = []
     for offset in descriptor.offsets {
       guard (0..<buffer.words).contains(offset), seen.insert(offset).inserted else {

@@ -89,6 +89,7 @@ package enum HostCall {
       case .task(let task): operations += try begin(task)
       case .transfer(let transfer):
         let place = transfer.place
+        try check(transfer)
         let descriptor = used[place.tile.column, default: 0]
         used[place.tile.column] = descriptor + 1
         queued[place, default: 0] += 1
@@ -99,6 +100,23 @@ package enum HostCall {
       }
     }
     return operations + waits
+  }
+
+  private static func check(_ transfer: HostTransfer) throws(NPUError) {
+    let place = transfer.place
+    guard place.tile.exists,
+      (0..<RegisterMap.of(.shim).channelCount).contains(place.channel)
+    else { throw NPUError(.operand, "\(place), which there is not") }
+    guard transfer.words > 0, transfer.argument >= 0, transfer.offset >= 0,
+      transfer.offset.isMultiple(of: 4)
+    else {
+      throw NPUError(
+        .operand,
+        "a length of \(transfer.words) words from byte \(transfer.offset) of argument \(transfer.argument); "
+          + "bytes must be a multiple of 4",
+        at: "\(place)"
+      )
+    }
   }
 
   /// To write a descriptor again while it is under way wedges a real array, and so does a queue that runs over.
@@ -124,10 +142,14 @@ package enum HostCall {
   private static func begin(_ task: TileTask) throws(NPUError) -> [ControlOperation] {
     let tile = task.place.tile
     let map = RegisterMap.of(tile.kind)
+    guard !task.descriptors.isEmpty else {
+      throw NPUError(.operand, "a task without descriptors", at: "\(task.place)")
+    }
     var operations: [ControlOperation] = []
     for (place, descriptor) in task.descriptors.enumerated() {
       var value = descriptor.value
-      guard value.length > 0, 4 * (value.base + value.reach) < Int(map.memoryBytes) else {
+      try value.checkCounts()
+      guard 4 * (value.base + value.reach) < Int(map.memoryBytes) else {
         throw NPUError(
           .operand,
           "a task of \(value.length) words from \(value.base) on leaves the memory",

@@ -39,6 +39,13 @@ struct Placement {
 
   private mutating func place(_ buffer: DesignBuffer) throws(NPUError) {
     let map = RegisterMap.of(buffer.tile.kind)
+    guard (1...LockUse.most).contains(buffer.copies) else {
+      throw NPUError(
+        .operand,
+        "buffer \(buffer.name) has \(buffer.copies) copies; a lock counts from 1 to \(LockUse.most)",
+        at: "\(buffer.tile)"
+      )
+    }
     guard buffer.banks.isEmpty || buffer.banks.count == buffer.copies,
       buffer.banks.allSatisfy({ (0..<map.bankCount).contains($0) })
     else {

@@ -147,7 +147,11 @@ package struct HazardChecker {
     var seen: Set<State> = []
     var waiting = [State(bundle: 0)]
     while let state = waiting.popLast() {
-      guard seen.insert(state).inserted, seen.count < Self.mostStates else { continue }
+      guard seen.insert(state).inserted else { continue }
+      guard seen.count < Self.mostStates else {
+        report(.unknown, "there are too many paths to follow them all", at: state.bundle)
+        return
+      }
       guard program.bundles.indices.contains(state.bundle) else {
         report(.end, "the program runs over its end", at: max(0, program.bundles.count - 1))
         continue

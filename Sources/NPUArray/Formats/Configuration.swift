@@ -69,7 +69,7 @@ package enum Configuration {
     guard header[4] == Array(header[..<4]).checksum else {
       throw reader.error("the checksum of the header is wrong")
     }
-    guard header[3] <= UInt32(reader.rest.count) else {
+    guard Int(header[3]) == reader.rest.count else {
       throw reader.error("\(header[3]) words of commands, of which \(reader.rest.count) are there")
     }
     reader = WordReader(try reader.next(Int(header[3])), "CDO")

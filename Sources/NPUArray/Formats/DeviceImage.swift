@@ -63,6 +63,10 @@ package enum DeviceImage {
     guard header[1] <= UInt32(reader.rest.count), header == partition(Int(header[1])) else {
       throw reader.error("the partition header is not that of \(header[1]) words")
     }
-    return try Configuration.commands(in: reader.next(Int(header[1])))
+    let commands = try Configuration.commands(in: reader.next(Int(header[1])))
+    guard reader.rest.count == -Int(header[1]) & 3, reader.rest.allSatisfy({ $0 == 0 }) else {
+      throw reader.error("\(reader.rest.count) words behind the configuration, or no zeros")
+    }
+    return commands
   }
 }

@@ -26,6 +26,9 @@ enum CoreOperation: Sendable {
 
   case loadScalar(Int, Address)
   case storeScalar(Int, Address)
+  /// One or two bytes, which become a number of 32 bits.
+  case loadPart(Int, Address, bytes: Int, isSigned: Bool)
+  case storePart(Int, Address, bytes: Int)
   case loadHalf(Int, Address)
   case loadQuarter(Int, Int, Address)
   case storeHalf(Int, Address)
@@ -37,17 +40,22 @@ enum CoreOperation: Sendable {
   /// With a constant.
   case addConstant(Int, Int, UInt32)
   case isZero(Int, Int, wants: Bool)
+  /// The lowest bits as a number of 32 bits.
+  case extend(Int, Int, bits: UInt32, isSigned: Bool)
   /// By whether r27 is zero.
   case select(Int, Int, Int, ifZero: Bool)
   /// Both halves of a vector, by their places.
   case broadcast(Int, Int, bytes: Int)
   case moveVector(Int, Int)
+  /// Lanes of so many bytes.
+  case vectorSum(Int, Int, Int, bytes: Int, subtracts: Bool)
   case moveToAccumulator(Int, half: Int, from: Int)
   case product(Int, Int?, Int, Int, Int, subtracts: Bool)
   case clear(Int)
   case jump(Int)
   case jumpToRegister(Int)
   case call(Int)
+  case callRegister(Int)
   case jumpIf(Int, Int, zero: Bool)
   case countDown(Int, Int, Int)
   case back
@@ -73,6 +81,16 @@ enum CoreOperation: Sendable {
     switch places.mnemonic {
     case "lda": return .loadScalar(try places.scalar("D"), try places.address())
     case "st": return .storeScalar(try places.scalar("S"), try places.address())
+    case "lda.s8", "lda.u8", "lda.s16", "lda.u16":
+      return .loadPart(
+        try places.scalar("D"),
+        try places.address(),
+        bytes: places.mnemonic.hasSuffix("8") ? 1 : 2,
+        isSigned: places.mnemonic.contains(".s")
+      )
+    case "st.s8", "st.s16":
+      let bytes = places.mnemonic == "st.s8" ? 1 : 2
+      return .storePart(try places.scalar("S"), try places.address(), bytes: bytes)
     case "vlda", "vldb":
       if let (index, part) = places.quarter("D") {
         return .loadQuarter(index, part, try places.address())
@@ -97,6 +115,13 @@ enum CoreOperation: Sendable {
     case "add.nc": return .addConstant(try places.scalar("D"), try places.scalar("A"), places.value)
     case "add" where !places.has("B"):
       return .addConstant(try places.scalar("D"), try places.scalar("A"), places.value)
+    case "extend.s8", "extend.s16", "extend.u8", "extend.u16":
+      return .extend(
+        try places.scalar("D"),
+        try places.scalar("A"),
+        bits: places.mnemonic.hasSuffix("8") ? 8 : 16,
+        isSigned: places.mnemonic.contains(".s")
+      )
     case "eqz": return .isZero(try places.scalar("D"), try places.scalar("A"), wants: true)
     case "nez": return .isZero(try places.scalar("D"), try places.scalar("A"), wants: false)
     case "sel.eqz", "sel.nez":
@@ -122,6 +147,15 @@ enum CoreOperation: Sendable {
     case "vbcst.8": return .broadcast(try places.vector("D"), try places.scalar("A"), bytes: 1)
     case "vbcst.16": return .broadcast(try places.vector("D"), try places.scalar("A"), bytes: 2)
     case "vbcst.32": return .broadcast(try places.vector("D"), try places.scalar("A"), bytes: 4)
+    case "vadd.8", "vadd.16", "vadd.32", "vsub.8", "vsub.16", "vsub.32":
+      let bits = places.mnemonic.drop { $0 != "." }.dropFirst()
+      return .vectorSum(
+        try places.vector("D"),
+        try places.vector("A"),
+        try places.vector("B"),
+        bytes: bits == "8" ? 1 : bits == "16" ? 2 : 4,
+        subtracts: places.mnemonic.hasPrefix("vsub")
+      )
     case "vmov":
       let source = try places.vector("S")
       switch places.instruction["D"] {
@@ -155,7 +189,8 @@ enum CoreOperation: Sendable {
     let target = Int(places.value)
     switch places.mnemonic {
     case "j": return places.has("P") ? .jumpToRegister(try places.scalar("P")) : .jump(target)
-    case "jl" where !places.has("P"): return .call(target)
+    case "jl" where places.has("P"): return .callRegister(try places.scalar("P"))
+    case "jl": return .call(target)
     case "jz": return .jumpIf(try places.scalar("A"), target, zero: true)
     case "jnz": return .jumpIf(try places.scalar("A"), target, zero: false)
     case "jnzd":

@@ -56,6 +56,8 @@ package final class SimulatedArray {
   private static let quantum = 64
   /// The most words between two channels.
   private static let streamDepth = 64
+  /// So many quanta cores may compute while no word moves: thousands of times what any step takes.
+  private static let mostQuiet = 50_000
   /// Where the first argument is for the array, and how far it is to the next.
   private static let bufferBase = 0x10_0000_0000
   private static let bufferStride = 0x1_0000_0000
@@ -82,6 +84,7 @@ package final class SimulatedArray {
   /// - Parameter image: The words of a PDI.
   /// - Throws: `NPUError` for bytes that are no image, registers that there are not, or programs that are none.
   package func configure(_ image: [UInt32]) throws(NPUError) {
+    for tile in tiles { tile.isConfigured = false }
     for command in try DeviceImage.commands(in: image) {
       switch command {
       case .write(let address, let value): try write(address, value)
@@ -90,6 +93,7 @@ package final class SimulatedArray {
       case .poll: throw NPUError(.bytes, "a configuration that polls")
       }
     }
+    for tile in tiles { tile.isConfigured = true }
     try findCircuits()
     cores = []
     for state in tiles where state.isEnabled {
@@ -188,6 +192,9 @@ package final class SimulatedArray {
     guard buffers.indices.contains(argument) else {
       throw NPUError(.operand, "argument \(argument), of which there are \(buffers.count)")
     }
+    guard offset.isMultiple(of: 4) else {
+      throw NPUError(.operand, "a patch by \(offset) bytes, which is no multiple of 4")
+    }
     guard let (tile, place) = Tile.at(address), tile.kind == .shim,
       place >= self.tile(tile).map.descriptors,
       (place - self.tile(tile).map.descriptors) % 0x20 == 4
@@ -209,8 +216,11 @@ package final class SimulatedArray {
       place.channel < tile(place.tile).map.channelCount
     else { throw NPUError(.operand, "a wait for \(place), which there is not") }
     let channel = tile(place.tile).channels(place.direction)[place.channel]
+    var quiet = 0
     while channel.tokens == 0 {
-      guard try advance() else { throw standstill(waitingFor: place) }
+      let before = report.wordsMoved
+      guard try advance(), quiet < Self.mostQuiet else { throw standstill(waitingFor: place) }
+      quiet = report.wordsMoved == before ? quiet + 1 : 0
     }
     channel.tokens -= 1
   }
@@ -316,8 +326,12 @@ package final class SimulatedArray {
       isMoving = true
     }
     guard let running = channel.running else { return false }
-    guard state.descriptors.indices.contains(running.descriptor) else {
-      throw NPUError(.operand, "descriptor \(running.descriptor)", at: "\(channel.place)")
+    guard state.map.mayUse(running.descriptor, channel: channel.place.channel) else {
+      throw NPUError(
+        .operand,
+        "descriptor \(running.descriptor) is none of this channel's",
+        at: "\(channel.place)"
+      )
     }
     let value: BufferDescriptor
     do throws(NPUError) {
@@ -432,6 +446,9 @@ package final class SimulatedArray {
       reasons.append("\(channel.place) waits for \(reason(channel))")
     }
     for state in tiles {
+      if case .running? = state.core?.status {
+        reasons.append("the core of \(state.tile) runs, at bundle \(state.core?.pc ?? 0)")
+      }
       if case .waiting(let lock)? = state.core?.status {
         reasons.append(
           "the core of \(state.tile) waits for its lock \(lock) at bundle \(state.core?.pc ?? 0)"

@@ -269,6 +269,18 @@ final class SimulatedCore {
       registers.land(place, value, at: cycle + Self.loadDelay)
     case .storeScalar(let place, let address):
       memory.store(registers.scalar(place).littleEndian, at: try resolve(address, 4))
+    case .loadPart(let place, let address, let bytes, let isSigned):
+      let start = try resolve(address, bytes)
+      let low = UInt32(memory.load(UInt8.self, at: start))
+      let high = bytes == 2 ? UInt32(memory.load(UInt8.self, at: start + 1)) << 8 : 0
+      let value = Self.extended(high | low, bits: UInt32(8 * bytes), isSigned)
+      registers.land(place, value, at: cycle + Self.loadDelay)
+    case .storePart(let place, let address, let bytes):
+      // It writes later than others, but no access may be so near that it could see that.
+      let (value, start) = (registers.scalar(place), try resolve(address, bytes))
+      for byte in 0..<bytes {
+        memory.store(UInt8(truncatingIfNeeded: value >> UInt32(8 * byte)), at: start + byte)
+      }
     case .loadHalf(let place, let address):
       let value = memory.load(HalfVector.self, at: try resolve(address, 32))
       registers.landHalf(place, value, at: cycle + Self.loadDelay)
@@ -290,6 +302,12 @@ final class SimulatedCore {
     case .moveVector(let vector, let source):
       for part in 0..<2 {
         registers.landHalf(2 * vector + part, registers.half(2 * source + part), at: cycle + 1)
+      }
+    case .vectorSum(let vector, let a, let b, let bytes, let subtracts):
+      for part in 0..<2 {
+        let halves = (registers.half(2 * a + part), registers.half(2 * b + part))
+        let value = Self.sum(halves.0, halves.1, bytes: bytes, subtracts)
+        registers.landHalf(2 * vector + part, value, at: cycle + 1)
       }
     case .moveToAccumulator(let index, let half, let source):
       for part in 0..<2 {
@@ -324,6 +342,8 @@ final class SimulatedCore {
       registers.land(place, value, at: kind == .mul ? cycle + 1 : cycle)
     case .addConstant(let place, let a, let value):
       registers.land(place, registers.scalar(a) &+ value, at: cycle)
+    case .extend(let place, let a, let bits, let isSigned):
+      registers.land(place, Self.extended(registers.scalar(a), bits: bits, isSigned), at: cycle)
     case .isZero(let place, let a, let wants):
       registers.land(place, (registers.scalar(a) == 0) == wants ? 1 : 0, at: cycle)
     case .select(let place, let a, let b, let ifZero):
@@ -333,6 +353,42 @@ final class SimulatedCore {
     }
   }
 
+  /// The lowest bits of a number, with their sign or without.
+  private static func extended(_ value: UInt32, bits: UInt32, _ isSigned: Bool) -> UInt32 {
+    let shift = 32 - bits
+    let high = value << shift
+    return isSigned ? UInt32(bitPattern: Int32(bitPattern: high) >> Int32(shift)) : high >> shift
+  }
+
+  /// Sums or differences of lanes of one, two or four bytes, without carries between them.
+  private static func sum(
+    _ a: HalfVector,
+    _ b: HalfVector,
+    bytes: Int,
+    _ subtracts: Bool
+  ) -> HalfVector {
+    var result = HalfVector()
+    for lane in stride(from: 0, to: 32, by: bytes) {
+      var (first, second): (UInt32, UInt32) = (0, 0)
+      for byte in 0..<bytes {
+        first |= UInt32(a[lane + byte]) << UInt32(8 * byte)
+        second |= UInt32(b[lane + byte]) << UInt32(8 * byte)
+      }
+      let value = subtracts ? first &- second : first &+ second
+      for byte in 0..<bytes {
+        result[lane + byte] = UInt8(truncatingIfNeeded: value >> UInt32(8 * byte))
+      }
+    }
+    return result
+  }
+
+  /// Goes on elsewhere, and remembers where to come back: behind the delay slots.
+  private func call(_ target: Int) {
+    let back = UInt32(places.addresses[min(pc + 6, places.bundles.count)])
+    registers.land(Self.returnAddress, back, at: cycle + 3)
+    jump(target)
+  }
+
   private func runControl(
     _ operation: CoreOperation,
     _ outside: inout some CoreSurroundings
@@ -340,10 +396,8 @@ final class SimulatedCore {
     switch operation {
     case .jump(let target): jump(target)
     case .jumpToRegister(let place): jump(Int(registers.scalar(place)))
-    case .call(let target):
-      let back = UInt32(places.addresses[min(pc + 6, places.bundles.count)])
-      registers.land(Self.returnAddress, back, at: cycle + 3)
-      jump(target)
+    case .call(let target): call(target)
+    case .callRegister(let place): call(Int(registers.scalar(place)))
     case .jumpIf(let place, let target, let zero):
       if (registers.scalar(place) == 0) == zero { jump(target) }
     case .countDown(let place, let source, let pointer):

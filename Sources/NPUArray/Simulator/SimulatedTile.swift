@@ -90,6 +90,9 @@ final class SimulatedTile {
 
   // MARK: Registers
 
+  /// Whether a call writes, and no configuration: what was read for good then cannot change.
+  var isConfigured = false
+
   private func error(_ what: String) -> NPUError { NPUError(.operand, what, at: "\(tile)") }
 
   /// Writes a register or a word of memory.
@@ -102,9 +105,14 @@ final class SimulatedTile {
       return try setWord(place, try word(place) & ~mask | value & mask)
     }
     if let index = index(offset, map.descriptors, 0x20, map.descriptorCount) {
+      try checkWhole(offset, mask)
       return try writeDescriptor(index, Int(offset - map.descriptor(index)) / 4, value)
     }
     if let index = index(offset, map.locks, 0x10, map.lockCount) {
+      try checkWhole(offset, mask)
+      guard value <= LockUse.most else {
+        throw error("lock \(index) is set to \(value), above \(LockUse.most)")
+      }
       locks[index] = Int(value)
       return
     }
@@ -113,20 +121,37 @@ final class SimulatedTile {
       guard let index = index(offset, first, 8, map.channelCount) else { continue }
       return try writeChannel(direction, index, isQueue: offset & 4 != first & 4, value, mask)
     }
-    if writeSwitch(offset, value) { return }
+    if try writeSwitch(offset, value) { return }
     switch (tile.kind, offset) {
     case (.core, RegisterMap.program..<RegisterMap.program + UInt32(RegisterMap.programBytes)):
+      try checkConfiguring(offset)
       for byte in 0..<4 {
         program[Int(offset - RegisterMap.program) + byte] =
           UInt8(truncatingIfNeeded: value >> UInt32(byte * 8))
       }
     case (.core, RegisterMap.coreControl):
+      try checkConfiguring(offset)
       if mask & 1 == 1 { isEnabled = value & 1 == 1 }
       if mask & 2 == 2, value & 2 == 2 { core = nil }
-    case (.shim, RegisterMap.mux): mux = mux & ~mask | value & mask
-    case (.shim, RegisterMap.demux): demux = demux & ~mask | value & mask
+    case (.shim, RegisterMap.mux):
+      try checkConfiguring(offset)
+      mux = mux & ~mask | value & mask
+    case (.shim, RegisterMap.demux):
+      try checkConfiguring(offset)
+      demux = demux & ~mask | value & mask
     default: throw error("no register that is known is at \(offset.hexadecimal)")
     }
+  }
+
+  private func checkConfiguring(_ offset: UInt32) throws(NPUError) {
+    guard !isConfigured else {
+      throw error("\(offset.hexadecimal) is written by a call; only a configuration may")
+    }
+  }
+
+  /// Nobody has seen what a masked write does to registers that published designs write as a whole.
+  private func checkWhole(_ offset: UInt32, _ mask: UInt32) throws(NPUError) {
+    guard mask == .max else { throw error("a masked write at \(offset.hexadecimal)") }
   }
 
   /// The number of a register among others of one size.
@@ -184,20 +209,32 @@ final class SimulatedTile {
       guard channel.queue.count < SimulatedChannel.queueDepth else {
         throw error("the queue of \(direction) \(index) is full")
       }
-      channel.queue.append(QueuedTask(word: value))
+      let task = QueuedTask(word: value)
+      guard value & ~QueuedTask.fields == 0, map.mayUse(task.descriptor, channel: index) else {
+        throw error("a task of \(value.hexadecimal) for \(direction) \(index)")
+      }
+      channel.queue.append(task)
     } else {
       channel.control = channel.control & ~mask | value & mask
       if value & mask & 2 == 2 { channel.reset() }
     }
   }
 
-  private func writeSwitch(_ offset: UInt32, _ value: UInt32) -> Bool {
+  private func writeSwitch(_ offset: UInt32, _ value: UInt32) throws(NPUError) -> Bool {
     let ports = SwitchPorts.of(tile.kind)
     if tile.kind == .shim, Connection.tokenRoute.contains(where: { $0.offset == offset }),
       value >> 30 != 2
     {
       tokenRoute[offset] = value
       return true
+    }
+    let isPort =
+      index(offset, map.masters, 4, ports.masters.count) != nil
+      || index(offset, map.slaves, 4, ports.slaves.count) != nil
+    guard isPort else { return false }
+    try checkConfiguring(offset)
+    guard value >> 30 != 3 else {
+      throw error("a port for packets at \(offset.hexadecimal), which are not simulated")
     }
     if let index = index(offset, map.masters, 4, ports.masters.count) {
       masters[index] = value >> 31 == 1 ? Int(value & 0x1F) : nil
