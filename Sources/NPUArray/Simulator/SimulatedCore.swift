@@ -292,6 +292,28 @@ final class SimulatedCore {
     case .storeQuarter(let index, let quarter, let address):
       memory.store(registers.quarter(index, quarter), at: try resolve(address, 32))
     case .advance(let address): change(address, registers.scalar(address.pointer))
+    case .product(let destination, let addend, let x, let y, let configuration, let subtracts):
+      let word = registers.scalar(configuration)
+      guard word & ~1 == Self.bytesConfiguration else {
+        throw NPUError(.operand, "products of configuration \(word.hexadecimal) are not simulated")
+      }
+      products[(cycle + Self.productLead) & 3] = Product(
+        destination: destination,
+        addend: addend,
+        factors: (registers.half(2 * x), registers.half(2 * y), registers.half(2 * y + 1)),
+        configuration: word,
+        subtracts: subtracts
+      )
+    case .clear(let index): registers.landProduct(index, Accumulator(), at: cycle + 4)
+    default:
+      runMove(operation)
+      runInteger(operation)
+      runControl(operation, &outside)
+    }
+  }
+
+  private func runMove(_ operation: CoreOperation) {
+    switch operation {
     case .broadcast(let vector, let source, let bytes):
       let value = registers.scalar(source)
       var half = HalfVector()
@@ -314,22 +336,7 @@ final class SimulatedCore {
         let value = unsafe unsafeBitCast(registers.half(2 * source + part), to: Quarter.self)
         registers.landQuarter(index, 2 * half + part, value, at: cycle + 1)
       }
-    case .product(let destination, let addend, let x, let y, let configuration, let subtracts):
-      let word = registers.scalar(configuration)
-      guard word & ~1 == Self.bytesConfiguration else {
-        throw NPUError(.operand, "products of configuration \(word.hexadecimal) are not simulated")
-      }
-      products[(cycle + Self.productLead) & 3] = Product(
-        destination: destination,
-        addend: addend,
-        factors: (registers.half(2 * x), registers.half(2 * y), registers.half(2 * y + 1)),
-        configuration: word,
-        subtracts: subtracts
-      )
-    case .clear(let index): registers.landProduct(index, Accumulator(), at: cycle + 4)
-    default:
-      runInteger(operation)
-      runControl(operation, &outside)
+    default: break
     }
   }
 
