@@ -328,6 +328,12 @@ extension BufferDescriptor {
     for count in dimensions.compactMap(\.count) where count < 1 {
       throw NPUError(.range, "a count of \(count)")
     }
+    for dimension in dimensions where !(1...1 << 20).contains(dimension.step) {
+      throw NPUError(.range, "a step of \(dimension.step)")
+    }
+    guard dimensions.dropLast().allSatisfy({ $0.count != nil }) else {
+      throw NPUError(.range, "a dimension without a count that is not the last")
+    }
   }
 
   /// The farthest word that one execution moves, as a distance from the base.

@@ -69,6 +69,12 @@ private struct DesignCompiler {
         throw NPUError(.operand, "\(place) has two buffers")
       }
       if let mark = transfer.mark {
+        guard !transfer.isPerCall else {
+          throw NPUError(
+            .operand,
+            "\(place) makes marks, and each call has its own descriptors for it"
+          )
+        }
         let own = ChannelPlace(tile: place.tile, direction: .outOfMemory, channel: mark.channel)
         guard mark.channel < RegisterMap.of(place.tile.kind).channelCount,
           taken.insert(own).inserted
@@ -88,6 +94,9 @@ private struct DesignCompiler {
     for program in design.programs {
       for buffer in program.fills + program.drains where buffer.tile != program.tile {
         throw NPUError(.operand, "buffer \(buffer.name) is in another tile", at: "\(program.tile)")
+      }
+      for area in program.areas where area.tile != program.tile {
+        throw NPUError(.operand, "area \(area.name) is in another tile", at: "\(program.tile)")
       }
       for buffer in program.fills { filled[buffer, default: 0] += 1 }
       for buffer in program.drains { drained[buffer, default: 0] += 1 }
@@ -183,6 +192,21 @@ private struct DesignCompiler {
       )
     }
     let symbols = try symbols(of: program)
+    let tokens = Set(
+      program.source.split(whereSeparator: \.isNewline).flatMap { AssemblyLexer.tokens($0) }
+    )
+    for buffer in program.fills + program.drains {
+      let copies = (0..<buffer.copies).map { "\(buffer.name)_\($0)" }
+      // It would wait for ever, or take one copy's words for another's.
+      for name in copies + ["\(buffer.name)_empty", "\(buffer.name)_full"]
+      where !tokens.contains(name) {
+        throw NPUError(
+          .operand,
+          "program \(program.name) never uses \(name)",
+          at: "\(program.tile)"
+        )
+      }
+    }
     let assembled = try CoreProgram(
       assembling: program.source,
       name: program.name,

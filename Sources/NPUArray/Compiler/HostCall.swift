@@ -107,13 +107,13 @@ package enum HostCall {
     guard place.tile.exists,
       (0..<RegisterMap.of(.shim).channelCount).contains(place.channel)
     else { throw NPUError(.operand, "\(place), which there is not") }
-    guard transfer.words > 0, transfer.argument >= 0, transfer.offset >= 0,
-      transfer.offset.isMultiple(of: 4)
+    guard transfer.words > 0, transfer.argument >= 0,
+      UInt32(exactly: transfer.offset)?.isMultiple(of: 4) == true
     else {
       throw NPUError(
         .operand,
         "a length of \(transfer.words) words from byte \(transfer.offset) of argument \(transfer.argument); "
-          + "bytes must be a multiple of 4",
+          + "bytes must be a multiple of 4 below 4 GiB",
         at: "\(place)"
       )
     }
@@ -149,10 +149,13 @@ package enum HostCall {
     for (place, descriptor) in task.descriptors.enumerated() {
       var value = descriptor.value
       try value.checkCounts()
-      guard 4 * (value.base + value.reach) < Int(map.memoryBytes) else {
+      guard (0..<Int(map.memoryBytes) / 4).contains(value.base), value.length <= 1 << 17,
+        4 * (value.base + value.reach) < Int(map.memoryBytes),
+        (0..<map.descriptorCount).contains(descriptor.index)
+      else {
         throw NPUError(
           .operand,
-          "a task of \(value.length) words from \(value.base) on leaves the memory",
+          "a task of \(value.length) words from \(value.base) on by descriptor \(descriptor.index) leaves the memory",
           at: "\(task.place)"
         )
       }

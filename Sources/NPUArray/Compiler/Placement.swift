@@ -24,7 +24,7 @@ struct Placement {
       locks[buffer] = (first, first + 1)
     }
     for area in design.areas {
-      areas[area] = try place("area \(area.name)", bytes: area.words * 4, in: area.tile) / 4
+      areas[area] = try place("area \(area.name)", words: area.words, in: area.tile) / 4
       guard area.contents.count <= area.words else {
         throw NPUError(.operand, "area \(area.name) has too many words", at: "\(area.tile)")
       }
@@ -59,7 +59,7 @@ struct Placement {
     for copy in 0..<buffer.copies {
       let start = try place(
         "buffer \(buffer.name)",
-        bytes: buffer.words * 4,
+        words: buffer.words,
         in: buffer.tile,
         bank: buffer.banks.isEmpty ? nil : buffer.banks[copy]
       )
@@ -71,11 +71,19 @@ struct Placement {
   /// Takes the first bytes that are free, and returns where they begin.
   private mutating func place(
     _ what: String,
-    bytes: Int,
+    words: Int,
     in tile: Tile,
     bank: Int? = nil
   ) throws(NPUError) -> Int {
     let map = RegisterMap.of(tile.kind)
+    guard words > 0, words <= Int(map.memoryBytes) / 4 else {
+      throw NPUError(
+        .operand,
+        "\(what) has \(words) words, of \(map.memoryBytes / 4) in all",
+        at: "\(tile)"
+      )
+    }
+    let bytes = words * 4
     let all = bank.map { $0 * map.bankBytes..<($0 + 1) * map.bankBytes } ?? 0..<Int(map.memoryBytes)
     var start = all.lowerBound
     for range in taken[tile, default: []] where range.upperBound > start {
@@ -83,7 +91,7 @@ struct Placement {
       let behind = range.upperBound + DesignBuffer.alignment - 1
       start = behind / DesignBuffer.alignment * DesignBuffer.alignment
     }
-    guard bytes > 0, start + bytes <= all.upperBound else {
+    guard start + bytes <= all.upperBound else {
       let used = taken[tile, default: []].filter(all.overlaps).reduce(0) { $0 + $1.count }
       let place = bank.map { "bank \($0)" } ?? "its memory"
       throw NPUError(

@@ -8,11 +8,14 @@ enum AssemblyExpression {
     _ tokens: inout ArraySlice<String>,
     _ symbols: Symbols
   ) throws(NPUError) -> Int {
+    guard tokens.count <= mostTokens else {
+      throw NPUError(.syntax, "a line of \(tokens.count) parts is too long")
+    }
     var sum = try product(&tokens, symbols)
     while let sign = tokens.first, sign == "+" || sign == "-" {
       tokens.removeFirst()
       let next = try product(&tokens, symbols)
-      sum = try checked(sum.addingReportingOverflow(sign == "+" ? next : -next))
+      sum = try checked(sum + (sign == "+" ? next : -next))
     }
     return sum
   }
@@ -26,7 +29,8 @@ enum AssemblyExpression {
       tokens.removeFirst()
       let next = try factor(&tokens, symbols)
       if sign == "*" {
-        product = try checked(product.multipliedReportingOverflow(by: next))
+        // Neither factor has more than 40 bits: the product may have more than 64.
+        product = try checked(Int(clamping: Int128(product) * Int128(next)))
       } else {
         guard next != 0, product.isMultiple(of: next) else {
           throw NPUError(.syntax, "\(product) / \(next) is no whole number")
@@ -58,13 +62,18 @@ enum AssemblyExpression {
     guard let value = symbols[token] else {
       throw NPUError(.syntax, "\(token) is no number, and no name of one")
     }
+    return try checked(value)
+  }
+
+  /// Numbers stay so small that no sum and no negation of them overflows.
+  private static func checked(_ value: Int) throws(NPUError) -> Int {
+    guard (-largest...largest).contains(value) else {
+      throw NPUError(.syntax, "a number that is too large")
+    }
     return value
   }
 
-  private static func checked(
-    _ result: (partialValue: Int, overflow: Bool)
-  ) throws(NPUError) -> Int {
-    guard !result.overflow else { throw NPUError(.syntax, "a number that is too large") }
-    return result.partialValue
-  }
+  private static let largest = 1 << 40
+  /// What is in parentheses in parentheses is read by a function in itself.
+  private static let mostTokens = 500
 }

@@ -25,14 +25,16 @@ struct AssemblySource {
   private var macros: [String: Macro] = [:]
   private let name: String
 
-  /// So many lines may come of macros.
+  /// So often macros may be used, so many lines may come of them, and so long a line may be.
   private static let mostLines = 20_000
+  private static let mostCharacters = 2_000
+  private var uses = 0
 
   /// - Throws: `NPUError.syntax` with the line at fault.
   init(_ source: String, name: String) throws(NPUError) {
     self.name = name
     var open: Macro?
-    let texts = source.split(separator: "\n", omittingEmptySubsequences: false)
+    let texts = source.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
     for (index, line) in texts.enumerated() {
       let text = line.firstRange(of: "//").map { line[..<$0.lowerBound] } ?? line[...]
       let read = Line(number: index + 1, text: String(text))
@@ -41,7 +43,9 @@ struct AssemblySource {
       case ".macro":
         guard open == nil else { throw error("a macro within a macro", read) }
         let names = tokens.dropFirst().filter { $0 != "," }
-        guard let first = names.first, tokens.count == 2 * names.count || names.count == 1 else {
+        guard let first = names.first, Set(names).count == names.count,
+          tokens.count == 2 * names.count || names.count == 1
+        else {
           throw error("a macro has a name and parameters, with commas between", read)
         }
         open = Macro(name: first, parameters: Array(names.dropFirst()), line: read.number)
@@ -74,6 +78,8 @@ struct AssemblySource {
       }
       return
     }
+    uses += 1
+    guard uses <= Self.mostLines else { throw error("macros are used too often", line) }
     // A macro that uses itself does not end.
     guard depth <= macros.count else { throw error("macro \(first) uses itself", line) }
     let arguments = Self.arguments(rest)
@@ -117,6 +123,9 @@ struct AssemblySource {
         throw error("\\\(part) is no parameter", line)
       }
       text += value + rest
+      guard text.utf8.count <= Self.mostCharacters else {
+        throw error("a line that is too long", line)
+      }
     }
     return text
   }

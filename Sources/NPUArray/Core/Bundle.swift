@@ -88,10 +88,9 @@ package struct Bundle: Sendable, CustomStringConvertible {
   /// - Throws: `NPUError` that names what is wrong.
   package init(_ text: some StringProtocol, _ symbols: Symbols = [:]) throws(NPUError) {
     var instructions: [Instruction] = []
-    for part in text.split(separator: ";", omittingEmptySubsequences: false) {
-      let part = part.drop { $0 == " " }
-      let isNop = part.prefix { $0 != " " } == "nop" && part.allSatisfy { "nop ".contains($0) }
-      if !isNop { instructions.append(try Instruction(part, symbols)) }
+    for part in text.split(separator: ";", omittingEmptySubsequences: false)
+    where AssemblyLexer.tokens(Substring(part)) != ["nop"] {
+      instructions.append(try Instruction(part, symbols))
     }
     try self.init(instructions)
   }

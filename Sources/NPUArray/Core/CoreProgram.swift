@@ -56,8 +56,11 @@ package struct CoreProgram: Sendable {
         continue
       }
       try Self.at(place) { () throws(NPUError) in
-        guard tokens.count > 3, tokens[2] == ",", known[tokens[1]] == nil else {
+        guard tokens.count > 3, tokens[2] == "," else {
           throw NPUError(.syntax, ".set has a new name, a comma and a number")
+        }
+        guard known[tokens[1]] == nil else {
+          throw NPUError(.syntax, "\(tokens[1]) is there twice")
         }
         var rest = tokens.dropFirst(3)
         known[tokens[1]] = try AssemblyExpression.value(&rest, known)

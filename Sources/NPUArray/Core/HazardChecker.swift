@@ -87,6 +87,7 @@ package struct HazardChecker {
   private static let loopDistance = 8
   /// So long something can matter.
   private static let horizon = 12
+  private static let mostCallers = 8
   private static let mostStates = 200_000
 
   private let program: CoreProgram
@@ -117,6 +118,7 @@ package struct HazardChecker {
     self.program = program
     var timings: [[(Instruction, Timing)]] = []
     var (starts, ends): ([Int], [Int]) = ([], [])
+    var odd: [Int] = []
     for (index, bundle) in program.bundles.enumerated() {
       var each: [(Instruction, Timing)] = []
       for slot in Slot.allCases {
@@ -126,8 +128,13 @@ package struct HazardChecker {
         } catch {
           throw Hazard(rule: .unknown, message: error.message, place: program.place(index))
         }
-        guard instruction.mnemonic == "movxm", let value = instruction.immediate else { continue }
+        let isLoop = instruction["D"].map { [.ls, .le].contains($0.kind) } ?? false
+        guard instruction.mnemonic == "movxm", let value = instruction.immediate else {
+          if isLoop { odd.append(index) }
+          continue
+        }
         let target = program.index(at: value) ?? Self.nowhere
+        if isLoop, target == Self.nowhere { odd.append(index) }
         if instruction["D"]?.kind == .ls { starts.append(target) }
         if instruction["D"]?.kind == .le { ends.append(target) }
       }
@@ -135,6 +142,9 @@ package struct HazardChecker {
     }
     self.timings = timings
     loops = Dictionary(zip(ends, starts), uniquingKeysWith: { $1 })
+    for index in odd {
+      report(.loop, "ls and le must be set by movxm, to where a bundle begins", at: index)
+    }
   }
 
   private mutating func report(_ rule: Hazard.Rule, _ message: String, at bundle: Int) {
@@ -176,6 +186,10 @@ package struct HazardChecker {
       next.branch = branch
       if timings[index].contains(where: { $0.instruction.mnemonic == "jl" }) {
         next.callers.append(index + 1 + Self.delaySlots)
+        guard next.callers.count <= Self.mostCallers else {
+          report(.branch, "calls within calls do not end", at: index)
+          return []
+        }
       }
     }
     advance(&next)

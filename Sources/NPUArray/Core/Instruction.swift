@@ -136,7 +136,10 @@ extension Instruction {
       } catch {
         // A form that fits but for a number is more likely meant than one of other registers.
         let ranks: [NPUError.Code] = [.syntax, .operand, .range]
-        let rank = { (error: NPUError) in ranks.firstIndex(of: error.code) ?? 0 }
+        let rank = { (error: NPUError) in
+          // A name that nobody knows says more than that a form does not fit.
+          error.message.hasSuffix("no name of one") ? 1 : ranks.firstIndex(of: error.code) ?? 0
+        }
         if closest.map({ rank($0) < rank(error) }) ?? true { closest = error }
       }
     }

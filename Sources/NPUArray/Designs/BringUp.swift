@@ -46,13 +46,21 @@ package enum BringUp {
   ///   - copies: Copies of each buffer in memory tiles.
   ///   - kernel: The source of the cores' program, `copy.aie2s`.
   /// - Returns: The design.
+  /// - Throws: `NPUError.operand` for words that are no multiple of 8, or more cores of a column than its shim has channels.
   package static func copies(
     column: Int,
     cores: [Tile],
     words: Int,
     copies: Int = 2,
     kernel: String
-  ) -> Design {
+  ) throws(NPUError) -> Design {
+    guard words > 0, words.isMultiple(of: 8) else {
+      throw NPUError(.operand, "\(words) words of a copy; cores copy 8 at a time")
+    }
+    let counts = Dictionary(grouping: cores, by: \.column).mapValues(\.count)
+    guard let most = counts.values.max(), most <= RegisterMap.of(.shim).channelCount else {
+      throw NPUError(.operand, "no core, or more than two of a column")
+    }
     let (shim, memory) = (Tile(column, 0), Tile(column, 1))
     let input = DesignBuffer(memory, "input", words: words, copies: copies)
     var design = Design()

@@ -41,6 +41,9 @@ package struct MatrixProduct: Sendable {
   ///   - kernel: The source of the cores' program, `gemm_int8.aie2s`.
   /// - Throws: `NPUError` if the program is wrong.
   package init(side: Int = 4, kernel: String) throws(NPUError) {
+    guard (1...4).contains(side) else {
+      throw NPUError(.operand, "a product on \(side) columns of cores; there are 1 to 4")
+    }
     self.side = side
     compiled = try Self.design(side: side, kernel: kernel).compiled()
   }

@@ -12,10 +12,17 @@ package struct ProductShape: Sendable, Hashable {
   package let columns: Int
   /// Rows and columns of cores.
   package let side: Int
+  /// The calls, in their order.
+  package let calls: [ProductCall]
+  /// Rows that C has room for: each row of cores stores one at least.
+  package let rowsOfC: Int
 
-  /// - Throws: `NPUError.operand` for a size below one.
+  /// Beyond any model; sums and products of sizes stay far from overflows.
+  private static let most = 1 << 20
+
+  /// - Throws: `NPUError.operand` for a size below one, or above a million.
   package init(rows: Int, depth: Int, columns: Int, side: Int = 4) throws(NPUError) {
-    guard rows > 0, depth > 0, columns > 0, (1...4).contains(side) else {
+    guard [rows, depth, columns].allSatisfy((1...Self.most).contains), (1...4).contains(side) else {
       throw NPUError(
         .operand,
         "a product of \(rows) x \(depth) by \(depth) x \(columns) on \(side) columns"
@@ -25,6 +32,29 @@ package struct ProductShape: Sendable, Hashable {
     self.depth = depth
     self.columns = columns
     self.side = side
+    let passes = Self.parts(Self.parts(columns, MatrixProduct.columns), side)
+    let depthRanges = Self.depthRanges(depth)
+    let rowRanges = Self.ranges(rows, most: MatrixProduct.rows * side, unit: 4)
+    let passRanges = Self.ranges(passes, most: MatrixProduct.mostPasses)
+    calls = depthRanges.enumerated().flatMap { part, steps in
+      rowRanges.flatMap { rows in
+        passRanges.map { passes in
+          ProductCall(
+            side: side,
+            depthPart: part,
+            firstStep: steps.lowerBound,
+            steps: steps.count,
+            rows: rows,
+            passes: passes,
+            allColumns: columns
+          )
+        }
+      }
+    }
+    let ends = calls.map { call in
+      call.rows.lowerBound + (0..<side).reduce(0) { $0 + call.rows(of: $1).count }
+    }
+    rowsOfC = ends.max() ?? 0
   }
 
   // MARK: Parts
@@ -48,27 +78,8 @@ package struct ProductShape: Sendable, Hashable {
     }
   }
 
-  private var depthRanges: [Range<Int>] { Self.ranges(steps, most: MatrixProduct.mostSteps) }
-
-  /// The calls, in their order.
-  package var calls: [ProductCall] {
-    let rowRanges = Self.ranges(rows, most: MatrixProduct.rows * side, unit: 4)
-    let passRanges = Self.ranges(passes, most: MatrixProduct.mostPasses)
-    return depthRanges.enumerated().flatMap { part, steps in
-      rowRanges.flatMap { rows in
-        passRanges.map { passes in
-          ProductCall(
-            side: side,
-            depthPart: part,
-            firstStep: steps.lowerBound,
-            steps: steps.count,
-            rows: rows,
-            passes: passes,
-            allColumns: columns
-          )
-        }
-      }
-    }
+  private static func depthRanges(_ depth: Int) -> [Range<Int>] {
+    ranges(parts(depth, MatrixProduct.depth), most: MatrixProduct.mostSteps)
   }
 
   // MARK: A
@@ -110,7 +121,7 @@ package struct ProductShape: Sendable, Hashable {
     }
     var words: [UInt32] = []
     words.reserveCapacity(wordsOfB)
-    for range in depthRanges {
+    for range in Self.depthRanges(depth) {
       for column in 0..<side {
         for pass in 0..<passes {
           for step in range {
@@ -146,12 +157,6 @@ package struct ProductShape: Sendable, Hashable {
 
   /// Numbers from one row of C to the next: whole tiles of 8.
   package var pitchOfC: Int { Self.parts(columns, 8) * 8 }
-  /// Rows that C has room for: each row of cores stores one at least.
-  package var rowsOfC: Int {
-    calls.map { call in
-      call.rows.lowerBound + (0..<side).reduce(0) { $0 + call.rows(of: $1).count }
-    }.max() ?? 0
-  }
   /// For each part of k a C of its own, one behind the other; C is their sum.
   package var wordsOfC: Int { depthParts * rowsOfC * pitchOfC }
 
@@ -162,6 +167,7 @@ package struct ProductShape: Sendable, Hashable {
 
   /// Element (row, column) of C.
   ///
+  /// - Precondition: There are such a row and column, and `wordsOfC` words.
   /// - Parameters:
   ///   - row: Below `rows`.
   ///   - column: Below `columns`.

@@ -37,7 +37,10 @@ package struct SimulatedTiming: Sendable {
   /// Published measurements: 26 to 28 GB/s each way, and the controller's cycles.
   ///
   /// - Parameter clock: Of the array, in Hz.
-  package init(clock: Double = 1.6e9) { memoryBytes = 26e9 / clock }
+  package init(clock: Double = 1.6e9) {
+    precondition(clock >= 1e6, "a clock of \(clock) Hz")
+    memoryBytes = 26e9 / clock
+  }
 }
 
 /// A simulated array of four columns.
@@ -84,7 +87,9 @@ package final class SimulatedArray {
   /// - Parameter image: The words of a PDI.
   /// - Throws: `NPUError` for bytes that are no image, registers that there are not, or programs that are none.
   package func configure(_ image: [UInt32]) throws(NPUError) {
-    for tile in tiles { tile.isConfigured = false }
+    guard tiles.allSatisfy({ !$0.isConfigured }) else {
+      throw NPUError(.operand, "the array is configured already: take a new one")
+    }
     for command in try DeviceImage.commands(in: image) {
       switch command {
       case .write(let address, let value): try write(address, value)
@@ -97,7 +102,12 @@ package final class SimulatedArray {
     try findCircuits()
     cores = []
     for state in tiles where state.isEnabled {
-      let core = try SimulatedCore(CoreProgram(bytes: state.program), memory: state.memory)
+      let core: SimulatedCore
+      do throws(NPUError) {
+        core = try SimulatedCore(CoreProgram(bytes: state.program), memory: state.memory)
+      } catch {
+        throw NPUError(error.code, error.message, at: "\(state.tile), \(error.place)")
+      }
       state.core = core
       cores.append((state, core))
     }
@@ -166,8 +176,25 @@ package final class SimulatedArray {
         }
       }
     }
+    try checkRest()
     report.activity = cores.reduce(CoreActivity()) { $0 + $1.core.activity } - before
     return report
+  }
+
+  /// Checks that a call has left nothing behind that the next one would get.
+  private func checkRest() throws(NPUError) {
+    for channel in channels {
+      let begun = channel.walk.map { $0.left < (channel.running?.value?.length ?? 0) } ?? false
+      guard channel.stream.isEmpty, !begun,
+        channel.place.tile.kind != .shim || !channel.isBusy
+      else {
+        throw NPUError(
+          .operand,
+          "the call ends while words are on their way: does it move multiples of what buffers hold?",
+          at: "\(channel.place)"
+        )
+      }
+    }
   }
 
   /// Lets the time pass that the controller takes for an operation.
@@ -248,7 +275,7 @@ package final class SimulatedArray {
   /// Words that one channel of a shim may move in a quantum: all share what the machine's memory gives.
   private func share(of direction: Direction) -> Int {
     let busy = shims.count { $0.place.direction == direction && $0.isBusy }
-    return Int(Double(Self.quantum) * timing.memoryBytes / 4) / max(1, busy)
+    return max(1, Int(Double(Self.quantum) * timing.memoryBytes / 4) / max(1, busy))
   }
 
   // MARK: Channels
@@ -396,7 +423,9 @@ package final class SimulatedArray {
     else {
       throw NPUError(
         .operand,
-        "an access to the machine's memory outside of the arguments",
+        buffers.indices.contains(buffer)
+          ? "word \(offset / 4) of argument \(buffer), which has \(buffers[buffer].words.count)"
+          : "an access to the machine's memory outside of the arguments",
         at: "\(state.tile)"
       )
     }

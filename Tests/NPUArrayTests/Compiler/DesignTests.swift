@@ -18,7 +18,7 @@ import Testing
     copies: Int = 2,
     total: Int
   ) throws -> (design: CompiledDesign, code: [UInt32]) {
-    let design = BringUp.copies(
+    let design = try BringUp.copies(
       column: column,
       cores: cores,
       words: words,

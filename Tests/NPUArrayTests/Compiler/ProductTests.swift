@@ -87,6 +87,7 @@ struct ProductData {
     let product = try #require(Self.products[side])
     let array = SimulatedArray()
     try array.configure(product.image)
+    #expect(throws: NPUError.self, "configured already") { try array.configure(product.image) }
     return try sizes.map { rows, depth, columns in
       let shape = try ProductShape(rows: rows, depth: depth, columns: columns, side: side)
       var data = try ProductData(shape, seed: UInt64(rows + depth + columns))
@@ -161,6 +162,10 @@ struct ProductData {
       }
     }
     #expect(throws: NPUError.self) { try ProductShape(rows: 0, depth: 64, columns: 64) }
+    #expect(throws: NPUError.self) { try ProductShape(rows: 8, depth: .max, columns: 64) }
+    for side in [-1, 0, 5] {
+      #expect(throws: NPUError.self) { try MatrixProduct(side: side, kernel: "done") }
+    }
     #expect(throws: NPUError.self) { try shape.packed([1, 2, 3]) }
     let other = try ProductShape(rows: 8, depth: 64, columns: 64, side: 2)
     let product = try #require(Self.products[4])
