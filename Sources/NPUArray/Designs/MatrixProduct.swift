@@ -205,7 +205,8 @@ package struct MatrixProduct: Sendable {
         )
       }
     }
-    // Products begin once all of A and B is on its way, so that comes first; marks wait for nobody.
+    // Products begin once all of A and B is on its way, so that comes first. Then marks: the lock that counts those
+    // that have not left holds 63. C is there only when a pass is over.
     var (inputs, outputs, marks): ([CallStep], [CallStep], [CallStep]) = ([], [], [])
     for column in 0..<side {
       inputs += self.inputs(call, column, shape)
@@ -228,7 +229,7 @@ package struct MatrixProduct: Sendable {
         )
       )
     }
-    return operations + (try HostCall.operations(for: inputs + outputs + marks))
+    return operations + (try HostCall.operations(for: inputs + marks + outputs))
   }
 
   /// A goes into the memory tile once, step by step as tiles, and out of it once a pass.

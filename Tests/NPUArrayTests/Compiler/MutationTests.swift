@@ -358,7 +358,7 @@ private let ofCore = RegisterMap.of(.core)
       wrong { try $0.called(memory, 1) { $0.dimensions[0].step = 2 } },
       wrong { try $0.descriptor(memory, 0) { $0.dimensions[2].step = 64 } },
       wrong { try $0.called(shim, 0) { $0.dimensions[1].step -= 1 } },
-      wrong { try $0.called(shim, 2) { $0.dimensions[1].step -= 8 } },
+      wrong { try $0.called(shim, 3) { $0.dimensions[1].step -= 8 } },
       wrong { try $0.descriptor(core, 0) { $0.next = 0 } },
       wrong { try $0.descriptor(core, 2) { $0.base += 32 } },
       Bench.changed("S2MM 1 of core tile (0, 2): the call ends while words are on their way") {
