@@ -196,7 +196,7 @@ struct ProductData {
   func `products of models' layers are exact, and their cycles are told`() throws {
     let product = try #require(Self.products[4])
     let sizes: [(String, Size)] = [
-      ("as large as asked for", (512, 2048, 2048)), ("3n E2B, attention", (256, 2048, 3072)),
+      ("of the usual size", (512, 2048, 2048)), ("3n E2B, attention", (256, 2048, 3072)),
       ("3n E2B, output", (256, 2048, 2048)), ("3n E2B, gate and up", (256, 2048, 16384)),
       ("3n E2B, down", (256, 8192, 2048)), ("4 E2B, attention", (256, 1536, 2560)),
       ("4 E2B, output", (256, 2048, 1536)), ("4 E2B, gate and up", (256, 1536, 12288)),
