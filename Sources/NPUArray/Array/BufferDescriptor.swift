@@ -322,7 +322,8 @@ extension BufferDescriptor {
     }
   }
 
-  /// - Throws: `NPUError.range` for a length or a count below one.
+  /// - Throws: `NPUError.range` for a length, a count or a step below one, a step that no field holds, or a count that
+  ///   is missing before the last dimension.
   func checkCounts() throws(NPUError) {
     guard length > 0 else { throw NPUError(.range, "a length of \(length)") }
     for count in dimensions.compactMap(\.count) where count < 1 {

@@ -12,6 +12,10 @@ package struct ChannelPlace: Sendable, Hashable, Comparable, CustomStringConvert
     self.channel = channel
   }
 
+  init(_ tile: Tile, _ direction: Direction, _ channel: Int = 0) {
+    self.init(tile: tile, direction: direction, channel: channel)
+  }
+
   package var description: String { "\(direction) \(channel) of \(tile)" }
 
   package static func < (a: Self, b: Self) -> Bool {

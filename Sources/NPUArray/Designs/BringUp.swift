@@ -3,14 +3,6 @@
 // What comes out is itself the mark of how far they have come: each word that the machine finds has passed everything.
 
 package enum BringUp {
-  private static func place(
-    _ tile: Tile,
-    _ direction: Direction,
-    _ channel: Int = 0
-  ) -> ChannelPlace {
-    ChannelPlace(tile: tile, direction: direction, channel: channel)
-  }
-
   /// From the shim of a column through its memory tile and back, without a core.
   ///
   /// - Parameters:
@@ -31,8 +23,8 @@ package enum BringUp {
       DesignTransfer(.outOfMemory, 0, buffer, dimensions: dimensions),
     ]
     design.streams = [
-      DesignStream(place(shim, .outOfMemory), [place(memory, .intoMemory)]),
-      DesignStream(place(memory, .outOfMemory), [place(shim, .intoMemory)]),
+      DesignStream(ChannelPlace(shim, .outOfMemory), [ChannelPlace(memory, .intoMemory)]),
+      DesignStream(ChannelPlace(memory, .outOfMemory), [ChannelPlace(shim, .intoMemory)]),
     ]
     return design
   }
@@ -68,8 +60,8 @@ package enum BringUp {
       DesignTransfer(.intoMemory, 0, input), DesignTransfer(.outOfMemory, 0, input),
     ]
     design.streams = [
-      DesignStream(place(shim, .outOfMemory), [place(memory, .intoMemory)]),
-      DesignStream(place(memory, .outOfMemory), cores.map { place($0, .intoMemory) }),
+      DesignStream(ChannelPlace(shim, .outOfMemory), [ChannelPlace(memory, .intoMemory)]),
+      DesignStream(ChannelPlace(memory, .outOfMemory), cores.map { ChannelPlace($0, .intoMemory) }),
     ]
     var used: [Int: Int] = [:]
     for core in cores {
@@ -96,10 +88,13 @@ package enum BringUp {
         DesignTransfer(.outOfMemory, channel + 1, output),
       ]
       design.streams += [
-        DesignStream(place(core, .outOfMemory), [place(tile, .intoMemory, channel + 1)]),
         DesignStream(
-          place(tile, .outOfMemory, channel + 1),
-          [place(Tile(core.column, 0), .intoMemory, channel)]
+          ChannelPlace(core, .outOfMemory),
+          [ChannelPlace(tile, .intoMemory, channel + 1)]
+        ),
+        DesignStream(
+          ChannelPlace(tile, .outOfMemory, channel + 1),
+          [ChannelPlace(Tile(core.column, 0), .intoMemory, channel)]
         ),
       ]
     }

@@ -53,14 +53,6 @@ package struct MatrixProduct: Sendable {
 
   // MARK: The design
 
-  private static func place(
-    _ tile: Tile,
-    _ direction: Direction,
-    _ channel: Int
-  ) -> ChannelPlace {
-    ChannelPlace(tile: tile, direction: direction, channel: channel)
-  }
-
   private static func core(_ column: Int, _ row: Int) -> Tile { Tile(column, row + 2) }
 
   /// The rows of A of one row of cores: as steps, each in the order that the cores want.
@@ -106,14 +98,14 @@ package struct MatrixProduct: Sendable {
     let mark = DesignArea(memory, "mark", words: 1, contents: [Self.mark])
     outOfB.mark = DesignMark(mark, channel: 3)
     design.transfers += [intoA, outOfA, DesignTransfer(.intoMemory, 1, b), outOfB]
-    let rowOfCores = (0..<side).map { place(core($0, index), .intoMemory, 0) }
-    let columnOfCores = (0..<side).map { place(core(index, $0), .intoMemory, 1) }
+    let rowOfCores = (0..<side).map { ChannelPlace(core($0, index), .intoMemory, 0) }
+    let columnOfCores = (0..<side).map { ChannelPlace(core(index, $0), .intoMemory, 1) }
     design.streams += [
-      DesignStream(place(shim, .outOfMemory, 0), [place(memory, .intoMemory, 0)]),
-      DesignStream(place(shim, .outOfMemory, 1), [place(memory, .intoMemory, 1)]),
-      DesignStream(place(memory, .outOfMemory, 0), rowOfCores),
-      DesignStream(place(memory, .outOfMemory, 1), columnOfCores),
-      DesignStream(place(memory, .outOfMemory, 3), [place(shim, .intoMemory, 1)]),
+      DesignStream(ChannelPlace(shim, .outOfMemory, 0), [ChannelPlace(memory, .intoMemory, 0)]),
+      DesignStream(ChannelPlace(shim, .outOfMemory, 1), [ChannelPlace(memory, .intoMemory, 1)]),
+      DesignStream(ChannelPlace(memory, .outOfMemory, 0), rowOfCores),
+      DesignStream(ChannelPlace(memory, .outOfMemory, 1), columnOfCores),
+      DesignStream(ChannelPlace(memory, .outOfMemory, 3), [ChannelPlace(shim, .intoMemory, 1)]),
     ]
   }
 
@@ -131,8 +123,8 @@ package struct MatrixProduct: Sendable {
       )
       design.streams.append(
         DesignStream(
-          place(core(column, row), .outOfMemory, 0),
-          [place(memory, .intoMemory, 2 + row)]
+          ChannelPlace(core(column, row), .outOfMemory, 0),
+          [ChannelPlace(memory, .intoMemory, 2 + row)]
         )
       )
     }
@@ -140,7 +132,10 @@ package struct MatrixProduct: Sendable {
     out.isPerCall = true
     design.transfers.append(out)
     design.streams.append(
-      DesignStream(place(memory, .outOfMemory, 2), [place(Tile(column, 0), .intoMemory, 0)])
+      DesignStream(
+        ChannelPlace(memory, .outOfMemory, 2),
+        [ChannelPlace(Tile(column, 0), .intoMemory, 0)]
+      )
     )
   }
 
@@ -253,9 +248,9 @@ package struct MatrixProduct: Sendable {
       acquire: LockUse(lock, -1)
     )
     return [
-      TileTask(Self.place(buffer.tile, .intoMemory, 0), [(free[0], into)]),
+      TileTask(ChannelPlace(buffer.tile, .intoMemory, 0), [(free[0], into)]),
       TileTask(
-        Self.place(buffer.tile, .outOfMemory, 0),
+        ChannelPlace(buffer.tile, .outOfMemory, 0),
         [(free[1], out)],
         repeats: call.passes.count
       ),
@@ -318,7 +313,7 @@ package struct MatrixProduct: Sendable {
       return (index: free[first + row], value: descriptor)
     }
     return TileTask(
-      Self.place(memory, .outOfMemory, 2),
+      ChannelPlace(memory, .outOfMemory, 2),
       descriptors,
       repeats: part.passes.count
     )

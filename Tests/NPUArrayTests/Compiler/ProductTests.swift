@@ -186,7 +186,7 @@ struct ProductData {
     #expect(report.wordsWritten == 256 * 1024 + 4 * 32 * 4)
   }
 
-  // It takes a minute: set the variable to see it.
+  // It takes four minutes: set the variable to see it.
   @Test(
     .enabled(
       if: ProcessInfo.processInfo.environment["TRESTLE_NPU_LARGE"] != nil,
