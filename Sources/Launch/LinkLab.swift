@@ -15,6 +15,9 @@ enum LinkLab {
   private static let largeFloats = 256 << 10
   /// Long, because a machine may be busy with something else, and this process be the last in its queue.
   private static let patience = Duration.seconds(60)
+  /// After so long without an answer a message is sent again: one is lost with its connection, which ends where a
+  /// machine stands still for longer than a handshake may take.
+  private static let pause = Duration.seconds(1)
 
   /// Returns the cost of a message in one direction.
   ///
@@ -24,27 +27,29 @@ enum LinkLab {
     defer { try? FileManager.default.removeItem(atPath: directory) }
     let endpoint = try Endpoint("ipc://\(directory)/echo")
     let context = try ZeroMQContext()
-    let echo = Lock<String?>(nil)
+    let end = try Mailbox<Void>()
+    let fault = Lock<String?>(nil)
     let thread = try Platform.Thread {
-      do { try answer(context, endpoint) } catch { echo.withLock { $0 = "\(error)" } }
-    }
-    // The thread ends when it has answered all messages, or after a timeout.
-    defer { thread.join() }
-    let deadline = ContinuousClock.now + patience
-    while try !endpoint.isListening() {
-      guard ContinuousClock.now < deadline else {
-        throw LaunchError(
-          .measurement,
-          "the link cannot be measured: \(echo.withLock { $0 } ?? "no answer from \(endpoint)")"
-        )
+      do { try answer(context, endpoint, until: end) } catch {
+        fault.withLock { $0 = "\(error)" }
       }
+    }
+    defer {
+      end.post(())
+      thread.join()
+    }
+    let wait = Wait(until: .now + patience) {
+      fault.withLock { $0 } ?? "no answer from \(endpoint)"
+    }
+    while try !endpoint.isListening() {
+      try wait.check()
       usleep(1000)
     }
     let socket = try Socket(context, role: .dealer, options: .data)
     defer { socket.close() }
     try socket.connect(endpoint)
-    let small = try roundTrip(socket, floats: 1, count: smallCount)
-    let large = try roundTrip(socket, floats: largeFloats, count: largeCount)
+    let small = try roundTrip(socket, floats: 1, count: smallCount, wait)
+    let large = try roundTrip(socket, floats: largeFloats, count: largeCount, wait)
     return LinkProfile(
       name: "ipc",
       kind: .measured,
@@ -55,40 +60,77 @@ enum LinkLab {
     )
   }
 
-  /// Echoes as many messages as the measurement sends.
-  private static func answer(_ context: ZeroMQContext, _ endpoint: Endpoint) throws {
+  /// The time that a measurement has, and what to say when it is over.
+  private struct Wait {
+    let deadline: ContinuousClock.Instant
+    let reason: () -> String
+
+    init(until deadline: ContinuousClock.Instant, reason: @escaping () -> String) {
+      self.deadline = deadline
+      self.reason = reason
+    }
+
+    func check() throws {
+      guard ContinuousClock.now < deadline else {
+        throw LaunchError(.measurement, "the link cannot be measured: \(reason())")
+      }
+    }
+  }
+
+  /// Echoes messages until something is posted.
+  private static func answer(
+    _ context: ZeroMQContext,
+    _ endpoint: Endpoint,
+    until end: Mailbox<Void>
+  ) throws {
     let socket = try Socket(context, role: .router, options: .data)
     defer { socket.close() }
     try socket.bind(endpoint)
-    var left = smallCount + largeCount
-    while left > 0 {
-      guard try !poll(sockets: [socket], timeout: patience).isEmpty else { return }
+    while try !poll(sockets: [socket], descriptors: [end.descriptor], timeout: nil)
+      .contains(descriptor: end.descriptor)
+    {
       while let received = try socket.receive() {
         let (message, payloads) = try received.content.get()
+        // What is not accepted is lost, and asked for again.
         _ = try socket.send(message, payloads: payloads, to: received.peer)
-        left -= 1
       }
     }
   }
 
   /// Returns the median round trip time in microseconds.
-  private static func roundTrip(_ socket: Socket, floats: Int, count: Int) throws -> Double {
+  private static func roundTrip(
+    _ socket: Socket,
+    floats: Int,
+    count: Int,
+    _ wait: Wait
+  ) throws -> Double {
     let payload = [Float](repeating: 1, count: floats)
-    let step = Step(epoch: 1, sequence: 1, cleared: [], rows: [], stageMicroseconds: [])
     var times: [Double] = []
     while times.count < count {
-      let began = ContinuousClock.now
-      _ = try socket.send(.step(step), payloads: [payload])
+      let sequence = UInt64(floats + times.count)
+      let step = Step(epoch: 1, sequence: sequence, cleared: [], rows: [], stageMicroseconds: [])
+      var began = ContinuousClock.now
       repeat {
-        guard try !poll(sockets: [socket], timeout: patience).isEmpty else {
-          throw LaunchError(
-            .measurement,
-            "the link cannot be measured: no answer within \(patience)"
-          )
-        }
-      } while try socket.receive() == nil
+        try wait.check()
+        began = .now
+        _ = try socket.send(.step(step), payloads: [payload])
+      } while try !isAnswered(socket, sequence)
       times.append((ContinuousClock.now - began) / .microseconds(1))
     }
     return times.sorted()[count / 2]
+  }
+
+  /// Waits a while for the answer to a message; answers to those before are passed over.
+  private static func isAnswered(_ socket: Socket, _ sequence: UInt64) throws -> Bool {
+    let deadline = ContinuousClock.now + pause
+    while ContinuousClock.now < deadline {
+      while let received = try socket.receive() {
+        if case .step(let step) = try received.content.get().message, step.sequence == sequence {
+          return true
+        }
+      }
+      _ = try poll(sockets: [socket], timeout: deadline - .now)
+    }
+    return false
   }
 }

@@ -18,7 +18,10 @@ final class Notes: LaunchReporter, LaunchProgress {
 
   let showsProgress = false
 
-  var lines: [String] { noted.withLock { $0 } }
+  /// What was noted, apart from lines that say why a slow machine takes a while.
+  var lines: [String] {
+    noted.withLock { $0.filter { !$0.hasSuffix("once for this model") } }
+  }
 
   func note(_ line: String, cause: (any Error)?) {
     noted.withLock { $0.append(line + (cause.map { ": \($0)" } ?? "")) }
