@@ -31,7 +31,11 @@ let serviceLifecycle: Target.Dependency = .product(
 
 let package = Package(
   name: "trestle",
-  products: [.executable(name: "trestle", targets: ["trestle"])],
+  products: [
+    .executable(name: "trestle", targets: ["trestle"]),
+    .executable(name: "npu-fake", targets: ["NPUFakeRunner"]),
+    .library(name: "trestle-npu-preload", type: .dynamic, targets: ["CNPUPreload"]),
+  ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -49,8 +53,8 @@ let package = Package(
       name: "trestle",
       dependencies: [
         "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
-        "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
-        "CPUKernels", "CLinux",
+        "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Gemma",
+        "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
         argumentParser, logging,
       ],
       swiftSettings: strict
@@ -145,6 +149,25 @@ let package = Package(
       swiftSettings: strict
     ),
 
+    // An NPU: its driver's requests, and the backend that has its array multiply. It is the CPU's with another product.
+    .target(
+      name: "NPUDriver",
+      dependencies: ["CAMDXDNA"],
+      swiftSettings: strict
+    ),
+    .target(
+      name: "NPUBackend",
+      dependencies: ["CPUBackend", "NPUDriver", "NPUArray", "NPUKernels", "Compute", "Platform"],
+      swiftSettings: strict
+    ),
+    // The kernel's driver of an NPU, with a simulated array behind it. Debug builds optimise it, too: it copies what
+    // the array reads.
+    .target(
+      name: "NPUFake",
+      dependencies: ["NPUDriver", "NPUArray", "CAMDXDNA"],
+      swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+    ),
+
     // What every backend must do: for its tests, and for `doctor` on machines that have what ours have not. Debug
     // builds optimise it, too: half of the tests' time would go into random weights.
     .target(
@@ -175,6 +198,14 @@ let package = Package(
       // #embed is C23; packing takes minutes with -O0.
       cSettings: [.unsafeFlags(["-O3", "-Wno-c23-extensions"])]
     ),
+    // Programs of the cores of an NPU's array, as text.
+    .target(
+      name: "NPUKernels",
+      path: "kernels/npu",
+      exclude: ["README.md", "INT4.md", "copy.aie2s", "int8_block.aie2s", "gemm_int8.aie2s"],
+      sources: ["sources.c"],
+      cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]
+    ),
     .target(
       name: "WireMessages",
       path: "proto",
@@ -191,6 +222,7 @@ let package = Package(
     .target(name: "CLinux"),
     .target(name: "CVulkan"),
     .target(name: "CSocketGuard"),
+    .target(name: "CAMDXDNA"),
 
     // What scripts/compare-with-llguidance talks to.
     .executableTarget(name: "GrammarLab", dependencies: ["Grammar"], swiftSettings: strict),
@@ -216,6 +248,15 @@ let package = Package(
       path: "Tests/HostileWorker",
       swiftSettings: strict
     ),
+    // An NPU for the program that users get, as it is: it finds a driver's node, and talks to the process that started
+    // it. The library is loaded before others, and linked into nothing.
+    .executableTarget(
+      name: "NPUFakeRunner",
+      dependencies: ["NPUFake"],
+      path: "Tests/NPUFakeRunner",
+      swiftSettings: strict
+    ),
+    .target(name: "CNPUPreload", path: "Tests/CNPUPreload"),
     .testTarget(
       name: "ComputeTests",
       dependencies: ["Compute", "BackendConformance", "FakeGPUBackend", "TestSupport"],
@@ -251,6 +292,19 @@ let package = Package(
     .testTarget(
       name: "NPUArrayTests",
       dependencies: ["NPUArray", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "NPUFakeTests",
+      dependencies: ["NPUFake", "NPUArray", "CAMDXDNA", "TestSupport"],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "NPUBackendTests",
+      dependencies: [
+        "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "CPUBackend", "Gemma", "ModelFiles",
+        "Compute", "Platform", "BackendConformance", "TestSupport",
+      ],
       swiftSettings: strict
     ),
     .testTarget(

@@ -12,6 +12,8 @@ package import Compute
   /// nil: `Program.cacheType`.
   private let cacheType: CacheType?
   let pool: ThreadPool
+  /// What multiplies large matrices in the place of the CPU's kernels; nil if nothing does.
+  private let products: (any ProductDevice)?
   // The tables are constants of the kernels' library.
   nonisolated(unsafe) let kernels: UnsafePointer<cpu_kernels>
 
@@ -24,6 +26,7 @@ package import Compute
   ///     are floats.
   ///   - instructionSet: The instructions to use; nil for the best that this machine has.
   ///   - memoryByteCount: How much of the machine's memory it may use; nil for all.
+  ///   - products: What multiplies large matrices in the place of the CPU's kernels.
   /// - Throws: `ComputeError` with code `device` if the machine lacks the instruction set, or the
   ///   threads cannot be started.
   package init(
@@ -31,7 +34,8 @@ package import Compute
     pinnedTo cpus: [Int]?,
     cacheType: CacheType? = nil,
     instructionSet: InstructionSet? = nil,
-    memoryByteCount: UInt64? = nil
+    memoryByteCount: UInt64? = nil,
+    products: (any ProductDevice)? = nil
   ) throws(ComputeError) {
     let chosen = instructionSet ?? .best
     guard let kernels = unsafe cpu_kernels_for(chosen.identifier) else {
@@ -39,6 +43,7 @@ package import Compute
     }
     self.instructionSet = chosen
     self.cacheType = cacheType
+    self.products = products
     device = Self.describe(
       threads: threads,
       cacheType: cacheType,
@@ -116,12 +121,13 @@ package import Compute
       for weight in op.weights { try loaded.load(weight, from: weights) }
     }
     let caches = try caches(program, limits, sharing: previous)
-    var lowering = unsafe CallLowering(
+    var lowering = unsafe try CallLowering(
       program: program,
       kernels: kernels,
       weights: loaded,
       caches: caches,
-      limits: limits
+      limits: limits,
+      device: products
     )
     try lowering.lower(progress: progress)
     loaded.finish()

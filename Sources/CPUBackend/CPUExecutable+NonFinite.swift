@@ -14,7 +14,7 @@ extension CPUExecutable {
       if case .appendKV(let append) = op, let fault = overflow(append, batch) {
         return NonFinite(op: trace.op, cause: fault)
       }
-      runCalls(only: index)
+      runCalls(index..<index + 1)
       if !hasWrittenFinite(trace, batch) {
         return NonFinite(op: trace.op, cause: cause(op, batch))
       }

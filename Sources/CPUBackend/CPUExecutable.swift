@@ -14,6 +14,9 @@ internal import Compute
   let memory: ExecutableMemory
   let storages: [any CacheStorage]
   private let calls: [cpu_call]
+  /// The products for a device, and the index of the call of each.
+  private let products: [(call: Int, product: PlannedProduct)]
+  private let deviceOperands: DeviceOperands?
   /// The trace of each call.
   let traces: [CallTrace]
   /// The number of barriers between the calls of a step.
@@ -35,6 +38,8 @@ internal import Compute
     storages = lowering.caches
     unsafe calls = unsafe lowering.calls
     traces = lowering.traces
+    products = lowering.products
+    deviceOperands = lowering.deviceOperands
     waitCount = lowering.waitCount
     self.pool = pool
     // Each thread's scratch starts on a page of its own.
@@ -62,7 +67,11 @@ internal import Compute
     try batch.validate(vocabularySize: vocabularySize)
     try put(inputs)
     fillRows(batch)
-    runCalls()
+    if let device = deviceOperands?.device, rows.count >= device.leastRows, !products.isEmpty {
+      try runCalls(with: device)
+    } else {
+      unsafe runCalls(0..<calls.count)
+    }
     var outputs: [[Float]] = []
     for id in program.outputs {
       outputs.append(try take(id, count: program[id].elementCount(in: batch)))
@@ -97,8 +106,41 @@ internal import Compute
     }
   }
 
-  /// Runs all calls, or one of them.
-  func runCalls(only one: Int? = nil) {
+  /// Runs all calls, those of products on a device.
+  ///
+  /// - Throws: `ComputeError` with code `device` if it has failed or was wrong.
+  private func runCalls(with device: any ProductDevice) throws(ComputeError) {
+    var next = 0
+    var first = 0
+    while first < products.count {
+      // Products of one phase follow each other: the device gets all of them at once.
+      var end = first + 1
+      while end < products.count, products[end].call == products[end - 1].call + 1,
+        unsafe !calls[products[end].call].waits
+      {
+        end += 1
+      }
+      runCalls(next..<products[first].call)
+      next = products[end - 1].call + 1
+      var group: [DeviceProduct] = []
+      for planned in products[first..<end] {
+        var product = planned.product.product
+        product.rowCount = rows.count
+        group.append(product)
+      }
+      try device.run(group)
+      first = end
+    }
+    unsafe runCalls(next..<calls.count)
+    guard device.checksSums else { return }
+    for (_, planned) in products where unsafe planned.flag.pointee != 0 {
+      throw device.isWrong(planned.product, row: unsafe Int(planned.flag.pointee) - 1)
+    }
+  }
+
+  /// Runs some of the calls.
+  func runCalls(_ range: Range<Int>) {
+    guard !range.isEmpty else { return }
     unsafe rows.withUnsafeBufferPointer { all in
       unsafe wantedRows.withUnsafeBufferPointer { wanted in
         unsafe wantedIndices.withUnsafeBufferPointer { indices in
@@ -110,8 +152,7 @@ internal import Compute
             scratch_bytes: Int64(scratchByteCount)
           )
           unsafe calls.withUnsafeBufferPointer { calls in
-            let some = unsafe one.map { unsafe calls[$0..<($0 + 1)] } ?? calls[...]
-            unsafe pool.run(UnsafeBufferPointer(rebasing: some), &step)
+            unsafe pool.run(UnsafeBufferPointer(rebasing: calls[range]), &step)
           }
         }
       }

@@ -17,6 +17,7 @@ internal import Glibc
   private let arena = PackedArena()
   private var packed: [Packing: PackedSlice] = [:]
   private var copies: [CopyKey: DecodedValues] = [:]
+  private var onDevice: [WeightRef: DeviceWeight] = [:]
   /// The weights of the previous executable; nil as soon as this program is compiled.
   private var previous: CPUWeights?
   /// The bytes taken over from it.
@@ -63,7 +64,8 @@ internal import Glibc
 
   /// The bytes of packed weights and of f32 copies.
   var ownedByteCount: Int {
-    copies.values.reduce(packed.values.reduce(0) { $0 + $1.byteCount }) { $0 + $1.byteCount }
+    packed.values.reduce(0) { $0 + $1.byteCount } + copies.values.reduce(0) { $0 + $1.byteCount }
+      + onDevice.values.reduce(0) { $0 + $1.byteCount }
   }
 
   /// Gets a weight's bytes from the source, once.
@@ -197,6 +199,33 @@ internal import Glibc
     packed[packing] = slice
     unsafe matrix.bytes = unsafe UnsafePointer(slice.base)
     return unsafe matrix
+  }
+
+  /// Returns a loaded weight as a device multiplies it.
+  ///
+  /// - Throws: `ComputeError` with code `memory` if there is no memory, `device` if the device does not take it.
+  func onDevice(
+    _ weight: WeightRef,
+    _ device: any ProductDevice
+  ) throws(ComputeError) -> DeviceWeight {
+    if let known = onDevice[weight] { return known }
+    let layout = try device.layout(depth: weight.columns, outputs: weight.rows.count)
+    if let known = previous(with: weight)?.onDevice[weight], known.layout == layout {
+      sharedByteCount += known.byteCount
+      onDevice[weight] = known
+      return known
+    }
+    let made = try DeviceWeight(
+      layout,
+      outputs: weight.rows.count,
+      on: device,
+      name: weight.name
+    )
+    unsafe pool.run(kernels.pointee.pack_array, made.packing(of: stored(weight)))
+    try device.finish(made.memory)
+    mapped[weight]?.letGo()
+    onDevice[weight] = made
+    return made
   }
 
   private func share(_ packing: Packing) -> PackedSlice? {

@@ -27,20 +27,28 @@ struct CallTrace {
   private var phases = PhasePlanner()
   /// Planes whose int8 copy is current.
   private var quantised: Set<Region> = []
+  /// Planes whose copy for a device is current.
+  var quantisedRows: Set<Region> = []
+  /// The memory of products for a device; nil without one.
+  let deviceOperands: DeviceOperands?
 
   init(
     program: Program,
     kernels: UnsafePointer<cpu_kernels>,
     weights: CPUWeights,
     caches: [CPUCache],
-    limits: ExecutableLimits
-  ) {
+    limits: ExecutableLimits,
+    device: (any ProductDevice)?
+  ) throws(ComputeError) {
     self.program = program
     unsafe self.kernels = unsafe kernels
     self.weights = weights
     self.limits = limits
     memory = ExecutableMemory(program: program, limits: limits)
     self.caches = caches
+    var operands: DeviceOperands?
+    if let device { operands = try DeviceOperands(device, maxRows: limits.maxRows) }
+    deviceOperands = operands
   }
 
   /// Lowers all ops, and packs their weights on the way.
@@ -83,12 +91,24 @@ struct CallTrace {
     var phase: Int
     var call: cpu_call
     var trace: CallTrace
+    var product: PlannedProduct?
   }
 
   /// The indices of the emitted calls in execution order.
   private var order: [Int] {
-    // Calls of the same phase keep the order in which they were emitted.
-    emitted.indices.sorted { (emitted[$0].phase, $0) < (emitted[$1].phase, $1) }
+    // Calls of the same phase keep the order in which they were emitted, but those for a device come last: it gets
+    // all of them at once.
+    func key(_ index: Int) -> (Int, Int, Int) {
+      (emitted[index].phase, emitted[index].product == nil ? 0 : 1, index)
+    }
+    return emitted.indices.sorted { key($0) < key($1) }
+  }
+
+  /// The products for a device, with the index of their call in execution order.
+  var products: [(call: Int, product: PlannedProduct)] {
+    order.enumerated().compactMap { index, place in
+      emitted[place].product.map { (index, $0) }
+    }
   }
 
   /// The trace of each call, in execution order.
@@ -115,24 +135,36 @@ struct CallTrace {
     reads: [Region] = [],
     wholeReads: [Region] = [],
     writes: [Region],
-    split: Split
+    split: Split,
+    product: PlannedProduct? = nil
   ) {
     let phase = phases.phase(reads: reads, wholeReads: wholeReads, writes: writes, split: split)
-    for region in writes where region.view == .values { quantised.remove(region) }
+    for region in writes where region.view == .values {
+      quantised.remove(region)
+      quantisedRows.remove(region)
+    }
     let call = unsafe cpu_call(run: kernel, args: memory.keep(arguments), waits: false)
     unsafe emitted.append(
-      Emitted(phase: phase, call: call, trace: CallTrace(op: op, writes: writes))
+      Emitted(
+        phase: phase,
+        call: call,
+        trace: CallTrace(op: op, writes: writes),
+        product: product
+      )
     )
   }
 
-  /// Adds the product of a weight and a plane; if the weight needs the plane's int8 copy and that
-  /// is not current, adds the call that makes it first.
+  /// Adds the product of a weight and a plane.
+  ///
+  /// If the weight needs the plane's int8 copy and that is not current, the call that makes it is added first. Large
+  /// products of all rows are a device's, if there is one.
   mutating func emitProduct(
     _ weight: WeightRef,
     _ input: RowPlane,
     into output: RowPlane,
     softcap: Float = 0
   ) throws(ComputeError) {
+    if softcap == 0, try emitDeviceProduct(weight, input, into: output) { return }
     var source = input.region
     var copy = unsafe cpu_quantised()
     let matrix = unsafe try weights.packed(weight)

@@ -23,6 +23,10 @@ package struct Region: Sendable, Hashable {
     case quantised
     /// The list of the columns that are not zero.
     case selected
+    /// The int8 copy with one scale for a row.
+    case rowQuantised
+    /// The sums of a product, before they are scaled.
+    case sums
   }
 
   package var space: Space
@@ -49,6 +53,12 @@ package struct Region: Sendable, Hashable {
 
   /// The list of this plane's columns that are not zero.
   package var selected: Region { seen(as: .selected) }
+
+  /// The int8 copy of this plane with one scale for a row.
+  package var rowQuantised: Region { seen(as: .rowQuantised) }
+
+  /// The sums of the product whose result this plane is.
+  package var sums: Region { seen(as: .sums) }
 
   private func seen(as view: View) -> Region {
     var region = self

@@ -27,21 +27,38 @@ package struct DeviceKind: Sendable {
   package let makeBackend: @Sendable (BackendSettings) throws -> any Backend
   /// Returns the kind for one of several devices, by its number; nil if a machine has only one.
   let numbered: (@Sendable (Int) -> DeviceKind)?
+  /// Returns the same device in software, for machines without it; nil if there is no such thing.
+  let emulation: (@Sendable () -> DeviceKind)?
+  /// Whether it is such an emulation.
+  let isEmulation: Bool
+  /// Makes a backend for an emulation's profile, which takes as long as the real device is projected to; nil to measure the
+  /// emulation itself.
+  let makeProjection: (@Sendable (BackendSettings) throws -> any Backend)?
 
   /// - Parameters:
   ///   - name: As the command line says it.
+  ///   - isEmulation: Whether software stands in for the device.
   ///   - describe: Describes the device without making a backend, where that is cheaper; nil to make one.
   ///   - numbered: Returns the kind for one of several devices, which `name:number` names; nil if a
   ///     machine has only one.
+  ///   - emulation: Returns the same device in software; nil if there is no such thing.
+  ///   - projection: Makes a backend for an emulation's profile, which takes as long as the real device is projected to;
+  ///     nil to measure the emulation itself.
   ///   - makeBackend: Makes its backend.
   package init(
     _ name: String,
+    isEmulation: Bool = false,
     describe: (@Sendable (BackendSettings) throws -> DeviceDescription)? = nil,
     numbered: (@Sendable (Int) -> DeviceKind)? = nil,
+    emulation: (@Sendable () -> DeviceKind)? = nil,
+    projection: (@Sendable (BackendSettings) throws -> any Backend)? = nil,
     makeBackend: @escaping @Sendable (BackendSettings) throws -> any Backend
   ) {
     self.name = name
     self.numbered = numbered
+    self.emulation = emulation
+    self.isEmulation = isEmulation
+    makeProjection = projection
     self.describe = describe ?? { try makeBackend($0).device }
     self.makeBackend = makeBackend
   }
@@ -79,6 +96,30 @@ package struct DeviceRegistry: Sendable {
       }
       return kind
     }
+  }
+
+  /// Returns the kinds with some names, or their emulations as far as there are any.
+  ///
+  /// - Parameters:
+  ///   - names: The names, which may have numbers.
+  ///   - emulates: Whether emulations are wanted.
+  /// - Returns: A kind for each name.
+  /// - Throws: `LaunchError` that lists the known kinds, or those that can be emulated if none of these can.
+  package func kinds(
+    named names: [String],
+    emulates: Bool
+  ) throws(LaunchError) -> [DeviceKind] {
+    let found = try names.map { name throws(LaunchError) in try kind(named: name) }
+    guard emulates else { return found }
+    guard found.contains(where: { $0.emulation != nil }) else {
+      let possible = kinds.filter { $0.emulation != nil }.map(\.name)
+      throw LaunchError(
+        .device,
+        "--emulate: \(names.joined(separator: ",")) cannot be emulated; "
+          + "it goes with \(possible.joined(separator: ", "))"
+      )
+    }
+    return found.map { $0.emulation?() ?? $0 }
   }
 
   /// Returns the kind with a name, which may have a number: `vulkan:1`.

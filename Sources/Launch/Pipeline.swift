@@ -119,6 +119,7 @@ package struct Pipeline: Sendable {
         "--lifeline", "--log-level", logLevel.rawValue,
       ]
       arguments += connection
+      if worker.device.isEmulation { arguments.append("--emulate") }
       if let type = settings.cacheType { arguments += ["--kv-cache", type.rawValue] }
       if settings.passesAllLayers { arguments.append("--all-layers") }
       if let cpus = worker.cpus {

@@ -9,6 +9,8 @@ package import Coordinator
 package struct PipelineSettings: Sendable {
   /// The names of the workers' devices, in pipeline order.
   package var devices: [String]?
+  /// Whether software stands in for those of the devices that can be emulated.
+  package var emulates = false
   /// The number of layers of each worker.
   package var split: [Int]?
   /// The proportions in which the last workers divide the output matrix; needs a split.

@@ -88,7 +88,8 @@ struct ProfileCache {
     let (began, isTold, reporter) = (ContinuousClock.now, Lock(false), context.reporter)
     let (checkpoint, shape, cacheType) = (checkpoint, shape, cacheType)
     return try onThreadOfItsOwn {
-      let backend = try worker.device.makeBackend(
+      let projection = worker.device.makeProjection
+      let backend = try (projection ?? worker.device.makeBackend)(
         BackendSettings(threads: worker.threads, cpus: worker.cpus, cacheType: cacheType)
       )
       let lab = try StageLab(checkpoint, shape, backend: backend) { fraction in
@@ -104,10 +105,15 @@ struct ProfileCache {
       let memory = backend.device.memory
       var profile = try lab.measure(
         name: worker.name,
-        kind: backend.device.isEmulated ? .emulated : .measured,
+        kind: projection != nil
+          ? .projected : backend.device.isEmulated ? .emulated : .measured,
         machine: machine,
         memoryBytes: memory.isHostMemory ? memoryBytes : Double(memory.byteCount)
       )
+      if projection != nil {
+        profile.derivation =
+          "one-layer programs, the CPU's part timed on this machine, the device's by arithmetic"
+      }
       if !memory.isHostMemory { profile.ownsMemory = true }
       profile.cache = backend.device.cacheType(beside: shape.footprint.cacheType).rawValue
       return profile
@@ -136,8 +142,9 @@ struct ProfileCache {
 
   private func fileName(_ worker: WorkerPlan, _ fingerprint: Digest) -> String {
     [
-      LocalMachine.name, fingerprint.description, worker.device.name,
-      "\(worker.threads)", cacheType?.rawValue ?? "default", context.programVersion,
+      LocalMachine.name, fingerprint.description,
+      worker.device.name + (worker.device.isEmulation ? "-emulated" : ""), "\(worker.threads)",
+      cacheType?.rawValue ?? "default", context.programVersion,
     ].joined(separator: "-") + ".json"
   }
 

@@ -25,8 +25,8 @@ package struct WorkerPlan: Sendable {
     on available: AvailableCPUs = .own
   ) throws(LaunchError) -> [WorkerPlan] {
     var devices = registry.defaultDevices
-    if let names = settings.devices {
-      devices = try names.map { name throws(LaunchError) in try registry.kind(named: name) }
+    if let names = settings.devices ?? (settings.emulates ? devices.map(\.name) : nil) {
+      devices = try registry.kinds(named: names, emulates: settings.emulates)
     }
     let threads = settings.threads ?? share(available.usableCount, among: devices)
     guard threads.count == devices.count else {

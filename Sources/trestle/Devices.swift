@@ -4,6 +4,9 @@ import CPUBackend
 import Compute
 import Foundation
 import Launch
+import NPUBackend
+import NPUDriver
+import NPUFake
 import Platform
 import VulkanBackend
 
@@ -28,15 +31,71 @@ extension DeviceRegistry {
         )
       },
       vulkan(nil),
+      npu,
       // The reference backend stores f32 whatever the cache type.
       DeviceKind("reference") {
         ReferenceBackend(threads: $0.threads, memoryByteCount: SystemMemory.total)
       },
     ],
     defaultDevices: ["cpu"],
-    planned: ["npu"],
     measureMemory: { try CPU(threads: $0, pinnedTo: nil).measureLimits().bytesPerSecond }
   )
+
+  /// The NPU of this machine.
+  private static var npu: DeviceKind {
+    let kernel = SystemKernel()
+    return DeviceKind("npu") {
+      try describeNPU(kernel, $0)
+    } emulation: {
+      emulatedNPU
+    } makeBackend: {
+      try makeNPU(kernel, $0)
+    }
+  }
+
+  /// An NPU in software; plans have the time that a real one is projected to take.
+  private static var emulatedNPU: DeviceKind {
+    let kernel = EmulatedKernel()
+    return DeviceKind("npu", isEmulation: true) {
+      try describeNPU(kernel, $0)
+    } projection: {
+      try NPU(
+        projecting: describeNPU(kernel, $0),
+        threads: $0.threads,
+        pinnedTo: $0.cpus,
+        cacheType: $0.cacheType
+      )
+    } makeBackend: {
+      try makeNPU(kernel, $0)
+    }
+  }
+
+  private static func describeNPU(
+    _ kernel: any KernelInterface,
+    _ settings: BackendSettings
+  ) throws -> DeviceDescription {
+    try NPU.describe(
+      kernel,
+      threads: settings.threads,
+      cacheType: settings.cacheType,
+      memoryByteCount: SystemMemory.total
+    )
+  }
+
+  private static func makeNPU(
+    _ kernel: any KernelInterface,
+    _ settings: BackendSettings
+  ) throws -> any Backend {
+    try NPU(
+      kernel,
+      threads: settings.threads,
+      pinnedTo: settings.cpus,
+      cacheType: settings.cacheType,
+      memoryByteCount: SystemMemory.total
+    ) { line in
+      TerminalReporter().note(line, cause: nil)
+    }
+  }
 
   /// The Vulkan device with a number, or the first GPU.
   private static func vulkan(_ index: Int?) -> DeviceKind {

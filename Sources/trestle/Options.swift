@@ -91,11 +91,14 @@ struct CacheOptions: ParsableArguments {
 struct PipelineOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The device of each worker, in pipeline order: cpu, vulkan (the first GPU), vulkan:1 (the Vulkan device with this number, as `doctor` lists them), or reference (slow, for comparison). Default: cpu.",
+      "The device of each worker, in pipeline order: cpu, vulkan (the first GPU), vulkan:1 (the Vulkan device with this number, as `doctor` lists them), npu, or reference (slow, for comparison). Default: cpu.",
       valueName: "devices"
     )
   )
   var devices: String?
+
+  @Flag(help: "Simulate npu where there is none: the same results, very slowly.")
+  var emulate = false
 
   @Option(
     help: ArgumentHelp(
@@ -163,6 +166,7 @@ struct PipelineOptions: ParsableArguments {
     var settings = PipelineSettings()
     settings.devices = devices?.split(separator: ",", omittingEmptySubsequences: false)
       .map(String.init)
+    settings.emulates = emulate
     settings.split = split?.values
     settings.logitsSplit = logitsSplit?.values
     settings.threads = threads?.values
@@ -178,7 +182,7 @@ struct PipelineOptions: ParsableArguments {
   /// The options whose values are not the defaults.
   var given: [String] {
     let options: [(String, Bool)] = [
-      ("--devices", devices != nil), ("--split", split != nil),
+      ("--devices", devices != nil), ("--emulate", emulate), ("--split", split != nil),
       ("--logits-split", logitsSplit != nil), ("--threads", threads != nil),
       ("--context", context != nil), ("--slots", slots != 8),
       ("--prefix-sharing", prefixSharing != .all), ("--kv-cache", cache.type != nil),

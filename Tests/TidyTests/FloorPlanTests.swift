@@ -10,7 +10,8 @@ import Testing
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
     "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
-    "BackendConformance", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
+    "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Gemma", "ModelFiles",
+    "Wire", "Compute", "Content", "Platform",
     "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
   "Server": [
@@ -37,6 +38,13 @@ private let floorPlan: [String: Set<String>] = [
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
   "VulkanBackend": ["Compute", "CVulkan", "VulkanKernels"],
+  "NPUDriver": ["CAMDXDNA"],
+  "NPUBackend": ["CPUBackend", "NPUDriver", "NPUArray", "NPUKernels", "Compute", "Platform"],
+  "NPUFake": ["NPUDriver", "NPUArray", "CAMDXDNA"],
+  "NPUKernels": [],
+  "CAMDXDNA": [],
+  "NPUFakeRunner": ["NPUFake"],
+  "CNPUPreload": [],
   "Compute": [],
   "Content": ["CSodium"],
   "Platform": ["CLinux"],

@@ -50,6 +50,9 @@
 #include "altup.h"
 #include "keep.h"
 
+// Products as an array of cores does them.
+#include "array_i8.h"
+
 // Attention.
 #include "rope.h"
 #include "heads.h"
@@ -96,5 +99,9 @@
     .merge = merge,                                              \
     .keep = keep,                                                \
     .pack = pack,                                                \
+    .quantise_rows = quantise_rows,                              \
+    .multiply_array = multiply_array,                            \
+    .scale_sums = scale_sums,                                    \
+    .pack_array = pack_array,                                    \
     .dequantise = dequantise,                                    \
   }

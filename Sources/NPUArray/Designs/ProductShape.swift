@@ -20,8 +20,20 @@ package struct ProductShape: Sendable, Hashable {
   /// Beyond any model; sums and products of sizes stay far from overflows.
   private static let most = 1 << 20
 
-  /// - Throws: `NPUError.operand` for a size below one, or above a million.
-  package init(rows: Int, depth: Int, columns: Int, side: Int = 4) throws(NPUError) {
+  /// - Parameters:
+  ///   - rows: Of A and C.
+  ///   - depth: Columns of A, rows of B.
+  ///   - columns: Of B and C.
+  ///   - side: Rows and columns of cores.
+  ///   - rowsOfC: Room for rows in each part of C; nil for as many as there must be.
+  /// - Throws: `NPUError.operand` for a size below one, or above a million, or too little room.
+  package init(
+    rows: Int,
+    depth: Int,
+    columns: Int,
+    side: Int = 4,
+    rowsOfC: Int? = nil
+  ) throws(NPUError) {
     guard [rows, depth, columns].allSatisfy((1...Self.most).contains), (1...4).contains(side) else {
       throw NPUError(
         .operand,
@@ -54,7 +66,11 @@ package struct ProductShape: Sendable, Hashable {
     let ends = calls.map { call in
       call.rows.lowerBound + (0..<side).reduce(0) { $0 + call.rows(of: $1).count }
     }
-    rowsOfC = ends.max() ?? 0
+    let needed = ends.max() ?? 0
+    guard rowsOfC.map({ (needed...Self.most).contains($0) }) ?? true else {
+      throw NPUError(.operand, "room for \(rowsOfC ?? 0) rows of C, of which there are \(needed)")
+    }
+    self.rowsOfC = rowsOfC ?? needed
   }
 
   // MARK: Parts
@@ -65,7 +81,9 @@ package struct ProductShape: Sendable, Hashable {
   package var depthParts: Int { Self.parts(steps, MatrixProduct.mostSteps) }
   /// Columns of 64, and how many of them each column of cores has.
   private var strips: Int { Self.parts(columns, MatrixProduct.columns) }
-  private var passes: Int { Self.parts(strips, side) }
+  package var passes: Int { Self.parts(strips, side) }
+  /// The steps of each part of k.
+  package var stepsOfParts: [Int] { Self.depthRanges(depth).map(\.count) }
 
   private static func parts(_ count: Int, _ size: Int) -> Int { (count + size - 1) / size }
 

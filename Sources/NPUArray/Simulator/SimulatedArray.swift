@@ -156,7 +156,10 @@ package final class SimulatedArray {
     _ arguments: inout [HostBuffer]
   ) throws(NPUError) -> CallReport {
     buffers = arguments
-    defer { arguments = buffers }
+    defer {
+      arguments = buffers
+      buffers = []
+    }
     (report, debt) = (CallReport(), 0)
     let before = cores.reduce(CoreActivity()) { $0 + $1.core.activity }
     for operation in try ControlCode.operations(in: code) {

@@ -55,11 +55,14 @@ struct WorkCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The device to compute with: cpu, vulkan (the first GPU), vulkan:1 (the Vulkan device with this number, as `doctor` lists them) or reference.",
+      "The device to compute with: cpu, vulkan (the first GPU), vulkan:1 (the Vulkan device with this number, as `doctor` lists them), npu or reference.",
       valueName: "device"
     )
   )
   var device: String
+
+  @Flag(help: "Simulate npu where there is none: the same results, very slowly.")
+  var emulate = false
 
   @Option(help: ArgumentHelp("The coordinator's endpoint.", valueName: "endpoint"))
   var coordinator: String?
@@ -121,7 +124,7 @@ struct WorkCommand: ParsableCommand {
       let coordinator = try Endpoint(coordinator ?? EndpointOptions.standard)
       let listen = try listenEndpoint(coordinator)
       let security = try security.peer(of: coordinator)
-      let kind = try DeviceRegistry.builtIn.kind(named: device)
+      let kind = try DeviceRegistry.builtIn.kinds(named: [device], emulates: emulate)[0]
       let threads = threads ?? AvailableCPUs.own.usableCount
       let options = WorkerOptions(
         name: name,

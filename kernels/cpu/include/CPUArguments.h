@@ -63,6 +63,54 @@ typedef struct {
   cpu_plane output;
 } cpu_columns_args;
 
+// output = input as int8, with one scale for each row. What is beyond the input's width is not
+// written.
+typedef struct {
+  cpu_plane input;
+  cpu_row_quants output;
+} cpu_quantise_rows_args;
+
+// packed = source as int8, with one scale for each of its rows, which are the columns of the
+// product; checks[k] = Σ packed[k] over the columns, wrapping.
+typedef struct {
+  cpu_matrix source;  // as stored; its columns are the product's depth
+  int8_t *packed;     // as in cpu_array_weight, all of it
+  int64_t passes;
+  int64_t side;
+  int64_t part_count;
+  const int64_t *part_steps;  // [part_count]
+  float *scales;              // [source.rows]
+  int32_t *checks;            // [source.columns], must be zero before
+} cpu_pack_array_args;
+
+// sums = input · weight: exact sums for each part of the depth, which wrap. The columns are filled
+// up to a multiple of 8. The input's pitch has room for all steps of the weight.
+typedef struct {
+  cpu_array_weight weight;
+  cpu_row_quants input;
+  int32_t *sums;       // [part_count, rows, columns]
+  int64_t sums_pitch;  // numbers from row to row
+  int64_t sums_part;   // numbers from part to part
+  int32_t row_set;
+} cpu_multiply_array_args;
+
+// output = f32(Σ sums over the parts) · (input scale · column scale), the integers wrapping; then
+// cap · tanh(output / cap) unless the cap is 0. If the sums of a row, those of columns up to a
+// multiple of 8 included, do not add up to Σ quants · checks, wrong = the number of such a row + 1.
+typedef struct {
+  const int32_t *sums;  // as multiply_array writes them
+  int64_t sums_pitch;
+  int64_t sums_part;
+  int64_t part_count;
+  cpu_row_quants input;
+  const float *scales;    // [output.width]
+  const int32_t *checks;  // [depth]
+  int64_t depth;
+  cpu_plane output;
+  float softcap;
+  int32_t *wrong;
+} cpu_scale_sums_args;
+
 // output = rms(input).
 typedef struct {
   cpu_plane input;

@@ -27,14 +27,14 @@ typedef struct {
   // Split over the same columns of all rows.
   cpu_kernel gate, quantise_columns;
   // Split over tiles of weights.
-  cpu_kernel pack, matmul_columns, pack_columns;
+  cpu_kernel pack, matmul_columns, pack_columns, pack_array, multiply_array;
   // Indexed by cpu_type, NULL for floats. Split over groups of selected rows.
   cpu_kernel scale_selected[CPU_TYPE_LIMIT];
   // Split over (row, head); quantise is split over (row, part), which means by rows if there is one
   // part.
   cpu_kernel heads, append, attend, quantise;
   // Split by rows.
-  cpu_kernel embed, norm, rope, add_normed, cut_gate, select_columns;
+  cpu_kernel embed, norm, rope, add_normed, cut_gate, select_columns, quantise_rows, scale_sums;
   cpu_kernel altup_predict, altup_correct, inject, per_layer, expand, merge, keep;
   // The machine's limits.
   cpu_kernel read_memory, multiply_integers, multiply_floats;

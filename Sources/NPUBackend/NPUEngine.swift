@@ -1,0 +1,294 @@
+// The array as what it is for the backend: something that multiplies matrices of bytes.
+//
+// One context holds the configuration that serves all shapes; control code is made once for each shape and kept. A
+// dispatch that fails is done again on a new context, once. If that fails, too, or if sums are wrong, the device is lost
+// for this process: it would have to be opened anew, which a worker's next start does.
+
+package import CPUBackend
+package import Compute
+package import NPUDriver
+internal import NPUArray
+internal import NPUKernels
+internal import Platform
+
+/// Memory that the array and the process share.
+@safe final class NPUMemory: ProductMemory {
+  let buffer: NPUBuffer
+
+  init(_ buffer: NPUBuffer) { self.buffer = buffer }
+
+  var base: UnsafeMutableRawPointer { unsafe buffer.base }
+  var byteCount: Int { buffer.byteCount }
+}
+
+/// An open NPU with the configuration for products.
+package final class NPUEngine: ProductDevice {
+  package let device: NPUDevice
+  private let shapes: ProductShapes
+  private let product: MatrixProduct
+  private let state: Lock<State>
+  private let note: @Sendable (String) -> Void
+
+  private struct State {
+    /// nil as soon as the device is lost.
+    var context: NPUContext?
+    /// Why it is.
+    var loss: String?
+    var codes: [ProductShape: Code] = [:]
+    /// Where the array writes marks of how far it has come.
+    var marks: NPUBuffer?
+    var statistics = NPUStatistics()
+  }
+
+  private struct Code {
+    var shape: ProductShape
+    var buffer: NPUBuffer
+    var byteCount: Int
+  }
+
+  private static let columns = 4
+
+  /// Opens the device and configures its array.
+  ///
+  /// - Parameters:
+  ///   - kernel: Whom to ask for it.
+  ///   - settings: How it is used.
+  ///   - threads: How many threads of the CPU would multiply instead.
+  ///   - note: Is told what has gone wrong and was mended.
+  /// - Throws: `ComputeError` with code `device` that says what is missing.
+  package init(
+    _ kernel: any KernelInterface,
+    _ settings: NPUSettings,
+    threads: Int,
+    note: @escaping @Sendable (String) -> Void
+  ) throws(ComputeError) {
+    shapes = ProductShapes(settings, threads: threads)
+    self.note = note
+    do throws(NPUError) {
+      product = try MatrixProduct(
+        side: settings.side,
+        kernel: unsafe String(cString: npu_gemm_int8())
+      )
+    } catch {
+      throw ComputeError(.device, "the array's program is wrong: \(error)")
+    }
+    do throws(NPUDriverError) {
+      device = try NPUDevice(kernel)
+      let context = try NPUContext(device, columns: Self.columns, image: product.image)
+      state = Lock(State(context: context))
+    } catch {
+      throw Self.computeError(error)
+    }
+  }
+
+  package var statistics: NPUStatistics { state.withLock { $0.statistics } }
+
+  private static func computeError(_ error: NPUDriverError) -> ComputeError {
+    ComputeError(error.code == .exhausted ? .memory : .device, "npu: \(error.message)")
+  }
+
+  // MARK: Shapes
+
+  package var leastRows: Int { shapes.leastRows }
+
+  package var checksSums: Bool { true }
+
+  package func takes(outputs: Int, depth: Int) -> Bool {
+    shapes.takes(outputs: outputs, depth: depth)
+  }
+
+  package func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
+    try shapes.layout(depth: depth, outputs: outputs)
+  }
+
+  package func inputRows(for rows: Int) throws(ComputeError) -> Int {
+    try shapes.most(rows) { $0.rowsOfA }
+  }
+
+  package func sumRows(for rows: Int) throws(ComputeError) -> Int {
+    try shapes.most(rows) { $0.rowsOfC }
+  }
+
+  // MARK: Memory
+
+  package func allocate(
+    _ byteCount: Int,
+    purpose: String
+  ) throws(ComputeError) -> any ProductMemory {
+    do throws(NPUDriverError) {
+      return NPUMemory(try NPUBuffer(device, .shared, byteCount: Self.wholePages(byteCount)))
+    } catch {
+      throw ComputeError(
+        error.code == .exhausted ? .memory : .device,
+        "npu: no memory for \(purpose): \(error.message)"
+      )
+    }
+  }
+
+  private static func wholePages(_ byteCount: Int) -> Int {
+    (max(byteCount, 1) + 4095) / 4096 * 4096
+  }
+
+  package func finish(_ weight: any ProductMemory) throws(ComputeError) {
+    guard let memory = weight as? NPUMemory else { preconditionFailure("memory of another device") }
+    do throws(NPUDriverError) { try memory.buffer.write() } catch { throw Self.computeError(error) }
+  }
+
+  // MARK: Products
+
+  package func run(_ products: [DeviceProduct]) throws(ComputeError) {
+    try state.withLock { state throws(ComputeError) in
+      if let loss = state.loss { throw Self.lost(loss) }
+      for first in stride(from: 0, to: products.count, by: NPUContext.mostCommands) {
+        let part = Array(products[first..<min(first + NPUContext.mostCommands, products.count)])
+        do throws(NPUDriverError) {
+          try run(part, &state)
+        } catch {
+          throw lose(error.message, &state)
+        }
+      }
+    }
+  }
+
+  package func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError {
+    state.withLock { state in
+      lose("row \(row) of its product with \(product.name) is wrong", &state)
+    }
+  }
+
+  /// Notes that the device cannot be used any more, and returns the error for the step.
+  private func lose(_ reason: String, _ state: inout State) -> ComputeError {
+    state.context = nil
+    state.codes = [:]
+    if state.loss == nil { state.loss = reason }
+    return Self.lost(reason)
+  }
+
+  private static func lost(_ reason: String) -> ComputeError {
+    ComputeError(.device, "the NPU is lost: \(reason)")
+  }
+
+  /// Multiplies in one chain of commands.
+  private func run(
+    _ products: [DeviceProduct],
+    _ state: inout State
+  ) throws(NPUDriverError) {
+    var codes: [Code] = []
+    for product in products { codes.append(try code(for: product, &state)) }
+    let marks = try marks(codes.map(\.shape.wordsOfMarks).max() ?? 1, &state)
+    var commands: [NPUCommand] = []
+    var written: Set<ObjectIdentifier> = []
+    for (product, code) in zip(products, codes) {
+      let (input, weight, sums) = Self.buffers(of: product)
+      let inputBytes = product.rowCount * code.shape.pitchOfA
+      if written.insert(ObjectIdentifier(input)).inserted { try input.write(first: inputBytes) }
+      commands.append(
+        NPUCommand(
+          code: code.buffer,
+          codeBytes: code.byteCount,
+          arguments: [input, weight, sums, marks]
+        )
+      )
+      state.statistics.rows += product.rowCount
+      state.statistics.weightBytes += 4 * code.shape.wordsOfB
+      state.statistics.inputBytes += inputBytes
+      state.statistics.sumBytes += 4 * code.shape.wordsOfC
+    }
+    try dispatch(commands, marks, &state)
+    for (product, code) in zip(products, codes) {
+      try Self.buffers(of: product).sums.read(first: 4 * code.shape.wordsOfC)
+    }
+  }
+
+  private static func buffers(
+    of product: DeviceProduct
+  ) -> (input: NPUBuffer, weight: NPUBuffer, sums: NPUBuffer) {
+    guard let input = product.input as? NPUMemory, let weight = product.weight as? NPUMemory,
+      let sums = product.sums as? NPUMemory
+    else { preconditionFailure("memory of another device") }
+    return (input.buffer, weight.buffer, sums.buffer)
+  }
+
+  /// Runs commands; if they fail, once more on a new context.
+  private func dispatch(
+    _ commands: [NPUCommand],
+    _ marks: NPUBuffer,
+    _ state: inout State
+  ) throws(NPUDriverError) {
+    do throws(NPUDriverError) {
+      try run(commands, marks, &state)
+    } catch  where error.code == .timeout || error.code == .failed {
+      note("npu: \(error.message); \(progress(marks)); the array is configured anew")
+      state.statistics.retries += 1
+      // The old context goes before there is room for a new one.
+      state.context = nil
+      do throws(NPUDriverError) {
+        state.context = try NPUContext(device, columns: Self.columns, image: product.image)
+      } catch let second {
+        throw NPUDriverError(
+          .lost,
+          "\(error.message), and then \(second.message); after this only a reboot may help"
+        )
+      }
+      try run(commands, marks, &state)
+    }
+  }
+
+  private func run(
+    _ commands: [NPUCommand],
+    _ marks: NPUBuffer,
+    _ state: inout State
+  ) throws(NPUDriverError) {
+    guard let context = state.context else { throw NPUDriverError(.lost, "it has no context") }
+    unsafe marks.words.update(repeating: 0)
+    try marks.write()
+    try context.run(commands, patience: shapes.settings.patience)
+    state.statistics.dispatches += 1
+    state.statistics.commands += commands.count
+  }
+
+  /// How far the array has come, by the marks that it writes.
+  private func progress(_ marks: NPUBuffer) -> String {
+    do throws(NPUDriverError) { try marks.read() } catch { return "its marks cannot be read" }
+    let count = unsafe marks.words.count { $0 == MatrixProduct.mark }
+    return "it has marked \(count) steps of its last product"
+  }
+
+  // MARK: Control code
+
+  private func code(
+    for product: DeviceProduct,
+    _ state: inout State
+  ) throws(NPUDriverError) -> Code {
+    let shape: ProductShape
+    let words: [UInt32]
+    do {
+      shape = try shapes.shape(of: product)
+      if let known = state.codes[shape] { return known }
+      words = ControlCode.words(of: try self.product.operations(for: shape))
+    } catch {
+      throw NPUDriverError(.unsupported, "\(error)")
+    }
+    let buffer: NPUBuffer
+    do throws(NPUDriverError) {
+      buffer = try NPUBuffer(device, .device, byteCount: 4 * words.count)
+    } catch  where error.code == .exhausted {
+      // The heap is full of code for other shapes, which can be made again.
+      state.codes = [:]
+      buffer = try NPUBuffer(device, .device, byteCount: 4 * words.count)
+    }
+    _ = unsafe buffer.words.update(fromContentsOf: words)
+    try buffer.write()
+    let code = Code(shape: shape, buffer: buffer, byteCount: 4 * words.count)
+    state.codes[shape] = code
+    return code
+  }
+
+  private func marks(_ words: Int, _ state: inout State) throws(NPUDriverError) -> NPUBuffer {
+    let byteCount = Self.wholePages(4 * words)
+    if let known = state.marks, known.byteCount >= byteCount { return known }
+    let buffer = try NPUBuffer(device, .shared, byteCount: byteCount)
+    state.marks = buffer
+    return buffer
+  }
+}

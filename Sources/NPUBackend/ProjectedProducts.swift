@@ -1,0 +1,74 @@
+// Products that take the time that the array is projected to take, and compute nothing: for profiles of a device that is not
+// there.
+
+internal import CPUBackend
+internal import Compute
+internal import Glibc
+internal import NPUArray
+
+/// Memory of the process.
+@safe private final class ProjectedMemory: ProductMemory {
+  // Allocated once, and freed by nobody else.
+  nonisolated(unsafe) let base: UnsafeMutableRawPointer
+  let byteCount: Int
+
+  init(byteCount: Int) throws(ComputeError) {
+    var address: UnsafeMutableRawPointer?
+    guard unsafe posix_memalign(&address, 4096, max(byteCount, 1)) == 0,
+      let address = unsafe address
+    else { throw ComputeError(.memory, "no \(byteCount) bytes for a projected product") }
+    unsafe base = unsafe address
+    self.byteCount = byteCount
+    unsafe memset(base, 0, byteCount)
+  }
+
+  deinit { unsafe free(base) }
+}
+
+/// The array, as far as its time goes.
+final class ProjectedProducts: ProductDevice {
+  private let shapes: ProductShapes
+  /// Of the array, in Hz.
+  private let clock: Double
+
+  /// What a dispatch costs beside its products: published are 37 us in a batch and 75 to 85 us alone.
+  private static let dispatchSeconds = 80e-6
+
+  init(_ settings: NPUSettings, threads: Int, clock: Double) {
+    shapes = ProductShapes(settings, threads: threads)
+    self.clock = clock
+  }
+
+  var leastRows: Int { shapes.leastRows }
+  var checksSums: Bool { false }
+
+  func takes(outputs: Int, depth: Int) -> Bool { shapes.takes(outputs: outputs, depth: depth) }
+
+  func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
+    try shapes.layout(depth: depth, outputs: outputs)
+  }
+
+  func inputRows(for rows: Int) throws(ComputeError) -> Int { try shapes.most(rows) { $0.rowsOfA } }
+
+  func sumRows(for rows: Int) throws(ComputeError) -> Int { try shapes.most(rows) { $0.rowsOfC } }
+
+  func allocate(_ byteCount: Int, purpose: String) throws(ComputeError) -> any ProductMemory {
+    try ProjectedMemory(byteCount: byteCount)
+  }
+
+  func finish(_ weight: any ProductMemory) {}
+
+  func run(_ products: [DeviceProduct]) throws(ComputeError) {
+    var seconds = Self.dispatchSeconds
+    for product in products {
+      seconds += ProductTime.seconds(of: try shapes.shape(of: product), clock: clock)
+    }
+    let end = ContinuousClock.now + .seconds(seconds)
+    // Sleeping is as precise as the time of a dispatch is known.
+    while ContinuousClock.now < end { usleep(20) }
+  }
+
+  func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError {
+    ComputeError(.device, "projected products are not checked")
+  }
+}
