@@ -24,7 +24,7 @@ package struct NPU: Backend {
   ///   - cpus: The CPU that each thread is pinned to; nil for any.
   ///   - cacheType: The type in which keys and values are stored.
   ///   - memoryByteCount: How much of the machine's memory it may use.
-  ///   - settings: How the array is used.
+  ///   - settings: How the array is used; nil for what suits the device.
   ///   - note: Is told what has gone wrong and was mended.
   /// - Throws: `ComputeError` with code `device` that says what is missing.
   package init(
@@ -33,7 +33,7 @@ package struct NPU: Backend {
     pinnedTo cpus: [Int]? = nil,
     cacheType: CacheType? = nil,
     memoryByteCount: UInt64? = nil,
-    settings: NPUSettings = NPUSettings(),
+    settings: NPUSettings? = nil,
     note: @escaping @Sendable (String) -> Void
   ) throws(ComputeError) {
     let engine = try NPUEngine(kernel, settings, threads: threads, note: note)

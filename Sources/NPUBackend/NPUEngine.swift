@@ -4,9 +4,9 @@
 // dispatch that fails is done again on a new context, once. If that fails, too, or if sums are wrong, the device is lost
 // for this process: it would have to be opened anew, which a worker's next start does.
 
-package import CPUBackend
-package import Compute
-package import NPUDriver
+internal import CPUBackend
+internal import Compute
+internal import NPUDriver
 internal import NPUArray
 internal import NPUKernels
 internal import Platform
@@ -22,8 +22,8 @@ internal import Platform
 }
 
 /// An open NPU with the configuration for products.
-package final class NPUEngine: ProductDevice {
-  package let device: NPUDevice
+final class NPUEngine: ProductDevice {
+  let device: NPUDevice
   private let shapes: ProductShapes
   private let product: MatrixProduct
   private let state: Lock<State>
@@ -52,18 +52,22 @@ package final class NPUEngine: ProductDevice {
   ///
   /// - Parameters:
   ///   - kernel: Whom to ask for it.
-  ///   - settings: How it is used.
+  ///   - settings: How it is used; nil for what suits the device.
   ///   - threads: How many threads of the CPU would multiply instead.
   ///   - note: Is told what has gone wrong and was mended.
   /// - Throws: `ComputeError` with code `device` that says what is missing.
-  package init(
+  init(
     _ kernel: any KernelInterface,
-    _ settings: NPUSettings,
+    _ settings: NPUSettings?,
     threads: Int,
     note: @escaping @Sendable (String) -> Void
   ) throws(ComputeError) {
-    shapes = ProductShapes(settings, threads: threads)
     self.note = note
+    do throws(NPUDriverError) { device = try NPUDevice(kernel) } catch {
+      throw Self.computeError(error)
+    }
+    let settings = settings ?? (device.info.isEmulated ? .emulated : NPUSettings())
+    shapes = ProductShapes(settings, threads: threads)
     do throws(NPUError) {
       product = try MatrixProduct(
         side: settings.side,
@@ -73,7 +77,6 @@ package final class NPUEngine: ProductDevice {
       throw ComputeError(.device, "the array's program is wrong: \(error)")
     }
     do throws(NPUDriverError) {
-      device = try NPUDevice(kernel)
       let context = try NPUContext(device, columns: Self.columns, image: product.image)
       state = Lock(State(context: context))
     } catch {
@@ -81,7 +84,7 @@ package final class NPUEngine: ProductDevice {
     }
   }
 
-  package var statistics: NPUStatistics { state.withLock { $0.statistics } }
+  var statistics: NPUStatistics { state.withLock { $0.statistics } }
 
   private static func computeError(_ error: NPUDriverError) -> ComputeError {
     ComputeError(error.code == .exhausted ? .memory : .device, "npu: \(error.message)")
@@ -89,29 +92,29 @@ package final class NPUEngine: ProductDevice {
 
   // MARK: Shapes
 
-  package var leastRows: Int { shapes.leastRows }
+  var leastRows: Int { shapes.leastRows }
 
-  package var checksSums: Bool { true }
+  var checksSums: Bool { true }
 
-  package func takes(outputs: Int, depth: Int) -> Bool {
+  func takes(outputs: Int, depth: Int) -> Bool {
     shapes.takes(outputs: outputs, depth: depth)
   }
 
-  package func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
+  func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
     try shapes.layout(depth: depth, outputs: outputs)
   }
 
-  package func inputRows(for rows: Int) throws(ComputeError) -> Int {
+  func inputRows(for rows: Int) throws(ComputeError) -> Int {
     try shapes.most(rows) { $0.rowsOfA }
   }
 
-  package func sumRows(for rows: Int) throws(ComputeError) -> Int {
+  func sumRows(for rows: Int) throws(ComputeError) -> Int {
     try shapes.most(rows) { $0.rowsOfC }
   }
 
   // MARK: Memory
 
-  package func allocate(
+  func allocate(
     _ byteCount: Int,
     purpose: String
   ) throws(ComputeError) -> any ProductMemory {
@@ -129,14 +132,14 @@ package final class NPUEngine: ProductDevice {
     (max(byteCount, 1) + 4095) / 4096 * 4096
   }
 
-  package func finish(_ weight: any ProductMemory) throws(ComputeError) {
+  func finish(_ weight: any ProductMemory) throws(ComputeError) {
     guard let memory = weight as? NPUMemory else { preconditionFailure("memory of another device") }
     do throws(NPUDriverError) { try memory.buffer.write() } catch { throw Self.computeError(error) }
   }
 
   // MARK: Products
 
-  package func run(_ products: [DeviceProduct]) throws(ComputeError) {
+  func run(_ products: [DeviceProduct]) throws(ComputeError) {
     try state.withLock { state throws(ComputeError) in
       if let loss = state.loss { throw Self.lost(loss) }
       for first in stride(from: 0, to: products.count, by: NPUContext.mostCommands) {
@@ -150,7 +153,7 @@ package final class NPUEngine: ProductDevice {
     }
   }
 
-  package func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError {
+  func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError {
     state.withLock { state in
       lose("row \(row) of its product with \(product.name) is wrong", &state)
     }

@@ -18,4 +18,13 @@ package struct NPUSettings: Sendable, Hashable {
   static func leastRows(threads: Int) -> Int { max(16, 8 * threads) }
 
   package init() {}
+
+  /// For an emulation, which is there to be tried: the products of small models go to it, too, and it may take its time.
+  static let emulated: NPUSettings = {
+    var settings = NPUSettings()
+    settings.leastRows = 16
+    settings.leastElements = 1 << 12
+    settings.patience = .seconds(60)
+    return settings
+  }()
 }
