@@ -89,7 +89,7 @@ package struct NPU: Backend {
   ) throws(ComputeError) -> DeviceDescription {
     let info: NPUDeviceInfo
     do throws(NPUDriverError) { info = try NPUDevice(kernel).info } catch {
-      throw ComputeError(.device, "npu: \(error.message)")
+      throw NPUEngine.computeError(error)
     }
     return describe(
       CPU.describe(threads: threads, cacheType: cacheType, memoryByteCount: memoryByteCount),

@@ -86,8 +86,15 @@ final class NPUEngine: ProductDevice {
 
   var statistics: NPUStatistics { state.withLock { $0.statistics } }
 
-  private static func computeError(_ error: NPUDriverError) -> ComputeError {
-    ComputeError(error.code == .exhausted ? .memory : .device, "npu: \(error.message)")
+  static func computeError(_ error: NPUDriverError) -> ComputeError {
+    // What a device that is not there would need is a longer story.
+    let advice =
+      error.code == .absent ? "; `trestle doctor` says more, --emulate simulates one" : ""
+    return ComputeError(
+      error.code == .exhausted ? .memory : .device,
+      "\(error.message)\(advice)",
+      context: "npu"
+    )
   }
 
   // MARK: Shapes
@@ -243,7 +250,7 @@ final class NPUEngine: ProductDevice {
     _ state: inout State
   ) throws(NPUDriverError) {
     guard let context = state.context else { throw NPUDriverError(.lost, "it has no context") }
-    unsafe marks.words.update(repeating: 0)
+    marks.clear()
     try marks.write()
     try context.run(commands, patience: shapes.settings.patience)
     state.statistics.dispatches += 1
@@ -253,7 +260,7 @@ final class NPUEngine: ProductDevice {
   /// How far the array has come, by the marks that it writes.
   private func progress(_ marks: NPUBuffer) -> String {
     do throws(NPUDriverError) { try marks.read() } catch { return "its marks cannot be read" }
-    let count = unsafe marks.words.count { $0 == MatrixProduct.mark }
+    let count = marks.copy.count { $0 == MatrixProduct.mark }
     return "it has marked \(count) steps of its last product"
   }
 
@@ -280,7 +287,7 @@ final class NPUEngine: ProductDevice {
       state.codes = [:]
       buffer = try NPUBuffer(device, .device, byteCount: 4 * words.count)
     }
-    _ = unsafe buffer.words.update(fromContentsOf: words)
+    buffer.put(words)
     try buffer.write()
     let code = Code(shape: shape, buffer: buffer, byteCount: 4 * words.count)
     state.codes[shape] = code

@@ -152,10 +152,36 @@ internal import Glibc
     try device.request(AMDXDNA_SYNC_BO, &request, to: "flush a buffer of \(byteCount) bytes")
   }
 
-  /// The words, for a buffer of whole words.
-  package var words: UnsafeMutableBufferPointer<UInt32> {
-    unsafe UnsafeMutableRawBufferPointer(start: base, count: byteCount).bindMemory(to: UInt32.self)
+  /// Lends the words of a buffer of whole words, which stays as long.
+  package func withWords<Result>(
+    _ body: (UnsafeMutableBufferPointer<UInt32>) throws -> Result
+  ) rethrows -> Result {
+    // A pointer alone would not keep the buffer, and its pages, from going.
+    try withExtendedLifetime(self) {
+      try unsafe body(
+        UnsafeMutableRawBufferPointer(start: base, count: byteCount).bindMemory(to: UInt32.self)
+      )
+    }
   }
+
+  /// Fills the first words.
+  ///
+  /// - Precondition: There are as many.
+  package func put(_ words: [UInt32]) {
+    unsafe withWords { own in
+      precondition(words.count <= own.count, "\(words.count) words for \(own.count)")
+      _ = unsafe own.update(fromContentsOf: words)
+    }
+  }
+
+  /// Makes all words zero.
+  package func clear() { unsafe withWords { unsafe $0.update(repeating: 0) } }
+
+  /// A copy of all words.
+  package var copy: [UInt32] { unsafe withWords { unsafe Array($0) } }
+
+  /// A word.
+  package subscript(index: Int) -> UInt32 { unsafe withWords { unsafe $0[index] } }
 
   // MARK: Requests
 

@@ -38,7 +38,7 @@ internal import Glibc
   ) throws(NPUDriverError) {
     self.device = device
     let buffer = try NPUBuffer(device, .device, byteCount: 4 * image.count)
-    _ = unsafe buffer.words.update(fromContentsOf: image)
+    buffer.put(image)
     try buffer.write()
     images = [buffer]
     var request = amdxdna_create_hwctx()
@@ -112,12 +112,12 @@ internal import Glibc
     }
     let own = Array(packets[1...commands.count])
     for (packet, command) in zip(own, commands) {
-      _ = unsafe packet.words.update(fromContentsOf: command.words(unit: 0))
+      packet.put(command.words(unit: 0))
     }
     var packet = own[0]
     if commands.count > 1 {
       packet = packets[0]
-      _ = unsafe packet.words.update(fromContentsOf: CommandPacket.chain(own))
+      packet.put(CommandPacket.chain(own))
     }
     let buffers = commands.flatMap { [$0.code] + $0.arguments } + own
     let point = try submit(packet, Set(buffers.map(\.handle)).sorted())
@@ -196,7 +196,7 @@ internal import Glibc
   }
 
   private func state(of packet: NPUBuffer) -> CommandState {
-    unsafe CommandState(value: packet.words[0] & UInt32(AMDXDNA_STATE_MASK))
+    CommandState(value: packet[0] & UInt32(AMDXDNA_STATE_MASK))
   }
 
   private func failure(
@@ -209,9 +209,9 @@ internal import Glibc
 
   /// The state, and the words that the driver has left in the packet, as they are.
   private func describe(_ state: CommandState, _ packet: NPUBuffer, _ own: [NPUBuffer]) -> String {
-    let payload = unsafe own[0].words[1..<9].map { "0x" + String($0, radix: 16) }
+    let payload = (1..<9).map { "0x" + String(own[0][$0], radix: 16) }
     guard own.count > 1 else { return "\(state); its words: \(payload.joined(separator: " "))" }
-    let index = unsafe packet.words[3]
+    let index = packet[3]
     return "\(state), of \(own.count) at \(index); words of the first: "
       + payload.joined(separator: " ")
   }

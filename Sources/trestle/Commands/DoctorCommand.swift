@@ -36,29 +36,88 @@ struct DoctorCommand: ParsableCommand {
   )
   var vulkanDevice: Int?
 
+  @Flag(
+    help: ArgumentHelp(
+      "Try an NPU step by step, from questions to products, and write a report to attach to an issue. It takes seconds."
+    )
+  )
+  var npuSelftest = false
+
   @Option(
     help: ArgumentHelp(
-      "Where to write the report of the self-test. Default: vulkan-report.json.",
+      "A PDI that somebody else's tools have made, to run before our own: it tells faults of the driver from faults of our programs.",
+      valueName: "file"
+    )
+  )
+  var npuImage: String?
+
+  @Option(
+    help: ArgumentHelp("The control code that goes with --npu-image.", valueName: "file")
+  )
+  var npuCode: String?
+
+  @Flag(help: "With --npu-selftest: try a simulated NPU.")
+  var emulate = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Where to write the report of the self-test. Default: vulkan-report.json or npu-report.json.",
       valueName: "file"
     )
   )
   var report: String?
 
   func validate() throws {
-    for (name, isGiven) in [
-      ("--vulkan-device", vulkanDevice != nil), ("--report", report != nil),
-    ] where isGiven && !vulkanSelftest {
-      throw ValidationError("\(name) goes with --vulkan-selftest.")
+    if vulkanDevice != nil && !vulkanSelftest {
+      throw ValidationError("--vulkan-device goes with --vulkan-selftest.")
     }
+    for (name, isGiven) in [
+      ("--npu-image", npuImage != nil), ("--npu-code", npuCode != nil), ("--emulate", emulate),
+    ] where isGiven && !npuSelftest {
+      throw ValidationError("\(name) goes with --npu-selftest.")
+    }
+    if (npuImage == nil) != (npuCode == nil) {
+      throw ValidationError("--npu-image and --npu-code go together.")
+    }
+    if vulkanSelftest && npuSelftest {
+      throw ValidationError("Choose one of --vulkan-selftest and --npu-selftest.")
+    }
+    if report != nil && !vulkanSelftest && !npuSelftest {
+      throw ValidationError("--report goes with --vulkan-selftest or --npu-selftest.")
+    }
+  }
+
+  /// Makes sure that a report can be written: that is better known before the test than after it.
+  private func reportPath(_ standard: String) throws -> String {
+    let path = report ?? standard
+    guard FileManager.default.createFile(atPath: path, contents: nil) else {
+      throw CommandError("--report \(path): cannot be written")
+    }
+    return path
+  }
+
+  /// Tries the NPU, and writes the report in any case.
+  private func testNPU() throws {
+    let path = try reportPath("npu-report.json")
+    let foreign = npuImage.flatMap { image in npuCode.map { (image: image, code: $0) } }
+    let found = try NPUReport.make(emulates: emulate, foreign: foreign, prints: !json)
+    let text = try trestle.json(found)
+    try Data(text.utf8).write(to: URL(filePath: path))
+    if json {
+      try printOut(text)
+    } else {
+      try printOut(
+        found.isRight
+          ? "all steps hold\(found.emulated == true ? " on an emulation" : ""); the report is in \(path)"
+          : "a step has failed; docs/NPU.md says what that means; please report it with \(path)"
+      )
+    }
+    if !found.isRight { throw ExitCode.failure }
   }
 
   /// Tests, and writes the report in any case: what made a device fail is what it is for.
   private func testVulkan() throws {
-    let path = report ?? "vulkan-report.json"
-    // A file that cannot be written is better known before the test than after it.
-    guard FileManager.default.createFile(atPath: path, contents: nil) else {
-      throw CommandError("--report \(path): cannot be written")
-    }
+    let path = try reportPath("vulkan-report.json")
     let found = try VulkanSelfTest(vulkanDevice, prints: !json).run()
     let text = try trestle.json(found)
     try Data(text.utf8).write(to: URL(filePath: path))
@@ -79,6 +138,7 @@ struct DoctorCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       guard !vulkanSelftest else { return try testVulkan() }
+      guard !npuSelftest else { return try testNPU() }
       let diagnosis = Diagnosis()
       if json {
         try printOut(try trestle.json(diagnosis))
@@ -107,15 +167,15 @@ struct Diagnosis: Encodable {
   var models = Architecture.allCases.map(\.rawValue)
 
   /// Kinds of which there is more to say, or that are no devices for users.
-  private static let special: Set<String> = ["cpu", "vulkan", "reference"]
+  private static let special: Set<String> = ["cpu", "vulkan", "npu", "reference"]
 
   init() {
     let settings = BackendSettings(threads: AvailableCPUs.own.usableCount)
     let registry = DeviceRegistry.builtIn
     let others = registry.kinds.filter { !Self.special.contains($0.name) }
     devices =
-      [Self.cpu()] + Self.vulkan() + others.map { $0.report(settings) }
-      + [Self.npu()].filter { planned in !others.contains { $0.name == planned.device } }
+      [Self.cpu()] + Self.vulkan() + [NPUDiagnosis().report()]
+      + others.map { $0.report(settings) }
     defaultDevices = registry.defaultDevices.map(\.name)
   }
 
@@ -177,19 +237,6 @@ struct Diagnosis: Encodable {
       remedy: info.missing.isEmpty
         ? nil
         : "lacks \(info.missing.joined(separator: ", ")); a newer driver may have it"
-    )
-  }
-
-  private static func npu() -> DeviceReport {
-    let nodes = entries("/dev/accel")
-    let hasDriver = unsafe access("/sys/module/amdxdna", F_OK) == 0
-    return DeviceReport(
-      device: "npu",
-      available: false,
-      detail: nodes.isEmpty
-        ? "no NPU: /dev/accel is absent" + (hasDriver ? ", though amdxdna is loaded" : "")
-        : "NPU at /dev/accel/\(nodes[0])",
-      remedy: "this version has no NPU backend"
     )
   }
 
