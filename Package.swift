@@ -110,7 +110,7 @@ let package = Package(
     ),
     .target(
       name: "Gemma",
-      dependencies: ["ModelFiles", "Compute", "Content"],
+      dependencies: ["ModelFiles", "Compute", "Content", "Platform"],
       swiftSettings: strict
     ),
     // What answers may be: schemas and grammars to masks of tokens. Debug builds optimise it, too: tests walk

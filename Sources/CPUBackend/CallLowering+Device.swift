@@ -18,6 +18,8 @@ extension CallLowering {
     let prepared = try weights.onDevice(weight, operands.device)
     let quants = try operands.quants(of: input, prepared.layout)
     if quantisedRows.insert(input.region).inserted {
+      // A rotated row of whole vectors.
+      scratchByteCount = max(scratchByteCount, (input.width + 15) / 16 * 64)
       unsafe emit(
         kernels.pointee.quantise_rows,
         cpu_quantise_rows_args(input: input.operand, output: quants.operand),

@@ -29,7 +29,7 @@ package struct ProductLayout: Sendable, Hashable {
   /// The depth in whole steps: bytes from one row of activations to the next.
   var paddedDepth: Int { partSteps.reduce(0, +) * Self.step }
   /// Bytes of a weight.
-  var weightBytes: Int { paddedDepth * passes * side * Self.step }
+  package var weightBytes: Int { paddedDepth * passes * side * Self.step }
 }
 
 /// Memory that a device and the process share.
@@ -54,6 +54,26 @@ package struct DeviceProduct {
   package var sums: any ProductMemory
   /// From one part's sums to the next.
   package var sumRows: Int
+
+  package init(
+    name: String,
+    depth: Int,
+    outputs: Int,
+    rowCount: Int,
+    input: any ProductMemory,
+    weight: any ProductMemory,
+    sums: any ProductMemory,
+    sumRows: Int
+  ) {
+    self.name = name
+    self.depth = depth
+    self.outputs = outputs
+    self.rowCount = rowCount
+    self.input = input
+    self.weight = weight
+    self.sums = sums
+    self.sumRows = sumRows
+  }
 }
 
 /// What multiplies matrices of bytes.

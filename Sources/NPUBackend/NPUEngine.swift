@@ -82,7 +82,44 @@ final class NPUEngine: ProductDevice {
     } catch {
       throw Self.computeError(error)
     }
+    try multiplyOnce()
   }
+
+  /// Multiplies small matrices of ones, and looks at the sums.
+  ///
+  /// A device that cannot even do this is one that cannot be opened: its layers go to others before a step has failed.
+  private func multiplyOnce() throws(ComputeError) {
+    let (rows, size) = (leastSize, leastSize)
+    let layout = try shapes.layout(depth: size, outputs: size)
+    let sumRows = try sumRows(for: rows)
+    let purpose = "the first product"
+    let input = try allocate(inputRows(for: rows) * size, purpose: purpose)
+    let weight = try allocate(layout.weightBytes, purpose: purpose)
+    let sums = try allocate(4 * sumRows * layout.outputs, purpose: purpose)
+    for memory in [input, weight] {
+      let bytes = unsafe memory.base.assumingMemoryBound(to: Int8.self)
+      unsafe bytes.update(repeating: 1, count: memory.byteCount)
+    }
+    try finish(weight)
+    let product = DeviceProduct(
+      name: purpose,
+      depth: size,
+      outputs: size,
+      rowCount: rows,
+      input: input,
+      weight: weight,
+      sums: sums,
+      sumRows: sumRows
+    )
+    try run([product])
+    let numbers = unsafe sums.base.assumingMemoryBound(to: Int32.self)
+    let isRight = (0..<rows * size).allSatisfy { unsafe numbers[$0] == Int32(size) }
+    withExtendedLifetime([input, weight, sums]) {}
+    guard isRight else { throw isWrong(product, row: 0) }
+    state.withLock { $0.statistics = NPUStatistics() }
+  }
+
+  private var leastSize: Int { MatrixProduct.depth }
 
   var statistics: NPUStatistics { state.withLock { $0.statistics } }
 

@@ -171,6 +171,12 @@ package struct NPUSelfTest {
       if case .patch(_, let argument, _) = operation { argument } else { nil }
     }
     let count = (arguments.max() ?? -1) + 1
+    guard count <= NPUCommand.mostArguments else {
+      throw Failure(
+        message: "its control code refers to \(count) arguments; a command has "
+          + "\(NPUCommand.mostArguments) at most"
+      )
+    }
     // Whatever it computes is computed from zeros; that it ends is what counts.
     let buffers = try (0..<count).map { _ in
       try NPUBuffer(device, .shared, byteCount: Self.foreignBytes)

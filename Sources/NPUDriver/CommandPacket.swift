@@ -35,9 +35,12 @@ package struct NPUCommand {
   package var codeBytes: Int
   package var arguments: [NPUBuffer]
 
-  /// - Precondition: At most seven arguments.
+  /// What the firmware has room for.
+  package static let mostArguments = Int(AMDXDNA_MAX_ARGUMENTS)
+
+  /// - Precondition: At most `mostArguments`.
   package init(code: NPUBuffer, codeBytes: Int, arguments: [NPUBuffer]) {
-    precondition(arguments.count <= AMDXDNA_MAX_ARGUMENTS, "\(arguments.count) arguments")
+    precondition(arguments.count <= Self.mostArguments, "\(arguments.count) arguments")
     self.code = code
     self.codeBytes = codeBytes
     self.arguments = arguments

@@ -97,7 +97,7 @@ struct PipelineOptions: ParsableArguments {
   )
   var devices: String?
 
-  @Flag(help: "Simulate npu where there is none: the same results, very slowly.")
+  @Flag(help: "Simulate npu where there is none. It is very slow.")
   var emulate = false
 
   @Option(

@@ -1,5 +1,5 @@
-// Products as an array of cores does them, against the same in plain Swift: rows and weights of int8, exact sums,
-// their check.
+// Products as an array of cores does them, against the same in plain Swift: rows and weights that are rotated and
+// rounded to int8, exact sums, their check.
 
 import BackendConformance
 import CPUBackend
@@ -47,8 +47,31 @@ private struct ArrayProduct {
 
   // MARK: The same in plain Swift
 
-  /// One row's values as int8, and their scale.
+  /// A row whose blocks are multiplied by a normalised Hadamard matrix.
+  ///
+  /// The additions are in the order of the kernels, so the bits are the same.
+  static func rotated(_ values: ArraySlice<Float>) -> [Float] {
+    var x = Array(values)
+    var length = 1
+    while length < 256 && x.count.isMultiple(of: 2 * length) { length *= 2 }
+    var half = 1
+    while half < length {
+      for low in x.indices where low & half == 0 {
+        (x[low], x[low + half]) = (x[low] + x[low + half], x[low] - x[low + half])
+      }
+      half *= 2
+    }
+    let factor = 1 / Float(length).squareRoot()
+    return x.map { $0 * factor }
+  }
+
+  /// One row's rotated values as int8, and their scale.
   static func quantised(_ values: ArraySlice<Float>) -> (quants: [Int8], scale: Float) {
+    rounded(rotated(values))
+  }
+
+  /// Values as int8, and their scale.
+  static func rounded(_ values: [Float]) -> (quants: [Int8], scale: Float) {
     let largest = values.reduce(Float(0)) { max($0, abs($1)) }
     return (
       values.map { Int8(($0 * (127 / largest)).rounded(.toNearestOrEven)) },
@@ -99,9 +122,16 @@ private struct ArrayProduct {
   private func run<Arguments>(_ kernel: cpu_kernel, _ arguments: Arguments) {
     var step = unsafe cpu_step()
     unsafe step.counts = (Int32(rows), Int32(rows))
-    unsafe withUnsafePointer(to: arguments) { arguments in
-      for thread in 0..<threads {
-        unsafe kernel(UnsafeRawPointer(arguments), &step, thread, threads)
+    // A row for each thread, of whole vectors.
+    let scratchByteCount = (depth + 15) / 16 * 64
+    unsafe step.scratch_bytes = Int64(scratchByteCount)
+    var scratch: [UInt8] = Array(repeating: 99, count: scratchByteCount * Int(threads))
+    unsafe scratch.withUnsafeMutableBufferPointer { scratch in
+      unsafe step.scratch = scratch.baseAddress
+      unsafe withUnsafePointer(to: arguments) { arguments in
+        for thread in 0..<threads {
+          unsafe kernel(UnsafeRawPointer(arguments), &step, thread, threads)
+        }
       }
     }
   }
@@ -247,6 +277,20 @@ private struct ArrayProduct {
   }
 }
 
+private func dot(_ a: ArraySlice<Float>, _ b: ArraySlice<Float>) -> Double {
+  zip(a, b).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+}
+
+private func norm(_ a: ArraySlice<Float>) -> Double { dot(a, a).squareRoot() }
+
+/// The sum of the squares of how far quants are from values.
+private func squaredError(of quants: [Int8], _ scale: Float, from values: [Float]) -> Double {
+  zip(quants, values).reduce(0) { sum, pair in
+    let error = Double(pair.0) * Double(scale) - Double(pair.1)
+    return sum + error * error
+  }
+}
+
 @Suite(.seeded(default: 47)) struct `Kernels of products as an array does them` {
   private func kernels(_ set: InstructionSet) throws -> cpu_kernels {
     unsafe try kernelTable(of: set).pointee
@@ -256,7 +300,7 @@ private struct ArrayProduct {
   private func products(_ name: String) -> [ArrayProduct] {
     var generator = Generator(seed: seed, name: name)
     return [1, 2, 3, 5, 8, 17, 31].enumerated().flatMap { index, rows in
-      [(1, 1), (7, 65), (64, 64), (130, 200), (300, 129)].map { columns, depth in
+      [(1, 1), (7, 65), (64, 64), (130, 200), (300, 129), (9, 768)].map { columns, depth in
         var product = ArrayProduct(
           rows: rows,
           depth: depth,
@@ -298,6 +342,95 @@ private struct ArrayProduct {
       }
       #expect(product.packed == packed)
       #expect(product.checks == checks)
+    }
+  }
+
+  @Test(arguments: [1, 7, 8, 24, 40, 96, 640, 2048])
+  func `rows of any width have the same bytes with every instruction set`(_ width: Int) throws {
+    var generator = Generator(seed: seed, name: "widths \(width)")
+    var product = ArrayProduct(rows: 5, depth: width, columns: 9, generator: &generator)
+    for index in product.input.indices {
+      product.input[index] *= [1e-3, 1, 1e3][index % 3]
+    }
+    product.threads = 2
+    for set in instructionSets {
+      let kernels = try kernels(set)
+      product.quantise(kernels)
+      product.pack(kernels)
+      for row in 0..<product.rows {
+        let (quants, scale) = ArrayProduct.quantised(product.inputRow(row))
+        let first = row * product.pitch
+        #expect(Array(product.quants[first..<first + width]) == quants, "\(set)")
+        #expect(product.rowScales[row] == scale, "\(set)")
+      }
+      for column in 0..<product.columns {
+        let (quants, scale) = ArrayProduct.quantised(product.weightsOf(column))
+        let packed = (0..<width).map { product.packed[product.place(column, $0)] }
+        #expect(packed == quants, "\(set)")
+        #expect(product.columnScales[column] == scale, "\(set)")
+      }
+    }
+  }
+
+  @Test(arguments: [1, 7, 8, 24, 40, 96, 640, 2048])
+  func `rotated rows have the dot product of the rows`(_ width: Int) {
+    var generator = Generator(seed: seed, name: "dots \(width)")
+    let product = ArrayProduct(rows: 4, depth: width, columns: 4, generator: &generator)
+    for index in 0..<4 {
+      let (x, w) = (product.inputRow(index), product.weightsOf(index))
+      let got = dot(ArrayProduct.rotated(x)[...], ArrayProduct.rotated(w)[...])
+      // Eight additions and a product are rounded on each side, and so is the factor.
+      let bound = 20 * 0x1p-24 * norm(x) * norm(w)
+      #expect(abs(got - dot(x, w)) <= bound)
+    }
+  }
+
+  @Test(arguments: instructionSets)
+  func `outputs are the product of the rows, but for rounding to steps`(
+    _ set: InstructionSet
+  ) throws {
+    let kernels = try kernels(set)
+    for var product in products("outputs") where product.rows <= 5 {
+      product.compute(kernels)
+      let (output, _) = product.scaled(kernels)
+      let most = Double(product.depth).squareRoot() / 2
+      let xNorms = (0..<product.rows).map { norm(product.inputRow($0)) }
+      let wNorms = (0..<product.columns).map { norm(product.weightsOf($0)) }
+      for (index, value) in output.enumerated() {
+        let (row, column) = (index / product.columns, index % product.columns)
+        let want = dot(product.inputRow(row), product.weightsOf(column))
+        // Half a step for each value is the most that rounding moves a row.
+        let xError = most * Double(product.rowScales[row])
+        let wError = most * Double(product.columnScales[column])
+        let (xNorm, wNorm) = (xNorms[row], wNorms[column])
+        let bound = xNorm * wError + wNorm * xError + xError * wError + 1e-5 * xNorm * wNorm
+        #expect(abs(Double(value) - want) <= bound)
+      }
+    }
+  }
+
+  @Test(arguments: instructionSets)
+  func `an outlier leaves the other values of its row their steps`(_ set: InstructionSet) throws {
+    let kernels = try kernels(set)
+    var generator = Generator(seed: seed, name: "outlier")
+    var product = ArrayProduct(rows: 2, depth: 2048, columns: 1, generator: &generator)
+    product.input[700] = 1000
+    product.input[2048 + 2047] = -1000
+    product.quantise(kernels)
+    for row in 0..<2 {
+      let values = Array(product.inputRow(row))
+      let first = row * product.pitch
+      let quants = Array(product.quants[first..<first + product.depth])
+      let rotated = squaredError(
+        of: quants,
+        product.rowScales[row],
+        from: ArrayProduct.rotated(values[...])
+      )
+      // Without the rotation a step is 1000 / 127, and all other values become 0. With it, a step
+      // is about 1000 / √256 / 127 = 0.5. To rotate back would not change the error's length.
+      let (plainQuants, plainScale) = ArrayProduct.rounded(values)
+      let plain = squaredError(of: plainQuants, plainScale, from: values)
+      #expect(plain > 10 * rotated, "\(plain) without the rotation, \(rotated) with it")
     }
   }
 
@@ -364,21 +497,26 @@ private struct ArrayProduct {
   }
 
   @Test(arguments: instructionSets, [Float.nan, -.nan, .infinity, -.infinity])
-  func `a row with a value that is no number has outputs that are none`(
+  func `a row or column with a value that is no number has outputs that are none`(
     _ set: InstructionSet,
     _ value: Float
   ) throws {
     let kernels = try kernels(set)
     var generator = Generator(seed: seed, name: "numbers")
-    var product = ArrayProduct(rows: 3, depth: 77, columns: 20, generator: &generator)
-    product.input[77 + 70] = value
-    product.weights.replaceSubrange(4 * 77..<5 * 77, with: repeatElement(0, count: 77))
-    product.compute(kernels)
-    for softcap: Float in [0, 30] {
-      let (output, wrong) = product.scaled(kernels, softcap: softcap)
-      #expect(wrong == 0)
-      #expect(output[20..<40].allSatisfy { $0.isNaN })
-      #expect((output[..<20] + output[40...]).allSatisfy { $0.isFinite })
+    // Blocks of one value, three blocks of 32, one block of 256.
+    for depth in [77, 96, 256] {
+      var product = ArrayProduct(rows: 3, depth: depth, columns: 20, generator: &generator)
+      product.input[depth + 70] = value
+      product.weights[6 * depth + 5] = value
+      product.weights.replaceSubrange(4 * depth..<5 * depth, with: repeatElement(0, count: depth))
+      product.compute(kernels)
+      for softcap: Float in [0, 30] {
+        let (output, wrong) = product.scaled(kernels, softcap: softcap)
+        #expect(wrong == 0)
+        for (index, value) in output.enumerated() {
+          #expect(index / 20 == 1 || index % 20 == 6 ? value.isNaN : value.isFinite)
+        }
+      }
     }
   }
 

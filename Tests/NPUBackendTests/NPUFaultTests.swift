@@ -1,6 +1,7 @@
 // What goes wrong below the driver: mended and told, or the device is lost. Nothing wrong comes out.
 
 import Compute
+import Foundation
 import Gemma
 import NPUDriver
 import NPUFake
@@ -35,7 +36,7 @@ import Testing
 
   @Test(arguments: [
     "abort@3", "new@3", "error@3", "timeout@3", "no-response@3", "slow@3", "hang@3", "drop@3",
-    "error@1", "abort@20", "new@4,error@14",
+    "error@2", "abort@20", "new@4,error@14",
   ])
   func `a command that fails is told, done again, and changes nothing`(_ text: String) throws {
     let notes = Lock<[String]>([])
@@ -61,9 +62,9 @@ import Testing
   }
 
   @Test(arguments: [
-    ("abort@3+", "ABORT"), ("protocol", "ABORT"), ("drop@2+", "has not ended"),
+    ("abort@3+", "ABORT"), ("drop@2+", "has not ended"),
     ("removed@5", "No such device"), ("error@3,wedge", "only a reboot may help"),
-    ("flip@6", "is wrong"), ("flip@1", "is wrong"),
+    ("flip@6", "is wrong"), ("flip@2", "is wrong"),
   ])
   func `what cannot be mended loses the device, with its reason`(
     _ text: String,
@@ -93,8 +94,8 @@ import Testing
   }
 
   @Test func `a full heap is emptied of code for other shapes`() throws {
-    // The first piece is the configuration, the second the first product's code.
-    let kernel = EmulatedKernel(faults: try faults("device-eagain@3"))
+    // The first piece is the configuration, the next two the code of the first product, which is tried, and of another.
+    let kernel = EmulatedKernel(faults: try faults("device-eagain@4"))
     let backend = try NPU.emulated(kernel, leastRows: 4)
     #expect(try pipeline(backend).logits(tokens: tokens) == expected())
   }
@@ -107,6 +108,8 @@ import Testing
     ("device-eagain", .memory, "make a buffer"),
     ("context-ebusy", .device, "make a context"),
     ("context-einval", .device, "make a context"),
+    ("flip@1", .device, "the first product is wrong"),
+    ("protocol", .device, "ABORT"),
   ])
   func `a device that cannot be had is refused with the reason`(
     _ text: String,
@@ -121,7 +124,7 @@ import Testing
   }
 
   @Test func `weights without memory are refused by name`() throws {
-    let kernel = EmulatedKernel(faults: try faults("shared-enomem@3"))
+    let kernel = EmulatedKernel(faults: try faults("shared-enomem@8"))
     let backend = try NPU.emulated(kernel, leastRows: 4)
     let error = try #require(throws: ComputeError.self) { _ = try pipeline(backend) }
     #expect(error.code == .memory && error.message.contains("npu: no memory for"), "\(error)")

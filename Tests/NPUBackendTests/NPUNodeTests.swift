@@ -19,7 +19,7 @@ private struct Machine: KernelInterface {
     offset: UInt64,
     byteCount: Int,
     alignment: Int
-  ) -> (base: UnsafeMutableRawPointer?, error: CInt) { unsafe (nil, ENODEV) }
+  ) -> (base: UnsafeMutableRawPointer?, error: CInt) { (nil, ENODEV) }
   func unmap(_ node: CInt, _ base: UnsafeMutableRawPointer, byteCount: Int) {}
   func close(_ node: CInt) {}
 }

@@ -34,7 +34,7 @@ private let floorPlan: [String: Set<String>] = [
   "Grammar": [],
   "GrammarLab": ["Grammar"],
   "NPUArray": [],
-  "Gemma": ["ModelFiles", "Compute", "Content"],
+  "Gemma": ["ModelFiles", "Compute", "Content", "Platform"],
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
   "VulkanBackend": ["Compute", "CVulkan", "VulkanKernels"],

@@ -1,5 +1,6 @@
 // Products as an array of cores does them: rows of int8 with one scale each, weights of int8 with
-// one scale for each column of the product, and exact sums in int32.
+// one scale for each column of the product, and exact sums in int32. Both are rotated along the
+// depth before they are rounded (hadamard.h).
 //
 // Weights are packed in the order in which the array reads them:
 //
@@ -48,8 +49,9 @@ static void quantise_rows(const void *arguments, const cpu_step *step, int threa
   const cpu_quantise_rows_args *args = arguments;
   int64_t width = args->input.width;
   range rows = share(step->counts[args->input.row_set], thread, threads);
+  float *x = (float *)(step->scratch + thread * step->scratch_bytes);
   for (int64_t row = rows.first; row < rows.end; row++) {
-    const float *x = plane_row(&args->input, step, row);
+    hadamard_rotate(plane_row(&args->input, step, row), width, hadamard_length(width), x);
     int8_t *quants = args->output.quants + row * args->output.pitch;
     i32x16 largest = {0};
     for (int64_t i = 0; i < width; i += LANES) {
@@ -379,20 +381,30 @@ static void scale_sums(const void *arguments, const cpu_step *step, int thread, 
 
 // --- Packing -------------------------------------------------------------------------------------
 
-// How many values are decoded together: whole blocks of every type.
+// How many values are decoded together: whole blocks of every type and of the rotation.
 enum { ARRAY_DECODED = 256, ARRAY_DECODED_STEPS = ARRAY_DECODED / ARRAY_DEPTH };
+_Static_assert(ARRAY_DECODED % HADAMARD_LENGTH == 0, "whole blocks of the rotation");
 #define DIVIDES_DECODED(name, number, columns, bytes) \
   _Static_assert(ARRAY_DECODED % columns == 0, "whole blocks of " #name);
 CPU_TYPES(DIVIDES_DECODED, DIVIDES_DECODED)
 #undef DIVIDES_DECODED
 
+// Decodes up to ARRAY_DECODED values of a weight's row from column `k` on, rotated, and returns how
+// many they are.
+static INLINE int64_t decode_rotated(const cpu_matrix *source, int64_t row, int64_t k,
+                                     float values[ARRAY_DECODED]) {
+  int64_t left = source->columns - k;
+  int64_t count = left < ARRAY_DECODED ? left : ARRAY_DECODED;
+  look_up(source, row, k, count, values);
+  hadamard_rotate(values, count, hadamard_length(source->columns), values);
+  return count;
+}
+
 static INLINE block_scale scale_of_weights(const cpu_matrix *source, int64_t row) {
   float values[ARRAY_DECODED];
   i32x16 largest = {0};
   for (int64_t k = 0; k < source->columns; k += ARRAY_DECODED) {
-    int64_t left = source->columns - k;
-    int64_t count = left < ARRAY_DECODED ? left : ARRAY_DECODED;
-    look_up(source, row, k, count, values);
+    int64_t count = decode_rotated(source, row, k, values);
     for (int64_t i = 0; i < count; i += LANES) {
       largest = larger_magnitudes(largest, load_part(values + i, count - i));
     }
@@ -418,9 +430,7 @@ static INLINE void pack_column(const cpu_matrix *source, int64_t row, int64_t k,
                                int32_t checks[ARRAY_DECODED]) {
   float values[ARRAY_DECODED];
   int8_t quants[ARRAY_DECODED];
-  int64_t left = source->columns - k;
-  int64_t count = left < ARRAY_DECODED ? left : ARRAY_DECODED;
-  look_up(source, row, k, count, values);
+  int64_t count = decode_rotated(source, row, k, values);
   for (int64_t i = 0; i < count; i += LANES) {
     i8x16 q = quantise_lanes(load_part(values + i, count - i), inverse);
     memcpy(quants + i, &q, sizeof q);

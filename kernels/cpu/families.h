@@ -51,6 +51,7 @@
 #include "keep.h"
 
 // Products as an array of cores does them.
+#include "hadamard.h"
 #include "array_i8.h"
 
 // Attention.

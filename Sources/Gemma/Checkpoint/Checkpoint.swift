@@ -4,6 +4,7 @@ package import Compute
 package import Content
 import Foundation
 package import ModelFiles
+internal import Platform
 
 /// An opened model file or directory.
 ///
@@ -39,6 +40,12 @@ package final class Checkpoint: WeightSource, Sendable {
   package let ignoredTensors: [StoredTensor]
 
   private let weightOfName: [String: Weight]
+  /// The bytes that somebody holds.
+  private let held = Lock<[WeightRef: HeldBytes]>([:])
+
+  private struct HeldBytes {
+    weak var bytes: WeightBytes?
+  }
 
   /// The name and fingerprint of a model of which this machine has only a part.
   package struct Identity: Sendable, Hashable {
@@ -136,7 +143,16 @@ package final class Checkpoint: WeightSource, Sendable {
     )
   }
 
+  /// Whoever asks while another holds the same bytes gets those, at the same address: so backends know what they have
+  /// prepared before (`Backend.compile`).
   package func bytes(of ref: WeightRef) throws -> WeightBytes {
+    if let known = held.withLock({ $0[ref]?.bytes }) { return known }
+    let bytes = try mapped(ref)
+    held.withLock { $0[ref] = HeldBytes(bytes: bytes) }
+    return bytes
+  }
+
+  private func mapped(_ ref: WeightRef) throws -> WeightBytes {
     let weight = try find(ref.name)
     let tensor = weight.tensor
     guard ref.columns == tensor.columnCount, ref.type == weight.type else {

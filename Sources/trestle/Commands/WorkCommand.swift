@@ -61,7 +61,7 @@ struct WorkCommand: ParsableCommand {
   )
   var device: String
 
-  @Flag(help: "Simulate npu where there is none: the same results, very slowly.")
+  @Flag(help: "Simulate npu where there is none. It is very slow.")
   var emulate = false
 
   @Option(help: ArgumentHelp("The coordinator's endpoint.", valueName: "endpoint"))

@@ -14,6 +14,22 @@ import Testing
     try #require(checkpoint.weights.first { $0.name.canonical == canonical }?.name, "\(canonical)")
   }
 
+  /// So a backend knows what it has prepared before.
+  @Test func `bytes that somebody holds are at the same address for the next, and then let go`()
+    throws
+  {
+    let checkpoint = try Checkpoint.open(Goldens.checkpoint("gemma3-random-b").path)
+    let weight = try #require(checkpoint.weights.first { $0.tensor.rowCount > 8 })
+    let all = try checkpoint.weight(weight.name)
+    let half = try checkpoint.weight(weight.name, rows: 0..<4)
+    var first: WeightBytes? = try checkpoint.bytes(of: all)
+    weak let held = first
+    #expect(try checkpoint.bytes(of: all) === first)
+    #expect(try checkpoint.bytes(of: half) !== first)
+    first = nil
+    #expect(held == nil)
+  }
+
   /// Expects every weight of the tiny model, with its shape, type and bytes, and no other.
   private func expectWeights(
     _ checkpoint: Checkpoint,

@@ -63,15 +63,15 @@ typedef struct {
   cpu_plane output;
 } cpu_columns_args;
 
-// output = input as int8, with one scale for each row. What is beyond the input's width is not
-// written.
+// output = input, rotated (hadamard.h), as int8 with one scale for each row. What is beyond the
+// input's width is not written. The scratch of a thread has room for a row.
 typedef struct {
   cpu_plane input;
   cpu_row_quants output;
 } cpu_quantise_rows_args;
 
-// packed = source as int8, with one scale for each of its rows, which are the columns of the
-// product; checks[k] = Σ packed[k] over the columns, wrapping.
+// packed = source, its rows rotated (hadamard.h), as int8 with one scale for each of them; they are
+// the columns of the product. checks[k] = Σ packed[k] over the columns, wrapping.
 typedef struct {
   cpu_matrix source;  // as stored; its columns are the product's depth
   int8_t *packed;     // as in cpu_array_weight, all of it

@@ -48,17 +48,18 @@ int64_t cpu_quantised_bytes(int64_t rows, int64_t width);
 // Returns the int8 copy with its planes one after the other in memory of that size, aligned to 4.
 cpu_quantised cpu_quantised_at(void *memory, int64_t rows, int64_t width);
 
-// Rows as int8 with one scale for each: x = quants · scale.
+// Rows as int8 with one scale for each: quants · scale = the row, rotated (hadamard.h).
 typedef struct {
   int8_t *quants;  // [rows, pitch], -127...127; bytes beyond a row's width are anything
   float *scales;   // [rows]; infinite or NaN for a row that has such a value
   int64_t pitch;   // bytes from row to row
 } cpu_row_quants;
 
-// A weight of int8, packed as an array of cores reads it (array_i8.h): strips of 64 columns of the
-// product, dealt to `side` columns of cores in turn, each with `passes` of them; in a strip, steps
-// of 64 of the depth. The depth is divided into parts, each with sums of its own. A strip of one
-// part is 4096 · part_steps[part] bytes, and zero where the weight has nothing.
+// A weight of int8, rotated along the depth as rows are (hadamard.h), packed as an array of cores
+// reads it (array_i8.h): strips of 64 columns of the product, dealt to `side` columns of cores in
+// turn, each with `passes` of them; in a strip, steps of 64 of the depth. The depth is divided into
+// parts, each with sums of its own. A strip of one part is 4096 · part_steps[part] bytes, and zero
+// where the weight has nothing.
 typedef struct {
   const int8_t *packed;
   int64_t columns;  // of the product
