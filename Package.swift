@@ -357,8 +357,9 @@ let package = Package(
     .testTarget(
       name: "LaunchTests",
       dependencies: [
-        "Launch", "Client", "Coordinator", "Worker", "CPUBackend", "Gemma", "ModelFiles", "Wire",
-        "Compute", "Content", "Platform", "FakeGPUBackend", "TestSupport", logging,
+        "Launch", "Client", "Coordinator", "Worker", "CPUBackend", "NPUBackend", "NPUFake", "Gemma",
+        "ModelFiles", "Wire", "Compute", "Content", "Platform", "FakeGPUBackend", "TestSupport",
+        logging,
       ],
       swiftSettings: strict
     ),
