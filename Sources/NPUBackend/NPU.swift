@@ -12,11 +12,10 @@ package import NPUDriver
 package struct NPU: Backend {
   package let device: DeviceDescription
   private let cpu: CPU
-  /// nil if products are projected only.
-  private let engine: NPUEngine?
+  private let counted: @Sendable () -> NPUStatistics
 
   /// Commands, bytes and what went wrong.
-  package var statistics: NPUStatistics { engine?.statistics ?? NPUStatistics() }
+  package var statistics: NPUStatistics { counted() }
 
   /// - Parameters:
   ///   - kernel: Whom to ask for the device.
@@ -37,7 +36,7 @@ package struct NPU: Backend {
     note: @escaping @Sendable (String) -> Void
   ) throws(ComputeError) {
     let engine = try NPUEngine(kernel, settings, threads: threads, note: note)
-    self.engine = engine
+    counted = { engine.statistics }
     cpu = try CPU(
       threads: threads,
       pinnedTo: cpus,
@@ -69,13 +68,9 @@ package struct NPU: Backend {
     settings: NPUSettings = NPUSettings()
   ) throws(ComputeError) {
     self.device = device
-    engine = nil
-    cpu = try CPU(
-      threads: threads,
-      pinnedTo: cpus,
-      cacheType: cacheType,
-      products: ProjectedProducts(settings, threads: threads, clock: clock)
-    )
+    let products = ProjectedProducts(settings, threads: threads, clock: clock)
+    counted = { products.statistics }
+    cpu = try CPU(threads: threads, pinnedTo: cpus, cacheType: cacheType, products: products)
   }
 
   /// Returns the description of such a backend's device, without starting any thread.

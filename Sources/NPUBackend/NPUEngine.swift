@@ -236,12 +236,12 @@ final class NPUEngine: ProductDevice {
           arguments: [input, weight, sums, marks]
         )
       )
-      state.statistics.rows += product.rowCount
-      state.statistics.weightBytes += 4 * code.shape.wordsOfB
-      state.statistics.inputBytes += inputBytes
-      state.statistics.sumBytes += 4 * code.shape.wordsOfC
     }
     try dispatch(commands, marks, &state)
+    state.statistics.dispatches += 1
+    for (product, code) in zip(products, codes) {
+      state.statistics.add(code.shape, rows: product.rowCount)
+    }
     for (product, code) in zip(products, codes) {
       try Self.buffers(of: product).sums.read(first: 4 * code.shape.wordsOfC)
     }
@@ -290,8 +290,6 @@ final class NPUEngine: ProductDevice {
     marks.clear()
     try marks.write()
     try context.run(commands, patience: shapes.settings.patience)
-    state.statistics.dispatches += 1
-    state.statistics.commands += commands.count
   }
 
   /// How far the array has come, by the marks that it writes.

@@ -1,5 +1,7 @@
 // What an NPU has done for a process.
 
+internal import NPUArray
+
 /// What has been sent to an NPU since the process began.
 package struct NPUStatistics: Sendable, Hashable, Encodable {
   /// Calls of the driver that begin work: a command or a chain of them each.
@@ -14,6 +16,17 @@ package struct NPUStatistics: Sendable, Hashable, Encodable {
   package var sumBytes = 0
   /// Dispatches that have failed and were done again on a new context.
   package var retries = 0
+  /// The time of dispatches and products by arithmetic, where they are projected; 0 otherwise.
+  package var projectedSeconds = 0.0
 
   package init() {}
+
+  /// Counts a product.
+  mutating func add(_ shape: ProductShape, rows: Int) {
+    commands += 1
+    self.rows += rows
+    weightBytes += 4 * shape.wordsOfB
+    inputBytes += rows * shape.pitchOfA
+    sumBytes += 4 * shape.wordsOfC
+  }
 }

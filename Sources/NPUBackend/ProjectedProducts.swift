@@ -5,6 +5,7 @@ internal import CPUBackend
 internal import Compute
 internal import Glibc
 internal import NPUArray
+internal import Platform
 
 /// Memory of the process.
 @safe private final class ProjectedMemory: ProductMemory {
@@ -30,6 +31,9 @@ final class ProjectedProducts: ProductDevice {
   private let shapes: ProductShapes
   /// Of the array, in Hz.
   private let clock: Double
+  private let done = Lock(NPUStatistics())
+
+  var statistics: NPUStatistics { done.withLock { $0 } }
 
   /// What a dispatch costs beside its products: published are 37 us in a batch and 75 to 85 us alone.
   private static let dispatchSeconds = 80e-6
@@ -61,7 +65,13 @@ final class ProjectedProducts: ProductDevice {
   func run(_ products: [DeviceProduct]) throws(ComputeError) {
     var seconds = Self.dispatchSeconds
     for product in products {
-      seconds += ProductTime.seconds(of: try shapes.shape(of: product), clock: clock)
+      let shape = try shapes.shape(of: product)
+      seconds += ProductTime.seconds(of: shape, clock: clock)
+      done.withLock { $0.add(shape, rows: product.rowCount) }
+    }
+    done.withLock {
+      $0.dispatches += 1
+      $0.projectedSeconds += seconds
     }
     let end = ContinuousClock.now + .seconds(seconds)
     // Sleeping is as precise as the time of a dispatch is known.

@@ -19,7 +19,7 @@ import Worker
 @Suite struct `Pipelines with an NPU` {
   private static let families = ["gemma3-random-b", "gemma3n-random-a", "gemma4-random-a"]
 
-  /// - Parameter leastRows: The fewest rows that the array multiplies; none with the largest number.
+  /// An emulated NPU whose array multiplies steps of at least so many rows.
   private static func npu(leastRows: Int, faults: [FakeFault] = []) throws -> NPU {
     var settings = NPUSettings()
     settings.leastRows = leastRows

@@ -67,7 +67,9 @@ import Testing
     #expect(all.statistics.dispatches == 4 * layers + 1, "\(all.statistics)")
   }
 
-  /// Logits of random models are noise, and small errors grow in them. Real models are in docs/SPEED.md.
+  /// Logits of random models are noise, and small errors grow in them.
+  ///
+  /// Real models are in docs/SPEED.md.
   @Test(arguments: families.map { ($0, 0.2, 0.75) } + [("demo-model", 0.01, 0.95)])
   func `what rounding costs stays within its bounds`(
     _ name: String,
