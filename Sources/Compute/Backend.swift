@@ -51,6 +51,13 @@ package protocol Backend: Sendable {
   /// as operands that its kernels do not fit.
   func support(for op: Op) -> Support
 
+  /// Tries the device itself, as far as small programs would not reach it.
+  ///
+  /// The default implementation does nothing: most devices run small programs as they run large ones.
+  ///
+  /// - Throws: `ComputeError` with code `device` if it is wrong or has failed.
+  func test() throws(ComputeError)
+
   /// Prepares a program for repeated runs; `prepare` is what callers use.
   ///
   /// `previous` is an executable that this kind of backend has compiled before in this process. The
@@ -79,6 +86,8 @@ package protocol Backend: Sendable {
 
 extension Backend {
   package func support(for op: Op) -> Support { device.support(for: op) }
+
+  package func test() throws(ComputeError) {}
 
   /// Prepares a program for repeated runs in the slots of sessions.
   ///

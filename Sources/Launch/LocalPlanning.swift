@@ -75,7 +75,9 @@ package struct LocalPlanning {
     var best: Outcome?
     for count in 1..<all.workers.count {
       var fewer = settings
-      fewer.devices = all.workers.prefix(count).map(\.device.name)
+      let first = all.workers.prefix(count)
+      fewer.devices = first.map(\.device.name)
+      fewer.emulates = first.contains { $0.device.isEmulation }
       do {
         let outcome = try plan(WorkerPlan.resolve(fewer, among: devices), objective)
         if outcome.isWorthwhile(over: best) { best = outcome }

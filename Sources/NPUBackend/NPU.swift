@@ -13,6 +13,7 @@ package struct NPU: Backend {
   package let device: DeviceDescription
   private let cpu: CPU
   private let counted: @Sendable () -> NPUStatistics
+  private let trial: @Sendable () throws(ComputeError) -> Void
 
   /// Commands, bytes and what went wrong.
   package var statistics: NPUStatistics { counted() }
@@ -37,6 +38,7 @@ package struct NPU: Backend {
   ) throws(ComputeError) {
     let engine = try NPUEngine(kernel, settings, threads: threads, note: note)
     counted = { engine.statistics }
+    trial = { () throws(ComputeError) in try engine.multiplyOnce() }
     cpu = try CPU(
       threads: threads,
       pinnedTo: cpus,
@@ -70,6 +72,7 @@ package struct NPU: Backend {
     self.device = device
     let products = ProjectedProducts(settings, threads: threads, clock: clock)
     counted = { products.statistics }
+    trial = {}
     cpu = try CPU(threads: threads, pinnedTo: cpus, cacheType: cacheType, products: products)
   }
 
@@ -108,6 +111,9 @@ package struct NPU: Backend {
   static let preferredRows = 256
 
   package func support(for op: Op) -> Support { cpu.support(for: op) }
+
+  /// Multiplies on the array once: small programs are the CPU's.
+  package func test() throws(ComputeError) { try trial() }
 
   package func compile(
     _ program: Program,

@@ -83,16 +83,17 @@ final class NPUEngine: ProductDevice {
       throw Self.computeError(error)
     }
     try multiplyOnce()
+    state.withLock { $0.statistics = NPUStatistics() }
   }
 
   /// Multiplies small matrices of ones, and looks at the sums.
   ///
   /// A device that cannot even do this is one that cannot be opened: its layers go to others before a step has failed.
-  private func multiplyOnce() throws(ComputeError) {
+  func multiplyOnce() throws(ComputeError) {
     let (rows, size) = (leastSize, leastSize)
     let layout = try shapes.layout(depth: size, outputs: size)
     let sumRows = try sumRows(for: rows)
-    let purpose = "the first product"
+    let purpose = "a matrix of ones"
     let input = try allocate(inputRows(for: rows) * size, purpose: purpose)
     let weight = try allocate(layout.weightBytes, purpose: purpose)
     let sums = try allocate(4 * sumRows * layout.outputs, purpose: purpose)
@@ -116,7 +117,6 @@ final class NPUEngine: ProductDevice {
     let isRight = (0..<rows * size).allSatisfy { unsafe numbers[$0] == Int32(size) }
     withExtendedLifetime([input, weight, sums]) {}
     guard isRight else { throw isWrong(product, row: 0) }
-    state.withLock { $0.statistics = NPUStatistics() }
   }
 
   private var leastSize: Int { MatrixProduct.depth }

@@ -245,7 +245,10 @@ package struct NPUSelfTest {
         )
       }
     }
-    return Finding(detail: "\(total) words at \(columns.count) columns", microseconds: time)
+    return Finding(
+      detail: "\(total) words at \(columns.count) column\(columns.count == 1 ? "" : "s")",
+      microseconds: time
+    )
   }
 
   private func multiply(

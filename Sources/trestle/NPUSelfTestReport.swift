@@ -3,6 +3,7 @@
 
 import Foundation
 import Launch
+import NPUArray
 import NPUBackend
 import NPUDriver
 import NPUFake
@@ -44,8 +45,12 @@ extension NPUReport {
     prints: Bool
   ) throws -> NPUReport {
     let kernel: any KernelInterface = if emulates { EmulatedKernel() } else { SystemKernel() }
-    let design = try foreign.map {
-      ForeignDesign(image: try words(of: $0.image), code: try words(of: $0.code))
+    let design = try foreign.map { foreign in
+      let code = try words(of: foreign.code)
+      do { _ = try ControlCode.operations(in: code) } catch {
+        throw CommandError("--npu-code \(foreign.code): is no control code: \(error)")
+      }
+      return ForeignDesign(image: try words(of: foreign.image), code: code)
     }
     let found = try NPUSelfTest(kernel, foreign: design) { step in
       // What is skipped behind a failure need not be told.
@@ -65,8 +70,15 @@ extension NPUReport {
     )
   }
 
+  private static let mostBytes = 32 << 20
+
   /// Returns a file's words.
   private static func words(of path: String) throws -> [UInt32] {
+    // More than the device's heap holds is neither.
+    let size = (try? FileManager.default.attributesOfItem(atPath: path)[.size] as? Int) ?? 0
+    guard size <= mostBytes else {
+      throw CommandError("\(path): \(size) bytes; an NPU takes \(mostBytes) at most")
+    }
     let bytes: Data
     do { bytes = try Data(contentsOf: URL(filePath: path)) } catch {
       throw CommandError("\(path): cannot be read")

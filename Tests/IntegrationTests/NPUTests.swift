@@ -84,6 +84,11 @@ extension Integration {
           "\(outcome)"
         )
       }
+      // Planning tries the first device alone, which cannot be emulated.
+      let planned = try await TrestleProcess.run(
+        ["plan", "--model", Goldens.demoModel.path, "--devices", "cpu,npu", "--emulate"]
+      )
+      #expect(planned.status == 0 && planned.output.contains("projected"), "\(planned)")
       let wrong = try await TrestleProcess.run(
         ["run", "--model", Goldens.demoModel.path, "--devices", "cpu", "--emulate", "hello"]
       )
@@ -134,6 +139,11 @@ extension Integration {
         )
         let report = try String(contentsOfFile: path, encoding: .utf8)
         #expect(report.contains("\"emulated\":true") && !report.contains(NSUserName() + "@"))
+        // What a report is written into is not replaced.
+        let link = "\(directory)/link.json"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+        #expect(try run(nil, ["doctor", "--npu-selftest", "--report", link]).status == 0)
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == path)
         let broken = try run("error@2", ["doctor", "--npu-selftest", "--report", path])
         #expect(broken.status == 1 && broken.output.contains("failed  copy"), "\(broken)")
       }

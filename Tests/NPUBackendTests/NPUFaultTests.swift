@@ -108,7 +108,7 @@ import Testing
     ("device-eagain", .memory, "make a buffer"),
     ("context-ebusy", .device, "make a context"),
     ("context-einval", .device, "make a context"),
-    ("flip@1", .device, "the first product is wrong"),
+    ("flip@1", .device, "a matrix of ones is wrong"),
     ("protocol", .device, "ABORT"),
   ])
   func `a device that cannot be had is refused with the reason`(
@@ -121,6 +121,15 @@ import Testing
       _ = try NPU.emulated(kernel, leastRows: 4)
     }
     #expect(error.code == code && error.message.contains(words), "\(error)")
+  }
+
+  @Test func `a worker's test of its device reaches the array`() throws {
+    let backend = try NPU.emulated(EmulatedKernel(faults: faults("flip@2")), leastRows: 4)
+    let error = try #require(throws: ComputeError.self) { try backend.test() }
+    #expect(error.code == .device && error.message.contains("a matrix of ones is wrong"))
+    let right = try NPU.emulated(EmulatedKernel(), leastRows: 4)
+    try right.test()
+    #expect(right.statistics.dispatches == 1)
   }
 
   @Test func `weights without memory are refused by name`() throws {

@@ -67,7 +67,10 @@ import Testing
     let width = checkpoint.config.vocabularySize
     for first in stride(from: 0, through: tokens.count - Self.window, by: Self.window) {
       let part = [checkpoint.config.bosToken] + tokens[(first + 1)..<(first + Self.window)]
-      let logits = try pipelines.map { try $0.logits(tokens: part, chunk: 64) }
+      let logits = try pipelines.map { pipeline in
+        pipeline.clear(slot: 0)
+        return try pipeline.logits(tokens: part, chunk: 64)
+      }
       for place in Self.window / 2..<Self.window - 1 {
         let row = place * width..<(place + 1) * width
         tally.add(Array(logits[0][row]), Array(logits[1][row]), next: part[place + 1])

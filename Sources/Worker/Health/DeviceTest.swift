@@ -29,6 +29,7 @@ package enum DeviceTest {
       failure: ""
     )
     do {
+      try backend.test()
       let got = try outputs(of: backend)
       let want = try outputs(of: ReferenceBackend())
       report.maxError = error(of: got, want)

@@ -87,29 +87,33 @@ struct DoctorCommand: ParsableCommand {
     }
   }
 
-  /// Makes sure that a report can be written: that is better known before the test than after it.
-  private func reportPath(_ standard: String) throws -> String {
-    let path = report ?? standard
-    guard FileManager.default.createFile(atPath: path, contents: nil) else {
-      throw CommandError("--report \(path): cannot be written")
-    }
-    return path
+  /// Opens the report's file: that it cannot be written is better known before the test than after it.
+  private func openReport(_ standard: String) throws -> OutputFile {
+    try OutputFile(report ?? standard)
+  }
+
+  private func write(_ text: String, to file: OutputFile) throws {
+    try unsafe Array(text.utf8).withUnsafeBytes { try unsafe file.write($0) }
+    try file.finish()
   }
 
   /// Tries the NPU, and writes the report in any case.
   private func testNPU() throws {
-    let path = try reportPath("npu-report.json")
+    let file = try openReport("npu-report.json")
     let foreign = npuImage.flatMap { image in npuCode.map { (image: image, code: $0) } }
     let found = try NPUReport.make(emulates: emulate, foreign: foreign, prints: !json)
     let text = try trestle.json(found)
-    try Data(text.utf8).write(to: URL(filePath: path))
+    try write(text, to: file)
+    let path = file.path
     if json {
       try printOut(text)
     } else {
       try printOut(
         found.isRight
           ? "all steps hold\(found.emulated == true ? " on an emulation" : ""); the report is in \(path)"
-          : "a step has failed; docs/NPU.md says what that means; please report it with \(path)"
+          : found.device == nil
+            ? "there is no NPU that could be tried; what was found is in \(path)"
+            : "a step has failed; docs/NPU.md says what that means; please report it with \(path)"
       )
     }
     if !found.isRight { throw ExitCode.failure }
@@ -117,10 +121,11 @@ struct DoctorCommand: ParsableCommand {
 
   /// Tests, and writes the report in any case: what made a device fail is what it is for.
   private func testVulkan() throws {
-    let path = try reportPath("vulkan-report.json")
+    let file = try openReport("vulkan-report.json")
     let found = try VulkanSelfTest(vulkanDevice, prints: !json).run()
     let text = try trestle.json(found)
-    try Data(text.utf8).write(to: URL(filePath: path))
+    try write(text, to: file)
+    let path = file.path
     if json {
       try printOut(text)
     } else if let error = found.error {

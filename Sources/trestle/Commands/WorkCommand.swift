@@ -141,6 +141,9 @@ struct WorkCommand: ParsableCommand {
         BackendSettings(threads: threads, cpus: pin?.values, cacheType: cache.type)
       )
       let logger = log.logger("trestle.worker", default: .info)
+      if backend.device.isEmulated, !lifeline {
+        printError("\(device) is an emulation here; its speed says nothing of a device")
+      }
       guard try awaitCoordinator(coordinator, stop) else { return }
       do {
         let worker = try WorkerLoop(
