@@ -134,7 +134,7 @@ internal import Compute
     unsafe runCalls(next..<calls.count)
     guard device.checksSums else { return }
     for (_, planned) in products where unsafe planned.flag.pointee != 0 {
-      throw device.isWrong(planned.product, row: unsafe Int(planned.flag.pointee) - 1)
+      throw device.lostByWrongSums(of: planned.product, row: unsafe Int(planned.flag.pointee) - 1)
     }
   }
 

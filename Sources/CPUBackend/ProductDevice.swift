@@ -107,5 +107,5 @@ package protocol ProductDevice: AnyObject, Sendable {
   /// Is told that sums were wrong, so that the device is not used any more.
   ///
   /// - Returns: The error for the step.
-  func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError
+  func lostByWrongSums(of product: DeviceProduct, row: Int) -> ComputeError
 }

@@ -268,7 +268,7 @@ extension CoordinatorMachine {
       PlacementEntry(
         worker: place.name,
         device: place.device,
-        isEmulated: workers[place.name]?.device.isEmulated ?? false,
+        isEmulated: workers.isEmulated(place.name),
         firstLayer: place.layers.lowerBound,
         endLayer: place.layers.upperBound,
         firstVocabularyRow: place.slice.vocabulary.lowerBound,

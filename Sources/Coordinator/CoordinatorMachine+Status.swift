@@ -97,7 +97,7 @@ extension CoordinatorMachine {
       name: place.name,
       pid: worker?.hello.pid ?? 0,
       device: place.device,
-      isEmulated: worker?.device.isEmulated ?? false,
+      isEmulated: workers.isEmulated(place.name),
       firstLayer: place.layers.lowerBound,
       endLayer: place.layers.upperBound,
       firstVocabularyRow: place.slice.vocabulary.lowerBound,
@@ -143,7 +143,7 @@ extension CoordinatorMachine {
         temperature: worker?.heartbeat?.temperature,
         selfTest: worker?.heartbeat?.selfTest,
         device: place.device,
-        isEmulated: worker?.device.isEmulated ?? false
+        isEmulated: self.workers.isEmulated(place.name)
       )
     }
     return HealthReply(

@@ -21,6 +21,8 @@ struct Roster: Sendable {
   private(set) var formerSources: [PeerID] = []
   /// Supervised workers that are not started again.
   private var givenUp: Set<String> = []
+  /// Workers whose device was an emulation when they were here last.
+  private var emulated: Set<String> = []
 
   // MARK: Who is here
 
@@ -55,6 +57,9 @@ struct Roster: Sendable {
     Set(records.values.compactMap(\.hello.dataKey)).sorted { $0.description < $1.description }
   }
 
+  /// Whether a worker's device is an emulation, or was when the worker was here last.
+  func isEmulated(_ name: String) -> Bool { emulated.contains(name) }
+
   // MARK: What changes
 
   /// Adds a worker under a name that nobody has.
@@ -73,6 +78,10 @@ struct Roster: Sendable {
     controllers[peer] = name
     sources[hello.resultsIdentity] = name
     givenUp.remove(name)
+    emulated.remove(name)
+    // Those of long ago are forgotten, so that names that come and go are not kept for ever.
+    if emulated.count >= Limits.workers { emulated.formIntersection(records.keys) }
+    if device.isEmulated { emulated.insert(name) }
   }
 
   /// Forgets a worker and returns what was known of it.

@@ -116,7 +116,7 @@ final class NPUEngine: ProductDevice {
     let numbers = unsafe sums.base.assumingMemoryBound(to: Int32.self)
     let isRight = (0..<rows * size).allSatisfy { unsafe numbers[$0] == Int32(size) }
     withExtendedLifetime([input, weight, sums]) {}
-    guard isRight else { throw isWrong(product, row: 0) }
+    guard isRight else { throw lostByWrongSums(of: product, row: 0) }
   }
 
   private var leastSize: Int { MatrixProduct.depth }
@@ -197,7 +197,7 @@ final class NPUEngine: ProductDevice {
     }
   }
 
-  func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError {
+  func lostByWrongSums(of product: DeviceProduct, row: Int) -> ComputeError {
     state.withLock { state in
       lose("row \(row) of its product with \(product.name) is wrong", &state)
     }

@@ -78,7 +78,7 @@ final class ProjectedProducts: ProductDevice {
     while ContinuousClock.now < end { usleep(20) }
   }
 
-  func isWrong(_ product: DeviceProduct, row: Int) -> ComputeError {
+  func lostByWrongSums(of product: DeviceProduct, row: Int) -> ComputeError {
     ComputeError(.device, "projected products are not checked")
   }
 }

@@ -129,7 +129,8 @@ import Worker
         #expect(workers.map(\.isEmulated) == [false, true, false])
         return try await Self.answers(pipeline.connected())
       }
-      #expect((npu.statistics.dispatches > 0) == (leastRows == 4))
+      // The worker's own test of its device is one dispatch.
+      #expect((npu.statistics.dispatches > 8) == (leastRows == 4), "\(npu.statistics)")
       answers.append(got)
     }
     #expect(answers[0] == answers[1] && answers[0].allSatisfy { $0.count == 12 })
