@@ -22,9 +22,9 @@ internal import Platform
 }
 
 /// An open NPU with the configuration for products.
-final class NPUEngine: ProductDevice {
+final class NPUEngine: ArrayProducts {
   let device: NPUDevice
-  private let shapes: ProductShapes
+  let shapes: ProductShapes
   private let product: MatrixProduct
   private let state: Lock<State>
   private let note: @Sendable (String) -> Void
@@ -134,27 +134,7 @@ final class NPUEngine: ProductDevice {
     )
   }
 
-  // MARK: Shapes
-
-  var leastRows: Int { shapes.leastRows }
-
   var checksSums: Bool { true }
-
-  func takes(outputs: Int, depth: Int) -> Bool {
-    shapes.takes(outputs: outputs, depth: depth)
-  }
-
-  func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
-    try shapes.layout(depth: depth, outputs: outputs)
-  }
-
-  func inputRows(for rows: Int) throws(ComputeError) -> Int {
-    try shapes.most(rows) { $0.rowsOfA }
-  }
-
-  func sumRows(for rows: Int) throws(ComputeError) -> Int {
-    try shapes.most(rows) { $0.rowsOfC }
-  }
 
   // MARK: Memory
 

@@ -241,7 +241,7 @@ package struct NPUSelfTest {
       if let wrong {
         throw Failure(
           message: "word \(wrong) of \(total) at column \(column) is "
-            + hexadecimal(received[wrong]) + ", not " + hexadecimal(sent[wrong])
+            + received[wrong].hexadecimal + ", not " + sent[wrong].hexadecimal
         )
       }
     }
@@ -360,5 +360,3 @@ package struct NPUSelfTest {
     return (ContinuousClock.now - began) / .microseconds(1)
   }
 }
-
-private func hexadecimal(_ word: UInt32) -> String { "0x" + String(word, radix: 16) }

@@ -13,8 +13,8 @@ package struct NPUSettings: Sendable, Hashable {
 
   /// The fewest rows for which the array is faster than so many threads.
   ///
-  /// Whatever its rows up to 256, a product takes the array some 59 ps for each element of the weight. In that time a CPU's
-  /// thread multiplies eight rows or nine, at the 300 GOPS that its kernel has with AVX512-VNNI.
+  /// Whatever its rows up to 256, a product takes the array some 59 ps for each element of the weight (docs/SPEED.md, "The
+  /// XDNA1 NPU, projected"). In that time a thread that is taken to do 300 GOPS multiplies eight rows or nine.
   static func leastRows(threads: Int) -> Int { max(16, 8 * threads) }
 
   package init() {}

@@ -3,7 +3,7 @@
 internal import NPUArray
 
 /// What has been sent to an NPU since the process began.
-package struct NPUStatistics: Sendable, Hashable, Encodable {
+package struct NPUStatistics: Sendable, Hashable {
   /// Calls of the driver that begin work: a command or a chain of them each.
   package var dispatches = 0
   /// Products.

@@ -71,3 +71,22 @@ struct ProductShapes: Sendable {
     return most
   }
 }
+
+/// What multiplies in the array's shapes, or takes its time.
+protocol ArrayProducts: ProductDevice {
+  var shapes: ProductShapes { get }
+}
+
+extension ArrayProducts {
+  var leastRows: Int { shapes.leastRows }
+
+  func takes(outputs: Int, depth: Int) -> Bool { shapes.takes(outputs: outputs, depth: depth) }
+
+  func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
+    try shapes.layout(depth: depth, outputs: outputs)
+  }
+
+  func inputRows(for rows: Int) throws(ComputeError) -> Int { try shapes.most(rows) { $0.rowsOfA } }
+
+  func sumRows(for rows: Int) throws(ComputeError) -> Int { try shapes.most(rows) { $0.rowsOfC } }
+}

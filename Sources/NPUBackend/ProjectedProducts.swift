@@ -27,8 +27,8 @@ internal import Platform
 }
 
 /// The array, as far as its time goes.
-final class ProjectedProducts: ProductDevice {
-  private let shapes: ProductShapes
+final class ProjectedProducts: ArrayProducts {
+  let shapes: ProductShapes
   /// Of the array, in Hz.
   private let clock: Double
   private let done = Lock(NPUStatistics())
@@ -43,18 +43,7 @@ final class ProjectedProducts: ProductDevice {
     self.clock = clock
   }
 
-  var leastRows: Int { shapes.leastRows }
   var checksSums: Bool { false }
-
-  func takes(outputs: Int, depth: Int) -> Bool { shapes.takes(outputs: outputs, depth: depth) }
-
-  func layout(depth: Int, outputs: Int) throws(ComputeError) -> ProductLayout {
-    try shapes.layout(depth: depth, outputs: outputs)
-  }
-
-  func inputRows(for rows: Int) throws(ComputeError) -> Int { try shapes.most(rows) { $0.rowsOfA } }
-
-  func sumRows(for rows: Int) throws(ComputeError) -> Int { try shapes.most(rows) { $0.rowsOfC } }
 
   func allocate(_ byteCount: Int, purpose: String) throws(ComputeError) -> any ProductMemory {
     try ProjectedMemory(byteCount: byteCount)

@@ -365,7 +365,7 @@ extension BufferDescriptor {
 }
 
 extension UInt32 {
-  var hexadecimal: String {
+  package var hexadecimal: String {
     let digits = String(self, radix: 16)
     return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
   }
