@@ -164,7 +164,7 @@ let package = Package(
     // the array reads.
     .target(
       name: "NPUFake",
-      dependencies: ["NPUDriver", "NPUArray", "CAMDXDNA"],
+      dependencies: ["NPUDriver", "NPUArray", "CAMDXDNA", "CLinux"],
       swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
     ),
 

@@ -12,11 +12,13 @@
 #include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -205,3 +207,20 @@ uint64_t clinux_free_heap(void) { return mallinfo2().fordblks; }
 void clinux_trim_heap(void) { malloc_trim(0); }
 
 void clinux_set_name(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+int clinux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+void clinux_release_range(int fd, int64_t offset, int64_t size) {
+  fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, size);
+}
+
+// The kernel copies, so that an address where nothing is gives an error and no signal.
+bool clinux_read_memory(uint64_t address, void *bytes, size_t size) {
+  struct iovec own = {bytes, size}, other = {(void *)(uintptr_t)address, size};
+  return process_vm_readv(getpid(), &own, 1, &other, 1, 0) == (ssize_t)size;
+}
+
+bool clinux_write_memory(uint64_t address, const void *bytes, size_t size) {
+  struct iovec own = {(void *)(uintptr_t)bytes, size}, other = {(void *)(uintptr_t)address, size};
+  return process_vm_writev(getpid(), &own, 1, &other, 1, 0) == (ssize_t)size;
+}

@@ -13,6 +13,8 @@ package struct NPUError: Error, Sendable, Hashable, CustomStringConvertible {
     case bundle
     /// Bytes that are no instruction, or no command of the array.
     case bytes
+    /// An array that stands still, and will for ever.
+    case standstill
   }
 
   package var code: Code

@@ -13,8 +13,7 @@ internal import Glibc
   let node: CInt
   /// Where configurations and control code lie.
   ///
-  /// It must be there before a context is made, because that tells the
-  /// firmware where it is.
+  /// It must be there before a context is made, because that tells the firmware where it is.
   private(set) var heap: NPUHeap?
 
   /// Phoenix and Hawk Point.
@@ -27,7 +26,7 @@ internal import Glibc
   /// - Parameter kernel: Whom to ask.
   /// - Returns: Its path.
   /// - Throws: `NPUDriverError` with code `absent` that says what there is instead.
-  package static func find(_ kernel: any KernelInterface) throws(NPUDriverError) -> String {
+  private static func find(_ kernel: any KernelInterface) throws(NPUDriverError) -> String {
     let nodes = kernel.nodes
     if let node = nodes.first(where: { $0.vendor == vendor && $0.device == product }) {
       return node.path
@@ -35,27 +34,21 @@ internal import Glibc
     guard let other = nodes.first else {
       throw NPUDriverError(.absent, "no NPU: /sys/class/accel has no device")
     }
-    let isOlder = other.vendor == vendor
+    let isAMD = other.vendor == vendor
     throw NPUDriverError(
       .absent,
       "no NPU of XDNA1: \(other.path) is \(other.vendor):\(other.device), "
-        + (isOlder ? "another AMD NPU" : "another maker's device")
+        + (isAMD ? "another AMD NPU" : "another maker's device")
         + "; known is \(vendor):\(product)"
     )
   }
 
-  /// Opens a device, asks what it is, and makes its heap.
+  /// Opens the first NPU of this machine, asks what it is, and makes its heap.
   ///
-  /// - Parameters:
-  ///   - kernel: Whom to ask.
-  ///   - path: The node; nil for the first NPU.
+  /// - Parameter kernel: Whom to ask.
   /// - Throws: `NPUDriverError` that says what is missing.
-  package init(
-    _ kernel: any KernelInterface,
-    path: String? = nil
-  ) throws(NPUDriverError) {
-    var path = path ?? ""
-    if path.isEmpty { path = try Self.find(kernel) }
+  package init(_ kernel: any KernelInterface) throws(NPUDriverError) {
+    let path = try Self.find(kernel)
     let (node, error) = kernel.open(path)
     guard error == 0 else {
       throw NPUDriverError(

@@ -13,7 +13,7 @@ private struct CommandFailure: Error {
 
   init(_ error: NPUError) {
     message = "\(error)"
-    isStandstill = error.code == .bundle && error.message.hasPrefix("all stands still")
+    isStandstill = error.code == .standstill
   }
 }
 

@@ -1,5 +1,6 @@
 // The pages of all buffers: one file that is only memory, of which each buffer has a part that its owner maps.
 
+internal import CLinux
 internal import Glibc
 
 @safe struct SharedPages {
@@ -10,7 +11,7 @@ internal import Glibc
   static let pageBytes = 4096
 
   init() {
-    descriptor = LinuxCalls.memoryFile()
+    descriptor = unsafe clinux_memory_file("npu-fake")
     precondition(descriptor >= 0, "memfd_create failed with \(errno)")
   }
 
@@ -24,7 +25,9 @@ internal import Glibc
     return offset
   }
 
-  func release(_ offset: Int, _ count: Int) { LinuxCalls.release(descriptor, offset, count) }
+  func release(_ offset: Int, _ count: Int) {
+    clinux_release_range(descriptor, Int64(offset), Int64(count))
+  }
 
   /// Reads words of a part into a range of an array.
   func read(_ offset: Int, into words: inout [UInt32], _ range: Range<Int>) {

@@ -40,7 +40,7 @@ private let floorPlan: [String: Set<String>] = [
   "VulkanBackend": ["Compute", "CVulkan", "VulkanKernels"],
   "NPUDriver": ["CAMDXDNA"],
   "NPUBackend": ["CPUBackend", "NPUDriver", "NPUArray", "NPUKernels", "Compute", "Platform"],
-  "NPUFake": ["NPUDriver", "NPUArray", "CAMDXDNA"],
+  "NPUFake": ["NPUDriver", "NPUArray", "CAMDXDNA", "CLinux"],
   "NPUKernels": [],
   "CAMDXDNA": [],
   "NPUFakeRunner": ["NPUFake"],

@@ -89,4 +89,14 @@ int clinux_name_mapping(const void *address, size_t size, const char *path);
 // Forgets a note, before its memory is unmapped; does nothing for -1.
 void clinux_forget_mapping(int number);
 
+// Makes a file that is only memory, closed on exec; returns its descriptor, or -1 with errno.
+int clinux_memory_file(const char *name);
+
+// Gives the memory of a part of such a file back; it is zero from now on.
+void clinux_release_range(int fd, int64_t offset, int64_t size);
+
+// Copies between `bytes` and this process's memory at an address that may be wrong; returns whether all of it was there.
+bool clinux_read_memory(uint64_t address, void *bytes, size_t size);
+bool clinux_write_memory(uint64_t address, const void *bytes, size_t size);
+
 #endif

@@ -489,7 +489,7 @@ package final class SimulatedArray {
     }
     for lost in Set(lostTokens) { reasons.append("a token of \(lost) had no route") }
     let all = reasons.isEmpty ? "nothing is under way" : reasons.joined(separator: "; ")
-    return NPUError(.bundle, "all stands still, and no token of \(place) comes: \(all)")
+    return NPUError(.standstill, "all stands still, and no token of \(place) comes: \(all)")
   }
 
   private func reason(_ channel: SimulatedChannel) -> String {
