@@ -30,31 +30,15 @@ import Worker
     on gpu: FakeGPU,
     _ body: (ThreadedPipeline) async throws -> Result
   ) async throws -> Result {
-    try await withTemporaryDirectory { directory in
-      var settings = PipelineSettings()
-      settings.devices = devices
-      settings.threads = devices.map { _ in 1 }
-      settings.split = split
-      settings.contextTokens = 64
-      settings.slots = 2
-      // One line makes the device known, as it would in the program's own list.
-      let kinds = [DeviceKind("fake-gpu") { _ in gpu }]
-      let never = try Mailbox<Void>()
-      let planned = try Pipeline(
-        model: Goldens.checkpoint(model).path,
-        settings,
-        in: Surroundings(in: directory, adding: kinds).context,
-        workersAreHere: false,
-        interruptedBy: never.descriptor
-      )
-      let pipeline = try ThreadedPipeline(planned, in: directory)
-      defer { pipeline.close() }
-      for worker in planned.workers {
-        let backend: any Backend = worker.device.name == "fake-gpu" ? gpu : try Self.cpu()
-        try pipeline.start(worker.name, on: backend)
-      }
-      return try await body(pipeline)
-    }
+    // One line makes the device known, as it would in the program's own list.
+    try await withThreadedPipeline(
+      of: model,
+      devices,
+      split: split,
+      adding: [DeviceKind("fake-gpu") { _ in gpu }],
+      backend: { device in if device == "fake-gpu" { gpu } else { try Self.cpu() } },
+      body
+    )
   }
 
   /// What a pipeline says to some prompts: tokens drawn, and how likely each of the prompt's was.

@@ -42,31 +42,17 @@ import Worker
     on npus: [NPU],
     _ body: (ThreadedPipeline) async throws -> Result
   ) async throws -> Result {
-    try await withTemporaryDirectory { directory in
-      var settings = PipelineSettings()
-      settings.devices = devices
-      settings.threads = devices.map { _ in 1 }
-      settings.split = split
-      settings.contextTokens = 64
-      settings.slots = 2
-      let first = npus[0]
-      let never = try Mailbox<Void>()
-      let planned = try Pipeline(
-        model: Goldens.checkpoint(model).path,
-        settings,
-        in: Surroundings(in: directory, adding: [DeviceKind("npu") { _ in first }]).context,
-        workersAreHere: false,
-        interruptedBy: never.descriptor
-      )
-      let pipeline = try ThreadedPipeline(planned, in: directory)
-      defer { pipeline.close() }
-      var left = npus
-      for worker in planned.workers {
-        let backend: any Backend =
-          worker.device.name == "npu"
-          ? left.removeFirst() : try CPU(threads: 1, pinnedTo: nil, cacheType: .f16)
-        try pipeline.start(worker.name, on: backend)
-      }
+    var left = npus
+    let first = npus[0]
+    return try await withThreadedPipeline(
+      of: model,
+      devices,
+      split: split,
+      adding: [DeviceKind("npu") { _ in first }]
+    ) { device in
+      if device == "npu" { return left.removeFirst() }
+      return try CPU(threads: 1, pinnedTo: nil, cacheType: .f16)
+    } _: { pipeline in
       try pipeline.awaitReady()
       return try await body(pipeline)
     }

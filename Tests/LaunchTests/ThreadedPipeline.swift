@@ -4,12 +4,15 @@
 import Client
 import Compute
 import Coordinator
+import Foundation
 import Glibc
-import Launch
 import Logging
 import Platform
+import TestSupport
 import Wire
 import Worker
+
+@testable import Launch
 
 /// A coordinator, its workers, and a client.
 final class ThreadedPipeline {
@@ -121,5 +124,48 @@ final class ThreadedPipeline {
     stop.post(())
     for thread in threads { thread.join() }
     threads = []
+  }
+}
+
+/// Runs `body` with a pipeline of some devices of one thread each.
+///
+/// - Parameters:
+///   - model: The golden model.
+///   - devices: The devices of the workers, in their order.
+///   - split: The layers of each; nil to plan them.
+///   - kinds: Devices that the tests' registry does not know.
+///   - backend: Makes the backend of a worker on a device.
+///   - body: What is done with the pipeline, whose workers have been started.
+/// - Returns: What `body` returns.
+/// - Throws: What goes wrong.
+func withThreadedPipeline<Result>(
+  of model: String,
+  _ devices: [String],
+  split: [Int]?,
+  adding kinds: [DeviceKind],
+  backend: (_ device: String) throws -> any Backend,
+  _ body: (ThreadedPipeline) async throws -> Result
+) async throws -> Result {
+  try await withTemporaryDirectory { directory in
+    var settings = PipelineSettings()
+    settings.devices = devices
+    settings.threads = devices.map { _ in 1 }
+    settings.split = split
+    settings.contextTokens = 64
+    settings.slots = 2
+    let never = try Mailbox<Void>()
+    let planned = try Pipeline(
+      model: Goldens.checkpoint(model).path,
+      settings,
+      in: Surroundings(in: directory, adding: kinds).context,
+      workersAreHere: false,
+      interruptedBy: never.descriptor
+    )
+    let pipeline = try ThreadedPipeline(planned, in: directory)
+    defer { pipeline.close() }
+    for worker in planned.workers {
+      try pipeline.start(worker.name, on: backend(worker.device.name))
+    }
+    return try await body(pipeline)
   }
 }
