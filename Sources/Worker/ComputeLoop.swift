@@ -72,6 +72,8 @@ final class ComputeLoop: Sendable {
   let counters = Lock(StageCounters())
   /// The stage that runs, for loaders to borrow.
   private let running = Lock<Stage?>(nil)
+  /// How many commits the control thread has ordered, and how many of them are done.
+  private let commits = Lock((ordered: 0, done: 0))
   /// The keys of the workers that may send steps.
   ///
   /// They are checked for each message, because a connection stays open when its key is removed.
@@ -107,12 +109,31 @@ final class ComputeLoop: Sendable {
     self.logger = logger
   }
 
+  /// Has the compute thread switch to the stage that is prepared for an epoch.
+  func commit(_ epoch: UInt32) {
+    commits.withLock { $0.ordered += 1 }
+    commands.post(.commit(epoch: epoch))
+  }
+
   /// Lends the running stage to a loader, so that the next stage shares weights and caches with it;
   /// nil if none runs.
   ///
+  /// What is lent is the stage that was committed last. The compute thread may not have got round to that yet: then this
+  /// waits, and not for long, since no step is in flight at a commit. From an older stage the next one would lack the
+  /// caches that have come since.
+  ///
   /// The loader must give it back with `release` in all cases.
-  func lendRunning() -> StageTransfer? {
-    running.withLock { $0.map { StageTransfer($0) } }
+  ///
+  /// - Parameter check: Throws if nobody waits for the loader any more.
+  /// - Returns: The stage.
+  /// - Throws: What `check` throws.
+  func lendRunning(check: () throws -> Void) throws -> StageTransfer? {
+    let ordered = commits.withLock { $0.ordered }
+    while commits.withLock({ $0.done < ordered }) {
+      try check()
+      usleep(1000)
+    }
+    return running.withLock { $0.map { StageTransfer($0) } }
   }
 
   /// Runs until the stop command; must be called on the thread that computes.
@@ -155,7 +176,8 @@ final class ComputeLoop: Sendable {
       for command in commands.takeAll() {
         switch command {
         case .install(let transfer, _), .release(let transfer): _ = transfer.take()
-        case .move, .commit, .abandon, .selfTest: break
+        case .commit: commits.withLock { $0.done += 1 }
+        case .move, .abandon, .selfTest: break
         case .stop: return
         }
       }
@@ -183,6 +205,7 @@ final class ComputeLoop: Sendable {
         case .move(let order):
           attempt(order.epoch) { () throws(WorkerError) in try stages.begin(order) }
         case .commit(let epoch):
+          defer { commits.withLock { $0.done += 1 } }
           if stages.commit(epoch) { try committed(stages, sockets) }
         case .abandon(let epoch):
           stages.abandon(epoch)

@@ -240,7 +240,7 @@ package final class WorkerLoop {
       case .send(let message): _ = try control.send(message)
       case .prepare(let assign): prepare(assign)
       case .move(let move): compute.commands.post(.move(move))
-      case .commit(let epoch): compute.commands.post(.commit(epoch: epoch))
+      case .commit(let epoch): compute.commit(epoch)
       case .abandon(let epoch):
         wanted.withLock { if $0 == epoch { $0 = nil } }
         if waiting?.assign.epoch == epoch { waiting = nil }
@@ -304,11 +304,7 @@ package final class WorkerLoop {
     let (context, security) = (context, options.security)
     let here = listening.map { "\($0)" } ?? ""
     let work: @Sendable () -> Void = {
-      let running = compute.lendRunning()
-      defer {
-        if let running { compute.commands.post(.release(running)) }
-        endedLoaders.post(number)
-      }
+      defer { endedLoaders.post(number) }
       var program: Program?
       do {
         let next = try assign.next()
@@ -316,6 +312,10 @@ package final class WorkerLoop {
           guard wanted.withLock({ $0 == assign.epoch }) else {
             throw WorkerError(.stopped, "epoch \(assign.epoch) is no longer wanted")
           }
+        }
+        let running = try compute.lendRunning(check: check)
+        defer {
+          if let running { compute.commands.post(.release(running)) }
         }
         let lowered = try config.lower(
           assign.slice(of: config.line),
