@@ -53,8 +53,8 @@ let package = Package(
       name: "trestle",
       dependencies: [
         "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
-        "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Gemma",
-        "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
+        "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Quantization",
+        "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
         argumentParser, logging,
       ],
       swiftSettings: strict
@@ -112,6 +112,16 @@ let package = Package(
       name: "Gemma",
       dependencies: ["ModelFiles", "Compute", "Content", "Platform"],
       swiftSettings: strict
+    ),
+    // From a model file to a smaller one, and how far apart the two are. Debug builds optimise it, too: tests
+    // compare a hundred million logits.
+    .target(
+      name: "Quantization",
+      dependencies: [
+        "QuantiseKernels", "CCalibrationText", "Gemma", "ModelFiles", "Compute", "Content",
+        "Platform",
+      ],
+      swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
     ),
     // What answers may be: schemas and grammars to masks of tokens. Debug builds optimise it, too: tests walk
     // thousands of random answers.
@@ -190,6 +200,12 @@ let package = Package(
       // where it is meant, so every instruction set rounds where the source says.
       cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]
     ),
+    // From f32 to the types of GGUF.
+    .target(
+      name: "QuantiseKernels",
+      path: "kernels/quantise",
+      cSettings: [.unsafeFlags(["-O3", "-ffp-contract=off"])]
+    ),
     // Shaders, as SPIR-V that scripts/compile-shaders makes, and the packing of weights for them.
     .target(
       name: "VulkanKernels",
@@ -215,6 +231,12 @@ let package = Package(
     .target(
       name: "ServerPage",
       exclude: ["index.html", "openapi.json"],
+      cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]
+    ),
+    // The text that models are calibrated with.
+    .target(
+      name: "CCalibrationText",
+      exclude: ["calibration.txt", "README.md"],
       cSettings: [.unsafeFlags(["-Wno-c23-extensions"])]
     ),
     .systemLibrary(name: "CZeroMQ"),
@@ -285,6 +307,15 @@ let package = Package(
       dependencies: [
         "VulkanBackend", "CVulkan", "VulkanKernels", "CPUBackend", "Gemma", "ModelFiles", "Compute",
         "BackendConformance", "TestSupport",
+      ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "QuantizationTests",
+      dependencies: [
+        "Quantization", "QuantiseKernels", "CPUBackend", "Gemma", "ModelFiles", "Compute",
+        "Content",
+        "TestSupport",
       ],
       swiftSettings: strict
     ),

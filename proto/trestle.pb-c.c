@@ -6188,7 +6188,7 @@ const ProtobufCMessageDescriptor trestle__token_mask__descriptor =
   (ProtobufCMessageInit) trestle__token_mask__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__step_row__field_descriptors[7] =
+static const ProtobufCFieldDescriptor trestle__step_row__field_descriptors[8] =
 {
   {
     "slot",
@@ -6274,8 +6274,21 @@ static const ProtobufCFieldDescriptor trestle__step_row__field_descriptors[7] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "inputs",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    offsetof(Trestle__StepRow, output_case),
+    offsetof(Trestle__StepRow, inputs),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_ONEOF,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__step_row__field_indices_by_name[] = {
+  7,   /* field[7] = inputs */
   4,   /* field[4] = logits */
   6,   /* field[6] = mask */
   1,   /* field[1] = position */
@@ -6287,7 +6300,7 @@ static const unsigned trestle__step_row__field_indices_by_name[] = {
 static const ProtobufCIntRange trestle__step_row__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor trestle__step_row__descriptor =
 {
@@ -6297,7 +6310,7 @@ const ProtobufCMessageDescriptor trestle__step_row__descriptor =
   "Trestle__StepRow",
   "trestle",
   sizeof(Trestle__StepRow),
-  7,
+  8,
   trestle__step_row__field_descriptors,
   trestle__step_row__field_indices_by_name,
   1,  trestle__step_row__number_ranges,
@@ -10375,17 +10388,19 @@ const ProtobufCEnumDescriptor trestle__failure_code__descriptor =
   trestle__failure_code__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue trestle__evaluation_kind__enum_values_by_number[3] =
+static const ProtobufCEnumValue trestle__evaluation_kind__enum_values_by_number[4] =
 {
   { "EVALUATION_KIND_UNSPECIFIED", "TRESTLE__EVALUATION_KIND__EVALUATION_KIND_UNSPECIFIED", 0 },
   { "EVALUATION_KIND_LOGITS", "TRESTLE__EVALUATION_KIND__EVALUATION_KIND_LOGITS", 1 },
   { "EVALUATION_KIND_SCORES", "TRESTLE__EVALUATION_KIND__EVALUATION_KIND_SCORES", 2 },
+  { "EVALUATION_KIND_INPUTS", "TRESTLE__EVALUATION_KIND__EVALUATION_KIND_INPUTS", 3 },
 };
 static const ProtobufCIntRange trestle__evaluation_kind__value_ranges[] = {
-{0, 0},{0, 3}
+{0, 0},{0, 4}
 };
-static const ProtobufCEnumValueIndex trestle__evaluation_kind__enum_values_by_name[3] =
+static const ProtobufCEnumValueIndex trestle__evaluation_kind__enum_values_by_name[4] =
 {
+  { "EVALUATION_KIND_INPUTS", 3 },
   { "EVALUATION_KIND_LOGITS", 1 },
   { "EVALUATION_KIND_SCORES", 2 },
   { "EVALUATION_KIND_UNSPECIFIED", 0 },
@@ -10397,9 +10412,9 @@ const ProtobufCEnumDescriptor trestle__evaluation_kind__descriptor =
   "EvaluationKind",
   "Trestle__EvaluationKind",
   "trestle",
-  3,
+  4,
   trestle__evaluation_kind__enum_values_by_number,
-  3,
+  4,
   trestle__evaluation_kind__enum_values_by_name,
   1,
   trestle__evaluation_kind__value_ranges,

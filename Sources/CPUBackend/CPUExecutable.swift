@@ -17,6 +17,7 @@ internal import Compute
   /// The products for a device, and the index of the call of each.
   private let products: [(call: Int, product: PlannedProduct)]
   private let deviceOperands: DeviceOperands?
+  private let observers: [InputObserver]
   /// The trace of each call.
   let traces: [CallTrace]
   /// The number of barriers between the calls of a step.
@@ -40,6 +41,7 @@ internal import Compute
     traces = lowering.traces
     products = lowering.products
     deviceOperands = lowering.deviceOperands
+    observers = lowering.observers
     waitCount = lowering.waitCount
     self.pool = pool
     // Each thread's scratch starts on a page of its own.
@@ -77,6 +79,16 @@ internal import Compute
       outputs.append(try take(id, count: program[id].elementCount(in: batch)))
     }
     return outputs
+  }
+
+  var observedInputs: [ObservedInput] {
+    observers.map { observer in
+      ObservedInput(
+        weight: observer.weight,
+        sums: unsafe Array(observer.sums),
+        rowCount: observer.rows == .all ? rows.count : wantedRows.count
+      )
+    }
   }
 
   /// Copies the inputs into their buffers.

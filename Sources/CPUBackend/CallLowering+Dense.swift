@@ -134,8 +134,11 @@ extension CallLowering {
     let input = try memory.plane(Plane(op.input))
     let width = op.gate.rows.count
     let gate = try memory.scratch("gate", width: width, rows: input.rows)
-    // A device multiplies all columns faster than the CPU multiplies some.
-    let isSparse = deviceOperands == nil && op.up.type.isQuantised && op.down.type.isQuantised
+    // A device multiplies all columns faster than the CPU multiplies some. Inputs are observed where they are
+    // planes of products, which those of a sparse gate are not.
+    let isSparse =
+      deviceOperands == nil && !program.observesInputs && op.up.type.isQuantised
+      && op.down.type.isQuantised
     if let deviations = op.sparsityDeviations, isSparse {
       try lowerSparse(op, input, gate, deviations)
       return

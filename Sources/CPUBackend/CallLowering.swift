@@ -10,6 +10,13 @@ struct CallTrace {
   var writes: [Region]
 }
 
+/// Where the sums of a product's input are written to.
+@safe struct InputObserver {
+  var weight: WeightRef
+  var sums: UnsafeMutableBufferPointer<Float>
+  var rows: RowSet
+}
+
 /// The state of lowering one program.
 @safe struct CallLowering {
   let program: Program
@@ -29,6 +36,8 @@ struct CallTrace {
   private var quantised: Set<Region> = []
   /// Planes whose copy for a device is current.
   var quantisedRows: Set<Region> = []
+  /// What each product's input is observed into.
+  private(set) var observers: [InputObserver] = []
   /// The memory of products for a device; nil without one.
   let deviceOperands: DeviceOperands?
 
@@ -164,6 +173,7 @@ struct CallTrace {
     into output: RowPlane,
     softcap: Float = 0
   ) throws(ComputeError) {
+    if program.observesInputs { emitObserve(weight, input) }
     if softcap == 0, try emitDeviceProduct(weight, input, into: output) { return }
     var source = input.region
     var copy = unsafe cpu_quantised()
@@ -186,6 +196,21 @@ struct CallTrace {
       wholeReads: [source],
       writes: [output.region],
       split: .columns(output.width)
+    )
+  }
+
+  /// Adds the call that sums up the squares of a product's input.
+  private mutating func emitObserve(_ weight: WeightRef, _ input: RowPlane) {
+    // A product whose result is wanted twice has one input.
+    guard !observers.contains(where: { $0.weight == weight }) else { return }
+    let sums = unsafe memory.keepSums(input.width)
+    unsafe observers.append(InputObserver(weight: weight, sums: sums, rows: input.rows))
+    unsafe emit(
+      kernels.pointee.observe,
+      cpu_observe_args(input: input.operand, sums: sums.baseAddress),
+      reads: [input.region],
+      writes: [],
+      split: .columns(input.width)
     )
   }
 

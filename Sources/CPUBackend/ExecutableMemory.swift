@@ -63,6 +63,14 @@ internal import Compute
     return unsafe UnsafePointer(pointer)
   }
 
+  /// Keeps memory for sums, all zero, as long as this object lives.
+  func keepSums(_ count: Int) -> UnsafeMutableBufferPointer<Float> {
+    let sums = UnsafeMutableBufferPointer<Float>.allocate(capacity: count)
+    unsafe sums.initialize(repeating: 0)
+    if let base = sums.baseAddress { unsafe arguments.append(UnsafeMutableRawPointer(base)) }
+    return unsafe sums
+  }
+
   private func rowMemory(
     planes: Int,
     width: Int,

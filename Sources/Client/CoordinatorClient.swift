@@ -46,6 +46,10 @@ package struct EvaluationPart: Sendable, Hashable {
     return (0..<rowCount).map { logits[($0 * width)..<(($0 + 1) * width)] }
   }
 
+  /// The sums of what the products were given in these rows' step, as `ObservationLayout` says; nil if the
+  /// part has none.
+  package var observed: [Float]? { payloads.first }
+
   /// Returns the logits, [rowCount, vocabularySize]; nil if the part has none of that size.
   package func logits(vocabularySize: Int) -> [Float]? {
     guard payloads.count == 1, payloads[0].count == rowCount * vocabularySize else { return nil }

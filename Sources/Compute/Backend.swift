@@ -152,9 +152,17 @@ package protocol Executable: AnyObject {
   /// or if the backend cannot find the place; the default implementation always returns nil. For
   /// attention the backend need not find out whether the keys and values were the cause.
   func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite?
+
+  /// The inputs of each product of the last step, if the program observes them; in the order of its ops.
+  ///
+  /// AltUp's routers and coefficients are no products in this sense. The default implementation has none: a
+  /// backend that does not observe must refuse such programs in `compile`.
+  var observedInputs: [ObservedInput] { get }
 }
 
 extension Executable {
+  package var observedInputs: [ObservedInput] { [] }
+
   package func firstNonFinite(_ batch: Batch, inputs: [[Float]]) -> NonFinite? { nil }
 
   /// Returns the storage of a cache that the next executable may take over if it has these limits;

@@ -20,6 +20,8 @@ package struct Program: Sendable, Hashable {
   /// The logits come last.
   package var outputs: [BufferID] = []
   package var ops: [Op] = []
+  /// Whether each step also tells how large the inputs of its products were (`Executable.observedInputs`).
+  package var observesInputs = false
 
   package init(layers: Range<Int>) { self.layers = layers }
 

@@ -19,6 +19,8 @@ package struct CoordinatorLimits: Sendable, Hashable {
   ///
   /// A quarter of a second is a stutter, not a halt.
   package var promptPause: Duration = .milliseconds(250)
+  /// Whether the workers observe the inputs of products, so that evaluations may ask for them.
+  package var observesInputs = false
   /// Logits a micro-batch may give back: 16 MiB, a quarter of the largest frame.
   package var maxLogits = 4 << 20
   /// How long a worker may be silent.

@@ -53,7 +53,17 @@ extension CoordinatorMachine {
       switch evaluate.kind {
       case .logits: .logits
       case .scores: .scores(first: evaluate.firstScored)
+      case .inputs: .inputs
       }
+    guard evaluate.kind != .inputs || limits.observesInputs else {
+      turnAway(
+        evaluate.request,
+        peer,
+        .invalid,
+        "this pipeline does not observe the inputs of products; `trestle calibrate` starts one that does"
+      )
+      return
+    }
     open(evaluate.tokens, evaluate.request, peer, goal, stops: [], room: 0)
   }
 

@@ -84,7 +84,7 @@ extension CoordinatorMachine {
       case .generate:
         guard let result = own.first else { continue }
         generated(result, session.id)
-      case .logits:
+      case .logits, .inputs:
         deliver(part, session, scores: [], payloads: payloads)
       case .scores:
         deliver(part, session, scores: own.map(\.logProbability), payloads: [])
@@ -110,9 +110,10 @@ extension CoordinatorMachine {
     if done.stageMicroseconds.count != plan.count {
       return "the times of \(done.stageMicroseconds.count) stages instead of \(plan.count)"
     }
-    let logits = batch.logitsRows == 0 ? [] : [batch.logitsRows * vocabulary]
-    if payloads.map(\.count) != logits {
-      return "\(payloads.map(\.count)) logits instead of \(logits)"
+    var expected = batch.logitsRows == 0 ? [] : [batch.logitsRows * vocabulary]
+    if batch.observesInputs { expected.append(model.observationLayout.count) }
+    if payloads.map(\.count) != expected {
+      return "\(payloads.map(\.count)) numbers instead of \(expected)"
     }
     return nil
   }

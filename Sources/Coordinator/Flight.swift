@@ -59,6 +59,8 @@ struct MicroBatch: Sendable {
   var readsPrompt: Bool
   /// How many of the wanted rows want their logits.
   var logitsRows = 0
+  /// Whether one of them wants the sums of what products were given.
+  var observesInputs = false
   var sent: ContinuousClock.Instant
   /// Set once a stage has said that it could not run it, while earlier steps are still awaited.
   var failure: StepFailure?

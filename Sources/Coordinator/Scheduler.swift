@@ -98,12 +98,15 @@ package struct Scheduler: Sendable {
     room.rows += kept
     if isWatched { room.rows = min(room.rows, pace.promptRows) }
     for session in share(others) {
+      // Sums of several sessions could not be told apart.
+      if session.goal.isObserved, !scheduled.isEmpty { break }
       let positions = chunk(of: session, in: &room)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))
       // If one message carried logits of several sessions, only counting rows could tell them
       // apart.
       if case .logits = session.goal { break }
+      if session.goal.isObserved { break }
     }
     return scheduled
   }
@@ -120,7 +123,7 @@ package struct Scheduler: Sendable {
     var end = session.submitted
     while end < session.tokens.count, room.rows > 0 {
       if session.goal.isEvaluation {
-        if session.output(at: end) != .none {
+        if session.output(at: end) != .none, !session.goal.isObserved {
           guard room.logitsRows > 0 else { break }
           room.logitsRows -= 1
         }

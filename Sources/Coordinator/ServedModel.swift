@@ -8,6 +8,8 @@ package struct ServedModel: Sendable {
   package var name: String
   package var fingerprint: Digest
   package var config: ModelConfig
+  /// Where in a vector the inputs of its products stand.
+  package let observationLayout: ObservationLayout
   /// What a decoded token reads of each layer, in bytes.
   package var cost: DecodeCost
   /// What its pieces take in memory.
@@ -35,6 +37,7 @@ package struct ServedModel: Sendable {
     self.name = name
     self.fingerprint = fingerprint
     self.config = config
+    observationLayout = ObservationLayout(config)
     self.cost = cost
     self.footprint = footprint
     self.ops = ops

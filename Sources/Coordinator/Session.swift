@@ -11,6 +11,8 @@ package enum SessionGoal: Sendable {
   case logits
   /// The log probability of each token from `first` on, given those before it.
   case scores(first: Int)
+  /// How large the inputs of the model's products were, summed up over the tokens.
+  case inputs
 
   /// What its biases take in a step's header: about a dozen bytes each.
   fileprivate var biasBytes: Int {
@@ -18,11 +20,16 @@ package enum SessionGoal: Sendable {
     return 12 * sampling.biases.count
   }
 
+  /// Whether it asks for sums over its rows, in which those of others must not be.
+  package var isObserved: Bool {
+    if case .inputs = self { true } else { false }
+  }
+
   /// Whether the request asks for numbers instead of new tokens.
   package var isEvaluation: Bool {
     switch self {
     case .generate: false
-    case .logits, .scores: true
+    case .logits, .scores, .inputs: true
     }
   }
 }
@@ -113,6 +120,7 @@ package struct Session: Sendable {
       if let earlyEnd, generatedCount < earlyEnd.minTokens { sampling.biases += earlyEnd.biases }
       return .sample(sampling)
     case .logits: return .logits
+    case .inputs: return .inputs
     case .scores(let first):
       let target = position + 1
       guard target >= first, target < tokens.count else { return .none }

@@ -66,6 +66,7 @@ extension Sessions {
         wanted: wanted.map { WantedRow($0) },
         readsPrompt: readsPrompt,
         logitsRows: wanted.count { $0.output == .logits },
+        observesInputs: wanted.contains { $0.output == .inputs },
         sent: now
       )
     )

@@ -75,6 +75,7 @@ package struct Pipeline: Sendable {
       slots: settings.slots
     )
     limits.prefixSharing = settings.prefixSharing
+    limits.observesInputs = settings.observesInputs
     self.limits = limits
   }
 
@@ -122,6 +123,7 @@ package struct Pipeline: Sendable {
       if worker.device.isEmulation { arguments.append("--emulate") }
       if let type = settings.cacheType { arguments += ["--kv-cache", type.rawValue] }
       if settings.passesAllLayers { arguments.append("--all-layers") }
+      if settings.observesInputs { arguments.append("--observe-inputs") }
       if let cpus = worker.cpus {
         arguments += ["--pin", cpus.map(String.init).joined(separator: ",")]
       }

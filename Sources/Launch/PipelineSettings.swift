@@ -31,6 +31,8 @@ package struct PipelineSettings: Sendable {
   package var tracePath: String?
   /// Whether all tokens of a prompt run through the layers that need only the last token.
   package var passesAllLayers = false
+  /// Whether workers observe the inputs of products, so that `EvaluationKind.inputs` can be asked for.
+  package var observesInputs = false
 
   package init() {}
 }

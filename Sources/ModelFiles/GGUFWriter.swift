@@ -69,6 +69,14 @@ package struct GGUFWriter {
     try file.commit()
   }
 
+  /// The bytes that the file takes besides those of its tensors, at most: header and padding.
+  package var overheadByteCount: Int {
+    let keys = metadata.reduce(0) { $0 + 12 + $1.key.utf8.count + $1.value.bytes.count }
+    let names = tensors.reduce(0) { $0 + 24 + $1.name.utf8.count + 8 * $1.shape.count }
+    let alignment = (try? alignment("")) ?? GGUFFile.defaultAlignment
+    return 24 + keys + names + (tensors.count + 1) * alignment
+  }
+
   private func header(_ sizes: [Int], alignment: Int) -> [UInt8] {
     var header = GGUFFile.magic
     func append(_ number: some FixedWidthInteger) {

@@ -5,13 +5,15 @@ internal import Glibc
 
 /// A file in the making, to be written front to back.
 ///
-/// Unless it is committed, nothing of it stays.
+/// Unless it is committed, nothing of it stays, even if the process is killed: it has no name before, where the file
+/// system can do that (O_TMPFILE of open(2)).
 package final class NewFile {
   package let path: String
   /// Where it lies until it is committed; the ending is one that `ModelPath` takes for unfinished.
   private let temporaryPath: String
   private let descriptor: Int32
-  private var isCommitted = false
+  /// Whether it has the name `temporaryPath`.
+  private var isNamed = false
   /// What is not written yet.
   private var buffer: [UInt8] = []
   /// The bytes that were appended.
@@ -27,18 +29,28 @@ package final class NewFile {
   package init(replacing path: String) throws(ModelFilesError) {
     self.path = path
     temporaryPath = "\(path).\(String(UInt32.random(in: .min ... .max), radix: 16)).part"
+    let anonymous = unsafe open(
+      Self.directory(of: path),
+      O_WRONLY | Self.temporary | O_CLOEXEC,
+      0o666
+    )
+    guard anonymous < 0 else {
+      descriptor = anonymous
+      return
+    }
     descriptor = unsafe open(
       temporaryPath,
       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
       0o666
     )
     guard descriptor >= 0 else { throw Self.failure("create", path) }
+    isNamed = true
   }
 
   deinit {
     guard descriptor >= 0 else { return }
     close(descriptor)
-    if !isCommitted { unsafe unlink(temporaryPath) }
+    if isNamed { unsafe unlink(temporaryPath) }
   }
 
   /// Adds bytes at the end.
@@ -81,16 +93,33 @@ package final class NewFile {
   package func commit() throws(ModelFilesError) {
     try flush()
     guard fsync(descriptor) == 0 else { throw Self.failure("write", path) }
+    try takeName()
     guard unsafe rename(temporaryPath, path) == 0 else { throw Self.failure("replace", path) }
-    isCommitted = true
+    isNamed = false
     try syncDirectory()
+  }
+
+  /// O_TMPFILE of Linux's fcntl.h, which Swift does not import: __O_TMPFILE and O_DIRECTORY.
+  private static let temporary: Int32 = 0o20_000_000 | O_DIRECTORY
+
+  /// Gives a file without a name the temporary one, since a link cannot replace what is there (linkat(2)).
+  private func takeName() throws(ModelFilesError) {
+    guard !isNamed else { return }
+    let source = "/proc/self/fd/\(descriptor)"
+    guard unsafe linkat(AT_FDCWD, source, AT_FDCWD, temporaryPath, AT_SYMLINK_FOLLOW) == 0 else {
+      throw Self.failure("name", path)
+    }
+    isNamed = true
+  }
+
+  private static func directory(of path: String) -> String {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+    return parts.isEmpty ? "." : "\(parts.joined(separator: "/"))/"
   }
 
   /// A new name is on disk once its directory is (fsync(2)).
   private func syncDirectory() throws(ModelFilesError) {
-    let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-    let directory = parts.isEmpty ? "." : "\(parts.joined(separator: "/"))/"
-    let descriptor = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = unsafe open(Self.directory(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw Self.failure("open the directory of", path) }
     defer { close(descriptor) }
     // EINVAL: "fd is bound to a special file which does not support synchronization" (fsync(2)).

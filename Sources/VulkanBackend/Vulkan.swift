@@ -137,6 +137,9 @@ package struct Vulkan: Backend {
     sharing previous: (any Executable)?,
     progress: (Double) -> Void
   ) throws -> any Executable {
+    guard !program.observesInputs else {
+      throw ComputeError(.unsupported, "a GPU does not observe the inputs of products; use cpu")
+    }
     let previous = (previous as? VulkanExecutable).flatMap { $0.device === opened ? $0 : nil }
     let loaded = VulkanWeights(on: opened, sharing: previous?.weights)
     let lowering = try lower(

@@ -3,7 +3,7 @@
 // socket, no thread.
 
 package import Compute
-internal import Gemma
+package import Gemma
 internal import Platform
 package import Wire
 
@@ -27,6 +27,8 @@ package final class Stage {
   private let vocabularySize: Int
   /// The rows of the vocabulary whose logits are computed here; those before come with the step.
   private let vocabulary: Range<Int>
+  /// Where the inputs of products that it observes stand in the vector that goes through all stages.
+  private let layout: ObservationLayout?
   /// What draws tokens, where all logits of a row are in the end: on the last stage.
   private var drawer: TokenDrawer?
   /// Of the step that came last.
@@ -36,13 +38,16 @@ package final class Stage {
   ///   - epoch: The number of the placement.
   ///   - runner: The executable with its ledger.
   ///   - vocabularySize: How many tokens the model has.
+  ///   - layout: The place of each observed input; nil unless the program observes them.
   ///   - suppressed: Tokens that are never drawn.
   package init(
     epoch: UInt32,
     runner: ProgramRunner,
     vocabularySize: Int,
+    layout: ObservationLayout? = nil,
     suppressed: [Int32] = []
   ) {
+    self.layout = layout
     self.epoch = epoch
     self.runner = runner
     self.vocabularySize = vocabularySize
@@ -90,6 +95,8 @@ package final class Stage {
     lastSequence = max(lastSequence, step.sequence)
     let batch = try check(step)
     try checkFinite(payloads)
+    var payloads = payloads
+    var observed = try takeObserved(step, from: &payloads)
     let (inputs, before) = try divide(payloads, of: batch)
     for slot in step.cleared {
       runner.clear(slot: slot)
@@ -108,6 +115,10 @@ package final class Stage {
       )
     }
     if let failure = nonFinite(outputs, of: batch, inputs: inputs) { return failure }
+    if var sums = observed {
+      layout?.add(runner.executable.observedInputs, to: &sums)
+      observed = sums
+    }
     let logits = vocabulary.isEmpty ? [] : append(outputs.removeLast(), to: before, of: batch)
     if let (results, chosen) = drawer?.draw(step.rows, logits: logits) {
       let done = StepDone(
@@ -117,12 +128,13 @@ package final class Stage {
         stageMicroseconds: step.stageMicroseconds + [elapsed(since: began, now())],
         stageBeganMicroseconds: step.stageBeganMicroseconds + [began.microsecondsSinceBoot]
       )
-      return .done(done, payloads: chosen.isEmpty ? [] : [chosen])
+      return .done(done, payloads: (chosen.isEmpty ? [] : [chosen]) + (observed.map { [$0] } ?? []))
     }
     var next = step
     next.stageMicroseconds.append(elapsed(since: began, now()))
     next.stageBeganMicroseconds.append(began.microsecondsSinceBoot)
     if !vocabulary.isEmpty { outputs.append(logits) }
+    if let observed { outputs.append(observed) }
     return .handOff(next, payloads: outputs)
   }
 
@@ -159,6 +171,27 @@ package final class Stage {
       if let complaint { throw WorkerError(.step, complaint) }
     }
     return step.batch
+  }
+
+  /// Removes the sums of what the products of the stages before were given, and returns them.
+  ///
+  /// At the first stage they are zero. Nil if no row asks for them.
+  private func takeObserved(
+    _ step: Step,
+    from payloads: inout [[Float]]
+  ) throws(WorkerError) -> [Float]? {
+    guard step.rows.contains(where: { $0.output == .inputs }) else { return nil }
+    guard let layout else {
+      throw WorkerError(
+        .step,
+        "the inputs of products are asked for, which this worker does not observe"
+      )
+    }
+    guard !runner.program.inputs.isEmpty else { return Array(repeating: 0, count: layout.count) }
+    guard let sums = payloads.popLast(), sums.count == layout.count else {
+      throw WorkerError(.step, "the last tensor is not one of \(layout.count) sums")
+    }
+    return sums
   }
 
   /// Returns what the program takes of a step's payloads, and the logits of the stages before,

@@ -70,7 +70,7 @@ package struct TokenDrawer {
         logProbability: 0
       )
       switch row.output {
-      case .none: break
+      case .none, .inputs: break
       case .sample(let sampling):
         result.token = token(for: row, line, sampling)
         if sampling.returnsLogProbabilities { score(&result, line, likeliest: sampling.likeliest) }
@@ -141,7 +141,7 @@ extension RowOutput {
   func complaint(vocabularySize: Int) -> String? {
     let vocabulary = 0..<vocabularySize
     switch self {
-    case .none, .logits: return nil
+    case .none, .logits, .inputs: return nil
     case .score(let target):
       return vocabulary.contains(Int(target)) ? nil : "target \(target) outside \(vocabulary)"
     case .sample(let sampling):

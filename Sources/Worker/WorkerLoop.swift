@@ -20,6 +20,8 @@ package struct WorkerOptions: Sendable {
   package var lifeline: CInt?
   /// See `ModelConfig.passesAllLayers`.
   package var passesAllLayers: Bool
+  /// Whether steps tell how large the inputs of products were; see `Program.observesInputs`.
+  package var observesInputs: Bool
   /// Which peers may send steps to this worker, and how to connect to the coordinator.
   package var security: Security
 
@@ -29,6 +31,7 @@ package struct WorkerOptions: Sendable {
     listen: Endpoint,
     lifeline: CInt?,
     passesAllLayers: Bool,
+    observesInputs: Bool = false,
     security: Security = .localOnly
   ) {
     self.name = name
@@ -36,6 +39,7 @@ package struct WorkerOptions: Sendable {
     self.listen = listen
     self.lifeline = lifeline
     self.passesAllLayers = passesAllLayers
+    self.observesInputs = observesInputs
     self.security = security
   }
 }
@@ -299,6 +303,7 @@ package final class WorkerLoop {
     var adjusted = model.checkpoint.config
     adjusted.passesAllLayers = options.passesAllLayers
     let config = adjusted
+    let observesInputs = options.observesInputs
     loaderCount += 1
     let (number, endedLoaders) = (loaderCount, endedLoaders)
     let (context, security) = (context, options.security)
@@ -317,10 +322,11 @@ package final class WorkerLoop {
         defer {
           if let running { compute.commands.post(.release(running)) }
         }
-        let lowered = try config.lower(
+        var lowered = try config.lower(
           assign.slice(of: config.line),
           weights: model.checkpoint
         )
+        lowered.observesInputs = observesInputs
         program = lowered
         let made = try Self.makeStage(
           assign,
@@ -415,6 +421,7 @@ package final class WorkerLoop {
         epoch: assign.epoch,
         runner: runner,
         vocabularySize: model.checkpoint.config.vocabularySize,
+        layout: program.observesInputs ? ObservationLayout(model.checkpoint.config) : nil,
         suppressed: try assign.suppressed(
           vocabularySize: model.checkpoint.config.vocabularySize
         )

@@ -7,6 +7,7 @@ import Compute
 import Foundation
 import Glibc
 import Launch
+import Quantization
 
 /// An error of a command itself; the modules have errors of their own.
 struct CommandError: Error, CustomStringConvertible {
@@ -46,6 +47,9 @@ func reason(_ error: any Error) -> String {
   // These are about what the user has asked for, and the message is complete without the code.
   if let error = error as? LaunchError { return error.message }
   if let error = error as? ClientError { return error.message }
+  if let error = error as? QuantizationError {
+    return error.context.isEmpty ? error.message : "\(error.context): \(error.message)"
+  }
   guard type(of: error) is NSError.Type || error is CocoaError else { return "\(error)" }
   let error = error as NSError
   if error.domain == NSPOSIXErrorDomain { return reason(CInt(clamping: error.code)) }

@@ -5,6 +5,15 @@
 import CDispatch
 import Glibc
 
+/// Refuses a path at which no file can be made, before the work begins whose result it is to hold.
+func checkWritable(_ path: String) throws {
+  let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+  let directory = parts.isEmpty ? "." : parts.joined(separator: "/") + "/"
+  guard unsafe access(directory, W_OK | X_OK) == 0 else {
+    throw CommandError("cannot write \(path): \(reason(errno))")
+  }
+}
+
 /// A file that the user has named, while it is written.
 ///
 /// A regular file is replaced when all has been written, so that a reader finds either the old one

@@ -11,8 +11,23 @@ final class ProgressLine: LaunchProgress {
   private let label: String
   private let shown = Lock(-1)
   private let isTerminal = isatty(STDERR_FILENO) == 1
+  private let began: ContinuousClock.Instant?
 
-  init(label: String) { self.label = label }
+  /// - Parameters:
+  ///   - label: What is under way.
+  ///   - tellsRemaining: Whether to add the time that is left, for work that takes minutes.
+  init(label: String, tellsRemaining: Bool = false) {
+    self.label = label
+    began = tellsRemaining ? .now : nil
+  }
+
+  /// Returns how long the rest takes if it goes on as it went so far; empty where that is not known.
+  private func remaining(_ fraction: Double) -> String {
+    guard let began, fraction > 0.01 else { return "" }
+    let seconds = (.now - began) / .seconds(1) * (1 - fraction) / fraction
+    let whole = Int(seconds.rounded(.up))
+    return whole < 60 ? ", \(whole) s left" : ", \(whole / 60) min \(whole % 60) s left"
+  }
 
   func show(_ fraction: Double) {
     let percent = Int(fraction * 100)
@@ -20,7 +35,9 @@ final class ProgressLine: LaunchProgress {
       defer { last = percent }
       return last != percent
     }
-    if isTerminal, isNew { StandardError.write("\r\(label) \(percent) %") }
+    if isTerminal, isNew {
+      StandardError.write("\r\(label) \(percent) %\(remaining(fraction))\u{1B}[K")
+    }
   }
 
   func clear() {

@@ -413,7 +413,7 @@ import Wire
   @Test func `an evaluation that is replayed says nothing twice`() throws {
     var limits = Harness.limits()
     limits.maxLogits = 2 * 64
-    for kind in EvaluationKind.allCases {
+    for kind in [EvaluationKind.logits, .scores] {
       let harness = Harness(limits: limits)
       harness.serve()
       harness.ask(Harness.evaluate([5, 9, 13, 4, 8, 12, 3, 7], kind))

@@ -11,6 +11,7 @@ extension Integration {
     private static let names = [
       "up", "coordinate", "work", "run", "status", "health", "top", "rebalance", "drain", "logits",
       "perplexity", "tokenize", "detokenize", "bench", "inspect", "doctor", "plan", "keys",
+      "quantize", "calibrate", "compare",
     ]
 
     @Test func `every command explains itself`() async throws {

@@ -10,8 +10,8 @@ import Testing
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
     "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
-    "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Gemma", "ModelFiles",
-    "Wire", "Compute", "Content", "Platform",
+    "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Quantization", "Gemma",
+    "ModelFiles", "Wire", "Compute", "Content", "Platform",
     "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
   "Server": [
@@ -34,6 +34,11 @@ private let floorPlan: [String: Set<String>] = [
   "Grammar": [],
   "GrammarLab": ["Grammar"],
   "NPUArray": [],
+  "CCalibrationText": [],
+  "Quantization": [
+    "QuantiseKernels", "CCalibrationText", "Gemma", "ModelFiles", "Compute", "Content", "Platform",
+  ],
+  "QuantiseKernels": [],
   "Gemma": ["ModelFiles", "Compute", "Content", "Platform"],
   "ModelFiles": ["Compute", "Content", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],

@@ -43,6 +43,9 @@
 #include "sparse.h"
 #include "columns.h"
 
+// What calibration looks at.
+#include "observe.h"
+
 // Lookups, norms, streams.
 #include "embed.h"
 #include "per_layer.h"
@@ -91,6 +94,7 @@
     .append = append,                                            \
     .add_normed = add_normed,                                    \
     .gate = gate,                                                \
+    .observe = observe,                                          \
     .cut_gate = cut_gate,                                        \
     .altup_predict = altup_predict,                              \
     .altup_correct = altup_correct,                              \

@@ -192,7 +192,11 @@ typedef enum _Trestle__EvaluationKind {
   /*
    * its log probability, given those before it
    */
-  TRESTLE__EVALUATION_KIND__EVALUATION_KIND_SCORES = 2
+  TRESTLE__EVALUATION_KIND__EVALUATION_KIND_SCORES = 2,
+  /*
+   * how large the inputs of the model's products were, summed up over tokens
+   */
+  TRESTLE__EVALUATION_KIND__EVALUATION_KIND_INPUTS = 3
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__EVALUATION_KIND)
 } Trestle__EvaluationKind;
 /*
@@ -426,7 +430,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(10)
+   * @version(11)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -803,7 +807,8 @@ struct  Trestle__RowResult
 
 /*
  * Last worker → coordinator: a step has passed all stages.
- * Payload: one frame with the logits of the rows that asked for them, [rows, vocabulary], if any did.
+ * Payload: one frame with the logits of the rows that asked for them, [rows, vocabulary], if any did; one frame
+ * with the sums of what products were given, if a row asked for that.
  * Not answered.
  */
 struct  Trestle__StepDone
@@ -1352,7 +1357,8 @@ typedef enum {
   TRESTLE__STEP_ROW__OUTPUT__NOT_SET = 0,
   TRESTLE__STEP_ROW__OUTPUT_SAMPLE = 4,
   TRESTLE__STEP_ROW__OUTPUT_LOGITS = 5,
-  TRESTLE__STEP_ROW__OUTPUT_SCORE = 6
+  TRESTLE__STEP_ROW__OUTPUT_SCORE = 6,
+  TRESTLE__STEP_ROW__OUTPUT_INPUTS = 8
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__STEP_ROW__OUTPUT__CASE)
 } Trestle__StepRow__OutputCase;
 
@@ -1392,6 +1398,10 @@ struct  Trestle__StepRow
      * the log probability of this token coming next @token @label(target)
      */
     int32_t score;
+    /*
+     * it is counted in the sums of what products were given, in the payload of `StepDone`
+     */
+    protobuf_c_boolean inputs;
   };
 };
 #define TRESTLE__STEP_ROW__INIT \
@@ -1465,7 +1475,8 @@ struct  Trestle__KVRows
 /*
  * Coordinator → first worker → each next worker: one pass of a micro-batch.
  * Payloads: the tensors that the stage's program takes, in its order; none for the first stage. Behind
- * them, where stages before have computed logits: those of the wanted rows, [wanted, vocabulary so far].
+ * them, where stages before have computed logits: those of the wanted rows, [wanted, vocabulary so far]. Last,
+ * where a row asks for what products were given and the stage is not the first: the sums so far.
  * Answered by StepDone at the end of the pipeline, or StepFailed from where it broke.
  */
 struct  Trestle__Step
@@ -2105,7 +2116,7 @@ struct  Trestle__Finished
 
 /*
  * Coordinator → client: numbers of an evaluation, in order of position.
- * Payload: for logits one frame, [rowCount, vocabulary].
+ * Payload: for logits one frame, [rowCount, vocabulary]; for inputs one, as ObservationLayout says.
  */
 struct  Trestle__Evaluated
 {
@@ -2124,7 +2135,7 @@ struct  Trestle__Evaluated
    */
   protobuf_c_boolean is_last;
   /*
-   * One for each of the rows whose next token is scored; empty for logits.
+   * One for each of the rows whose next token is scored; empty for logits and inputs.
    */
   /*
    * @nonfinite @count(tokens)

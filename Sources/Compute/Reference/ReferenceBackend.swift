@@ -75,6 +75,7 @@ final class ReferenceExecutable: Executable {
   let storages: [any CacheStorage]
   /// The values of each buffer: [planes, rows, width].
   var values: [[Float]]
+  private(set) var observedInputs: [ObservedInput] = []
 
   init(
     program: Program,
@@ -106,6 +107,7 @@ final class ReferenceExecutable: Executable {
   }
 
   private func begin(_ batch: Batch, _ inputs: [[Float]]) {
+    observedInputs = []
     for (index, buffer) in program.buffers.enumerated() {
       values[index] = Array(repeating: 0, count: buffer.elementCount(in: batch))
     }
@@ -176,6 +178,24 @@ extension ReferenceExecutable {
 
   /// Returns `weight · input`.
   func product(_ weight: WeightRef, _ input: [Float]) -> [Float] {
+    if program.observesInputs { observe(weight, input) }
+    return combination(weight, input)
+  }
+
+  private func observe(_ weight: WeightRef, _ input: [Float]) {
+    let index = observedInputs.firstIndex { $0.weight == weight } ?? observedInputs.count
+    if index == observedInputs.count {
+      let zeros = Array(repeating: Float(0), count: weight.columns)
+      observedInputs.append(ObservedInput(weight: weight, sums: zeros, rowCount: 0))
+    }
+    for (column, value) in input.enumerated() {
+      observedInputs[index].sums[column] += value * value
+    }
+    observedInputs[index].rowCount += 1
+  }
+
+  /// Returns `weight · input` where the weight is no matrix of the model's but coefficients of AltUp.
+  func combination(_ weight: WeightRef, _ input: [Float]) -> [Float] {
     let matrix = matrix(weight)
     let columns = weight.columns
     return (0..<weight.rows.count).map { row in

@@ -63,14 +63,14 @@ extension ReferenceExecutable {
 
   private func routed(_ router: Router, _ row: [Float]) -> [Float] {
     let scaled = normed(row, router.norm).map { $0 / Float(row.count) }
-    return product(router.weight, scaled).map { Float(hyperbolicTangent(Double($0))) }
+    return combination(router.weight, scaled).map { Float(hyperbolicTangent(Double($0))) }
   }
 
   func altupPredict(_ op: AltUpPredict) {
     let count = program[op.streams].planes
     for index in 0..<rowCount(op.output) {
       let streams = (0..<count).map { row(Plane(op.streams, $0), index) }
-      let coefficients = product(op.coefficients, routed(op.router, streams[op.active]))
+      let coefficients = combination(op.coefficients, routed(op.router, streams[op.active]))
       for output in 0..<count {
         var result = streams[output]
         for input in 0..<count {
@@ -198,7 +198,7 @@ extension ReferenceExecutable {
       let activated = row(Plane(op.activated), index)
       let prediction = row(Plane(op.predictions, op.active), index)
       let delta = zip(activated, prediction).map { $0 - $1 }
-      let factors = product(op.coefficients, routed(op.router, activated)).map { $0 + 1 }
+      let factors = combination(op.coefficients, routed(op.router, activated)).map { $0 + 1 }
       for stream in 0..<count {
         let corrected = zip(row(Plane(op.predictions, stream), index), delta)
           .map { $0 + factors[stream] * $1 }

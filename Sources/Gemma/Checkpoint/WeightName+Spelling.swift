@@ -16,7 +16,7 @@ extension WeightName {
 
   /// The name in a GGUF file, and which part along the outermost dimension if several weights are
   /// stacked in one tensor.
-  var gguf: (name: String, slice: Int?) {
+  package var gguf: (name: String, slice: Int?) {
     switch self {
     case .model(let weight):
       let (stem, slice) = weight.gguf

@@ -66,7 +66,7 @@ extension ChatTemplate {
 
   // Returns the template's text and its place. The newest place is searched first: a file of its
   // own, then chat_template.json, then a member of tokenizer_config.json.
-  private static func source(
+  static func source(
     in modelPath: String
   ) throws(GemmaError) -> (source: String, place: String)? {
     let jinja = modelPath + "/chat_template.jinja"

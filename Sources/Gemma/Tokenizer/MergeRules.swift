@@ -52,6 +52,14 @@ struct MergeTable: Sendable {
     return entry.left < 0 ? nil : (entry.rank, entry.merged)
   }
 
+  /// All pairs, the best first.
+  ///
+  /// - Complexity: O(n log n).
+  var pairs: [(left: Int32, right: Int32, merged: Int32)] {
+    entries.filter { $0.left >= 0 }.sorted { $0.rank < $1.rank }
+      .map { ($0.left, $0.right, $0.merged) }
+  }
+
   // Returns the pair's slot, or the free slot where it belongs.
   private func slot(_ left: Int32, _ right: Int32) -> Int {
     let key = UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))

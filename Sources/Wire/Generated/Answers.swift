@@ -230,14 +230,15 @@ package struct Finished: Sendable, Hashable {
 
 /// Coordinator → client: numbers of an evaluation, in order of position.
 ///
-/// Payload: for logits one frame, [rowCount, vocabulary].
+/// Payload: for logits one frame, [rowCount, vocabulary]; for inputs one, as ObservationLayout
+/// says.
 package struct Evaluated: Sendable, Hashable {
   package var request: UInt64
   package var firstPosition: Int
   package var rowCount: Int
   /// Nothing follows.
   package var isLast: Bool
-  /// One for each of the rows whose next token is scored; empty for logits.
+  /// One for each of the rows whose next token is scored; empty for logits and inputs.
   package var scores: [Double]
   /// For Receipt: nobody can guess it, so only who has read this message can send it.
   package var proof: UInt64

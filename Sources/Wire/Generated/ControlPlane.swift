@@ -301,7 +301,7 @@ package struct RowResult: Sendable, Hashable {
 /// Last worker → coordinator: a step has passed all stages.
 ///
 /// Payload: one frame with the logits of the rows that asked for them, [rows, vocabulary], if any
-/// did.
+/// did; one frame with the sums of what products were given, if a row asked for that.
 /// Not answered.
 package struct StepDone: Sendable, Hashable {
   package var epoch: UInt32

@@ -169,6 +169,9 @@ extension RowOutput {
     case .score(let value):
       unsafe c.pointee.output_case = TRESTLE__STEP_ROW__OUTPUT_SCORE
       unsafe c.pointee.score = packer.token(value, "StepRow.score")
+    case .inputs:
+      unsafe c.pointee.output_case = TRESTLE__STEP_ROW__OUTPUT_INPUTS
+      unsafe c.pointee.inputs = 1
     }
   }
 
@@ -182,8 +185,15 @@ extension RowOutput {
       self = .logits
     case TRESTLE__STEP_ROW__OUTPUT_SCORE:
       self = try unsafe .score(target: Unpack.token(c.score, "StepRow.score"))
+    case TRESTLE__STEP_ROW__OUTPUT_INPUTS:
+      try unsafe Unpack.mark(c.inputs, "StepRow.inputs")
+      self = .inputs
     default:
-      throw WireError(.malformed, "holds none of sample, logits, score", context: "StepRow.output")
+      throw WireError(
+        .malformed,
+        "holds none of sample, logits, score, inputs",
+        context: "StepRow.output"
+      )
     }
   }
 }

@@ -102,6 +102,8 @@ package enum RowOutput: Sendable, Hashable {
   case logits
   /// The log probability of this token coming next.
   case score(target: Int32)
+  /// It is counted in the sums of what products were given, in the payload of `StepDone`.
+  case inputs
 }
 
 /// One token of one session in a step.
@@ -173,7 +175,8 @@ package struct KVRows: Sendable, Hashable {
 ///
 /// Payloads: the tensors that the stage's program takes, in its order; none for the first stage.
 /// Behind them, where stages before have computed logits: those of the wanted rows, [wanted,
-/// vocabulary so far].
+/// vocabulary so far]. Last, where a row asks for what products were given and the stage is not the
+/// first: the sums so far.
 /// Answered by StepDone at the end of the pipeline, or StepFailed from where it broke.
 package struct Step: Sendable, Hashable {
   /// The number of the placement; a step of another epoch is dropped.

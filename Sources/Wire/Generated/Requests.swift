@@ -8,6 +8,8 @@ package enum EvaluationKind: UInt32, Sendable, Hashable, CaseIterable {
   case logits = 1
   /// Its log probability, given those before it.
   case scores = 2
+  /// How large the inputs of the model's products were, summed up over tokens.
+  case inputs = 3
 }
 
 /// Who says a message of a conversation; chat templates know them by these names; the raw values

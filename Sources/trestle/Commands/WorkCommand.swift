@@ -94,6 +94,13 @@ struct WorkCommand: ParsableCommand {
   @Flag(help: "Run all tokens of a prompt through all layers; give it to all workers or none.")
   var allLayers = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Tell with each step how large the inputs of products were, for `calibrate`; give it to all workers or none."
+    )
+  )
+  var observeInputs = false
+
   @OptionGroup var security: PeerSecurityOptions
 
   @Flag(help: ArgumentHelp("End when descriptor 3 reaches its end.", visibility: .private))
@@ -132,6 +139,7 @@ struct WorkCommand: ParsableCommand {
         listen: listen,
         lifeline: lifeline ? 3 : nil,
         passesAllLayers: allLayers,
+        observesInputs: observeInputs,
         security: security
       )
       // The model and the device are opened before waiting for the coordinator, so that their

@@ -89,6 +89,7 @@ extension Simulation {
     case .evaluate(let evaluate):
       let tokens = evaluate.tokens
       switch evaluate.kind {
+      case .inputs: return "sums that no simulated request asks for"
       case .logits:
         let logits = tokens.indices.flatMap { harness.model.logits(Array(tokens[...$0])) }
         guard Array(outcome.logits.joined()) == logits else { return "other logits" }

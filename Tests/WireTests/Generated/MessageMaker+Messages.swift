@@ -296,11 +296,12 @@ extension MessageMaker {
   }
 
   mutating func rowOutput() -> RowOutput {
-    switch Int.random(in: 0..<4, using: &random) {
+    switch Int.random(in: 0..<5, using: &random) {
     case 0: .none
     case 1: .sample(sampling())
     case 2: .logits
-    default: .score(target: number(0 ... .max))
+    case 3: .score(target: number(0 ... .max))
+    default: .inputs
     }
   }
 

@@ -111,6 +111,12 @@ typedef struct {
   int32_t *wrong;
 } cpu_scale_sums_args;
 
+// sums[i] = Σ input[row][i]² over the rows.
+typedef struct {
+  cpu_plane input;
+  float *sums;  // [input.width]
+} cpu_observe_args;
+
 // output = rms(input).
 typedef struct {
   cpu_plane input;

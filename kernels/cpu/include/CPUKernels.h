@@ -25,7 +25,7 @@ typedef struct {
   // Indexed by cpu_type. Split over the weight's rows, which are the output's columns.
   cpu_kernel matmul[CPU_TYPE_LIMIT];
   // Split over the same columns of all rows.
-  cpu_kernel gate, quantise_columns;
+  cpu_kernel gate, quantise_columns, observe;
   // Split over tiles of weights.
   cpu_kernel pack, matmul_columns, pack_columns, pack_array, multiply_array;
   // Indexed by cpu_type, NULL for floats. Split over groups of selected rows.

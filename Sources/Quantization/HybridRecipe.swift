@@ -1,0 +1,346 @@
+// The recipe hybrid-q4: how much an error in each group of weights costs is measured, how large the errors of each
+// type are is measured, too, and the types are chosen by that.
+
+package import Compute
+package import Gemma
+
+/// A choice of types by measurement.
+package struct HybridRecipe {
+  /// A device that a file is made for.
+  package enum Target: String, Sendable, CaseIterable {
+    case cpu, vulkan, npu
+  }
+
+  private let checkpoint: Checkpoint
+  private let tensors: [ExportedTensor]
+  private let target: Target?
+  private let importance: Importance?
+  private let threads: Int
+
+  /// - Parameters:
+  ///   - checkpoint: The source.
+  ///   - tensors: Its tensors.
+  ///   - target: The device that the file is made for; nil for any.
+  ///   - importance: What errors cost in each column; nil if the same in all.
+  ///   - threads: How many threads encode.
+  package init(
+    _ checkpoint: Checkpoint,
+    _ tensors: [ExportedTensor],
+    for target: Target?,
+    importance: Importance?,
+    threads: Int
+  ) {
+    self.checkpoint = checkpoint
+    self.tensors = tensors
+    self.target = target
+    self.importance = importance
+    self.threads = threads
+  }
+
+  /// The types that a target runs at full speed.
+  ///
+  /// A GPU looks quants up in a table half as fast again as it decodes others (kernels/vulkan/STATISTICS.md). An NPU's
+  /// host packs all types alike.
+  package var candidates: [TensorType] {
+    let plain: [TensorType] = [
+      .q2_K, .q3_K, .q4_0, .q4_1, .q4_K, .q5_0, .q5_1, .q5_K, .q6_K, .q8_0,
+    ]
+    return target == .vulkan ? plain : plain + [.iq4_nl, .iq4_xs]
+  }
+
+  /// Returns the types that are tried for a tensor: those whose blocks divide a row.
+  ///
+  /// A CPU skips the columns of a sparse feed-forward that meet only zeros, which is most of them, if they are q4_0
+  /// (`matmul_columns` of kernels/cpu/columns.h).
+  private func candidates(for tensor: ExportedTensor) -> [TensorType] {
+    let fitting = candidates.filter { $0.byteCount(columns: tensor.columnCount) != nil }
+    if target == .cpu, case .layer(let layer, .down)? = tensor.weights.first,
+      checkpoint.config.layers[layer].sparsityDeviations != nil, fitting.contains(.q4_0)
+    {
+      return [.q4_0]
+    }
+    return fitting
+  }
+
+  /// How groups of weights react.
+  package struct Sensitivities: Sendable {
+    package var groups: [GroupSensitivity]
+    /// Groups that are never quantised, measured so that the report can say why.
+    package var kept: [GroupSensitivity]
+  }
+
+  // MARK: Groups
+
+  /// In how many bands of layers each kind of weight is measured.
+  private static let bandCount = 6
+
+  /// The groups whose sensitivity is measured: each kind of matrix in each band of layers, and the matrices outside
+  /// the layers.
+  package var groups: [ProbeGroup] { groups { Self.isChosen($0) } }
+
+  /// What stays a float: norms and coefficients.
+  package var keptGroups: [ProbeGroup] {
+    groups(bands: 1) { !Self.isChosen($0) && Self.hasWholeBlocks($0) }
+  }
+
+  /// Whether a tensor's type is chosen by what was measured.
+  ///
+  /// That includes the small matrices that llama-quantize leaves alone: readers take them in any type.
+  private static func isChosen(_ tensor: ExportedTensor) -> Bool {
+    tensor.precision != .single && tensor.isWeight && hasWholeBlocks(tensor)
+  }
+
+  private static func hasWholeBlocks(_ tensor: ExportedTensor) -> Bool {
+    tensor.columnCount.isMultiple(of: TensorType.q8_0.blockLength)
+  }
+
+  private func groups(
+    bands: Int = bandCount,
+    _ isIncluded: (ExportedTensor) -> Bool
+  ) -> [ProbeGroup] {
+    let layerCount = checkpoint.config.layers.count
+    let bandCount = min(bands, layerCount)
+    var groups: [ProbeGroup] = []
+    var places: [String: Int] = [:]
+    for tensor in tensors where isIncluded(tensor) {
+      for weight in tensor.weights {
+        var title = tensor.name.replacing(".weight", with: "")
+        if case .layer(let layer, _) = weight {
+          let band = layer * bandCount / layerCount
+          let first = (band * layerCount + bandCount - 1) / bandCount
+          let end = ((band + 1) * layerCount + bandCount - 1) / bandCount
+          let kind = title.split(separator: ".").last ?? ""
+          title =
+            end - first == 1 ? "\(kind), layer \(first)" : "\(kind), layers \(first) to \(end - 1)"
+        }
+        if let place = places[title] {
+          groups[place].weights.insert(weight.canonical)
+        } else {
+          places[title] = groups.count
+          groups.append(ProbeGroup(title: title, weights: [weight.canonical]))
+        }
+      }
+    }
+    return groups
+  }
+
+  // MARK: Measuring
+
+  /// Measures the groups' sensitivity on a text.
+  ///
+  /// - Parameters:
+  ///   - windows: The text's tokens, of each window at least one.
+  ///   - backend: What computes.
+  ///   - progress: Called with the fraction that is done; what it throws ends the measurement.
+  /// - Returns: What each group costs.
+  /// - Throws: What the backend throws, and `QuantizationError` for weights that cannot be quantised.
+  package func measure(
+    windows: [[Int32]],
+    on backend: any Backend,
+    progress: (Double) throws -> Void
+  ) throws -> Sensitivities {
+    func probe(_ type: TensorType, _ windows: [[Int32]]) -> SensitivityProbe {
+      SensitivityProbe(
+        checkpoint,
+        tensors,
+        to: { _ in type },
+        windows: windows,
+        importance: importance,
+        on: backend,
+        threads: threads
+      )
+    }
+    let (groups, keptGroups) = (groups, keptGroups)
+    let first = Array(windows.prefix(1))
+    let work = (Double(groups.count * windows.count), Double(keptGroups.count * first.count))
+    let share = work.0 / max(work.0 + work.1, 1)
+    let measured = try probe(Self.probeType, windows).measure(groups) { try progress($0 * share) }
+    // No choice depends on these: one window is enough to see how large they are.
+    let kept = try probe(.q8_0, first).measure(keptGroups) {
+      try progress(share + $0 * (1 - share))
+    }
+    return Sensitivities(groups: measured, kept: kept)
+  }
+
+  /// Coarse enough that one group's damage stands out, and available for rows of any length that is possible.
+  package static let probeType = TensorType.q4_0
+
+  // MARK: Choosing
+
+  /// What is known of a tensor's types.
+  package struct Assessment: Sendable {
+    package var tensor: ExportedTensor
+    package var errors: TypeErrors?
+    package var options: TypeOptions
+    /// The title of its group; empty if it has none.
+    package var group: String
+  }
+
+  /// Returns what each type would cost each tensor.
+  ///
+  /// The damage of a group is spread over its tensors as their errors are, and goes with the squared error of the type:
+  /// for small errors a divergence is a quadratic form of them.
+  package func assess(
+    _ sensitivities: Sensitivities,
+    progress: (Double) throws -> Void
+  ) throws -> [Assessment] {
+    var errors: [Int: TypeErrors] = [:]
+    for (index, tensor) in tensors.enumerated() {
+      try progress(Double(index) / Double(tensors.count))
+      guard Self.isChosen(tensor) else { continue }
+      let isInLayer = tensor.weights.contains { if case .layer = $0 { true } else { false } }
+      errors[index] = try TypeErrors(
+        of: tensor,
+        in: Set(
+          candidates(for: tensor) + [
+            Self.probeType.fitting(columns: tensor.columnCount), tensor.unquantisedType,
+          ]
+        ),
+        importance: importance,
+        grid: target == .npu && isInLayer ? DeviceGrid() : nil,
+        threads: threads
+      )
+    }
+    var groupOfWeight: [String: Int] = [:]
+    for (index, group) in sensitivities.groups.enumerated() {
+      for weight in group.group.weights { groupOfWeight[weight] = index }
+    }
+    func group(of tensor: ExportedTensor) -> Int? {
+      tensor.weights.first.flatMap { groupOfWeight[$0.canonical] }
+    }
+    // The error of a whole group in the type that it was measured with.
+    var probeErrors: [Int: Double] = [:]
+    for (index, tensor) in tensors.enumerated() {
+      guard let group = group(of: tensor), let known = errors[index] else { continue }
+      let type = Self.probeType.fitting(columns: tensor.columnCount)
+      probeErrors[group, default: 0] += known.squaredErrors[type] ?? 0
+    }
+    return tensors.enumerated().map { index, tensor in
+      let group = group(of: tensor)
+      var scale = 0.0
+      if let group, let probeError = probeErrors[group], probeError > 0 {
+        scale = sensitivities.groups[group].klDivergence / probeError
+      }
+      return assessment(
+        of: tensor,
+        errors[index],
+        scale,
+        group.map { sensitivities.groups[$0].group.title }
+      )
+    }
+  }
+
+  private func assessment(
+    of tensor: ExportedTensor,
+    _ errors: TypeErrors?,
+    _ scale: Double,
+    _ group: String?
+  ) -> Assessment {
+    var types = errors == nil ? [] : candidates(for: tensor)
+    // Where a device runs one type alone at full speed, there is nothing to choose.
+    if types.count != 1 { types.append(tensor.unquantisedType) }
+    let options = types.map { type in
+      TypeOptions.Option(
+        type: type,
+        byteCount: TensorChoice(tensor, as: type, because: "").byteCount,
+        damage: scale * (errors?.squaredErrors[type] ?? 0)
+      )
+    }
+    return Assessment(
+      tensor: tensor,
+      errors: errors,
+      options: TypeOptions(options),
+      group: group ?? ""
+    )
+  }
+
+  /// Returns the bytes of all tensors if those that may be quantised take so many bits a weight on average.
+  package func byteCount(_ assessments: [Assessment], bitsPerWeight: Double) -> Int {
+    assessments.reduce(0) { sum, assessment in
+      guard assessment.errors == nil else {
+        return sum + Int(Double(assessment.tensor.elementCount) * bitsPerWeight / 8)
+      }
+      return sum + (assessment.options.options.first?.byteCount ?? 0)
+    }
+  }
+
+  /// Chooses the types.
+  ///
+  /// - Parameters:
+  ///   - assessments: What each type costs each tensor.
+  ///   - byteCount: How many bytes all tensors may take together.
+  /// - Returns: The type of each tensor.
+  /// - Throws: `QuantizationError.recipe` that says how many bits are needed if these are too few.
+  package func choose(
+    _ assessments: [Assessment],
+    byteCount: Int
+  ) throws(QuantizationError) -> [TensorChoice] {
+    guard let chosen = TypeKnapsack.choose(assessments.map(\.options), capacity: byteCount) else {
+      let least = assessments.reduce((all: 0, quantised: 0, elements: 0)) { sum, assessment in
+        let bytes = assessment.options.options.map(\.byteCount).min() ?? 0
+        guard assessment.errors != nil else {
+          return (sum.all + bytes, sum.quantised, sum.elements)
+        }
+        return (
+          sum.all + bytes, sum.quantised + bytes, sum.elements + assessment.tensor.elementCount
+        )
+      }
+      let bits = Double(least.quantised) * 8 / Double(max(least.elements, 1))
+      throw QuantizationError(
+        .recipe,
+        "\(byteCount) bytes are too few: with the smallest types the tensors take \(least.all), of which the"
+          + " quantised ones have \((bits * 100).rounded(.up) / 100) bits a weight; give that much or more"
+      )
+    }
+    return zip(assessments, chosen).map { assessment, option in
+      TensorChoice(assessment.tensor, as: option.type, because: Self.reason(assessment, option))
+    }
+  }
+
+  private static func reason(_ assessment: Assessment, _ option: TypeOptions.Option) -> String {
+    guard assessment.errors != nil else {
+      return assessment.tensor.isWeight ? "is not quantised" : "is there for other programs"
+    }
+    guard !assessment.group.isEmpty else { return "no logit depends on it" }
+    return "\(assessment.group)"
+  }
+}
+
+// MARK: - Checking
+
+extension HybridRecipe {
+  /// Returns the damage that some choices were expected to do together.
+  package func predictedDivergence(
+    of choices: [TensorChoice],
+    _ assessments: [Assessment]
+  ) -> Double {
+    zip(choices, assessments).reduce(0) { sum, pair in
+      sum + (pair.1.options.options.first { $0.type == pair.0.type }?.damage ?? 0)
+    }
+  }
+
+  /// Measures the divergence of the model with all weights in the types that were chosen.
+  ///
+  /// - Returns: The mean in nats.
+  package func divergence(
+    of choices: [TensorChoice],
+    windows: [[Int32]],
+    on backend: any Backend,
+    progress: (Double) throws -> Void
+  ) throws -> Double {
+    let types = Dictionary(uniqueKeysWithValues: choices.map { ($0.tensor.name, $0.type) })
+    let weights = choices.filter { $0.type != $0.tensor.unquantisedType }.flatMap(\.tensor.weights)
+    guard !weights.isEmpty else { return 0 }
+    let all = ProbeGroup(title: "all", weights: Set(weights.map(\.canonical)))
+    let probe = SensitivityProbe(
+      checkpoint,
+      tensors,
+      to: { types[$0.name] ?? $0.unquantisedType },
+      windows: windows,
+      importance: importance,
+      on: backend,
+      threads: threads
+    )
+    return try probe.measure([all], progress: progress).first?.klDivergence ?? 0
+  }
+}
