@@ -14,7 +14,14 @@ extension CallLowering {
     // place. Without a norm they would have to be copied; no model has such values, so the product is
     // computed again.
     let isShared = op.valueWeight == nil && op.valueNorm != nil
-    if !isShared { try emitProduct(op.valueWeight ?? op.keyWeight, input, into: values) }
+    if !isShared {
+      try emitProduct(
+        op.valueWeight ?? op.keyWeight,
+        input,
+        into: values,
+        isRepeated: op.valueWeight == nil
+      )
+    }
     if let norm = op.valueNorm {
       emitHeads(isShared ? keys : values, op.headDim, norm, nil, into: values)
     }

@@ -166,14 +166,15 @@ struct CallTrace {
   /// Adds the product of a weight and a plane.
   ///
   /// If the weight needs the plane's int8 copy and that is not current, the call that makes it is added first. Large
-  /// products of all rows are a device's, if there is one.
+  /// products of all rows are a device's, if there is one. Of a product that is repeated, the input is observed already.
   mutating func emitProduct(
     _ weight: WeightRef,
     _ input: RowPlane,
     into output: RowPlane,
-    softcap: Float = 0
+    softcap: Float = 0,
+    isRepeated: Bool = false
   ) throws(ComputeError) {
-    if program.observesInputs { emitObserve(weight, input) }
+    if program.observesInputs, !isRepeated { emitObserve(weight, input) }
     if softcap == 0, try emitDeviceProduct(weight, input, into: output) { return }
     var source = input.region
     var copy = unsafe cpu_quantised()
@@ -201,10 +202,10 @@ struct CallTrace {
 
   /// Adds the call that sums up the squares of a product's input.
   private mutating func emitObserve(_ weight: WeightRef, _ input: RowPlane) {
-    // A product whose result is wanted twice has one input.
-    guard !observers.contains(where: { $0.weight == weight }) else { return }
     let sums = unsafe memory.keepSums(input.width)
-    unsafe observers.append(InputObserver(weight: weight, sums: sums, rows: input.rows))
+    unsafe observers.append(
+      InputObserver(weight: weight, sums: sums, rows: input.rows)
+    )
     unsafe emit(
       kernels.pointee.observe,
       cpu_observe_args(input: input.operand, sums: sums.baseAddress),

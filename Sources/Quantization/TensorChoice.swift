@@ -87,10 +87,11 @@ extension ExportedTensor {
 package enum TensorChoices {
   /// Returns the choices that give every matrix one type.
   ///
-  /// Vectors stay f32, and matrices that must not be quantised stay as they are.
+  /// Vectors stay f32, and matrices that are not quantised stay as they are, unless the type is a float.
   package static func uniform(_ type: TensorType, _ tensors: [ExportedTensor]) -> [TensorChoice] {
     tensors.map { tensor in
-      guard tensor.precision == .any else {
+      let isForced = !type.isQuantised && tensor.precision == .unquantised
+      guard tensor.precision == .any || isForced else {
         return TensorChoice(tensor, as: tensor.unquantisedType, because: "is not quantised")
       }
       let fitting = type.fitting(columns: tensor.columnCount)

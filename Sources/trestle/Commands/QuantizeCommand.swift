@@ -22,7 +22,8 @@ struct QuantizeCommand: ParsableCommand {
       The recipe hybrid-q4 measures: it quantises each kind of matrix in each part of the model alone, \
       runs a text, and looks at what that does to the next token's distribution. Then it gives every tensor \
       the type with which the whole loses least for the bytes it may have. --type gives all matrices one \
-      type. Norms, AltUp's coefficients, routers and low-rank branches keep their precision in both.
+      type, but for small ones that llama-quantize leaves alone, too. Norms and AltUp's coefficients stay f32 \
+      in both.
 
       With importance data (`trestle calibrate`) errors are put where they cost least. A report of what was \
       measured and chosen is written beside the file.

@@ -83,7 +83,10 @@ import Testing
       if mirror.displayStyle == .enum {
         text += "\(mirror.children.first?.label ?? String(describing: value)) "
       }
-      for child in mirror.children { append(child.value, to: &text) }
+      // Whether inputs are observed is decided behind lowering.
+      for child in mirror.children where child.label != "observesInputs" {
+        append(child.value, to: &text)
+      }
     }
   }
 }
