@@ -159,6 +159,13 @@ package struct HybridRecipe {
     let kept = try probe(.q8_0, first).measure(keptGroups) {
       try progress(share + $0 * (1 - share))
     }
+    if let group = measured.first(where: { !$0.klDivergence.isFinite }) {
+      throw QuantizationError(
+        .values,
+        "quantising \(group.group.title) gives logits that are no numbers, or the model's own are none",
+        context: checkpoint.path
+      )
+    }
     return Sensitivities(groups: measured, kept: kept)
   }
 
@@ -293,16 +300,15 @@ package struct HybridRecipe {
       )
     }
     return zip(assessments, chosen).map { assessment, option in
-      TensorChoice(assessment.tensor, as: option.type, because: Self.reason(assessment, option))
+      TensorChoice(assessment.tensor, as: option.type, because: Self.reason(assessment))
     }
   }
 
-  private static func reason(_ assessment: Assessment, _ option: TypeOptions.Option) -> String {
+  private static func reason(_ assessment: Assessment) -> String {
     guard assessment.errors != nil else {
       return assessment.tensor.isWeight ? "is not quantised" : "is there for other programs"
     }
-    guard !assessment.group.isEmpty else { return "no logit depends on it" }
-    return "\(assessment.group)"
+    return assessment.group.isEmpty ? "no logit depends on it" : assessment.group
   }
 }
 

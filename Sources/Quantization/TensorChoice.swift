@@ -44,9 +44,6 @@ extension TensorType {
     while type.byteCount(columns: columns) == nil, let next = type.fallback { type = next }
     return type
   }
-
-  /// Bits that a weight takes.
-  package var bitsPerWeight: Double { Double(blockByteCount * 8) / Double(blockLength) }
 }
 
 extension ExportedTensor {
