@@ -9,8 +9,8 @@ from llamacpp_common import CACHE, fetch_model
 
 F32_NAME = "gemma-3-270m-blurred-f32.gguf"
 
-# How far a weight is off after rounding to a type, as a share of the weights' root mean square: what `trestle quantize
-# --type` reports for this model.
+# How far a weight is off after rounding to a type, as a share of the weights' root mean square: about what
+# scripts/check-quantized-files finds for matrices that are no type's own.
 ROUNDING = {"Q4_K": 0.066, "Q5_0": 0.039, "Q6_K": 0.018, "Q8_0": 0.005}
 
 # What llama.cpp is asked for: its ftype (enum llama_ftype), and whether every matrix gets that type ("pure").
