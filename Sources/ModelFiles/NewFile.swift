@@ -112,7 +112,8 @@ package final class NewFile {
     isNamed = true
   }
 
-  private static func directory(of path: String) -> String {
+  /// Returns the directory that a file of this path is in, as a path that ends in a slash or is a dot.
+  package static func directory(of path: String) -> String {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
     return parts.isEmpty ? "." : "\(parts.joined(separator: "/"))/"
   }

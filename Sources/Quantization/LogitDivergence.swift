@@ -85,8 +85,8 @@ package struct LogitDivergence: Sendable {
       let end = min(first + 4096, references.count)
       var (part, otherPart, weightedPart) = (Lanes(), Lanes(), Lanes())
       for index in stride(from: first, to: end, by: Lanes.scalarCount) {
-        let a = unsafe Self.load(references, index, end, beyond: -.infinity)
-        let b = unsafe Self.load(others, index, end, beyond: -.infinity)
+        let a = unsafe Self.load(references, index, end)
+        let b = unsafe Self.load(others, index, end)
         // Where all logits so far are -infinity, no power can be told from their differences.
         let power =
           reference.highest == -.infinity ? Lanes() : Self.exponential(a - reference.highest)
@@ -103,18 +103,17 @@ package struct LogitDivergence: Sendable {
     }
   }
 
-  /// Returns the lanes from an index on.
+  /// Returns the lanes from an index on; those beyond the end have no probability.
   private static func load(
     _ values: UnsafeBufferPointer<Float>,
     _ index: Int,
-    _ end: Int,
-    beyond: Float
+    _ end: Int
   ) -> Lanes {
     guard end - index < Lanes.scalarCount, let base = values.baseAddress else {
       return unsafe UnsafeRawPointer(values.baseAddress.unsafelyUnwrapped + index)
         .loadUnaligned(as: Lanes.self)
     }
-    var lanes = Lanes(repeating: beyond)
+    var lanes = Lanes(repeating: -.infinity)
     for lane in 0..<(end - index) { lanes[lane] = unsafe base[index + lane] }
     return lanes
   }

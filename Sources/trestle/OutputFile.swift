@@ -4,12 +4,11 @@
 // With SwiftNIO loaded, the compiler takes `stat` to be of this module.
 import CDispatch
 import Glibc
+import ModelFiles
 
 /// Refuses a path at which no file can be made, before the work begins whose result it is to hold.
 func checkWritable(_ path: String) throws {
-  let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
-  let directory = parts.isEmpty ? "." : parts.joined(separator: "/") + "/"
-  guard unsafe access(directory, W_OK | X_OK) == 0 else {
+  guard unsafe access(NewFile.directory(of: path), W_OK | X_OK) == 0 else {
     throw CommandError("cannot write \(path): \(reason(errno))")
   }
 }

@@ -109,8 +109,8 @@ struct QuantizationRun {
       choices = try choose(&report)
     }
     noteFallbacks(choices)
-    try checkSpace(choices.reduce(0) { $0 + $1.byteCount })
     let file = try QuantizedFile(checkpoint, choices, importance: importance, threads: threads)
+    try checkSpace(file.byteCount + file.overheadByteCount)
     let errors = try withProgress("quantising") { try file.write(to: command.output, progress: $0) }
     report.add(choices, errors)
     try write(report)
@@ -220,9 +220,8 @@ struct QuantizationRun {
 
   /// Refuses to begin what would fill the disk.
   private func checkSpace(_ byteCount: Int) throws {
-    let directory = URL(fileURLWithPath: command.output).deletingLastPathComponent().path
     var status = statvfs()
-    guard unsafe statvfs(directory, &status) == 0 else { return }
+    guard unsafe statvfs(NewFile.directory(of: command.output), &status) == 0 else { return }
     let free = UInt64(status.f_bavail) * UInt64(status.f_frsize)
     guard free > UInt64(byteCount) else {
       throw CommandError(

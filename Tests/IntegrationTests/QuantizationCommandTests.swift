@@ -210,8 +210,12 @@ extension Integration {
           arguments + ["\(directory)/disturbed"] + Cluster.threeWorkers
         )
         let pipeline = try await PrivatePipeline(of: command, workerCount: 3)
-        try await Task.sleep(for: .milliseconds(600))
-        #expect(command.isRunning, "a worker was to be lost before the end")
+        // A worker that is lost before the pipeline is ready ends it. With a session it is.
+        let status = ["status", "--json", "--endpoint", "ipc://\(pipeline.directory)/front"]
+        let observes = try await eventually(within: .seconds(20)) {
+          try await TrestleProcess.run(status).output.contains("\"sessions\":1")
+        }
+        #expect(observes && command.isRunning, "a worker was to be lost before the end")
         kill(pid_t(pipeline.workers[1]), SIGKILL)
         let outcome = try await command.wait()
         #expect(outcome.status == 0, "\(outcome)")

@@ -41,8 +41,7 @@ struct CalibrateCommand: ParsableCommand {
   @Option(name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "file"))
   var output: String
 
-  @Option(help: ArgumentHelp("Use the first windows only, so many.", valueName: "count"))
-  var windows: Int?
+  @OptionGroup var windows: WindowOptions
 
   @Flag(help: "Begin anew if the file exists.")
   var restart = false
@@ -54,9 +53,6 @@ struct CalibrateCommand: ParsableCommand {
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    if let windows, windows < 1 {
-      throw ValidationError("--windows \(windows): give at least 1.")
-    }
     try validateWindow(pipeline.context)
     if let device = pipeline.settings.devices?.first(where: { $0.hasPrefix("vulkan") }) {
       throw ValidationError(
@@ -97,7 +93,7 @@ struct CalibrateCommand: ParsableCommand {
         continuing: output,
         restarts: restart
       )
-      let windowCount = min(windows ?? .max, tokens.count / window)
+      let windowCount = min(windows.windows ?? .max, tokens.count / window)
       if calibration.windowCount >= windowCount {
         printError(
           "\(output) has \(calibration.windowCount) windows already; nothing is left to do"

@@ -38,8 +38,7 @@ struct CompareCommand: ParsableCommand {
   @Option(help: ArgumentHelp("A text file in UTF-8.", valueName: "file"))
   var text: String
 
-  @Option(help: ArgumentHelp("Compare the first windows only, so many.", valueName: "count"))
-  var windows: Int?
+  @OptionGroup var windows: WindowOptions
 
   @Option(help: ArgumentHelp("Show the tokens that differ most, so many.", valueName: "count"))
   var worst = 5
@@ -51,9 +50,6 @@ struct CompareCommand: ParsableCommand {
   @OptionGroup var log: LogOptions
 
   func validate() throws {
-    if let windows, windows < 1 {
-      throw ValidationError("--windows \(windows): give at least 1.")
-    }
     try validateWindow(pipeline.context)
     guard (0...1000).contains(worst) else {
       throw ValidationError("--worst \(worst) is outside 0...1000.")
@@ -75,7 +71,7 @@ struct CompareCommand: ParsableCommand {
         pipelines[0].checkpoint,
         pipelines[1].checkpoint,
         window: options.context ?? 512,
-        mostWindows: windows
+        mostWindows: windows.windows
       )
       let logger = log.logger("trestle.coordinator", default: .warning)
       var running: [PrivatePipeline] = []
@@ -286,12 +282,5 @@ struct ComparisonDocument: Encodable, CustomStringConvertible {
     }
     return (lines + ["", table(["kl", "token", "behind", "next in the text"], rows)])
       .joined(separator: "\n")
-  }
-}
-
-/// Refuses windows that are too short to have halves.
-func validateWindow(_ context: Int?) throws {
-  if let context, context < 4 {
-    throw ValidationError("--context \(context): a window needs at least 4 tokens.")
   }
 }
