@@ -10,6 +10,8 @@ final class Waiter {
   private let done: Mailbox<Void>
   private let interrupt: CInt?
   private var isInterrupted = false
+  /// Whether an interrupt has cancelled work and nobody has been told yet.
+  private var isCancelled = false
 
   /// - Parameter interrupt: A descriptor that is readable when the user wants the command to end;
   ///   nil for none. Only the first interrupt counts.
@@ -28,11 +30,17 @@ final class Waiter {
   ///   - onInterrupt: Called at an interrupt while the work goes on; nil cancels the work.
   ///   - work: The work to wait for.
   /// - Returns: The result of the work.
-  /// - Throws: The error of the work; `Interrupted` if it was cancelled.
+  /// - Throws: The error of the work; `Interrupted` if it was cancelled, or if an interrupt came too late for the
+  ///   work before it.
   func wait<Output: Sendable>(
     onInterrupt: (() -> Void)? = nil,
     for work: @escaping @Sendable () async throws -> Output
   ) throws -> Output {
+    // The work before may have ended in the moment of the interrupt, which is meant for the whole command.
+    if isCancelled, onInterrupt == nil {
+      isCancelled = false
+      throw Interrupted()
+    }
     let outcome = Lock<Result<Output, any Error>?>(nil)
     let done = done
     let task = Task {
@@ -41,7 +49,13 @@ final class Waiter {
       outcome.withLock { $0 = result }
       done.post(())
     }
-    return try wait(for: outcome, onInterrupt: onInterrupt ?? { task.cancel() })
+    return try wait(
+      for: outcome,
+      onInterrupt: onInterrupt ?? {
+        self.isCancelled = true
+        task.cancel()
+      }
+    )
   }
 
   /// Waits for the next element of an answer.
@@ -74,7 +88,10 @@ final class Waiter {
     while true {
       let result = outcome.withLock { $0 }
       if let result {
-        do { return try result.get() } catch is CancellationError { throw Interrupted() }
+        do { return try result.get() } catch is CancellationError {
+          isCancelled = false
+          throw Interrupted()
+        }
       }
       let descriptors = [done.descriptor, isInterrupted ? nil : interrupt].compactMap(\.self)
       let ready = try poll(sockets: [], descriptors: descriptors, timeout: nil)

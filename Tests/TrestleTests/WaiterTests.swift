@@ -59,6 +59,21 @@ private func interrupted() throws -> Mailbox<Void> {
     #expect(!later)
   }
 
+  @Test func `an interrupt that comes too late for one work cancels the next`() async throws {
+    let signal = try interrupted()
+    try await onThread {
+      let waiter = try Waiter(interruptedBy: signal.descriptor)
+      // This work ends well although it is cancelled.
+      let value = try waiter.wait {
+        try? await Task.sleep(for: .seconds(3600))
+        return 5
+      }
+      #expect(value == 5)
+      #expect(throws: Interrupted.self) { try waiter.wait { 6 } }
+      #expect(try waiter.wait { 7 } == 7)
+    }
+  }
+
   @Test func `an interrupt may be told to the work instead`() async throws {
     let signal = try interrupted()
     let (stream, continuation) = AsyncStream<Int>.makeStream()
