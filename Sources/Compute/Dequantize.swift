@@ -19,6 +19,15 @@ package enum Dequantize {
       start.isMultiple(of: length) && count.isMultiple(of: length),
       "\(start) and \(count) are not multiples of \(type)'s block of \(length)"
     )
+    switch type {
+    case .f32: return unsafe floats(row, start, count) { (bits: UInt32) in Float(bitPattern: bits) }
+    case .f16: return unsafe floats(row, start, count, halfToFloat)
+    case .bf16:
+      return unsafe floats(row, start, count) { (bits: UInt16) in
+        Float(bitPattern: UInt32(bits) << 16)
+      }
+    default: break
+    }
     var values: [Float] = []
     values.reserveCapacity(count)
     for block in (start / length)..<((start + count) / length) {
@@ -31,17 +40,34 @@ package enum Dequantize {
     return values
   }
 
+  /// Converts numbers that stand alone, which are no blocks; a large model is read a billion at a time.
+  @inline(__always)
+  private static func floats<Bits: BitwiseCopyable>(
+    _ row: UnsafeRawBufferPointer,
+    _ start: Int,
+    _ count: Int,
+    _ value: (Bits) -> Float
+  ) -> [Float] {
+    let size = MemoryLayout<Bits>.size
+    let bytes = unsafe UnsafeRawBufferPointer(
+      rebasing: row[(start * size)..<((start + count) * size)]
+    )
+    return unsafe [Float](unsafeUninitializedCapacity: count) { values, initialized in
+      for index in 0..<count {
+        let bits = unsafe bytes.loadUnaligned(fromByteOffset: index * size, as: Bits.self)
+        unsafe values.initializeElement(at: index, to: value(bits))
+      }
+      initialized = count
+    }
+  }
+
   private static func append(
     block: UnsafeRawBufferPointer,
     type: TensorType,
     to values: inout [Float]
   ) {
     switch type {
-    case .f32: values.append(unsafe block.loadUnaligned(as: Float.self))
-    case .f16: values.append(unsafe half(block, 0))
-    case .bf16:
-      let bits = UInt32(unsafe block.loadUnaligned(as: UInt16.self))
-      values.append(Float(bitPattern: bits << 16))
+    case .f32, .f16, .bf16: preconditionFailure("\(type) has no blocks")
     case .q4_0, .q4_1: unsafe appendQ4(block, hasMinimum: type == .q4_1, to: &values)
     case .q5_0, .q5_1: unsafe appendQ5(block, hasMinimum: type == .q5_1, to: &values)
     case .q8_0:

@@ -1,6 +1,7 @@
 // Work on all CPUs.
 
 internal import Dispatch
+internal import Platform
 
 /// Calls `body` with each index, on several threads if there are to be any.
 func concurrently(_ count: Int, threads: Int, _ body: @Sendable (Int) -> Void) {
@@ -11,4 +12,20 @@ func concurrently(_ count: Int, threads: Int, _ body: @Sendable (Int) -> Void) {
       body(index)
     }
   }
+}
+
+/// Returns what `body` gives for each index, in order, computed on several threads if there are to be any.
+///
+/// - Throws: What `body` throws at the first index at which it does.
+func concurrentMap<Output: Sendable>(
+  _ count: Int,
+  threads: Int,
+  _ body: @Sendable (Int) throws -> Output
+) throws -> [Output] {
+  let results = Lock<[Result<Output, any Error>?]>(Array(repeating: nil, count: count))
+  concurrently(count, threads: threads) { index in
+    let result = Result { try body(index) }
+    results.withLock { $0[index] = result }
+  }
+  return try results.withLock { $0 }.compactMap { try $0?.get() }
 }

@@ -132,8 +132,10 @@ package struct QuantizedFile {
     }
   }
 
-  /// 8 MB of f32, and the same again while they are encoded: few enough for the memory, and enough for all threads.
-  private static let pieceElementCount = 2 << 20
+  /// What a thread decodes and encodes at once: 1 MB of f32, which stays in a core's cache.
+  private static let partElementCount = 1 << 18
+  /// The parts of each thread between two writes.
+  private static let partsAtOnce = 4
 
   /// Writes one tensor and returns its error.
   private func put(
@@ -147,21 +149,29 @@ package struct QuantizedFile {
       try tally.add(tensor.elementCount)
       return EncodingError()
     }
-    let rowsAtOnce = max(1, Self.pieceElementCount / max(tensor.columnCount, 1))
+    let partRows = max(1, Self.partElementCount / max(tensor.columnCount, 1))
+    let rowsAtOnce = partRows * Self.partsAtOnce * threads
     var error = EncodingError()
     for (matrix, rows) in tensor.pieces(of: 0..<tensor.rowCount) {
       let encoder = RowEncoder(
         choice.type,
         columns: tensor.columnCount,
         importance: importance?.columns(of: tensor, matrix: matrix),
-        threads: threads
+        threads: 1
       )
       for first in stride(from: rows.lowerBound, to: rows.upperBound, by: rowsAtOnce) {
-        let values = try tensor.values(rows: first..<min(first + rowsAtOnce, rows.upperBound))
-        let encoded = try encoder.encode(values, of: tensor.name)
-        error += encoded.error
-        try sink.append(encoded.bytes)
-        try tally.add(values.count)
+        let end = min(first + rowsAtOnce, rows.upperBound)
+        let partCount = (end - first + partRows - 1) / partRows
+        let parts = try concurrentMap(partCount, threads: threads) { part in
+          let start = first + part * partRows
+          let values = try tensor.values(rows: start..<min(start + partRows, end))
+          return try encoder.encode(values, of: tensor.name)
+        }
+        for part in parts {
+          error += part.error
+          try sink.append(part.bytes)
+        }
+        try tally.add((end - first) * tensor.columnCount)
       }
     }
     return error

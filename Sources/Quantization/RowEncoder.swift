@@ -82,12 +82,20 @@ package struct RowEncoder: Sendable {
   /// Returns the sum of `importance · value²`.
   private func squares(of values: [Float]) -> Double {
     stride(from: 0, to: values.count, by: columns).reduce(0) { sum, first in
-      var squares = 0.0
-      for column in 0..<columns {
-        let value = Double(values[first + column])
-        squares += Double(importance?[column] ?? 1) * value * value
+      // Eight sums, because one would wait for each addition.
+      var squares = SIMD8<Double>()
+      var column = 0
+      while column < columns {
+        var (value, weight) = (SIMD8<Float>(), SIMD8<Float>(repeating: 1))
+        for lane in 0..<min(8, columns - column) {
+          value[lane] = values[first + column + lane]
+          if let importance { weight[lane] = importance[column + lane] }
+        }
+        let wide = SIMD8<Double>(value)
+        squares += SIMD8<Double>(weight) * wide * wide
+        column += 8
       }
-      return sum + squares
+      return sum + squares.sum()
     }
   }
 
