@@ -54,7 +54,8 @@ let package = Package(
       dependencies: [
         "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
         "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Quantization",
-        "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels", "CLinux",
+        "Hub", "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform", "CPUKernels",
+        "CLinux",
         argumentParser, logging,
       ],
       swiftSettings: strict
@@ -149,6 +150,12 @@ let package = Package(
     ),
     // What the operating system gives: threads, locks, clocks, memory.
     .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: strict),
+    // Models by name: what a hub has, fetched into the cache that other programs share.
+    .target(
+      name: "Hub",
+      dependencies: ["ModelFiles", "Content", "Platform", "CCurl"],
+      swiftSettings: strict
+    ),
     // What bytes are: their digests, as files have them and as messages carry them.
     .target(name: "Content", dependencies: ["CSodium"], swiftSettings: strict),
 
@@ -241,6 +248,7 @@ let package = Package(
     ),
     .systemLibrary(name: "CZeroMQ"),
     .systemLibrary(name: "CSodium"),
+    .systemLibrary(name: "CCurl"),
     .target(name: "CLinux"),
     .target(name: "CVulkan"),
     .target(name: "CSocketGuard"),
@@ -317,6 +325,11 @@ let package = Package(
         "Content",
         "TestSupport",
       ],
+      swiftSettings: strict
+    ),
+    .testTarget(
+      name: "HubTests",
+      dependencies: ["Hub", "ModelFiles", "Content", "TestSupport"],
       swiftSettings: strict
     ),
     .testTarget(name: "GrammarTests", dependencies: ["Grammar"], swiftSettings: strict),

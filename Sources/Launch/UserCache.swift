@@ -13,9 +13,12 @@ package enum UserCache {
   package static func directory(_ kind: String) -> String {
     let base =
       environmentPath("XDG_CACHE_HOME")
-      ?? (environmentPath("HOME") ?? systemHome).map { $0 + "/.cache" } ?? "/nonexistent"
+      ?? home.map { $0 + "/.cache" } ?? "/nonexistent"
     return base + "/trestle/\(kind)"
   }
+
+  /// The user's home directory; nil if there is none.
+  package static var home: String? { environmentPath("HOME") ?? systemHome }
 
   /// The home directory in the user database.
   private static var systemHome: String? {

@@ -66,7 +66,7 @@ package enum ModelPath: Sendable, Hashable {
     if path.contains("://") {
       return ModelFilesError(
         .file,
-        "is an address, and models are not downloaded; fetch the file or the whole directory first",
+        "is an address; give a path, or the name of a repository as in `trestle pull ORG/NAME`",
         context: path
       )
     }
@@ -83,8 +83,7 @@ package enum ModelPath: Sendable, Hashable {
     if isName, !path.hasSuffix(".gguf"), !exists(String(parts[0])) {
       return ModelFilesError(
         .file,
-        "is not there; if it is a name on Hugging Face: models are not downloaded, fetch it first"
-          + " (hf download \(path)) and give its directory",
+        "is not there; if it is a name on Hugging Face, `trestle pull \(path)` fetches it",
         context: path
       )
     }
@@ -156,13 +155,13 @@ package enum ModelPath: Sendable, Hashable {
 
 /// The name of a part of a split model, `STEM-00001-of-00003.gguf`, as llama.cpp writes it
 /// (llama_split_path).
-struct SplitName: Sendable, Hashable {
-  var stem: String
+package struct SplitName: Sendable, Hashable {
+  package var stem: String
   /// From 1 on.
-  var index: Int
-  var count: Int
+  package var index: Int
+  package var count: Int
 
-  init?(_ name: String) {
+  package init?(_ name: String) {
     guard let match = name.wholeMatch(of: /(.*)-([0-9]{5})-of-([0-9]{5})\.gguf/),
       let index = Int(match.2), let count = Int(match.3), (1...max(count, 1)).contains(index)
     else { return nil }
@@ -175,9 +174,9 @@ struct SplitName: Sendable, Hashable {
     self.count = count
   }
 
-  var name: String { "\(stem)-\(Self.digits(index))-of-\(Self.digits(count)).gguf" }
+  package var name: String { "\(stem)-\(Self.digits(index))-of-\(Self.digits(count)).gguf" }
 
-  func part(_ index: Int) -> SplitName { SplitName(stem: stem, index: index, count: count) }
+  package func part(_ index: Int) -> SplitName { SplitName(stem: stem, index: index, count: count) }
 
   private static func digits(_ number: Int) -> String {
     let text = "\(number)"

@@ -24,9 +24,7 @@ final class ProgressLine: LaunchProgress {
   /// Returns how long the rest takes if it goes on as it went so far; empty where that is not known.
   private func remaining(_ fraction: Double) -> String {
     guard let began, fraction > 0.01 else { return "" }
-    let seconds = (.now - began) / .seconds(1) * (1 - fraction) / fraction
-    let whole = Int(seconds.rounded(.up))
-    return whole < 60 ? ", \(whole) s left" : ", \(whole / 60) min \(whole % 60) s left"
+    return trestle.remaining(seconds: (.now - began) / .seconds(1) * (1 - fraction) / fraction)
   }
 
   func show(_ fraction: Double) {
@@ -43,6 +41,12 @@ final class ProgressLine: LaunchProgress {
   func clear() {
     if isTerminal, shown.withLock({ $0 >= 0 }) { StandardError.write("\r\u{1B}[K") }
   }
+}
+
+/// Says how long something takes still.
+func remaining(seconds: Double) -> String {
+  let whole = Int(min(seconds, 1e9).rounded(.up))
+  return whole < 60 ? ", \(whole) s left" : ", \(whole / 60) min \(whole % 60) s left"
 }
 
 /// Writes the messages of the launcher to stderr.

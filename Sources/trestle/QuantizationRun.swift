@@ -60,7 +60,7 @@ struct QuantizationRun {
     self.command = command
     self.interrupt = interrupt
     threads = command.threads ?? AvailableCPUs.own.usableCount
-    checkpoint = try Checkpoint.open(command.source)
+    checkpoint = try Checkpoint.open(command.source.path(interruptedBy: interrupt))
     let tensors = checkpoint.ggufTensors
     self.tensors = tensors
     outputs = Outputs(command)
@@ -95,7 +95,7 @@ struct QuantizationRun {
       )
     }
     var report = QuantizationReport(
-      source: command.source,
+      source: command.source.description,
       output: command.output,
       command: shellCommand,
       recipe: command.type?.rawValue ?? QuantizeCommand.Recipe.hybridQ4.rawValue
@@ -240,7 +240,7 @@ struct QuantizationRun {
 
   /// The command that gives the same file again.
   private var shellCommand: String {
-    var words = ["trestle", "quantize", command.source, command.output]
+    var words = ["trestle", "quantize", command.source.description, command.output]
     if let type = command.type { words += ["--type", type.rawValue] }
     if command.type == nil { words += ["--recipe", QuantizeCommand.Recipe.hybridQ4.rawValue] }
     if let bits = command.bitsPerWeight { words += ["--bits-per-weight", "\(bits)"] }

@@ -29,6 +29,7 @@ struct Trestle: ParsableCommand {
     subcommands: [
       UpCommand.self, RunCommand.self, StatusCommand.self, HealthCommand.self, TopCommand.self,
       RebalanceCommand.self, DrainCommand.self, BenchCommand.self, PerplexityCommand.self,
+      PullCommand.self, ModelsCommand.self, RemoveCommand.self,
       QuantizeCommand.self, CalibrateCommand.self, CompareCommand.self,
       LogitsCommand.self, TokenizeCommand.self,
       DetokenizeCommand.self, InspectCommand.self, DoctorCommand.self, CoordinateCommand.self,

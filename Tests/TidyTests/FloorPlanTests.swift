@@ -10,8 +10,8 @@ import Testing
 private let floorPlan: [String: Set<String>] = [
   "trestle": [
     "Server", "Client", "Launch", "Coordinator", "Worker", "CPUBackend", "VulkanBackend",
-    "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Quantization", "Gemma",
-    "ModelFiles", "Wire", "Compute", "Content", "Platform",
+    "NPUBackend", "NPUDriver", "NPUFake", "NPUArray", "BackendConformance", "Quantization", "Hub",
+    "Gemma", "ModelFiles", "Wire", "Compute", "Content", "Platform",
     "CPUKernels", "CLinux", "ArgumentParser", "Logging",
   ],
   "Server": [
@@ -52,6 +52,7 @@ private let floorPlan: [String: Set<String>] = [
   "CNPUPreload": [],
   "Compute": [],
   "Content": ["CSodium"],
+  "Hub": ["ModelFiles", "Content", "Platform", "CCurl"],
   "Platform": ["CLinux"],
   "CPUKernels": [],
   "VulkanKernels": [],
@@ -60,6 +61,7 @@ private let floorPlan: [String: Set<String>] = [
   "WireMessages": [],
   "CZeroMQ": [],
   "CSodium": [],
+  "CCurl": [],
   "CLinux": [],
   "CSocketGuard": [],
   "BackendConformance": ["Compute"],

@@ -33,8 +33,8 @@ struct BenchPipelineCommand: ParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Option(help: ArgumentHelp("Tokens of each prompt.", valueName: "tokens"))
   var promptTokens = 512
@@ -85,7 +85,7 @@ struct BenchPipelineCommand: ParsableCommand {
       // One slot more, for the arriving prompt.
       options.slots = max(options.slots, (streams.values.max() ?? 1) + 1)
       let pipeline = try Pipeline(
-        model: model,
+        model: model.path(interruptedBy: interrupt),
         options.settings,
         in: .program,
         interruptedBy: interrupt

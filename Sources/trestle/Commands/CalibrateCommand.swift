@@ -27,8 +27,8 @@ struct CalibrateCommand: ParsableCommand {
       """
   )
 
-  @Argument(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "model"))
-  var model: String
+  @Argument(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Option(
     help: ArgumentHelp(
@@ -71,7 +71,7 @@ struct CalibrateCommand: ParsableCommand {
       settings.contextTokens = window
       settings.observesInputs = true
       let pipeline = try Pipeline(
-        model: model,
+        model: model.path(interruptedBy: interrupt),
         settings,
         in: .program,
         interruptedBy: interrupt

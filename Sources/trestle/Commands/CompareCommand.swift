@@ -28,12 +28,12 @@ struct CompareCommand: ParsableCommand {
   )
 
   @Argument(
-    help: ArgumentHelp("The model that is right: a .gguf file or a directory.", valueName: "a")
+    help: ArgumentHelp("The model that is right: a path, or a name on a hub.", valueName: "a")
   )
-  var reference: String
+  var reference: ModelName
 
   @Argument(help: ArgumentHelp("The model that is compared with it.", valueName: "b"))
-  var other: String
+  var other: ModelName
 
   @Option(help: ArgumentHelp("A text file in UTF-8.", valueName: "file"))
   var text: String
@@ -62,8 +62,13 @@ struct CompareCommand: ParsableCommand {
       let content = try readText(text)
       var options = pipeline
       options.context = pipeline.context ?? 512
-      let pipelines = try [reference, other].map { path in
-        try Pipeline(model: path, options.settings, in: .program, interruptedBy: interrupt)
+      let pipelines = try [reference, other].map { model in
+        try Pipeline(
+          model: model.path(interruptedBy: interrupt),
+          options.settings,
+          in: .program,
+          interruptedBy: interrupt
+        )
       }
       let comparison = try TextComparison(
         content,

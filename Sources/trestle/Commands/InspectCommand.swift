@@ -13,8 +13,8 @@ struct InspectCommand: ParsableCommand {
     abstract: "Show what a model file holds, or the program of some of its layers."
   )
 
-  @Argument(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var path: String
+  @Argument(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Option(
     help: ArgumentHelp(
@@ -43,7 +43,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let checkpoint = try Checkpoint.open(path)
+      let checkpoint = try Checkpoint.open(model.path())
       if let program {
         try show(program, of: checkpoint)
       } else {

@@ -17,8 +17,8 @@ struct LogitsCommand: ParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Option(help: ArgumentHelp("Token ids, for example 2,106,1645.", valueName: "ids"))
   var tokens: String
@@ -40,7 +40,7 @@ struct LogitsCommand: ParsableCommand {
       let interrupt = try signalDescriptor()
       let ids = try parseTokens(tokens)
       let pipeline = try Pipeline(
-        model: model,
+        model: model.path(interruptedBy: interrupt),
         pipeline.settings,
         in: .program,
         interruptedBy: interrupt

@@ -19,8 +19,8 @@ struct PerplexityCommand: ParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Option(help: ArgumentHelp("A text file in UTF-8.", valueName: "text"))
   var file: String
@@ -39,7 +39,7 @@ struct PerplexityCommand: ParsableCommand {
       var options = pipeline
       options.context = window
       let pipeline = try Pipeline(
-        model: model,
+        model: model.path(interruptedBy: interrupt),
         options.settings,
         in: .program,
         interruptedBy: interrupt

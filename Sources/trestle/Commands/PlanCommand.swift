@@ -29,8 +29,8 @@ struct PlanCommand: ParsableCommand {
     case latency
   }
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @OptionGroup var pipeline: PipelineOptions
 
@@ -92,7 +92,7 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let checkpoint = try Checkpoint.open(model)
+      let checkpoint = try Checkpoint.open(model.path())
       let (costs, plan, reason) = try planned(checkpoint)
       if let save {
         let document = costs.document(model: checkpoint.name)

@@ -33,8 +33,8 @@ struct QuantizeCommand: ParsableCommand {
       """
   )
 
-  @Argument(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "source"))
-  var source: String
+  @Argument(help: ArgumentHelp(ModelName.help, valueName: "source"))
+  var source: ModelName
 
   @Argument(help: ArgumentHelp("The .gguf file to write.", valueName: "out.gguf"))
   var output: String

@@ -60,8 +60,13 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "Print one JSON document at the end, instead of streaming.")
   var json = false
 
-  @Option(help: ArgumentHelp("Start a private pipeline with this model.", valueName: "path"))
-  var model: String?
+  @Option(
+    help: ArgumentHelp(
+      "Start a private pipeline with this model: a path, or a name on a hub as in `trestle pull`.",
+      valueName: "model"
+    )
+  )
+  var model: ModelName?
 
   @OptionGroup var pipeline: PipelineOptions
   @OptionGroup var coordinator: ClientOptions
@@ -122,7 +127,7 @@ struct RunCommand: ParsableCommand {
     let text = prompt == "-" ? try readStandardInput() : prompt
     let own = try model.map { model in
       let planned = try Pipeline(
-        model: model,
+        model: model.path(interruptedBy: interrupt),
         pipeline.settings,
         in: .program,
         interruptedBy: interrupt

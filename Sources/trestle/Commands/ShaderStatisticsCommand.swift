@@ -19,7 +19,7 @@ struct ShaderStatisticsCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp("Count what a step of this model asks of a GPU instead.", valueName: "path")
   )
-  var model: String?
+  var model: ModelName?
 
   @Option(help: "With --model: the rows of each step; the last one's logits are wanted.")
   var rows: [Int] = [1]
@@ -32,7 +32,7 @@ struct ShaderStatisticsCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       if let model {
-        try printOut(try trestle.json(try outlines(Checkpoint.open(model))))
+        try printOut(try trestle.json(try outlines(Checkpoint.open(model.path()))))
       } else {
         try printOut(try trestle.json(try ShaderStatistics.all(deviceIndex: device)))
       }

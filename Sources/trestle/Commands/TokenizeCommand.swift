@@ -9,8 +9,8 @@ struct TokenizeCommand: ParsableCommand {
     abstract: "Turn text into token ids."
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Argument(help: ArgumentHelp("The text; - reads it from stdin.", valueName: "text"))
   var text: String
@@ -23,7 +23,7 @@ struct TokenizeCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let tokenizer = try Tokenizer.load(for: model)
+      let tokenizer = try Tokenizer.load(for: model.path())
       let text = text == "-" ? try readStandardInput() : text
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: special)
       try printOut(
@@ -41,8 +41,8 @@ struct DetokenizeCommand: ParsableCommand {
     abstract: "Turn token ids into text."
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @Option(help: ArgumentHelp("Token ids, for example 2,106,1645.", valueName: "ids"))
   var tokens: String
@@ -56,7 +56,7 @@ struct DetokenizeCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let ids = try parseTokens(tokens)
-      let tokenizer = try Tokenizer.load(for: model)
+      let tokenizer = try Tokenizer.load(for: model.path())
       let text = try tokenizer.decode(ids, skipSpecial: !special)
       try printOut(json ? try trestle.json(["text": text]) : text)
     }

@@ -1,0 +1,191 @@
+// The models of the cache: finding one, listing all, removing one.
+
+internal import Foundation
+internal import ModelFiles
+
+/// A model in the cache.
+package struct CachedModel: Sendable, Hashable {
+  package var reference: ModelReference
+  package var commit: String
+  /// What to open.
+  package var path: String
+  package var byteCount: Int
+  /// False if parts of it are missing.
+  package var isComplete: Bool
+}
+
+extension HubCache {
+  /// Returns a model that is there, whole.
+  package func model(_ reference: ModelReference, revision: String = "main") -> CachedModel? {
+    let repository = repository(reference.repository)
+    guard let commit = repository.commit(of: revision) else { return nil }
+    let files = repository.files(of: commit)
+      .map { HubFile(path: $0.path, byteCount: $0.byteCount, object: "") }
+    guard let selection = try? FileSelection(files, reference) else { return nil }
+    let root = repository.snapshot(commit)
+    let model = CachedModel(
+      reference: reference,
+      commit: commit,
+      path: selection.entry.map { "\(root)/\($0)" } ?? root,
+      byteCount: selection.files.reduce(0) { $0 + $1.byteCount },
+      isComplete: true
+    )
+    // Without a quantisation, what is there may be another than the usual one; a directory may lack weights.
+    return selection.entry != nil || isWhole(directory: root, files) ? model : nil
+  }
+
+  /// Whether a directory has all files that its index of weights names.
+  private func isWhole(directory: String, _ files: [HubFile]) -> Bool {
+    guard let index = try? JSONObject.read("\(directory)/model.safetensors.index.json") else {
+      return true
+    }
+    guard let map = try? index.object("weight_map") else { return false }
+    let names = Set(files.map(\.path))
+    return map.fields.values.allSatisfy { value in
+      guard case .string(let name) = value else { return false }
+      return names.contains(name)
+    }
+  }
+
+  /// The models that are there, by name.
+  package func models() -> [CachedModel] {
+    repositories().flatMap { repository in
+      repository.commits.flatMap { models(of: repository, commit: $0) }
+    }
+    .sorted { ("\($0.reference)", $0.commit) < ("\($1.reference)", $1.commit) }
+  }
+
+  private func models(of repository: CachedRepository, commit: String) -> [CachedModel] {
+    let files = repository.files(of: commit)
+    let root = repository.snapshot(commit)
+    let size = Dictionary(
+      files.map { ($0.path, $0.byteCount) },
+      uniquingKeysWith: { first, _ in first }
+    )
+    var models = files.filter { FileSelection.isModel($0.path) }.map { file in
+      let parts = FileSelection.parts(of: file.path)
+      return CachedModel(
+        reference: ModelReference(
+          repository.name,
+          quantisation: FileSelection.quantisation(of: file.path)
+        ),
+        commit: commit,
+        path: "\(root)/\(file.path)",
+        byteCount: parts.reduce(0) { $0 + (size[$1] ?? 0) },
+        isComplete: parts.allSatisfy { size[$0] != nil }
+      )
+    }
+    if size["config.json"] != nil, files.contains(where: { $0.path.hasSuffix(".safetensors") }) {
+      let all = files.map { HubFile(path: $0.path, byteCount: $0.byteCount, object: "") }
+      models.append(
+        CachedModel(
+          reference: ModelReference(repository.name),
+          commit: commit,
+          path: root,
+          byteCount: files.reduce(0) { $0 + $1.byteCount },
+          isComplete: isWhole(directory: root, all)
+        )
+      )
+    }
+    return models
+  }
+
+  /// Unfinished downloads.
+  ///
+  /// - Returns: For each repository that has any, the bytes that they take on the disk.
+  package func unfinished() -> [(repository: RepositoryName, byteCount: Int)] {
+    repositories().compactMap { repository in
+      let parts = ModelPath.names(in: repository.blobs).filter(Self.isUnfinished)
+      guard !parts.isEmpty else { return nil }
+      return (repository.name, parts.reduce(0) { $0 + Self.diskByteCount(repository.blob($1)) })
+    }
+  }
+
+  private static func isUnfinished(_ name: String) -> Bool {
+    [".incomplete", PartialFile.dataSuffix, PartialFile.marksSuffix].contains(where: name.hasSuffix)
+  }
+
+  /// What a file takes on the disk: one with holes takes less than its size.
+  private static func diskByteCount(_ path: String) -> Int {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else { return 0 }
+    return Int(status.st_blocks) * 512
+  }
+
+  // MARK: Removing
+
+  /// Removes a model, and the content that no other file of its repository has.
+  ///
+  /// - Parameter reference: The model; without a quantisation the whole repository.
+  /// - Returns: The bytes that are free now.
+  /// - Throws: `HubError.missing` if it is not there, `HubError.file`.
+  package func remove(_ reference: ModelReference) throws(HubError) -> Int {
+    let repository = repository(reference.repository)
+    guard ModelPath.isDirectory(repository.directory) else {
+      throw HubError(.missing, "is not in the cache (\(directory))", context: "\(reference)")
+    }
+    let before = Self.diskByteCount(below: repository.directory)
+    guard let wanted = reference.quantisation else {
+      try Self.remove(repository.directory)
+      if ModelPath.exists(repository.locks) { try Self.remove(repository.locks) }
+      return before
+    }
+    var isFound = false
+    for commit in repository.commits {
+      let paths = repository.files(of: commit).map(\.path)
+      guard let entry = FileSelection.entry(of: wanted, paths.filter(FileSelection.isModel)) else {
+        continue
+      }
+      isFound = true
+      for part in FileSelection.parts(of: entry) where paths.contains(part) {
+        try Self.remove("\(repository.snapshot(commit))/\(part)")
+      }
+    }
+    guard isFound else {
+      let known = models().filter { $0.reference.repository == reference.repository }
+        .map { "\($0.reference)" }
+      throw HubError(
+        .missing,
+        "is not in the cache"
+          + (known.isEmpty ? "" : "; there is \(known.joined(separator: ", "))"),
+        context: "\(reference)"
+      )
+    }
+    try removeUnused(repository)
+    return before - Self.diskByteCount(below: repository.directory)
+  }
+
+  /// Removes content that no commit has a name for.
+  ///
+  /// What others are fetching at the moment is not content yet.
+  private func removeUnused(_ repository: CachedRepository) throws(HubError) {
+    var used: Set<String> = []
+    for commit in repository.commits {
+      let root = repository.snapshot(commit)
+      for file in repository.files(of: commit) {
+        let target = try? FileManager.default.destinationOfSymbolicLink(
+          atPath: "\(root)/\(file.path)"
+        )
+        if let target { used.insert((target as NSString).lastPathComponent) }
+      }
+    }
+    for name in ModelPath.names(in: repository.blobs)
+    where ContentName.isObject(name) && !used.contains(name) {
+      try Self.remove(repository.blob(name))
+    }
+  }
+
+  /// Removes a file, a link (not what it leads to) or a directory.
+  private static func remove(_ path: String) throws(HubError) {
+    do { try FileManager.default.removeItem(atPath: path) } catch {
+      throw CachedRepository.failure("remove", path, error)
+    }
+  }
+
+  private static func diskByteCount(below directory: String) -> Int {
+    guard let walk = FileManager.default.enumerator(atPath: directory) else { return 0 }
+    return walk.reduce(0) {
+      $0 + (($1 as? String).map { diskByteCount("\(directory)/\($0)") } ?? 0)
+    }
+  }
+}

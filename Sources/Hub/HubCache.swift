@@ -1,0 +1,135 @@
+// The directory of fetched models, which huggingface_hub, llama.cpp and others share:
+// models--ORG--NAME/{refs/REVISION, blobs/OBJECT, snapshots/COMMIT/PATH → ../../blobs/OBJECT}.
+
+internal import Foundation
+internal import ModelFiles
+
+/// The repositories on this machine.
+package struct HubCache: Sendable {
+  package let directory: String
+
+  package init(_ directory: String) { self.directory = directory }
+
+  func repository(_ name: RepositoryName) -> CachedRepository {
+    CachedRepository(cache: directory, name: name)
+  }
+
+  /// The repositories that are there, by name.
+  func repositories() -> [CachedRepository] {
+    ModelPath.names(in: directory).compactMap { entry in
+      guard entry.hasPrefix("models--") else { return nil }
+      let parts = entry.dropFirst("models--".count).components(separatedBy: "--")
+      return RepositoryName(parts.joined(separator: "/")).map(repository)
+    }
+  }
+}
+
+/// A repository in the cache.
+struct CachedRepository {
+  let cache: String
+  let name: RepositoryName
+
+  private var folder: String { "models--\(name.organisation)--\(name.name)" }
+  var directory: String { "\(cache)/\(folder)" }
+  var locks: String { "\(cache)/.locks/\(folder)" }
+  var blobs: String { "\(directory)/blobs" }
+
+  func blob(_ object: String) -> String { "\(blobs)/\(object)" }
+  func lock(_ object: String) -> String { "\(locks)/\(object).lock" }
+  func snapshot(_ commit: String) -> String { "\(directory)/snapshots/\(commit)" }
+
+  /// Makes the directories in which files are fetched.
+  func prepare() throws(HubError) {
+    for path in [blobs, locks] { try makeDirectory(path) }
+  }
+
+  private func makeDirectory(_ path: String) throws(HubError) {
+    do {
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch { throw Self.failure("make", path, error) }
+  }
+
+  static func failure(_ what: String, _ path: String, _ error: any Error) -> HubError {
+    let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
+    let reason =
+      cause.domain == NSPOSIXErrorDomain
+      ? unsafe String(cString: strerror(CInt(clamping: cause.code))) : cause.localizedDescription
+    return HubError(.file, "cannot \(what) it: \(reason)", context: path)
+  }
+
+  /// Whether the content of a file is there, as far as its size tells.
+  func has(_ file: HubFile) -> Bool {
+    var status = stat()
+    return unsafe lstat(blob(file.object), &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+      && Int(status.st_size) == file.byteCount
+  }
+
+  // MARK: Revisions
+
+  /// The commit that a revision was when it was fetched; nil if it was not.
+  func commit(of revision: String) -> String? {
+    if ContentName.isCommit(revision) { return revision }
+    guard let text = try? String(contentsOfFile: "\(directory)/refs/\(revision)", encoding: .utf8)
+    else {
+      return nil
+    }
+    let commit = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    return ContentName.isCommit(commit) ? commit : nil
+  }
+
+  /// The commits that are there.
+  var commits: [String] {
+    ModelPath.names(in: "\(directory)/snapshots").filter(ContentName.isCommit)
+  }
+
+  /// The files of a commit whose content is there, by path.
+  func files(of commit: String) -> [CachedFile] {
+    let root = snapshot(commit)
+    guard let walk = FileManager.default.enumerator(atPath: root) else { return [] }
+    return walk.compactMap { entry -> CachedFile? in
+      guard let path = entry as? String else { return nil }
+      var status = stat()
+      guard unsafe stat("\(root)/\(path)", &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        return nil
+      }
+      return CachedFile(path: path, byteCount: Int(status.st_size))
+    }
+    .sorted { $0.path < $1.path }
+  }
+
+  /// Gives fetched files the names that they have in a commit, and remembers which commit the revision is.
+  func link(_ files: [HubFile], commit: String, revision: String) throws(HubError) {
+    for file in files {
+      let path = "\(snapshot(commit))/\(file.path)"
+      try makeDirectory((path as NSString).deletingLastPathComponent)
+      let depth = file.path.split(separator: "/").count + 1
+      let target = String(repeating: "../", count: depth) + "blobs/\(file.object)"
+      try link(path, target)
+    }
+    guard !ContentName.isCommit(revision) else { return }
+    let path = "\(directory)/refs/\(revision)"
+    try makeDirectory((path as NSString).deletingLastPathComponent)
+    do {
+      let new = try NewFile(replacing: path)
+      try new.append(Array(commit.utf8))
+      try new.commit()
+    } catch { throw HubError(.file, error.message, context: path) }
+  }
+
+  private func link(_ path: String, _ target: String) throws(HubError) {
+    if (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) == target { return }
+    // A link is not changed but replaced, so that whoever opens it meanwhile finds the old file or the new.
+    let draft = "\(path).\(UInt32.random(in: .min ... .max)).link"
+    guard unsafe symlink(target, draft) == 0, unsafe rename(draft, path) == 0 else {
+      let reason = unsafe String(cString: strerror(errno))
+      unsafe unlink(draft)
+      throw HubError(.file, "cannot link it to its content: \(reason)", context: path)
+    }
+  }
+}
+
+/// A file of a fetched commit.
+struct CachedFile: Hashable {
+  var path: String
+  var byteCount: Int
+}

@@ -1,0 +1,204 @@
+// A file while it is fetched: its bytes, with holes, and beside it which blocks are there. Both stay when the process
+// ends, and the next one goes on.
+
+internal import Glibc
+internal import Platform
+
+/// A file that is written in any order.
+///
+/// Another process must not have it at the same time: see `FileLock`.
+final class PartialFile: Sendable {
+  static let blockByteCount = 1 << 20
+  /// What follows the content's name.
+  ///
+  /// Other programs continue files of their own endings at their ends, which would
+  /// make a model of one with holes.
+  static let dataSuffix = ".trestle-part"
+  static let marksSuffix = ".trestle-done"
+
+  let byteCount: Int
+  private let path: String
+  private let data: CInt
+  private let marks: CInt
+  private let done: Lock<[Bool]>
+
+  /// Opens or makes the file.
+  ///
+  /// - Parameters:
+  ///   - path: The path that the file will have when it is whole.
+  ///   - byteCount: Its size then.
+  /// - Throws: `HubError.file`.
+  init(_ path: String, byteCount: Int) throws(HubError) {
+    self.path = path
+    self.byteCount = byteCount
+    let blockCount = (byteCount + Self.blockByteCount - 1) / Self.blockByteCount
+    let dataPath = path + Self.dataSuffix
+    data = try Self.open(dataPath)
+    do throws(HubError) { marks = try Self.open(path + Self.marksSuffix) } catch {
+      close(data)
+      throw error
+    }
+    var known = [UInt8](repeating: 0, count: blockCount)
+    let got = unsafe pread(marks, &known, blockCount, 0)
+    let isKnown = lseek(marks, 0, SEEK_END) == blockCount && got == blockCount
+    // Marks without the bytes that they are about say nothing.
+    let size = lseek(data, 0, SEEK_END)
+    let last = known.lastIndex(of: 1) ?? -1
+    if isKnown, size >= min((last + 1) * Self.blockByteCount, byteCount), size <= byteCount {
+      done = Lock(known.map { $0 == 1 })
+    } else {
+      done = Lock(Array(repeating: false, count: blockCount))
+      guard ftruncate(data, 0) == 0, ftruncate(marks, 0) == 0, ftruncate(marks, blockCount) == 0
+      else { throw Self.failure("write", dataPath) }
+    }
+  }
+
+  deinit {
+    close(data)
+    close(marks)
+  }
+
+  private static func open(_ path: String) throws(HubError) -> CInt {
+    let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
+    guard descriptor >= 0 else { throw failure("write", path) }
+    return descriptor
+  }
+
+  private static func failure(_ what: String, _ path: String) -> HubError {
+    let code = errno
+    return HubError(
+      code == ENOSPC || code == EDQUOT ? .space : .file,
+      "cannot \(what) it: \(unsafe String(cString: strerror(code)))",
+      context: path
+    )
+  }
+
+  /// Which bytes are not there yet, block by block.
+  var missing: [Range<Int>] {
+    done.withLock { done in
+      done.indices.filter { !done[$0] }.map(bytes(of:))
+    }
+  }
+
+  /// What an unfinished file takes on the disk; 0 if there is none.
+  static func diskByteCount(of path: String) -> Int {
+    var status = stat()
+    guard unsafe lstat(path + dataSuffix, &status) == 0 else { return 0 }
+    return Int(status.st_blocks) * 512
+  }
+
+  /// How many bytes are there.
+  var presentByteCount: Int { byteCount - missing.reduce(0) { $0 + $1.count } }
+
+  func isPresent(block: Int) -> Bool { done.withLock { $0[block] } }
+
+  func bytes(of block: Int) -> Range<Int> {
+    let first = block * Self.blockByteCount
+    return first..<min(first + Self.blockByteCount, byteCount)
+  }
+
+  /// Writes bytes at an offset.
+  ///
+  /// - Throws: `HubError.space` if the disk is full, `HubError.file`.
+  func write(_ bytes: [UInt8], at offset: Int) throws(HubError) {
+    var written = 0
+    while written < bytes.count {
+      let count = unsafe bytes.withUnsafeBytes { bytes in
+        unsafe pwrite(
+          data,
+          bytes.baseAddress.map { unsafe $0 + written },
+          bytes.count - written,
+          offset + written
+        )
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw Self.failure("write", path + Self.dataSuffix) }
+      written += count
+    }
+  }
+
+  /// Notes that all bytes of a block have been written.
+  func mark(block: Int) throws(HubError) {
+    var one: UInt8 = 1
+    guard unsafe pwrite(marks, &one, 1, block) == 1 else {
+      throw Self.failure("write", path + Self.marksSuffix)
+    }
+    done.withLock { $0[block] = true }
+  }
+
+  /// Reads the bytes of a block.
+  func read(block: Int) throws(HubError) -> [UInt8] {
+    let range = bytes(of: block)
+    var buffer = [UInt8](repeating: 0, count: range.count)
+    var count = 0
+    while count < range.count {
+      let got = unsafe buffer.withUnsafeMutableBytes { buffer in
+        unsafe pread(
+          data,
+          buffer.baseAddress.map { unsafe $0 + count },
+          range.count - count,
+          range.lowerBound + count
+        )
+      }
+      if got < 0, errno == EINTR { continue }
+      guard got > 0 else { throw Self.failure("read", path + Self.dataSuffix) }
+      count += got
+    }
+    return buffer
+  }
+
+  /// Brings the file to disk and gives it its name.
+  func commit() throws(HubError) {
+    guard ftruncate(data, byteCount) == 0, fsync(data) == 0,
+      unsafe rename(path + Self.dataSuffix, path) == 0
+    else { throw Self.failure("write", path) }
+    unsafe unlink(path + Self.marksSuffix)
+  }
+
+  /// Removes it.
+  func discard() {
+    unsafe unlink(path + Self.marksSuffix)
+    unsafe unlink(path + Self.dataSuffix)
+  }
+}
+
+/// Keeps a file from two processes that would fetch it at once: the lock of huggingface_hub (filelock, flock(2)).
+final class FileLock {
+  private let descriptor: CInt
+
+  /// Waits until the lock is free.
+  ///
+  /// - Parameters:
+  ///   - path: The file that is locked; it is made, and stays.
+  ///   - cancellation: Ends the wait.
+  ///   - onWait: Called once if somebody else has the lock.
+  /// - Throws: `HubError.file`, or `HubError.interrupted`.
+  init(_ path: String, cancellation: Cancellation, onWait: () -> Void) throws(HubError) {
+    descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+    guard descriptor >= 0 else {
+      throw HubError(
+        .file,
+        "cannot open it: \(unsafe String(cString: strerror(errno)))",
+        context: path
+      )
+    }
+    var hasTold = false
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+      guard errno == EWOULDBLOCK || errno == EINTR else {
+        throw HubError(
+          .file,
+          "cannot lock it: \(unsafe String(cString: strerror(errno)))",
+          context: path
+        )
+      }
+      guard !cancellation.isCancelled else {
+        throw HubError(.interrupted, "interrupted", context: path)
+      }
+      if !hasTold { onWait() }
+      hasTold = true
+      usleep(50_000)
+    }
+  }
+
+  deinit { close(descriptor) }
+}

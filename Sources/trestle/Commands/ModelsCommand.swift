@@ -1,0 +1,117 @@
+// `trestle models` and `trestle rm`: what has been fetched, and removing it.
+
+import ArgumentParser
+import Glibc
+import Hub
+
+struct ModelsCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "models",
+    abstract: "List the models that have been fetched.",
+    discussion: """
+      They lie in the cache that other programs share (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub), so \
+      theirs are listed, too. --model takes these names.
+      """
+  )
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func run() throws {
+    try reportingFailures {
+      let settings = try HubSettings.program(isOffline: true)
+      let document = ModelsDocument(HubCache(settings.cache))
+      try printOut(json ? try trestle.json(document) : document.description)
+    }
+  }
+}
+
+/// What `models --json` prints.
+struct ModelsDocument: Encodable, CustomStringConvertible {
+  struct Model: Encodable {
+    var name: String
+    var commit: String
+    var path: String
+    var bytes: Int
+    var complete: Bool
+  }
+  struct Unfinished: Encodable {
+    var repository: String
+    /// What it takes on the disk.
+    var bytes: Int
+  }
+  var cache: String
+  var models: [Model]
+  var unfinished: [Unfinished]
+
+  init(_ cache: HubCache) {
+    self.cache = cache.directory
+    models = cache.models().map { model in
+      Model(
+        name: "\(model.reference)",
+        commit: model.commit,
+        path: model.path,
+        bytes: model.byteCount,
+        complete: model.isComplete
+      )
+    }
+    unfinished = cache.unfinished().map {
+      Unfinished(repository: "\($0.repository)", bytes: $0.byteCount)
+    }
+  }
+
+  var description: String {
+    let rows =
+      models.map { model in
+        [
+          model.name, describe(bytes: UInt64(model.bytes)),
+          model.complete ? "" : "parts are missing; pull it again",
+        ]
+      }
+      + unfinished.map {
+        [
+          $0.repository, describe(bytes: UInt64($0.bytes)),
+          "unfinished; pull it again, or remove it",
+        ]
+      }
+    guard !rows.isEmpty else {
+      return
+        "no models in \(cache); `trestle pull ggml-org/gemma-3-270m-GGUF:Q8_0` fetches a small one"
+    }
+    return table(["NAME", "SIZE", ""], rows) + "\n\nin \(cache)"
+  }
+}
+
+struct RemoveCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rm",
+    abstract: "Remove a model that has been fetched.",
+    discussion: """
+      REPO:QUANT removes one file, REPO all files of the repository and what is unfinished of it. Other \
+      programs that share the cache lose it, too.
+      """
+  )
+
+  @Argument(help: ArgumentHelp("ORG/NAME, or ORG/NAME:QUANT.", valueName: "repo"))
+  var model: String
+
+  @Flag(name: .shortAndLong, help: "Do not ask.")
+  var yes = false
+
+  func run() throws {
+    try reportingFailures {
+      let reference = try ModelReference(model)
+      let cache = HubCache(try HubSettings.program(isOffline: true).cache)
+      if !yes {
+        guard isatty(STDIN_FILENO) == 1 else {
+          throw CommandError("nobody to ask whether to remove \(reference); give --yes")
+        }
+        guard confirm("Remove \(reference) from \(cache.directory)?", default: false) else {
+          throw CommandError("nothing is removed")
+        }
+      }
+      let freed = try cache.remove(reference)
+      try printOut("removed \(reference): \(describe(bytes: UInt64(max(freed, 0)))) are free")
+    }
+  }
+}

@@ -1,0 +1,202 @@
+// The cache on disk: what is found in it, what is removed from it, and files that are only half there.
+
+import Content
+import Foundation
+import ModelFiles
+import TestSupport
+import Testing
+
+@testable import Hub
+
+private let commit = String(repeating: "c", count: 40)
+
+/// A repository as another program has left it.
+private func fill(
+  _ cache: String,
+  _ repository: String,
+  _ files: [String: String],
+  commit: String = commit,
+  ref: String? = "main"
+) throws {
+  let name = try #require(RepositoryName(repository))
+  let cached = HubCache(cache).repository(name)
+  try cached.prepare()
+  var hubFiles: [HubFile] = []
+  for (path, content) in files {
+    let data = Array(content.utf8)
+    var digest = ObjectDigest(like: String(repeating: "0", count: 64), byteCount: data.count)
+    digest.update(data)
+    let object = digest.finish()
+    try Data(data).write(to: URL(filePath: cached.blob(object)))
+    hubFiles.append(HubFile(path: path, byteCount: data.count, object: object))
+  }
+  try cached.link(hubFiles, commit: commit, revision: ref ?? commit)
+}
+
+@Suite struct `Cache of models` {
+  @Test func `what is there is found by name, and removed without what others share`() throws {
+    try withTemporaryDirectory { directory in
+      let files = ["x-Q4_0.gguf": "four", "x-Q8_0.gguf": "eight", "README.md": "read"]
+      try fill(directory, "a/b", files)
+      try fill(
+        directory,
+        "a/b",
+        ["x-Q4_0.gguf": "four"],
+        commit: String(repeating: "d", count: 40),
+        ref: nil
+      )
+      let cache = HubCache(directory)
+      let model = try #require(cache.model(ModelReference("a/b:q8_0")))
+      #expect(try String(contentsOfFile: model.path, encoding: .utf8) == "eight")
+      #expect(cache.model(try ModelReference("a/b:q2_K")) == nil)
+      #expect(cache.model(try ModelReference("a/other")) == nil)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q4_0", "a/b:Q8_0"])
+
+      #expect(try cache.remove(ModelReference("a/b:Q8_0")) > 0)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q4_0"])
+      let blobs = ModelPath.names(in: "\(directory)/models--a--b/blobs")
+      #expect(blobs.count == 2, "\(blobs)")
+      let error = #expect(throws: HubError.self) { try cache.remove(ModelReference("a/b:Q8_0")) }
+      #expect(error?.message == "is not in the cache; there is a/b:Q4_0, a/b:Q4_0")
+      _ = try cache.remove(ModelReference("a/b"))
+      #expect(ModelPath.names(in: directory) == [".locks"])
+      #expect(throws: HubError.self) { try cache.remove(ModelReference("a/b")) }
+    }
+  }
+
+  @Test func `removing follows no link out of the cache`() throws {
+    try withTemporaryDirectory { directory in
+      let precious = "\(directory)/precious"
+      try Data("mine".utf8).write(to: URL(filePath: precious))
+      let cache = HubCache("\(directory)/hub")
+      try fill(cache.directory, "a/b", ["x-Q4_0.gguf": "four"])
+      let snapshot = "\(cache.directory)/models--a--b/snapshots/\(commit)"
+      try FileManager.default.createSymbolicLink(
+        atPath: "\(snapshot)/y-Q8_0.gguf",
+        withDestinationPath: precious
+      )
+      _ = try cache.remove(ModelReference("a/b:Q8_0"))
+      #expect(!ModelPath.exists("\(snapshot)/y-Q8_0.gguf"))
+      _ = try cache.remove(ModelReference("a/b"))
+      #expect(try String(contentsOfFile: precious, encoding: .utf8) == "mine")
+    }
+  }
+
+  @Test func `a model with missing parts is not whole`() throws {
+    try withTemporaryDirectory { directory in
+      try fill(directory, "a/split", ["x-Q8_0-00001-of-00002.gguf": "one"])
+      let index = #"{"weight_map": {"w": "m-1.safetensors", "v": "m-2.safetensors"}}"#
+      let files = [
+        "config.json": "{}", "m-1.safetensors": "1", "model.safetensors.index.json": index,
+      ]
+      try fill(directory, "a/tensors", files)
+      let cache = HubCache(directory)
+      #expect(cache.models().map(\.isComplete) == [false, false])
+      #expect(cache.model(try ModelReference("a/split:Q8_0")) == nil)
+      #expect(cache.model(try ModelReference("a/tensors")) == nil)
+      try fill(directory, "a/tensors", ["m-2.safetensors": "2"])
+      #expect(cache.model(try ModelReference("a/tensors")) != nil)
+    }
+  }
+
+  @Test func `what is no repository is passed over`() throws {
+    try withTemporaryDirectory { directory in
+      for name in ["datasets--a--b", "models--a", "models--..--b", "models--a--b--c", "x"] {
+        try FileManager.default.createDirectory(
+          atPath: "\(directory)/\(name)/snapshots/\(commit)",
+          withIntermediateDirectories: true
+        )
+      }
+      #expect(HubCache(directory).models().isEmpty && HubCache(directory).unfinished().isEmpty)
+      #expect(HubCache("\(directory)/none").models().isEmpty)
+    }
+  }
+}
+
+@Suite struct `Unfinished files` {
+  private func fill(_ file: PartialFile, _ blocks: Range<Int>) throws {
+    for block in blocks {
+      let bytes = [UInt8](repeating: UInt8(block + 1), count: file.bytes(of: block).count)
+      try file.write(bytes, at: file.bytes(of: block).lowerBound)
+      try file.mark(block: block)
+    }
+  }
+
+  @Test func `blocks are remembered by the next process`() throws {
+    try withTemporaryDirectory { directory in
+      let path = "\(directory)/blob"
+      let byteCount = 3 * PartialFile.blockByteCount + 5
+      try fill(PartialFile(path, byteCount: byteCount), 1..<2)
+      let file = try PartialFile(path, byteCount: byteCount)
+      #expect(file.missing.map(\.lowerBound) == [0, 2, 3].map { $0 * PartialFile.blockByteCount })
+      #expect(file.presentByteCount == PartialFile.blockByteCount)
+      try fill(file, 2..<4)
+      try fill(file, 0..<1)
+      try file.commit()
+      #expect(ModelPath.names(in: directory) == ["blob"])
+      let content = try Data(contentsOf: URL(filePath: path))
+      #expect(content.count == byteCount && content.first == 1 && content.last == 4)
+    }
+  }
+
+  @Test func `marks that cannot be right are forgotten`() throws {
+    try withTemporaryDirectory { directory in
+      let path = "\(directory)/blob"
+      let byteCount = 4 * PartialFile.blockByteCount
+      try fill(PartialFile(path, byteCount: byteCount), 0..<3)
+      // Another size, marks of another length, data that are shorter than the marks say.
+      #expect(
+        try PartialFile(path, byteCount: byteCount + PartialFile.blockByteCount).missing.count == 5
+      )
+      try fill(PartialFile(path, byteCount: byteCount), 0..<3)
+      unsafe truncate(path + PartialFile.dataSuffix, PartialFile.blockByteCount)
+      #expect(try PartialFile(path, byteCount: byteCount).missing.count == 4)
+      try fill(PartialFile(path, byteCount: byteCount), 0..<3)
+      try Data("ab".utf8).write(to: URL(filePath: path + PartialFile.marksSuffix))
+      #expect(try PartialFile(path, byteCount: byteCount).missing.count == 4)
+    }
+  }
+}
+
+@Suite struct `Names of content` {
+  private func name(_ text: String, like length: Int, pieces: Int) -> String {
+    let bytes = Array(text.utf8)
+    var digest = ObjectDigest(like: String(repeating: "0", count: length), byteCount: bytes.count)
+    for first in stride(from: 0, to: bytes.count, by: pieces) {
+      digest.update(Array(bytes[first..<min(first + pieces, bytes.count)]))
+    }
+    return digest.finish()
+  }
+
+  // FIPS 180-2's examples, and `git hash-object` of the same bytes.
+  @Test(arguments: [
+    (
+      "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+      "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"
+    ),
+    (
+      "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+      "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    ),
+  ])
+  func `content has the name that git and Git LFS give it`(
+    _ text: String,
+    _ sha256: String,
+    _ git: String
+  ) {
+    for pieces in [1, 2, 64] {
+      #expect(name(text, like: 64, pieces: pieces) == sha256)
+      #expect(name(text, like: 40, pieces: pieces) == git)
+    }
+  }
+
+  @Test func `SHA-1 is that of the standard, however long the bytes are`() {
+    func hex(_ bytes: [UInt8]) -> String { bytes.map { String(format: "%02x", $0) }.joined() }
+    var sum = SHA1()
+    sum.update(Array("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".utf8))
+    #expect(hex(sum.finish()) == "84983e441c3bd26ebaae4aa1f95129e5e54670f1")
+    var million = SHA1()
+    for _ in 0..<1000 { million.update([UInt8](repeating: UInt8(ascii: "a"), count: 1000)) }
+    #expect(hex(million.finish()) == "34aa973cd4c4daa4f61eeb2bdbad27316534016f")
+  }
+}
