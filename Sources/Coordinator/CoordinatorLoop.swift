@@ -6,7 +6,7 @@ internal import Gemma
 internal import Glibc
 package import Logging
 internal import ModelFiles
-internal import Platform
+package import Platform
 package import Wire
 
 /// Serves an endpoint with a pipeline of workers.
@@ -30,6 +30,8 @@ package final class CoordinatorLoop {
   private let onReady: () -> Void
   private var failure: CoordinatorError?
   private var hasBeenReady = false
+  /// The fraction of the weights that is prepared.
+  private var loaded = 0.0
 
   /// How long workers may take to stop.
   private static let grace = Duration.seconds(3)
@@ -90,10 +92,17 @@ package final class CoordinatorLoop {
 
   /// Serves until the descriptor is readable, or nothing can be served any more.
   ///
+  /// - Parameters:
+  ///   - stop: The descriptor.
+  ///   - manager: Who is told in each turn that this loop lives, and what it does.
   /// - Throws: `CoordinatorError` if the machine gives up.
-  package func run(untilReadable stop: CInt) throws {
-    defer { shutDown() }
+  package func run(untilReadable stop: CInt, for manager: ServiceManager = .absent) throws {
+    defer {
+      manager.tellStopping()
+      shutDown()
+    }
     while failure == nil {
+      manager.takeTurn(status: status)
       let descriptors =
         [stop, weights.descriptor, prompts.descriptor] + (supervisor?.descriptors ?? [])
       let ready = try poll(
@@ -120,6 +129,20 @@ package final class CoordinatorLoop {
       answerPulls()
     }
     if let failure { throw failure }
+  }
+
+  /// What the pipeline does, in a line.
+  private var status: String {
+    let workers = machine.plan.count
+    let missing = machine.missingWorkers
+    return switch machine.phaseName {
+    case "gathering" where missing.isEmpty: "all \(workers) workers are here"
+    case "gathering":
+      "waiting for \(missing.count) of \(workers) workers: \(missing.joined(separator: ", "))"
+    case "preparing": "loading, \(Int(loaded * 100)) %"
+    case "serving": "serving, \(machine.model.config.layers.count) layers on \(workers) workers"
+    default: machine.phaseName
+    }
   }
 
   private func receiveAll() throws {
@@ -198,7 +221,9 @@ package final class CoordinatorLoop {
     case .proven: supervisor?.forgive()
     case .release(let worker): supervisor?.release(worker)
     case .note(let note): log(note)
-    case .progress(let fraction): onProgress(fraction)
+    case .progress(let fraction):
+      loaded = fraction
+      onProgress(fraction)
     case .ready:
       supervisor?.restarts = true
       if !hasBeenReady { onReady() }

@@ -2,6 +2,7 @@
 // ends, and the next one goes on.
 
 internal import Glibc
+internal import ModelFiles
 internal import Platform
 
 /// A file that is written in any order.
@@ -13,7 +14,7 @@ final class PartialFile: Sendable {
   ///
   /// Other programs continue files of their own endings at their ends, which would
   /// make a model of one with holes.
-  static let dataSuffix = ".trestle-part"
+  static let dataSuffix = ModelPath.downloadSuffix
   static let marksSuffix = ".trestle-done"
 
   let byteCount: Int

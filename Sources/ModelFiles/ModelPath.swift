@@ -58,8 +58,12 @@ package enum ModelPath: Sendable, Hashable {
 
   // MARK: Paths that are not models
 
+  /// What an unfinished download of this program is called: its first bytes may be right, and it has holes.
+  package static let downloadSuffix = ".trestle-part"
+
   private static let downloadSuffixes = [
-    ".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp",
+    downloadSuffix, ".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2",
+    ".tmp",
   ]
 
   private static func missing(_ path: String) -> ModelFilesError {
@@ -94,7 +98,9 @@ package enum ModelPath: Sendable, Hashable {
   private static func partOfDirectory(_ path: String) -> ModelFilesError? {
     let name = (path as NSString).lastPathComponent
     // A model file is told by its first bytes, whatever its name.
-    if (try? MappedFile.open(path).read(offset: 0, count: GGUFFile.magic.count)) == GGUFFile.magic {
+    if !name.hasSuffix(downloadSuffix),
+      (try? MappedFile.open(path).read(offset: 0, count: GGUFFile.magic.count)) == GGUFFile.magic
+    {
       return nil
     }
     for suffix in downloadSuffixes where name.hasSuffix(suffix) {

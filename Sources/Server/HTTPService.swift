@@ -9,6 +9,7 @@ internal import HummingbirdCore
 package import Logging
 internal import NIOCore
 internal import NIOHTTP1
+package import Platform
 internal import ServiceLifecycle
 
 /// Where and for whom the front door listens.
@@ -47,11 +48,13 @@ package struct HTTPServer: Sendable {
   ///   - door: What answers.
   ///   - options: Where to listen, and for whom.
   ///   - logger: Where faults are noted.
+  ///   - manager: Who is told that the server lives.
   ///   - onListening: Called with the port when connections are accepted.
   package init(
     _ door: FrontDoor,
     _ options: HTTPOptions,
     logger: Logger,
+    for manager: ServiceManager = .absent,
     onListening: @escaping @Sendable (Int) -> Void
   ) {
     let application = Application(
@@ -74,8 +77,10 @@ package struct HTTPServer: Sendable {
       onServerRunning: { channel in onListening(channel.localAddress?.port ?? options.port) },
       logger: logger
     )
+    // The last ends first, so that signs of life go on while answers end.
+    let signs = SignsOfLife(manager, of: application.eventLoopGroup)
     var configuration = ServiceGroupConfiguration(
-      services: [door.feed, application],
+      services: [signs, door.feed, application],
       logger: logger
     )
     configuration.maximumGracefulShutdownDuration = Self.patience
@@ -99,6 +104,31 @@ package struct HTTPServer: Sendable {
   package func stop() {
     let group = group
     Task { await group.triggerGracefulShutdown() }
+  }
+}
+
+/// Tells the service manager that the server lives, once all its event loops and a task have had a turn.
+///
+/// An event loop that hangs, or tasks that hold all threads, are silence.
+private struct SignsOfLife: Service {
+  private let manager: ServiceManager
+  private let loops: any EventLoopGroup
+
+  /// How often the loops are asked; the manager decides what is due.
+  private static let period = Duration.seconds(1)
+
+  init(_ manager: ServiceManager, of loops: any EventLoopGroup) {
+    self.manager = manager
+    self.loops = loops
+  }
+
+  func run() async throws {
+    let turns = AsyncTimerSequence(interval: Self.period, clock: .continuous)
+      .cancelOnGracefulShutdown()
+    for await _ in turns where manager.isPresent {
+      for loop in loops.makeIterator() { try await loop.submit {}.get() }
+      manager.takeTurn()
+    }
   }
 }
 

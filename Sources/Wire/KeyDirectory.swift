@@ -45,7 +45,9 @@ package struct KeyDirectory: Sendable, Hashable {
   ///   them.
   package func keyPair() throws(WireError) -> KeyPair? {
     guard let file = try read(secretPath) else { return nil }
-    guard file.mode & 0o077 == 0 else {
+    // systemd lets a service's user read a credential, a file of root, by an access list, whose rights the mode shows as
+    // those of the group (root's, which has no other members).
+    guard file.mode & (file.isCredential ? 0o037 : 0o077) == 0 else {
       let mode = String(file.mode & 0o777, radix: 8)
       throw WireError(
         .key,
@@ -194,7 +196,9 @@ extension KeyDirectory {
   private static let draftSuffix = ".new-"
 
   /// Reads a small file that belongs to this user or to root; nil if it does not exist.
-  private func read(_ path: String) throws(WireError) -> (bytes: [UInt8], mode: mode_t)? {
+  private func read(
+    _ path: String
+  ) throws(WireError) -> (bytes: [UInt8], mode: mode_t, isCredential: Bool)? {
     // A user who can write in the directory could replace this list by an earlier one.
     guard try TrustedDirectory.open(self.path, for: .keys) != nil else { return nil }
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
@@ -229,7 +233,8 @@ extension KeyDirectory {
     guard count <= Limits.keyFileBytes else {
       throw WireError(.key, "\(path) has more than \(Limits.keyFileBytes) bytes")
     }
-    return (Array(bytes.prefix(count)), status.st_mode)
+    let isCredential = status.st_uid == 0 && status.st_gid == 0 && geteuid() != 0
+    return (Array(bytes.prefix(count)), status.st_mode, isCredential)
   }
 
   /// Writes a file that only this user may read; returns its path.

@@ -5,7 +5,7 @@ package import Compute
 internal import Gemma
 internal import Glibc
 package import Logging
-internal import Platform
+package import Platform
 package import Wire
 
 /// The options of a worker.
@@ -116,11 +116,20 @@ package final class WorkerLoop {
 
   /// Serves until the coordinator ends, or `stop` is readable.
   ///
+  /// The service manager hears of the control thread's life, which goes on during long steps and loads: whether a step
+  /// takes too long is for the coordinator to judge, which knows what a step should take.
+  ///
+  /// - Parameters:
+  ///   - stop: The descriptor.
+  ///   - manager: Who is told that this worker can be given layers, and then in each turn that it lives.
   /// - Throws: `WorkerError` or `WireError` if the worker cannot go on.
-  package func run(untilReadable stop: CInt) throws {
+  package func run(untilReadable stop: CInt, for manager: ServiceManager = .absent) throws {
     let compute = compute
     computeThread = try Thread { compute.run() }
-    defer { shutDown() }
+    defer {
+      manager.tellStopping()
+      shutDown()
+    }
     try watchModel()
     let listening = try waitForDataSocket()
     self.listening = listening
@@ -131,7 +140,10 @@ package final class WorkerLoop {
       now: .now
     )
     if let end = try perform(machine.begin()) { return try end.get() }
+    manager.tellReady()
+    manager.tell(status: "\(backend.device.name), for the coordinator at \(options.coordinator)")
     while true {
+      manager.takeTurn()
       for event in try nextEvents(stop) {
         if let end = try perform(machine.handle(event, at: .now)) { return try end.get() }
       }

@@ -36,39 +36,6 @@ struct ModelName: ExpressibleByArgument, CustomStringConvertible {
     ).path
   }
 
-  /// Returns the model that somebody means who names none: the only one in the working directory, or else the only one
-  /// that has been fetched.
-  ///
-  /// - Throws: `CommandError` that says what there is to choose from.
-  static func onlyOne() throws -> ModelName {
-    let here = ["."] + ModelPath.names(in: ".").filter { ModelPath.isDirectory($0) }
-    let paths = here.compactMap { directory -> String? in
-      // A directory with several models, or none, is passed over: its subdirectories may have one.
-      guard let path = try? ModelPath(directory) else { return nil }
-      switch path {
-      case .gguf(let file): return file.hasPrefix("./") ? String(file.dropFirst(2)) : file
-      case .huggingFace(let directory): return directory
-      }
-    }
-    let files = ModelPath.names(in: ".").filter { $0.hasSuffix(".gguf") && !paths.contains($0) }
-    let local = paths + files
-    let settings = try HubSettings.program(isOffline: true)
-    let names =
-      local.isEmpty
-      ? HubCache(settings.cache).models().filter(\.isComplete).map { "\($0.reference)" } : local
-    guard let name = names.first else {
-      throw CommandError(
-        "no model in this directory, and none has been fetched; give --model, a path or a name on a hub such as"
-          + " ggml-org/gemma-3-270m-GGUF:Q8_0"
-      )
-    }
-    guard names.count == 1 else {
-      throw CommandError("--model is missing; there are \(names.prefix(8).joined(separator: ", "))")
-    }
-    printError("model: \(name)")
-    return ModelName(argument: name)
-  }
-
   /// The name that it is, unless it looks like a path of this machine.
   private var reference: ModelReference? {
     guard let reference = try? ModelReference(description) else { return nil }

@@ -139,6 +139,18 @@ private func fill(
     }
   }
 
+  @Test func `what is unfinished opens as no model, even if it begins as one`() throws {
+    try withTemporaryDirectory { directory in
+      let path = "\(directory)/blob"
+      let file = try PartialFile(path, byteCount: 3 * PartialFile.blockByteCount)
+      try file.write(Array("GGUF".utf8), at: 0)
+      let error = #expect(throws: ModelFilesError.self) {
+        try ModelPath(path + PartialFile.dataSuffix)
+      }
+      #expect(error?.message.contains("a download that has not finished") == true)
+    }
+  }
+
   @Test func `marks that cannot be right are forgotten`() throws {
     try withTemporaryDirectory { directory in
       let path = "\(directory)/blob"

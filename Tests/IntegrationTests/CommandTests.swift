@@ -11,7 +11,7 @@ extension Integration {
     private static let names = [
       "up", "coordinate", "work", "run", "status", "health", "top", "rebalance", "drain", "logits",
       "perplexity", "tokenize", "detokenize", "bench", "inspect", "doctor", "plan", "keys",
-      "quantize", "calibrate", "compare",
+      "quantize", "calibrate", "compare", "pull", "models", "rm",
     ]
 
     @Test func `every command explains itself`() async throws {
@@ -173,6 +173,46 @@ extension Integration {
       }
       let usable = diagnosis.devices.filter(\.available).map(\.device)
       #expect(Set(diagnosis.defaultDevices).isSubset(of: usable))
+      let next = try #require(text.output.split(separator: "\n").last)
+      #expect(
+        next.hasPrefix("next: trestle up --devices \(diagnosis.defaultDevices[0])"),
+        "\(next)"
+      )
+    }
+
+    @Test func `up takes the only model in its directory, and says what there is to choose from`()
+      async throws
+    {
+      try await withTemporaryDirectory { directory in
+        let there = "cd '\(directory)' && exec \"$0\" \"$@\""
+        let environment = ["HF_HUB_CACHE": "\(directory)/hub"]
+        let none = try await TrestleProcess.run(["up"], environment: environment, shell: there)
+        #expect(none.status == 1 && none.errors.contains("no model in this directory"), "\(none)")
+
+        try FileManager.default.createSymbolicLink(
+          atPath: "\(directory)/one",
+          withDestinationPath: model
+        )
+        let doctor = try await TrestleProcess.run(
+          ["doctor"],
+          environment: environment,
+          shell: there
+        )
+        #expect(doctor.output.hasSuffix(" --model one\n"), "\(doctor)")
+        let arguments = ["up", "--endpoint", "ipc://\(directory)/front", "--threads", "1"]
+        let up = try TrestleProcess(arguments, environment: environment, shell: there)
+        try await up.waitForOutput { $0.contains("ready") }
+        up.signal(SIGINT)
+        let outcome = try await up.wait()
+        #expect(outcome.status == 0 && outcome.errors.contains("model: one"), "\(outcome)")
+
+        try FileManager.default.createSymbolicLink(
+          atPath: "\(directory)/two",
+          withDestinationPath: model
+        )
+        let several = try await TrestleProcess.run(["up"], environment: environment, shell: there)
+        #expect(several.status == 1 && several.errors.contains("there are one, two"), "\(several)")
+      }
     }
 
     private struct Diagnosis: Decodable {

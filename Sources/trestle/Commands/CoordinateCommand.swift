@@ -4,6 +4,7 @@ import ArgumentParser
 import Coordinator
 import Launch
 import Logging
+import Platform
 import Wire
 
 struct CoordinateCommand: ParsableCommand {
@@ -17,8 +18,8 @@ struct CoordinateCommand: ParsableCommand {
       """
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(help: ArgumentHelp(ModelName.help, valueName: "model"))
+  var model: ModelName
 
   @OptionGroup var pipeline: PipelineOptions
   @OptionGroup var autoRebalance: AutoRebalanceOptions
@@ -28,12 +29,14 @@ struct CoordinateCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let manager = ServiceManager.fromEnvironment()
       let stop = try signalDescriptor()
       let endpoint = try endpoint.resolve()
       let logger = log.logger("trestle.coordinator", default: .info)
       let security = try security.coordinator(at: endpoint, logger: logger)
+      manager.tell(status: "opening the model")
       let planned = try Pipeline(
-        model: model,
+        model: model.path(interruptedBy: stop),
         pipeline.settings,
         in: .program,
         workersAreHere: false,
@@ -55,6 +58,7 @@ struct CoordinateCommand: ParsableCommand {
         onReady: {
           progress.clear()
           ready.show()
+          manager.tellReady()
         }
       )
       logger.info(
@@ -63,7 +67,7 @@ struct CoordinateCommand: ParsableCommand {
           "endpoint": "\(endpoint)", "missing": "\(machine.missingWorkers.joined(separator: ","))",
         ]
       )
-      try coordinator.run(untilReadable: stop)
+      try coordinator.run(untilReadable: stop, for: manager)
     }
   }
 }

@@ -157,9 +157,7 @@ struct DoctorCommand: ParsableCommand {
       try printOut(
         "models: \(diagnosis.models.joined(separator: ", ")), as GGUF or in Hugging Face layout"
       )
-      try printOut(
-        "default: trestle up --devices \(diagnosis.defaultDevices.joined(separator: ","))"
-      )
+      try printOut("next: \(diagnosis.next)")
     }
   }
 }
@@ -168,6 +166,8 @@ struct DoctorCommand: ParsableCommand {
 struct Diagnosis: Encodable {
   var devices: [DeviceReport]
   var defaultDevices: [String]
+  /// The command to run next.
+  var next: String
   /// The model families that can be read.
   var models = Architecture.allCases.map(\.rawValue)
 
@@ -182,6 +182,21 @@ struct Diagnosis: Encodable {
       [Self.cpu()] + Self.vulkan() + [NPUDiagnosis().report()]
       + others.map { $0.report(settings) }
     defaultDevices = registry.defaultDevices.map(\.name)
+    next = Self.next(defaultDevices)
+  }
+
+  /// A prompt if a pipeline runs; else how to start one with the model at hand.
+  private static func next(_ devices: [String]) -> String {
+    let isServed = (try? Endpoint(EndpointOptions.standard).isListening()) ?? false
+    if isServed { return "trestle run \"What news?\"    (a pipeline runs)" }
+    let names = (try? ModelsAtHand().names) ?? []
+    let model: String
+    switch names.count {
+    case 0: model = " --model \(ModelsAtHand.example)    (a small model, which it fetches)"
+    case 1: model = " --model \(names[0])"
+    default: model = " --model \(names[0])    (or \(names[1...].prefix(4).joined(separator: ", ")))"
+    }
+    return "trestle up --devices \(devices.joined(separator: ","))\(model)"
   }
 
   private static func cpu() -> DeviceReport {

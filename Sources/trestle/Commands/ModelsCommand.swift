@@ -76,7 +76,7 @@ struct ModelsDocument: Encodable, CustomStringConvertible {
       }
     guard !rows.isEmpty else {
       return
-        "no models in \(cache); `trestle pull ggml-org/gemma-3-270m-GGUF:Q8_0` fetches a small one"
+        "no models in \(cache); `trestle pull \(ModelsAtHand.example)` fetches a small one"
     }
     return table(["NAME", "SIZE", ""], rows) + "\n\nin \(cache)"
   }

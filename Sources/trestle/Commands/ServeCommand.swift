@@ -10,6 +10,7 @@ import Glibc
 import Launch
 import Logging
 import ModelFiles
+import Platform
 import Server
 import Wire
 
@@ -31,10 +32,10 @@ struct ServeCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "The model that the pipeline serves, for its tokenizer and chat template.",
-      valueName: "path"
+      valueName: "model"
     )
   )
-  var model: String
+  var model: ModelName
 
   @OptionGroup var http: HTTPServerOptions
   @OptionGroup var coordinator: ClientOptions
@@ -45,6 +46,7 @@ struct ServeCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let manager = ServiceManager.fromEnvironment()
       // As a child it ends at once by a signal, and when its parent ends.
       let interrupt = try untilStdinEnds ? STDIN_FILENO : signalDescriptor()
       let options = try http.options()
@@ -57,8 +59,11 @@ struct ServeCommand: ParsableCommand {
       let server = HTTPServer(
         FrontDoor(client: client, model: text, version: programVersion),
         options,
-        logger: log.logger("trestle.http", default: .warning)
+        logger: log.logger("trestle.http", default: .warning),
+        for: manager
       ) { port in
+        manager.tell(status: "serving \(text.name) at http://\(host):\(port)/")
+        manager.tellReady()
         printError(
           "serving \(text.name) at http://\(host):\(port)/v1, the page at http://\(host):\(port)/"
         )
@@ -66,9 +71,12 @@ struct ServeCommand: ParsableCommand {
         if isChild { try? printOut("ready") }
       }
       do {
-        try Waiter(interruptedBy: interrupt).wait(onInterrupt: { server.stop() }) {
-          try await server.run()
-        }
+        try Waiter(interruptedBy: interrupt).wait(
+          onInterrupt: {
+            manager.tellStopping()
+            server.stop()
+          }
+        ) { try await server.run() }
       } catch let failure as ListenFailure {
         throw CommandError(
           "cannot listen at \(host):\(options.port): \(failure.reason); choose another address with --http"
@@ -78,7 +86,7 @@ struct ServeCommand: ParsableCommand {
   }
 
   private func textModel(interruptedBy interrupt: CInt) throws -> TextModel {
-    let checkpoint = try Checkpoint.open(model)
+    let checkpoint = try Checkpoint.open(model.path(interruptedBy: interrupt))
     let fingerprint = try ModelContent.fingerprint(
       of: checkpoint,
       in: .program,

@@ -4,6 +4,7 @@ import ArgumentParser
 import Coordinator
 import Launch
 import Logging
+import Platform
 import Wire
 
 struct UpCommand: ParsableCommand {
@@ -11,13 +12,21 @@ struct UpCommand: ParsableCommand {
     commandName: "up",
     abstract: "Start a coordinator and one worker process per device, until Ctrl-C.",
     discussion: """
-      Prints `ready` on stdout when prompts are accepted. The workers end with this process,
-      however it ends.
+      Prints `ready` on stdout when prompts are accepted, and tells it to systemd as a service of
+      Type=notify. The workers end with this process, however it ends.
+
+      Without --model, the model in this directory is taken, or one that `trestle pull` has fetched, if there
+      is only one.
       """
   )
 
-  @Option(help: ArgumentHelp("A .gguf file or a model directory.", valueName: "path"))
-  var model: String
+  @Option(
+    help: ArgumentHelp(
+      "\(ModelName.help) Default: the only model in this directory, or the only one that has been fetched.",
+      valueName: "model"
+    )
+  )
+  var model: ModelName?
 
   @OptionGroup var pipeline: PipelineOptions
   @OptionGroup var request: RequestOptions
@@ -68,6 +77,7 @@ struct UpCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let manager = ServiceManager.fromEnvironment()
       // What is wrong with them is told before a model is read.
       if let httpArguments { _ = try HTTPServerOptions.parse(httpArguments).options() }
       let stop = try signalDescriptor()
@@ -76,6 +86,8 @@ struct UpCommand: ParsableCommand {
       let security = try security.coordinator(at: endpoint, logger: logger)
       var settings = pipeline.settings
       settings.request = request.size
+      manager.tell(status: "opening the model")
+      let model = try (model ?? ModelsAtHand().only()).path(interruptedBy: stop)
       let planned = try Pipeline(
         model: model,
         settings,
@@ -85,7 +97,11 @@ struct UpCommand: ParsableCommand {
       )
       let progress = ProgressLine(label: "loading")
       let ready = ReadyLine(logger: logger)
-      let door = frontDoor(at: endpoint, logger: logger) { ready.show() }
+      let showReady: @Sendable () -> Void = {
+        ready.show()
+        manager.tellReady()
+      }
+      let door = frontDoor(model, at: endpoint, logger: logger, onListening: showReady)
       defer { door?.stop() }
       let coordinator = try planned.start(
         at: endpoint,
@@ -95,10 +111,10 @@ struct UpCommand: ParsableCommand {
         onProgress: { progress.show($0) },
         onReady: {
           progress.clear()
-          if let door { door.start() } else { ready.show() }
+          if let door { door.start() } else { showReady() }
         }
       )
-      try coordinator.run(untilReadable: stop)
+      try coordinator.run(untilReadable: stop, for: manager)
       if door?.hasFailed == true {
         throw CommandError("--http \(http ?? ""): the front door could not begin, as it says above")
       }
@@ -106,6 +122,7 @@ struct UpCommand: ParsableCommand {
   }
 
   private func frontDoor(
+    _ model: String,
     at endpoint: Endpoint,
     logger: Logger,
     onListening: @escaping @Sendable () -> Void

@@ -31,10 +31,10 @@ struct WorkCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "The same model as the coordinator's. Default: pull the weights that are needed from the coordinator.",
-      valueName: "path"
+      valueName: "model"
     )
   )
-  var model: String?
+  var model: ModelName?
 
   @Option(
     name: .customLong("cache"),
@@ -124,6 +124,7 @@ struct WorkCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
+      let manager = ServiceManager.fromEnvironment()
       let stop = try signalDescriptor()
       // `up` starts this process as /proc/self/exe; without this call, ps and top would show it as
       // "exe".
@@ -144,7 +145,7 @@ struct WorkCommand: ParsableCommand {
       )
       // The model and the device are opened before waiting for the coordinator, so that their
       // errors are reported at once.
-      let local = try model.map { try openLocal($0, stop) }
+      let local = try model.map { try openLocal($0.path(interruptedBy: stop), stop) }
       let backend = try kind.makeBackend(
         BackendSettings(threads: threads, cpus: pin?.values, cacheType: cache.type)
       )
@@ -152,6 +153,7 @@ struct WorkCommand: ParsableCommand {
       if backend.device.isEmulated, !lifeline {
         printError("\(device) is an emulation here; its speed says nothing of a device")
       }
+      manager.tell(status: "waiting for the coordinator at \(coordinator)")
       guard try awaitCoordinator(coordinator, stop) else { return }
       do {
         let worker = try WorkerLoop(
@@ -160,7 +162,7 @@ struct WorkCommand: ParsableCommand {
           backend: backend,
           logger: logger
         )
-        try worker.run(untilReadable: stop)
+        try worker.run(untilReadable: stop, for: manager)
       } catch let error as WorkerError where error.code == .unreachable {
         throw CommandError("\(error)\(keyAdvice(security, coordinator))")
       } catch var error as WorkerError where error.code == .refused {
