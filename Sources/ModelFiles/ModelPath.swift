@@ -15,6 +15,9 @@ package enum ModelPath: Sendable, Hashable {
   /// - Throws: `ModelFilesError` that says what is there instead of a model.
   package init(_ path: String) throws(ModelFilesError) {
     guard Self.exists(path) else { throw Self.missing(path) }
+    guard unsafe access(path, Self.isDirectory(path) ? R_OK | X_OK : R_OK) == 0 else {
+      throw Self.unreadable(path)
+    }
     guard Self.isDirectory(path) else {
       if let fault = Self.partOfDirectory(path) { throw fault }
       self = .gguf(path)
@@ -66,7 +69,14 @@ package enum ModelPath: Sendable, Hashable {
     ".tmp",
   ]
 
+  private static func unreadable(_ path: String) -> ModelFilesError {
+    ModelFilesError(.file, "cannot open: \(systemMessage(errno))", context: path)
+  }
+
   private static func missing(_ path: String) -> ModelFilesError {
+    var status = stat()
+    // A directory on the way that may not be entered hides whether it is there.
+    if unsafe stat(path, &status) != 0, errno == EACCES { return unreadable(path) }
     if path.contains("://") {
       return ModelFilesError(
         .file,

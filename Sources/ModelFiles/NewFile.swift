@@ -27,6 +27,10 @@ package final class NewFile {
   ///
   /// - Throws: `ModelFilesError.file` if its directory cannot be written.
   package init(replacing path: String) throws(ModelFilesError) {
+    // What a link leads to is replaced, not the link.
+    let target = unsafe realpath(path, nil)
+    defer { unsafe free(target) }
+    let path = unsafe target.map { unsafe String(cString: $0) } ?? path
     self.path = path
     temporaryPath = "\(path).\(String(UInt32.random(in: .min ... .max), radix: 16)).part"
     let anonymous = unsafe open(

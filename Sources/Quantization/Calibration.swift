@@ -46,12 +46,16 @@ package struct Calibration: Sendable {
     notes = [Self.modelNote: "\(fingerprint)", Self.textNote: "\(text)"]
     sums = Array(repeating: 0, count: layout.count)
     guard ModelPath.exists(path) else { return }
-    guard !restarts else {
-      // Only what a calibration has written may be replaced by one.
-      _ = try ImportanceFile.read(path)
-      return
+    let file: ImportanceFile
+    do { file = try ImportanceFile.read(path) } catch {
+      throw QuantizationError(
+        .importance,
+        "it is no importance data, or it is damaged (\(error.message)); remove it, or give another --output",
+        context: path
+      )
     }
-    let file = try ImportanceFile.read(path)
+    // Only what a calibration has written may be replaced by one.
+    guard !restarts else { return }
     guard !file.notes.isEmpty else {
       throw QuantizationError(
         .importance,

@@ -243,10 +243,7 @@ package struct HybridRecipe {
     _ scale: Double,
     _ group: String?
   ) -> Assessment {
-    var types = errors == nil ? [] : candidates(for: tensor)
-    // Where a device runs one type alone at full speed, there is nothing to choose.
-    if types.count != 1 { types.append(tensor.unquantisedType) }
-    let options = types.map { type in
+    let options = types(for: tensor).map { type in
       TypeOptions.Option(
         type: type,
         byteCount: TensorChoice(tensor, as: type, because: "").byteCount,
@@ -261,14 +258,37 @@ package struct HybridRecipe {
     )
   }
 
+  /// Returns the types that a tensor may get.
+  private func types(for tensor: ExportedTensor) -> [TensorType] {
+    let candidates = Self.isChosen(tensor) ? candidates(for: tensor) : []
+    // Where a device runs one type alone at full speed, there is nothing to choose.
+    return candidates.count == 1 ? candidates : candidates + [tensor.unquantisedType]
+  }
+
   /// Returns the bytes of all tensors if those that may be quantised take so many bits a weight on average.
-  package func byteCount(_ assessments: [Assessment], bitsPerWeight: Double) -> Int {
-    assessments.reduce(0) { sum, assessment in
-      guard assessment.errors == nil else {
-        return sum + Int(Double(assessment.tensor.elementCount) * bitsPerWeight / 8)
-      }
-      return sum + (assessment.options.options.first?.byteCount ?? 0)
+  package func byteCount(bitsPerWeight: Double) -> Int {
+    tensors.reduce(0) { sum, tensor in
+      sum
+        + (Self.isChosen(tensor)
+          ? Int(Double(tensor.elementCount) * bitsPerWeight / 8)
+          : TensorChoice(tensor, as: tensor.unquantisedType, because: "").byteCount)
     }
+  }
+
+  /// What all tensors take with the smallest types: their bytes, and the bits a weight of those that may be quantised.
+  package var least: (byteCount: Int, bitsPerWeight: Double) {
+    var (all, quantised, elements) = (0, 0, 0)
+    for tensor in tensors {
+      let byteCounts = types(for: tensor)
+        .map { TensorChoice(tensor, as: $0, because: "").byteCount }
+      let byteCount = byteCounts.min() ?? 0
+      all += byteCount
+      guard Self.isChosen(tensor) else { continue }
+      quantised += byteCount
+      elements += tensor.elementCount
+    }
+    let bits = Double(quantised) * 8 / Double(max(elements, 1))
+    return (all, (bits * 100).rounded(.up) / 100)
   }
 
   /// Chooses the types.
@@ -283,20 +303,11 @@ package struct HybridRecipe {
     byteCount: Int
   ) throws(QuantizationError) -> [TensorChoice] {
     guard let chosen = TypeKnapsack.choose(assessments.map(\.options), capacity: byteCount) else {
-      let least = assessments.reduce((all: 0, quantised: 0, elements: 0)) { sum, assessment in
-        let bytes = assessment.options.options.map(\.byteCount).min() ?? 0
-        guard assessment.errors != nil else {
-          return (sum.all + bytes, sum.quantised, sum.elements)
-        }
-        return (
-          sum.all + bytes, sum.quantised + bytes, sum.elements + assessment.tensor.elementCount
-        )
-      }
-      let bits = Double(least.quantised) * 8 / Double(max(least.elements, 1))
+      let least = least
       throw QuantizationError(
         .recipe,
-        "\(byteCount) bytes are too few: with the smallest types the tensors take \(least.all), of which the"
-          + " quantised ones have \((bits * 100).rounded(.up) / 100) bits a weight; give that much or more"
+        "\(byteCount) bytes are too few: with the smallest types the tensors take \(least.byteCount), of which the"
+          + " quantised ones have \(least.bitsPerWeight) bits a weight; give that much or more"
       )
     }
     return zip(assessments, chosen).map { assessment, option in
@@ -305,9 +316,7 @@ package struct HybridRecipe {
   }
 
   private static func reason(_ assessment: Assessment) -> String {
-    guard assessment.errors != nil else {
-      return assessment.tensor.isWeight ? "is not quantised" : "is there for other programs"
-    }
+    guard assessment.errors != nil else { return assessment.tensor.reasonToKeep }
     return assessment.group.isEmpty ? "no logit depends on it" : assessment.group
   }
 }

@@ -124,7 +124,11 @@ package struct QuantizationReport: Encodable, Sendable {
     }
     bytes = choices.reduce(0) { $0 + $1.byteCount }
     bytesBefore = choices.reduce(0) { $0 + $1.tensor.storedByteCount }
-    bitsPerWeight = Self.bitsPerWeight(choices)
+    // What is there for other programs takes room, but is no weight of the model.
+    let weightCount = choices.reduce(0) {
+      $0 + ($1.tensor.weights.isEmpty ? 0 : $1.tensor.elementCount)
+    }
+    bitsPerWeight = Double(bytes) * 8 / Double(max(weightCount, 1))
     bitsPerQuantisedWeight = Self.bitsPerWeight(choices.filter(\.type.isQuantised))
     types = Dictionary(grouping: zip(choices, errors), by: \.0.type).map { type, tensors in
       var error = EncodingError()

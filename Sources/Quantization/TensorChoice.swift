@@ -89,7 +89,7 @@ package enum TensorChoices {
     tensors.map { tensor in
       let isForced = !type.isQuantised && tensor.precision == .unquantised
       guard tensor.precision == .any || isForced else {
-        return TensorChoice(tensor, as: tensor.unquantisedType, because: "is not quantised")
+        return TensorChoice(tensor, as: tensor.unquantisedType, because: tensor.reasonToKeep)
       }
       let fitting = type.fitting(columns: tensor.columnCount)
       return TensorChoice(
@@ -103,6 +103,9 @@ package enum TensorChoices {
 }
 
 extension ExportedTensor {
+  /// Why it is not quantised.
+  var reasonToKeep: String { weights.isEmpty ? "is there for other programs" : "is not quantised" }
+
   /// Whether it is a matrix of stored values, not one that is made up or made of a config.
   package var isWeight: Bool {
     guard case .stored = content else { return false }

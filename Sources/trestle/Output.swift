@@ -44,6 +44,11 @@ func describe(bytes: UInt64) -> String {
     ? "\(Int(value)) \(units[unit])" : String(format: "%.1f %@", value, units[unit])
 }
 
+/// A count of things: `1 window`, `2 windows`.
+func counted(_ count: Int, _ thing: String) -> String {
+  "\(count) \(thing)\(count == 1 ? "" : "s")"
+}
+
 /// A number with a fixed count of decimals.
 func decimal(_ value: Double, _ places: Int) -> String {
   String(format: "%.\(places)f", value)

@@ -8,6 +8,17 @@ import ModelFiles
 
 /// Refuses a path at which no file can be made, before the work begins whose result it is to hold.
 func checkWritable(_ path: String) throws {
+  var status = stat()
+  if unsafe stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+    let isDirectory = status.st_mode & S_IFMT == S_IFDIR
+    throw CommandError(
+      "cannot write \(path): it is \(isDirectory ? "a directory" : "a pipe or a device"); give the name of a file"
+    )
+  }
+  // A file in the making has a longer name.
+  if unsafe lstat(path + ".01234567.part", &status) != 0, errno == ENAMETOOLONG {
+    throw CommandError("cannot write \(path): \(reason(ENAMETOOLONG))")
+  }
   guard unsafe access(NewFile.directory(of: path), W_OK | X_OK) == 0 else {
     throw CommandError("cannot write \(path): \(reason(errno))")
   }

@@ -113,7 +113,9 @@ struct QuantizationRun {
     try checkSpace(file.byteCount + file.overheadByteCount)
     let errors = try withProgress("quantising") { try file.write(to: command.output, progress: $0) }
     report.add(choices, errors)
-    try write(report)
+    do { try write(report) } catch {
+      throw CommandError("\(command.output) is complete, but its report is not: \(reason(error))")
+    }
     return report
   }
 
@@ -141,6 +143,7 @@ struct QuantizationRun {
       importance: importance,
       threads: threads
     )
+    let capacity = try capacity(recipe)
     let (windows, checks) = try self.windows()
     let backend = try CPU(threads: threads, pinnedTo: nil, cacheType: .f32)
     let sensitivities = try withProgress("measuring") { progress in
@@ -154,10 +157,6 @@ struct QuantizationRun {
     let assessments = try withProgress("choosing types") { progress in
       try recipe.assess(sensitivities, progress: progress)
     }
-    let bits = command.bitsPerWeight ?? QuantizeCommand.defaultBits
-    let capacity =
-      try command.size.map { $0.byteCount - (try overheadByteCount()) }
-      ?? recipe.byteCount(assessments, bitsPerWeight: bits)
     let choices = try recipe.choose(assessments, byteCount: capacity)
     let measured = try withProgress("checking") { progress in
       try recipe.divergence(of: choices, windows: checks, on: backend, progress: progress)
@@ -168,6 +167,25 @@ struct QuantizationRun {
       tokens: checks.reduce(0) { $0 + $1.count }
     )
     return choices
+  }
+
+  /// Returns how many bytes all tensors may take, after a look at whether they can, and whether the disk has room.
+  private func capacity(_ recipe: HybridRecipe) throws -> Int {
+    let least = recipe.least
+    let overhead = try overheadByteCount()
+    let bits = command.bitsPerWeight ?? QuantizeCommand.defaultBits
+    let capacity =
+      command.size.map { $0.byteCount - overhead } ?? recipe.byteCount(bitsPerWeight: bits)
+    guard capacity >= least.byteCount else {
+      throw CommandError(
+        command.size.map { size in
+          "--size \(size.byteCount): too few bytes; with the smallest types the file has \(least.byteCount + overhead)"
+        }
+          ?? "--bits-per-weight \(bits): too few; with the smallest types it is \(least.bitsPerWeight)"
+      )
+    }
+    try checkSpace(min(capacity, recipe.byteCount(bitsPerWeight: 16)) + overhead)
+    return capacity
   }
 
   /// What the file takes besides its tensors, whatever their types are.
@@ -269,7 +287,7 @@ extension QuantizationReport {
     lines += types.map { total in
       let error = total.relativeError.map { ", error \(decimal($0 * 100, 2)) %" } ?? ""
       return
-        "  \(total.type): \(total.tensors) tensors, \(describe(bytes: UInt64(total.bytes)))\(error)"
+        "  \(total.type): \(counted(total.tensors, "tensor")), \(describe(bytes: UInt64(total.bytes)))\(error)"
     }
     if let check {
       lines.append(

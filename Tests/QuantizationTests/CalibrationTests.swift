@@ -219,8 +219,14 @@ import Testing
         "it does not say of which model and text its data is, as files of other programs and .dat files do not;"
           + " give --restart to replace it, or another --output"
       ) { try calibration(checkpoint, at: path) }
-      try Array("no importance".utf8).write(to: path)
-      #expect(throws: ModelFilesError.self) { try calibration(checkpoint, at: path) }
+      for (text, reason) in [("no importance", "not a file of importance data"), ("", "empty")] {
+        try Array(text.utf8).write(to: path)
+        let error = #expect(throws: QuantizationError.self) {
+          try calibration(checkpoint, at: path)
+        }
+        #expect(error?.message.contains(reason) == true, "\(error!)")
+        #expect(error?.message.contains("remove it, or give another --output") == true)
+      }
     }
   }
 

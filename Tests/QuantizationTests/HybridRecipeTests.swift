@@ -124,7 +124,7 @@ import Testing
   /// Bytes from just enough for the smallest types to more than all can use.
   private func budgets(_ measured: Measured) -> [Int] {
     [4.25, 4.5, 4.8, 5.1, 5.5, 6, 7, 8, 9, 12, 17].map {
-      measured.recipe.byteCount(measured.assessments, bitsPerWeight: $0)
+      measured.recipe.byteCount(bitsPerWeight: $0)
     }
   }
 
@@ -138,7 +138,7 @@ import Testing
         }
         return sum + Double(tensor.elementCount) * bits / 8
       }
-      let found = Double(measured.recipe.byteCount(measured.assessments, bitsPerWeight: bits))
+      let found = Double(measured.recipe.byteCount(bitsPerWeight: bits))
       // A byte for each tensor may be lost by rounding down.
       #expect(
         found <= expected && expected - found <= Double(measured.assessments.count),
@@ -233,11 +233,11 @@ import Testing
       text.split(separator: " ").first { $0.contains(".") && Double($0) != nil }
     )
     let bits = try #require(Double(word))
-    let enough = recipe.byteCount(measured.assessments, bitsPerWeight: bits)
+    let enough = recipe.byteCount(bitsPerWeight: bits)
     #expect(
       try recipe.choose(measured.assessments, byteCount: enough).count == measured.assessments.count
     )
-    let less = recipe.byteCount(measured.assessments, bitsPerWeight: bits - 0.011)
+    let less = recipe.byteCount(bitsPerWeight: bits - 0.011)
     #expect(throws: QuantizationError.self) {
       try recipe.choose(measured.assessments, byteCount: less)
     }
@@ -274,7 +274,7 @@ import Testing
     for bits in [4.6, 5, 6, 8] {
       let choices = try recipe.choose(
         assessments,
-        byteCount: recipe.byteCount(assessments, bitsPerWeight: bits)
+        byteCount: recipe.byteCount(bitsPerWeight: bits)
       )
       for choice in choices where choice.type != choice.tensor.unquantisedType {
         types.insert(choice.type)

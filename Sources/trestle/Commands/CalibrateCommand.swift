@@ -96,7 +96,7 @@ struct CalibrateCommand: ParsableCommand {
       let windowCount = min(windows.windows ?? .max, tokens.count / window)
       if calibration.windowCount >= windowCount {
         printError(
-          "\(output) has \(calibration.windowCount) windows already; nothing is left to do"
+          "\(output) has \(counted(calibration.windowCount, "window")) already; nothing is left to do"
         )
       }
       if calibration.windowCount < windowCount {
@@ -139,7 +139,7 @@ struct CalibrateCommand: ParsableCommand {
     into calibration: inout Calibration
   ) throws {
     let first = calibration.windowCount
-    if first > 0 { printError("going on after \(first) windows, which \(output) has") }
+    if first > 0 { printError("going on after \(counted(first, "window")), which \(output) has") }
     let progress = ProgressLine(label: "calibrating", tellsRemaining: true)
     defer { progress.clear() }
     var saved = ContinuousClock.now
@@ -206,6 +206,6 @@ struct CalibrationDocument: Encodable, CustomStringConvertible {
   var context: Int
 
   var description: String {
-    "\(output): \(weights) matrices, \(windows) window\(windows == 1 ? "" : "s") of \(context) tokens"
+    "\(output): \(weights) matrices, \(counted(windows, "window")) of \(context) tokens"
   }
 }

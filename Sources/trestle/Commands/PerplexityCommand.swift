@@ -115,14 +115,3 @@ struct PerplexityDocument: Encodable {
   var windows: Int
   var context: Int
 }
-
-/// Reads a UTF-8 text file.
-func readText(_ path: String) throws -> String {
-  guard let data = FileManager.default.contents(atPath: path) else {
-    throw CommandError("cannot read \(path)")
-  }
-  guard let text = String(bytes: data, encoding: .utf8) else {
-    throw CommandError("\(path) is not valid UTF-8")
-  }
-  return text
-}

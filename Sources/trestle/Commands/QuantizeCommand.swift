@@ -138,7 +138,7 @@ struct QuantizeCommand: ParsableCommand {
       throw ValidationError("--bits-per-weight \(bitsPerWeight): give more than 1 and at most 32.")
     }
     guard (16...1 << 20).contains(probeTokens) else {
-      throw ValidationError("--probe-tokens \(probeTokens): give at least 16.")
+      throw ValidationError("--probe-tokens \(probeTokens) is outside 16...\(1 << 20).")
     }
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads \(threads) is outside 1...1024.")

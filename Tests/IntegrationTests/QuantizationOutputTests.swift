@@ -1,0 +1,99 @@
+// What `quantize` says of outputs that cannot be, before it measures for minutes; and where its file goes.
+
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+extension Integration {
+  @Suite struct `Quantising to somewhere` {
+    private static let model = Goldens.demoModel.path
+
+    @Test func `what cannot be written, or be so small, is refused before anything is measured`()
+      async throws
+    {
+      try await withTemporaryDirectory { directory in
+        try FileManager.default.createDirectory(
+          atPath: "\(directory)/d.gguf",
+          withIntermediateDirectories: false
+        )
+        unsafe mkfifo("\(directory)/f.gguf", 0o600)
+        let long = "\(directory)/\(String(repeating: "x", count: 245)).gguf"
+        let out = "\(directory)/o.gguf"
+        let requests: [([String], String)] = [
+          (["\(directory)/d.gguf"], "d.gguf: it is a directory"),
+          (["\(directory)/f.gguf"], "f.gguf: it is a pipe or a device"),
+          ([long], "File name too long"),
+          ([out, "--report", directory], "\(directory): it is a directory"),
+          ([out, "--size", "1"], "--size 1: too few bytes; with the smallest types the file has "),
+          (
+            [out, "--bits-per-weight", "1.5"],
+            "--bits-per-weight 1.5: too few; with the smallest types it is "
+          ),
+        ]
+        for (arguments, words) in requests {
+          let start = ContinuousClock.now
+          let outcome = try await TrestleProcess.run(["quantize", Self.model] + arguments)
+          #expect(outcome.status == 1 && outcome.errors.contains(words), "\(outcome)")
+          // Measuring this model takes far longer, on any machine that this was tried on.
+          #expect(ContinuousClock.now - start < .seconds(20), "\(arguments)")
+        }
+        #expect(
+          Set(try FileManager.default.contentsOfDirectory(atPath: directory)) == [
+            "d.gguf", "f.gguf",
+          ]
+        )
+      }
+    }
+
+    @Test func `the size that is named is enough`() async throws {
+      try await withTemporaryDirectory { directory in
+        let quantize = [
+          "quantize", Self.model, "\(directory)/o.gguf", "--probe-tokens", "16", "--size",
+        ]
+        let refused = try await TrestleProcess.run(quantize + ["1"])
+        let least = try #require(
+          refused.errors.split(separator: " ").last.flatMap { Int($0.dropLast()) }
+        )
+        let less = try await TrestleProcess.run(quantize + ["\(least - 1)"])
+        #expect(less.status == 1 && less.errors.contains("--size \(least - 1): too few"), "\(less)")
+        let enough = try await TrestleProcess.run(quantize + ["\(least)"], atMost: .seconds(60))
+        #expect(enough.status == 0, "\(enough)")
+        let size =
+          try FileManager.default.attributesOfItem(atPath: "\(directory)/o.gguf")[.size] as? Int
+        #expect(try #require(size) <= least)
+      }
+    }
+
+    @Test func `a link leads to the file that is replaced, and a text may come through a pipe`()
+      async throws
+    {
+      try await withTemporaryDirectory { directory in
+        let (link, target) = ("\(directory)/link.gguf", "\(directory)/target.gguf")
+        try Data("old".utf8).write(to: URL(filePath: target))
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: target)
+        let quantized = try await TrestleProcess.run([
+          "quantize", Self.model, link, "--type", "q8_0",
+        ])
+        #expect(quantized.status == 0, "\(quantized)")
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == target)
+        #expect(try Data(contentsOf: URL(filePath: target)).prefix(4) == Data("GGUF".utf8))
+
+        let text = "\(Self.model)/training/shakespeare.txt"
+        let piped = "head -c 4000 '\(text)' | \"$0\" \"$@\""
+        let perplexity = try await TrestleProcess.run(
+          [
+            "perplexity", "--model", Self.model, "--file", "/dev/stdin", "--context", "64",
+            "--threads", "1",
+          ],
+          shell: piped
+        )
+        #expect(perplexity.status == 0, "\(perplexity)")
+        let missing = try await TrestleProcess.run(
+          ["perplexity", "--model", Self.model, "--file", "\(directory)/none"]
+        )
+        #expect(missing.errors.contains("none: No such file or directory"), "\(missing)")
+      }
+    }
+  }
+}
