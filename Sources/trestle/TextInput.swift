@@ -35,12 +35,13 @@ func readText(_ path: String) throws -> String {
   return text
 }
 
-/// Returns all bytes that come; nil if they are more than a limit.
+/// Reads all bytes that come.
 ///
 /// - Parameters:
 ///   - descriptor: Where they come from.
 ///   - limit: The most bytes.
 ///   - message: What to say of an error number.
+/// - Returns: The bytes; nil if they are more than the limit.
 /// - Throws: `CommandError` with that message.
 private func readAll(
   _ descriptor: CInt,
