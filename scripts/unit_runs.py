@@ -244,9 +244,8 @@ def run_units(units, trestle, model, check):
     for line in Conditions.missing():
         print(f"skip  {line}")
     for path in (trestle, model):
-        hidden = os.geteuid() == 0 and Path(path).resolve().is_relative_to("/tmp")
-        check(not hidden, f"{path} can be seen by services, whose /tmp is their own")
-        if hidden:
+        if os.geteuid() == 0 and Path(path).resolve().is_relative_to("/tmp"):
+            print(f"skip  the services' commands: {path} lies under /tmp, and services have one of their own")
             return
 
     def in_folder(run, *arguments):

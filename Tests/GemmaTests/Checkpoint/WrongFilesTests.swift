@@ -123,12 +123,12 @@ import Testing
         expectRefusal(.file, word) { _ = try Tokenizer.load(for: path) }
       }
     }
-    refuse("google/gemma-3-270m-it", "Hugging Face", "not downloaded")
-    refuse("https://huggingface.co/google/gemma-3-270m-it", "address", "not downloaded")
+    refuse("google/gemma-3-270m-it", "Hugging Face", "`trestle pull google/gemma-3-270m-it`")
+    refuse("https://huggingface.co/google/gemma-3-270m-it", "address", "`trestle pull ORG/NAME`")
     refuse("/no/such/model.gguf", "No such file")
     refuse("./gemma/model", "No such file")
     try withTemporaryDirectory { directory in
-      for suffix in [".part", ".crdownload", ".incomplete"] {
+      for suffix in [".part", ".crdownload", ".incomplete", ".trestle-part"] {
         let path = "\(directory)/m\(suffix).gguf"
         try Array("x".utf8).write(to: path + suffix)
         refuse(path, path + suffix, "has not finished")
