@@ -72,9 +72,9 @@ extension PlanDocument {
         alternative.split.map(String.init).joined(separator: ","),
         alternative.logitsSplit.map(String.init).joined(separator: ","),
         decimal(alternative.prefillTokensPerSecond, 1),
-        decimal(alternative.simulatedPrefillTokensPerSecond, 1),
+        decimal(alternative.simulatedPrefillTokensPerSecond ?? 0, 1),
         decimal(alternative.tokensPerSecond, 1),
-        decimal(alternative.simulatedTokensPerSecond, 1), alternative.reason,
+        decimal(alternative.simulatedTokensPerSecond ?? 0, 1), alternative.reason,
       ]
     }
     let header = [

@@ -14,6 +14,8 @@ struct PlanDocument: Encodable {
     var busy: Double
     /// The time of a full step in the middle of prompts.
     var promptStepMs: Double
+    /// What it holds: weights, keys and values of all slots, activations, tables.
+    var memoryBytes: Int
   }
 
   /// The requests that the placement is planned for.
@@ -53,9 +55,11 @@ struct PlanDocument: Encodable {
     var logitsSplit: [Int]
     /// Rates are 0 if the alternative does not fit into memory.
     var tokensPerSecond: Double
-    var simulatedTokensPerSecond: Double
+    /// Absent, as the other simulated rate, from a document that does not explain: many streams on many stages
+    /// take a second.
+    var simulatedTokensPerSecond: Double?
     var prefillTokensPerSecond: Double
-    var simulatedPrefillTokensPerSecond: Double
+    var simulatedPrefillTokensPerSecond: Double?
     var firstTokenMs: Double
     var reason: String
   }
@@ -93,7 +97,7 @@ struct PlanDocument: Encodable {
   var reason: String
   var simulated: Simulated
   var alternatives: [Alternative]
-  /// Absent from the text that does not explain.
+  /// Absent from a document that does not explain.
   var phases: Phases?
   /// Of the devices that have a stage.
   var layerCosts: [LayerCosts]
@@ -104,7 +108,7 @@ struct PlanDocument: Encodable {
   ///   - phases: What either phase would choose; nil where nobody asks.
   ///   - costs: What it was planned with.
   ///   - reason: Why it was chosen.
-  ///   - lab: Simulates it.
+  ///   - lab: Simulates it, and the others where there are phases.
   init(
     model: String,
     plan: Plan,
@@ -126,7 +130,7 @@ struct PlanDocument: Encodable {
         simulatedMs: lab.microseconds(chosen, $0) / 1000
       )
     }
-    stages = Self.stages(of: chosen, costs)
+    stages = Self.stages(of: chosen, costs, lab.limits)
     microBatches = chosen.microBatches
     linkMs = chosen.linkMicroseconds / 1000
     tokensPerSecond = chosen.tokensPerSecond
@@ -145,7 +149,7 @@ struct PlanDocument: Encodable {
         alternative.option,
         plan.reason(alternative.option, costs),
         costs,
-        lab
+        phases == nil ? nil : lab
       )
     }
     self.phases = phases.map { phases in
@@ -166,7 +170,11 @@ struct PlanDocument: Encodable {
     }
   }
 
-  private static func stages(of option: PlanOption, _ costs: PipelineCosts) -> [Stage] {
+  private static func stages(
+    of option: PlanOption,
+    _ costs: PipelineCosts,
+    _ limits: CoordinatorLimits
+  ) -> [Stage] {
     option.stages.enumerated().map { index, stage in
       Stage(
         device: costs.devices[stage.device].name,
@@ -175,7 +183,8 @@ struct PlanDocument: Encodable {
         vocabulary: stage.slice.vocabulary.ends,
         stepMs: option.stageMicroseconds[index] / 1000,
         busy: option.busy[index],
-        promptStepMs: option.prompts.stageMicroseconds[index] / 1000
+        promptStepMs: option.prompts.stageMicroseconds[index] / 1000,
+        memoryBytes: costs.heldMemory(of: stage, in: limits.executable).total
       )
     }
   }
@@ -208,10 +217,10 @@ extension PlanDocument.Alternative {
     _ option: PlanOption?,
     _ reason: String,
     _ costs: PipelineCosts,
-    _ lab: PlanSimulations
+    _ lab: PlanSimulations?
   ) {
     let leastCertain = costs.devices.map(\.kind).max() ?? .measured
-    let result = option.map { lab.run($0) }
+    let result = lab.map { lab in option.map { lab.run($0) } }
     self.name = name
     kind = (option.map { costs.kind(of: $0.stages) } ?? leastCertain).rawValue
     devices = option?.stages.map { costs.devices[$0.device].name } ?? []
@@ -219,9 +228,9 @@ extension PlanDocument.Alternative {
     logitsSplit = (option?.stages ?? []).filter { $0.layers.upperBound == costs.layerCount }
       .map(\.slice.vocabulary.count)
     tokensPerSecond = option?.tokensPerSecond ?? 0
-    simulatedTokensPerSecond = result?.decodeTokensPerSecond ?? 0
+    simulatedTokensPerSecond = result.map { $0?.decodeTokensPerSecond ?? 0 }
     prefillTokensPerSecond = option?.prompts.tokensPerSecond ?? 0
-    simulatedPrefillTokensPerSecond = result?.prefillTokensPerSecond ?? 0
+    simulatedPrefillTokensPerSecond = result.map { $0?.prefillTokensPerSecond ?? 0 }
     firstTokenMs = (option?.prompts.firstTokenMicroseconds ?? 0) / 1000
     self.reason = reason
   }

@@ -107,7 +107,7 @@ extension Integration {
     @Test func `requests are planned for, and what either phase would choose is told`() async throws
     {
       try await withTemporaryDirectory { cache in
-        let requests = ["--streams", "4", "--prompt-tokens", "96", "--json"]
+        let requests = ["--streams", "4", "--prompt-tokens", "96", "--explain", "--json"]
         let document = try await plan(Self.twoWorkers + requests, cache: cache)
           .document(Document.self)
         let request = try #require(document.request)

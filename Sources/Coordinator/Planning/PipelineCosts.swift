@@ -1,6 +1,7 @@
 // The cost of a stage on a device and of the link between two stages: profiles combined with a
 // model.
 
+package import Compute
 package import Gemma
 
 /// A stage: the device that holds it and its slice of the model.
@@ -29,6 +30,12 @@ package struct PipelineCosts: Sendable {
   package let machineOfDevice: [Int]
   /// By device: what it cannot run.
   private let obstacles: [DeviceObstacles]
+  /// By the machine that sends, then by the one that receives, the index in `links`; nil where no link is needed.
+  ///
+  /// A search asks millions of times.
+  private let linkOfMachines: [[Int?]]
+  /// How many devices each machine has.
+  private let deviceCounts: [Int]
 
   /// - Parameters:
   ///   - shape: The model.
@@ -77,6 +84,14 @@ package struct PipelineCosts: Sendable {
     }
     self.curves = curves
     self.machineOfDevice = machineOfDevice
+    deviceCounts = machines.indices.map { machine in machineOfDevice.count { $0 == machine } }
+    // The fallback joins all machines that have no link of their own.
+    let (links, unnamed) = (self.links, fallback == nil ? nil : self.links.indices.last)
+    linkOfMachines = machines.map { one in
+      machines.map { other in
+        links.firstIndex { $0.joins(one.name, other.name) } ?? unnamed
+      }
+    }
     for one in Set(machineOfDevice) {
       for other in Set(machineOfDevice) {
         let names = [machines[one].name, machines[other].name]
@@ -143,11 +158,36 @@ package struct PipelineCosts: Sendable {
     return kinds.max() ?? .measured
   }
 
-  /// Returns whether two devices have equal profiles, so that their order does not matter.
+  /// Returns whether two devices have equal profiles and places, so that their order does not matter.
   func areAlike(_ one: Int, _ other: Int) -> Bool {
     var renamed = devices[one]
-    renamed.name = devices[other].name
+    (renamed.name, renamed.machine) = (devices[other].name, devices[other].machine)
     return renamed == devices[other] && obstacles[one] == obstacles[other]
+      && areAlike(machines: machineOfDevice[one], machineOfDevice[other])
+  }
+
+  /// Returns whether a device shares its machine with no other one.
+  func isAlone(_ device: Int) -> Bool { deviceCounts[machineOfDevice[device]] == 1 }
+
+  /// Returns whether two machines may be exchanged: they are one, or each has a single device, equal resources
+  /// and equal links to all others.
+  ///
+  /// That of the first device has the coordinator, too, so it is like no other.
+  private func areAlike(machines one: Int, _ other: Int) -> Bool {
+    guard one != other else { return true }
+    guard machineOfDevice[0] != one, machineOfDevice[0] != other,
+      deviceCounts[one] == 1, deviceCounts[other] == 1
+    else { return false }
+    var renamed = machines[one]
+    renamed.name = machines[other].name
+    guard renamed == machines[other] else { return false }
+    return machines.indices.allSatisfy { third in
+      guard third != one, third != other else { return true }
+      let pair = (linkOfMachines[one][third], linkOfMachines[other][third])
+      guard let first = pair.0, let second = pair.1 else { return pair.0 == pair.1 }
+      return links[first].latencyMicroseconds == links[second].latencyMicroseconds
+        && links[first].bytesPerSecond == links[second].bytesPerSecond
+    }
   }
 
   /// Returns how long one layer takes on a device.
@@ -220,14 +260,26 @@ package struct PipelineCosts: Sendable {
     return bytes + shape.headBytes(of: stage.slice)
   }
 
+  /// Returns what a stage holds of its device's memory.
+  package func heldMemory(of stage: StageSpan, in limits: ExecutableLimits) -> HeldMemory {
+    let device = devices[stage.device]
+    let memory = shape.footprint.held(
+      stage.slice,
+      in: limits,
+      cacheType: device.cacheType ?? shape.footprint.cacheType
+    )
+    return device.hasOwnMemory ? memory.copied : memory
+  }
+
   /// Returns the link from one device to another.
   package func link(from: Int, to: Int) -> LinkProfile {
-    let names = [from, to].map { machines[machineOfDevice[$0]].name }
-    // The fallback joins all other machines; `init` has checked that it exists if it is needed.
-    guard let link = links.first(where: { $0.joins(names[0], names[1]) }) ?? links.last else {
-      preconditionFailure("no link joins \(names)")
+    // `init` has checked that there is one if it is needed.
+    guard let link = linkOfMachines[machineOfDevice[from]][machineOfDevice[to]] else {
+      preconditionFailure(
+        "no link joins \(devices[from].machine) and \(devices[to].machine)"
+      )
     }
-    return link
+    return links[link]
   }
 
   /// Returns how long the link to the stage that holds a slice is taken by the activations of a step.

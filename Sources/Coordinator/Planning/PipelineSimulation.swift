@@ -44,7 +44,9 @@ package struct PipelineSimulation: Sendable {
       self,
       streams: streams,
       prompt: min(promptTokens, 16),
-      tokens: decodeTokens
+      tokens: decodeTokens,
+      // Where many prompts are read, the first streams would be at their end before the last one begins.
+      together: decodeTokens / 2
     )
     decode.run()
     let gaps = decode.gaps.sorted()
@@ -102,6 +104,8 @@ private struct SimulatedRun {
 
   private let simulation: PipelineSimulation
   private let tokens: Int
+  /// How many tokens a stream gets at least while all of them decode, however many that makes.
+  private let together: Int
   private let streams: Int
   private var sessions: Sessions
   private var flight = Flight()
@@ -114,6 +118,8 @@ private struct SimulatedRun {
   /// By the place they lead to: when they have sent what they were given.
   private var linkFree: [Double]
   private var lastToken: [UInt64: Double] = [:]
+  /// The tokens that a stream has had of the window.
+  private var inWindow: [UInt64: Int] = [:]
   private var windowBegan: Double?
   private var windowEnded: Double?
   private(set) var now = 0.0
@@ -122,10 +128,16 @@ private struct SimulatedRun {
   /// By stage, within the window.
   private(set) var busy: [Double]
 
-  init(_ simulation: PipelineSimulation, streams: Int, prompt: Int, tokens: Int) {
+  init(
+    _ simulation: PipelineSimulation,
+    streams: Int,
+    prompt: Int,
+    tokens: Int,
+    together: Int = 0
+  ) {
     self.simulation = simulation
     self.streams = streams
-    self.tokens = tokens
+    (self.tokens, self.together) = (tokens, together)
     sessions = Sessions(slotCount: streams, rule: PrefixRule(rings: []), sharing: .none)
     let count = simulation.stages.count
     queues = Array(repeating: [], count: count)
@@ -269,13 +281,16 @@ private struct SimulatedRun {
       guard part.positions.upperBound == sessions[id]?.tokens.count else { continue }
       if let last = lastToken[id] { gaps.append(now - last) }
       lastToken[id] = now
-      if windowBegan != nil, windowEnded == nil { tokensInWindow += 1 }
+      if windowBegan != nil, windowEnded == nil {
+        tokensInWindow += 1
+        inWindow[id, default: 0] += 1
+      }
       let generated = sessions.update(id) { session in
         session.complete(upTo: session.tokens.count)
         session.append(0)
         return session.generatedCount
       }
-      if generated ?? 0 >= tokens {
+      if generated ?? 0 >= tokens, windowEnded != nil || inWindow[id, default: 0] >= together {
         sessions.end(id, at: instant)
         if windowEnded == nil { windowEnded = now }
       }

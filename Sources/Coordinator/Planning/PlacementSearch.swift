@@ -1,7 +1,8 @@
-// The dynamic programming behind the planner. A state is the set of used devices, the last of them,
-// and the number of placed pieces (layers and parts of the vocabulary). The time that counts is a sum of
-// maxima of several sums, so a state keeps every partial placement that no other one beats in
-// all of them (its Pareto front). That makes the search exact.
+// The dynamic programming behind the planner. A state is how many of each group of alike devices are used,
+// the group of the last one, and the number of placed pieces (layers and parts of the vocabulary). The time
+// that counts is a sum of maxima of several sums, so a state keeps every partial placement that no other one
+// beats in all of them (its Pareto front), and that can still be faster than the best. That makes the search
+// exact.
 
 internal import Gemma
 
@@ -23,6 +24,25 @@ private struct PieceSums {
   func time(_ pieces: Range<Int>, on device: Int) -> Double {
     before[device][pieces.upperBound] - before[device][pieces.lowerBound]
   }
+
+  /// Returns, by piece, the least time that it and those behind it take, each on the fastest device.
+  func leastRest() -> [Double] {
+    let count = (before.first?.count ?? 1) - 1
+    var rest = Array(repeating: 0.0, count: count + 1)
+    for piece in (0..<count).reversed() {
+      let least = before.map { $0[piece + 1] - $0[piece] }.min() ?? 0
+      rest[piece] = rest[piece + 1] + max(0, least)
+    }
+    return rest
+  }
+}
+
+/// The least times of the pieces that are not placed yet, by the first of them.
+private struct LeastRest {
+  let cycle: [Double]
+  let batch: [Double]
+  let earlier: [Double]
+  let last: [Double]
 }
 
 /// Searches the best placement with a given number of stages and of micro-batches.
@@ -39,8 +59,8 @@ struct PlacementSearch {
   /// The times of all steps of prompts but the last, and of that one.
   private let earlierSums: PieceSums
   private let lastSums: PieceSums
-  /// For each device, a bit set of the devices equal to it that come earlier.
-  private var twinsBefore: [Int] = []
+  private let rest: LeastRest
+  private let groups: DeviceGroups
   private var best: Beginning?
   private var bestTime: Double
 
@@ -110,10 +130,13 @@ struct PlacementSearch {
     lastSums = PieceSums(costs) { piece, device in
       steps.map { costs.pieceTime(piece, on: device, $0.end) } ?? 0
     }
-    for device in costs.devices.indices {
-      let twins = (0..<device).filter { costs.areAlike($0, device) }
-      twinsBefore.append(twins.reduce(0) { $0 | 1 << $1 })
-    }
+    rest = LeastRest(
+      cycle: cycleSums.leastRest(),
+      batch: batchSums.leastRest(),
+      earlier: earlierSums.leastRest(),
+      last: lastSums.leastRest()
+    )
+    groups = DeviceGroups(costs)
   }
 
   /// Returns the stages of the fastest placement; nil if none fits into memory, or is below the bound.
@@ -129,16 +152,16 @@ struct PlacementSearch {
 
   /// Searches the placements that cut the line of pieces at a subset of the given places.
   ///
-  /// - Complexity: For D different devices and P places, 2^D · D² · P² steps, times the size of the
-  ///   fronts.
+  /// - Complexity: For S sets of used devices (`DeviceGroups`) in G groups and P places, S · G² · P² steps,
+  ///   times the size of the fronts.
   private mutating func search(cutting places: [Int]) {
     let costs = planner.costs
-    let (deviceCount, last) = (costs.devices.count, places.count - 1)
-    // Indexed by device set and last device, then by the place reached.
+    let (groupCount, last) = (groups.members.count, places.count - 1)
+    // Indexed by device set and group of the last device, then by the place reached.
     typealias Fronts = [[[Beginning]]]
     let none: Fronts = Array(
       repeating: Array(repeating: [], count: places.count),
-      count: deviceCount << deviceCount
+      count: groups.setCount * groupCount
     )
     var current = none
     let usage = MachineUsage(machineCount: costs.machines.count, countsPrompts: steps != nil)
@@ -146,18 +169,21 @@ struct PlacementSearch {
     for later in (0..<stageCount).reversed() {
       var next = none
       for key in current.indices {
-        let used = key / deviceCount
+        let used = key / groupCount
         for first in 0..<last - later {
           for beginning in current[key][first] {
-            for device in costs.devices.indices
-            where used & 1 << device == 0 && used & twinsBefore[device] == twinsBefore[device] {
+            for group in groups.members.indices {
+              guard let device = groups.next(group, in: used) else { continue }
               for end in later == 0 ? last...last : first + 1...last - later {
                 let pieces = places[first]..<places[end]
-                guard let longer = extend(beginning, pieces, on: device) else { continue }
+                let (longer, isTooSlow) = extend(beginning, pieces, on: device, later: later)
+                // With more pieces it would be slower still.
+                if isTooSlow { break }
+                guard let longer else { continue }
                 if later == 0 {
                   take(longer)
                 } else {
-                  let slot = (used | 1 << device) * deviceCount + device
+                  let slot = groups.adding(group, to: used) * groupCount + group
                   Self.insert(longer, into: &next[slot][end])
                 }
               }
@@ -169,23 +195,46 @@ struct PlacementSearch {
     }
   }
 
-  /// Returns a partial placement with one more stage; nil if the stage does not fit, or the result
-  /// cannot become the best.
+  /// Returns a partial placement with one more stage, after which as many as `later` follow; nil if the stage
+  /// does not fit, or the result cannot become the best, and whether it is too slow already.
   private func extend(
     _ beginning: Beginning,
     _ pieces: Range<Int>,
-    on device: Int
-  ) -> Beginning? {
+    on device: Int,
+    later: Int
+  ) -> (longer: Beginning?, isTooSlow: Bool) {
     let costs = planner.costs
     let span = StageSpan(device: device, slice: costs.shape.line.slice(pieces: pieces))
-    guard let usage = beginning.usage.adding(span, planner, steps) else { return nil }
     var longer = beginning
-    longer.usage = usage
     if objective.countsAnswers { addAnswers(pieces, span, to: &longer) }
     if let steps { addPrompts(steps, pieces, span, to: &longer) }
-    guard time(longer) < bestTime else { return nil }
+    guard time(longer) < bestTime else { return (nil, true) }
+    // Memory takes longest to count, and most stages leave too much to the others anyway.
+    let piece = pieces.upperBound
+    guard leastTime(longer, from: piece, later: later) < bestTime,
+      let usage = beginning.usage.adding(span, planner, steps)
+    else { return (nil, false) }
+    longer.usage = usage
+    guard leastTime(longer, from: piece, later: later) < bestTime else { return (nil, false) }
     longer.stages.append(span)
-    return longer
+    return (longer, false)
+  }
+
+  /// Returns a time that no placement beats that begins so: the pieces from one on are each on the device that is
+  /// fastest at it, and divided evenly among the stages that follow.
+  private func leastTime(_ beginning: Beginning, from piece: Int, later: Int) -> Double {
+    guard later > 0 else { return time(beginning) }
+    var whole = beginning
+    if objective.countsAnswers {
+      whole.answers.busiest = max(whole.answers.busiest, rest.cycle[piece] / Double(later))
+      whole.answers.way += rest.batch[piece]
+    }
+    if objective.countsPrompts {
+      whole.prompts.busiest = max(whole.prompts.busiest, rest.earlier[piece] / Double(later))
+      whole.prompts.way += rest.last[piece]
+      whole.prompts.earlierWays += rest.earlier[piece]
+    }
+    return time(whole)
   }
 
   private func addAnswers(_ pieces: Range<Int>, _ span: StageSpan, to longer: inout Beginning) {
@@ -239,7 +288,7 @@ struct PlacementSearch {
     planner.costs.shape.line.isLast(stage.slice) ? planner.costs.messageTime(to: stage.device) : 0
   }
 
-  /// Returns the time that counts of a placement, or the least that it can become of its first stages.
+  /// Returns the time that counts of a placement.
   private func time(_ beginning: Beginning) -> Double {
     let (answers, prompts) = (beginning.answers, beginning.prompts)
     let cycle =
@@ -280,19 +329,52 @@ extension Planner {
         best(stageCount: stageCount, $0).flatMap { evaluate($0.stages, for: objective) }
       }
     }
-    let bound = options.fastest?.microseconds ?? .infinity
+    // As fast as an even placement, or faster: sums in another order differ in their last bits.
+    let even = evaluate(evenByTime(stageCount), for: objective)?.microseconds ?? .infinity
     let depths = DepthTuner.candidates(stageCount: stageCount, streams: objective.streams)
-    options += (objective.countsAnswers ? depths : [depths[0]]).compactMap { depth in
-      let batches = MicroBatches(streams: objective.streams, count: depth)
+    for depth in objective.countsAnswers ? depths : [depths[0]] {
+      // What an earlier depth has found is a bound for the next.
       var search = PlacementSearch(
         self,
         objective,
         stageCount: stageCount,
-        batches,
-        below: bound
+        MicroBatches(streams: objective.streams, count: depth),
+        below: min(even * (1 + 1e-9), options.fastest?.microseconds ?? .infinity)
       )
-      return search.run().flatMap { evaluate($0, for: objective) }
+      if let option = search.run().flatMap({ evaluate($0, for: objective) }) {
+        options.append(option)
+      }
     }
     return options.fastest
+  }
+
+  /// Returns a placement on the fastest devices, in their order, which gives each as much of the line as it is
+  /// fast: a bound for the search where there are many devices.
+  private func evenByTime(_ stageCount: Int) -> [StageSpan] {
+    let line = costs.shape.line
+    let step = StepSize.decoding(1)
+    let times = costs.devices.indices.map { device in
+      (0..<line.pieceCount).map { costs.pieceTime($0, on: device, step) }
+    }
+    let speeds = times.map { 1 / max(1e-3, $0.reduce(0, +)) }
+    let devices = speeds.indices.sorted { (speeds[$1], $0) < (speeds[$0], $1) }
+      .prefix(stageCount).sorted()
+    let allSpeeds = devices.reduce(0) { $0 + speeds[$1] }
+    let lineTime = times[devices[0]].reduce(0, +)
+    var (stages, first, done, share) = ([StageSpan](), 0, 0.0, 0.0)
+    for (index, device) in devices.enumerated() {
+      share += speeds[device] / allSpeeds
+      let later = stageCount - 1 - index
+      var end = first
+      // Each stage has a piece, and leaves one for each that follows.
+      repeat {
+        done += times[devices[0]][end]
+        end += 1
+      } while end < line.pieceCount - later
+        && (later == 0 || done + times[devices[0]][end] / 2 <= share * lineTime)
+      stages.append(StageSpan(device: device, slice: line.slice(pieces: first..<end)))
+      first = end
+    }
+    return stages
   }
 }

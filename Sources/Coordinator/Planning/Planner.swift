@@ -18,8 +18,12 @@ package struct Planner: Sendable {
   /// What the executables must have room for.
   let limits: ExecutableLimits
 
-  /// The number of subsets doubles with each device that differs from the others, so it is limited.
-  package static let maxDevices = 8
+  /// The most kinds of devices that are searched, and sets of used ones.
+  ///
+  /// Eight devices that all differ have 256 sets. Sixteen each of two kinds have 544, because that beside the
+  /// coordinator is of a kind of its own, and 64 of one kind have 128.
+  package static let maxDeviceKinds = 8
+  package static let maxDeviceSets = 600
   /// The least gain that a placement must have over one with fewer stages.
   ///
   /// Each stage is another process that can fail, and measured costs are no more precise than this.
@@ -33,13 +37,15 @@ package struct Planner: Sendable {
 
   /// Returns the best placement and its alternatives.
   ///
-  /// - Throws: `CoordinatorError` with code `placement` if there are too many devices, or the model
-  ///   does not fit into their memory.
+  /// - Throws: `CoordinatorError` with code `placement` if there are too many devices that differ, or the
+  ///   model does not fit into their memory.
   package func plan(_ objective: PlanObjective) throws(CoordinatorError) -> Plan {
-    guard costs.devices.count <= Self.maxDevices else {
+    let groups = DeviceGroups(costs)
+    guard groups.members.count <= Self.maxDeviceKinds, groups.setCount <= Self.maxDeviceSets else {
       throw CoordinatorError(
         .placement,
-        "\(costs.devices.count) devices, at most \(Self.maxDevices) are planned for; give --split"
+        "\(costs.devices.count) devices of \(groups.members.count) kinds are too many to plan for: at most 8 "
+          + "that all differ, or 16 each of two kinds; give --split"
       )
     }
     precondition(objective.streams > 0, "a plan for \(objective.streams) streams")

@@ -73,7 +73,9 @@ struct PlanCommand: ParsableCommand {
   @Flag(help: "Measure the devices again, even if the cache has their profiles.")
   var measure = false
 
-  @Flag(help: "Show the alternatives, how fast they would be and why they were not chosen.")
+  @Flag(
+    help: "Show the alternatives, how fast they would be, simulated too, and why not chosen."
+  )
   var explain = false
 
   @Flag(help: "Print one JSON document.")
@@ -105,7 +107,7 @@ struct PlanCommand: ParsableCommand {
       let document = PlanDocument(
         model: checkpoint.name,
         plan: plan,
-        phases: explain || json ? try planner.phases(of: plan.objective) : nil,
+        phases: explain ? try planner.phases(of: plan.objective) : nil,
         costs: costs,
         reason: reason,
         lab: PlanSimulations(costs: costs, objective: plan.objective, limits: limits)
