@@ -50,15 +50,19 @@ def late_kills(bench, place):
     files = {p.name: File(p.read_bytes(), lfs=p.suffix == ".safetensors") for p in DEMO.iterdir() if p.is_file()}
     repository = bench.model("late/model", files)
     wanted = sum(len(file.content) for path, file in files.items() if path != "README.md")
-    chance, killed = random.Random(bench.seed), 0
+    chance, killed, longest = random.Random(bench.seed), 0, 0.1
     for _ in range(12):
         shutil.rmtree(place.folder(repository), ignore_errors=True)
         before = bench.hub.fetched(repository)
         process = place.start("pull", "late/model")
         waits_for(lambda: bench.hub.fetched(repository) >= before + wanted or process.poll() is not None)
-        time.sleep(chance.uniform(0, 0.1))
+        time.sleep(chance.uniform(0, longest))
         process.kill()
-        killed += place.finish(process).code == -signal.SIGKILL
+        if place.finish(process).code == -signal.SIGKILL:
+            killed += 1
+        else:
+            # It had ended before: this machine is faster than the pause.
+            longest /= 2
         place.holds()
     place.good("late/model", "", what=f"goes on after {killed} of 12 late kills")
     check(killed > 0, f"{place.name}: some kills came before the end", killed)

@@ -117,9 +117,13 @@ struct CachedRepository {
   }
 
   private func link(_ path: String, _ target: String) throws(HubError) {
+    if unsafe symlink(target, path) == 0 { return }
+    // Another process may have made it meanwhile.
     if (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) == target { return }
-    // A link is not changed but replaced, so that whoever opens it meanwhile finds the old file or the new.
-    let draft = "\(path).\(UInt32.random(in: .min ... .max)).link"
+    // A link to something else is not changed but replaced, so that whoever opens it meanwhile finds the old file or
+    // the new. Its draft is not beside it, where a kill would leave it as a file of the model.
+    let draft = "\(blobs)/\((target as NSString).lastPathComponent).trestle-link"
+    unsafe unlink(draft)
     guard unsafe symlink(target, draft) == 0, unsafe rename(draft, path) == 0 else {
       let reason = unsafe String(cString: strerror(errno))
       unsafe unlink(draft)
