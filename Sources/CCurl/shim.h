@@ -23,11 +23,3 @@ static inline CURLcode ccurl_set_callbacks(CURL *handle, curl_write_callback bod
   if (!code) code = curl_easy_setopt(handle, CURLOPT_XFERINFODATA, context);
   return code;
 }
-
-static inline CURLcode ccurl_get_number(CURL *handle, CURLINFO info, long *value) {
-  return curl_easy_getinfo(handle, info, value);
-}
-
-static inline CURLcode ccurl_get_text(CURL *handle, CURLINFO info, char **value) {
-  return curl_easy_getinfo(handle, info, value);
-}

@@ -20,7 +20,6 @@ extension HubCache {
     let repository = repository(reference.repository)
     guard let commit = repository.commit(of: revision) else { return nil }
     let files = repository.files(of: commit)
-      .map { HubFile(path: $0.path, byteCount: $0.byteCount, object: "") }
     guard let selection = try? FileSelection(files, reference) else { return nil }
     let root = repository.snapshot(commit)
     let model = CachedModel(
@@ -30,7 +29,7 @@ extension HubCache {
       byteCount: selection.files.reduce(0) { $0 + $1.byteCount },
       isComplete: true
     )
-    // Without a quantisation, what is there may be another than the usual one; a directory may lack weights.
+    // A selection has all parts of a GGUF model, but a directory may lack weights.
     return selection.entry != nil || isWhole(directory: root, files) ? model : nil
   }
 
@@ -76,14 +75,13 @@ extension HubCache {
       )
     }
     if size["config.json"] != nil, files.contains(where: { $0.path.hasSuffix(".safetensors") }) {
-      let all = files.map { HubFile(path: $0.path, byteCount: $0.byteCount, object: "") }
       models.append(
         CachedModel(
           reference: ModelReference(repository.name),
           commit: commit,
           path: root,
           byteCount: files.reduce(0) { $0 + $1.byteCount },
-          isComplete: isWhole(directory: root, all)
+          isComplete: isWhole(directory: root, files)
         )
       )
     }
@@ -97,19 +95,12 @@ extension HubCache {
     repositories().compactMap { repository in
       let parts = ModelPath.names(in: repository.blobs).filter(Self.isUnfinished)
       guard !parts.isEmpty else { return nil }
-      return (repository.name, parts.reduce(0) { $0 + Self.diskByteCount(repository.blob($1)) })
+      return (repository.name, parts.reduce(0) { $0 + Hub.sizeOnDisk(repository.blob($1)) })
     }
   }
 
   private static func isUnfinished(_ name: String) -> Bool {
     [".incomplete", PartialFile.dataSuffix, PartialFile.marksSuffix].contains(where: name.hasSuffix)
-  }
-
-  /// What a file takes on the disk: one with holes takes less than its size.
-  private static func diskByteCount(_ path: String) -> Int {
-    var status = stat()
-    guard unsafe lstat(path, &status) == 0 else { return 0 }
-    return Int(status.st_blocks) * 512
   }
 
   // MARK: Removing
@@ -124,7 +115,7 @@ extension HubCache {
     guard ModelPath.isDirectory(repository.directory) else {
       throw HubError(.missing, "is not in the cache (\(directory))", context: "\(reference)")
     }
-    let before = Self.diskByteCount(below: repository.directory)
+    let before = Self.sizeOnDisk(below: repository.directory)
     guard let wanted = reference.quantisation else {
       try Self.remove(repository.directory)
       if ModelPath.exists(repository.locks) { try Self.remove(repository.locks) }
@@ -152,23 +143,14 @@ extension HubCache {
       )
     }
     try removeUnused(repository)
-    return before - Self.diskByteCount(below: repository.directory)
+    return before - Self.sizeOnDisk(below: repository.directory)
   }
 
   /// Removes content that no commit has a name for.
   ///
   /// What others are fetching at the moment is not content yet.
   private func removeUnused(_ repository: CachedRepository) throws(HubError) {
-    var used: Set<String> = []
-    for commit in repository.commits {
-      let root = repository.snapshot(commit)
-      for file in repository.files(of: commit) {
-        let target = try? FileManager.default.destinationOfSymbolicLink(
-          atPath: "\(root)/\(file.path)"
-        )
-        if let target { used.insert((target as NSString).lastPathComponent) }
-      }
-    }
+    let used = Set(repository.commits.flatMap { repository.files(of: $0).map(\.object) })
     for name in ModelPath.names(in: repository.blobs)
     where ContentName.isObject(name) && !used.contains(name) {
       try Self.remove(repository.blob(name))
@@ -182,10 +164,10 @@ extension HubCache {
     }
   }
 
-  private static func diskByteCount(below directory: String) -> Int {
+  private static func sizeOnDisk(below directory: String) -> Int {
     guard let walk = FileManager.default.enumerator(atPath: directory) else { return 0 }
     return walk.reduce(0) {
-      $0 + (($1 as? String).map { diskByteCount("\(directory)/\($0)") } ?? 0)
+      $0 + (($1 as? String).map { Hub.sizeOnDisk("\(directory)/\($0)") } ?? 0)
     }
   }
 }

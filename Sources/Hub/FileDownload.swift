@@ -76,7 +76,12 @@ final class FileDownload: Sendable {
         break
       }
     }
-    let digest = try digestWhileFetching()
+    let digest: String
+    do throws(HubError) { digest = try digestWhileFetching() } catch {
+      // The connections have nothing to fetch for any more.
+      fail(error)
+      throw error
+    }
     guard digest == file.object else {
       partial.discard()
       throw HubError(
@@ -222,18 +227,14 @@ final class FileDownload: Sendable {
         context: file.path
       )
     }
-    try check(size: answer.total)
-    try check(length: head.length, range.count)
-  }
-
-  private func check(size: Int) throws(HubError) {
-    guard size == file.byteCount else {
+    guard answer.total == file.byteCount else {
       throw HubError(
         .network,
-        "it has \(size) bytes, and \(file.byteCount) in the hub's list of files",
+        "it has \(answer.total) bytes, and \(file.byteCount) in the hub's list of files",
         context: file.path
       )
     }
+    try check(length: head.length, range.count)
   }
 
   private func check(length: Int?, _ wanted: Int) throws(HubError) {

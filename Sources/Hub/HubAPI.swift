@@ -3,7 +3,7 @@
 
 internal import Foundation
 
-/// A file of a repository.
+/// A file of a repository, at the hub or in the cache.
 package struct HubFile: Sendable, Hashable {
   /// Relative to the repository; valid.
   package var path: String
@@ -178,7 +178,7 @@ func refusal(
         + (settings.token == nil ? ", or give a token as HF_TOKEN if it is private" : ""),
       context: url.hasPrefix("\(settings.endpoint)/api/") ? "\(repository)" : url
     )
-  case 408, 425, 429, 500...599, 416:
+  case 401, 403, 408, 416, 425, 429, 500...599:
     return HubError(
       .network,
       "the hub answers \(head.status)",
@@ -188,6 +188,6 @@ func refusal(
       }
     )
   default:
-    return HubError(.network, "the hub answers \(head.status)", context: url)
+    return HubError(.answer, "the hub answers \(head.status)", context: url)
   }
 }

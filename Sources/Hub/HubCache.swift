@@ -53,7 +53,7 @@ struct CachedRepository {
     let cause = (error as NSError).userInfo[NSUnderlyingErrorKey] as? NSError ?? error as NSError
     let reason =
       cause.domain == NSPOSIXErrorDomain
-      ? unsafe String(cString: strerror(CInt(clamping: cause.code))) : cause.localizedDescription
+      ? systemMessage(CInt(clamping: cause.code)) : cause.localizedDescription
     return HubError(.file, "cannot \(what) it: \(reason)", context: path)
   }
 
@@ -83,16 +83,22 @@ struct CachedRepository {
   }
 
   /// The files of a commit whose content is there, by path.
-  func files(of commit: String) -> [CachedFile] {
+  func files(of commit: String) -> [HubFile] {
     let root = snapshot(commit)
     guard let walk = FileManager.default.enumerator(atPath: root) else { return [] }
-    return walk.compactMap { entry -> CachedFile? in
+    return walk.compactMap { entry -> HubFile? in
       guard let path = entry as? String else { return nil }
       var status = stat()
       guard unsafe stat("\(root)/\(path)", &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
         return nil
       }
-      return CachedFile(path: path, byteCount: Int(status.st_size))
+      // Where a file system has no links, the file itself stands there.
+      let target = try? FileManager.default.destinationOfSymbolicLink(atPath: "\(root)/\(path)")
+      return HubFile(
+        path: path,
+        byteCount: Int(status.st_size),
+        object: target.map { ($0 as NSString).lastPathComponent } ?? ""
+      )
     }
     .sorted { $0.path < $1.path }
   }
@@ -125,15 +131,16 @@ struct CachedRepository {
     let draft = "\(blobs)/\((target as NSString).lastPathComponent).trestle-link"
     unsafe unlink(draft)
     guard unsafe symlink(target, draft) == 0, unsafe rename(draft, path) == 0 else {
-      let reason = unsafe String(cString: strerror(errno))
+      let reason = systemMessage(errno)
       unsafe unlink(draft)
       throw HubError(.file, "cannot link it to its content: \(reason)", context: path)
     }
   }
 }
 
-/// A file of a fetched commit.
-struct CachedFile: Hashable {
-  var path: String
-  var byteCount: Int
+/// What a file takes on the disk: one with holes takes less than its size; 0 if there is none.
+func sizeOnDisk(_ path: String) -> Int {
+  var status = stat()
+  guard unsafe lstat(path, &status) == 0 else { return 0 }
+  return Int(status.st_blocks) * 512
 }

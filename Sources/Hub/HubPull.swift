@@ -130,7 +130,7 @@ package struct HubPull: Sendable {
   private func checkSpace(_ files: [HubFile], _ repository: CachedRepository) throws(HubError) {
     var needed = 0
     for file in files {
-      let present = PartialFile.diskByteCount(of: repository.blob(file.object))
+      let present = sizeOnDisk(repository.blob(file.object) + PartialFile.dataSuffix)
       needed += max(0, file.byteCount - present)
     }
     guard needed > 0 else { return }

@@ -69,7 +69,7 @@ final class PartialFile: Sendable {
     let code = errno
     return HubError(
       code == ENOSPC || code == EDQUOT ? .space : .file,
-      "cannot \(what) it: \(unsafe String(cString: strerror(code)))",
+      "cannot \(what) it: \(systemMessage(code))",
       context: path
     )
   }
@@ -79,13 +79,6 @@ final class PartialFile: Sendable {
     done.withLock { done in
       done.indices.filter { !done[$0] }.map(bytes(of:))
     }
-  }
-
-  /// What an unfinished file takes on the disk; 0 if there is none.
-  static func diskByteCount(of path: String) -> Int {
-    var status = stat()
-    guard unsafe lstat(path + dataSuffix, &status) == 0 else { return 0 }
-    return Int(status.st_blocks) * 512
   }
 
   /// How many bytes are there.
@@ -179,7 +172,7 @@ final class FileLock {
     guard descriptor >= 0 else {
       throw HubError(
         .file,
-        "cannot open it: \(unsafe String(cString: strerror(errno)))",
+        "cannot open it: \(systemMessage(errno))",
         context: path
       )
     }
@@ -188,7 +181,7 @@ final class FileLock {
       guard errno == EWOULDBLOCK || errno == EINTR else {
         throw HubError(
           .file,
-          "cannot lock it: \(unsafe String(cString: strerror(errno)))",
+          "cannot lock it: \(systemMessage(errno))",
           context: path
         )
       }

@@ -176,7 +176,7 @@ package final class MappedFile: Sendable {
 }
 
 /// Returns what the system says about an `errno`.
-func systemMessage(_ code: Int32) -> String {
+package func systemMessage(_ code: Int32) -> String {
   // glibc's strerror is thread-safe since 2.32, and never returns null.
   unsafe String(cString: strerror(code))
 }

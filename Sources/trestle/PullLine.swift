@@ -1,6 +1,5 @@
 // How the fetching of a model is shown: a line on a terminal, some lines in a log.
 
-import Compute
 import Glibc
 import Hub
 import Platform
@@ -39,7 +38,7 @@ final class PullLine: PullObserver {
     let files = fileCount == 1 ? "" : ", \(fileCount) files"
     let size = "\(describe(bytes: UInt64(missingByteCount)))\(files)"
     if asks, isatty(STDIN_FILENO) == 1, isTerminal {
-      guard confirm("\(reference) is not here. Fetch \(size)?", default: true) else {
+      guard Terminal.confirm("\(reference) is not here. Fetch \(size)?", default: true) else {
         throw CommandError("\(reference) is not here; `trestle pull \(reference)` fetches it")
       }
     } else {
@@ -93,16 +92,5 @@ final class PullLine: PullObserver {
   /// Removes the line from a terminal.
   func clear() {
     if isTerminal { StandardError.write("\r\u{1B}[K") }
-  }
-}
-
-/// Asks a question on the terminal.
-func confirm(_ question: String, default answer: Bool) -> Bool {
-  StandardError.write("\(question.printable) \(answer ? "[Y/n]" : "[y/N]") ")
-  guard let line = readLine() else { return false }
-  switch line.lowercased().trimmingPrefix(while: \.isWhitespace).first {
-  case "y": return true
-  case nil: return answer
-  default: return false
   }
 }

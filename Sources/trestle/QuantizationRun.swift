@@ -184,6 +184,7 @@ struct QuantizationRun {
           ?? "--bits-per-weight \(bits): too few; with the smallest types it is \(least.bitsPerWeight)"
       )
     }
+    // No type is larger than a float of 16 bits, however much is allowed.
     try checkSpace(min(capacity, recipe.byteCount(bitsPerWeight: 16)) + overhead)
     return capacity
   }

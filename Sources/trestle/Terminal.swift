@@ -1,6 +1,7 @@
-// The terminal at stdout: its size, whether to use colours, and the alternate screen that a command
-// draws on.
+// The terminal: the size of that at stdout, whether to use colours, the alternate screen that a command draws on, and
+// questions.
 
+import Compute
 import Glibc
 
 enum Terminal {
@@ -35,5 +36,16 @@ enum Terminal {
   /// Each line is cleared to its end, and everything below the last is cleared.
   static func redraw(_ lines: [String]) -> String {
     "\u{1B}[H" + lines.map { "\($0)\u{1B}[K\r\n" }.joined() + "\u{1B}[J"
+  }
+
+  /// Asks a question on the terminal.
+  static func confirm(_ question: String, default answer: Bool) -> Bool {
+    StandardError.write("\(question.printable) \(answer ? "[Y/n]" : "[y/N]") ")
+    guard let line = readLine() else { return false }
+    switch line.lowercased().trimmingPrefix(while: \.isWhitespace).first {
+    case "y": return true
+    case nil: return answer
+    default: return false
+    }
   }
 }

@@ -32,11 +32,11 @@ extension Integration {
           ),
         ]
         for (arguments, words) in requests {
-          let start = ContinuousClock.now
-          let outcome = try await TrestleProcess.run(["quantize", Self.model] + arguments)
+          let outcome = try await TrestleProcess.run(
+            // Measuring on so many tokens takes longer than is waited for.
+            ["quantize", Self.model, "--probe-tokens", "16384"] + arguments
+          )
           #expect(outcome.status == 1 && outcome.errors.contains(words), "\(outcome)")
-          // Measuring this model takes far longer, on any machine that this was tried on.
-          #expect(ContinuousClock.now - start < .seconds(20), "\(arguments)")
         }
         #expect(
           Set(try FileManager.default.contentsOfDirectory(atPath: directory)) == [

@@ -106,7 +106,8 @@ struct RemoveCommand: ParsableCommand {
         guard isatty(STDIN_FILENO) == 1 else {
           throw CommandError("nobody to ask whether to remove \(reference); give --yes")
         }
-        guard confirm("Remove \(reference) from \(cache.directory)?", default: false) else {
+        guard Terminal.confirm("Remove \(reference) from \(cache.directory)?", default: false)
+        else {
           throw CommandError("nothing is removed")
         }
       }
