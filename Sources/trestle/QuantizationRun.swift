@@ -184,7 +184,7 @@ struct QuantizationRun {
           ?? "--bits-per-weight \(bits): too few; with the smallest types it is \(least.bitsPerWeight)"
       )
     }
-    // No type is larger than a float of 16 bits, however much is allowed.
+    // A first look, before minutes of measuring: what is chosen is checked again. Much more may be allowed than is used.
     try checkSpace(min(capacity, recipe.byteCount(bitsPerWeight: 16)) + overhead)
     return capacity
   }
