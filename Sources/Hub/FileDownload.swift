@@ -93,8 +93,15 @@ final class FileDownload: Sendable {
     try partial.commit()
   }
 
+  private var interrupted: HubError { HubError(.interrupted, "interrupted", context: file.path) }
+
   private func fail(_ error: HubError) {
     state.withLock { if $0.failure == nil { $0.failure = error } }
+  }
+
+  private func checkEnd() throws(HubError) {
+    if cancellation.isCancelled { throw interrupted }
+    if let failure = state.withLock({ $0.failure }) { throw failure }
   }
 
   private func digestWhileFetching() throws(HubError) -> String {
@@ -102,9 +109,11 @@ final class FileDownload: Sendable {
     let blockCount =
       (file.byteCount + PartialFile.blockByteCount - 1) / PartialFile.blockByteCount
     for block in 0..<blockCount {
+      // What was there before is hashed at once, and may be most of a large file: that ends early, too.
+      try checkEnd()
       while !partial.isPresent(block: block) {
-        let (failure, isRunning) = state.withLock { ($0.failure, $0.runningCount > 0) }
-        if let failure { throw failure }
+        let isRunning = state.withLock { $0.runningCount > 0 }
+        try checkEnd()
         guard isRunning || partial.isPresent(block: block) else {
           throw HubError(.network, "some bytes were not fetched", context: file.path)
         }
@@ -132,7 +141,7 @@ final class FileDownload: Sendable {
   /// Takes blocks that follow each other; nil if there is nothing left to do.
   private func take(_ number: Int) -> Range<Int>? {
     guard !cancellation.isCancelled else {
-      fail(HubError(.interrupted, "interrupted", context: file.path))
+      fail(interrupted)
       return nil
     }
     return state.withLock { state in

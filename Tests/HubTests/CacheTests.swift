@@ -139,6 +139,33 @@ private func fill(
     }
   }
 
+  @Test func `an interrupt does not wait until all that is there has been hashed`() throws {
+    try withTemporaryDirectory { directory in
+      let path = "\(directory)/blob"
+      let partial = try PartialFile(path, byteCount: 4 * PartialFile.blockByteCount)
+      try fill(partial, 0..<4)
+      let cancellation = Cancellation()
+      cancellation.cancel()
+      let download = FileDownload(
+        HubFile(
+          path: "x.gguf",
+          byteCount: partial.byteCount,
+          object: String(repeating: "0", count: 64)
+        ),
+        at: "http://127.0.0.1:9/x.gguf",
+        into: partial,
+        HubSettings(endpoint: "http://127.0.0.1:9", cache: directory, agent: "tests"),
+        try #require(RepositoryName("a/b")),
+        cancellation: cancellation,
+        onBytes: { _ in }
+      )
+      // After the last byte it would tell of the digest, and remove what is there.
+      let error = #expect(throws: HubError.self) { try download.run() }
+      #expect(error?.code == .interrupted)
+      #expect(try PartialFile(path, byteCount: partial.byteCount).missing.isEmpty)
+    }
+  }
+
   @Test func `what is unfinished opens as no model, even if it begins as one`() throws {
     try withTemporaryDirectory { directory in
       let path = "\(directory)/blob"

@@ -62,11 +62,11 @@ struct ServeCommand: ParsableCommand {
         logger: log.logger("trestle.http", default: .warning),
         for: manager
       ) { port in
-        manager.tell(status: "serving \(text.name) at http://\(host):\(port)/")
-        manager.tellReady()
         printError(
           "serving \(text.name) at http://\(host):\(port)/v1, the page at http://\(host):\(port)/"
         )
+        manager.tell(status: "serving \(text.name) at http://\(host):\(port)/")
+        manager.tellReady()
         // If it cannot be told, the parent has gone, whose end ends this process.
         if isChild { try? printOut("ready") }
       }
