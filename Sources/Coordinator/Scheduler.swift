@@ -4,7 +4,7 @@
 // prompt. Decoding sessions come first, because their users read along. Prompts get the remaining
 // rows, a quarter of them at least, in one micro-batch at a time, so a long prompt delays the others
 // by the time of one chunk at most. Within each kind the sessions take turns, the one that has waited longest first, and are
-// divided among the micro-batches that should be in flight: while prompts are read as many as there
+// divided evenly among the micro-batches that should be in flight: while prompts are read as many as there
 // are stages, since prompts fill any step; while all sessions decode, the number that was measured
 // as fastest.
 
@@ -82,15 +82,17 @@ package struct Scheduler: Sendable {
     guard inFlight < depth, !ready.isEmpty else { return [] }
     // The ready sessions are divided among the micro-batches that may still be started.
     let groups = depth - inFlight
-    let share = { (sessions: [Session]) in
-      sessions.prefix((sessions.count + groups - 1) / groups)
-    }
+    let share = { (sessions: [Session]) in sessions.prefix(Self.part(sessions.count, of: groups)) }
+    // Those whose prompts were read together would stay together, while other micro-batches have next to nothing. So
+    // none takes more than its part of all that decode; who stays behind is first in line for the next.
+    let decodingCount = decoding.count + sessions.count { $0.isGenerating && $0.pendingCount == 0 }
+    let fair = Self.part(decodingCount, of: max(1, depth - (readsPrompt ? 1 : 0)))
     var room = Room(rows: maxRows, logitsRows: maxLogitsRows, drawBytes: Self.maxDrawBytes)
     var scheduled: [ScheduledRows] = []
     // Where more sessions decode than a micro-batch has rows, none would be left for prompts.
     let kept = others.isEmpty ? 0 : min(pace.promptRows, maxRows / Self.promptShare)
     room.rows -= kept
-    for session in share(decoding) {
+    for session in share(decoding).prefix(fair) {
       let positions = chunk(of: session, in: &room)
       guard !positions.isEmpty else { break }
       scheduled.append(ScheduledRows(session: session.id, positions: positions))
@@ -109,6 +111,11 @@ package struct Scheduler: Sendable {
       if session.goal.isObserved { break }
     }
     return scheduled
+  }
+
+  /// Returns the largest of so many even parts of a number.
+  private static func part(_ count: Int, of partCount: Int) -> Int {
+    (count + partCount - 1) / partCount
   }
 
   /// What a micro-batch still has room for.

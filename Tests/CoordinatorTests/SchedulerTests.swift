@@ -100,11 +100,49 @@ import Wire
     let ready = (1...5).map { session(UInt64($0), pending: 1, done: 9) }
     let three = scheduler(stages: 3)
     #expect(next(three, ready, inFlight: 0).map(\.session) == [1, 2])
-    #expect(next(three, Array(ready[2...]), inFlight: 1).map(\.session) == [3, 4])
-    #expect(next(three, Array(ready[4...]), inFlight: 2).map(\.session) == [5])
-    // The last one that may start takes all.
-    #expect(next(three, ready, inFlight: 2).map(\.session) == [1, 2, 3, 4, 5])
+    #expect(next(three, underWay(2) + ready[2...], inFlight: 1).map(\.session) == [3, 4])
+    #expect(next(three, underWay(4) + ready[4...], inFlight: 2).map(\.session) == [5])
+    // The last one that may start takes all that are to be read.
+    let prompts = (1...4).map { session(UInt64($0), pending: 2) }
+    #expect(next(three, prompts, inFlight: 2).map(\.session) == [1, 2, 3, 4])
     #expect(next(scheduler(stages: 1), ready, inFlight: 0).count == 5)
+  }
+
+  @Test(arguments: [false, true])
+  func `streams whose prompts were read together do not stay together`(readsPrompt: Bool) throws {
+    // One micro-batch has all streams but two; each time the oldest comes back and the next begins.
+    let scheduler = scheduler(maxRows: 64, stages: 3)
+    var flight: [[UInt64]] = [[1], [2], Array(3...30)]
+    var waiting: [UInt64] = []
+    var sizes: [Int] = []
+    for _ in 0..<12 {
+      waiting += flight.removeFirst()
+      let sessions =
+        waiting.map { session($0, pending: 1, done: 9) } + underWay(flight.joined().count)
+      let scheduled = scheduler.next(
+        sessions,
+        inFlight: 2,
+        readsPrompt: readsPrompt,
+        pace: pace(scheduler)
+      )
+      flight.append(scheduled.map(\.session))
+      waiting.removeAll(where: flight[2].contains)
+      sizes.append(scheduled.count)
+    }
+    // While a micro-batch has a prompt, which it may have alone, the others may have all streams.
+    #expect(try #require(sizes.max()) == (readsPrompt ? 15 : 10))
+    if !readsPrompt { #expect(sizes.suffix(6).allSatisfy { $0 == 10 }) }
+    #expect(flight.joined().count + waiting.count == 30)
+  }
+
+  /// Streams that have got tokens, the last of which is under way.
+  private func underWay(_ count: Int) -> [Session] {
+    (0..<count).map { index in
+      var session = session(UInt64(1000 + index), pending: 1)
+      session.append(5)
+      session.submit(upTo: 2)
+      return session
+    }
   }
 
   @Test func `a micro-batch never has more rows than fit`() {
@@ -141,7 +179,7 @@ import Wire
       while true {
         let pace = Pace(decodeDepth: depth, promptRows: 8)
         let scheduled = scheduler().next(
-          left,
+          underWay(ready.count - left.count) + left,
           inFlight: found.count,
           readsPrompt: false,
           pace: pace
