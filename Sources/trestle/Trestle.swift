@@ -22,7 +22,7 @@ struct Trestle: ParsableCommand {
 
         trestle run --model demo-model "To be, or not to be"
 
-      PATH of a model is a .gguf file or a directory in Hugging Face layout (config.json,
+      PATH of a model is a .gguf file or a directory in Hugging Face layout (config.json, \
       tokenizer.json, *.safetensors). Results go to stdout, the log to stderr.
       """,
     version: programVersion,

@@ -9,7 +9,8 @@ extension Integration {
     private let model = Goldens.demoModel.path
 
     private static let names = [
-      "up", "coordinate", "work", "run", "status", "health", "top", "rebalance", "drain", "logits",
+      "up", "coordinate", "work", "serve", "run", "status", "health", "top", "rebalance", "drain",
+      "logits",
       "perplexity", "tokenize", "detokenize", "bench", "inspect", "doctor", "plan", "keys",
       "quantize", "calibrate", "compare", "pull", "models", "rm",
     ]
@@ -25,6 +26,28 @@ extension Integration {
       }
       let version = try await TrestleProcess.run(["--version"])
       #expect(version.output.wholeMatch(of: #/\d+\.\d+\.\d+\n/#) != nil, "\(version)")
+    }
+
+    /// Paragraphs are filled: a line ends where the next word would not fit.
+    @Test func `explanations are wrapped once, at the terminal's width`() async throws {
+      let nested = ["bench pipeline", "bench kernels", "keys allow", "keys forget", "keys list"]
+      for name in Self.names + nested {
+        let words = name.split(separator: " ").map(String.init)
+        let help = try await TrestleProcess.run(words + ["--help"])
+        let overview = help.output.prefix(
+          upTo: try #require(help.output.firstRange(of: "USAGE:")).lowerBound
+        )
+        let lines = overview.split(separator: "\n", omittingEmptySubsequences: false)
+        for (line, next) in zip(lines, lines.dropFirst()) {
+          guard let word = next.split(separator: " ").first, !line.isEmpty else { continue }
+          guard !next.hasPrefix(" ") else { continue }
+          // Commands are set as they are, and are no wider.
+          #expect(
+            !line.hasPrefix(" ") && line.count + 1 + word.count >= 80,
+            "\(name): \(line) | \(next)"
+          )
+        }
+      }
     }
 
     @Test func `perplexity is finite, repeatable, and the same for every split`() async throws {

@@ -25,11 +25,12 @@ struct BenchPipelineCommand: ParsableCommand {
     commandName: "pipeline",
     abstract: "Measure a pipeline's prefill and decode rates.",
     discussion: """
-      For each number of streams, that many prompts run at once, which gives the prefill rate; the
-      first ones warm the pipeline up and are not counted. Then as many streams decode concurrently, which gives the decode rate while all of them run. Rates
-      are summed over the streams, and the median of the repeats is shown. A stage is busy while it
-      computes; the rest of its time is bubble. With --arriving-prompt a long prompt is submitted
-      while the streams decode, and the times between their tokens show how much it delays them.
+      For each number of streams, that many prompts run at once, which gives the prefill rate; the \
+      first ones warm the pipeline up and are not counted. Then as many streams decode concurrently, \
+      which gives the decode rate while all of them run. Rates are summed over the streams, and the \
+      median of the repeats is shown. A stage is busy while it computes; the rest of its time is bubble. \
+      With --arriving-prompt a long prompt is submitted while the streams decode, and the times between \
+      their tokens show how much it delays them.
       """
   )
 

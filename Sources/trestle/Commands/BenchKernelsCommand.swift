@@ -11,10 +11,10 @@ struct BenchKernelsCommand: ParsableCommand {
     commandName: "kernels",
     abstract: "Measure each op on a device against the limits of its silicon.",
     discussion: """
-      First the limits are measured: how fast memory can be read, and how many operations on bytes
-      and on f32 the cores do from registers. Then the ops, types and shapes of Gemma 3n and Gemma 4
-      run with several numbers of rows. The share is the shortest time that the limits allow, divided
-      by the time measured. Up to 8 rows, weights are read from memory, as in decode; with more they
+      First the limits are measured: how fast memory can be read, and how many operations on bytes \
+      and on f32 the cores do from registers. Then the ops, types and shapes of Gemma 3n and Gemma 4 \
+      run with several numbers of rows. The share is the shortest time that the limits allow, divided \
+      by the time measured. Up to 8 rows, weights are read from memory, as in decode; with more they \
       are in the processor's cache, as in prefill.
       """
   )

@@ -12,8 +12,8 @@ struct CoordinateCommand: ParsableCommand {
     commandName: "coordinate",
     abstract: "Run a coordinator alone; its workers are started with `trestle work`.",
     discussion: """
-      Waits for one worker for each of --devices, gives each its layers, and prints `ready` on
-      stdout when prompts are accepted. Workers that have no model file pull the weights of their
+      Waits for one worker for each of --devices, gives each its layers, and prints `ready` on \
+      stdout when prompts are accepted. Workers that have no model file pull the weights of their \
       layers from the coordinator.
       """
   )

@@ -8,19 +8,19 @@ struct KeysCommand: ParsableCommand {
     commandName: "keys",
     abstract: "Show this machine's public key, and choose which keys are let in.",
     discussion: """
-      Between machines, the coordinator, workers and clients identify each other by keys. On each
-      machine `trestle keys` makes a pair and shows the public key. The coordinator's machine must
+      Between machines, the coordinator, workers and clients identify each other by keys. On each \
+      machine `trestle keys` makes a pair and shows the public key. The coordinator's machine must \
       allow the key of every machine with workers or clients; these need the coordinator's key:
 
-        trestle keys allow 'KEY' --name laptop          (on the coordinator's machine)
+        trestle keys allow 'KEY' --name laptop     (at the coordinator's machine)
         trestle status --endpoint tcp://HOST:PORT --server-key 'KEY'
 
-      A key may do everything unless --may names its roles: `ask` sends prompts, `work` joins as a
-      worker, `operate` moves layers, drains workers and tests devices. Every key that is let in
+      A key may do everything unless --may names its roles: `ask` sends prompts, `work` joins as a \
+      worker, `operate` moves layers, drains workers and tests devices. Every key that is let in \
       sees status and health. Run `allow` again with another --may to change a key's roles.
 
-      Put keys in single quotes, because they contain characters that a shell would interpret.
-      Changes take effect while a pipeline runs: within seconds of `forget`, the requests of the key
+      Put keys in single quotes, because they contain characters that a shell would interpret. \
+      Changes take effect while a pipeline runs: within seconds of `forget`, the requests of the key \
       end and its workers are disconnected.
       """,
     subcommands: [Show.self, Allow.self, List.self, Forget.self],

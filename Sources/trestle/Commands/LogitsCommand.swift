@@ -12,7 +12,7 @@ struct LogitsCommand: ParsableCommand {
     commandName: "logits",
     abstract: "Write the logits of given tokens to an .npy file.",
     discussion: """
-      Runs the tokens through a pipeline of worker processes and writes an array of f32 with the
+      Runs the tokens through a pipeline of worker processes and writes an array of f32 with the \
       shape [tokens, vocabulary] in NumPy's format. The model needs no tokenizer.
       """
   )

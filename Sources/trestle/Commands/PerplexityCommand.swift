@@ -13,8 +13,8 @@ struct PerplexityCommand: ParsableCommand {
     commandName: "perplexity",
     abstract: "Measure a model's perplexity on a text file.",
     discussion: """
-      Takes non-overlapping windows of --context tokens, replaces the first token of each with the
-      beginning-of-sequence token, and scores the second half, as llama-perplexity does. Tokens
+      Takes non-overlapping windows of --context tokens, replaces the first token of each with the \
+      beginning-of-sequence token, and scores the second half, as llama-perplexity does. Tokens \
       after the last whole window are left out.
       """
   )

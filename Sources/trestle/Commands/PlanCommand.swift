@@ -11,15 +11,15 @@ struct PlanCommand: ParsableCommand {
     commandName: "plan",
     abstract: "Plan which device holds which layers, and show its speed and the reason.",
     discussion: """
-      Measures the devices of this machine with the model's layers (the profiles are cached), or reads
-      profiles of other machines from files, and searches the fastest placement. That may have fewer
-      stages than there are devices. A simulation of the scheduler checks the prediction. Each line
+      Measures the devices of this machine with the model's layers (the profiles are cached), or reads \
+      profiles of other machines from files, and searches the fastest placement. That may have fewer \
+      stages than there are devices. A simulation of the scheduler checks the prediction. Each line \
       says whether its numbers are measured, emulated or projected.
 
-      Reading prompts and decoding answers may want different cuts: in Gemma 3n and Gemma 4 the last
-      layers own no keys and values, and a prompt's tokens end before them. By default the tokens of
-      answers alone count; --prompt-tokens and --answer-tokens plan for whole requests, whose phases are
-      taken one after the other, and --answer-tokens 1 for the time to the first token. --explain shows
+      Reading prompts and decoding answers may want different cuts: in Gemma 3n and Gemma 4 the last \
+      layers own no keys and values, and a prompt's tokens end before them. By default the tokens of \
+      answers alone count; --prompt-tokens and --answer-tokens plan for whole requests, whose phases are \
+      taken one after the other, and --answer-tokens 1 for the time to the first token. --explain shows \
       what either phase would choose, and what the chosen placement costs it.
       """
   )

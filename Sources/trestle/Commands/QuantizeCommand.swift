@@ -28,8 +28,9 @@ struct QuantizeCommand: ParsableCommand {
       With importance data (`trestle calibrate`) errors are put where they cost least. A report of what was \
       measured and chosen is written beside the file.
 
-      EXAMPLE: trestle calibrate gemma-3n-e2b/ --output importance.gguf
-               trestle quantize gemma-3n-e2b/ gemma-3n-e2b.gguf --importance importance.gguf
+      EXAMPLE:
+        trestle calibrate gemma-3n-e2b/ --output importance.gguf
+        trestle quantize gemma-3n-e2b/ out.gguf --importance importance.gguf
       """
   )
 

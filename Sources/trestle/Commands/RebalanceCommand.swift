@@ -11,14 +11,14 @@ struct RebalanceCommand: ParsableCommand {
     commandName: "rebalance",
     abstract: "Move layers between the running workers; no request is lost or changed.",
     discussion: """
-      The new placement is prepared while the old one runs. Between two tokens the keys and values
+      The new placement is prepared while the old one runs. Between two tokens the keys and values \
       of the live sessions move from worker to worker, and generation goes on.
 
-          trestle rebalance --split 12,8,10     layers of each worker, in the order of `status`
-          trestle rebalance --split 18,12,0     the last worker stands by without layers
-          trestle rebalance --auto              makes the slowest stage as fast as possible
-          trestle rebalance --split 18,0 --logits-split 1,3
-                                                three quarters of the logits on the second worker
+        trestle rebalance --split 12,8,10   layers of each worker, as in `status`
+        trestle rebalance --split 18,12,0   the last worker stands by
+        trestle rebalance --auto            makes the slowest stage fast
+        trestle rebalance --split 18,0 --logits-split 1,3
+                                            the second has 3/4 of the logits
 
       Workers that joined later (`trestle work`) come after those that hold layers.
       """

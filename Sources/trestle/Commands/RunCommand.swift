@@ -13,7 +13,7 @@ struct RunCommand: ParsableCommand {
     commandName: "run",
     abstract: "Submit a prompt and stream the text.",
     discussion: """
-      The prompt becomes a turn of a chat; with --raw it is continued unchanged. If no pipeline
+      The prompt becomes a turn of a chat; with --raw it is continued unchanged. If no pipeline \
       runs, --model starts one for this prompt. Ctrl-C cancels this request alone.
       """
   )

@@ -19,12 +19,13 @@ struct ServeCommand: ParsableCommand {
     commandName: "serve",
     abstract: "Serve a running pipeline over HTTP, to any OpenAI-compatible program.",
     discussion: """
-      Point a client at http://127.0.0.1:8080/v1, with any API key. The page at / shows the pipeline at work.
+      Point a client at http://127.0.0.1:8080/v1, with any API key. The page at / shows the pipeline at work. \
       The pipeline is that of `trestle up`; several front doors may serve one.
 
         trestle up --model PATH &
         trestle serve --model PATH
-        curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\
+        curl http://127.0.0.1:8080/v1/chat/completions \\
+          -H 'Content-Type: application/json' \\
           -d '{"messages": [{"role": "user", "content": "To be, or not to be"}]}'
       """
   )

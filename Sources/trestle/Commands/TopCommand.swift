@@ -10,9 +10,9 @@ struct TopCommand: ParsableCommand {
     commandName: "top",
     abstract: "Watch the pipeline live, until Ctrl-C.",
     discussion: """
-      Redraws twice a second. Busy is the share of the last five seconds in which the stage computed,
-      bubble the share in which it was idle although the pipeline had work. The queue is how many
-      micro-batches waited at the stage on average. Latencies are those of the last minute.
+      Redraws twice a second. Busy is the share of the last five seconds in which the stage computed, \
+      bubble the share in which it was idle although the pipeline had work. The queue is how many \
+      micro-batches waited at the stage on average. Latencies are those of the last minute. \
       NO_COLOR=1 turns colours off.
       """
   )

@@ -12,10 +12,10 @@ struct UpCommand: ParsableCommand {
     commandName: "up",
     abstract: "Start a coordinator and one worker process per device, until Ctrl-C.",
     discussion: """
-      Prints `ready` on stdout when prompts are accepted, and tells it to systemd as a service of
+      Prints `ready` on stdout when prompts are accepted, and tells it to systemd as a service of \
       Type=notify. The workers end with this process, however it ends.
 
-      Without --model, the model in this directory is taken, or one that `trestle pull` has fetched, if there
+      Without --model, the model in this directory is taken, or one that `trestle pull` has fetched, if there \
       is only one.
       """
   )

@@ -18,12 +18,12 @@ struct WorkCommand: ParsableCommand {
     commandName: "work",
     abstract: "Run one worker: it owns a device and holds some of the layers.",
     discussion: """
-      `trestle up` starts its workers itself. Use this command on other machines or under another
+      `trestle up` starts its workers itself. Use this command on other machines or under another \
       supervisor, with `trestle coordinate`.
 
-      The machine needs no copy of the model. Without --model the worker pulls the weights of its
-      layers from the coordinator, checks each piece by its digest, and stores them in the directory
-      of --cache. The next start uses them again: an interrupted pull resumes where it stopped, and
+      The machine needs no copy of the model. Without --model the worker pulls the weights of its \
+      layers from the coordinator, checks each piece by its digest, and stores them in the directory \
+      of --cache. The next start uses them again: an interrupted pull resumes where it stopped, and \
       damaged pieces are noticed and pulled again.
       """
   )
