@@ -139,7 +139,7 @@ let package = Package(
     // Model files of any model: formats read and written, and which file is which.
     .target(
       name: "ModelFiles",
-      dependencies: ["Compute", "Content", "CLinux"],
+      dependencies: ["Compute", "Content", "Platform", "CLinux"],
       swiftSettings: strict
     ),
     // Debug builds optimise it, too: tests compute with the reference backend, which takes most of their time

@@ -132,7 +132,7 @@ package final class Supervisor {
     self.watch = watch
     children = commands.map { Child(command: $0, started: .now) }
     guard unsafe clinux_pipe(&lifeline) == 0 else {
-      throw CoordinatorError(.system, "pipe failed: \(Self.reason())")
+      throw CoordinatorError(.system, "pipe failed: \(systemMessage(errno))")
     }
   }
 
@@ -153,8 +153,6 @@ package final class Supervisor {
   var descriptors: [CInt] { children.map(\.descriptor).filter { $0 >= 0 } }
 
   var livingCount: Int { children.count { $0.pid > 0 } }
-
-  private static func reason() -> String { unsafe String(cString: strerror(errno)) }
 
   /// Starts a worker, or postpones its start during a shortage of the system.
   private func startOrPostpone(_ index: Int) throws(CoordinatorError) {
@@ -186,7 +184,7 @@ package final class Supervisor {
     guard pid > 0 else {
       throw CoordinatorError(
         Scarcity.isMeant(by: errno) ? .scarce : .worker,
-        "cannot start worker \(command.name): \(Self.reason())",
+        "cannot start worker \(command.name): \(systemMessage(errno))",
         context: WorkerCommand.executable
       )
     }

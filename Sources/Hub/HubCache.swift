@@ -3,6 +3,7 @@
 
 internal import Foundation
 internal import ModelFiles
+internal import Platform
 
 /// The repositories on this machine.
 package struct HubCache: Sendable {

@@ -65,9 +65,19 @@ final class PartialFile: Sendable {
     return descriptor
   }
 
-  private static func failure(_ what: String, _ path: String) -> HubError {
-    let code = errno
-    return HubError(
+  private func write(
+    _ bytes: [UInt8],
+    to descriptor: CInt,
+    at offset: Int,
+    _ suffix: String
+  ) throws(HubError) {
+    do throws(SystemError) { try PositionedIO.write(bytes, to: descriptor, at: offset) } catch {
+      throw Self.failure("write", path + suffix, error.number)
+    }
+  }
+
+  private static func failure(_ what: String, _ path: String, _ code: CInt = errno) -> HubError {
+    HubError(
       code == ENOSPC || code == EDQUOT ? .space : .file,
       "cannot \(what) it: \(systemMessage(code))",
       context: path
@@ -95,50 +105,28 @@ final class PartialFile: Sendable {
   ///
   /// - Throws: `HubError.space` if the disk is full, `HubError.file`.
   func write(_ bytes: [UInt8], at offset: Int) throws(HubError) {
-    var written = 0
-    while written < bytes.count {
-      let count = unsafe bytes.withUnsafeBytes { bytes in
-        unsafe pwrite(
-          data,
-          bytes.baseAddress.map { unsafe $0 + written },
-          bytes.count - written,
-          offset + written
-        )
-      }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw Self.failure("write", path + Self.dataSuffix) }
-      written += count
-    }
+    try write(bytes, to: data, at: offset, Self.dataSuffix)
   }
 
   /// Notes that all bytes of a block have been written.
   func mark(block: Int) throws(HubError) {
-    var one: UInt8 = 1
-    guard unsafe pwrite(marks, &one, 1, block) == 1 else {
-      throw Self.failure("write", path + Self.marksSuffix)
-    }
+    try write([1], to: marks, at: block, Self.marksSuffix)
     done.withLock { $0[block] = true }
   }
 
   /// Reads the bytes of a block.
   func read(block: Int) throws(HubError) -> [UInt8] {
     let range = bytes(of: block)
-    var buffer = [UInt8](repeating: 0, count: range.count)
-    var count = 0
-    while count < range.count {
-      let got = unsafe buffer.withUnsafeMutableBytes { buffer in
-        unsafe pread(
-          data,
-          buffer.baseAddress.map { unsafe $0 + count },
-          range.count - count,
-          range.lowerBound + count
-        )
-      }
-      if got < 0, errno == EINTR { continue }
-      guard got > 0 else { throw Self.failure("read", path + Self.dataSuffix) }
-      count += got
+    let bytes: [UInt8]
+    do throws(SystemError) {
+      bytes = try PositionedIO.read(data, count: range.count, at: range.lowerBound)
+    } catch {
+      throw Self.failure("read", path + Self.dataSuffix, error.number)
     }
-    return buffer
+    guard bytes.count == range.count else {
+      throw HubError(.file, "it has become shorter", context: path + Self.dataSuffix)
+    }
+    return bytes
   }
 
   /// Brings the file to disk and gives it its name.

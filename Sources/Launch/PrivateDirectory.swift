@@ -2,6 +2,7 @@
 // if the command is killed, a later one removes it.
 
 internal import Glibc
+internal import Platform
 internal import Wire
 
 enum PrivateDirectory {
@@ -24,7 +25,7 @@ enum PrivateDirectory {
     removeLeftovers(in: parent)
     var path = Array("\(parent)/\(prefix)\(template)".utf8CString)
     guard let made = unsafe mkdtemp(&path) else {
-      let reason = unsafe String(cString: strerror(errno))
+      let reason = systemMessage(errno)
       throw LaunchError(.system, "cannot make a directory in \(parent): \(reason)")
     }
     return unsafe String(cString: made)

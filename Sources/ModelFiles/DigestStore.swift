@@ -9,6 +9,7 @@
 internal import Content
 internal import Foundation
 internal import Glibc
+internal import Platform
 
 /// Digests of ranges of files, on disk.
 package struct DigestStore: Sendable {
@@ -153,21 +154,7 @@ package struct DigestStore: Sendable {
       status.st_uid == geteuid(), status.st_mode & 0o022 == 0,
       status.st_size <= Self.maxEntries * Self.entryByteCount + 4096
     else { return nil }
-    var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-    var done = 0
-    while done < bytes.count {
-      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
-        unsafe pread(
-          descriptor,
-          buffer.baseAddress.map { unsafe $0 + done },
-          buffer.count - done,
-          off_t(done)
-        )
-      }
-      if got < 0, errno == EINTR { continue }
-      guard got > 0 else { return nil }
-      done += got
-    }
-    return bytes
+    let bytes = try? PositionedIO.read(descriptor, count: Int(status.st_size), at: 0)
+    return bytes?.count == Int(status.st_size) ? bytes : nil
   }
 }

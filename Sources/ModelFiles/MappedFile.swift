@@ -3,6 +3,7 @@
 
 internal import CLinux
 import Glibc
+internal import Platform
 
 /// A regular file opened for reading, whose ranges are mapped on demand.
 ///
@@ -102,15 +103,13 @@ package final class MappedFile: Sendable {
         context: path
       )
     }
-    var bytes = [UInt8](repeating: 0, count: count)
-    let result = unsafe bytes.withUnsafeMutableBytes { buffer -> Result<Void, ModelFilesError> in
-      do throws(ModelFilesError) {
-        return .success(try unsafe fill(buffer, offset: offset))
-      } catch {
-        return .failure(error)
-      }
+    let bytes: [UInt8]
+    do throws(SystemError) {
+      bytes = try PositionedIO.read(descriptor, count: count, at: offset)
+    } catch {
+      throw readFailure(at: offset, error)
     }
-    try result.get()
+    guard bytes.count == count else { throw readFailure(at: offset + bytes.count) }
     return bytes
   }
 
@@ -119,21 +118,18 @@ package final class MappedFile: Sendable {
     _ buffer: UnsafeMutableRawBufferPointer,
     offset: Int
   ) throws(ModelFilesError) {
-    var done = 0
-    while done < buffer.count {
-      let got = unsafe pread(
-        descriptor,
-        buffer.baseAddress.map { unsafe $0 + done },
-        buffer.count - done,
-        off_t(offset + done)
-      )
-      if got < 0, errno == EINTR { continue }
-      guard got > 0 else {
-        let fault = got < 0 ? systemMessage(errno) : "the file has become shorter"
-        throw ModelFilesError(.file, "cannot read at \(offset + done): \(fault)", context: path)
-      }
-      done += got
+    let count: Int
+    do throws(SystemError) {
+      count = unsafe try PositionedIO.read(descriptor, into: buffer, at: offset)
+    } catch {
+      throw readFailure(at: offset, error)
     }
+    guard count == buffer.count else { throw readFailure(at: offset + count) }
+  }
+
+  private func readFailure(at offset: Int, _ error: SystemError? = nil) -> ModelFilesError {
+    let fault = error?.description ?? "the file has become shorter"
+    return ModelFilesError(.file, "cannot read at \(offset): \(fault)", context: path)
   }
 
   private static let pageSize = sysconf(Int32(_SC_PAGESIZE))
@@ -173,10 +169,4 @@ package final class MappedFile: Sendable {
       _ = unsafe munmap(UnsafeMutableRawPointer(mutating: base), mapping.count)
     }
   }
-}
-
-/// Returns what the system says about an `errno`.
-package func systemMessage(_ code: Int32) -> String {
-  // glibc's strerror is thread-safe since 2.32, and never returns null.
-  unsafe String(cString: strerror(code))
 }

@@ -2,6 +2,7 @@
 // or something else, which is called what it is.
 
 import Foundation
+internal import Platform
 
 /// Where a model lies.
 package enum ModelPath: Sendable, Hashable {

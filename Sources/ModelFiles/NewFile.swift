@@ -2,6 +2,7 @@
 // name at the end. Who has the old one open keeps that, whole.
 
 internal import Glibc
+internal import Platform
 
 /// A file in the making, to be written front to back.
 ///

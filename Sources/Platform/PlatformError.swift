@@ -27,7 +27,7 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
   init(errorNumber number: CInt, _ what: String) {
     self.init(
       Scarcity.isMeant(by: number) ? .scarce : .system,
-      "\(what): \(unsafe String(cString: strerror(number)))"
+      "\(what): \(systemMessage(number))"
     )
   }
 

@@ -45,7 +45,7 @@ package enum Scarcity {
         throw PlatformError(
           isMeant(by: errno) ? .scarce : .system,
           "needs \(count) descriptors beside those that are open and gets \(probes.count) "
-            + "(\(unsafe String(cString: strerror(errno)))); the limit is \(raiseDescriptorLimit()), "
+            + "(\(systemMessage(errno))); the limit is \(raiseDescriptorLimit()), "
             + "see `ulimit -n`"
         )
       }

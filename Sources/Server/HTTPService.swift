@@ -94,7 +94,7 @@ package struct HTTPServer: Sendable {
     do {
       try await group.run()
     } catch let error as IOError {
-      throw ListenFailure(reason: unsafe String(cString: strerror(error.errnoCode)))
+      throw ListenFailure(reason: systemMessage(error.errnoCode))
     } catch let error as SocketAddressError {
       throw ListenFailure(reason: "\(error)")
     }

@@ -11,6 +11,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import Platform
 
 /// The exclusive right to serve an endpoint, until `release()` or the end of the process.
 package final class EndpointClaim {
@@ -99,7 +100,7 @@ private struct Place {
   init?(_ endpoint: Endpoint, makes: Bool) throws(WireError) {
     guard let path = endpoint.socketDirectory else { return nil }
     if makes, unsafe mkdir(path, 0o700) != 0, errno != EEXIST {
-      throw WireError(.endpoint, "cannot make \(path): \(TrustedDirectory.reason())")
+      throw WireError(.endpoint, "cannot make \(path): \(systemMessage(errno))")
     }
     guard let directory = try endpoint.trustedDirectory() else { return nil }
     self.endpoint = endpoint
@@ -123,7 +124,7 @@ extension Place {
       let reason =
         errno == ELOOP
         ? "it is a symbolic link; remove it or choose another --endpoint"
-        : TrustedDirectory.reason()
+        : systemMessage(errno)
       throw WireError(.endpoint, "cannot open \(lockPath): \(reason)")
     }
     var status = stat()
@@ -174,7 +175,7 @@ extension Place {
     for _ in 0..<10 {
       if clinux_try_lock(descriptor) == 0 { return true }
       guard errno == EWOULDBLOCK || errno == EINTR else {
-        let reason = TrustedDirectory.reason()
+        let reason = systemMessage(errno)
         close(descriptor)
         throw WireError(
           .endpoint,
@@ -221,7 +222,7 @@ extension Place {
     removeSockets()
     guard unsafe mkdirat(directory.descriptor, workersName, 0o700) == 0 else {
       let isLink = directory.status(of: workersName).map { $0.st_mode & S_IFMT == S_IFLNK } ?? false
-      let reason = isLink ? "there is a symbolic link of that name" : TrustedDirectory.reason()
+      let reason = isLink ? "there is a symbolic link of that name" : systemMessage(errno)
       throw WireError(
         .endpoint,
         "cannot make \(directory.path)/\(workersName): \(reason); remove what is there, or choose another --endpoint"

@@ -82,7 +82,7 @@ package struct KeyDirectory: Sendable, Hashable {
     // lock (NFS does not share flock between machines), the first file wins for both.
     if unsafe link(draft, secretPath) == 0 { return (keys, true) }
     guard errno == EEXIST, let others = try keyPair() else {
-      throw WireError(.key, "cannot make \(secretPath): \(Self.reason())")
+      throw WireError(.key, "cannot make \(secretPath): \(systemMessage(errno))")
     }
     return (others, false)
   }
@@ -126,7 +126,7 @@ package struct KeyDirectory: Sendable, Hashable {
     let draft = try writeDraft(list.text, beside: allowedPath)
     guard unsafe rename(draft, allowedPath) == 0 else {
       defer { unsafe unlink(draft) }
-      throw WireError(.key, "cannot write \(allowedPath): \(Self.reason())")
+      throw WireError(.key, "cannot write \(allowedPath): \(systemMessage(errno))")
     }
     // Without this, a power loss could restore a key that was removed. Some file systems refuse
     // fsync for directories; they keep the order of writes without it.
@@ -137,15 +137,13 @@ package struct KeyDirectory: Sendable, Hashable {
 // MARK: Files
 
 extension KeyDirectory {
-  private static func reason() -> String { unsafe String(cString: strerror(errno)) }
-
   /// Makes the directory and its missing parents, and refuses one that others may write in.
   private func prepare() throws(WireError) {
     for end in path.indices where path[end] == "/" && end > path.startIndex {
       unsafe mkdir(String(path[..<end]), 0o700)
     }
     guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
-      throw WireError(.key, "cannot make \(path): \(Self.reason())")
+      throw WireError(.key, "cannot make \(path): \(systemMessage(errno))")
     }
     var status = stat()
     guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
@@ -166,12 +164,12 @@ extension KeyDirectory {
   private func lock() throws(WireError) -> CInt {
     let descriptor = unsafe open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
-      throw WireError(.key, "cannot open \(path): \(Self.reason())")
+      throw WireError(.key, "cannot open \(path): \(systemMessage(errno))")
     }
     let deadline = ContinuousClock.now + Self.lockPatience
     while clinux_try_lock(descriptor) != 0 {
       guard errno == EWOULDBLOCK || errno == EINTR, ContinuousClock.now < deadline else {
-        let reason = Self.reason()
+        let reason = systemMessage(errno)
         close(descriptor)
         throw WireError(.key, "cannot lock \(path) to change it: \(reason)")
       }
@@ -204,7 +202,7 @@ extension KeyDirectory {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       if errno == ENOENT { return nil }
-      throw WireError(.key, "cannot read \(path): \(Self.reason())")
+      throw WireError(.key, "cannot read \(path): \(systemMessage(errno))")
     }
     defer { close(descriptor) }
     var status = stat()
@@ -214,27 +212,18 @@ extension KeyDirectory {
     guard status.st_uid == geteuid() || status.st_uid == 0 else {
       throw WireError(.key, "\(path) belongs to user \(status.st_uid)")
     }
-    // The buffer is one byte larger than the limit, to detect a file that exceeds it.
-    var bytes = [UInt8](repeating: 0, count: Limits.keyFileBytes + 1)
-    var count = 0
-    while count < bytes.count {
-      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
-        unsafe pread(
-          descriptor,
-          buffer.baseAddress?.advanced(by: count),
-          buffer.count - count,
-          off_t(count)
-        )
-      }
-      guard got >= 0 else { throw WireError(.key, "cannot read \(path): \(Self.reason())") }
-      if got == 0 { break }
-      count += got
+    // One byte more than the limit, to detect a file that exceeds it.
+    let bytes: [UInt8]
+    do throws(SystemError) {
+      bytes = try PositionedIO.read(descriptor, count: Limits.keyFileBytes + 1, at: 0)
+    } catch {
+      throw WireError(.key, "cannot read \(path): \(error)")
     }
-    guard count <= Limits.keyFileBytes else {
+    guard bytes.count <= Limits.keyFileBytes else {
       throw WireError(.key, "\(path) has more than \(Limits.keyFileBytes) bytes")
     }
     let isCredential = status.st_uid == 0 && status.st_gid == 0 && geteuid() != 0
-    return (Array(bytes.prefix(count)), status.st_mode, isCredential)
+    return (bytes, status.st_mode, isCredential)
   }
 
   /// Writes a file that only this user may read; returns its path.
@@ -243,7 +232,7 @@ extension KeyDirectory {
     unsafe unlink(draft)
     let descriptor = unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
-      throw WireError(.key, "cannot write \(draft): \(Self.reason())")
+      throw WireError(.key, "cannot write \(draft): \(systemMessage(errno))")
     }
     defer { close(descriptor) }
     let bytes = Array(text.utf8)
@@ -251,7 +240,7 @@ extension KeyDirectory {
       unsafe Glibc.write(descriptor, $0.baseAddress, $0.count)
     }
     guard count == bytes.count, fsync(descriptor) == 0 else {
-      let error = WireError(.key, "cannot write \(draft): \(Self.reason())")
+      let error = WireError(.key, "cannot write \(draft): \(systemMessage(errno))")
       unsafe unlink(draft)
       throw error
     }

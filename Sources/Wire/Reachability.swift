@@ -77,10 +77,10 @@ package enum Reachability {
     defer { unsafe freeaddrinfo(list) }
     // The SOCK_ flags have the values of the O_ flags.
     let descriptor = unsafe socket(info.ai_family, info.ai_socktype | O_NONBLOCK | O_CLOEXEC, 0)
-    guard descriptor >= 0 else { return unsafe String(cString: strerror(errno)) }
+    guard descriptor >= 0 else { return systemMessage(errno) }
     defer { close(descriptor) }
     if unsafe connect(descriptor, info.ai_addr, info.ai_addrlen) != 0, errno != EINPROGRESS {
-      return unsafe String(cString: strerror(errno))
+      return systemMessage(errno)
     }
     var item = pollfd(fd: descriptor, events: CShort(POLLOUT), revents: 0)
     guard unsafe Glibc.poll(&item, 1, 500) > 0 else {
@@ -91,7 +91,7 @@ package enum Reachability {
     switch code {
     case 0: return "the process that listens there is not a Trestle worker"
     case ECONNREFUSED: return "connection refused: seen from this machine, no process listens there"
-    default: return unsafe String(cString: strerror(code))
+    default: return systemMessage(code)
     }
   }
 }

@@ -3,6 +3,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import Platform
 
 /// A directory that belongs to this user or root, and that nobody else may write in.
 ///
@@ -34,7 +35,8 @@ package final class TrustedDirectory {
     }
     guard descriptor >= 0 else {
       if errno == ENOENT { return nil }
-      let what = errno == ENOTDIR ? "is not a directory" : "cannot be opened: \(reason())"
+      let what =
+        errno == ENOTDIR ? "is not a directory" : "cannot be opened: \(systemMessage(errno))"
       throw WireError(purpose.code, "\(path) \(what)")
     }
     let directory = TrustedDirectory(path, descriptor)
@@ -71,7 +73,7 @@ package final class TrustedDirectory {
   private func check(_ purpose: Purpose) throws(WireError) {
     var status = stat()
     guard unsafe fstat(descriptor, &status) == 0 else {
-      throw WireError(purpose.code, "\(path) cannot be looked at: \(Self.reason())")
+      throw WireError(purpose.code, "\(path) cannot be looked at: \(systemMessage(errno))")
     }
     guard Self.isTrusted(status.st_uid) else {
       throw WireError(
@@ -102,8 +104,6 @@ package final class TrustedDirectory {
       "\(path) is a symbolic link of user \(status.st_uid); name the file itself, or another"
     )
   }
-
-  static func reason() -> String { unsafe String(cString: strerror(errno)) }
 }
 
 extension TrustedDirectory {

@@ -7,6 +7,7 @@ import Compute
 import Foundation
 import Glibc
 import Launch
+import Platform
 import Quantization
 
 /// An error of a command itself; the modules have errors of their own.
@@ -37,9 +38,6 @@ func reportingFailures(_ work: () throws -> Void) throws {
 /// processes.
 func printError(_ line: String) { StandardError.write(line.printable + "\n") }
 
-/// Returns the system's message for an error number.
-func reason(_ code: CInt) -> String { unsafe String(cString: strerror(code)) }
-
 /// Returns the message of an error.
 ///
 /// The modules' errors have one; for Foundation's it is the system's.
@@ -52,7 +50,7 @@ func reason(_ error: any Error) -> String {
   }
   guard type(of: error) is NSError.Type || error is CocoaError else { return "\(error)" }
   let error = error as NSError
-  if error.domain == NSPOSIXErrorDomain { return reason(CInt(clamping: error.code)) }
+  if error.domain == NSPOSIXErrorDomain { return systemMessage(CInt(clamping: error.code)) }
   if let cause = error.userInfo[NSUnderlyingErrorKey] as? any Error { return reason(cause) }
   return error.localizedDescription
 }

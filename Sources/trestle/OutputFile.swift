@@ -5,6 +5,7 @@
 import CDispatch
 import Glibc
 import ModelFiles
+import Platform
 
 /// Refuses a path at which no file can be made, before the work begins whose result it is to hold.
 func checkWritable(_ path: String) throws {
@@ -17,10 +18,10 @@ func checkWritable(_ path: String) throws {
   }
   // A file in the making has a longer name.
   if unsafe lstat(path + ".01234567.part", &status) != 0, errno == ENAMETOOLONG {
-    throw CommandError("cannot write \(path): \(reason(ENAMETOOLONG))")
+    throw CommandError("cannot write \(path): \(systemMessage(ENAMETOOLONG))")
   }
   guard unsafe access(NewFile.directory(of: path), W_OK | X_OK) == 0 else {
-    throw CommandError("cannot write \(path): \(reason(errno))")
+    throw CommandError("cannot write \(path): \(systemMessage(errno))")
   }
 }
 
@@ -86,7 +87,7 @@ final class OutputFile {
   }
 
   private static func failure(_ path: String, _ code: CInt) -> CommandError {
-    CommandError("cannot write \(path): \(reason(code))")
+    CommandError("cannot write \(path): \(systemMessage(code))")
   }
 
   /// - Throws: `CommandError` naming the file.

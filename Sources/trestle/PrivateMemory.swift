@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Platform
 
 /// The environment variable that allows core files and debuggers.
 private let debuggingVariable = "TRESTLE_ALLOW_DUMPS"
@@ -20,5 +21,5 @@ func keepMemoryPrivate() {
   let keepsWhatIsSet: CInt = 0
   unsafe setenv("SWIFT_BACKTRACE", "registers=none", keepsWhatIsSet)
   guard clinux_forbid_dumps() != 0 else { return }
-  printError("cannot keep memory out of core files: \(unsafe String(cString: strerror(errno)))")
+  printError("cannot keep memory out of core files: \(systemMessage(errno))")
 }

@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Platform
 
 /// Blocks SIGINT, SIGTERM and SIGHUP from now on and returns a descriptor that is readable when one
 /// arrives.
@@ -11,7 +12,7 @@ func signalDescriptor() throws -> CInt {
   let signals = [SIGINT, SIGTERM, SIGHUP]
   let descriptor = unsafe clinux_signalfd(signals, CInt(signals.count))
   guard descriptor >= 0 else {
-    throw CommandError("signalfd failed: \(unsafe String(cString: strerror(errno)))")
+    throw CommandError("signalfd failed: \(systemMessage(errno))")
   }
   return descriptor
 }

@@ -36,7 +36,7 @@ func printOut(
     } else if code == EPIPE {
       throw ExitCode(128 + SIGPIPE)
     } else if code != EINTR {
-      throw CommandError("cannot write to stdout: \(reason(code))")
+      throw CommandError("cannot write to stdout: \(systemMessage(code))")
     }
   }
 }
@@ -64,7 +64,7 @@ final class ReadyLine: Sendable {
       onFailure: { code in
         logger.warning(
           "`ready` cannot be written to stdout",
-          metadata: ["reason": "\(reason(code))"]
+          metadata: ["reason": "\(systemMessage(code))"]
         )
         return false
       }

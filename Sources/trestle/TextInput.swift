@@ -1,6 +1,7 @@
 // Text from stdin and from files.
 
 import Glibc
+import Platform
 import Wire
 
 /// Reads all of stdin as UTF-8.
@@ -10,7 +11,7 @@ func readStandardInput() throws -> String {
   let bytes = try readAll(STDIN_FILENO, atMost: Limits.textBytes) { code in
     code == EBADF || code == EISDIR
       ? "cannot read the text from stdin: it is closed, or not a file or pipe"
-      : "cannot read the text from stdin: \(reason(code))"
+      : "cannot read the text from stdin: \(systemMessage(code))"
   }
   guard let bytes else {
     throw CommandError("the text on stdin is longer than the limit of \(Limits.textBytes) bytes")
@@ -26,9 +27,9 @@ func readStandardInput() throws -> String {
 /// - Throws: `CommandError` that names the file.
 func readText(_ path: String) throws -> String {
   let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
-  guard descriptor >= 0 else { throw CommandError("cannot read \(path): \(reason(errno))") }
+  guard descriptor >= 0 else { throw CommandError("cannot read \(path): \(systemMessage(errno))") }
   defer { close(descriptor) }
-  let bytes = try readAll(descriptor, atMost: .max) { "cannot read \(path): \(reason($0))" }
+  let bytes = try readAll(descriptor, atMost: .max) { "cannot read \(path): \(systemMessage($0))" }
   guard let bytes, let text = String(validating: bytes, as: UTF8.self) else {
     throw CommandError("\(path) is not valid UTF-8")
   }

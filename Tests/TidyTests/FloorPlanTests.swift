@@ -40,7 +40,7 @@ private let floorPlan: [String: Set<String>] = [
   ],
   "QuantiseKernels": [],
   "Gemma": ["ModelFiles", "Compute", "Content", "Platform"],
-  "ModelFiles": ["Compute", "Content", "CLinux"],
+  "ModelFiles": ["Compute", "Content", "Platform", "CLinux"],
   "CPUBackend": ["Compute", "CPUKernels"],
   "VulkanBackend": ["Compute", "CVulkan", "VulkanKernels"],
   "NPUDriver": ["CAMDXDNA"],

@@ -65,7 +65,7 @@ package final class TraceFile {
         .system,
         errno == ENXIO
           ? "cannot write the trace: nobody reads this pipe; start its reader first"
-          : "cannot write the trace: \(unsafe String(cString: strerror(errno)))",
+          : "cannot write the trace: \(systemMessage(errno))",
         context: path
       )
     }
@@ -77,7 +77,7 @@ package final class TraceFile {
         report.file(
           CoordinatorError(
             .system,
-            "the trace ends early: \(unsafe String(cString: strerror(code)))",
+            "the trace ends early: \(systemMessage(code))",
             context: path
           )
         )

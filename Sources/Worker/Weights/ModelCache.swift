@@ -270,49 +270,30 @@ private final class CacheFile: Sendable {
 
   /// Reads bytes; returns zeros beyond the end if the file has become shorter.
   private func read(_ descriptor: CInt, at offset: Int, count: Int) throws(WorkerError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    var done = 0
-    while done < count {
-      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
-        unsafe pread(
-          descriptor,
-          buffer.baseAddress.map { unsafe $0 + done },
-          count - done,
-          offset + done
-        )
-      }
-      if got < 0, errno == EINTR { continue }
-      guard got >= 0 else { throw Self.failure("cannot read", path) }
-      if got == 0 { break }
-      done += got
+    do throws(SystemError) {
+      let bytes = try PositionedIO.read(descriptor, count: count, at: offset)
+      return bytes + Array(repeating: 0, count: count - bytes.count)
+    } catch {
+      throw Self.failure("cannot read", path, error.number)
     }
-    return bytes
   }
 
   private func write(_ bytes: [UInt8], to descriptor: CInt, at offset: Int) throws(WorkerError) {
-    var done = 0
-    while done < bytes.count {
-      let put = unsafe bytes.withUnsafeBytes { buffer in
-        unsafe pwrite(
-          descriptor,
-          buffer.baseAddress.map { unsafe $0 + done },
-          bytes.count - done,
-          offset + done
-        )
-      }
-      if put < 0, errno == EINTR { continue }
-      guard put > 0 else { throw Self.failure("cannot store weights in", path) }
-      done += put
+    do throws(SystemError) { try PositionedIO.write(bytes, to: descriptor, at: offset) } catch {
+      throw Self.failure("cannot store weights in", path, error.number)
     }
   }
 
   /// Returns the error of a failed call, from `errno`.
-  private static func failure(_ what: String, _ path: String) -> WorkerError {
-    let code = errno
+  private static func failure(
+    _ what: String,
+    _ path: String,
+    _ code: CInt = errno
+  ) -> WorkerError {
     let isFull = code == ENOSPC || code == EDQUOT
     return WorkerError(
       .weights,
-      "\(what) \(path): \(unsafe String(cString: strerror(code)))"
+      "\(what) \(path): \(systemMessage(code))"
         + (isFull ? "; free some space there, or choose another --cache" : "")
     )
   }
