@@ -243,6 +243,12 @@ struct PlacementSearch {
       cycleSums.time(pieces, on: device)
       + batches.sum { costs.fixedTime(of: span.slice, on: device, .decoding($0)) }
     longer.answers.busiest = max(longer.answers.busiest, work)
+    if let from = longer.stages.last {
+      let transfer = batches.sum {
+        costs.transferTime(from: from.device, to: device, before: span.slice, .decoding($0))
+      }
+      longer.answers.busiest = max(longer.answers.busiest, transfer)
+    }
     let step = StepSize.decoding(batches.most)
     longer.answers.way +=
       batchSums.time(pieces, on: device) + costs.fixedTime(of: span.slice, on: device, step)

@@ -4,6 +4,7 @@
 // N streams run as M micro-batches. M is the fastest of the numbers that the running pipeline would
 // try. In one cycle each stream gets one token, and a cycle lasts as long as the longest of
 //   * a stage's work on all M micro-batches,
+//   * a link's transfer of all of them,
 //   * the latency of the largest micro-batch through all stages and links, once,
 //   * for each machine, the bytes that its devices read for all M micro-batches, at its bandwidth.
 // The latency of one stream follows with N = 1. PromptSteps.swift has how long prompts take. Where requests
@@ -148,6 +149,12 @@ package struct Planner: Sendable {
     var (cycle, limit) = (slowest, PlanLimit.stage(busy.firstIndex(of: slowest) ?? 0))
     if link + times.reduce(0, +) > cycle {
       (cycle, limit) = (link + times.reduce(0, +), .latency)
+    }
+    for (index, (from, to)) in zip(stages, stages.dropFirst()).enumerated() {
+      let transfer = batches.sum {
+        costs.transferTime(from: from.device, to: to.device, before: to.slice, .decoding($0))
+      }
+      if transfer > cycle { (cycle, limit) = (transfer, .link(to: index + 1)) }
     }
     let memory = usage.time(costs, microBatches: batches.count)
     if memory.microseconds > cycle {

@@ -162,6 +162,25 @@ import Testing
     #expect(plan.promptLimitText(option, costs) == "the link from d0 to d1 always sends: 2.0 MB/s")
   }
 
+  @Test func `a link that sends longer than stages compute limits answers, too`() throws {
+    let costs = try SharedCacheModel.gemma3nE2B.costs(linkBytesPerSecond: 1e6)
+    let stages = [wholeHead(0, 0..<10), wholeHead(1, 10..<30)]
+    let option = try #require(
+      Planner(costs: costs, limits: usualRoom).evaluate(stages, for: .throughput(streams: 32))
+    )
+    #expect(option.limit == .link(to: 1))
+    // Four streams of 2048 values a row.
+    expectNear(option.tokensPerSecond, 1e6 / (4 * 4 * 2048), within: 0.01)
+    let simulated = PipelineSimulation(
+      costs: costs,
+      stages: stages,
+      scheduler: Scheduler(maxRows: 128, maxLogitsRows: 128, stageCount: 2),
+      pace: Pace(decodeDepth: option.microBatches, promptRows: 128)
+    )
+    .run(streams: 32, promptTokens: 8, decodeTokens: 64)
+    expectNear(simulated.decodeTokensPerSecond, option.tokensPerSecond, within: 0.05)
+  }
+
   /// A stage of a model with the whole vocabulary.
   private func wholeHead(_ device: Int, _ layers: Range<Int>) -> StageSpan {
     let line = ModelLine(layerCount: 30, vocabularySize: 262_144)
