@@ -16,9 +16,9 @@ package struct CachedModel: Sendable, Hashable {
 
 extension HubCache {
   /// Returns a model that is there, whole.
-  package func model(_ reference: ModelReference, revision: String = "main") -> CachedModel? {
+  package func model(_ reference: ModelReference) -> CachedModel? {
     let repository = repository(reference.repository)
-    guard let commit = repository.commit(of: revision) else { return nil }
+    guard let commit = repository.commit(of: reference.wantedRevision) else { return nil }
     let files = repository.files(of: commit)
     guard let selection = try? FileSelection(files, reference) else { return nil }
     let root = repository.snapshot(commit)
@@ -46,16 +46,20 @@ extension HubCache {
     }
   }
 
-  /// The models that are there, by name.
+  /// The models that are there, by name: each is found by its name.
   package func models() -> [CachedModel] {
     repositories().flatMap { repository in
       repository.commits.flatMap { models(of: repository, commit: $0) }
     }
-    .sorted { ("\($0.reference)", $0.commit) < ("\($1.reference)", $1.commit) }
+    .sorted { "\($0.reference)" < "\($1.reference)" }
   }
 
   private func models(of repository: CachedRepository, commit: String) -> [CachedModel] {
     let files = repository.files(of: commit)
+    // Whoever names no revision means the branch main.
+    let revisions = repository.revisions(of: commit)
+    let revision = revisions.contains("main") ? nil : revisions.first ?? commit
+    let names = FileSelection.names(of: files.map(\.path).filter(FileSelection.isModel))
     let root = repository.snapshot(commit)
     let size = Dictionary(
       files.map { ($0.path, $0.byteCount) },
@@ -66,7 +70,8 @@ extension HubCache {
       return CachedModel(
         reference: ModelReference(
           repository.name,
-          quantisation: FileSelection.quantisation(of: file.path)
+          quantisation: names[file.path],
+          revision: revision
         ),
         commit: commit,
         path: "\(root)/\(file.path)",
@@ -77,7 +82,7 @@ extension HubCache {
     if size["config.json"] != nil, files.contains(where: { $0.path.hasSuffix(".safetensors") }) {
       models.append(
         CachedModel(
-          reference: ModelReference(repository.name),
+          reference: ModelReference(repository.name, revision: revision),
           commit: commit,
           path: root,
           byteCount: files.reduce(0) { $0 + $1.byteCount },
@@ -105,42 +110,97 @@ extension HubCache {
 
   // MARK: Removing
 
-  /// Removes a model, and the content that no other file of its repository has.
+  /// What `remove` would remove.
+  package struct Removal: Sendable {
+    fileprivate var repository: CachedRepository
+    /// By commit: the paths there; nil for the whole repository.
+    fileprivate var paths: [String: [String]]?
+    /// The files' names, each once.
+    package var names: [String] { Set(paths.map { Array($0.values.joined()) } ?? []).sorted() }
+  }
+
+  /// Finds out what is removed with a model.
   ///
-  /// - Parameter reference: The model; without a quantisation the whole repository.
-  /// - Returns: The bytes that are free now.
-  /// - Throws: `HubError.missing` if it is not there, `HubError.file`.
-  package func remove(_ reference: ModelReference) throws(HubError) -> Int {
+  /// - Parameter reference: The model; without a revision, of all that are there; without a quantisation all files;
+  ///   without both the whole repository, with what is unfinished.
+  /// - Returns: It, for `remove`.
+  /// - Throws: `HubError.missing` if it is not there, or several files are meant, `HubError.file`
+  ///   if all of it is elsewhere.
+  package func removal(of reference: ModelReference) throws(HubError) -> Removal {
     let repository = repository(reference.repository)
     guard ModelPath.isDirectory(repository.directory) else {
       throw HubError(.missing, "is not in the cache (\(directory))", context: "\(reference)")
     }
+    if reference.quantisation == nil, reference.revision == nil {
+      // Somebody may keep it on another disk, or anything may be there.
+      let place = try? FileManager.default.destinationOfSymbolicLink(atPath: repository.directory)
+      if let place {
+        throw HubError(
+          .file,
+          "is a link to \(place), which is not followed; remove that, and then the link",
+          context: repository.directory
+        )
+      }
+      return Removal(repository: repository, paths: nil)
+    }
+    let commits =
+      if let revision = reference.revision {
+        [repository.commit(of: revision)].compactMap(\.self).filter(repository.commits.contains)
+      } else { repository.commits }
+    var found: [String: [String]] = [:]
+    for commit in commits {
+      let paths = repository.files(of: commit).map(\.path)
+      guard let wanted = reference.quantisation else {
+        found[commit] = paths
+        continue
+      }
+      let entries = FileSelection.entries(of: wanted, paths.filter(FileSelection.isModel))
+      guard entries.count <= 1 else {
+        throw HubError(
+          .missing,
+          "has several such files; name one behind a colon: \(entries.prefix(8).joined(separator: ", "))",
+          context: "\(reference)"
+        )
+      }
+      guard let entry = entries.first else { continue }
+      found[commit] = FileSelection.parts(of: entry).filter(paths.contains)
+    }
+    guard !found.isEmpty else { throw absent(reference) }
+    return Removal(repository: repository, paths: found)
+  }
+
+  private func absent(_ reference: ModelReference) -> HubError {
+    let known = models().filter { $0.reference.repository == reference.repository }
+      .map { "\($0.reference)" }
+    let isUnfinished = unfinished().contains { $0.repository == reference.repository }
+    return HubError(
+      .missing,
+      "is not in the cache" + (known.isEmpty ? "" : "; there is \(known.joined(separator: ", "))")
+        + (isUnfinished
+          ? "; what is unfinished goes with all of \(reference.repository)" : ""),
+      context: "\(reference)"
+    )
+  }
+
+  /// Removes files of a model, and the content that no other file of its repository has.
+  ///
+  /// - Returns: The bytes that are free now.
+  /// - Throws: `HubError.file`.
+  package func remove(_ removal: Removal) throws(HubError) -> Int {
+    let repository = removal.repository
     let before = Self.sizeOnDisk(below: repository.directory)
-    guard let wanted = reference.quantisation else {
+    guard let paths = removal.paths else {
       try Self.remove(repository.directory)
       if ModelPath.exists(repository.locks) { try Self.remove(repository.locks) }
       return before
     }
-    var isFound = false
-    for commit in repository.commits {
-      let paths = repository.files(of: commit).map(\.path)
-      guard let entry = FileSelection.entry(of: wanted, paths.filter(FileSelection.isModel)) else {
-        continue
+    for (commit, paths) in paths {
+      for path in paths { try Self.remove("\(repository.snapshot(commit))/\(path)") }
+      guard repository.files(of: commit).isEmpty else { continue }
+      try Self.remove(repository.snapshot(commit))
+      for revision in repository.revisions(of: commit) {
+        try Self.remove(repository.reference(revision))
       }
-      isFound = true
-      for part in FileSelection.parts(of: entry) where paths.contains(part) {
-        try Self.remove("\(repository.snapshot(commit))/\(part)")
-      }
-    }
-    guard isFound else {
-      let known = models().filter { $0.reference.repository == reference.repository }
-        .map { "\($0.reference)" }
-      throw HubError(
-        .missing,
-        "is not in the cache"
-          + (known.isEmpty ? "" : "; there is \(known.joined(separator: ", "))"),
-        context: "\(reference)"
-      )
     }
     try removeUnused(repository)
     return before - Self.sizeOnDisk(below: repository.directory)

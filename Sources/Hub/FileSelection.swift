@@ -20,17 +20,31 @@ struct FileSelection: Equatable {
   init(_ files: [HubFile], _ reference: ModelReference) throws(HubError) {
     let models = files.filter { Self.isModel($0.path) }
     if let wanted = reference.quantisation {
-      guard let entry = Self.entry(of: wanted, models.map(\.path)) else {
-        throw Self.missing(wanted, models.map(\.path), reference)
-      }
-      try self.init(entry: entry, files, reference)
+      let entries = Self.entries(of: wanted, models.map(\.path))
+      guard !entries.isEmpty else { throw Self.missing(wanted, models.map(\.path), reference) }
+      try self.init(only: entries, files, reference)
     } else if !models.isEmpty {
       let paths = models.map(\.path)
-      let entry = Self.usual.lazy.compactMap { Self.entry(of: $0, paths) }.first ?? paths[0]
-      try self.init(entry: entry, files, reference)
+      let entries = Self.usual.lazy.map { Self.entries(of: $0, paths) }.first { !$0.isEmpty }
+      try self.init(only: entries ?? [paths[0]], files, reference)
     } else {
       try self.init(directory: files, reference)
     }
+  }
+
+  private init(
+    only entries: [String],
+    _ files: [HubFile],
+    _ reference: ModelReference
+  ) throws(HubError) {
+    guard entries.count == 1 else {
+      throw HubError(
+        .missing,
+        "has several such files; name one behind a colon: \(entries.prefix(8).joined(separator: ", "))",
+        context: "\(reference)"
+      )
+    }
+    try self.init(entry: entries[0], files, reference)
   }
 
   private init(entry: String, _ files: [HubFile], _ reference: ModelReference) throws(HubError) {
@@ -65,11 +79,8 @@ struct FileSelection: Equatable {
   }
 
   /// Whether a file is a model, or the first part of one.
-  ///
-  /// Projectors of images are not.
   static func isModel(_ path: String) -> Bool {
-    path.lowercased().hasSuffix(".gguf") && !name(of: path).lowercased().contains("mmproj")
-      && (SplitName(name(of: path))?.index ?? 1) == 1
+    ModelPath.isModelFile(name(of: path))
   }
 
   static func name(of path: String) -> String {
@@ -83,18 +94,25 @@ struct FileSelection: Equatable {
     return (1...split.count).map { directory + split.part($0).name }
   }
 
-  /// Returns the model whose path, or a part of whose name between other signs, is what was asked for.
-  static func entry(of wanted: String, _ models: [String]) -> String? {
-    if let exact = models.first(where: { $0 == wanted }) { return exact }
+  /// Returns the models whose path, or else a part of whose name between other signs, is what was asked for.
+  static func entries(of wanted: String, _ models: [String]) -> [String] {
+    let exact = models.filter { $0 == wanted }
+    guard exact.isEmpty else { return exact }
     let wanted = wanted.lowercased()
-    return models.first { path in
+    let named = models.filter { path in
       words(of: path).contains(wanted) || name(of: path).lowercased() == wanted
-    } ?? models.first { contains(wanted, in: name(of: $0).lowercased()) }
+    }
+    return named.isEmpty ? models.filter { contains(wanted, in: stem(of: $0)) } : named
+  }
+
+  /// The name in small letters, without the `.gguf` that all have.
+  private static func stem(of path: String) -> String {
+    String(name(of: path).lowercased().dropLast(".gguf".count))
   }
 
   /// What stands between dots and dashes.
   private static func words(of path: String) -> [String] {
-    name(of: path).lowercased().split { $0 == "." || $0 == "-" }.map(String.init)
+    stem(of: path).split { $0 == "." || $0 == "-" }.map(String.init)
   }
 
   /// Whether a name has a part with no letter or digit on either side.
@@ -105,6 +123,18 @@ struct FileSelection: Equatable {
         $0.map { !$0.isLetter && !$0.isNumber && $0 != "_" } ?? true
       }
     }
+  }
+
+  /// What each GGUF file of a commit is called by behind the colon: its quantisation, or its path where another has
+  /// that, too.
+  static func names(of paths: [String]) -> [String: String] {
+    let kinds = Dictionary(grouping: paths) { quantisation(of: $0).lowercased() }
+    return Dictionary(
+      uniqueKeysWithValues: paths.map { path in
+        let kind = quantisation(of: path)
+        return (path, kinds[kind.lowercased()]?.count == 1 ? kind : path)
+      }
+    )
   }
 
   /// What a GGUF file is called by behind the colon: the part of its name that tells the quantisation; else its path.

@@ -17,6 +17,8 @@ struct HubAPI {
   let settings: HubSettings
   let repository: RepositoryName
   let cancellation: Cancellation
+  /// Called before the same is asked again.
+  let onRetry: (HubError) -> Void
 
   private static let mostBytes = 16 << 20
   private static let mostPages = 100
@@ -122,7 +124,7 @@ struct HubAPI {
   private func get(_ url: String) throws(HubError) -> Page {
     let connection = try HTTPConnection(settings)
     var attempts = Attempts(cancellation)
-    return try attempts.run { () throws(HubError) in
+    return try attempts.run(onRetry: onRetry) { () throws(HubError) in
       var body = Data()
       let head = try connection.get(
         url,

@@ -45,9 +45,21 @@ struct CachedRepository {
   }
 
   private func makeDirectory(_ path: String) throws(HubError) {
-    do {
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    } catch { throw Self.failure("make", path, error) }
+    let url = URL(filePath: path)
+    for count in 1...max(1, url.pathComponents.count) {
+      let part = url.pathComponents.prefix(count).joined(separator: "/").replacing("//", with: "/")
+      guard unsafe mkdir(part, 0o777) != 0 else { continue }
+      // Others have made it, or may make it meanwhile.
+      let code = errno
+      guard !ModelPath.isDirectory(part) else { continue }
+      let fault =
+        ModelPath.exists(part) ? "is no directory" : "cannot make it: \(systemMessage(code))"
+      throw HubError(
+        .file,
+        "\(fault); HF_HUB_CACHE names another directory for models",
+        context: part
+      )
+    }
   }
 
   static func failure(_ what: String, _ path: String, _ error: any Error) -> HubError {
@@ -65,13 +77,48 @@ struct CachedRepository {
       && Int(status.st_size) == file.byteCount
   }
 
+  /// Whether a file that is there has the content that its name promises.
+  ///
+  /// - Throws: `HubError.file`, or `HubError.interrupted`.
+  func isIntact(_ file: HubFile, _ cancellation: Cancellation) throws(HubError) -> Bool {
+    let path = blob(file.object)
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Self.failure("read", path, errno) }
+    defer { close(descriptor) }
+    var digest = ObjectDigest(like: file.object, byteCount: file.byteCount)
+    for first in stride(from: 0, to: file.byteCount, by: 1 << 20) {
+      if cancellation.isCancelled { throw HubError(.interrupted, "interrupted", context: path) }
+      let count = min(1 << 20, file.byteCount - first)
+      do throws(SystemError) {
+        digest.update(try PositionedIO.read(descriptor, count: count, at: first))
+      } catch { throw Self.failure("read", path, error.number) }
+    }
+    return digest.finish() == file.object
+  }
+
+  private static func failure(_ what: String, _ path: String, _ code: CInt) -> HubError {
+    HubError(.file, "cannot \(what) it: \(systemMessage(code))", context: path)
+  }
+
+  /// Removes content that is not what its name promises.
+  func discard(_ file: HubFile) { unsafe unlink(blob(file.object)) }
+
   // MARK: Revisions
+
+  /// The file that has the commit of a branch or tag.
+  func reference(_ revision: String) -> String { "\(directory)/refs/\(revision)" }
+
+  /// The branches and tags that were a commit when they were fetched.
+  func revisions(of commit: String) -> [String] {
+    let walk = FileManager.default.enumerator(atPath: "\(directory)/refs")
+    return (walk?.compactMap { $0 as? String } ?? []).filter { self.commit(of: $0) == commit }
+      .sorted()
+  }
 
   /// The commit that a revision was when it was fetched; nil if it was not.
   func commit(of revision: String) -> String? {
     if ContentName.isCommit(revision) { return revision }
-    guard let text = try? String(contentsOfFile: "\(directory)/refs/\(revision)", encoding: .utf8)
-    else {
+    guard let text = try? String(contentsOfFile: reference(revision), encoding: .utf8) else {
       return nil
     }
     let commit = text.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -114,7 +161,7 @@ struct CachedRepository {
       try link(path, target)
     }
     guard !ContentName.isCommit(revision) else { return }
-    let path = "\(directory)/refs/\(revision)"
+    let path = reference(revision)
     try makeDirectory((path as NSString).deletingLastPathComponent)
     do {
       let new = try NewFile(replacing: path)

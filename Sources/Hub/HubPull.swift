@@ -12,16 +12,23 @@ package protocol PullObserver: Sendable {
     byteCount: Int,
     missingByteCount: Int
   ) throws
+  /// The hub was asked, and is asked again after a failure.
+  func retries(after error: HubError)
+  /// Files that are there are hashed again.
+  func checks(_ reference: ModelReference, byteCount: Int)
+  /// A file was not what its name promises, and is fetched again.
+  func finds(damaged path: String)
   /// Another process fetches a file.
   func waits(for path: String)
-  /// So many bytes more are there.
+  /// So many bytes more have come.
   func advances(by byteCount: Int)
+  /// So many bytes more were there before, or have come to another process.
+  func finds(byteCount: Int)
 }
 
 /// A model that is in the cache, and what it consists of.
 package struct FetchedModel: Sendable {
   package var reference: ModelReference
-  package var revision: String
   package var commit: String
   /// What to open: the GGUF file, the first of its parts, or the directory.
   package var path: String
@@ -33,71 +40,89 @@ package struct FetchedModel: Sendable {
 package struct HubPull: Sendable {
   private let settings: HubSettings
   private let cancellation: Cancellation
+  private let verifies: Bool
 
   /// - Parameters:
   ///   - settings: The hub, the cache, and who asks.
   ///   - cancellation: Ends it; what has come stays for the next time.
-  package init(_ settings: HubSettings, cancellation: Cancellation) {
+  ///   - verifies: Whether to hash what is there, which is otherwise taken by its name and size.
+  package init(_ settings: HubSettings, cancellation: Cancellation, verifies: Bool = false) {
     self.settings = settings
     self.cancellation = cancellation
+    self.verifies = verifies
   }
 
   /// Fetches what is missing of a model.
   ///
   /// - Parameters:
   ///   - reference: The model.
-  ///   - revision: A branch, a tag or a commit.
   ///   - observer: Whom to tell.
   /// - Returns: The model, whole.
   /// - Throws: `HubError`, and what the observer throws at the beginning.
   package func run(
     _ reference: ModelReference,
-    revision: String,
     _ observer: some PullObserver
   ) throws -> FetchedModel {
-    guard FilePath.isValid(revision) else {
-      throw HubError(.name, "is no name of a revision", context: revision)
-    }
     let cache = HubCache(settings.cache)
     let repository = cache.repository(reference.repository)
     let api = HubAPI(
       settings: settings,
       repository: reference.repository,
-      cancellation: cancellation
+      cancellation: cancellation,
+      onRetry: { observer.retries(after: $0) }
     )
-    let commit = try api.commit(of: revision)
+    let commit = try api.commit(of: reference.wantedRevision)
     let selection = try FileSelection(try api.files(of: commit), reference)
+    if verifies {
+      try verify(selection.files.filter(repository.has), repository, reference, observer)
+    }
     let missing = selection.files.filter { !repository.has($0) }
-    let needed = missing.reduce(0) { $0 + $1.byteCount }
+    let present = missing.map {
+      PartialFile.presentByteCount(repository.blob($0.object), byteCount: $0.byteCount)
+    }
     try observer.begins(
       reference,
       fileCount: selection.files.count,
       byteCount: selection.files.reduce(0) { $0 + $1.byteCount },
-      missingByteCount: needed
+      missingByteCount: missing.reduce(0) { $0 + $1.byteCount } - present.reduce(0, +)
     )
     try repository.prepare()
     try checkSpace(missing, repository)
-    for file in missing {
+    for (file, present) in zip(missing, present) {
       // A file that comes with another digest is fetched once more: a line may have changed a bit.
-      do throws(HubError) { try fetch(file, commit, repository, observer) } catch {
+      do throws(HubError) { try fetch(file, knowing: present, commit, repository, observer) } catch
+      {
         guard error.code == .digest else { throw error }
-        observer.advances(by: -file.byteCount)
-        try fetch(file, commit, repository, observer)
+        try fetch(file, knowing: file.byteCount, commit, repository, observer)
       }
     }
-    try repository.link(selection.files, commit: commit, revision: revision)
+    try repository.link(selection.files, commit: commit, revision: reference.wantedRevision)
     let root = repository.snapshot(commit)
     return FetchedModel(
       reference: reference,
-      revision: revision,
       commit: commit,
       path: selection.entry.map { "\(root)/\($0)" } ?? root,
       files: selection.files
     )
   }
 
+  private func verify(
+    _ files: [HubFile],
+    _ repository: CachedRepository,
+    _ reference: ModelReference,
+    _ observer: some PullObserver
+  ) throws(HubError) {
+    observer.checks(reference, byteCount: files.reduce(0) { $0 + $1.byteCount })
+    for file in files where try !repository.isIntact(file, cancellation) {
+      observer.finds(damaged: file.path)
+      repository.discard(file)
+    }
+  }
+
+  // `known`: how many of its bytes the observer has been told of.
   private func fetch(
     _ file: HubFile,
+    knowing known: Int,
     _ commit: String,
     _ repository: CachedRepository,
     _ observer: some PullObserver
@@ -107,9 +132,11 @@ package struct HubPull: Sendable {
     }
     defer { withExtendedLifetime(lock) {} }
     // Another process may have fetched it meanwhile.
-    guard !repository.has(file) else { return observer.advances(by: file.byteCount) }
+    guard !repository.has(file) else {
+      return observer.finds(byteCount: file.byteCount - known)
+    }
     let partial = try PartialFile(repository.blob(file.object), byteCount: file.byteCount)
-    observer.advances(by: partial.presentByteCount)
+    observer.finds(byteCount: partial.presentByteCount - known)
     let allowed = CharacterSet.urlPathAllowed.subtracting(CharacterSet(charactersIn: ";+"))
     let path = file.path.addingPercentEncoding(withAllowedCharacters: allowed) ?? file.path
     let download = FileDownload(
@@ -140,13 +167,10 @@ package struct HubPull: Sendable {
     guard free < needed + Self.reserveByteCount else { return }
     throw HubError(
       .space,
-      "\(Self.gigabytes(needed)) are missing of \(repository.name), and the disk has \(Self.gigabytes(free)) free;"
+      "\(describe(bytes: UInt64(needed))) are missing of \(repository.name), and the disk has "
+        + "\(describe(bytes: UInt64(free))) free, of which \(describe(bytes: UInt64(Self.reserveByteCount))) stay free;"
         + " make room (`trestle models`, `trestle rm`), or name another directory as HF_HUB_CACHE",
       context: settings.cache
     )
-  }
-
-  private static func gigabytes(_ byteCount: Int) -> String {
-    byteCount.formatted(.byteCount(style: .file))
   }
 }

@@ -36,35 +36,41 @@ package struct HubSettings: Sendable {
   ///   - environment: Returns the value of a variable.
   ///   - home: The home directory.
   ///   - agent: What the program calls itself.
-  /// - Throws: `HubError.name` for an address that is none.
+  ///   - isOffline: Whether only the cache is looked at, whatever the user's variables say; then the hub's do not matter.
+  /// - Throws: `HubError.name` for an address or a token that is none.
   package init(
     environment: (String) -> String?,
     home: String,
-    agent: String
+    agent: String,
+    isOffline: Bool = false
   ) throws(HubError) {
     // An empty variable counts as absent, a path that begins with a tilde as one of the user's.
     func value(_ name: String) -> String? { environment(name).flatMap { $0.isEmpty ? nil : $0 } }
     func path(_ name: String) -> String? {
-      value(name).map { $0.hasPrefix("~/") ? home + $0.dropFirst() : $0 }
+      value(name).map { $0 == "~" || $0.hasPrefix("~/") ? home + $0.dropFirst() : $0 }
     }
     var endpoint = value("MODEL_ENDPOINT") ?? value("HF_ENDPOINT") ?? "https://huggingface.co"
     while endpoint.hasSuffix("/") { endpoint.removeLast() }
-    guard endpoint.hasPrefix("https://") || endpoint.hasPrefix("http://"),
-      endpoint.unicodeScalars.allSatisfy({ $0.value > 0x20 && $0.value < 0x7F })
-    else {
+    let isAddress =
+      (endpoint.hasPrefix("https://") || endpoint.hasPrefix("http://"))
+      && endpoint.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value < 0x7F }
+    guard isOffline || isAddress else {
       throw HubError(
         .name,
-        "is no address of a hub; HF_ENDPOINT is to begin with https://",
+        "is no address of a hub: HF_ENDPOINT begins with https:// or http://",
         context: endpoint
       )
     }
     let base = path("HF_HOME") ?? (path("XDG_CACHE_HOME") ?? "\(home)/.cache") + "/huggingface"
-    let token = value("HF_TOKEN") ?? Self.firstLine(of: path("HF_TOKEN_PATH") ?? "\(base)/token")
+    let token =
+      isOffline
+      ? nil : value("HF_TOKEN") ?? Self.firstLine(of: path("HF_TOKEN_PATH") ?? "\(base)/token")
     self.init(
       endpoint: endpoint,
       cache: path("HF_HUB_CACHE") ?? "\(base)/hub",
       token: try token.flatMap(Self.token),
-      isOffline: ["1", "on", "yes", "true"].contains(value("HF_HUB_OFFLINE")?.lowercased()),
+      isOffline: isOffline
+        || ["1", "on", "yes", "true"].contains(value("HF_HUB_OFFLINE")?.lowercased()),
       agent: agent
     )
   }

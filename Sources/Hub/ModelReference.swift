@@ -1,4 +1,5 @@
-// What a user calls a model of a hub: its repository and which of its quantisations, `ORG/NAME:QUANT`.
+// What a user calls a model of a hub: its repository, which of its quantisations, and of which revision,
+// `ORG/NAME:QUANT@REVISION`.
 
 /// The name of a repository, `ORG/NAME`.
 package struct RepositoryName: Sendable, Hashable, CustomStringConvertible {
@@ -30,22 +31,48 @@ package struct ModelReference: Sendable, Hashable, CustomStringConvertible {
   package var repository: RepositoryName
   /// A part of a GGUF file's name such as `Q4_K_M`, or the path of a file in the repository; nil for the usual one.
   package var quantisation: String?
+  /// A branch, a tag or a commit; nil for the branch `main`.
+  package var revision: String?
 
-  package init(_ repository: RepositoryName, quantisation: String? = nil) {
+  package init(
+    _ repository: RepositoryName,
+    quantisation: String? = nil,
+    revision: String? = nil
+  ) {
     self.repository = repository
     self.quantisation = quantisation
+    self.revision = revision
   }
 
-  /// Reads `ORG/NAME` or `ORG/NAME:QUANT`.
+  /// The revision that is meant.
+  package var wantedRevision: String { revision ?? "main" }
+
+  /// Reads `ORG/NAME`, with or without `:QUANT` and `@REVISION` behind it.
+  ///
+  /// The address of the repository's page is as good as its name.
   ///
   /// - Throws: `HubError.name`.
   package init(_ text: String) throws(HubError) {
-    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    let page = /(?:https?:\/\/)?(?:huggingface\.co|hf\.co)\//
+    var rest = text.trimmingPrefix(page)
+    if let at = rest.lastIndex(of: "@") {
+      let revision = String(rest[rest.index(after: at)...])
+      guard FilePath.isValid(revision) else {
+        throw HubError(
+          .name,
+          "is no name of a revision: \(revision.debugDescription)",
+          context: text
+        )
+      }
+      self.revision = revision
+      rest = rest[..<at]
+    }
+    let parts = rest.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
     guard let name = parts.first, let repository = RepositoryName(String(name)) else {
       throw HubError(
         .name,
         "is no name of a repository; it is ORG/NAME, or ORG/NAME:QUANT for one of several files, as in"
-          + " google/gemma-3n-E2B-it or ggml-org/gemma-3-270m-GGUF:Q8_0",
+          + " google/gemma-3n-E2B-it or ggml-org/gemma-3-270m-GGUF:Q8_0, and may end with @REVISION",
         context: text
       )
     }
@@ -62,7 +89,7 @@ package struct ModelReference: Sendable, Hashable, CustomStringConvertible {
   }
 
   package var description: String {
-    "\(repository)" + (quantisation.map { ":\($0)" } ?? "")
+    "\(repository)" + (quantisation.map { ":\($0)" } ?? "") + (revision.map { "@\($0)" } ?? "")
   }
 }
 

@@ -39,14 +39,8 @@ final class PartialFile: Sendable {
       close(data)
       throw error
     }
-    var known = [UInt8](repeating: 0, count: blockCount)
-    let got = unsafe pread(marks, &known, blockCount, 0)
-    let isKnown = lseek(marks, 0, SEEK_END) == blockCount && got == blockCount
-    // Marks without the bytes that they are about say nothing.
-    let size = lseek(data, 0, SEEK_END)
-    let last = known.lastIndex(of: 1) ?? -1
-    if isKnown, size >= min((last + 1) * Self.blockByteCount, byteCount), size <= byteCount {
-      done = Lock(known.map { $0 == 1 })
+    if let known = Self.known(data, marks, byteCount: byteCount) {
+      done = Lock(known)
     } else {
       done = Lock(Array(repeating: false, count: blockCount))
       guard ftruncate(data, 0) == 0, ftruncate(marks, 0) == 0, ftruncate(marks, blockCount) == 0
@@ -94,11 +88,38 @@ final class PartialFile: Sendable {
   /// How many bytes are there.
   var presentByteCount: Int { byteCount - missing.reduce(0) { $0 + $1.count } }
 
+  /// Returns how many bytes an earlier download has left of a file, which is not opened for that.
+  static func presentByteCount(_ path: String, byteCount: Int) -> Int {
+    let descriptors = [dataSuffix, marksSuffix].map { suffix in
+      unsafe Glibc.open(path + suffix, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    }
+    defer { for descriptor in descriptors where descriptor >= 0 { close(descriptor) } }
+    guard descriptors.allSatisfy({ $0 >= 0 }) else { return 0 }
+    let done = known(descriptors[0], descriptors[1], byteCount: byteCount) ?? []
+    return done.indices.reduce(0) {
+      $0 + (done[$1] ? bytes(of: $1, byteCount: byteCount).count : 0)
+    }
+  }
+
+  /// Returns which blocks an earlier download has left; nil if that is not known.
+  private static func known(_ data: CInt, _ marks: CInt, byteCount: Int) -> [Bool]? {
+    let blockCount = (byteCount + blockByteCount - 1) / blockByteCount
+    let known = try? PositionedIO.read(marks, count: blockCount + 1, at: 0)
+    guard let known, known.count == blockCount else { return nil }
+    // Marks without the bytes that they are about say nothing.
+    let size = lseek(data, 0, SEEK_END)
+    let last = known.lastIndex(of: 1) ?? -1
+    guard size >= min((last + 1) * blockByteCount, byteCount), size <= byteCount else { return nil }
+    return known.map { $0 == 1 }
+  }
+
   func isPresent(block: Int) -> Bool { done.withLock { $0[block] } }
 
-  func bytes(of block: Int) -> Range<Int> {
-    let first = block * Self.blockByteCount
-    return first..<min(first + Self.blockByteCount, byteCount)
+  func bytes(of block: Int) -> Range<Int> { Self.bytes(of: block, byteCount: byteCount) }
+
+  private static func bytes(of block: Int, byteCount: Int) -> Range<Int> {
+    let first = block * blockByteCount
+    return first..<min(first + blockByteCount, byteCount)
   }
 
   /// Writes bytes at an offset.

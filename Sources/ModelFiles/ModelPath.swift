@@ -29,7 +29,7 @@ package enum ModelPath: Sendable, Hashable {
       return
     }
     let names = Self.names(in: path)
-    let files = names.filter { $0.hasSuffix(".gguf") && (SplitName($0)?.index ?? 1) == 1 }
+    let files = names.filter(Self.isModelFile)
     switch files.count {
     case 0: throw Self.noModel(path, names)
     case 1: self = .gguf("\(path)/\(files[0])")
@@ -41,6 +41,13 @@ package enum ModelPath: Sendable, Hashable {
         context: path
       )
     }
+  }
+
+  /// Whether a file's name is that of a GGUF model, or of the first part of one; projectors of images are not.
+  package static func isModelFile(_ name: String) -> Bool {
+    let small = name.lowercased()
+    return small.hasSuffix(".gguf") && !small.contains("mmproj")
+      && (SplitName(name)?.index ?? 1) == 1
   }
 
   /// Whether a directory is there.
@@ -137,6 +144,13 @@ package enum ModelPath: Sendable, Hashable {
         .unsupported,
         "holds an adapter (LoRA), not a model; merge it into its base model first"
           + " (peft: merge_and_unload) and give the merged one",
+        context: path
+      )
+    }
+    if let projector = names.first(where: { $0.hasSuffix(".gguf") && $0.contains("mmproj") }) {
+      return ModelFilesError(
+        .file,
+        "holds \(projector), a projector of images, but no model; fetch that, too",
         context: path
       )
     }

@@ -64,8 +64,8 @@ struct HTTPServerOptions: ParsableArguments {
     let isLocal = Self.loopback.contains(host)
     guard isLocal || !keys.isEmpty || withoutApiKeys else {
       throw CommandError(
-        "--http \(http): other machines can reach it; give --api-key-file, or --without-api-keys if you "
-          + "trust everybody there"
+        "--http \(http): other machines can reach it; give --api-key-file (`trestle serve` has --without-api-keys for "
+          + "whoever trusts everybody there)"
       )
     }
     return HTTPOptions(

@@ -8,11 +8,13 @@ import ModelFiles
 import Platform
 import Wire
 
-/// `--model`: a path, or `ORG/NAME` or `ORG/NAME:QUANT`.
+/// `--model`: a path, or a name on a hub, `ORG/NAME`, `ORG/NAME:QUANT` or either with `@REVISION`.
 struct ModelName: ExpressibleByArgument, CustomStringConvertible {
   var description: String
 
   init(argument: String) { description = argument }
+
+  static var defaultCompletionKind: CompletionKind { .file() }
 
   static let help =
     "A .gguf file, a model directory, or a name on a hub such as ggml-org/gemma-3-270m-GGUF:Q8_0."
@@ -23,37 +25,42 @@ struct ModelName: ExpressibleByArgument, CustomStringConvertible {
   /// - Returns: What to open.
   /// - Throws: `HubError`, or `CommandError` if the user does not want to fetch it.
   func path(interruptedBy interrupt: CInt? = nil) throws -> String {
-    guard !ModelPath.exists(description), let reference = reference else { return description }
+    guard !ModelPath.exists(description), let reference = try hubName() else { return description }
     let settings = try HubSettings.program(isOffline: false)
     if let known = HubCache(settings.cache).model(reference) { return known.path }
     guard !settings.isOffline else { throw offlineError(reference, settings) }
     return try fetch(
       reference,
-      revision: "main",
       settings,
-      PullLine(asks: true),
+      PullLine(asks: true, interruptedBy: interrupt),
       interruptedBy: interrupt
     ).path
   }
 
-  /// The name that it is, unless it looks like a path of this machine.
-  private var reference: ModelReference? {
+  /// Returns the name that it is, unless it looks like a path of this machine.
+  ///
+  /// - Throws: `CommandError` for one that is both.
+  private func hubName() throws -> ModelReference? {
     guard let reference = try? ModelReference(description) else { return nil }
-    let isFile = reference.quantisation == nil && description.hasSuffix(".gguf")
-    return isFile || ModelPath.exists(reference.repository.organisation) ? nil : reference
+    if reference.quantisation == nil, description.hasSuffix(".gguf") { return nil }
+    let organisation = reference.repository.organisation
+    guard ModelPath.exists(organisation), !description.contains("://") else { return reference }
+    throw CommandError(
+      "\(description) is not there: \(organisation) is here, so this is taken for a path of this machine; the model"
+        + " of a hub has the name https://huggingface.co/\(reference), too"
+    )
   }
 }
 
 extension HubSettings {
   /// The settings of the user of this program.
   static func program(isOffline: Bool) throws(HubError) -> HubSettings {
-    var settings = try HubSettings(
+    try HubSettings(
       environment: { name in unsafe getenv(name).map { unsafe String(cString: $0) } },
       home: UserCache.home ?? "/nonexistent",
-      agent: "trestle/\(programVersion)"
+      agent: "trestle/\(programVersion)",
+      isOffline: isOffline
     )
-    if isOffline { settings.isOffline = true }
-    return settings
   }
 }
 
@@ -61,7 +68,7 @@ extension HubSettings {
 func offlineError(_ reference: ModelReference, _ settings: HubSettings) -> HubError {
   HubError(
     .missing,
-    "is not in the cache (\(settings.cache)), or not all of it, and the hub is not asked (HF_HUB_OFFLINE or --offline);"
+    "is not in the cache (\(settings.cache)), or not all of it, and the hub is not asked (HF_HUB_OFFLINE, or --offline of pull);"
       + " `trestle models` shows what is there",
     context: "\(reference)"
   )
@@ -71,7 +78,7 @@ func offlineError(_ reference: ModelReference, _ settings: HubSettings) -> HubEr
 ///
 /// - Parameters:
 ///   - reference: The model.
-///   - revision: A branch, a tag or a commit.
+///   - verifies: Whether to hash what is there.
 ///   - settings: The hub, the cache, and who asks.
 ///   - line: What shows it.
 ///   - interrupt: A descriptor that ends it when it is readable.
@@ -79,7 +86,7 @@ func offlineError(_ reference: ModelReference, _ settings: HubSettings) -> HubEr
 /// - Throws: `HubError`; `Interrupted`.
 func fetch(
   _ reference: ModelReference,
-  revision: String,
+  verifies: Bool = false,
   _ settings: HubSettings,
   _ line: PullLine,
   interruptedBy interrupt: CInt?
@@ -89,7 +96,7 @@ func fetch(
   let done = try Mailbox<Void>()
   let thread = try Platform.Thread {
     let result = Result {
-      try HubPull(settings, cancellation: cancellation).run(reference, revision: revision, line)
+      try HubPull(settings, cancellation: cancellation, verifies: verifies).run(reference, line)
     }
     outcome.withLock { $0 = result }
     done.post(())
@@ -105,7 +112,9 @@ func fetch(
   line.clear()
   guard let result = outcome.withLock({ $0 }) else { preconditionFailure("no result") }
   do { return try result.get() } catch let error as HubError where error.code == .interrupted {
-    printError("what has come of \(reference) is kept; the same command goes on")
+    if line.hasBegun {
+      printError("what has come of \(reference) is kept; the same command goes on")
+    }
     throw Interrupted()
   }
 }

@@ -18,16 +18,34 @@ struct ModelsAtHand {
       return
     }
     let cache = HubCache(try HubSettings.program(isOffline: true).cache)
-    names = cache.models().filter(\.isComplete).map { "\($0.reference)" }
+    names = Self.current(cache.models().filter(\.isComplete).map(\.reference)).map { "\($0)" }
+  }
+
+  /// Returns the models but for other revisions of those that are there as the branch main has them.
+  private static func current(_ models: [ModelReference]) -> [ModelReference] {
+    let main = Set(models.filter { $0.revision == nil })
+    return models.filter { model in
+      model.revision == nil
+        || !main.contains(ModelReference(model.repository, quantisation: model.quantisation))
+    }
   }
 
   /// The working directory if it is a model; else the models in it.
   private static func local() -> [String] {
     let entries = ModelPath.names(in: ".")
-    guard !entries.contains("config.json") else { return ["."] }
-    let files = entries.filter { $0.hasSuffix(".gguf") && (SplitName($0)?.index ?? 1) == 1 }
-    let directories = entries.filter { (try? ModelPath($0)) != nil && ModelPath.isDirectory($0) }
+    guard !isModel(entries) else { return ["."] }
+    let files = entries.filter { ModelPath.isModelFile($0) && !ModelPath.isDirectory($0) }
+    let directories = entries.filter { entry in
+      guard ModelPath.isDirectory(entry), let model = try? ModelPath(entry) else { return false }
+      if case .gguf = model { return true }
+      return isModel(ModelPath.names(in: entry))
+    }
     return files + directories
+  }
+
+  /// Whether files are those of a model in Hugging Face layout: other programs have a config.json, too.
+  private static func isModel(_ names: [String]) -> Bool {
+    names.contains("config.json") && names.contains { $0.hasSuffix(".safetensors") }
   }
 
   /// Returns the only one.
@@ -41,9 +59,22 @@ struct ModelsAtHand {
       )
     }
     guard names.count == 1 else {
-      throw CommandError("--model is missing; there are \(names.prefix(8).joined(separator: ", "))")
+      throw CommandError(
+        "--model is missing; there are \(names.prefix(8).map(shellQuoted).joined(separator: ", "))"
+      )
     }
     printError("model: \(name)")
     return ModelName(argument: name)
   }
+}
+
+/// Returns a word as a shell is given it: in quotes where it would mean something else.
+func shellQuoted(_ word: String) -> String {
+  let isPlain =
+    !word.isEmpty
+    && word.unicodeScalars.allSatisfy {
+      $0.isASCII && $0.properties.isAlphabetic || ("0"..."9").contains($0)
+        || "-._/:@+,=%".unicodeScalars.contains($0)
+    }
+  return isPlain ? word : "'" + word.replacing("'", with: "'\\''") + "'"
 }

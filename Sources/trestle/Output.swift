@@ -31,19 +31,6 @@ func table(_ header: [String], _ rows: [[String]]) -> String {
   .joined(separator: "\n")
 }
 
-/// Formats a number of bytes: 1.2 GiB, 340 MiB, 12 KiB.
-func describe(bytes: UInt64) -> String {
-  let units = ["B", "KiB", "MiB", "GiB", "TiB"]
-  var value = Double(bytes)
-  var unit = 0
-  while value >= 1024, unit + 1 < units.count {
-    value /= 1024
-    unit += 1
-  }
-  return unit == 0 || value >= 100
-    ? "\(Int(value)) \(units[unit])" : String(format: "%.1f %@", value, units[unit])
-}
-
 /// A count of things: `1 window`, `2 windows`.
 func counted(_ count: Int, _ thing: String) -> String {
   "\(count) \(thing)\(count == 1 ? "" : "s")"

@@ -7,6 +7,7 @@ import Platform
 /// Tells on stderr how many bytes have come, how fast, and how long the rest takes.
 final class PullLine: PullObserver {
   private let asks: Bool
+  private let interrupt: CInt?
   private let isTerminal = isatty(STDERR_FILENO) == 1
   private let state = Lock(State())
 
@@ -17,6 +18,7 @@ final class PullLine: PullObserver {
   private static let rateInterval = Duration.seconds(10)
 
   private struct State {
+    var hasBegun = false
     var label = ""
     var byteCount = 0
     var present = 0
@@ -25,8 +27,16 @@ final class PullLine: PullObserver {
     var samples: [(time: ContinuousClock.Instant, present: Int)] = []
   }
 
-  /// - Parameter asks: Whether to ask on a terminal before anything is fetched.
-  init(asks: Bool) { self.asks = asks }
+  /// - Parameters:
+  ///   - asks: Whether to ask on a terminal before anything is fetched.
+  ///   - interrupt: A descriptor that ends the question when it is readable.
+  init(asks: Bool, interruptedBy interrupt: CInt?) {
+    self.asks = asks
+    self.interrupt = interrupt
+  }
+
+  /// Whether something has been fetched.
+  var hasBegun: Bool { state.withLock { $0.hasBegun } }
 
   func begins(
     _ reference: ModelReference,
@@ -36,9 +46,13 @@ final class PullLine: PullObserver {
   ) throws {
     guard missingByteCount > 0 else { return }
     let files = fileCount == 1 ? "" : ", \(fileCount) files"
-    let size = "\(describe(bytes: UInt64(missingByteCount)))\(files)"
+    let isPart = missingByteCount < byteCount
+    let size =
+      describe(bytes: UInt64(missingByteCount))
+      + (isPart ? " of \(describe(bytes: UInt64(byteCount)))" : "") + files
     if asks, isatty(STDIN_FILENO) == 1, isTerminal {
-      guard Terminal.confirm("\(reference) is not here. Fetch \(size)?", default: true) else {
+      let question = "\(reference) is not here. Fetch \(size)?"
+      guard try Terminal.confirm(question, default: true, interruptedBy: interrupt) else {
         throw CommandError("\(reference) is not here; `trestle pull \(reference)` fetches it")
       }
     } else {
@@ -46,12 +60,34 @@ final class PullLine: PullObserver {
     }
     state.withLock { state in
       state = State(
+        hasBegun: true,
         label: "\(reference)",
         byteCount: byteCount,
         present: byteCount - missingByteCount
       )
       state.samples = [(.now, state.present)]
       state.shown = .now
+    }
+  }
+
+  func retries(after error: HubError) {
+    clear()
+    printError("\(error); trying again")
+  }
+
+  func checks(_ reference: ModelReference, byteCount: Int) {
+    printError("checking \(reference): \(describe(bytes: UInt64(byteCount)))")
+  }
+
+  func finds(damaged path: String) {
+    printError("\(path) is damaged, and is fetched again")
+  }
+
+  func finds(byteCount: Int) {
+    state.withLock { state in
+      state.present += byteCount
+      // The rate is that of what comes.
+      for index in state.samples.indices { state.samples[index].present += byteCount }
     }
   }
 
@@ -74,7 +110,9 @@ final class PullLine: PullObserver {
       return Self.text(state, now)
     }
     guard let text else { return }
-    if isTerminal { StandardError.write("\r\(text)\u{1B}[K") } else { printError(text) }
+    guard isTerminal else { return printError(text) }
+    // A line that is wider than the terminal could not be drawn over.
+    StandardError.write("\r\(text.prefix(max(1, Terminal.errorWidth - 1)))\u{1B}[K")
   }
 
   private static func text(_ state: State, _ now: ContinuousClock.Instant) -> String {

@@ -3,6 +3,8 @@
 
 import Compute
 import Glibc
+import Launch
+import Wire
 
 enum Terminal {
   /// Whether stdout is a terminal.
@@ -20,9 +22,14 @@ enum Terminal {
 
   /// The columns and rows of the terminal; 80 columns and unlimited rows if stdout is not a
   /// terminal.
-  static var size: (width: Int, height: Int) {
+  static var size: (width: Int, height: Int) { size(of: STDOUT_FILENO) }
+
+  /// The columns of the terminal at stderr.
+  static var errorWidth: Int { size(of: STDERR_FILENO).width }
+
+  private static func size(of descriptor: CInt) -> (width: Int, height: Int) {
     var size = winsize()
-    let status = unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size)
+    let status = unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size)
     guard status == 0, size.ws_col > 0, size.ws_row > 0 else { return (80, .max) }
     return (Int(size.ws_col), Int(size.ws_row))
   }
@@ -39,8 +46,26 @@ enum Terminal {
   }
 
   /// Asks a question on the terminal.
-  static func confirm(_ question: String, default answer: Bool) -> Bool {
+  ///
+  /// - Parameters:
+  ///   - question: What is asked.
+  ///   - answer: What an empty line says.
+  ///   - interrupt: A descriptor that ends the question when it is readable; nil if a signal ends the process.
+  /// - Returns: Whether the answer is yes.
+  /// - Throws: `Interrupted`.
+  static func confirm(
+    _ question: String,
+    default answer: Bool,
+    interruptedBy interrupt: CInt? = nil
+  ) throws -> Bool {
     StandardError.write("\(question.printable) \(answer ? "[Y/n]" : "[y/N]") ")
+    if let interrupt {
+      let ready = try poll(sockets: [], descriptors: [STDIN_FILENO, interrupt], timeout: nil)
+      guard !ready.contains(descriptor: interrupt) else {
+        StandardError.write("\n")
+        throw Interrupted()
+      }
+    }
     guard let line = readLine() else { return false }
     switch line.lowercased().trimmingPrefix(while: \.isWhitespace).first {
     case "y": return true

@@ -3,6 +3,7 @@
 import Client
 import Compute
 import Gemma
+import Platform
 import Wire
 
 /// What `top` shows of a pipeline at one moment.

@@ -50,17 +50,118 @@ private func fill(
       #expect(try String(contentsOfFile: model.path, encoding: .utf8) == "eight")
       #expect(cache.model(try ModelReference("a/b:q2_K")) == nil)
       #expect(cache.model(try ModelReference("a/other")) == nil)
-      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q4_0", "a/b:Q8_0"])
+      let other = "a/b:Q4_0@" + String(repeating: "d", count: 40)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", other, "a/b:Q8_0"])
+      for model in cache.models() { #expect(cache.model(model.reference) == model) }
 
-      #expect(try cache.remove(ModelReference("a/b:Q8_0")) > 0)
-      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q4_0"])
+      #expect(try remove("a/b:Q8_0", cache) > 0)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", other])
       let blobs = ModelPath.names(in: "\(directory)/models--a--b/blobs")
       #expect(blobs.count == 2, "\(blobs)")
-      let error = #expect(throws: HubError.self) { try cache.remove(ModelReference("a/b:Q8_0")) }
-      #expect(error?.message == "is not in the cache; there is a/b:Q4_0, a/b:Q4_0")
-      _ = try cache.remove(ModelReference("a/b"))
+      let error = #expect(throws: HubError.self) { try remove("a/b:Q8_0", cache) }
+      #expect(error?.message == "is not in the cache; there is a/b:Q4_0, \(other)")
+      _ = try remove("a/b", cache)
       #expect(ModelPath.names(in: directory) == [".locks"])
-      #expect(throws: HubError.self) { try cache.remove(ModelReference("a/b")) }
+      #expect(throws: HubError.self) { try remove("a/b", cache) }
+    }
+  }
+
+  private func remove(_ name: String, _ cache: HubCache) throws -> Int {
+    try cache.remove(cache.removal(of: ModelReference(name)))
+  }
+
+  @Test func `a revision is removed alone, and all revisions of a file are`() throws {
+    try withTemporaryDirectory { directory in
+      let cache = HubCache(directory)
+      let old = String(repeating: "d", count: 40)
+      func fillBoth() throws {
+        try fill(
+          directory,
+          "a/b",
+          ["x-Q8_0.gguf": "old", "README.md": "x"],
+          commit: old,
+          ref: "v1"
+        )
+        try fill(directory, "a/b", ["x-Q8_0.gguf": "new", "x-Q4_0.gguf": "4"])
+      }
+      try fillBoth()
+      #expect(
+        cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q8_0", "a/b:Q8_0@v1"]
+      )
+      #expect(
+        try cache.removal(of: ModelReference("a/b@v1")).names == ["README.md", "x-Q8_0.gguf"]
+      )
+      _ = try remove("a/b@v1", cache)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q8_0"])
+      let repository = "\(directory)/models--a--b"
+      #expect(ModelPath.names(in: "\(repository)/refs") == ["main"])
+      #expect(ModelPath.names(in: "\(repository)/snapshots") == [commit])
+      try fillBoth()
+      _ = try remove("a/b:Q8_0@\(commit)", cache)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q8_0@v1"])
+      try fillBoth()
+      _ = try remove("a/b:Q8_0", cache)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0"])
+      for none in ["a/b:Q8_0", "a/b@v2", "a/b@\(String(repeating: "e", count: 40))"] {
+        let error = #expect(throws: HubError.self) { try remove(none, cache) }
+        #expect(error?.message == "is not in the cache; there is a/b:Q4_0", "\(none)")
+      }
+    }
+  }
+
+  @Test func `files that share a quantisation are called by their names, and removed one by one`()
+    throws
+  {
+    try withTemporaryDirectory { directory in
+      let cache = HubCache(directory)
+      try fill(directory, "a/b", ["alpha-Q8_0.gguf": "a", "beta-Q8_0.gguf": "b"])
+      let names = cache.models().map { "\($0.reference)" }
+      #expect(names == ["a/b:alpha-Q8_0.gguf", "a/b:beta-Q8_0.gguf"])
+      let error = #expect(throws: HubError.self) { try remove("a/b:Q8_0", cache) }
+      #expect(error?.message.hasSuffix("alpha-Q8_0.gguf, beta-Q8_0.gguf") == true)
+      _ = try remove(names[0], cache)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q8_0"])
+    }
+  }
+
+  @Test func `a repository on another disk is not followed there, and told of`() throws {
+    try withTemporaryDirectory { directory in
+      let cache = HubCache("\(directory)/hub")
+      try fill(cache.directory, "a/b", ["x-Q8_0.gguf": "eight"])
+      let place = "\(directory)/elsewhere"
+      try FileManager.default.moveItem(atPath: "\(cache.directory)/models--a--b", toPath: place)
+      try FileManager.default.createSymbolicLink(
+        atPath: "\(cache.directory)/models--a--b",
+        withDestinationPath: place
+      )
+      #expect(cache.models().count == 1)
+      let error = #expect(throws: HubError.self) { try remove("a/b", cache) }
+      #expect(error?.message.contains("is a link to \(place)") == true)
+      #expect(cache.models().count == 1)
+      // Single files are of the cache, wherever it lies.
+      _ = try remove("a/b:Q8_0", cache)
+      #expect(cache.models().isEmpty && ModelPath.exists("\(place)/blobs"))
+    }
+  }
+
+  @Test func `what is there is hashed on request`() throws {
+    try withTemporaryDirectory { directory in
+      try fill(directory, "a/b", ["x-Q8_0.gguf": "eight"])
+      let repository = HubCache(directory).repository(try #require(RepositoryName("a/b")))
+      let file = try #require(repository.files(of: commit).first)
+      #expect(try repository.isIntact(file, Cancellation()))
+      try Data("eighT".utf8).write(to: URL(filePath: repository.blob(file.object)))
+      #expect(repository.has(file))
+      #expect(try !repository.isIntact(file, Cancellation()))
+    }
+  }
+
+  @Test func `a directory that cannot be made is named, with the way out`() throws {
+    try withTemporaryDirectory { directory in
+      try Data().write(to: URL(filePath: "\(directory)/file"))
+      let error = #expect(throws: HubError.self) { try fill("\(directory)/file/hub", "a/b", [:]) }
+      #expect(error?.context == "\(directory)/file")
+      #expect(error?.message.hasPrefix("is no directory; HF_HUB_CACHE") == true)
     }
   }
 
@@ -75,9 +176,9 @@ private func fill(
         atPath: "\(snapshot)/y-Q8_0.gguf",
         withDestinationPath: precious
       )
-      _ = try cache.remove(ModelReference("a/b:Q8_0"))
+      _ = try remove("a/b:Q8_0", cache)
       #expect(!ModelPath.exists("\(snapshot)/y-Q8_0.gguf"))
-      _ = try cache.remove(ModelReference("a/b"))
+      _ = try remove("a/b", cache)
       #expect(try String(contentsOfFile: precious, encoding: .utf8) == "mine")
     }
   }
@@ -130,6 +231,10 @@ private func fill(
       let file = try PartialFile(path, byteCount: byteCount)
       #expect(file.missing.map(\.lowerBound) == [0, 2, 3].map { $0 * PartialFile.blockByteCount })
       #expect(file.presentByteCount == PartialFile.blockByteCount)
+      #expect(
+        PartialFile.presentByteCount(path, byteCount: byteCount) == PartialFile.blockByteCount
+      )
+      #expect(PartialFile.presentByteCount("\(directory)/none", byteCount: byteCount) == 0)
       try fill(file, 2..<4)
       try fill(file, 0..<1)
       try file.commit()

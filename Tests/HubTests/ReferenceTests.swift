@@ -8,27 +8,37 @@ import Testing
 
 @Suite struct `Names of models` {
   @Test(arguments: [
-    ("ggml-org/gemma-3-270m-GGUF", "ggml-org", "gemma-3-270m-GGUF", nil),
-    ("google/gemma-3n-E2B-it:Q4_K_M", "google", "gemma-3n-E2B-it", "Q4_K_M"),
-    ("a/b.c_d:sub/x-Q8_0.gguf", "a", "b.c_d", "sub/x-Q8_0.gguf"),
+    ("ggml-org/gemma-3-270m-GGUF", "ggml-org", "gemma-3-270m-GGUF", nil, nil),
+    ("google/gemma-3n-E2B-it:Q4_K_M", "google", "gemma-3n-E2B-it", "Q4_K_M", nil),
+    ("a/b.c_d:sub/x-Q8_0.gguf", "a", "b.c_d", "sub/x-Q8_0.gguf", nil),
+    ("a/b@v1.0", "a", "b", nil, "v1.0"), ("a/b:Q8_0@refs/pr/1", "a", "b", "Q8_0", "refs/pr/1"),
   ])
-  func `a name has a repository and perhaps a quantisation`(
+  func `a name has a repository, and perhaps a quantisation and a revision`(
     _ text: String,
     _ organisation: String,
     _ name: String,
-    _ quantisation: String?
+    _ quantisation: String?,
+    _ revision: String?
   ) throws {
     let reference = try ModelReference(text)
     #expect(reference.repository.organisation == organisation)
     #expect(reference.repository.name == name)
     #expect(reference.quantisation == quantisation)
+    #expect(reference.revision == revision && reference.wantedRevision == revision ?? "main")
     #expect("\(reference)" == text)
+  }
+
+  @Test(arguments: ["https://huggingface.co/", "http://hf.co/", "huggingface.co/", "hf.co/"])
+  func `the address of a repository's page is its name, too`(_ page: String) throws {
+    #expect("\(try ModelReference(page + "a/b:Q8_0@x"))" == "a/b:Q8_0@x")
+    #expect(throws: HubError.self) { try ModelReference(page + "a") }
   }
 
   @Test(arguments: [
     "", "/", "a", "a/", "/b", "a/b/c", "../b", "a/..", "a/.b", "-a/b", "a--c/b", "a/b\n", "a/b c",
     "a/ü",
     "a/b:", "a/b:../x", "a/b:/x", "a/b:x//y", "a/b:x\\y", "a/b:\u{7}", "~/b", "https://a/b",
+    "a/b@", "a/b@../x", "a/b@x y/", "@x", "hf.co/hf.co/a/b",
   ])
   func `whatever else is refused by name`(_ text: String) {
     let error = #expect(throws: HubError.self) { try ModelReference(text) }
@@ -76,6 +86,29 @@ import Testing
       #expect(error?.code == .missing)
       #expect(error?.message.contains("BF16, Q4_0, Q4_K_M, IQ4_NL, Q6_K") == true, "\(error!)")
     }
+  }
+
+  @Test func `a name that means several files is refused, and those are listed`() throws {
+    let all = files("alpha-Q8_0.gguf", "beta-q8_0.gguf", "beta-Q4_0.gguf", "d/beta-F16.gguf")
+    for (wanted, several) in [
+      ("a/b:Q8_0", "alpha-Q8_0.gguf, beta-q8_0.gguf"),
+      ("a/b:beta", "beta-q8_0.gguf, beta-Q4_0.gguf"),
+    ] {
+      let error = #expect(throws: HubError.self) { try select(Array(all.prefix(3)), wanted) }
+      #expect(error?.message.hasSuffix(several) == true, "\(error!)")
+    }
+    // The usual one is not one either.
+    #expect(throws: HubError.self) { try select(Array(all.prefix(2)), "a/b") }
+    #expect(try select(all, "a/b").entry == "beta-Q4_0.gguf")
+    #expect(try select(all, "a/b:beta-Q8_0.gguf").entry == "beta-q8_0.gguf")
+    // What all files have says nothing.
+    #expect(throws: HubError.self) { try select(Array(all.prefix(1)), "a/b:gguf") }
+    #expect(
+      FileSelection.names(of: all.map(\.path)) == [
+        "alpha-Q8_0.gguf": "alpha-Q8_0.gguf", "beta-q8_0.gguf": "beta-q8_0.gguf",
+        "beta-Q4_0.gguf": "Q4_0", "d/beta-F16.gguf": "F16",
+      ]
+    )
   }
 
   @Test func `without one, the usual is chosen`() throws {
@@ -129,7 +162,7 @@ import Testing
   ])
   func `a file is called by its quantisation, and found by that`(_ path: String, _ name: String) {
     #expect(FileSelection.quantisation(of: path) == name)
-    #expect(FileSelection.entry(of: name, [path]) == path)
+    #expect(FileSelection.entries(of: name, [path]) == [path])
   }
 }
 
@@ -143,7 +176,7 @@ import Testing
       ([:], "/u/me/.cache/huggingface/hub"), (["XDG_CACHE_HOME": "/c"], "/c/huggingface/hub"),
       (["HF_HOME": "~/h", "XDG_CACHE_HOME": "/c"], "/u/me/h/hub"),
       (["HF_HUB_CACHE": "/x", "HF_HOME": "/h"], "/x"),
-      (["HF_HUB_CACHE": "", "HF_HOME": "/h"], "/h/hub"),
+      (["HF_HUB_CACHE": "", "HF_HOME": "/h"], "/h/hub"), (["HF_HOME": "~"], "/u/me/hub"),
     ] {
       #expect(try settings(variables).cache == directory, "\(variables)")
     }
@@ -158,6 +191,15 @@ import Testing
     for wrong in ["h", "file:///x", "http://a b", "https://a\n"] {
       #expect(throws: HubError.self) { try settings(["HF_ENDPOINT": wrong]) }
     }
+    // Who looks into the cache alone needs neither a hub nor a token.
+    let wrong = ["HF_ENDPOINT": "h", "HF_TOKEN": "a b"]
+    let offline = try HubSettings(
+      environment: { wrong[$0] },
+      home: "/u/me",
+      agent: "test",
+      isOffline: true
+    )
+    #expect(offline.isOffline && offline.token == nil)
   }
 
   @Test func `a token is one word`() throws {

@@ -6,6 +6,7 @@ import Foundation
 import Gemma
 import Launch
 import Logging
+import Platform
 import Quantization
 import Wire
 

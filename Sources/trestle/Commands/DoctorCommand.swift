@@ -189,7 +189,7 @@ struct Diagnosis: Encodable {
   private static func next(_ devices: [String]) -> String {
     let isServed = (try? Endpoint(EndpointOptions.standard).isListening()) ?? false
     if isServed { return "trestle run \"What news?\"    (a pipeline runs)" }
-    let names = (try? ModelsAtHand().names) ?? []
+    let names = ((try? ModelsAtHand().names) ?? []).map(shellQuoted)
     let model: String
     switch names.count {
     case 0: model = " --model \(ModelsAtHand.example)    (a small model, which it fetches)"

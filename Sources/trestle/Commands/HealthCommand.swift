@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Client
+import Platform
 import Wire
 
 struct HealthCommand: ParsableCommand {

@@ -6,6 +6,7 @@ import Content
 import Gemma
 import Launch
 import ModelFiles
+import Platform
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

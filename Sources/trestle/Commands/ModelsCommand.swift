@@ -3,6 +3,7 @@
 import ArgumentParser
 import Glibc
 import Hub
+import Platform
 
 struct ModelsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -87,12 +88,15 @@ struct RemoveCommand: ParsableCommand {
     commandName: "rm",
     abstract: "Remove a model that has been fetched.",
     discussion: """
-      REPO:QUANT removes one file, REPO all files of the repository and what is unfinished of it. Other \
-      programs that share the cache lose it, too.
+      REPO:QUANT removes one file, of all revisions that are there or of that behind an @; REPO@REVISION the files of \
+      a revision; REPO all of the repository, and what is unfinished of it. Other programs that share the cache \
+      lose it, too.
       """
   )
 
-  @Argument(help: ArgumentHelp("ORG/NAME, or ORG/NAME:QUANT.", valueName: "repo"))
+  @Argument(
+    help: ArgumentHelp("A name as `trestle models` shows it, or ORG/NAME.", valueName: "repo")
+  )
   var model: String
 
   @Flag(name: .shortAndLong, help: "Do not ask.")
@@ -102,17 +106,20 @@ struct RemoveCommand: ParsableCommand {
     try reportingFailures {
       let reference = try ModelReference(model)
       let cache = HubCache(try HubSettings.program(isOffline: true).cache)
+      let removal = try cache.removal(of: reference)
       if !yes {
         guard isatty(STDIN_FILENO) == 1 else {
           throw CommandError("nobody to ask whether to remove \(reference); give --yes")
         }
-        guard Terminal.confirm("Remove \(reference) from \(cache.directory)?", default: false)
-        else {
+        let files = removal.names.isEmpty ? "" : " (\(removal.names.joined(separator: ", ")))"
+        let question = "Remove \(reference)\(files) from \(cache.directory)?"
+        guard try Terminal.confirm(question, default: false) else {
           throw CommandError("nothing is removed")
         }
       }
-      let freed = try cache.remove(reference)
-      try printOut("removed \(reference): \(describe(bytes: UInt64(max(freed, 0)))) are free")
+      let freed = max(try cache.remove(removal), 0)
+      let names = removal.names.isEmpty ? "\(reference)" : removal.names.joined(separator: ", ")
+      try printOut("removed \(names): \(describe(bytes: UInt64(freed))) are free")
     }
   }
 }

@@ -8,12 +8,13 @@ struct PullCommand: ParsableCommand {
     commandName: "pull",
     abstract: "Fetch a model from a hub.",
     discussion: """
-      REPO is ORG/NAME on huggingface.co (or HF_ENDPOINT). Of a repository with GGUF files, QUANT names one: \
+      REPO is ORG/NAME on huggingface.co (or HF_ENDPOINT, or MODEL_ENDPOINT). Of a repository with GGUF files, QUANT names one: \
       a part of its name such as Q4_K_M, or the whole. Without it, Q4_K_M is taken, else Q4_0, Q8_0, or the first. \
-      Of a repository without, the safetensors files are fetched.
+      Of a repository without, the safetensors files are fetched. @REVISION is a branch, a tag or a commit; without it, \
+      the branch main is meant, which may change.
 
       Files go to the cache that other programs share (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub), \
-      and their digests are checked as they come. What has come stays when the command is interrupted: the \
+      and their digests are checked as they come; what is there is taken by its size, unless --verify is given. What has come stays when the command is interrupted: the \
       same command goes on. Gated models need a token: HF_TOKEN, or one saved by `hf auth login`.
 
       Prints what to give to --model. But --model takes the name, too, and fetches what is missing.
@@ -22,11 +23,16 @@ struct PullCommand: ParsableCommand {
       """
   )
 
-  @Argument(help: ArgumentHelp("ORG/NAME, or ORG/NAME:QUANT.", valueName: "repo"))
+  @Argument(
+    help: ArgumentHelp("ORG/NAME or ORG/NAME:QUANT, either with @REVISION.", valueName: "repo")
+  )
   var model: String
 
-  @Option(help: "A branch, a tag or a commit.")
-  var revision = "main"
+  @Option(help: "A branch, a tag or a commit, as behind an @. Default: main.")
+  var revision: String?
+
+  @Flag(help: "Hash what is there, and fetch again what is damaged.")
+  var verify = false
 
   @Flag(help: "Only look into the cache.")
   var offline = false
@@ -34,27 +40,49 @@ struct PullCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
+  func validate() throws {
+    guard !offline || !verify else {
+      throw ValidationError("--verify asks the hub what is right; give it without --offline.")
+    }
+  }
+
   func run() throws {
     try reportingFailures {
       let interrupt = try signalDescriptor()
-      let reference = try ModelReference(model)
+      let reference = try reference()
       let settings = try HubSettings.program(isOffline: offline)
-      guard settings.isOffline else {
-        let line = PullLine(asks: false)
+      let cached = { HubCache(settings.cache).model(reference) }
+      guard !settings.isOffline else {
+        guard let known = cached() else { throw offlineError(reference, settings) }
+        return try show(PullDocument(known))
+      }
+      let line = PullLine(asks: false, interruptedBy: interrupt)
+      do {
         let pulled = try fetch(
           reference,
-          revision: revision,
+          verifies: verify,
           settings,
           line,
           interruptedBy: interrupt
         )
-        return try show(PullDocument(pulled))
+        try show(PullDocument(pulled))
+      } catch let error as HubError where error.code == .network && !verify && !line.hasBegun {
+        // A service that starts while the hub is away has what it had the last time.
+        guard let known = cached() else { throw error }
+        printError("\(error); what is in the cache is taken, commit \(known.commit)")
+        try show(PullDocument(known))
       }
-      guard let known = HubCache(settings.cache).model(reference, revision: revision) else {
-        throw offlineError(reference, settings)
-      }
-      try show(PullDocument(known, revision: revision))
     }
+  }
+
+  private func reference() throws -> ModelReference {
+    guard let revision else { return try ModelReference(model) }
+    guard !model.contains("@") else {
+      throw CommandError(
+        "\(model) has a revision, and --revision \(revision) is another; give one of them"
+      )
+    }
+    return try ModelReference("\(model)@\(revision)")
   }
 
   private func show(_ document: PullDocument) throws {
@@ -79,16 +107,16 @@ struct PullDocument: Encodable {
 
   init(_ model: FetchedModel) {
     repository = "\(model.reference.repository)"
-    revision = model.revision
+    revision = model.reference.wantedRevision
     commit = model.commit
     path = model.path
     bytes = model.byteCount
     files = model.files.map { File(path: $0.path, bytes: $0.byteCount) }
   }
 
-  init(_ model: CachedModel, revision: String) {
+  init(_ model: CachedModel) {
     repository = "\(model.reference.repository)"
-    self.revision = revision
+    revision = model.reference.wantedRevision
     commit = model.commit
     path = model.path
     bytes = model.byteCount

@@ -4,6 +4,7 @@ import ArgumentParser
 import Client
 import Compute
 import Gemma
+import Platform
 import Wire
 
 struct StatusCommand: ParsableCommand {
