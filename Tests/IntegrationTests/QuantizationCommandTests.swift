@@ -487,7 +487,7 @@ extension Integration {
           "\(option): \(help)"
         )
       }
-      #expect(help.output.contains("EXAMPLE: trestle "), "\(help)")
+      #expect(help.output.contains(#/EXAMPLE:\s+trestle /#), "\(help)")
     }
   }
 }
