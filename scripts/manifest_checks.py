@@ -26,6 +26,9 @@ INJECTED = {"LWS_LEADER_ADDRESS": "leader.example", "LWS_GROUP_SIZE": "0", "LWS_
 LISTENS = {"coordinate": "--endpoint", "work": "--listen", "serve": "--http"}
 CONNECTS = {"work": "--coordinator", "serve": "--endpoint", "status": "--endpoint"}
 
+# Where name servers answer.
+NAMES = {(53, "UDP"), (53, "TCP")}
+
 
 class RenderError(Exception):
     """Why no manifests could be made."""
@@ -375,6 +378,7 @@ def check_selectors(manifests):
 
 def check_policies(manifests):
     """What is opened must be let in, and what is let in must be open."""
+    yield from check_names(manifests)
     let_in = {role: set() for role in ("leader", "worker")}
     for policy in manifests.of("NetworkPolicy"):
         name, spec = policy["metadata"]["name"], policy["spec"]
@@ -391,6 +395,39 @@ def check_policies(manifests):
         for port in pod.ports:
             if port["containerPort"] not in let_in[pod.role]:
                 yield f"{pod.role}: no NetworkPolicy lets in port {port['containerPort']}"
+
+
+def check_names(manifests):
+    """All pods must reach name servers, which may be anywhere; nothing else may be reached everywhere."""
+    reached = {pod.role: set() for pod in manifests.pods}
+    for policy in manifests.of("NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            if rule.get("to"):
+                continue
+            ports = {(p.get("port"), p.get("protocol", "TCP")) for p in rule.get("ports", [])}
+            if not ports or ports - NAMES:
+                yield f"NetworkPolicy {policy['metadata']['name']} opens more than port 53 everywhere"
+            for pod in manifests.selected(policy["spec"]["podSelector"]):
+                reached[pod.role] |= ports
+    for role, ports in reached.items():
+        if not NAMES <= ports:
+            yield f"{role}: name servers cannot be reached at port 53 of any address, by UDP and TCP"
+
+
+def requested_cpu(pod):
+    """What a pod requests of a node, in thousandths of a CPU, as the scheduler counts it."""
+    def of(container):
+        text = str(container.get("resources", {}).get("requests", {}).get("cpu", 0))
+        return float(text[:-1]) if text.endswith("m") else 1000 * float(text)
+
+    most, sidecars = 0, 0
+    for container in pod.spec.get("initContainers", []):
+        if container.get("restartPolicy") == "Always":
+            sidecars += of(container)
+            most = max(most, sidecars)
+        else:
+            most = max(most, sidecars + of(container))
+    return max(most, sidecars + sum(of(c) for c in pod.spec["containers"]))
 
 
 def check_metrics(manifests):

@@ -30,7 +30,7 @@ def read_unit(paths):
     settings = {}
     for path in paths:
         section = ""
-        for line in path.read_text().splitlines():
+        for line in path.read_text().replace("\\\n", " ").splitlines():
             if line.startswith("["):
                 section = line
             elif section == "[Service]" and "=" in line and not line.startswith("#"):
@@ -87,7 +87,8 @@ class Service:
             if whole:
                 words += self.environment.get(whole[1], "").split()
             else:
-                words.append(re.sub(r"\$\{(\w+)\}", lambda match: self.environment.get(match[1], ""), word))
+                word = re.sub(r"\$\{(\w+)\}", lambda match: self.environment.get(match[1], ""), word)
+                words.append(word.replace("$$", "$"))
         return words
 
     def writable(self):
@@ -175,6 +176,28 @@ def run_together(make, check):
             service.close()
 
 
+def try_conditions(units, check):
+    """ExecCondition= refuses the default model as long as it is not there, in a sentence, and no other."""
+    for name in ("trestle.service", "trestle-serve.service", "trestle-coordinator.service"):
+        settings = read_unit([units / name])
+        words = [word.replace("$$", "$") for word in shlex.split(settings["ExecCondition"][-1])]
+        default = dict(pair.split("=", 1) for line in settings["Environment"] for pair in shlex.split(line))["TRESTLE_MODEL"]
+
+        def ask(model):
+            return subprocess.run(words, env={"TRESTLE_MODEL": model}, capture_output=True, text=True, check=False)
+
+        if Path(default).exists():
+            print(f"skip  {name} without a model: {default} is there")
+        else:
+            asked = ask(default)
+            # 255 would be a failure, which is tried again.
+            is_told = default in asked.stderr and "/etc/trestle/trestle.env" in asked.stderr
+            check(0 < asked.returncode < 255 and is_told, f"{name}: without a model it is skipped, and says what to do", asked)
+        for model in ("/nowhere/model.gguf", "ggml-org/gemma-3-270m-GGUF:Q8_0"):
+            asked = ask(model)
+            check(asked.returncode == 0 and not asked.stderr, f"{name}: its program judges {model}", asked)
+
+
 def run_pipeline(units, trestle, model, folder, check):
     settings = {"TRESTLE_MODEL": model, "TRESTLE_OPTIONS": "--devices cpu,cpu --threads 1,1",
                 "TRESTLE_SERVE_OPTIONS": "--http 127.0.0.1:0"}
@@ -255,6 +278,7 @@ def run_units(units, trestle, model, check):
             folder.chmod(0o755)
             run(units, str(Path(trestle).resolve()), str(Path(model).resolve()), folder, check, *arguments)
 
+    try_conditions(units, check)
     in_folder(run_pipeline)
     print("      credentials that are the user's own files, as in systemd 252")
     in_folder(run_machines, False)
