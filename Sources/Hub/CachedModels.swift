@@ -15,12 +15,18 @@ package struct CachedModel: Sendable, Hashable {
 }
 
 extension HubCache {
-  /// Returns a model that is there, whole.
-  package func model(_ reference: ModelReference) -> CachedModel? {
+  /// Returns a model that is there, whole; nil if there is none.
+  ///
+  /// - Throws: `HubError.ambiguous`.
+  package func model(_ reference: ModelReference) throws(HubError) -> CachedModel? {
     let repository = repository(reference.repository)
     guard let commit = repository.commit(of: reference.wantedRevision) else { return nil }
     let files = repository.files(of: commit)
-    guard let selection = try? FileSelection(files, reference) else { return nil }
+    let selection: FileSelection
+    do throws(HubError) { selection = try FileSelection(files, reference) } catch {
+      guard error.code == .ambiguous else { return nil }
+      throw error
+    }
     let root = repository.snapshot(commit)
     let model = CachedModel(
       reference: reference,
@@ -79,7 +85,10 @@ extension HubCache {
         isComplete: parts.allSatisfy { size[$0] != nil }
       )
     }
-    if size["config.json"] != nil, files.contains(where: { $0.path.hasSuffix(".safetensors") }) {
+    // Where there are GGUF files, the repository's name means one of those.
+    if models.isEmpty, size["config.json"] != nil,
+      files.contains(where: { $0.path.hasSuffix(".safetensors") })
+    {
       models.append(
         CachedModel(
           reference: ModelReference(repository.name, revision: revision),
@@ -113,16 +122,16 @@ extension HubCache {
   /// What `remove` would remove.
   package struct Removal: Sendable {
     fileprivate var repository: CachedRepository
-    /// By commit: the paths there; nil for the whole repository.
-    fileprivate var paths: [String: [String]]?
-    /// The files' names, each once.
-    package var names: [String] { Set(paths.map { Array($0.values.joined()) } ?? []).sorted() }
+    /// The files of a commit; nil for the whole repository.
+    fileprivate var part: (commit: String, files: [HubFile])?
+    /// The files' names; none for the whole repository.
+    package var names: [String] { part?.files.map(\.path) ?? [] }
   }
 
   /// Finds out what is removed with a model.
   ///
-  /// - Parameter reference: The model; without a revision, of all that are there; without a quantisation all files;
-  ///   without both the whole repository, with what is unfinished.
+  /// - Parameter reference: The model, of the branch main if no revision is named; without a quantisation all files
+  ///   of that revision; without both the whole repository, with what is unfinished.
   /// - Returns: It, for `remove`.
   /// - Throws: `HubError.missing` if it is not there, or several files are meant, `HubError.file`
   ///   if all of it is elsewhere.
@@ -141,32 +150,24 @@ extension HubCache {
           context: repository.directory
         )
       }
-      return Removal(repository: repository, paths: nil)
+      return Removal(repository: repository, part: nil)
     }
-    let commits =
-      if let revision = reference.revision {
-        [repository.commit(of: revision)].compactMap(\.self).filter(repository.commits.contains)
-      } else { repository.commits }
-    var found: [String: [String]] = [:]
-    for commit in commits {
-      let paths = repository.files(of: commit).map(\.path)
-      guard let wanted = reference.quantisation else {
-        found[commit] = paths
-        continue
-      }
-      let entries = FileSelection.entries(of: wanted, paths.filter(FileSelection.isModel))
-      guard entries.count <= 1 else {
-        throw HubError(
-          .missing,
-          "has several such files; name one behind a colon: \(entries.prefix(8).joined(separator: ", "))",
-          context: "\(reference)"
-        )
-      }
-      guard let entry = entries.first else { continue }
-      found[commit] = FileSelection.parts(of: entry).filter(paths.contains)
+    guard let commit = repository.commit(of: reference.wantedRevision),
+      repository.commits.contains(commit)
+    else { throw absent(reference) }
+    let files = repository.files(of: commit)
+    guard let wanted = reference.quantisation else {
+      return Removal(repository: repository, part: (commit, files))
     }
-    guard !found.isEmpty else { throw absent(reference) }
-    return Removal(repository: repository, paths: found)
+    let models = files.map(\.path).filter(FileSelection.isModel)
+    let entries = FileSelection.entries(of: wanted, models)
+    guard let entry = entries.first else { throw absent(reference) }
+    guard entries.count == 1 else { throw FileSelection.ambiguous(entries, reference) }
+    let parts = FileSelection.parts(of: entry)
+    return Removal(
+      repository: repository,
+      part: (commit, files.filter { parts.contains($0.path) })
+    )
   }
 
   private func absent(_ reference: ModelReference) -> HubError {
@@ -189,32 +190,25 @@ extension HubCache {
   package func remove(_ removal: Removal) throws(HubError) -> Int {
     let repository = removal.repository
     let before = Self.sizeOnDisk(below: repository.directory)
-    guard let paths = removal.paths else {
+    guard let (commit, files) = removal.part else {
       try Self.remove(repository.directory)
       if ModelPath.exists(repository.locks) { try Self.remove(repository.locks) }
       return before
     }
-    for (commit, paths) in paths {
-      for path in paths { try Self.remove("\(repository.snapshot(commit))/\(path)") }
-      guard repository.files(of: commit).isEmpty else { continue }
+    for file in files { try Self.remove("\(repository.snapshot(commit))/\(file.path)") }
+    if repository.files(of: commit).isEmpty {
       try Self.remove(repository.snapshot(commit))
       for revision in repository.revisions(of: commit) {
         try Self.remove(repository.reference(revision))
       }
     }
-    try removeUnused(repository)
-    return before - Self.sizeOnDisk(below: repository.directory)
-  }
-
-  /// Removes content that no commit has a name for.
-  ///
-  /// What others are fetching at the moment is not content yet.
-  private func removeUnused(_ repository: CachedRepository) throws(HubError) {
+    // Other content without a name may belong to a model that is being fetched.
     let used = Set(repository.commits.flatMap { repository.files(of: $0).map(\.object) })
-    for name in ModelPath.names(in: repository.blobs)
-    where ContentName.isObject(name) && !used.contains(name) {
-      try Self.remove(repository.blob(name))
+    for object in Set(files.map(\.object)).subtracting(used)
+    where ContentName.isObject(object) && ModelPath.exists(repository.blob(object)) {
+      try Self.remove(repository.blob(object))
     }
+    return before - Self.sizeOnDisk(below: repository.directory)
   }
 
   /// Removes a file, a link (not what it leads to) or a directory.

@@ -16,7 +16,7 @@ struct FileSelection: Equatable {
   /// - Parameters:
   ///   - files: The files of the repository.
   ///   - reference: What was asked for.
-  /// - Throws: `HubError.missing` that names what is there.
+  /// - Throws: `HubError.missing` that names what is there, `HubError.ambiguous`.
   init(_ files: [HubFile], _ reference: ModelReference) throws(HubError) {
     let models = files.filter { Self.isModel($0.path) }
     if let wanted = reference.quantisation {
@@ -37,14 +37,17 @@ struct FileSelection: Equatable {
     _ files: [HubFile],
     _ reference: ModelReference
   ) throws(HubError) {
-    guard entries.count == 1 else {
-      throw HubError(
-        .missing,
-        "has several such files; name one behind a colon: \(entries.prefix(8).joined(separator: ", "))",
-        context: "\(reference)"
-      )
-    }
+    guard entries.count == 1 else { throw Self.ambiguous(entries, reference) }
     try self.init(entry: entries[0], files, reference)
+  }
+
+  /// The error for a name that means several files.
+  static func ambiguous(_ entries: [String], _ reference: ModelReference) -> HubError {
+    HubError(
+      .ambiguous,
+      "has several such files; name one behind a colon: \(entries.prefix(8).joined(separator: ", "))",
+      context: "\(reference)"
+    )
   }
 
   private init(entry: String, _ files: [HubFile], _ reference: ModelReference) throws(HubError) {
@@ -125,14 +128,13 @@ struct FileSelection: Equatable {
     }
   }
 
-  /// What each GGUF file of a commit is called by behind the colon: its quantisation, or its path where another has
-  /// that, too.
+  /// What each GGUF file of a commit is called by behind the colon: its quantisation if that means it alone, else its
+  /// path.
   static func names(of paths: [String]) -> [String: String] {
-    let kinds = Dictionary(grouping: paths) { quantisation(of: $0).lowercased() }
-    return Dictionary(
+    Dictionary(
       uniqueKeysWithValues: paths.map { path in
         let kind = quantisation(of: path)
-        return (path, kinds[kind.lowercased()]?.count == 1 ? kind : path)
+        return (path, entries(of: kind, paths) == [path] ? kind : path)
       }
     )
   }
@@ -166,7 +168,7 @@ struct FileSelection: Equatable {
       "has no GGUF file for \(wanted)"
         + (models.isEmpty
           ? "; it has none at all"
-          : "; it has \(models.prefix(16).map(quantisation).joined(separator: ", "))"),
+          : "; it has \(models.prefix(16).compactMap { names(of: models)[$0] }.joined(separator: ", "))"),
       context: "\(reference.repository)"
     )
   }

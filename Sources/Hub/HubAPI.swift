@@ -23,7 +23,7 @@ struct HubAPI {
   private static let mostBytes = 16 << 20
   private static let mostPages = 100
 
-  /// Returns the commit of a branch, a tag or a pull request's ref.
+  /// Returns the commit of a branch or a tag.
   func commit(of revision: String) throws(HubError) -> String {
     if ContentName.isCommit(revision) { return revision }
     let page = try get("\(settings.endpoint)/api/models/\(repository)/refs")

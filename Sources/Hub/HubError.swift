@@ -7,6 +7,8 @@ package struct HubError: Error, Sendable, CustomStringConvertible {
     case name
     /// The hub has no such thing, or does not show it.
     case missing
+    /// The name means several files.
+    case ambiguous
     /// The hub does not give it to whoever asks.
     case forbidden
     /// The connection failed, or the hub was busy: another attempt may succeed.

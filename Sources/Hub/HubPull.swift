@@ -96,6 +96,9 @@ package struct HubPull: Sendable {
         try fetch(file, knowing: file.byteCount, commit, repository, observer)
       }
     }
+    for file in selection.files where !repository.has(file) {
+      throw HubError(.file, "was removed while the model was fetched", context: file.path)
+    }
     try repository.link(selection.files, commit: commit, revision: reference.wantedRevision)
     let root = repository.snapshot(commit)
     return FetchedModel(
@@ -113,7 +116,9 @@ package struct HubPull: Sendable {
     _ observer: some PullObserver
   ) throws(HubError) {
     observer.checks(reference, byteCount: files.reduce(0) { $0 + $1.byteCount })
-    for file in files where try !repository.isIntact(file, cancellation) {
+    // What two files have in common is gone after the first.
+    for file in files where repository.has(file) {
+      guard try !repository.isIntact(file, cancellation) else { continue }
       observer.finds(damaged: file.path)
       repository.discard(file)
     }

@@ -57,7 +57,7 @@ package struct HubSettings: Sendable {
     guard isOffline || isAddress else {
       throw HubError(
         .name,
-        "is no address of a hub: HF_ENDPOINT begins with https:// or http://",
+        "is no address of a hub: HF_ENDPOINT (or MODEL_ENDPOINT) begins with https:// or http://",
         context: endpoint
       )
     }

@@ -53,22 +53,13 @@ package struct ModelReference: Sendable, Hashable, CustomStringConvertible {
   ///
   /// - Throws: `HubError.name`.
   package init(_ text: String) throws(HubError) {
-    let page = /(?:https?:\/\/)?(?:huggingface\.co|hf\.co)\//
-    var rest = text.trimmingPrefix(page)
-    if let at = rest.lastIndex(of: "@") {
-      let revision = String(rest[rest.index(after: at)...])
-      guard FilePath.isValid(revision) else {
-        throw HubError(
-          .name,
-          "is no name of a revision: \(revision.debugDescription)",
-          context: text
-        )
-      }
-      self.revision = revision
-      rest = rest[..<at]
-    }
-    let parts = rest.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-    guard let name = parts.first, let repository = RepositoryName(String(name)) else {
+    let rest = text.trimmingPrefix(/(?:https?:\/\/)?(?:huggingface\.co|hf\.co)\//)
+    guard
+      // A file may have an @ in its name, and then ends with .gguf.
+      let match = rest.wholeMatch(
+        of: /([^:@]*)(?::((?i:.*?\.gguf)(?=@|$)|[^@]*))?(?:@(.*))?/.dotMatchesNewlines()
+      ), let repository = RepositoryName(String(match.1))
+    else {
       throw HubError(
         .name,
         "is no name of a repository; it is ORG/NAME, or ORG/NAME:QUANT for one of several files, as in"
@@ -77,15 +68,31 @@ package struct ModelReference: Sendable, Hashable, CustomStringConvertible {
       )
     }
     self.repository = repository
-    guard parts.count == 2 else { return }
-    guard !parts[1].isEmpty, FilePath.isValid(String(parts[1])) else {
+    quantisation = match.2.map(String.init)
+    if let quantisation, !FilePath.isValid(quantisation) {
       throw HubError(
         .name,
         "names no file after the colon; give a part of its name such as Q4_K_M, or the whole of it",
         context: text
       )
     }
-    quantisation = String(parts[1])
+    if let revision = match.3 { self = try at(String(revision)) }
+  }
+
+  /// Returns the same of a branch, a tag or a commit.
+  ///
+  /// - Throws: `HubError.name`.
+  package func at(_ revision: String) throws(HubError) -> ModelReference {
+    guard FilePath.isValid(revision), !revision.contains(":") else {
+      throw HubError(
+        .name,
+        "\(revision.debugDescription) is no name of a revision; a model is ORG/NAME:QUANT@REVISION",
+        context: "\(self)"
+      )
+    }
+    var result = self
+    result.revision = revision
+    return result
   }
 
   package var description: String {
@@ -100,8 +107,14 @@ enum FilePath {
     path.utf8.count <= 1024
       && path.split(separator: "/", omittingEmptySubsequences: false)
         .allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." && $0.utf8.count <= 255 }
-      && path.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F && $0 != "\\" }
+      && path.unicodeScalars.allSatisfy { $0 != "\\" && isShown($0) }
   }
+}
+
+/// Whether a character changes neither the terminal nor the order of what is read.
+private func isShown(_ scalar: Unicode.Scalar) -> Bool {
+  let hidden: [Unicode.GeneralCategory] = [.control, .lineSeparator, .paragraphSeparator]
+  return !hidden.contains(scalar.properties.generalCategory) && !scalar.properties.isBidiControl
 }
 
 /// Names that stand for content.

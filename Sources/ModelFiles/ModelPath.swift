@@ -147,7 +147,9 @@ package enum ModelPath: Sendable, Hashable {
         context: path
       )
     }
-    if let projector = names.first(where: { $0.hasSuffix(".gguf") && $0.contains("mmproj") }) {
+    if let projector = names.first(where: {
+      $0.lowercased().hasSuffix(".gguf") && $0.lowercased().contains("mmproj")
+    }) {
       return ModelFilesError(
         .file,
         "holds \(projector), a projector of images, but no model; fetch that, too",

@@ -27,7 +27,7 @@ struct ModelName: ExpressibleByArgument, CustomStringConvertible {
   func path(interruptedBy interrupt: CInt? = nil) throws -> String {
     guard !ModelPath.exists(description), let reference = try hubName() else { return description }
     let settings = try HubSettings.program(isOffline: false)
-    if let known = HubCache(settings.cache).model(reference) { return known.path }
+    if let known = try HubCache(settings.cache).model(reference) { return known.path }
     guard !settings.isOffline else { throw offlineError(reference, settings) }
     return try fetch(
       reference,

@@ -35,7 +35,7 @@ final class PullLine: PullObserver {
     self.interrupt = interrupt
   }
 
-  /// Whether something has been fetched.
+  /// Whether the fetching has begun.
   var hasBegun: Bool { state.withLock { $0.hasBegun } }
 
   func begins(

@@ -59,14 +59,18 @@ enum Terminal {
     interruptedBy interrupt: CInt? = nil
   ) throws -> Bool {
     StandardError.write("\(question.printable) \(answer ? "[Y/n]" : "[y/N]") ")
-    if let interrupt {
+    while let interrupt {
       let ready = try poll(sockets: [], descriptors: [STDIN_FILENO, interrupt], timeout: nil)
-      guard !ready.contains(descriptor: interrupt) else {
+      if ready.contains(descriptor: interrupt) {
         StandardError.write("\n")
         throw Interrupted()
       }
+      if ready.contains(descriptor: STDIN_FILENO) { break }
     }
-    guard let line = readLine() else { return false }
+    guard let line = readLine() else {
+      StandardError.write("\n")
+      return false
+    }
     switch line.lowercased().trimmingPrefix(while: \.isWhitespace).first {
     case "y": return true
     case nil: return answer

@@ -46,13 +46,13 @@ private func fill(
         ref: nil
       )
       let cache = HubCache(directory)
-      let model = try #require(cache.model(ModelReference("a/b:q8_0")))
+      let model = try #require(try cache.model(ModelReference("a/b:q8_0")))
       #expect(try String(contentsOfFile: model.path, encoding: .utf8) == "eight")
-      #expect(cache.model(try ModelReference("a/b:q2_K")) == nil)
-      #expect(cache.model(try ModelReference("a/other")) == nil)
+      #expect(try cache.model(ModelReference("a/b:q2_K")) == nil)
+      #expect(try cache.model(ModelReference("a/other")) == nil)
       let other = "a/b:Q4_0@" + String(repeating: "d", count: 40)
       #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", other, "a/b:Q8_0"])
-      for model in cache.models() { #expect(cache.model(model.reference) == model) }
+      for model in cache.models() { #expect(try cache.model(model.reference) == model) }
 
       #expect(try remove("a/b:Q8_0", cache) > 0)
       #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", other])
@@ -70,7 +70,7 @@ private func fill(
     try cache.remove(cache.removal(of: ModelReference(name)))
   }
 
-  @Test func `a revision is removed alone, and all revisions of a file are`() throws {
+  @Test func `a name removes its own model, and no other revision of it`() throws {
     try withTemporaryDirectory { directory in
       let cache = HubCache(directory)
       let old = String(repeating: "d", count: 40)
@@ -101,6 +101,8 @@ private func fill(
       #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q8_0@v1"])
       try fillBoth()
       _ = try remove("a/b:Q8_0", cache)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0", "a/b:Q8_0@v1"])
+      _ = try remove("a/b:Q8_0@v1", cache)
       #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q4_0"])
       for none in ["a/b:Q8_0", "a/b@v2", "a/b@\(String(repeating: "e", count: 40))"] {
         let error = #expect(throws: HubError.self) { try remove(none, cache) }
@@ -119,7 +121,27 @@ private func fill(
       #expect(names == ["a/b:alpha-Q8_0.gguf", "a/b:beta-Q8_0.gguf"])
       let error = #expect(throws: HubError.self) { try remove("a/b:Q8_0", cache) }
       #expect(error?.message.hasSuffix("alpha-Q8_0.gguf, beta-Q8_0.gguf") == true)
+      #expect(throws: HubError.self) { try cache.model(ModelReference("a/b:Q8_0")) }
       _ = try remove(names[0], cache)
+      #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q8_0"])
+    }
+  }
+
+  @Test func `removing leaves what others have fetched and not named yet`() throws {
+    try withTemporaryDirectory { directory in
+      let cache = HubCache(directory)
+      try fill(directory, "a/b", ["x-Q8_0.gguf": "eight", "x-Q4_0.gguf": "four"])
+      let blob = "\(directory)/models--a--b/blobs/" + String(repeating: "7", count: 64)
+      try Data("first part".utf8).write(to: URL(filePath: blob))
+      _ = try remove("a/b:Q8_0", cache)
+      #expect(ModelPath.exists(blob))
+    }
+  }
+
+  @Test func `beside GGUF files a directory of tensors has no name`() throws {
+    try withTemporaryDirectory { directory in
+      let cache = HubCache(directory)
+      try fill(directory, "a/b", ["x-Q8_0.gguf": "8", "config.json": "{}", "m.safetensors": "m"])
       #expect(cache.models().map { "\($0.reference)" } == ["a/b:Q8_0"])
     }
   }
@@ -193,10 +215,10 @@ private func fill(
       try fill(directory, "a/tensors", files)
       let cache = HubCache(directory)
       #expect(cache.models().map(\.isComplete) == [false, false])
-      #expect(cache.model(try ModelReference("a/split:Q8_0")) == nil)
-      #expect(cache.model(try ModelReference("a/tensors")) == nil)
+      #expect(try cache.model(ModelReference("a/split:Q8_0")) == nil)
+      #expect(try cache.model(ModelReference("a/tensors")) == nil)
       try fill(directory, "a/tensors", ["m-2.safetensors": "2"])
-      #expect(cache.model(try ModelReference("a/tensors")) != nil)
+      #expect(try cache.model(ModelReference("a/tensors")) != nil)
     }
   }
 

@@ -11,7 +11,9 @@ import Testing
     ("ggml-org/gemma-3-270m-GGUF", "ggml-org", "gemma-3-270m-GGUF", nil, nil),
     ("google/gemma-3n-E2B-it:Q4_K_M", "google", "gemma-3n-E2B-it", "Q4_K_M", nil),
     ("a/b.c_d:sub/x-Q8_0.gguf", "a", "b.c_d", "sub/x-Q8_0.gguf", nil),
-    ("a/b@v1.0", "a", "b", nil, "v1.0"), ("a/b:Q8_0@refs/pr/1", "a", "b", "Q8_0", "refs/pr/1"),
+    ("a/b:x@y.gguf", "a", "b", "x@y.gguf", nil), ("a/b:x@y.gguf@v1", "a", "b", "x@y.gguf", "v1"),
+    ("a/b@v1.0", "a", "b", nil, "v1.0"), ("a/b:Q8_0@pr/feat@2", "a", "b", "Q8_0", "pr/feat@2"),
+    ("a/b@feat@2", "a", "b", nil, "feat@2"), ("a/b:x@y.GGUF@v1", "a", "b", "x@y.GGUF", "v1"),
   ])
   func `a name has a repository, and perhaps a quantisation and a revision`(
     _ text: String,
@@ -38,11 +40,17 @@ import Testing
     "", "/", "a", "a/", "/b", "a/b/c", "../b", "a/..", "a/.b", "-a/b", "a--c/b", "a/b\n", "a/b c",
     "a/ü",
     "a/b:", "a/b:../x", "a/b:/x", "a/b:x//y", "a/b:x\\y", "a/b:\u{7}", "~/b", "https://a/b",
-    "a/b@", "a/b@../x", "a/b@x y/", "@x", "hf.co/hf.co/a/b",
+    "@x", "hf.co/hf.co/a/b",
   ])
   func `whatever else is refused by name`(_ text: String) {
     let error = #expect(throws: HubError.self) { try ModelReference(text) }
     #expect(error?.code == .name && error?.context == text)
+  }
+
+  @Test(arguments: ["", "../x", "x y/", "v1:Q8_0", "\u{9B}2J", "\u{202E}fe"])
+  func `what is no name of a revision is refused`(_ revision: String) {
+    let error = #expect(throws: HubError.self) { try ModelReference("a/b@\(revision)") }
+    #expect(error?.code == .name && error?.context == "a/b")
   }
 
   @Test func `a path stays below its directory`() {
@@ -101,6 +109,12 @@ import Testing
     #expect(throws: HubError.self) { try select(Array(all.prefix(2)), "a/b") }
     #expect(try select(all, "a/b").entry == "beta-Q4_0.gguf")
     #expect(try select(all, "a/b:beta-Q8_0.gguf").entry == "beta-q8_0.gguf")
+    // A name is no quantisation that another has, too, or that is not found by itself.
+    #expect(
+      FileSelection.names(of: ["x.f16.gguf", "x.f16.q6_k.gguf", "model_Q8_0.gguf"]) == [
+        "x.f16.gguf": "x.f16.gguf", "x.f16.q6_k.gguf": "q6_k", "model_Q8_0.gguf": "model_Q8_0.gguf",
+      ]
+    )
     // What all files have says nothing.
     #expect(throws: HubError.self) { try select(Array(all.prefix(1)), "a/b:gguf") }
     #expect(

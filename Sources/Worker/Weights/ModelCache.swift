@@ -271,8 +271,9 @@ private final class CacheFile: Sendable {
   /// Reads bytes; returns zeros beyond the end if the file has become shorter.
   private func read(_ descriptor: CInt, at offset: Int, count: Int) throws(WorkerError) -> [UInt8] {
     do throws(SystemError) {
-      let bytes = try PositionedIO.read(descriptor, count: count, at: offset)
-      return bytes + Array(repeating: 0, count: count - bytes.count)
+      var bytes = try PositionedIO.read(descriptor, count: count, at: offset)
+      bytes.append(contentsOf: repeatElement(0, count: count - bytes.count))
+      return bytes
     } catch {
       throw Self.failure("cannot read", path, error.number)
     }
@@ -284,7 +285,7 @@ private final class CacheFile: Sendable {
     }
   }
 
-  /// Returns the error of a failed call, from `errno`.
+  /// Returns the error of a failed call.
   private static func failure(
     _ what: String,
     _ path: String,

@@ -1,6 +1,7 @@
 // `trestle models` and `trestle rm`: what has been fetched, and removing it.
 
 import ArgumentParser
+import Compute
 import Glibc
 import Hub
 import Platform
@@ -65,7 +66,7 @@ struct ModelsDocument: Encodable, CustomStringConvertible {
     let rows =
       models.map { model in
         [
-          model.name, describe(bytes: UInt64(model.bytes)),
+          model.name.printable, describe(bytes: UInt64(model.bytes)),
           model.complete ? "" : "parts are missing; pull it again",
         ]
       }
@@ -88,9 +89,9 @@ struct RemoveCommand: ParsableCommand {
     commandName: "rm",
     abstract: "Remove a model that has been fetched.",
     discussion: """
-      REPO:QUANT removes one file, of all revisions that are there or of that behind an @; REPO@REVISION the files of \
-      a revision; REPO all of the repository, and what is unfinished of it. Other programs that share the cache \
-      lose it, too.
+      REPO:QUANT removes one model, of the branch main or of the revision behind an @; REPO@REVISION the files of a \
+      revision; REPO all of the repository, and what is unfinished of it. Other programs that share the cache lose \
+      it, too.
       """
   )
 
@@ -119,7 +120,7 @@ struct RemoveCommand: ParsableCommand {
       }
       let freed = max(try cache.remove(removal), 0)
       let names = removal.names.isEmpty ? "\(reference)" : removal.names.joined(separator: ", ")
-      try printOut("removed \(names): \(describe(bytes: UInt64(freed))) are free")
+      try printOut("removed \(names.printable): \(describe(bytes: UInt64(freed))) are free")
     }
   }
 }

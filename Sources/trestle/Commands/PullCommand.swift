@@ -8,14 +8,15 @@ struct PullCommand: ParsableCommand {
     commandName: "pull",
     abstract: "Fetch a model from a hub.",
     discussion: """
-      REPO is ORG/NAME on huggingface.co (or HF_ENDPOINT, or MODEL_ENDPOINT). Of a repository with GGUF files, QUANT names one: \
-      a part of its name such as Q4_K_M, or the whole. Without it, Q4_K_M is taken, else Q4_0, Q8_0, or the first. \
-      Of a repository without, the safetensors files are fetched. @REVISION is a branch, a tag or a commit; without it, \
-      the branch main is meant, which may change.
+      REPO is ORG/NAME on huggingface.co (or HF_ENDPOINT, or MODEL_ENDPOINT). Of a repository with GGUF files, \
+      QUANT names one: a part of its name such as Q4_K_M, or the whole. Without it, Q4_K_M is taken, else Q4_0, \
+      Q8_0, or the first. Of a repository without, the safetensors files are fetched. @REVISION is a branch, a tag \
+      or a commit; without it, the branch main is meant, which may change.
 
-      Files go to the cache that other programs share (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub), \
-      and their digests are checked as they come; what is there is taken by its size, unless --verify is given. What has come stays when the command is interrupted: the \
-      same command goes on. Gated models need a token: HF_TOKEN, or one saved by `hf auth login`.
+      Files go to the cache that other programs share (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub), and their \
+      digests are checked as they come; what is there is taken by its size, unless --verify is given. What has come \
+      stays when the command is interrupted: the same command goes on. While the hub is away, what is whole is taken. \
+      Gated models need a token: HF_TOKEN, or one saved by `hf auth login`.
 
       Prints what to give to --model. But --model takes the name, too, and fetches what is missing.
 
@@ -40,20 +41,21 @@ struct PullCommand: ParsableCommand {
   @Flag(help: "Print one JSON document.")
   var json = false
 
-  func validate() throws {
-    guard !offline || !verify else {
-      throw ValidationError("--verify asks the hub what is right; give it without --offline.")
-    }
-  }
-
   func run() throws {
     try reportingFailures {
       let interrupt = try signalDescriptor()
       let reference = try reference()
       let settings = try HubSettings.program(isOffline: offline)
-      let cached = { HubCache(settings.cache).model(reference) }
+      let cache = HubCache(settings.cache)
       guard !settings.isOffline else {
-        guard let known = cached() else { throw offlineError(reference, settings) }
+        guard !verify else {
+          throw CommandError(
+            "--verify asks the hub what is right, and the hub is not asked (HF_HUB_OFFLINE or --offline)"
+          )
+        }
+        guard let known = try cache.model(reference) else {
+          throw offlineError(reference, settings)
+        }
         return try show(PullDocument(known))
       }
       let line = PullLine(asks: false, interruptedBy: interrupt)
@@ -68,7 +70,7 @@ struct PullCommand: ParsableCommand {
         try show(PullDocument(pulled))
       } catch let error as HubError where error.code == .network && !verify && !line.hasBegun {
         // A service that starts while the hub is away has what it had the last time.
-        guard let known = cached() else { throw error }
+        guard let known = try cache.model(reference) else { throw error }
         printError("\(error); what is in the cache is taken, commit \(known.commit)")
         try show(PullDocument(known))
       }
@@ -76,13 +78,14 @@ struct PullCommand: ParsableCommand {
   }
 
   private func reference() throws -> ModelReference {
-    guard let revision else { return try ModelReference(model) }
-    guard !model.contains("@") else {
+    let reference = try ModelReference(model)
+    guard let revision else { return reference }
+    guard reference.revision == nil else {
       throw CommandError(
         "\(model) has a revision, and --revision \(revision) is another; give one of them"
       )
     }
-    return try ModelReference("\(model)@\(revision)")
+    return try reference.at(revision)
   }
 
   private func show(_ document: PullDocument) throws {
