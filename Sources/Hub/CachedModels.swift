@@ -133,8 +133,8 @@ extension HubCache {
   /// - Parameter reference: The model, of the branch main if no revision is named; without a quantisation all files
   ///   of that revision; without both the whole repository, with what is unfinished.
   /// - Returns: It, for `remove`.
-  /// - Throws: `HubError.missing` if it is not there, or several files are meant, `HubError.file`
-  ///   if all of it is elsewhere.
+  /// - Throws: `HubError.missing` if it is not there, `HubError.ambiguous`, `HubError.file` if all of it is
+  ///   elsewhere.
   package func removal(of reference: ModelReference) throws(HubError) -> Removal {
     let repository = repository(reference.repository)
     guard ModelPath.isDirectory(repository.directory) else {

@@ -163,12 +163,13 @@ struct FileSelection: Equatable {
     _ models: [String],
     _ reference: ModelReference
   ) -> HubError {
-    HubError(
+    let names = names(of: models)
+    return HubError(
       .missing,
       "has no GGUF file for \(wanted)"
         + (models.isEmpty
           ? "; it has none at all"
-          : "; it has \(models.prefix(16).compactMap { names(of: models)[$0] }.joined(separator: ", "))"),
+          : "; it has \(models.prefix(16).compactMap { names[$0] }.joined(separator: ", "))"),
       context: "\(reference.repository)"
     )
   }

@@ -45,9 +45,9 @@ struct CachedRepository {
   }
 
   private func makeDirectory(_ path: String) throws(HubError) {
-    let url = URL(filePath: path)
-    for count in 1...max(1, url.pathComponents.count) {
-      let part = url.pathComponents.prefix(count).joined(separator: "/").replacing("//", with: "/")
+    let ends = path.indices.filter { path[$0] == "/" && $0 > path.startIndex } + [path.endIndex]
+    for end in ends {
+      let part = String(path[..<end])
       guard unsafe mkdir(part, 0o777) != 0 else { continue }
       // Others have made it, or may make it meanwhile.
       let code = errno
@@ -83,7 +83,7 @@ struct CachedRepository {
   func isIntact(_ file: HubFile, _ cancellation: Cancellation) throws(HubError) -> Bool {
     let path = blob(file.object)
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw Self.failure("read", path, errno) }
+    guard descriptor >= 0 else { throw HubError(cannot: "read it", path) }
     defer { close(descriptor) }
     var digest = ObjectDigest(like: file.object, byteCount: file.byteCount)
     for first in stride(from: 0, to: file.byteCount, by: 1 << 20) {
@@ -91,13 +91,9 @@ struct CachedRepository {
       let count = min(1 << 20, file.byteCount - first)
       do throws(SystemError) {
         digest.update(try PositionedIO.read(descriptor, count: count, at: first))
-      } catch { throw Self.failure("read", path, error.number) }
+      } catch { throw HubError(cannot: "read it", path, error.number) }
     }
     return digest.finish() == file.object
-  }
-
-  private static func failure(_ what: String, _ path: String, _ code: CInt) -> HubError {
-    HubError(.file, "cannot \(what) it: \(systemMessage(code))", context: path)
   }
 
   /// Removes content that is not what its name promises.
@@ -179,9 +175,9 @@ struct CachedRepository {
     let draft = "\(blobs)/\((target as NSString).lastPathComponent).trestle-link"
     unsafe unlink(draft)
     guard unsafe symlink(target, draft) == 0, unsafe rename(draft, path) == 0 else {
-      let reason = systemMessage(errno)
+      let error = HubError(cannot: "link it to its content", path)
       unsafe unlink(draft)
-      throw HubError(.file, "cannot link it to its content: \(reason)", context: path)
+      throw error
     }
   }
 }

@@ -1,5 +1,8 @@
 // Why a model could not be fetched, or is not in the cache.
 
+internal import Glibc
+internal import Platform
+
 /// An error of a hub, of the way there, or of the cache.
 package struct HubError: Error, Sendable, CustomStringConvertible {
   package enum Code: String, Sendable {
@@ -42,6 +45,20 @@ package struct HubError: Error, Sendable, CustomStringConvertible {
     self.message = message
     self.context = context
     self.retryAfter = retryAfter
+  }
+
+  /// Makes the error of a file, or of the disk's room, from what a system call has left.
+  ///
+  /// - Parameters:
+  ///   - what: What cannot be done, as in `write it`.
+  ///   - path: The file.
+  ///   - number: The value of `errno`.
+  init(cannot what: String, _ path: String, _ number: CInt = errno) {
+    self.init(
+      number == ENOSPC || number == EDQUOT ? .space : .file,
+      "cannot \(what): \(systemMessage(number))",
+      context: path
+    )
   }
 
   package var description: String { "\(context): \(message)" }

@@ -44,7 +44,7 @@ final class PartialFile: Sendable {
     } else {
       done = Lock(Array(repeating: false, count: blockCount))
       guard ftruncate(data, 0) == 0, ftruncate(marks, 0) == 0, ftruncate(marks, blockCount) == 0
-      else { throw Self.failure("write", dataPath) }
+      else { throw HubError(cannot: "write it", dataPath) }
     }
   }
 
@@ -55,7 +55,7 @@ final class PartialFile: Sendable {
 
   private static func open(_ path: String) throws(HubError) -> CInt {
     let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o666)
-    guard descriptor >= 0 else { throw failure("write", path) }
+    guard descriptor >= 0 else { throw HubError(cannot: "write it", path) }
     return descriptor
   }
 
@@ -66,16 +66,8 @@ final class PartialFile: Sendable {
     _ suffix: String
   ) throws(HubError) {
     do throws(SystemError) { try PositionedIO.write(bytes, to: descriptor, at: offset) } catch {
-      throw Self.failure("write", path + suffix, error.number)
+      throw HubError(cannot: "write it", path + suffix, error.number)
     }
-  }
-
-  private static func failure(_ what: String, _ path: String, _ code: CInt = errno) -> HubError {
-    HubError(
-      code == ENOSPC || code == EDQUOT ? .space : .file,
-      "cannot \(what) it: \(systemMessage(code))",
-      context: path
-    )
   }
 
   /// Which bytes are not there yet, block by block.
@@ -142,7 +134,7 @@ final class PartialFile: Sendable {
     do throws(SystemError) {
       bytes = try PositionedIO.read(data, count: range.count, at: range.lowerBound)
     } catch {
-      throw Self.failure("read", path + Self.dataSuffix, error.number)
+      throw HubError(cannot: "read it", path + Self.dataSuffix, error.number)
     }
     guard bytes.count == range.count else {
       throw HubError(.file, "it has become shorter", context: path + Self.dataSuffix)
@@ -154,7 +146,7 @@ final class PartialFile: Sendable {
   func commit() throws(HubError) {
     guard ftruncate(data, byteCount) == 0, fsync(data) == 0,
       unsafe rename(path + Self.dataSuffix, path) == 0
-    else { throw Self.failure("write", path) }
+    else { throw HubError(cannot: "write it", path) }
     unsafe unlink(path + Self.marksSuffix)
   }
 
@@ -179,20 +171,12 @@ final class FileLock {
   init(_ path: String, cancellation: Cancellation, onWait: () -> Void) throws(HubError) {
     descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
     guard descriptor >= 0 else {
-      throw HubError(
-        .file,
-        "cannot open it: \(systemMessage(errno))",
-        context: path
-      )
+      throw HubError(cannot: "open it", path)
     }
     var hasTold = false
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       guard errno == EWOULDBLOCK || errno == EINTR else {
-        throw HubError(
-          .file,
-          "cannot lock it: \(systemMessage(errno))",
-          context: path
-        )
+        throw HubError(cannot: "lock it", path)
       }
       guard !cancellation.isCancelled else {
         throw HubError(.interrupted, "interrupted", context: path)
