@@ -181,7 +181,7 @@ let package = Package(
     // the array reads.
     .target(
       name: "NPUFake",
-      dependencies: ["NPUDriver", "NPUArray", "CAMDXDNA", "CLinux"],
+      dependencies: ["NPUDriver", "NPUArray", "CAMDXDNA", "Platform", "CLinux"],
       swiftSettings: strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
     ),
 

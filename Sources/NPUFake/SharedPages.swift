@@ -2,6 +2,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import Platform
 
 @safe struct SharedPages {
   let descriptor: CInt
@@ -35,17 +36,9 @@ internal import Glibc
       let bytes = unsafe UnsafeMutableRawBufferPointer(
         rebasing: bytes[4 * range.lowerBound..<4 * range.upperBound]
       )
-      var done = 0
-      while done < bytes.count {
-        let count = unsafe pread(
-          descriptor,
-          bytes.baseAddress.map { unsafe $0 + done },
-          bytes.count - done,
-          off_t(offset + 4 * range.lowerBound + done)
-        )
-        precondition(count > 0, "pread of \(offset) failed with \(errno)")
-        done += count
-      }
+      let first = offset + 4 * range.lowerBound
+      let count = unsafe try? PositionedIO.read(descriptor, into: bytes, at: first)
+      precondition(count == bytes.count, "the pages at \(first) cannot be read")
     }
   }
 
@@ -55,17 +48,9 @@ internal import Glibc
       let bytes = unsafe UnsafeRawBufferPointer(
         rebasing: bytes[4 * range.lowerBound..<4 * range.upperBound]
       )
-      var done = 0
-      while done < bytes.count {
-        let count = unsafe pwrite(
-          descriptor,
-          bytes.baseAddress.map { unsafe $0 + done },
-          bytes.count - done,
-          off_t(offset + 4 * range.lowerBound + done)
-        )
-        precondition(count > 0, "pwrite of \(offset) failed with \(errno)")
-        done += count
-      }
+      let first = offset + 4 * range.lowerBound
+      let isWritten: Void? = unsafe try? PositionedIO.write(bytes, to: descriptor, at: first)
+      precondition(isWritten != nil, "the pages at \(first) cannot be written")
     }
   }
 

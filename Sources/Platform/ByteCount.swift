@@ -1,6 +1,6 @@
 // Numbers of bytes as people read them.
 
-/// Formats a number of bytes: 1.2 GiB, 340 MiB, 12 KiB.
+/// Formats a number of bytes: 1.2 GiB, 340 MiB, 12.0 KiB.
 package func describe(bytes: UInt64) -> String {
   let units = ["B", "KiB", "MiB", "GiB", "TiB"]
   var unit = 0

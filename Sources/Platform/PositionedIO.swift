@@ -67,24 +67,40 @@ package enum PositionedIO {
   ///
   /// - Throws: The system's error; some of the bytes may have been written.
   package static func write(
-    _ bytes: [UInt8],
+    _ bytes: UnsafeRawBufferPointer,
     to descriptor: CInt,
     at offset: Int
   ) throws(SystemError) {
     var done = 0
     while done < bytes.count {
-      let count = unsafe bytes.withUnsafeBytes { bytes in
-        unsafe pwrite(
-          descriptor,
-          bytes.baseAddress.map { unsafe $0 + done },
-          bytes.count - done,
-          off_t(offset + done)
-        )
-      }
+      let count = unsafe pwrite(
+        descriptor,
+        bytes.baseAddress.map { unsafe $0 + done },
+        bytes.count - done,
+        off_t(offset + done)
+      )
       if count < 0, errno == EINTR { continue }
       // A file that takes nothing, and does not say why, would be written for ever.
       guard count > 0 else { throw SystemError(number: count < 0 ? errno : ENOSPC) }
       done += count
     }
+  }
+
+  /// Writes bytes into a file from an offset on.
+  ///
+  /// - Throws: The system's error; some of the bytes may have been written.
+  package static func write(
+    _ bytes: [UInt8],
+    to descriptor: CInt,
+    at offset: Int
+  ) throws(SystemError) {
+    let result = unsafe bytes.withUnsafeBytes { buffer -> Result<Void, SystemError> in
+      do throws(SystemError) {
+        return .success(unsafe try write(buffer, to: descriptor, at: offset))
+      } catch {
+        return .failure(error)
+      }
+    }
+    try result.get()
   }
 }

@@ -45,7 +45,7 @@ private let floorPlan: [String: Set<String>] = [
   "VulkanBackend": ["Compute", "CVulkan", "VulkanKernels"],
   "NPUDriver": ["CAMDXDNA"],
   "NPUBackend": ["CPUBackend", "NPUDriver", "NPUArray", "NPUKernels", "Compute", "Platform"],
-  "NPUFake": ["NPUDriver", "NPUArray", "CAMDXDNA", "CLinux"],
+  "NPUFake": ["NPUDriver", "NPUArray", "CAMDXDNA", "Platform", "CLinux"],
   "NPUKernels": [],
   "CAMDXDNA": [],
   "NPUFakeRunner": ["NPUFake"],
