@@ -282,20 +282,16 @@ package struct PipelineCosts: Sendable {
     return links[link]
   }
 
-  /// Returns how long the link to the stage that holds a slice is taken by the activations of a step.
-  func transferTime(from: Int, to: Int, before slice: ModelSlice, _ step: StepSize) -> Double {
-    shape.handOffBytes(before: slice, step) / link(from: from, to: to).bytesPerSecond * 1e6
+  /// Returns how long the link between two stages is taken by the activations of a step.
+  func transferTime(from: StageSpan, to: StageSpan, _ step: StepSize) -> Double {
+    shape.handOffBytes(before: to.slice, step)
+      / link(from: from.device, to: to.device).bytesPerSecond * 1e6
   }
 
-  /// Returns how long it takes to send the activations of a step to the stage that holds a slice.
-  package func handOffTime(
-    from: Int,
-    to: Int,
-    before slice: ModelSlice,
-    _ step: StepSize
-  ) -> Double {
-    link(from: from, to: to).latencyMicroseconds
-      + transferTime(from: from, to: to, before: slice, step)
+  /// Returns how long it takes to send the activations of a step from a stage to the next.
+  package func handOffTime(from: StageSpan, to: StageSpan, _ step: StepSize) -> Double {
+    link(from: from.device, to: to.device).latencyMicroseconds
+      + transferTime(from: from, to: to, step)
   }
 
   /// Returns how long a message without activations takes between the coordinator, which runs

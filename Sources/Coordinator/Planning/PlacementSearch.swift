@@ -244,9 +244,7 @@ struct PlacementSearch {
       + batches.sum { costs.fixedTime(of: span.slice, on: device, .decoding($0)) }
     longer.answers.busiest = max(longer.answers.busiest, work)
     if let from = longer.stages.last {
-      let transfer = batches.sum {
-        costs.transferTime(from: from.device, to: device, before: span.slice, .decoding($0))
-      }
+      let transfer = batches.sum { costs.transferTime(from: from, to: span, .decoding($0)) }
       longer.answers.busiest = max(longer.answers.busiest, transfer)
     }
     let step = StepSize.decoding(batches.most)
@@ -269,9 +267,7 @@ struct PlacementSearch {
     longer.prompts.busiest = max(longer.prompts.busiest, earlier)
     let from = longer.stages.last
     if let from {
-      let transfer = steps.sumBeforeLast {
-        costs.transferTime(from: from.device, to: device, before: span.slice, $0)
-      }
+      let transfer = steps.sumBeforeLast { costs.transferTime(from: from, to: span, $0) }
       longer.prompts.busiest = max(longer.prompts.busiest, transfer)
     }
     let linkTime = { (step: StepSize) in
@@ -286,7 +282,7 @@ struct PlacementSearch {
   /// Returns how long a step is on the way to a stage, from the one before or from the coordinator.
   private func arrivalTime(from: StageSpan?, at to: StageSpan, _ step: StepSize) -> Double {
     guard let from else { return planner.costs.messageTime(to: to.device) }
-    return planner.costs.handOffTime(from: from.device, to: to.device, before: to.slice, step)
+    return planner.costs.handOffTime(from: from, to: to, step)
   }
 
   /// Returns how long the results of a step are on the way to the coordinator, if this is the last stage.

@@ -45,7 +45,7 @@ package struct Planner: Sendable {
     guard groups.members.count <= Self.maxDeviceKinds, groups.setCount <= Self.maxDeviceSets else {
       throw CoordinatorError(
         .placement,
-        "\(costs.devices.count) devices of \(groups.members.count) kinds are too many to plan for: at most 8 "
+        "\(costs.devices.count) devices of \(groups.members.count) kinds are too many to plan for: at most \(Self.maxDeviceKinds) "
           + "that all differ, or 16 each of two kinds; give --split"
       )
     }
@@ -151,9 +151,7 @@ package struct Planner: Sendable {
       (cycle, limit) = (link + times.reduce(0, +), .latency)
     }
     for (index, (from, to)) in zip(stages, stages.dropFirst()).enumerated() {
-      let transfer = batches.sum {
-        costs.transferTime(from: from.device, to: to.device, before: to.slice, .decoding($0))
-      }
+      let transfer = batches.sum { costs.transferTime(from: from, to: to, .decoding($0)) }
       if transfer > cycle { (cycle, limit) = (transfer, .link(to: index + 1)) }
     }
     let memory = usage.time(costs, microBatches: batches.count)

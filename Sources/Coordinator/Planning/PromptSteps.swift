@@ -96,12 +96,7 @@ extension Planner {
       }
       guard index > 0 else { continue }
       let transfer = steps.sumBeforeLast {
-        costs.transferTime(
-          from: stages[index - 1].device,
-          to: stage.device,
-          before: stage.slice,
-          $0
-        )
+        costs.transferTime(from: stages[index - 1], to: stage, $0)
       }
       consider(transfer, .link(to: index))
     }
@@ -118,7 +113,7 @@ extension Planner {
     var time = costs.messageTime(to: stages[0].device)
     time += costs.messageTime(to: stages[stages.count - 1].device)
     for (from, to) in zip(stages, stages.dropFirst()) {
-      time += costs.handOffTime(from: from.device, to: to.device, before: to.slice, step)
+      time += costs.handOffTime(from: from, to: to, step)
     }
     return time
   }
