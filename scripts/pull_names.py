@@ -128,7 +128,6 @@ def at_hand(bench, place):
     def following():
         return json.loads(place.trestle("doctor", "--json").out or "{}").get("next", "")
 
-    os.makedirs(place.directory / "web", exist_ok=True)
     (place.directory / "config.json").write_text('{"port": 8080}')
     (place.directory / "mmproj-f16.gguf").write_bytes(b"GGUF")
     (place.directory / "my model;x.GGUF").write_bytes(bench.q8.content)

@@ -40,3 +40,14 @@ func counted(_ count: Int, _ thing: String) -> String {
 func decimal(_ value: Double, _ places: Int) -> String {
   String(format: "%.\(places)f", value)
 }
+
+/// Returns a word as a shell is given it: in quotes where it would mean something else.
+func shellQuoted(_ word: String) -> String {
+  let isPlain =
+    !word.isEmpty
+    && word.unicodeScalars.allSatisfy {
+      $0.isASCII && $0.properties.isAlphabetic || ("0"..."9").contains($0)
+        || "-._/:@+,=%".unicodeScalars.contains($0)
+    }
+  return isPlain ? word : "'" + word.replacing("'", with: "'\\''") + "'"
+}
