@@ -118,12 +118,9 @@ extension Integration {
         #expect(unsafe rename(weights(other), weights(model)) == 0)
         let pid = try #require(try await cluster.workerPids().last)
         kill(pid_t(pid), SIGKILL)
-        let isRefused = try await eventually(within: .seconds(10)) {
-          cluster.process.errors.contains(
-            "\(weights(model)) was replaced by another file while it was served"
-          )
-        }
-        #expect(isRefused, "\(cluster.process.errors)")
+        try await cluster.process.waitForErrors(
+          "\(weights(model)) was replaced by another file while it was served"
+        )
         // The remaining workers have the old file open and take over the lost worker's layers.
         let answer = try await tokens(cluster.endpoint, item.text ?? "")
         #expect(answer == Array(item.greedy.prefix(40)), "\(cluster.process.errors)")
@@ -137,10 +134,7 @@ extension Integration {
         let item = try Goldens.load("demo-model").cases[0]
         let cluster = try await Cluster(in: directory, model: model)
         try #require(unsafe utimensat(AT_FDCWD, weights(model), nil, 0) == 0)
-        let isSeen = try await eventually(within: .seconds(10)) {
-          cluster.process.errors.components(separatedBy: "its bytes are the same").count > 3
-        }
-        #expect(isSeen, "\(cluster.process.errors)")
+        try await cluster.process.waitForErrors("its bytes are the same", times: 3)
         let pid = try #require(try await cluster.workerPids().last)
         kill(pid_t(pid), SIGKILL)
         let answer = try await tokens(cluster.endpoint, item.text ?? "")

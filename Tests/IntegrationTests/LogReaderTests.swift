@@ -86,10 +86,7 @@ extension Integration {
         }
         socket.close()
         context.close()
-        let isTold = try await eventually(within: .seconds(10)) {
-          cluster.process.errors.contains("lines dropped")
-        }
-        #expect(isTold)
+        try await cluster.process.waitForErrors("lines dropped")
         let written = cluster.process.errors.utf8.count - before
         #expect(written < 64 << 10, "\(written) bytes")
         #expect(try await cluster.health().healthy)
@@ -107,10 +104,7 @@ extension Integration {
           ["work", "--model", Goldens.demoModel.path, "--device", "cpu", "--threads", "1"]
             + ["--coordinator", endpoint, "--name", "\u{1B}]0;owned\u{7}\nforged"]
         )
-        let isSeen = try await eventually(within: .seconds(20)) {
-          coordinator.errors.contains("forged")
-        }
-        #expect(isSeen, "\(coordinator.errors)")
+        try await coordinator.waitForErrors("forged", atMost: .seconds(20))
         #expect(!coordinator.errors.contains("\u{1B}") && !coordinator.errors.contains("\nforged"))
         let status = try await TrestleProcess.run(["status", "--endpoint", endpoint])
         #expect(!status.output.contains("\u{1B}"), "\(status)")

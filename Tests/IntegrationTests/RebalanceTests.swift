@@ -153,7 +153,7 @@ extension Integration {
         #expect(status.workers[0].layers[1] > 1)
         #expect(status.autoRebalance.enabled)
         #expect(status.autoRebalance.lastDecision?.contains("a step takes cpu-0") == true)
-        #expect(cluster.process.errors.contains("decision=move"))
+        try await cluster.process.waitForErrors("decision=move")
         #expect(try await cluster.run(prompt, options(seed: 0)).tokens == wanted[0])
       }
     }

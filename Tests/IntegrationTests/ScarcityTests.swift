@@ -52,10 +52,7 @@ extension Integration {
         try await expectAnswer(cluster)
         try await killOne(cluster)
         #expect(ProcessTable.descriptorCount(Int(cluster.process.pid)) < limit * 7 / 8 + 1)
-        let isTold = try await eventually(within: .seconds(15)) {
-          cluster.process.errors.contains("connections turned away")
-        }
-        #expect(isTold, "\(cluster.process.errors)")
+        try await cluster.process.waitForErrors("connections turned away", atMost: .seconds(15))
         withExtendedLifetime(callers) {}
       }
     }

@@ -118,7 +118,7 @@ extension Integration {
           environment: environment
         )
         try await manager.waitFor("READY=1", from: door)
-        #expect(door.errors.contains("serving "), "\(door.errors)")
+        try await door.waitForErrors("serving ")
         try await manager.waitFor("WATCHDOG=1", 2, from: door)
         try await manager.stop(door)
       }

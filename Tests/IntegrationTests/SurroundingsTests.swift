@@ -183,15 +183,9 @@ extension Integration {
         let coordinator = try TrestleProcess(
           ["coordinate", "--model", Self.model, "--devices", "cpu,cpu", "--endpoint", endpoint]
         )
-        let isWaiting = try await eventually(within: .seconds(10)) {
-          coordinator.errors.contains("missing=cpu-0,cpu-1")
-        }
-        #expect(isWaiting, "\(coordinator.errors)")
+        try await coordinator.waitForErrors("missing=cpu-0,cpu-1")
         let client = try TrestleProcess(["run", "--endpoint", endpoint, "hi"])
-        let isTold = try await eventually(within: .seconds(10)) {
-          client.errors.contains("cpu-0, cpu-1")
-        }
-        #expect(isTold, "\(client.errors)")
+        try await client.waitForErrors("cpu-0, cpu-1")
         for process in [client, coordinator] {
           process.signal(SIGTERM)
           _ = try await process.wait(atMost: .seconds(8))

@@ -13,6 +13,15 @@ private struct PullReport {
   var bytes: Int
   var mendedPieces: Int
 
+  /// Returns the reports of a running worker as soon as the last is about this.
+  static func all(_ worker: TrestleProcess, until what: String) async throws -> [PullReport] {
+    let isThere = try await eventually(within: .seconds(10)) {
+      all(worker.errors).last?.what == what
+    }
+    try #require(isThere, "\(worker.errors)")
+    return all(worker.errors)
+  }
+
   /// Returns the reports in a worker's log.
   static func all(_ log: String) -> [PullReport] {
     log.split(separator: "\n").compactMap { line in
@@ -146,14 +155,10 @@ extension Integration {
         first.signal(SIGKILL)
         #expect(try await first.wait(atMost: .seconds(2)).signal == Int(SIGKILL))
         let kept = largest(cache).allocated
-        let isMissed = try await eventually(within: .seconds(5)) {
-          coordinator.errors.contains("worker lost")
-        }
-        try #require(isMissed, "\(coordinator.errors)")
+        try await coordinator.waitForErrors("worker lost")
         let second = try work(endpoint, "cpu-0", cache: cache)
         try await coordinator.waitForOutput { $0 == "ready\n" }
-        let report = try #require(PullReport.all(second.errors).last)
-        #expect(report.what == "layers 0..<24")
+        let report = try #require(try await PullReport.all(second, until: "layers 0..<24").last)
         #expect(report.pulledBytes <= report.bytes - (kept - (1 << 19)), "\(report), \(kept)")
         #expect(report.pulledBytes > 0)
         let item = try Goldens.load("demo-model").cases[0]
@@ -227,7 +232,7 @@ extension Integration {
         #expect(moved.status == 0, "\(moved)")
         let got: RunDocument = try await stream.wait().document()
         #expect(got.tokens == wanted.tokens)
-        let reports = PullReport.all(workers[1].errors)
+        let reports = try await PullReport.all(workers[1], until: "layers 10..<30")
         #expect(reports.map(\.what) == ["headers", "layers 24..<30", "layers 10..<30"])
         // What it had in its cache is not pulled again.
         #expect(reports.last.map { $0.pulledBytes < $0.bytes * 3 / 4 } == true, "\(reports)")
@@ -310,10 +315,7 @@ extension Integration {
           cache: "\(directory)/stranger-cache",
           listen + stranger.options(to: hub)
         )
-        let isRefused = try await eventually(within: .seconds(8)) {
-          coordinator.errors.contains("unknown key \(stranger.publicKey)")
-        }
-        #expect(isRefused, "\(coordinator.errors)")
+        try await coordinator.waitForErrors("unknown key \(stranger.publicKey)")
         let workers = try ["cpu-0", "cpu-1"].map {
           try work(endpoint, $0, cache: "\(directory)/\($0)", listen + east.options(to: hub))
         }

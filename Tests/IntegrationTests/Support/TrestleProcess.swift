@@ -138,13 +138,35 @@ final class TrestleProcess {
     atMost limit: Duration = .seconds(25),
     _ condition: (String) -> Bool
   ) async throws {
-    let isThere = try await eventually(within: limit) {
-      condition(self.output) || !self.isRunning
+    try await waitFor("output", atMost: limit) { condition(self.output) }
+  }
+
+  /// Waits until stderr contains a text so many times.
+  ///
+  /// A thread of its own writes what the program says there, so a line may come later than an answer or an output that
+  /// the program gives after it: what a running program has said is always waited for.
+  ///
+  /// - Throws: `ProcessError` if the process ends before, or does not get there in time.
+  func waitForErrors(
+    _ text: String,
+    times: Int = 1,
+    atMost limit: Duration = .seconds(10)
+  ) async throws {
+    try await waitFor("\(text) on stderr", atMost: limit) {
+      self.errors.ranges(of: text).count >= times
     }
-    guard isThere, condition(output) else {
+  }
+
+  private func waitFor(
+    _ what: String,
+    atMost limit: Duration,
+    _ condition: () -> Bool
+  ) async throws {
+    _ = try await eventually(within: limit) { condition() || !self.isRunning }
+    guard condition() else {
       throw ProcessError(
         description:
-          "the awaited output did not come: trestle \(arguments.joined(separator: " "))\n"
+          "the awaited \(what) did not come: trestle \(arguments.joined(separator: " "))\n"
           + "stdout: \(output)\nstderr: \(errors)"
       )
     }
