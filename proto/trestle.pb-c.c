@@ -2572,6 +2572,51 @@ void   trestle__worker_status__free_unpacked
   assert(message->base.descriptor == &trestle__worker_status__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   trestle__replaced_worker__init
+                     (Trestle__ReplacedWorker         *message)
+{
+  static const Trestle__ReplacedWorker init_value = TRESTLE__REPLACED_WORKER__INIT;
+  *message = init_value;
+}
+size_t trestle__replaced_worker__get_packed_size
+                     (const Trestle__ReplacedWorker *message)
+{
+  assert(message->base.descriptor == &trestle__replaced_worker__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t trestle__replaced_worker__pack
+                     (const Trestle__ReplacedWorker *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &trestle__replaced_worker__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t trestle__replaced_worker__pack_to_buffer
+                     (const Trestle__ReplacedWorker *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &trestle__replaced_worker__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Trestle__ReplacedWorker *
+       trestle__replaced_worker__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Trestle__ReplacedWorker *)
+     protobuf_c_message_unpack (&trestle__replaced_worker__descriptor,
+                                allocator, len, data);
+}
+void   trestle__replaced_worker__free_unpacked
+                     (Trestle__ReplacedWorker *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &trestle__replaced_worker__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   trestle__latency_counts__init
                      (Trestle__LatencyCounts         *message)
 {
@@ -8727,6 +8772,83 @@ const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
   (ProtobufCMessageInit) trestle__worker_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
+static const ProtobufCFieldDescriptor trestle__replaced_worker__field_descriptors[4] =
+{
+  {
+    "name",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ReplacedWorker, name),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "device",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ReplacedWorker, device),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "reason",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ReplacedWorker, reason),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "age_milliseconds",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ReplacedWorker, age_milliseconds),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned trestle__replaced_worker__field_indices_by_name[] = {
+  3,   /* field[3] = age_milliseconds */
+  1,   /* field[1] = device */
+  0,   /* field[0] = name */
+  2,   /* field[2] = reason */
+};
+static const ProtobufCIntRange trestle__replaced_worker__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor trestle__replaced_worker__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "trestle.ReplacedWorker",
+  "ReplacedWorker",
+  "Trestle__ReplacedWorker",
+  "trestle",
+  sizeof(Trestle__ReplacedWorker),
+  4,
+  trestle__replaced_worker__field_descriptors,
+  trestle__replaced_worker__field_indices_by_name,
+  1,  trestle__replaced_worker__number_ranges,
+  (ProtobufCMessageInit) trestle__replaced_worker__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
 static const ProtobufCFieldDescriptor trestle__latency_counts__field_descriptors[2] =
 {
   {
@@ -9190,7 +9312,7 @@ const ProtobufCMessageDescriptor trestle__service_counters__descriptor =
   (ProtobufCMessageInit) trestle__service_counters__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[22] =
+static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[23] =
 {
   {
     "request",
@@ -9456,6 +9578,18 @@ static const ProtobufCFieldDescriptor trestle__status_reply__field_descriptors[2
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "replaced_workers",
+    31,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Trestle__StatusReply, n_replaced_workers),
+    offsetof(Trestle__StatusReply, replaced_workers),
+    &trestle__replaced_worker__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__status_reply__field_indices_by_name[] = {
   15,   /* field[15] = auto_rebalance */
@@ -9473,6 +9607,7 @@ static const unsigned trestle__status_reply__field_indices_by_name[] = {
   9,   /* field[9] = protocol_errors */
   21,   /* field[21] = queue_counts */
   6,   /* field[6] = queued */
+  22,   /* field[22] = replaced_workers */
   0,   /* field[0] = request */
   20,   /* field[20] = request_counts */
   5,   /* field[5] = sessions */
@@ -9485,7 +9620,7 @@ static const ProtobufCIntRange trestle__status_reply__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 11 },
-  { 0, 22 }
+  { 0, 23 }
 };
 const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
 {
@@ -9495,7 +9630,7 @@ const ProtobufCMessageDescriptor trestle__status_reply__descriptor =
   "Trestle__StatusReply",
   "trestle",
   sizeof(Trestle__StatusReply),
-  22,
+  23,
   trestle__status_reply__field_descriptors,
   trestle__status_reply__field_indices_by_name,
   2,  trestle__status_reply__number_ranges,
@@ -10600,23 +10735,25 @@ const ProtobufCEnumDescriptor trestle__service_state__descriptor =
   trestle__service_state__value_ranges,
   NULL,NULL,NULL,NULL   /* reserved[1234] */
 };
-static const ProtobufCEnumValue trestle__health_state__enum_values_by_number[5] =
+static const ProtobufCEnumValue trestle__health_state__enum_values_by_number[6] =
 {
   { "HEALTH_STATE_UNSPECIFIED", "TRESTLE__HEALTH_STATE__HEALTH_STATE_UNSPECIFIED", 0 },
   { "HEALTH_STATE_READY", "TRESTLE__HEALTH_STATE__HEALTH_STATE_READY", 1 },
   { "HEALTH_STATE_LOADING", "TRESTLE__HEALTH_STATE__HEALTH_STATE_LOADING", 2 },
   { "HEALTH_STATE_DEGRADED", "TRESTLE__HEALTH_STATE__HEALTH_STATE_DEGRADED", 3 },
   { "HEALTH_STATE_LOST", "TRESTLE__HEALTH_STATE__HEALTH_STATE_LOST", 4 },
+  { "HEALTH_STATE_REPLACED", "TRESTLE__HEALTH_STATE__HEALTH_STATE_REPLACED", 5 },
 };
 static const ProtobufCIntRange trestle__health_state__value_ranges[] = {
-{0, 0},{0, 5}
+{0, 0},{0, 6}
 };
-static const ProtobufCEnumValueIndex trestle__health_state__enum_values_by_name[5] =
+static const ProtobufCEnumValueIndex trestle__health_state__enum_values_by_name[6] =
 {
   { "HEALTH_STATE_DEGRADED", 3 },
   { "HEALTH_STATE_LOADING", 2 },
   { "HEALTH_STATE_LOST", 4 },
   { "HEALTH_STATE_READY", 1 },
+  { "HEALTH_STATE_REPLACED", 5 },
   { "HEALTH_STATE_UNSPECIFIED", 0 },
 };
 const ProtobufCEnumDescriptor trestle__health_state__descriptor =
@@ -10626,9 +10763,9 @@ const ProtobufCEnumDescriptor trestle__health_state__descriptor =
   "HealthState",
   "Trestle__HealthState",
   "trestle",
-  5,
+  6,
   trestle__health_state__enum_values_by_number,
-  5,
+  6,
   trestle__health_state__enum_values_by_name,
   1,
   trestle__health_state__value_ranges,

@@ -57,8 +57,11 @@ SCENES = {
         worker("spare", 0, detail="stands by, without layers")], "load": 0.6, "requests": 3},
     "lost": {"workers": [
         worker("cpu-0", 18, state="loading", detail="waiting for other workers", load_fraction=1),
-        worker("cpu-1", 12, state="lost", detail="has not joined, or was lost and is awaited", pid=0,
+        worker("cpu-1", 12, state="lost", detail="awaited: (pid 4242) was killed by signal 9", pid=0,
                load_fraction=0)], "state": "degraded", "load": 0, "requests": 4, "lost_workers": 1},
+    "replaced": {"workers": [worker("cpu-0", 18), worker("cpu-1", 12)], "load": 0.6, "requests": 3, "lost_workers": 5,
+                 "replaced": [{"name": "npu-<b>0</b>", "device": "amd-xdna1", "age_ms": 95_000,
+                               "reason": "(pid 4711) ended with exit status 70; it is not started again"}]},
     "loading": {"workers": [worker("cpu-0", 18, state="loading", detail="42 %", load_fraction=0.42),
                             worker("cpu-1", 12, state="loading", detail="8 %", load_fraction=0.08)],
                 "state": "loading", "load": 0, "requests": 0},
@@ -106,7 +109,7 @@ class Pipeline:
         running = scene["requests"]
         status = {
             "model": scene.get("model", "demo-model"), "epoch": self.epoch, "state": scene.get("state", "ready"),
-            "workers": workers, "sessions": running, "queued": scene.get("waiting", 0),
+            "workers": workers, "replaced_workers": scene.get("replaced", []), "sessions": running, "queued": scene.get("waiting", 0),
             "tokens_per_second": (made - self.made(seconds - 5)) / 5, "uptime_ms": int(seconds * 1000),
             "protocol_errors": 0,
             "ttft": self.latency(latency, wave(seconds, 70, 40, 260) * math.sqrt(scale), 13),

@@ -18,11 +18,15 @@ extension CoordinatorMachine {
     }
   }
 
-  /// Moves a worker's layers to the others and lets it go.
+  /// Moves a worker's layers to the others and lets it go; one that others have replaced is forgotten.
   mutating func drain(_ drain: Drain, _ peer: PeerID) {
     let request = MoveRequest(peer: peer, request: drain.request)
     guard mayMove(request) else { return }
     guard workers.contains(drain.worker) else {
+      if workers.forgetLoss(of: drain.worker) {
+        finishMove(request, drained: nil, layersMoved: 0, kvBytes: 0, pause: .zero)
+        return
+      }
       let names = workerOrder.joined(separator: ", ")
       refuse(
         drain.request,

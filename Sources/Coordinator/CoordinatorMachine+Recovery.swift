@@ -109,6 +109,7 @@ extension CoordinatorMachine {
     lose(name, how)
     guard !willRestart, epoch.holds(name) else { return }
     workers.giveUp(name)
+    noteLoss(of: name, "\(how); it is not started again")
     guard epoch.hasServed else {
       act(.fail(CoordinatorError(.worker, "worker \(name) \(how)\(modelChangeSuffix)")))
       return
@@ -123,11 +124,18 @@ extension CoordinatorMachine {
     guard !epoch.isStopping else { return }
     if !inGoodOrder { counters.lostWorker() }
     let isPlaced = epoch.holds(name)
+    if isPlaced { noteLoss(of: name, reason) }
     if isPlaced, !inGoodOrder { suspectSessions(of: name, reason) }
     if isPlaced || (move?.plan.contains { $0.name == name } ?? false) {
       abandonMove("worker \(name) was lost: \(reason)")
     }
     if isPlaced { pause() }
+  }
+
+  /// Keeps how a worker with layers was lost, for whoever asks until it is back.
+  private mutating func noteLoss(of name: String, _ reason: String) {
+    let device = plan.first { $0.name == name }?.device ?? ""
+    workers.noteLoss(WorkerLoss(name: name, device: device, reason: reason, time: now))
   }
 
   /// Notes which sessions were under way when a worker was lost, and ends one that is the cause.

@@ -12,7 +12,8 @@ extension CoordinatorMachine {
   /// Returns a worker's state, with the reason if it is not healthy.
   private func state(of place: PlannedWorker) -> (state: HealthState, detail: String) {
     guard let worker = workers[place.name] else {
-      return (.lost, "has not joined, or was lost and is awaited")
+      let loss = workers.losses.first { $0.name == place.name }
+      return (.lost, loss.map { "awaited: \($0.reason)" } ?? "has not joined")
     }
     let age = now - worker.lastHeard
     if age > limits.silence / 2 {
@@ -47,6 +48,11 @@ extension CoordinatorMachine {
         slice: ModelSlice(layers: 0..<0)
       )
     }
+  }
+
+  /// Workers whose layers others hold since they were lost.
+  private var replaced: [WorkerLoss] {
+    workers.losses.filter { loss in !plan.contains { $0.name == loss.name } }
   }
 
   private var serviceState: ServiceState {
@@ -86,7 +92,15 @@ extension CoordinatorMachine {
       firstTokenCounts: metrics.firstToken.counts,
       interTokenCounts: metrics.interToken.counts,
       requestCounts: metrics.requestCounts,
-      queueCounts: metrics.queueCounts
+      queueCounts: metrics.queueCounts,
+      replacedWorkers: replaced.map { loss in
+        ReplacedWorker(
+          name: loss.name,
+          device: loss.device,
+          reason: loss.reason,
+          ageMilliseconds: UInt64(milliseconds(since: loss.time))
+        )
+      }
     )
   }
 
@@ -128,7 +142,7 @@ extension CoordinatorMachine {
     unwell: Set<String> = [],
     reason: String = ""
   ) -> HealthReply {
-    let workers = (plan + standby).map { place in
+    var workers = (plan + standby).map { place in
       var (state, detail) = state(of: place)
       if state == .ready, unwell.contains(place.name) { (state, detail) = (.degraded, reason) }
       let worker = self.workers[place.name]
@@ -146,10 +160,21 @@ extension CoordinatorMachine {
         isEmulated: self.workers.isEmulated(place.name)
       )
     }
+    workers += replaced.map { loss in
+      WorkerHealth(
+        name: loss.name,
+        pid: 0,
+        state: .replaced,
+        heartbeatAgeMilliseconds: 0,
+        detail: "others have its layers: \(loss.reason)",
+        device: loss.device,
+        isEmulated: self.workers.isEmulated(loss.name)
+      )
+    }
     return HealthReply(
       request: request,
       isHealthy: workers.allSatisfy { $0.state == .ready },
-      workers: workers
+      workers: Array(workers.prefix(Limits.workers))
     )
   }
 }

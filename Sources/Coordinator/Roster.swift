@@ -4,13 +4,21 @@
 internal import Compute
 internal import Wire
 
+/// How a worker was lost that held layers.
+struct WorkerLoss: Sendable {
+  var name: String
+  var device: String
+  var reason: String
+  var time: ContinuousClock.Instant
+}
+
 /// The workers that have been welcomed.
 ///
 /// Invariants:
 /// * A worker has a connection for control of its own. The one that its results come from is its word: of
 ///   two workers that tell the same one, which no honest ones do, the later gets it.
-/// * A worker in the roster has not been given up.
-/// * There are at most `Limits.workers` of them, and as many former connections are remembered.
+/// * A worker in the roster has not been given up, and its losses are forgotten.
+/// * There are at most `Limits.workers` of them, and as many former connections and losses are remembered.
 struct Roster: Sendable {
   private var records: [String: WorkerRecord] = [:]
   /// Names by the connection for control.
@@ -21,6 +29,8 @@ struct Roster: Sendable {
   private(set) var formerSources: [PeerID] = []
   /// Supervised workers that are not started again.
   private var givenUp: Set<String> = []
+  /// Workers that were lost while they held layers and have not come back, the latest last.
+  private(set) var losses: [WorkerLoss] = []
   /// Workers whose device was an emulation when they were here last.
   private var emulated: Set<String> = []
 
@@ -78,6 +88,7 @@ struct Roster: Sendable {
     controllers[peer] = name
     sources[hello.resultsIdentity] = name
     givenUp.remove(name)
+    forgetLoss(of: name)
     emulated.remove(name)
     // Those of long ago are forgotten, so that names that come and go are not kept for ever.
     if emulated.count >= Limits.workers { emulated.formIntersection(records.keys) }
@@ -114,6 +125,21 @@ struct Roster: Sendable {
 
   /// Notes that a worker will not be started again.
   mutating func giveUp(_ name: String) { givenUp.insert(name) }
+
+  /// Notes how a worker was lost, instead of how it was lost before.
+  mutating func noteLoss(_ loss: WorkerLoss) {
+    forgetLoss(of: loss.name)
+    losses.append(loss)
+    if losses.count > Limits.workers { losses.removeFirst() }
+  }
+
+  /// Forgets that a worker was lost; returns whether it was.
+  @discardableResult
+  mutating func forgetLoss(of name: String) -> Bool {
+    let count = losses.count
+    losses.removeAll { $0.name == name }
+    return losses.count < count
+  }
 }
 
 extension Roster {
@@ -135,9 +161,15 @@ extension Roster {
       givenUp.isDisjoint(with: records.keys),
       "\(givenUp.intersection(records.keys).sorted()) are here and given up"
     )
+    let lost = losses.map(\.name)
     try require(
-      records.count <= Limits.workers && formerSources.count <= Limits.workers,
-      "\(records.count) workers are here, and \(formerSources.count) connections remembered"
+      Set(lost).count == lost.count && records.keys.allSatisfy { !lost.contains($0) },
+      "\(lost) are noted as lost, and \(names) are here"
+    )
+    try require(
+      max(records.count, formerSources.count, losses.count) <= Limits.workers,
+      "\(records.count) workers are here, and \(formerSources.count) connections and "
+        + "\(losses.count) losses remembered"
     )
   }
 }

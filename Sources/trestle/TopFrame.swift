@@ -36,7 +36,8 @@ struct TopFrame {
   /// The lines, none wider than the width.
   var lines: [String] {
     let stages = status.workers.flatMap { stage($0) }
-    return (summary + [[]] + stages).map { fit($0) }
+    let replaced = status.replacedWorkers.map { worker -> [Piece] in [(worker.text, .bad)] }
+    return (summary + [[]] + stages + replaced).map { fit($0) }
   }
 
   private var summary: [[Piece]] {
@@ -136,7 +137,7 @@ struct TopFrame {
     switch state {
     case .ready: .good
     case .loading: .busy
-    case .degraded, .lost: .bad
+    case .degraded, .lost, .replaced: .bad
     }
   }
 

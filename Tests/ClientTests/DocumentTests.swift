@@ -78,6 +78,9 @@ import Wire
       rebalances: 14,
       movedBytes: 15
     )
+    reply.replacedWorkers = [
+      ReplacedWorker(name: "npu-0", device: "npu", reason: "it was removed", ageMilliseconds: 7)
+    ]
     let document = StatusDocument(reply)
     #expect(
       try json(document)
@@ -88,7 +91,9 @@ import Wire
         + #"{"abandoned":5,"cancelled":3,"evaluated":4,"failed":[{"code":"too_long","count":6}],"#
         + #""length":2,"stop":1},"steps":11},"#
         + #""epoch":1,"inter_token":{"count":0},"kv_capacity_positions":0,"kv_positions":0,"#
-        + #""model":"tiny","protocol_errors":0,"queued":0,"sessions":0,"state":"ready","#
+        + #""model":"tiny","protocol_errors":0,"queued":0,"#
+        + #""replaced_workers":[{"age_ms":7,"device":"npu","name":"npu-0","reason":"it was removed"}],"#
+        + #""sessions":0,"state":"ready","#
         + #""tokens_per_second":0,"ttft":{"count":2,"p50_ms":1.5,"p90_ms":2,"p99_ms":2.5},"#
         + #""uptime_ms":1000,"workers":[]}"#
     )

@@ -53,6 +53,22 @@ import Wire
     try roster.checkInvariants()
   }
 
+  @Test func `how a worker was lost is remembered until it is back, the latest last`() throws {
+    var roster = Roster()
+    func lose(_ name: String, _ reason: String) {
+      roster.noteLoss(WorkerLoss(name: name, device: "cpu", reason: reason, time: now))
+    }
+    for name in ["a", "b", "a"] { lose(name, "\(name) crashed") }
+    #expect(roster.losses.map(\.name) == ["b", "a"])
+    add(&roster, "a", life: 1)
+    #expect(roster.losses.map(\.reason) == ["b crashed"])
+    try roster.checkInvariants()
+    #expect(roster.forgetLoss(of: "b") && !roster.forgetLoss(of: "b"))
+    for number in 0...Limits.workers { lose("\(number)", "") }
+    #expect(roster.losses.count == Limits.workers && roster.losses.first?.name == "1")
+    try roster.checkInvariants()
+  }
+
   @Test func `only so many former connections are remembered, the latest`() throws {
     var roster = Roster()
     for life in 0...Limits.workers {

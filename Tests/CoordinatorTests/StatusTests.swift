@@ -107,6 +107,62 @@ import Wire
     #expect(health(harness)?.workers.map(\.state) == [.loading, .lost])
   }
 
+  /// A pipeline whose second worker is given up, so that the first has all layers.
+  private func bereft() throws -> Harness {
+    let harness = Harness()
+    harness.serve()
+    let worker = try #require(harness.worker("cpu-1"))
+    harness.crash(worker)
+    harness.handle(.workerExited(name: "cpu-1", how: "ended with status 70", willRestart: true))
+    #expect(health(harness)?.workers.map(\.state) == [.loading, .lost])
+    #expect(health(harness)?.workers.last?.detail == "awaited: ended with status 70")
+    #expect(status(harness)?.replacedWorkers.isEmpty == true)
+    harness.handle(.workerExited(name: "cpu-1", how: "ended with status 71", willRestart: false))
+    harness.settle()
+    #expect(harness.machine.plan.map(\.name) == ["cpu-0"])
+    return harness
+  }
+
+  @Test func `a worker that others have replaced is told of until it is back`() throws {
+    let harness = try bereft()
+    harness.pass(.seconds(3), times: 6)
+    let reply = status(harness)
+    #expect(reply?.state == .ready)
+    #expect(reply?.workers.map(\.name) == ["cpu-0"])
+    let reason = "ended with status 71; it is not started again"
+    #expect(
+      reply?.replacedWorkers == [
+        ReplacedWorker(name: "cpu-1", device: "cpu", reason: reason, ageMilliseconds: 3000)
+      ]
+    )
+    #expect(health(harness)?.isHealthy == false)
+    #expect(health(harness)?.workers.map(\.state) == [.ready, .replaced])
+    #expect(health(harness)?.workers.last?.detail == "others have its layers: \(reason)")
+    harness.start(Harness.hello("cpu-1"))
+    harness.settle()
+    #expect(status(harness)?.replacedWorkers.isEmpty == true)
+    #expect(status(harness)?.workers.map(\.name) == ["cpu-0", "cpu-1"])
+    #expect(health(harness)?.isHealthy == true)
+  }
+
+  @Test func `a worker that others have replaced is forgotten when it is drained`() throws {
+    let harness = try bereft()
+    harness.ask(.drain(Drain(request: 79, worker: "cpu-1")), client: 9)
+    guard case .rebalanced(let moved) = harness.replies.last else {
+      Issue.record("\(harness.replies)")
+      return
+    }
+    #expect(moved.layersMoved == 0)
+    #expect(status(harness)?.replacedWorkers.isEmpty == true)
+    #expect(health(harness)?.isHealthy == true)
+    harness.ask(.drain(Drain(request: 80, worker: "cpu-1")), client: 9)
+    guard case .requestFailed(let failed) = harness.replies.last else {
+      Issue.record("\(harness.replies)")
+      return
+    }
+    #expect(failed.message.contains("no worker is called \"cpu-1\""))
+  }
+
   @Test func `malformed messages a worker has refused are shown`() {
     let harness = Harness()
     harness.serve()

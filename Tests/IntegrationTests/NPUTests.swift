@@ -156,6 +156,39 @@ extension Integration {
       }
     }
 
+    /// The worker is given up after five losses, and nobody has to read the log to learn of it.
+    @Test func `a device that stays away is told of until it is drained`() async throws {
+      try await withTemporaryDirectory { directory in
+        let endpoint = ["--endpoint", "ipc://\(directory)/front"]
+        let up = try TrestleProcess(
+          ["up", "--model", Goldens.demoModel.path, "--devices", "npu,cpu", "--split", "15,15"]
+            + ["--threads", "1,1"] + endpoint,
+          launcher: [Self.fake, "--fault", "removed@9", "--"]
+        )
+        try await up.waitForOutput { $0 == "ready\n" }
+        let answer = try await TrestleProcess.run(["run"] + endpoint + greedy + [prompt])
+        #expect(answer.status == 0, "\(answer)")
+        let status = try await TrestleProcess.run(["status", "--json"] + endpoint)
+        let document: StatusDocument = try status.document()
+        #expect(document.workers.map(\.device) == ["cpu"], "\(status)")
+        let lost = try #require(document.replacedWorkers.first)
+        #expect(
+          lost.device == "npu" && lost.reason.hasSuffix("it is not started again"),
+          "\(status)"
+        )
+        let shown = try await TrestleProcess.run(["status"] + endpoint)
+        #expect(shown.output.contains("\(lost.name) (npu) was lost"), "\(shown)")
+        let health = try await TrestleProcess.run(["health"] + endpoint)
+        #expect(health.status == 1 && health.output.contains("replaced"), "\(health)")
+        let drained = try await TrestleProcess.run(["drain", lost.name] + endpoint)
+        #expect(drained.status == 0, "\(drained)")
+        let well = try await TrestleProcess.run(["health"] + endpoint)
+        #expect(well.status == 0 && !well.output.contains("replaced"), "\(well)")
+        up.signal(SIGTERM)
+        #expect(try await up.wait().status == 0)
+      }
+    }
+
     /// A failed command is done again; a lost device is opened anew by its next worker; and where it stays away, its
     /// layers go to the CPU, whose numbers differ in their last digits.
     @Test func `no fault loses a request`() throws {

@@ -72,6 +72,7 @@ typedef struct Trestle__Finished Trestle__Finished;
 typedef struct Trestle__Evaluated Trestle__Evaluated;
 typedef struct Trestle__RequestFailed Trestle__RequestFailed;
 typedef struct Trestle__WorkerStatus Trestle__WorkerStatus;
+typedef struct Trestle__ReplacedWorker Trestle__ReplacedWorker;
 typedef struct Trestle__LatencyCounts Trestle__LatencyCounts;
 typedef struct Trestle__LatencySummary Trestle__LatencySummary;
 typedef struct Trestle__AutoRebalance Trestle__AutoRebalance;
@@ -367,9 +368,13 @@ typedef enum _Trestle__HealthState {
    */
   TRESTLE__HEALTH_STATE__HEALTH_STATE_DEGRADED = 3,
   /*
-   * dead or silent
+   * dead or silent, and awaited
    */
-  TRESTLE__HEALTH_STATE__HEALTH_STATE_LOST = 4
+  TRESTLE__HEALTH_STATE__HEALTH_STATE_LOST = 4,
+  /*
+   * dead or silent for so long that others hold its layers
+   */
+  TRESTLE__HEALTH_STATE__HEALTH_STATE_REPLACED = 5
     PROTOBUF_C__FORCE_ENUM_TO_BE_INT_SIZE(TRESTLE__HEALTH_STATE)
 } Trestle__HealthState;
 
@@ -430,7 +435,7 @@ struct  Trestle__Envelope
 {
   ProtobufCMessage base;
   /*
-   * @version(11)
+   * @version(12)
    */
   uint32_t version;
   Trestle__Envelope__BodyCase body_case;
@@ -2283,6 +2288,34 @@ struct  Trestle__WorkerStatus
 
 
 /*
+ * A worker that was lost and has not come back, so that others hold its layers.
+ */
+struct  Trestle__ReplacedWorker
+{
+  ProtobufCMessage base;
+  /*
+   * @text(nameBytes)
+   */
+  ProtobufCBinaryData name;
+  /*
+   * @text(nameBytes)
+   */
+  ProtobufCBinaryData device;
+  /*
+   * how it was lost @prose
+   */
+  ProtobufCBinaryData reason;
+  /*
+   * how long ago
+   */
+  uint64_t age_milliseconds;
+};
+#define TRESTLE__REPLACED_WORKER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&trestle__replaced_worker__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0 }
+
+
+/*
  * Times since the coordinator began.
  */
 struct  Trestle__LatencyCounts
@@ -2531,10 +2564,18 @@ struct  Trestle__StatusReply
    * from a generation's arrival until its prompt is read @default
    */
   Trestle__LatencyCounts *queue_counts;
+  /*
+   * The latest last.
+   */
+  /*
+   * @count(workers) @default
+   */
+  size_t n_replaced_workers;
+  Trestle__ReplacedWorker **replaced_workers;
 };
 #define TRESTLE__STATUS_REPLY__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__status_reply__descriptor) \
-    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL }
+    , 0, {0,NULL}, 0, {0,NULL}, TRESTLE__SERVICE_STATE__SERVICE_STATE_UNSPECIFIED, 0, 0, 0, 0, 0, 0,NULL, NULL, NULL, 0, 0, NULL, NULL, 0, NULL, NULL, NULL, NULL, 0,NULL }
 
 
 /*
@@ -2602,7 +2643,7 @@ struct  Trestle__HealthReply
    */
   protobuf_c_boolean is_healthy;
   /*
-   * @count(workers)
+   * and those that were replaced, as far as there is room @count(workers)
    */
   size_t n_workers;
   Trestle__WorkerHealth **workers;
@@ -3922,6 +3963,25 @@ Trestle__WorkerStatus *
 void   trestle__worker_status__free_unpacked
                      (Trestle__WorkerStatus *message,
                       ProtobufCAllocator *allocator);
+/* Trestle__ReplacedWorker methods */
+void   trestle__replaced_worker__init
+                     (Trestle__ReplacedWorker         *message);
+size_t trestle__replaced_worker__get_packed_size
+                     (const Trestle__ReplacedWorker   *message);
+size_t trestle__replaced_worker__pack
+                     (const Trestle__ReplacedWorker   *message,
+                      uint8_t             *out);
+size_t trestle__replaced_worker__pack_to_buffer
+                     (const Trestle__ReplacedWorker   *message,
+                      ProtobufCBuffer     *buffer);
+Trestle__ReplacedWorker *
+       trestle__replaced_worker__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   trestle__replaced_worker__free_unpacked
+                     (Trestle__ReplacedWorker *message,
+                      ProtobufCAllocator *allocator);
 /* Trestle__LatencyCounts methods */
 void   trestle__latency_counts__init
                      (Trestle__LatencyCounts         *message);
@@ -4418,6 +4478,9 @@ typedef void (*Trestle__RequestFailed_Closure)
 typedef void (*Trestle__WorkerStatus_Closure)
                  (const Trestle__WorkerStatus *message,
                   void *closure_data);
+typedef void (*Trestle__ReplacedWorker_Closure)
+                 (const Trestle__ReplacedWorker *message,
+                  void *closure_data);
 typedef void (*Trestle__LatencyCounts_Closure)
                  (const Trestle__LatencyCounts *message,
                   void *closure_data);
@@ -4541,6 +4604,7 @@ extern const ProtobufCMessageDescriptor trestle__finished__descriptor;
 extern const ProtobufCMessageDescriptor trestle__evaluated__descriptor;
 extern const ProtobufCMessageDescriptor trestle__request_failed__descriptor;
 extern const ProtobufCMessageDescriptor trestle__worker_status__descriptor;
+extern const ProtobufCMessageDescriptor trestle__replaced_worker__descriptor;
 extern const ProtobufCMessageDescriptor trestle__latency_counts__descriptor;
 extern const ProtobufCMessageDescriptor trestle__latency_summary__descriptor;
 extern const ProtobufCMessageDescriptor trestle__auto_rebalance__descriptor;

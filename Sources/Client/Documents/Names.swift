@@ -23,6 +23,7 @@ extension HealthState {
     case .loading: "loading"
     case .degraded: "degraded"
     case .lost: "lost"
+    case .replaced: "replaced"
     }
   }
 }

@@ -37,6 +37,8 @@ package struct StatusDocument: Codable, Sendable, Hashable {
   package var epoch: UInt32
   package var state: String
   package var workers: [Worker]
+  /// Those that were lost and have not come back, so that others hold their layers.
+  package var replacedWorkers: [ReplacedWorkerDocument]
   package var sessions: Int
   package var queued: Int
   package var tokensPerSecond: Double
@@ -68,6 +70,7 @@ package struct StatusDocument: Codable, Sendable, Hashable {
     contextTokens = status.contextTokens
     autoRebalance = AutoRebalanceDocument(status.autoRebalance)
     counters = CountersDocument(status.counters)
+    replacedWorkers = status.replacedWorkers.map { ReplacedWorkerDocument($0) }
     workers = status.workers.map { worker in
       Worker(
         name: worker.name,
@@ -93,6 +96,19 @@ package struct StatusDocument: Codable, Sendable, Hashable {
         skippedLayerRows: worker.skippedLayerRows
       )
     }
+  }
+}
+
+/// A worker that was lost, and others hold its layers.
+package struct ReplacedWorkerDocument: Codable, Sendable, Hashable {
+  package var name: String
+  package var device: String
+  package var reason: String
+  package var ageMs: UInt64
+
+  package init(_ worker: ReplacedWorker) {
+    (name, device, reason) = (worker.name, worker.device, worker.reason)
+    ageMs = worker.ageMilliseconds
   }
 }
 

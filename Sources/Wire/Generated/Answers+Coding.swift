@@ -415,6 +415,27 @@ extension WorkerStatus {
   }
 }
 
+extension ReplacedWorker {
+  func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__ReplacedWorker> {
+    let c = unsafe packer.make(trestle__replaced_worker__init)
+    unsafe c.pointee.name = packer.text(name, "ReplacedWorker.name", limit: Limits.nameBytes)
+    unsafe c.pointee.device = packer.text(device, "ReplacedWorker.device", limit: Limits.nameBytes)
+    unsafe c.pointee.reason = packer.prose(reason)
+    unsafe c.pointee.age_milliseconds = ageMilliseconds
+    return unsafe c
+  }
+
+  init(unpacking c: Trestle__ReplacedWorker) throws(WireError) {
+    try unsafe Unpack.known(c.base, "ReplacedWorker")
+    try unsafe self.init(
+      name: Unpack.text(c.name, "ReplacedWorker.name", limit: Limits.nameBytes),
+      device: Unpack.text(c.device, "ReplacedWorker.device", limit: Limits.nameBytes),
+      reason: Unpack.text(c.reason, "ReplacedWorker.reason", limit: Limits.proseBytes),
+      ageMilliseconds: c.age_milliseconds
+    )
+  }
+}
+
 extension LatencyCounts {
   func packed(_ packer: Packer) -> UnsafeMutablePointer<Trestle__LatencyCounts> {
     let c = unsafe packer.make(trestle__latency_counts__init)
@@ -591,6 +612,11 @@ extension StatusReply {
     unsafe c.pointee.inter_token_counts = interTokenCounts.packed(packer)
     unsafe c.pointee.request_counts = requestCounts.packed(packer)
     unsafe c.pointee.queue_counts = queueCounts.packed(packer)
+    unsafe (c.pointee.n_replaced_workers, c.pointee.replaced_workers) = packer.list(
+      replacedWorkers,
+      "StatusReply.replacedWorkers",
+      limit: Limits.workers
+    ) { unsafe $0.packed(packer) }
     return unsafe c
   }
 
@@ -640,6 +666,13 @@ extension StatusReply {
       ),
       queueCounts: LatencyCounts(
         unpacking: Unpack.required(c.queue_counts, "StatusReply.queueCounts")
+      ),
+      replacedWorkers: Unpack.list(
+        c.n_replaced_workers,
+        c.replaced_workers,
+        "StatusReply.replacedWorkers",
+        limit: Limits.workers,
+        ReplacedWorker.init(unpacking:)
       )
     )
   }

@@ -60,8 +60,10 @@ package enum HealthState: UInt32, Sendable, Hashable, CaseIterable {
   case loading = 2
   /// Late, failing or idle without reason.
   case degraded = 3
-  /// Dead or silent.
+  /// Dead or silent, and awaited.
   case lost = 4
+  /// Dead or silent for so long that others hold its layers.
+  case replaced = 5
 }
 
 /// Coordinator → client: the request is well-formed and waits or runs.
@@ -370,6 +372,23 @@ package struct WorkerStatus: Sendable, Hashable {
   }
 }
 
+/// A worker that was lost and has not come back, so that others hold its layers.
+package struct ReplacedWorker: Sendable, Hashable {
+  package var name: String
+  package var device: String
+  /// How it was lost.
+  package var reason: String
+  /// How long ago.
+  package var ageMilliseconds: UInt64
+
+  package init(name: String, device: String, reason: String, ageMilliseconds: UInt64) {
+    self.name = name
+    self.device = device
+    self.reason = reason
+    self.ageMilliseconds = ageMilliseconds
+  }
+}
+
 /// Times since the coordinator began.
 package struct LatencyCounts: Sendable, Hashable {
   /// How many were within each of the bounds of LatencyCounts.bounds and not within the one before;
@@ -541,6 +560,8 @@ package struct StatusReply: Sendable, Hashable {
   package var requestCounts: LatencyCounts
   /// From a generation's arrival until its prompt is read.
   package var queueCounts: LatencyCounts
+  /// The latest last.
+  package var replacedWorkers: [ReplacedWorker]
 
   package init(
     request: UInt64,
@@ -564,7 +585,8 @@ package struct StatusReply: Sendable, Hashable {
     firstTokenCounts: LatencyCounts = LatencyCounts(),
     interTokenCounts: LatencyCounts = LatencyCounts(),
     requestCounts: LatencyCounts = LatencyCounts(),
-    queueCounts: LatencyCounts = LatencyCounts()
+    queueCounts: LatencyCounts = LatencyCounts(),
+    replacedWorkers: [ReplacedWorker] = []
   ) {
     self.request = request
     self.model = model
@@ -588,6 +610,7 @@ package struct StatusReply: Sendable, Hashable {
     self.interTokenCounts = interTokenCounts
     self.requestCounts = requestCounts
     self.queueCounts = queueCounts
+    self.replacedWorkers = replacedWorkers
   }
 }
 
@@ -640,6 +663,7 @@ package struct HealthReply: Sendable, Hashable {
   package var request: UInt64
   /// Every worker is ready.
   package var isHealthy: Bool
+  /// And those that were replaced, as far as there is room.
   package var workers: [WorkerHealth]
 
   package init(request: UInt64, isHealthy: Bool, workers: [WorkerHealth]) {

@@ -5,7 +5,7 @@
 /// The version of the protocol that this program speaks.
 ///
 /// Raised by any change of `proto/trestle.proto` that a peer could notice.
-package let protocolVersion: UInt32 = 11
+package let protocolVersion: UInt32 = 12
 
 /// What one process tells another, without the tensors that may go with it.
 package enum Message: Sendable, Hashable {

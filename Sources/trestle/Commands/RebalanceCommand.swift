@@ -78,7 +78,8 @@ struct DrainCommand: ParsableCommand {
     commandName: "drain",
     abstract: "Give a worker's layers to the others and let it end; no request is lost.",
     discussion: """
-      `trestle status` shows the workers' names.
+      `trestle status` shows the workers' names. A worker that was lost, and whose layers others have, is \
+      no longer expected afterwards.
       """
   )
 

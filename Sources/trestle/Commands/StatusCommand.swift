@@ -37,6 +37,9 @@ struct StatusCommand: ParsableCommand {
       ] where latency.count > 0 {
         try printOut("\(name): \(LatencyDocument(latency).description)")
       }
+      for worker in status.replacedWorkers {
+        try printOut(worker.text)
+      }
       if let decision = status.autoRebalance, !decision.decision.isEmpty {
         let seconds = decision.ageMilliseconds / 1000
         try printOut("auto-rebalance, \(seconds) s ago: \(decision.decision.printable)")
@@ -62,6 +65,14 @@ struct StatusCommand: ParsableCommand {
         )
       )
     }
+  }
+}
+
+extension ReplacedWorker {
+  /// What people are told of it.
+  var text: String {
+    "\(name.printable) (\(device.printable)) was lost \(ageMilliseconds / 1000) s ago, and others have its "
+      + "layers: \(reason.printable)"
   }
 }
 

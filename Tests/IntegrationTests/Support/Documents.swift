@@ -49,6 +49,12 @@ struct StatusDocument: Decodable, Sendable {
     var temperatureCelsius: Double?
   }
 
+  struct ReplacedWorker: Decodable, Sendable {
+    var name: String
+    var device: String
+    var reason: String
+  }
+
   struct Latency: Decodable, Sendable {
     var count: Int
     var p50Ms: Double?
@@ -59,6 +65,7 @@ struct StatusDocument: Decodable, Sendable {
   var model: String
   var epoch: Int
   var workers: [Worker]
+  var replacedWorkers: [ReplacedWorker]
   var sessions: Int
   var tokensPerSecond: Double
   var protocolErrors: Int

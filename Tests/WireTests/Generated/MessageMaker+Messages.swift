@@ -554,6 +554,15 @@ extension MessageMaker {
     )
   }
 
+  mutating func replacedWorker() -> ReplacedWorker {
+    ReplacedWorker(
+      name: text(Limits.nameBytes),
+      device: text(Limits.nameBytes),
+      reason: text(Limits.proseBytes),
+      ageMilliseconds: number(.min ... .max)
+    )
+  }
+
   mutating func latencyCounts() -> LatencyCounts {
     LatencyCounts(
       counts: list(Limits.latencyCounts) { $0.number(.min ... .max) },
@@ -622,7 +631,8 @@ extension MessageMaker {
       firstTokenCounts: latencyCounts(),
       interTokenCounts: latencyCounts(),
       requestCounts: latencyCounts(),
-      queueCounts: latencyCounts()
+      queueCounts: latencyCounts(),
+      replacedWorkers: list(Limits.workers) { $0.replacedWorker() }
     )
   }
 
