@@ -16,7 +16,8 @@ extension PlanDocument {
       ]
     }
     let count = streams == 1 ? "1 stream" : "\(streams) streams"
-    let title = "\(model): \(objective) of \(count), \(microBatches) micro-batches in flight"
+    let title =
+      "\(model): \(objective) of \(count), \(microBatches) micro-batches in flight, --slots \(slots)"
     var text = title + "\n"
     text += table(
       [

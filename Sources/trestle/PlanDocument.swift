@@ -85,6 +85,8 @@ struct PlanDocument: Encodable {
   var kind: String
   var objective: String
   var streams: Int
+  /// How many sessions the memory is counted for: what `up` is to be given as `--slots`.
+  var slots: Int
   /// Absent where only the tokens of answers count.
   var request: Request?
   var stages: [Stage]
@@ -122,6 +124,7 @@ struct PlanDocument: Encodable {
     kind = costs.kind(of: chosen.stages).rawValue
     objective = plan.objective.goal.rawValue
     streams = plan.objective.streams
+    slots = lab.limits.slots
     request = plan.objective.request.map {
       Request(
         promptTokens: $0.promptTokens,

@@ -37,6 +37,7 @@ extension Integration {
         var layers: [Int]
         var stepMs: Double
         var busy: Double
+        var memoryBytes: Int
       }
       struct Simulated: Decodable {
         var decodeTokensPerSecond: Double
@@ -53,6 +54,7 @@ extension Integration {
       var kind: String
       var objective: String
       var streams: Int
+      var slots: Int
       var stages: [Stage]
       var tokensPerSecond: Double
       var simulated: Simulated
@@ -79,7 +81,7 @@ extension Integration {
         #expect(outcome.status == 0, "\(outcome)")
         let document = try outcome.document(Document.self)
         #expect(document.kind == "measured" && document.objective == "throughput")
-        #expect(document.streams == 4)
+        #expect(document.streams == 4 && document.slots == 8)
         #expect(document.stages.first?.layers.first == 0)
         #expect(document.stages.last?.layers.last == 30)
         for (one, next) in zip(document.stages, document.stages.dropFirst()) {
@@ -95,6 +97,13 @@ extension Integration {
         let prompts = document.simulated.prefillTokensPerSecond / document.prefill.tokensPerSecond
         #expect((0.8...1.2).contains(prompts), "\(prompts)")
         #expect(document.request == nil && document.prefill.promptTokens == 512)
+
+        // Memory is counted for all streams.
+        let crowd = try await plan(Self.twoWorkers + ["--streams", "32", "--json"], cache: cache)
+        let many = try crowd.document(Document.self)
+        #expect(many.streams == 32 && many.slots == 32)
+        let memory = { (document: Document) in document.stages.reduce(0) { $0 + $1.memoryBytes } }
+        #expect(memory(many) > memory(document), "\(memory(many))")
 
         let split = try await plan(
           Self.twoWorkers + ["--split", "12,18", "--json"],

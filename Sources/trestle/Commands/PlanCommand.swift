@@ -35,7 +35,10 @@ struct PlanCommand: ParsableCommand {
   @OptionGroup var pipeline: PipelineOptions
 
   @Option(
-    help: ArgumentHelp("Streams decoded at once. Default: two per device.", valueName: "streams")
+    help: ArgumentHelp(
+      "Streams decoded at once; memory is counted for as many sessions at least. Default: two per device, at most --slots.",
+      valueName: "streams"
+    )
   )
   var streams: Int?
 
@@ -119,15 +122,19 @@ struct PlanCommand: ParsableCommand {
   private func limits(_ checkpoint: Checkpoint) -> CoordinatorLimits {
     CoordinatorLimits(
       contextTokens: pipeline.context ?? min(checkpoint.config.contextTokens, 4096),
-      slots: pipeline.slots
+      slots: slots
     )
   }
+
+  /// As many as there are streams: sessions that wait for a slot decode nothing.
+  private var slots: Int { max(pipeline.slots, streams ?? 1) }
 
   private func planned(
     _ checkpoint: Checkpoint
   ) throws -> (costs: PipelineCosts, plan: Plan, reason: String) {
     var settings = pipeline.settings
     settings.request = request.size
+    settings.slots = slots
     let local = try LocalPlanning(
       checkpoint,
       fingerprint: {
@@ -159,7 +166,8 @@ struct PlanCommand: ParsableCommand {
 
   private func goal(deviceCount: Int) -> PlanObjective {
     switch objective {
-    case .throughput: .throughput(streams: streams ?? 2 * deviceCount, request: request.size)
+    case .throughput:
+      .throughput(streams: streams ?? min(slots, 2 * deviceCount), request: request.size)
     case .latency: .latency(request: request.size)
     }
   }
