@@ -143,6 +143,10 @@ package struct QuantizationReport: Encodable, Sendable {
     .sorted { ($0.bytes, $0.type) > ($1.bytes, $1.type) }
   }
 
+  /// Tensors that have lost more than half: no type does that to the weights of a model, but for values beyond f16,
+  /// which scales are in, or of which a few dwarf the others.
+  package var ruined: [Tensor] { tensors.filter { ($0.relativeError ?? 0) > 0.5 } }
+
   private static func bitsPerWeight(_ choices: [TensorChoice]) -> Double {
     let (bytes, elements) = choices.reduce((0, 0)) { sum, choice in
       (sum.0 + choice.byteCount, sum.1 + choice.tensor.elementCount)

@@ -269,11 +269,7 @@ struct QuantizationRun {
     if let text = command.text { words += ["--text", text] }
     if command.type == nil { words += ["--probe-tokens", "\(command.probeTokens)"] }
     if command.allowRequantize { words.append("--allow-requantize") }
-    return words.map { word in
-      word.contains { !($0.isLetter || $0.isNumber || "-_./:=+,".contains($0)) }
-        ? "'" + word.replacing("'", with: "'\\''") + "'" : word
-    }
-    .joined(separator: " ")
+    return words.map(shellQuoted).joined(separator: " ")
   }
 }
 
@@ -297,6 +293,17 @@ extension QuantizationReport {
       )
     }
     return lines.joined(separator: "\n")
+  }
+
+  /// What is wrong with the file, a line each: tensors that their types cannot hold.
+  var warnings: [String] {
+    let shown = 5
+    let lines = ruined.prefix(shown).map { tensor in
+      "warning: \(tensor.name) loses \(decimal((tensor.relativeError ?? 0) * 100, 0)) % as \(tensor.type), which "
+        + "cannot hold such values; --type bf16 does"
+    }
+    let rest = ruined.count - lines.count
+    return lines + (rest > 0 ? ["warning: so do \(counted(rest, "other tensor"))"] : [])
   }
 
   /// The report as tables.

@@ -46,6 +46,30 @@ extension Integration {
       }
     }
 
+    @Test func `a tensor that its type cannot hold is warned of`() async throws {
+      try await withTemporaryDirectory { directory in
+        let model = "\(directory)/model"
+        // 2¹²⁰: no scale in f16 gets there, but q8_0 and q4_0 hold the tensor next to it.
+        try ChangedModel.write(
+          Goldens.demoModel,
+          to: model,
+          tensor: "model.layers.24.mlp.down_proj.weight"
+        ) { bits in
+          for index in bits.indices { bits[index] = 0x7B80 }
+        }
+        let command = ["quantize", model, "\(directory)/out.gguf", "--type"]
+        let ruined = try await TrestleProcess.run(command + ["q4_0"])
+        #expect(ruined.status == 0, "\(ruined)")
+        #expect(
+          ruined.errors.contains("warning: blk.24.ffn_down.weight loses 100 % as q4_0"),
+          "\(ruined)"
+        )
+        #expect(ruined.errors.ranges(of: "warning: ").count == 1, "\(ruined)")
+        let held = try await TrestleProcess.run(command + ["bf16"])
+        #expect(held.status == 0 && !held.errors.contains("warning"), "\(held)")
+      }
+    }
+
     @Test func `the size that is named is enough`() async throws {
       try await withTemporaryDirectory { directory in
         let quantize = [

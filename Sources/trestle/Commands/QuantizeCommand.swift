@@ -156,6 +156,7 @@ struct QuantizeCommand: ParsableCommand {
       let interrupt = try signalDescriptor()
       let run = try QuantizationRun(self, interruptedBy: interrupt)
       let report = try run.perform()
+      for warning in report.warnings { printError(warning) }
       if json {
         try printOut(trestle.json(report))
       } else {
