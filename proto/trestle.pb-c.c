@@ -8772,7 +8772,7 @@ const ProtobufCMessageDescriptor trestle__worker_status__descriptor =
   (ProtobufCMessageInit) trestle__worker_status__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor trestle__replaced_worker__field_descriptors[4] =
+static const ProtobufCFieldDescriptor trestle__replaced_worker__field_descriptors[5] =
 {
   {
     "name",
@@ -8822,17 +8822,30 @@ static const ProtobufCFieldDescriptor trestle__replaced_worker__field_descriptor
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "is_emulated",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Trestle__ReplacedWorker, is_emulated),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned trestle__replaced_worker__field_indices_by_name[] = {
   3,   /* field[3] = age_milliseconds */
   1,   /* field[1] = device */
+  4,   /* field[4] = is_emulated */
   0,   /* field[0] = name */
   2,   /* field[2] = reason */
 };
 static const ProtobufCIntRange trestle__replaced_worker__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor trestle__replaced_worker__descriptor =
 {
@@ -8842,7 +8855,7 @@ const ProtobufCMessageDescriptor trestle__replaced_worker__descriptor =
   "Trestle__ReplacedWorker",
   "trestle",
   sizeof(Trestle__ReplacedWorker),
-  4,
+  5,
   trestle__replaced_worker__field_descriptors,
   trestle__replaced_worker__field_indices_by_name,
   1,  trestle__replaced_worker__number_ranges,

@@ -60,7 +60,7 @@ SCENES = {
         worker("cpu-1", 12, state="lost", detail="awaited: (pid 4242) was killed by signal 9", pid=0,
                load_fraction=0)], "state": "degraded", "load": 0, "requests": 4, "lost_workers": 1},
     "replaced": {"workers": [worker("cpu-0", 18), worker("cpu-1", 12)], "load": 0.6, "requests": 3, "lost_workers": 5,
-                 "replaced": [{"name": "npu-<b>0</b>", "device": "amd-xdna1", "age_ms": 95_000,
+                 "replaced": [{"name": "npu-<b>0</b>", "device": "npu", "emulated": True, "age_ms": 95_000,
                                "reason": "(pid 4711) ended with exit status 70; it is not started again"}]},
     "loading": {"workers": [worker("cpu-0", 18, state="loading", detail="42 %", load_fraction=0.42),
                             worker("cpu-1", 12, state="loading", detail="8 %", load_fraction=0.08)],

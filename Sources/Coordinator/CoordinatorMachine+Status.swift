@@ -98,7 +98,8 @@ extension CoordinatorMachine {
           name: loss.name,
           device: loss.device,
           reason: loss.reason,
-          ageMilliseconds: UInt64(milliseconds(since: loss.time))
+          ageMilliseconds: UInt64(milliseconds(since: loss.time)),
+          isEmulated: workers.isEmulated(loss.name)
         )
       }
     )

@@ -70,7 +70,7 @@ struct Metrics {
       "Since the coordinator began.",
       Double(status.uptimeMilliseconds) / 1000
     )
-    addWorkers(status.workers)
+    addWorkers(status.workers, replaced: status.replacedWorkers)
     add(
       "build_info",
       "gauge",
@@ -136,20 +136,23 @@ struct Metrics {
     )
   }
 
-  private mutating func addWorkers(_ workers: [WorkerStatus]) {
+  private mutating func addWorkers(_ workers: [WorkerStatus], replaced: [ReplacedWorker]) {
+    func labels(_ worker: String, _ device: String, _ isEmulated: Bool) -> [String: String] {
+      ["worker": worker, "device": device, "emulated": isEmulated ? "true" : "false"]
+    }
     func of(_ value: (WorkerStatus) -> Double?) -> [([String: String], Double)] {
       workers.compactMap { worker in
-        value(worker).map { number in
-          (
-            [
-              "worker": worker.name, "device": worker.device,
-              "emulated": worker.isEmulated ? "true" : "false",
-            ], number
-          )
-        }
+        value(worker).map { (labels(worker.name, worker.device, worker.isEmulated), $0) }
       }
     }
-    add("worker_up", "gauge", "1 if a worker is ready.", of { $0.state == .ready ? 1 : 0 })
+    // One that others have replaced is still down: an alert must not end because its layers have found a place.
+    add(
+      "worker_up",
+      "gauge",
+      "1 if a worker is ready.",
+      of { $0.state == .ready ? 1 : 0 }
+        + replaced.map { (labels($0.name, $0.device, $0.isEmulated), 0) }
+    )
     add("stage_layers", "gauge", "Layers of a worker.", of { Double($0.endLayer - $0.firstLayer) })
     add(
       "stage_busy_seconds_total",

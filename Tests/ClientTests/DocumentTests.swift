@@ -79,7 +79,13 @@ import Wire
       movedBytes: 15
     )
     reply.replacedWorkers = [
-      ReplacedWorker(name: "npu-0", device: "npu", reason: "it was removed", ageMilliseconds: 7)
+      ReplacedWorker(
+        name: "npu-0",
+        device: "npu",
+        reason: "it was removed",
+        ageMilliseconds: 7,
+        isEmulated: true
+      )
     ]
     let document = StatusDocument(reply)
     #expect(
@@ -92,7 +98,8 @@ import Wire
         + #""length":2,"stop":1},"steps":11},"#
         + #""epoch":1,"inter_token":{"count":0},"kv_capacity_positions":0,"kv_positions":0,"#
         + #""model":"tiny","protocol_errors":0,"queued":0,"#
-        + #""replaced_workers":[{"age_ms":7,"device":"npu","name":"npu-0","reason":"it was removed"}],"#
+        + #""replaced_workers":[{"age_ms":7,"device":"npu","emulated":true,"name":"npu-0","#
+        + #""reason":"it was removed"}],"#
         + #""sessions":0,"state":"ready","#
         + #""tokens_per_second":0,"ttft":{"count":2,"p50_ms":1.5,"p90_ms":2,"p99_ms":2.5},"#
         + #""uptime_ms":1000,"workers":[]}"#

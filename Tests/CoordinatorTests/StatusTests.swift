@@ -132,7 +132,13 @@ import Wire
     let reason = "ended with status 71; it is not started again"
     #expect(
       reply?.replacedWorkers == [
-        ReplacedWorker(name: "cpu-1", device: "cpu", reason: reason, ageMilliseconds: 3000)
+        ReplacedWorker(
+          name: "cpu-1",
+          device: "cpu",
+          reason: reason,
+          ageMilliseconds: 3000,
+          isEmulated: false
+        )
       ]
     )
     #expect(health(harness)?.isHealthy == false)

@@ -27,7 +27,16 @@ import Wire
       uptimeMilliseconds: 1500,
       protocolErrors: 0,
       workers: [worker()],
-      interTokenCounts: counts
+      interTokenCounts: counts,
+      replacedWorkers: [
+        ReplacedWorker(
+          name: "npu-0",
+          device: "npu",
+          reason: "it was removed",
+          ageMilliseconds: 1,
+          isEmulated: false
+        )
+      ]
     )
   }
 
@@ -76,6 +85,8 @@ import Wire
       "trestle_queue_seconds_count 0",
       #"trestle_http_requests_total{code="200",route="/v1/models"} 2"#,
       #"trestle_build_info{model="a \"model\"",version="1"} 1"#,
+      #"trestle_worker_up{device="cpu",emulated="false",worker="cpu-0"} 1"#,
+      #"trestle_worker_up{device="npu",emulated="false",worker="npu-0"} 0"#,
       #"trestle_worker_machine_energy_joules_total{device="cpu",emulated="false",worker="cpu-0"} 2.5"#,
     ] {
       #expect(lines.contains(Substring(line)), "\(line)")

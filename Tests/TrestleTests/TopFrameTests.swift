@@ -112,6 +112,22 @@ import Wire
     #expect(lines(Self.status([worker])).contains { $0.contains(" loading 40 % ") })
   }
 
+  @Test func `a worker that others have replaced is told of below the others`() {
+    var status = Self.status()
+    status.replacedWorkers = [
+      ReplacedWorker(
+        name: "npu-0",
+        device: "npu",
+        reason: "(pid 7) ended",
+        ageMilliseconds: 61_900,
+        isEmulated: true
+      )
+    ]
+    let text = "npu-0 (npu, emulated) was lost 61 s ago, and others have its layers: (pid 7) ended"
+    #expect(lines(status, width: 100).last == text)
+    #expect(lines(status, width: 60).allSatisfy { $0.count <= 60 })
+  }
+
   @Test func `colours change nothing but the colours`() {
     let plain = lines()
     let coloured = lines(hasColours: true)

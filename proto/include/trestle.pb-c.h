@@ -2309,10 +2309,11 @@ struct  Trestle__ReplacedWorker
    * how long ago
    */
   uint64_t age_milliseconds;
+  protobuf_c_boolean is_emulated;
 };
 #define TRESTLE__REPLACED_WORKER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&trestle__replaced_worker__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0 }
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0, 0 }
 
 
 /*

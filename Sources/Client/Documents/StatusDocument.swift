@@ -103,12 +103,14 @@ package struct StatusDocument: Codable, Sendable, Hashable {
 package struct ReplacedWorkerDocument: Codable, Sendable, Hashable {
   package var name: String
   package var device: String
+  package var emulated: Bool
+  /// How it was lost.
   package var reason: String
   package var ageMs: UInt64
 
   package init(_ worker: ReplacedWorker) {
     (name, device, reason) = (worker.name, worker.device, worker.reason)
-    ageMs = worker.ageMilliseconds
+    (emulated, ageMs) = (worker.isEmulated, worker.ageMilliseconds)
   }
 }
 

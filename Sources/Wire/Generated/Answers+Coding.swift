@@ -422,6 +422,7 @@ extension ReplacedWorker {
     unsafe c.pointee.device = packer.text(device, "ReplacedWorker.device", limit: Limits.nameBytes)
     unsafe c.pointee.reason = packer.prose(reason)
     unsafe c.pointee.age_milliseconds = ageMilliseconds
+    unsafe c.pointee.is_emulated = isEmulated ? 1 : 0
     return unsafe c
   }
 
@@ -431,7 +432,8 @@ extension ReplacedWorker {
       name: Unpack.text(c.name, "ReplacedWorker.name", limit: Limits.nameBytes),
       device: Unpack.text(c.device, "ReplacedWorker.device", limit: Limits.nameBytes),
       reason: Unpack.text(c.reason, "ReplacedWorker.reason", limit: Limits.proseBytes),
-      ageMilliseconds: c.age_milliseconds
+      ageMilliseconds: c.age_milliseconds,
+      isEmulated: c.is_emulated != 0
     )
   }
 }

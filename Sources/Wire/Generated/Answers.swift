@@ -380,12 +380,20 @@ package struct ReplacedWorker: Sendable, Hashable {
   package var reason: String
   /// How long ago.
   package var ageMilliseconds: UInt64
+  package var isEmulated: Bool
 
-  package init(name: String, device: String, reason: String, ageMilliseconds: UInt64) {
+  package init(
+    name: String,
+    device: String,
+    reason: String,
+    ageMilliseconds: UInt64,
+    isEmulated: Bool
+  ) {
     self.name = name
     self.device = device
     self.reason = reason
     self.ageMilliseconds = ageMilliseconds
+    self.isEmulated = isEmulated
   }
 }
 

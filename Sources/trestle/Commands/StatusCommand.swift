@@ -71,7 +71,7 @@ struct StatusCommand: ParsableCommand {
 extension ReplacedWorker {
   /// What people are told of it.
   var text: String {
-    "\(name.printable) (\(device.printable)) was lost \(ageMilliseconds / 1000) s ago, and others have its "
+    "\(name.printable) (\(device.printable)\(isEmulated ? ", emulated" : "")) was lost \(ageMilliseconds / 1000) s ago, and others have its "
       + "layers: \(reason.printable)"
   }
 }

@@ -559,7 +559,8 @@ extension MessageMaker {
       name: text(Limits.nameBytes),
       device: text(Limits.nameBytes),
       reason: text(Limits.proseBytes),
-      ageMilliseconds: number(.min ... .max)
+      ageMilliseconds: number(.min ... .max),
+      isEmulated: coin()
     )
   }
 
