@@ -1,5 +1,5 @@
-// From f32 to every type: the same bytes from every instruction set and any number of threads, an error that is
-// that of the bytes, and one that is not larger than that of plain rounding.
+// From f32 to every type: the same bytes from every instruction set and any number of threads, and an error that is
+// that of the bytes. EncoderQualityTests has how large it is.
 
 import Compute
 import Foundation
@@ -155,10 +155,19 @@ import Testing
     }
   }
 
+  /// The largest magnitude of each type without minima as a multiple of its scales' largest, f16's: level times code
+  /// (dequantize_row_* of ggml/src/ggml-quants.c).
+  private static let largest: [TensorType: Float] = [
+    .q4_0: 8, .q5_0: 16, .q8_0: 128, .iq4_nl: 127, .q3_K: 32 * 4, .q6_K: 128 * 32,
+    .iq4_xs: 32 * 127,
+  ]
+
   @Test(arguments: TensorType.allCases.filter(\.isQuantised))
-  func `values too large for a block's scale become the largest that it can hold`(
-    _ type: TensorType
-  ) throws {
+  func
+    `values too large for a block's scale are cut to the largest it can hold, or to f16's at least`(
+      _ type: TensorType
+    ) throws
+  {
     for value in [3e9, -3e9] as [Float] {
       let rows = SampleRows(
         description: "\(value)",
@@ -167,11 +176,16 @@ import Testing
       )
       let result = try encoded(rows, type)
       let values = decoded(result.bytes, type, columns: 256)
-      // Whatever its levels are, the scale is f16's largest.
-      let isCut = values.allSatisfy {
-        ($0 > 0) == (value > 0) && abs($0) >= 65_504 && abs($0) < abs(value)
+      let sign: Float = value > 0 ? 1 : -1
+      if let factor = Self.largest[type] {
+        let wanted = 65_504 * factor * sign
+        #expect(values.allSatisfy { $0 == wanted }, "\(value): \(values[0]), \(wanted) expected")
+      } else {
+        #expect(
+          values.allSatisfy { $0 * sign >= 65_504 && abs($0) < abs(value) },
+          "\(value): \(values[0])"
+        )
       }
-      #expect(isCut, "\(value): \(values[0])")
     }
   }
 

@@ -73,9 +73,7 @@ static INLINE void refit_scale(const scaled_block *block, scale_format format,
     }
   }
   float fitted = sum_lanes(xl) * reciprocal_of(sum_lanes(ll));
-  float stored = lane_of(storable(block, splat(fitted)), 0);
-  const i32x16 steps = {0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, 8};
-  f32x16 scales = storable_neighbours(block, stored, steps);
+  f32x16 scales = storable_near(block, fitted);
   f32x16 errors = splat(0);
   for (int sub = 0; sub < format.sub_blocks; sub++) {
     const float *x = block->x + sub * format.length, *w = block->w + sub * format.length;

@@ -84,12 +84,17 @@ static INLINE float search_scale(const float *x, const float *w, int count, leve
   return lane_of(best_scale, smallest_lane(-best_gain));
 }
 
+// Returns the storable scales near `scale`, the nearest first.
+static INLINE f32x16 storable_near(const scaled_block *block, float scale) {
+  float stored = lane_of(storable(block, splat(scale)), 0);
+  const i32x16 steps = {0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, 8};
+  return storable_neighbours(block, stored, steps);
+}
+
 // Returns the best storable scale near `scale`.
 static INLINE float best_stored_scale(const scaled_block *block, int count, float scale,
                                       levels set) {
-  float stored = lane_of(storable(block, splat(scale)), 0);
-  const i32x16 steps = {0, -1, 1, -2, 2, -3, 3, -4, 4, -5, 5, -6, 6, -7, 7, 8};
-  f32x16 scales = storable_neighbours(block, stored, steps);
+  f32x16 scales = storable_near(block, scale);
   f32x16 errors = scale_errors(block->x, block->w, count, scales, set);
   return lane_of(scales, smallest_lane(errors));
 }

@@ -46,9 +46,9 @@ int64_t quantise_row_bytes(int32_t type, int64_t columns);
 //              `columns` is refused; then `output` is not complete
 //   infinity   if f16 or bf16 cannot hold a value (f16 from 65520 on); it is stored as infinity
 //
-// Values too large for the scales of a block type are cut to the largest it can hold; from about 1e30 on they may
-// become 0. A block
-// whose importances are all 0 is encoded as if all were 1. Safe to call from several threads.
+// Values too large for the scales of a block type are cut to the largest it can hold, and by a type
+// with minima to f16's largest at least; from about 1e30 on they may become 0. A block whose
+// importances are all 0 is encoded as if all were 1. Safe to call from several threads.
 double quantise_rows(int32_t type, const float *values, int64_t rows, int64_t columns,
                      const float *importance, uint8_t *output);
 
