@@ -56,6 +56,9 @@ package struct ImportanceFile: Sendable, Hashable {
     return try ImportanceFile(GGUFFile.open(path))
   }
 
+  /// Whether a file of this name gets the legacy form, which has no notes.
+  package static func isLegacy(_ path: String) -> Bool { path.hasSuffix(".dat") }
+
   /// Writes the file and replaces what is at the path, once all of it is on disk.
   ///
   /// - Parameter path: Where to; one that ends in `.dat` gets the legacy form, any other the GGUF form.
@@ -63,7 +66,7 @@ package struct ImportanceFile: Sendable, Hashable {
   ///   again, `.file` if the system fails. Then what was at the path is there still.
   package func write(to path: String) throws {
     try checkEntries(path)
-    guard path.hasSuffix(".dat") else { return try gguf(path).write(to: path) }
+    guard Self.isLegacy(path) else { return try gguf(path).write(to: path) }
     try writeLegacy(to: path)
   }
 }

@@ -54,12 +54,13 @@ package struct HybridRecipe {
   /// (`matmul_columns` of kernels/cpu/columns.h).
   private func candidates(for tensor: ExportedTensor) -> [TensorType] {
     let fitting = candidates.filter { $0.byteCount(columns: tensor.columnCount) != nil }
-    if target == .cpu, case .layer(let layer, .down)? = tensor.weights.first,
-      checkpoint.config.layers[layer].sparsityDeviations != nil, fitting.contains(.q4_0)
-    {
-      return [.q4_0]
-    }
-    return fitting
+    return skipsColumns(of: .down, tensor) && fitting.contains(.q4_0) ? [.q4_0] : fitting
+  }
+
+  /// Whether a tensor is this part of a feed-forward whose columns the target skips.
+  private func skipsColumns(of part: LayerWeight, _ tensor: ExportedTensor) -> Bool {
+    guard target == .cpu, case .layer(let layer, part)? = tensor.weights.first else { return false }
+    return checkpoint.config.layers[layer].sparsityDeviations != nil
   }
 
   /// How groups of weights react.
@@ -159,14 +160,17 @@ package struct HybridRecipe {
     let kept = try probe(.q8_0, first).measure(keptGroups) {
       try progress(share + $0 * (1 - share))
     }
-    if let group = measured.first(where: { !$0.klDivergence.isFinite }) {
-      throw QuantizationError(
-        .values,
-        "quantising \(group.group.title) gives logits that are no numbers, or the model's own are none",
-        context: checkpoint.path
-      )
-    }
+    try checkFinite(measured + kept)
     return Sensitivities(groups: measured, kept: kept)
+  }
+
+  private func checkFinite(_ sensitivities: [GroupSensitivity]) throws(QuantizationError) {
+    guard let group = sensitivities.first(where: { !$0.klDivergence.isFinite }) else { return }
+    throw QuantizationError(
+      .values,
+      "quantising \(group.group.title) gives logits that are no numbers, or the model's own are none",
+      context: checkpoint.path
+    )
   }
 
   /// Coarse enough that one group's damage stands out, and available for rows of any length that is possible.
@@ -178,7 +182,10 @@ package struct HybridRecipe {
   package struct Assessment: Sendable {
     package var tensor: ExportedTensor
     package var errors: TypeErrors?
+    /// What each type costs, a device's own rounding included.
     package var options: TypeOptions
+    /// What a squared error costs, in nats.
+    package var damagePerError: Double
     /// The title of its group; empty if it has none.
     package var group: String
   }
@@ -215,7 +222,7 @@ package struct HybridRecipe {
     func group(of tensor: ExportedTensor) -> Int? {
       tensor.weights.first.flatMap { groupOfWeight[$0.canonical] }
     }
-    // The error of a whole group in the type that it was measured with.
+    // The error of a whole group in the type that it was measured with; no device has rounded it once more.
     var probeErrors: [Int: Double] = [:]
     for (index, tensor) in tensors.enumerated() {
       guard let group = group(of: tensor), let known = errors[index] else { continue }
@@ -247,13 +254,15 @@ package struct HybridRecipe {
       TypeOptions.Option(
         type: type,
         byteCount: TensorChoice(tensor, as: type, because: "").byteCount,
-        damage: scale * (errors?.squaredErrors[type] ?? 0)
+        damage: scale
+          * ((errors?.squaredErrors[type] ?? 0) + (errors?.addedByDevice[type] ?? 0))
       )
     }
     return Assessment(
       tensor: tensor,
       errors: errors,
       options: TypeOptions(options),
+      damagePerError: scale,
       group: group ?? ""
     )
   }
@@ -261,8 +270,9 @@ package struct HybridRecipe {
   /// Returns the types that a tensor may get.
   private func types(for tensor: ExportedTensor) -> [TensorType] {
     let candidates = Self.isChosen(tensor) ? candidates(for: tensor) : []
-    // Where a device runs one type alone at full speed, there is nothing to choose.
-    return candidates.count == 1 ? candidates : candidates + [tensor.unquantisedType]
+    // Columns are skipped only where both matrices are quantised.
+    let skipsColumns = skipsColumns(of: .up, tensor) || skipsColumns(of: .down, tensor)
+    return skipsColumns && !candidates.isEmpty ? candidates : candidates + [tensor.unquantisedType]
   }
 
   /// Returns the bytes of all tensors if those that may be quantised take so many bits a weight on average.
@@ -324,13 +334,14 @@ package struct HybridRecipe {
 // MARK: - Checking
 
 extension HybridRecipe {
-  /// Returns the damage that some choices were expected to do together.
+  /// Returns the damage that some choices were expected to do together, without that of a device's own rounding: so it
+  /// compares with `divergence(of:windows:on:progress:)`.
   package func predictedDivergence(
     of choices: [TensorChoice],
     _ assessments: [Assessment]
   ) -> Double {
     zip(choices, assessments).reduce(0) { sum, pair in
-      sum + (pair.1.options.options.first { $0.type == pair.0.type }?.damage ?? 0)
+      sum + pair.1.damagePerError * (pair.1.errors?.squaredErrors[pair.0.type] ?? 0)
     }
   }
 
@@ -346,7 +357,7 @@ extension HybridRecipe {
     let types = Dictionary(uniqueKeysWithValues: choices.map { ($0.tensor.name, $0.type) })
     let weights = choices.filter { $0.type != $0.tensor.unquantisedType }.flatMap(\.tensor.weights)
     guard !weights.isEmpty else { return 0 }
-    let all = ProbeGroup(title: "all", weights: Set(weights.map(\.canonical)))
+    let all = ProbeGroup(title: "all that was chosen", weights: Set(weights.map(\.canonical)))
     let probe = SensitivityProbe(
       checkpoint,
       tensors,
@@ -356,6 +367,8 @@ extension HybridRecipe {
       on: backend,
       threads: threads
     )
-    return try probe.measure([all], progress: progress).first?.klDivergence ?? 0
+    let measured = try probe.measure([all], progress: progress)
+    try checkFinite(measured)
+    return measured.first?.klDivergence ?? 0
   }
 }

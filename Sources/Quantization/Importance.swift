@@ -35,10 +35,12 @@ package struct Importance: Sendable {
       let matrixCount = tensor.shape.dropLast(2).reduce(1, *)
       let means = entry.meanSquares
       guard means.count == tensor.columnCount * matrixCount else {
+        let (own, verb) =
+          matrixCount == 1 ? ("", "has") : ("the \(matrixCount) matrices of ", "have")
         throw QuantizationError(
           .importance,
-          "\(tensor.name) has \(means.count) values, but its rows in the model have \(tensor.columnCount);"
-            + " give data of this model, as `trestle calibrate` collects it",
+          "\(tensor.name) has \(means.count) values, but \(own)that tensor of the model \(verb)"
+            + " \(tensor.columnCount * matrixCount) columns; give data of this model, as `trestle calibrate` collects it",
           context: name
         )
       }
@@ -64,7 +66,7 @@ package struct Importance: Sendable {
 extension ExportedTensor {
   /// Divides rows where one of the tensor's matrices ends, because each has an importance of its own.
   func pieces(of rows: Range<Int>) -> [(matrix: Int, rows: Range<Int>)] {
-    let matrixRows = shape.count > 2 ? max(1, shape[shape.count - 2]) : max(1, rowCount)
+    let matrixRows = max(1, matrixRowCount)
     var pieces: [(Int, Range<Int>)] = []
     var first = rows.lowerBound
     while first < rows.upperBound {

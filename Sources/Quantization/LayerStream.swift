@@ -83,11 +83,13 @@ struct LayerStream {
     )
   }
 
-  /// The vocabulary in pieces whose logits of a window are few megabytes.
+  /// The vocabulary in pieces whose logits of all windows are some megabytes.
   var vocabularySlices: [ModelSlice] {
     let (layers, size) = (config.layers.count, config.vocabularySize)
-    return stride(from: 0, to: size, by: 16384).map { first in
-      ModelSlice(layers: layers..<layers, vocabulary: first..<min(first + 16384, size))
+    let tokenCount = windows.reduce(0) { $0 + $1.count }
+    let width = min(16384, max(1024, (4 << 20) / max(tokenCount, 1)))
+    return stride(from: 0, to: size, by: width).map { first in
+      ModelSlice(layers: layers..<layers, vocabulary: first..<min(first + width, size))
     }
   }
 }

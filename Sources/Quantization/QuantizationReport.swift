@@ -110,15 +110,15 @@ package struct QuantizationReport: Encodable, Sendable {
   ///
   /// - Parameters:
   ///   - choices: The tensors.
-  ///   - errors: The error of each.
-  package mutating func add(_ choices: [TensorChoice], _ errors: [EncodingError]) {
+  ///   - errors: The error of each; nil where bytes were copied.
+  package mutating func add(_ choices: [TensorChoice], _ errors: [EncodingError?]) {
     tensors = zip(choices, errors).map { choice, error in
       Tensor(
         name: choice.tensor.name,
         shape: choice.tensor.shape,
         type: choice.type.rawValue,
         bytes: choice.byteCount,
-        relativeError: error.squares > 0 ? error.relative : nil,
+        relativeError: error?.relative,
         reason: choice.reason
       )
     }
@@ -131,13 +131,13 @@ package struct QuantizationReport: Encodable, Sendable {
     bitsPerWeight = Double(bytes) * 8 / Double(max(weightCount, 1))
     bitsPerQuantisedWeight = Self.bitsPerWeight(choices.filter(\.type.isQuantised))
     types = Dictionary(grouping: zip(choices, errors), by: \.0.type).map { type, tensors in
-      var error = EncodingError()
-      for tensor in tensors { error += tensor.1 }
+      var error: EncodingError?
+      for case let (_, own?) in tensors { error = (error ?? EncodingError()) + own }
       return TypeTotal(
         type: type.rawValue,
         tensors: tensors.count,
         bytes: tensors.reduce(0) { $0 + $1.0.byteCount },
-        relativeError: error.squares > 0 ? error.relative : nil
+        relativeError: error?.relative
       )
     }
     .sorted { ($0.bytes, $0.type) > ($1.bytes, $1.type) }

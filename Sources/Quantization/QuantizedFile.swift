@@ -99,13 +99,13 @@ package struct QuantizedFile {
   /// - Parameters:
   ///   - path: Where to.
   ///   - progress: Called with the fraction that is written; what it throws ends the writing.
-  /// - Returns: The error of each tensor, in the order of the choices; nothing where bytes are copied.
+  /// - Returns: The error of each tensor, in the order of the choices; nil where bytes are copied.
   /// - Throws: `QuantizationError.values` that names the tensor, and what reading and writing throw. Then what was
   ///   at the path is there still.
   package func write(
     to path: String,
     progress: @escaping (Double) throws -> Void
-  ) throws -> [EncodingError] {
+  ) throws -> [EncodingError?] {
     let tally = Tally(total: choices.reduce(0) { $0 + $1.tensor.elementCount }, progress)
     let writer = writer { choice, sink in
       tally.errors.append(try put(choice, into: &sink, tally))
@@ -116,7 +116,7 @@ package struct QuantizedFile {
 
   /// What has been written so far.
   private final class Tally {
-    var errors: [EncodingError] = []
+    var errors: [EncodingError?] = []
     private var done = 0
     private let total: Int
     private let progress: (Double) throws -> Void
@@ -137,17 +137,17 @@ package struct QuantizedFile {
   /// The parts of each thread between two writes.
   private static let partsAtOnce = 4
 
-  /// Writes one tensor and returns its error.
+  /// Writes one tensor and returns its error; nil if its bytes are copied.
   private func put(
     _ choice: TensorChoice,
     into sink: inout TensorSink,
     _ tally: Tally
-  ) throws -> EncodingError {
+  ) throws -> EncodingError? {
     let tensor = choice.tensor
     if let copy = tensor.copy, copy.type == choice.type {
       try sink.append(copy)
       try tally.add(tensor.elementCount)
-      return EncodingError()
+      return nil
     }
     let partRows = max(1, Self.partElementCount / max(tensor.columnCount, 1))
     let rowsAtOnce = partRows * Self.partsAtOnce * threads

@@ -13,10 +13,14 @@ package struct EncodingError: Sendable, Hashable {
   /// The root of the mean squared error, as a share of the values' root mean square.
   package var relative: Double { squares > 0 ? (squaredError / squares).squareRoot() : 0 }
 
-  static func += (sum: inout EncodingError, error: EncodingError) {
-    sum.squaredError += error.squaredError
-    sum.squares += error.squares
+  static func + (one: EncodingError, other: EncodingError) -> EncodingError {
+    EncodingError(
+      squaredError: one.squaredError + other.squaredError,
+      squares: one.squares + other.squares
+    )
   }
+
+  static func += (sum: inout EncodingError, error: EncodingError) { sum = sum + error }
 }
 
 /// Encodes rows of weights.

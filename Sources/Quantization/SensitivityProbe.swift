@@ -116,17 +116,20 @@ package struct SensitivityProbe {
     let (layerCount, slices) = (checkpoint.config.layers.count, stream.vocabularySlices)
     let steps = Double(layerCount + slices.count)
     for layer in 0..<layerCount {
-      base = try run(stream.slice(layer: layer), base, &variants)
-      try progress(Double(layer + 1) / steps)
+      base = try run(stream.slice(layer: layer), base, &variants) {
+        try progress((Double(layer) + $0) / steps)
+      }
     }
     let rowCount = stream.windows.reduce(0) { $0 + $1.count }
     for index in variants.indices {
       variants[index].divergences = Array(repeating: LogitDivergence(), count: rowCount)
     }
     for (index, slice) in slices.enumerated() {
-      try compareLogits(slice, base, &variants)
-      try progress(Double(layerCount + index + 1) / steps)
+      try compareLogits(slice, base, &variants) {
+        try progress((Double(layerCount + index) + $0) / steps)
+      }
     }
+    try progress(1)
     return variants.map { variant in
       let divergences = variant.divergences.map(\.klDivergence)
       return GroupSensitivity(
@@ -140,12 +143,14 @@ package struct SensitivityProbe {
   private func run(
     _ slice: ModelSlice,
     _ base: LayerStream.Activations,
-    _ variants: inout [Variant]
+    _ variants: inout [Variant],
+    progress: (Double) throws -> Void
   ) throws -> LayerStream.Activations {
     let own = try decoded(slice)
     let runner = try stream.prepare(slice, own)
     let used = Set(runner.program.ops.flatMap(\.weights).map(\.name))
     for index in variants.indices {
+      try progress(Double(index) / Double(variants.count))
       let differing = used.intersection(variants[index].group.weights)
       guard differing.isEmpty else {
         let other = try replace(differing, in: own, slice)
@@ -162,13 +167,15 @@ package struct SensitivityProbe {
   private func compareLogits(
     _ slice: ModelSlice,
     _ base: LayerStream.Activations,
-    _ variants: inout [Variant]
+    _ variants: inout [Variant],
+    progress: (Double) throws -> Void
   ) throws {
     let own = try decoded(slice)
     let runner = try stream.prepare(slice, own)
     let head = Set(runner.program.ops.flatMap(\.weights).map(\.name))
     let reference = try stream.run(runner, base)
     for index in variants.indices {
+      try progress(Double(index) / Double(variants.count))
       let differing = head.intersection(variants[index].group.weights)
       var changed = runner
       if !differing.isEmpty {
@@ -257,8 +264,8 @@ extension SensitivityProbe {
 
   /// Where rows of a weight are in the tensor that holds it.
   private func shifted(_ rows: Range<Int>, _ tensor: ExportedTensor, _ matrix: Int) -> Range<Int> {
-    let matrixRows = tensor.shape.count > 2 ? tensor.shape[tensor.shape.count - 2] : 0
-    return (rows.lowerBound + matrix * matrixRows)..<(rows.upperBound + matrix * matrixRows)
+    let first = matrix * tensor.matrixRowCount
+    return (rows.lowerBound + first)..<(rows.upperBound + first)
   }
 
   private func weightsUsed(_ slice: ModelSlice) throws -> Set<WeightRef> {

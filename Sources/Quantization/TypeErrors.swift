@@ -7,6 +7,8 @@ package import Gemma
 package struct TypeErrors: Sendable {
   /// The sum over all rows of `importance · (value - decoded)²`, estimated from some of them.
   package let squaredErrors: [TensorType: Double]
+  /// What a device's own rounding of the decoded values adds to that; 0 without one.
+  package let addedByDevice: [TensorType: Double]
 
   /// How many values are encoded of each tensor: a mean over so many is good for two digits.
   private static let sampleElementCount = 1 << 18
@@ -30,6 +32,7 @@ package struct TypeErrors: Sendable {
       max(16, Self.sampleElementCount / max(tensor.columnCount, 1))
     )
     var errors: [TensorType: Double] = [:]
+    var added: [TensorType: Double] = [:]
     for sample in Self.samples(of: tensor, count: sampleCount) {
       let columns = importance?.columns(of: tensor, matrix: sample.matrix)
       var values: [Float] = []
@@ -42,19 +45,18 @@ package struct TypeErrors: Sendable {
           threads: threads
         )
         let encoded = try encoder.encode(values, of: tensor.name)
-        var error = encoded.error.squaredError
-        if let grid {
-          error += grid.squaredError(
-            of: encoder.decode(encoded.bytes),
-            columns: tensor.columnCount,
-            importance: columns
-          )
-        }
-        errors[type, default: 0] += error
+        errors[type, default: 0] += encoded.error.squaredError
+        guard let grid else { continue }
+        added[type, default: 0] += grid.squaredError(
+          of: encoder.decode(encoded.bytes),
+          columns: tensor.columnCount,
+          importance: columns
+        )
       }
     }
     let scale = Double(tensor.rowCount) / Double(max(sampleCount, 1))
     squaredErrors = errors.mapValues { $0 * scale }
+    addedByDevice = added.mapValues { $0 * scale }
   }
 
   /// Returns rows at equal distances, by the matrix that they are in.

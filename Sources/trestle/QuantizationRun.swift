@@ -196,19 +196,22 @@ struct QuantizationRun {
       .overheadByteCount
   }
 
-  /// The tokens of a window: long enough for attention to matter, and short enough that all of it is one step.
+  /// The most tokens of a window: enough for attention to matter, and so few that all of it is one step.
   private static let windowTokens = 128
+
+  private var probeTokens: Int { command.probeTokens ?? QuantizeCommand.defaultProbeTokens }
 
   /// Returns windows from all over the text to measure on, and others to check the result on.
   private func windows() throws -> (probes: [[Int32]], checks: [[Int32]]) {
     let text = try command.text.map { try readText($0) } ?? CalibrationText.bundled
     let tokens = try checkpoint.tokenizer().encode(text, addBOS: false, parseSpecial: false)
-    let length = min(Self.windowTokens, command.probeTokens) - 1
-    let count = max(1, command.probeTokens / Self.windowTokens)
+    // Windows of one length, as few as there can be; each begins with a token that is not of the text.
+    let count = (probeTokens + Self.windowTokens - 1) / Self.windowTokens
+    let length = (probeTokens + count - 1) / count - 1
     guard tokens.count >= 2 * count * length else {
       throw CommandError(
         "\(command.text ?? "the text") has \(tokens.count) tokens; \(2 * count * length) are needed to measure on"
-          + " \(command.probeTokens) and to check the result on as many others"
+          + " \(count * length) and to check the result on as many others"
       )
     }
     let windows = (0..<(2 * count)).map { index in
@@ -267,7 +270,7 @@ struct QuantizationRun {
     if let target = command.target { words += ["--for", target.rawValue] }
     if let importance = command.importance { words += ["--importance", importance] }
     if let text = command.text { words += ["--text", text] }
-    if command.type == nil { words += ["--probe-tokens", "\(command.probeTokens)"] }
+    if command.type == nil { words += ["--probe-tokens", "\(probeTokens)"] }
     if command.allowRequantize { words.append("--allow-requantize") }
     return words.map(shellQuoted).joined(separator: " ")
   }

@@ -34,7 +34,7 @@ extension Integration {
         for (arguments, words) in requests {
           let outcome = try await TrestleProcess.run(
             // Measuring on so many tokens takes longer than is waited for.
-            ["quantize", Self.model, "--probe-tokens", "16384"] + arguments
+            ["quantize", Self.model, "--probe-tokens", "8192"] + arguments
           )
           #expect(outcome.status == 1 && outcome.errors.contains(words), "\(outcome)")
         }
@@ -67,6 +67,26 @@ extension Integration {
         #expect(ruined.errors.ranges(of: "warning: ").count == 1, "\(ruined)")
         let held = try await TrestleProcess.run(command + ["bf16"])
         #expect(held.status == 0 && !held.errors.contains("warning"), "\(held)")
+      }
+    }
+
+    @Test func `an interrupt ends it while it measures, and nothing is left`() async throws {
+      try await withTemporaryDirectory { directory in
+        let text = "\(directory)/text"
+        try String(repeating: "All the world's a stage. ", count: 4000)
+          .write(toFile: text, atomically: true, encoding: .utf8)
+        let process = try TrestleProcess(
+          [
+            "quantize", Self.model, "\(directory)/out.gguf", "--probe-tokens", "8192", "--text",
+            text,
+          ]
+        )
+        try await Task.sleep(for: .seconds(2))
+        try #require(process.isRunning, "\(process.errors)")
+        process.signal(SIGINT)
+        let ended = try await process.wait(atMost: .seconds(5))
+        #expect(ended.status == 1 && ended.errors.hasSuffix("error: interrupted\n"), "\(ended)")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["text"])
       }
     }
 

@@ -70,6 +70,33 @@ import Testing
     }
   }
 
+  /// Names of tensors without their layers.
+  private func kinds(_ tensors: [ExportedTensor], of weights: [ProbeGroup]) -> Set<String> {
+    let chosen = Set(weights.flatMap(\.weights))
+    let names = tensors.filter { $0.weights.contains { chosen.contains($0.canonical) } }.map(\.name)
+    return Set(names.map { $0.replacing(#/^blk\.\d+\./#, with: "").replacing(".weight", with: "") })
+  }
+
+  @Test(arguments: [
+    ("gemma3-random-a", ""),
+    (
+      "demo-model",
+      "per_layer_token_embd per_layer_model_proj altup_proj altup_unembd_proj altup_router inp_gate proj laurel_l laurel_r"
+    ),
+  ]) func `all matrices are chosen, and neither norms nor coefficients`(
+    _ name: String,
+    _ more: String
+  ) throws {
+    let checkpoint = try Checkpoint.open(Goldens.checkpoint(name).path)
+    let tensors = checkpoint.ggufTensors
+    let recipe = HybridRecipe(checkpoint, tensors, for: nil, importance: nil, threads: 1)
+    let common = "token_embd attn_q attn_k attn_v attn_output ffn_gate ffn_up ffn_down"
+    let wanted = Set("\(common) \(more)".split(separator: " ").map(String.init))
+    #expect(kinds(tensors, of: recipe.groups) == wanted)
+    let kept = kinds(tensors, of: recipe.keptGroups)
+    #expect(kept.isDisjoint(with: wanted) && kept.contains("attn_norm"), "\(kept)")
+  }
+
   @Test func `what is measured has costs for all groups, kept ones too`() throws {
     let measured = try Self.measured.get()
     let recipe = measured.recipe
@@ -262,13 +289,16 @@ import Testing
       !tensor.name.hasPrefix("blk.")
         || ["blk.15.", "blk.29."].contains(where: tensor.name.hasPrefix)
     }
-    let recipe = HybridRecipe(
-      measured.probe.checkpoint,
-      tensors,
-      for: target,
-      importance: nil,
-      threads: 2
-    )
+    func ofFewLayers(for target: HybridRecipe.Target?) -> HybridRecipe {
+      HybridRecipe(
+        measured.probe.checkpoint,
+        tensors,
+        for: target,
+        importance: nil,
+        threads: 2
+      )
+    }
+    let recipe = ofFewLayers(for: target)
     let assessments = try recipe.assess(measured.sensitivities) { _ in }
     var types: Set<TensorType> = []
     for bits in [4.6, 5, 6, 8] {
@@ -284,15 +314,44 @@ import Testing
     if target == .vulkan {
       #expect(types.isDisjoint(with: [.iq4_nl, .iq4_xs]))
     }
-    guard target == .npu else { return }
-    // What the array rounds once more costs besides; outside the layers the CPU computes.
-    for own in assessments {
-      let plain = measured.assessments.first { $0.tensor.name == own.tensor.name }
-      guard let errors = own.errors?.squaredErrors[.q8_0],
-        let less = plain?.errors?.squaredErrors[.q8_0]
-      else { continue }
-      let isInLayer = own.tensor.name.hasPrefix("blk.") && !own.tensor.weights.isEmpty
-      #expect(isInLayer ? errors > less : errors == less, "\(own.tensor.name)")
+    if target == .npu {
+      try expectRounding(
+        recipe,
+        assessments,
+        ofFewLayers(for: nil).assess(measured.sensitivities) { _ in }
+      )
     }
+  }
+
+  /// Expects that costs include what the array rounds once more, in layers: outside them the CPU computes.
+  private func expectRounding(
+    _ recipe: HybridRecipe,
+    _ assessments: [HybridRecipe.Assessment],
+    _ plain: [HybridRecipe.Assessment]
+  ) throws {
+    var count = 0
+    for (own, plain) in zip(assessments, plain) where own.damagePerError > 0 {
+      let isQ8 = { (option: TypeOptions.Option) in option.type == .q8_0 }
+      guard let more = own.options.options.first(where: isQ8)?.damage,
+        let less = plain.options.options.first(where: isQ8)?.damage
+      else { continue }
+      count += 1
+      #expect(own.damagePerError == plain.damagePerError, "\(own.tensor.name)")
+      #expect(
+        own.tensor.name.hasPrefix("blk.") ? more > less : more == less,
+        "\(own.tensor.name): \(more), \(less)"
+      )
+    }
+    #expect(count > 10)
+    // It is not measured, so it is not predicted for what is measured.
+    let choices = assessments.map { assessment in
+      TensorChoice(
+        assessment.tensor,
+        as: assessment.tensor.precision == .any ? .q8_0 : .bf16,
+        because: ""
+      )
+    }
+    let expected = recipe.predictedDivergence(of: choices, plain)
+    #expect(recipe.predictedDivergence(of: choices, assessments) == expected && expected > 0)
   }
 }

@@ -79,7 +79,7 @@ import Testing
       expectRefusal(
         file("blk.2.ffn_down.weight", columns: count),
         tensors,
-        "blk.2.ffn_down.weight has \(count) values, but its rows in the model have 128"
+        "blk.2.ffn_down.weight has \(count) values, but that tensor of the model has 128 columns; give data of this model"
       )
     }
     // Also where another entry fits, and where a stack has data of one matrix.
@@ -88,13 +88,13 @@ import Testing
     expectRefusal(
       data,
       tensors,
-      "blk.0.attn_q.weight has 2 values, but its rows in the model have 64"
+      "blk.0.attn_q.weight has 2 values, but that tensor of the model has 64 columns;"
     )
     let stacked = try self.tensors("gemma3n-random-a")
     expectRefusal(
       file("altup_proj.weight", columns: 64),
       stacked,
-      "altup_proj.weight has 64 values"
+      "altup_proj.weight has 64 values, but the 3 matrices of that tensor of the model have 192 columns;"
     )
   }
 

@@ -54,16 +54,19 @@ import Testing
     #expect(abs((try errors(tensor).squaredErrors[.q4_0] ?? 0) - expected) <= 1e-12 * expected)
   }
 
-  @Test func `a device's grid adds its own error to that of each type`() throws {
+  @Test func `a device's grid adds its own error, which is kept apart`() throws {
     let tensor = try tensor("blk.4.ffn_down.weight")
-    let plain = try errors(tensor).squaredErrors
-    for (type, error) in try errors(tensor, grid: DeviceGrid()).squaredErrors {
+    let plain = try errors(tensor)
+    #expect(plain.addedByDevice.isEmpty)
+    let errors = try errors(tensor, grid: DeviceGrid())
+    #expect(errors.squaredErrors == plain.squaredErrors)
+    #expect(Set(errors.addedByDevice.keys) == Set(errors.squaredErrors.keys))
+    for (type, error) in errors.addedByDevice {
       let encoder = RowEncoder(type, columns: tensor.columnCount, importance: nil, threads: 2)
       let values = try tensor.values(rows: 0..<tensor.rowCount)
       let decoded = encoder.decode(try encoder.encode(values, of: "").bytes)
       let added = DeviceGrid().squaredError(of: decoded, columns: 256, importance: nil)
-      let expected = (plain[type] ?? 0) + added
-      #expect(added > 0 && abs(error - expected) <= 1e-9 * expected, "\(type)")
+      #expect(added > 0 && abs(error - added) <= 1e-9 * added, "\(type)")
     }
   }
 }

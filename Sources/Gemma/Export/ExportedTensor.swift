@@ -22,7 +22,7 @@ package struct ExportedTensor: Sendable {
   package enum Precision: Sendable, Hashable {
     /// f32: vectors, with which llama.cpp computes as they are, and AltUp's coefficients of some numbers.
     case single
-    /// f32, f16 or bf16: small matrices that decide about much.
+    /// f32, f16 or bf16 where one type is asked for: small matrices that decide about much, unless that is measured.
     case unquantised
     /// Any type whose blocks divide a row.
     case any
@@ -40,6 +40,9 @@ package struct ExportedTensor: Sendable {
   package var columnCount: Int { shape.last ?? 1 }
   /// All but the innermost dimension multiplied.
   package var rowCount: Int { shape.dropLast().reduce(1, *) }
+
+  /// The rows of each of its matrices: all, but for matrices that are stacked.
+  package var matrixRowCount: Int { shape.count > 2 ? shape[shape.count - 2] : rowCount }
 
   /// The stored tensor that holds just these bytes, if one does.
   package var copy: StoredTensor? {

@@ -20,8 +20,8 @@ struct CalibrateCommand: ParsableCommand {
       that llama.cpp's tools read, too, and theirs serve as well; a name that ends in .dat gives their \
       older format.
 
-      The file is written every half minute, and at an interrupt. Give the same command again to go on \
-      from there.
+      The file is written every half minute, and at an interrupt. Give the same command again, without \
+      --restart, to go on from there; a .dat file does not say of which text it is and cannot be continued.
 
       EXAMPLE: trestle calibrate gemma-3-270m-bf16.gguf --output importance.gguf
       """
@@ -159,12 +159,17 @@ struct CalibrateCommand: ParsableCommand {
       if calibration.windowCount > first {
         try calibration.save(to: output)
         printError(
-          "\(output) has \(calibration.windowCount) of \(windowCount) windows; the same command goes on"
+          "\(output) has \(calibration.windowCount) of \(windowCount) windows; \(adviceToGoOn)"
         )
       }
       throw Interrupted()
     }
     try calibration.save(to: output)
+  }
+
+  private var adviceToGoOn: String {
+    if ImportanceFile.isLegacy(output) { return "a .dat file cannot be continued" }
+    return "the same command\(restart ? " without --restart" : "") goes on"
   }
 
   /// How often a window is run again after a worker was lost in it.

@@ -94,11 +94,11 @@ struct QuantizeCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "With a recipe: how many tokens of the text are run for each group of weights. More are slower and more exact.",
+      "With a recipe: how many tokens of the text are run for each group of weights, about. More are slower and more exact. Default: \(defaultProbeTokens).",
       valueName: "tokens"
     )
   )
-  var probeTokens = 256
+  var probeTokens: Int?
 
   @Flag(help: "Take a source that is quantised already; the errors of both add up.")
   var allowRequantize = false
@@ -123,12 +123,15 @@ struct QuantizeCommand: ParsableCommand {
   }
 
   static let defaultBits = 4.8
+  static let defaultProbeTokens = 256
 
   func validate() throws {
     if let type {
-      guard recipe == nil, bitsPerWeight == nil, size == nil, target == nil, text == nil else {
+      guard recipe == nil, bitsPerWeight == nil, size == nil, target == nil, text == nil,
+        probeTokens == nil
+      else {
         throw ValidationError(
-          "--type \(type.rawValue): this option cannot be used with those of a recipe (--recipe, --bits-per-weight, --size, --for, --text)."
+          "--type \(type.rawValue): this option cannot be used with those of a recipe (--recipe, --bits-per-weight, --size, --for, --text, --probe-tokens)."
         )
       }
     }
@@ -138,8 +141,9 @@ struct QuantizeCommand: ParsableCommand {
     if let bitsPerWeight, !(bitsPerWeight > 1 && bitsPerWeight <= 32) {
       throw ValidationError("--bits-per-weight \(bitsPerWeight): give more than 1 and at most 32.")
     }
-    guard (16...1 << 20).contains(probeTokens) else {
-      throw ValidationError("--probe-tokens \(probeTokens) is outside 16...\(1 << 20).")
+    // With the most, the activations of one variant of an E2B take 400 MB.
+    if let probeTokens, !(16...8192).contains(probeTokens) {
+      throw ValidationError("--probe-tokens \(probeTokens) is outside 16...8192.")
     }
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads \(threads) is outside 1...1024.")
