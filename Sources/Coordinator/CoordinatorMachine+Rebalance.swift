@@ -27,12 +27,12 @@ extension CoordinatorMachine {
         finishMove(request, drained: nil, layersMoved: 0, kvBytes: 0, pause: .zero)
         return
       }
-      let names = workerOrder.joined(separator: ", ")
+      let known = workerOrder + replacedWorkers.map { "\($0.name) (lost)" }
       refuse(
         drain.request,
         peer,
         .invalid,
-        "no worker is called \"\(drain.worker)\"; there are \(names)"
+        "no worker is called \"\(drain.worker)\"; there are \(known.joined(separator: ", "))"
       )
       return
     }
@@ -64,7 +64,9 @@ extension CoordinatorMachine {
         request.request,
         request.peer,
         .busy,
-        "the pipeline is not serving (\(epoch.phaseName)); try again when it is ready"
+        epoch.isGathering
+          ? "the pipeline waits for \(missingWorkers.joined(separator: ", ")); start what is missing, and try again"
+          : "the pipeline is not serving (\(epoch.phaseName)); try again when it is ready"
       )
       return false
     }

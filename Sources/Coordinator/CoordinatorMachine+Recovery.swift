@@ -109,7 +109,10 @@ extension CoordinatorMachine {
     lose(name, how)
     guard !willRestart, epoch.holds(name) else { return }
     workers.giveUp(name)
-    noteLoss(of: name, "\(how); it is not started again")
+    // Why it was lost tells more than how its next starts have failed.
+    let loss = workers.losses.first { $0.name == name }
+    let reason = loss.map { $0.reason == how ? how : "\($0.reason); then it \(how)" } ?? how
+    noteLoss(of: name, "\(reason); it is not started again")
     guard epoch.hasServed else {
       act(.fail(CoordinatorError(.worker, "worker \(name) \(how)\(modelChangeSuffix)")))
       return

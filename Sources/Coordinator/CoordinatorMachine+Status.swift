@@ -51,13 +51,14 @@ extension CoordinatorMachine {
   }
 
   /// Workers whose layers others hold since they were lost.
-  private var replaced: [WorkerLoss] {
+  var replacedWorkers: [WorkerLoss] {
     workers.losses.filter { loss in !plan.contains { $0.name == loss.name } }
   }
 
   private var serviceState: ServiceState {
     switch epoch.phase {
-    case .gathering: epoch.hasServed ? .degraded : .waiting
+    // Requests wait for a lost worker a while; then they fail, and so does a probe for being ready.
+    case .gathering: epoch.hasServed && !epoch.isOverdue ? .degraded : .waiting
     case .preparing: .loading
     case .serving: .ready
     case .stopping: .stopping
@@ -93,7 +94,7 @@ extension CoordinatorMachine {
       interTokenCounts: metrics.interToken.counts,
       requestCounts: metrics.requestCounts,
       queueCounts: metrics.queueCounts,
-      replacedWorkers: replaced.map { loss in
+      replacedWorkers: replacedWorkers.map { loss in
         ReplacedWorker(
           name: loss.name,
           device: loss.device,
@@ -161,13 +162,13 @@ extension CoordinatorMachine {
         isEmulated: self.workers.isEmulated(place.name)
       )
     }
-    workers += replaced.map { loss in
+    workers += replacedWorkers.map { loss in
       WorkerHealth(
         name: loss.name,
         pid: 0,
         state: .replaced,
         heartbeatAgeMilliseconds: 0,
-        detail: "others have its layers: \(loss.reason)",
+        detail: "its layers were given to others: \(loss.reason)",
         device: loss.device,
         isEmulated: self.workers.isEmulated(loss.name)
       )

@@ -44,6 +44,8 @@ struct Epoch: Sendable {
   private(set) var isProven = false
   /// Whether any placement has served.
   private(set) var hasServed = false
+  /// Whether lost workers have been waited for as long as requests wait, and nothing has served since.
+  private(set) var isOverdue = false
 
   init(plan: [PlannedWorker], at now: ContinuousClock.Instant) {
     self.plan = plan
@@ -97,9 +99,11 @@ struct Epoch: Sendable {
     if isPreparing || isServing { phase = .gathering(since: now) }
   }
 
-  /// Begins the time of waiting for workers anew.
+  /// Begins the time of waiting for workers anew, after it has ended.
   mutating func gatherLonger(at now: ContinuousClock.Instant) {
-    if isGathering { phase = .gathering(since: now) }
+    guard isGathering else { return }
+    phase = .gathering(since: now)
+    isOverdue = true
   }
 
   /// Gives the workers that are waited for other things to hold.
@@ -127,6 +131,7 @@ struct Epoch: Sendable {
   mutating func serve() {
     precondition(isPreparing, "a placement serves that was \(phaseName)")
     hasServed = true
+    isOverdue = false
     phase = .serving(move: nil)
   }
 

@@ -126,7 +126,7 @@ struct PipelineOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The most tokens of a session, prompt and answer together. Default: the model's, at most 4096.",
+      "The most tokens of a session, prompt and answer together. Default: the model's, at most 4096; calibrate, compare and perplexity run windows of 512.",
       valueName: "tokens"
     )
   )

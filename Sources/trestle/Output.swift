@@ -36,6 +36,12 @@ func counted(_ count: Int, _ thing: String) -> String {
   "\(count) \(thing)\(count == 1 ? "" : "s")"
 }
 
+/// How many times larger or smaller something has become, for people.
+func sizeRatio(from before: Int, to after: Int) -> String {
+  let ratio = Double(max(before, after)) / Double(max(1, min(before, after)))
+  return "\(decimal(ratio, 2)) × \(after > before ? "larger" : "smaller")"
+}
+
 /// A number with a fixed count of decimals.
 func decimal(_ value: Double, _ places: Int) -> String {
   String(format: "%.\(places)f", value)

@@ -17,7 +17,7 @@ extension PlanDocument {
     }
     let count = streams == 1 ? "1 stream" : "\(streams) streams"
     let title =
-      "\(model): \(objective) of \(count), \(microBatches) micro-batches in flight, --slots \(slots)"
+      "\(model): \(objective) of \(count), \(microBatches == 1 ? "1 micro-batch" : "\(microBatches) micro-batches") in flight, --slots \(slots)"
     var text = title + "\n"
     text += table(
       [

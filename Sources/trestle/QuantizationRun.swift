@@ -65,7 +65,10 @@ struct QuantizationRun {
     self.tensors = tensors
     outputs = Outputs(command)
     try outputs.check(against: Self.inputs(command, checkpoint))
-    if let tensor = tensors.first(where: \.isQuantised), !command.allowRequantize {
+    // f32 adds no error.
+    if let tensor = tensors.first(where: \.isQuantised), !command.allowRequantize,
+      command.type != .f32
+    {
       throw CommandError(
         "\(command.source): \(tensor.name) is quantised already, and the errors of both would add up; take the source"
           + " that this file was made from, or give --allow-requantize"
@@ -272,6 +275,7 @@ struct QuantizationRun {
     if let text = command.text { words += ["--text", text] }
     if command.type == nil { words += ["--probe-tokens", "\(probeTokens)"] }
     if command.allowRequantize { words.append("--allow-requantize") }
+    if let report = command.report { words += ["--report", report] }
     return words.map(shellQuoted).joined(separator: " ")
   }
 }
@@ -281,8 +285,9 @@ extension QuantizationReport {
   var summary: String {
     var lines = [
       "\(output): \(describe(bytes: UInt64(bytes))), \(decimal(bitsPerWeight, 2)) bits a weight"
-        + " (\(decimal(bitsPerQuantisedWeight, 2)) where quantised),"
-        + " \(decimal(Double(bytesBefore) / Double(max(bytes, 1)), 2)) × smaller than \(source)"
+        + (bitsPerQuantisedWeight > 0
+          ? " (\(decimal(bitsPerQuantisedWeight, 2)) where quantised)," : ",")
+        + " \(sizeRatio(from: bytesBefore, to: bytes)) than \(source)"
     ]
     lines += types.map { total in
       let error = total.relativeError.map { ", error \(decimal($0 * 100, 2)) %" } ?? ""

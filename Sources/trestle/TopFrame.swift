@@ -36,7 +36,9 @@ struct TopFrame {
   /// The lines, none wider than the width.
   var lines: [String] {
     let stages = status.workers.flatMap { stage($0) }
-    let replaced = status.replacedWorkers.map { worker -> [Piece] in [(worker.text, .bad)] }
+    let replaced = status.replacedWorkers.flatMap { worker in
+      wrapped(worker.text).map { line -> [Piece] in [(line, .bad)] }
+    }
     return (summary + [[]] + stages + replaced).map { fit($0) }
   }
 
@@ -152,6 +154,17 @@ struct TopFrame {
   /// Joins the pieces of a line and cuts it at the width.
   ///
   /// Names and details come from other processes, so control characters are escaped.
+  /// Returns a text in lines that are as wide as the terminal, but for words that are wider.
+  private func wrapped(_ text: String) -> [String] {
+    text.split(separator: " ").reduce(into: []) { lines, word in
+      if let last = lines.last, last.count + 1 + word.count <= width {
+        lines[lines.count - 1] += " \(word)"
+      } else {
+        lines.append(String(word))
+      }
+    }
+  }
+
   private func fit(_ pieces: [Piece]) -> String {
     var room = width
     var line = ""

@@ -129,7 +129,7 @@ import Wire
     let reply = status(harness)
     #expect(reply?.state == .ready)
     #expect(reply?.workers.map(\.name) == ["cpu-0"])
-    let reason = "ended with status 71; it is not started again"
+    let reason = "ended with status 70; then it ended with status 71; it is not started again"
     #expect(
       reply?.replacedWorkers == [
         ReplacedWorker(
@@ -143,7 +143,7 @@ import Wire
     )
     #expect(health(harness)?.isHealthy == false)
     #expect(health(harness)?.workers.map(\.state) == [.ready, .replaced])
-    #expect(health(harness)?.workers.last?.detail == "others have its layers: \(reason)")
+    #expect(health(harness)?.workers.last?.detail == "its layers were given to others: \(reason)")
     harness.start(Harness.hello("cpu-1"))
     harness.settle()
     #expect(status(harness)?.replacedWorkers.isEmpty == true)

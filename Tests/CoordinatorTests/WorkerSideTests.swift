@@ -362,15 +362,19 @@ import Wire
     harness.crash(harness.workers[0])
     harness.pass(.seconds(30), times: 60)
     #expect(harness.outcome().failed == nil)
+    #expect(harness.machine.status(1).state == .degraded)
     harness.pass(.seconds(5), times: 10)
     #expect(harness.outcome().failed?.code == .lost)
     #expect(harness.outcome().failed?.message.contains("no worker has returned") == true)
     #expect(harness.failures.isEmpty)
+    // Whoever asks whether it is ready must not hear that requests merely wait.
+    #expect(harness.machine.status(1).state == .waiting)
     harness.start(Harness.hello(""))
     harness.settle()
     harness.ask(Harness.generate(.tokens([5, 6]), request: 2))
     harness.settle()
     #expect(harness.outcome(2).finished != nil)
+    #expect(harness.machine.status(1).state == .ready)
   }
 
   @Test func `steps that vanish are sent again in another epoch`() {

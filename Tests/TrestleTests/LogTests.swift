@@ -118,7 +118,7 @@ import Wire
       health("cpu-1"), health("cpu-0"), health("cpu-0"), health("cpu-0"), health("cpu-0", "cpu-1"),
       health("cpu-0", "cpu-1"), health(),
     ].map { absence.news(of: $0) }
-    let phrase = "waiting for workers that have not joined: "
+    let phrase = "waiting for workers that are missing: "
     #expect(news == [nil, nil, phrase + "cpu-0", nil, nil, phrase + "cpu-0, cpu-1", nil])
   }
 }

@@ -123,9 +123,16 @@ import Wire
         isEmulated: true
       )
     ]
-    let text = "npu-0 (npu, emulated) was lost 61 s ago, and others have its layers: (pid 7) ended"
+    let text =
+      "npu-0 (npu, emulated) was lost 61 s ago, and its layers were given to others: (pid 7) ended"
     #expect(lines(status, width: 100).last == text)
-    #expect(lines(status, width: 60).allSatisfy { $0.count <= 60 })
+    // Nothing of it is cut off.
+    #expect(
+      lines(status, width: 40).suffix(3) == [
+        "npu-0 (npu, emulated) was lost 61 s ago,", "and its layers were given to others:",
+        "(pid 7) ended",
+      ]
+    )
   }
 
   @Test func `colours change nothing but the colours`() {

@@ -269,9 +269,7 @@ struct ComparisonDocument: Encodable, CustomStringConvertible {
   var worst: [Token]
 
   private var ratio: String {
-    let (larger, smaller) = (Double(max(bytesA, bytesB)), Double(max(1, min(bytesA, bytesB))))
-    guard bytesA != bytesB else { return "" }
-    return ": \(decimal(larger / smaller, 2)) × \(bytesA > bytesB ? "smaller" : "larger")"
+    bytesA == bytesB ? "" : ": \(sizeRatio(from: bytesA, to: bytesB))"
   }
 
   var description: String {

@@ -31,6 +31,8 @@ struct PerplexityCommand: ParsableCommand {
   @OptionGroup var pipeline: PipelineOptions
   @OptionGroup var log: LogOptions
 
+  func validate() throws { try validateWindow(pipeline.context) }
+
   func run() throws {
     try reportingFailures {
       let interrupt = try signalDescriptor()
@@ -46,9 +48,9 @@ struct PerplexityCommand: ParsableCommand {
       )
       let tokenizer = try pipeline.checkpoint.tokenizer()
       let tokens = tokenizer.encode(text, addBOS: true, parseSpecial: false)
-      guard window >= 4, tokens.count >= window else {
+      guard tokens.count >= window else {
         throw CommandError(
-          "\(file) has \(tokens.count) tokens, but a window needs \(window) (at least 4); "
+          "\(file) has \(tokens.count) tokens, but a window needs \(window); "
             + "give a longer text or a smaller --context"
         )
       }

@@ -93,6 +93,11 @@ struct PlanCommand: ParsableCommand {
         "--streams \(streams): --objective latency is for one stream; leave --streams out."
       )
     }
+    if let streams, pipeline.given.contains("--slots"), streams > pipeline.slots {
+      throw ValidationError(
+        "--streams \(streams): with --slots \(pipeline.slots) so many are served at once; raise --slots, or leave it out."
+      )
+    }
   }
 
   func run() throws {

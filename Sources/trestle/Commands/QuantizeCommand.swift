@@ -148,6 +148,7 @@ struct QuantizeCommand: ParsableCommand {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads \(threads) is outside 1...1024.")
     }
+    if report == "" { throw ValidationError("--report: give the name of a file.") }
     guard output.hasSuffix(".gguf") else {
       throw ValidationError(
         "\(output): give a file name that ends in .gguf, by which programs know it."

@@ -95,8 +95,13 @@ struct DrainCommand: ParsableCommand {
     try reportingFailures {
       let (client, worker) = (try coordinator.connect(), worker)
       defer { client.close() }
+      let status = try Waiter().wait { try await client.status() }
       let moved = try Waiter().wait { try await client.drain(worker) }
-      try show(moved, client, json: json)
+      if !json, status.replacedWorkers.contains(where: { $0.name == worker }) {
+        try printOut("\(worker.printable), which was lost, is no longer expected")
+      } else {
+        try show(moved, client, json: json)
+      }
     }
   }
 }

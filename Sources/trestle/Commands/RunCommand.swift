@@ -222,6 +222,6 @@ struct Absence {
     let lasting = missing.intersection(last)
     guard !lasting.isEmpty, lasting != told else { return nil }
     told = lasting
-    return "waiting for workers that have not joined: " + lasting.sorted().joined(separator: ", ")
+    return "waiting for workers that are missing: " + lasting.sorted().joined(separator: ", ")
   }
 }

@@ -71,8 +71,8 @@ struct StatusCommand: ParsableCommand {
 extension ReplacedWorker {
   /// What people are told of it.
   var text: String {
-    "\(name.printable) (\(device.printable)\(isEmulated ? ", emulated" : "")) was lost \(ageMilliseconds / 1000) s ago, and others have its "
-      + "layers: \(reason.printable)"
+    "\(name.printable) (\(device.printable)\(isEmulated ? ", emulated" : "")) was lost \(ageMilliseconds / 1000) s ago, and its layers "
+      + "were given to others: \(reason.printable)"
   }
 }
 

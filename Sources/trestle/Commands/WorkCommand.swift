@@ -226,12 +226,18 @@ struct WorkCommand: ParsableCommand {
   /// - Returns: False if the worker was asked to stop before.
   private func awaitCoordinator(_ coordinator: Endpoint, _ stop: CInt) throws -> Bool {
     let patience = Duration.seconds(30)
-    let deadline = ContinuousClock.now + patience
+    let began = ContinuousClock.now
+    let deadline = began + patience
+    var isTold = lifeline
     while try !coordinator.isListening() {
       guard ContinuousClock.now < deadline else {
         throw CommandError(
           "no coordinator has listened at \(coordinator) for \(patience); start one there, or name its --coordinator endpoint"
         )
+      }
+      if !isTold, ContinuousClock.now > began + .seconds(1) {
+        isTold = true
+        printError("waiting for a coordinator at \(coordinator), for \(patience)")
       }
       let wait = Duration.milliseconds(50)
       let ready = try poll(sockets: [], descriptors: [stop] + lifelines, timeout: wait)
