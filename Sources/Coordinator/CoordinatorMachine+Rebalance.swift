@@ -64,7 +64,7 @@ extension CoordinatorMachine {
         request.request,
         request.peer,
         .busy,
-        epoch.isGathering
+        epoch.isGathering && !missingWorkers.isEmpty
           ? "the pipeline waits for \(missingWorkers.joined(separator: ", ")); start what is missing, and try again"
           : "the pipeline is not serving (\(epoch.phaseName)); try again when it is ready"
       )
