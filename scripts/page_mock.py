@@ -109,7 +109,8 @@ class Pipeline:
         running = scene["requests"]
         status = {
             "model": scene.get("model", "demo-model"), "epoch": self.epoch, "state": scene.get("state", "ready"),
-            "workers": workers, "replaced_workers": scene.get("replaced", []), "sessions": running, "queued": scene.get("waiting", 0),
+            "workers": workers, "replaced_workers": scene.get("replaced", []),
+            "sessions": running, "queued": scene.get("waiting", 0),
             "tokens_per_second": (made - self.made(seconds - 5)) / 5, "uptime_ms": int(seconds * 1000),
             "protocol_errors": 0,
             "ttft": self.latency(latency, wave(seconds, 70, 40, 260) * math.sqrt(scale), 13),

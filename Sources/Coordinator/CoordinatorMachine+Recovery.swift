@@ -110,8 +110,8 @@ extension CoordinatorMachine {
     guard !willRestart, epoch.holds(name) else { return }
     workers.giveUp(name)
     // Why it was lost tells more than how its next starts have failed.
-    let loss = workers.losses.first { $0.name == name }
-    let reason = loss.map { $0.reason == how ? how : "\($0.reason); then it \(how)" } ?? how
+    let reason =
+      workers.loss(of: name).map { $0.reason == how ? how : "\($0.reason); then it \(how)" } ?? how
     noteLoss(of: name, "\(reason); it is not started again")
     guard epoch.hasServed else {
       act(.fail(CoordinatorError(.worker, "worker \(name) \(how)\(modelChangeSuffix)")))

@@ -12,8 +12,9 @@ extension CoordinatorMachine {
   /// Returns a worker's state, with the reason if it is not healthy.
   private func state(of place: PlannedWorker) -> (state: HealthState, detail: String) {
     guard let worker = workers[place.name] else {
-      let loss = workers.losses.first { $0.name == place.name }
-      return (.lost, loss.map { "awaited: \($0.reason)" } ?? "has not joined")
+      return (
+        .lost, workers.loss(of: place.name).map { "awaited: \($0.reason)" } ?? "has not joined"
+      )
     }
     let age = now - worker.lastHeard
     if age > limits.silence / 2 {

@@ -62,6 +62,9 @@ struct Roster: Sendable {
   /// Whether none of these workers will be started again.
   func haveBeenGivenUp(_ names: [String]) -> Bool { givenUp.isSuperset(of: names) }
 
+  /// How a worker was lost that has not come back; nil if it held no layers, or is here.
+  func loss(of name: String) -> WorkerLoss? { losses.first { $0.name == name } }
+
   /// The keys of the workers' data sockets, each once.
   var dataKeys: [PublicKey] {
     Set(records.values.compactMap(\.hello.dataKey)).sorted { $0.description < $1.description }

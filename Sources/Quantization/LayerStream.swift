@@ -30,6 +30,9 @@ struct LayerStream {
 
   private var longest: Int { windows.map(\.count).max() ?? 1 }
 
+  /// The tokens of all windows.
+  var tokenCount: Int { windows.reduce(0) { $0 + $1.count } }
+
   /// The layers of a model, as the slice that only has this one.
   func slice(layer: Int) -> ModelSlice { ModelSlice(layers: layer..<(layer + 1)) }
 
@@ -86,7 +89,6 @@ struct LayerStream {
   /// The vocabulary in pieces whose logits of all windows are some megabytes.
   var vocabularySlices: [ModelSlice] {
     let (layers, size) = (config.layers.count, config.vocabularySize)
-    let tokenCount = windows.reduce(0) { $0 + $1.count }
     let width = min(16384, max(1024, (4 << 20) / max(tokenCount, 1)))
     return stride(from: 0, to: size, by: width).map { first in
       ModelSlice(layers: layers..<layers, vocabulary: first..<min(first + width, size))

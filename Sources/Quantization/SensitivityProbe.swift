@@ -91,11 +91,10 @@ package struct SensitivityProbe {
     _ groups: [ProbeGroup],
     progress: (Double) throws -> Void
   ) throws -> [GroupSensitivity] {
-    let tokenCount = stream.windows.reduce(0) { $0 + $1.count }
     let config = checkpoint.config
     // The streams, and twice as much for what a layer hands on besides.
     let byteCount =
-      tokenCount * config.hiddenSize * (config.streamCount + 2) * MemoryLayout<Float>.stride
+      stream.tokenCount * config.hiddenSize * (config.streamCount + 2) * MemoryLayout<Float>.stride
     let atOnce = max(1, activationByteCount / max(byteCount, 1))
     var results: [GroupSensitivity] = []
     for first in stride(from: 0, to: groups.count, by: atOnce) {
@@ -120,9 +119,11 @@ package struct SensitivityProbe {
         try progress((Double(layer) + $0) / steps)
       }
     }
-    let rowCount = stream.windows.reduce(0) { $0 + $1.count }
     for index in variants.indices {
-      variants[index].divergences = Array(repeating: LogitDivergence(), count: rowCount)
+      variants[index].divergences = Array(
+        repeating: LogitDivergence(),
+        count: stream.tokenCount
+      )
     }
     for (index, slice) in slices.enumerated() {
       try compareLogits(slice, base, &variants) {

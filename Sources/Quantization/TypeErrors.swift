@@ -7,7 +7,7 @@ package import Gemma
 package struct TypeErrors: Sendable {
   /// The sum over all rows of `importance · (value - decoded)²`, estimated from some of them.
   package let squaredErrors: [TensorType: Double]
-  /// What a device's own rounding of the decoded values adds to that; 0 without one.
+  /// What a device's own rounding of the decoded values adds to that; empty without one.
   package let addedByDevice: [TensorType: Double]
 
   /// How many values are encoded of each tensor: a mean over so many is good for two digits.

@@ -15,9 +15,9 @@ extension PlanDocument {
         "\(Int((simulated.bubbles[index] * 100).rounded())) %", decimal(stage.promptStepMs, 1),
       ]
     }
-    let count = streams == 1 ? "1 stream" : "\(streams) streams"
+    let count = counted(streams, "stream")
     let title =
-      "\(model): \(objective) of \(count), \(microBatches == 1 ? "1 micro-batch" : "\(microBatches) micro-batches") in flight, --slots \(slots)"
+      "\(model): \(objective) of \(count), micro-batches in flight: \(microBatches), --slots \(slots)"
     var text = title + "\n"
     text += table(
       [

@@ -49,7 +49,7 @@ extension Integration {
     @Test func `a tensor that its type cannot hold is warned of`() async throws {
       try await withTemporaryDirectory { directory in
         let model = "\(directory)/model"
-        // 2¹²⁰: no scale in f16 gets there, but q8_0 and q4_0 hold the tensor next to it.
+        // 2¹²⁰: no scale in f16 gets there.
         try ChangedModel.write(
           Goldens.demoModel,
           to: model,
@@ -67,6 +67,22 @@ extension Integration {
         #expect(ruined.errors.ranges(of: "warning: ").count == 1, "\(ruined)")
         let held = try await TrestleProcess.run(command + ["bf16"])
         #expect(held.status == 0 && !held.errors.contains("warning"), "\(held)")
+      }
+    }
+
+    @Test(arguments: [40, 130]) func `as many tokens are measured on as are asked for`(
+      _ count: Int
+    ) async throws {
+      struct Report: Decodable {
+        struct Sensitivity: Decodable { var tokens: Int }
+        var sensitivity: Sensitivity
+      }
+      try await withTemporaryDirectory { directory in
+        let outcome = try await TrestleProcess.run(
+          ["quantize", Self.model, "\(directory)/o.gguf", "--probe-tokens", "\(count)", "--json"],
+          atMost: .seconds(60)
+        )
+        #expect(try outcome.document(Report.self).sensitivity.tokens == count, "\(outcome)")
       }
     }
 

@@ -323,6 +323,45 @@ import Testing
     }
   }
 
+  @Test
+  func `a CPU's skipped columns leave no choice to the down projection, and no float to the up`()
+    throws
+  {
+    let measured = try Self.measured.get()
+    let layers = measured.probe.checkpoint.config.layers
+    let sparse = try #require(layers.firstIndex { $0.sparsityDeviations != nil })
+    let dense = try #require(layers.lastIndex { $0.sparsityDeviations == nil })
+    let tensors = measured.probe.checkpoint.ggufTensors.filter { tensor in
+      [sparse, dense].contains {
+        tensor.name.hasPrefix("blk.\($0).ffn_") && tensor.shape.count == 2
+      }
+    }
+    func types(for target: HybridRecipe.Target) throws -> [String: Set<TensorType>] {
+      let recipe = HybridRecipe(
+        measured.probe.checkpoint,
+        tensors,
+        for: target,
+        importance: nil,
+        threads: 2
+      )
+      let assessments = try recipe.assess(measured.sensitivities) { _ in }
+      return Dictionary(
+        uniqueKeysWithValues: assessments.map { assessment in
+          (assessment.tensor.name, Set(assessment.options.options.map(\.type)))
+        }
+      )
+    }
+    let (cpu, npu) = (try types(for: .cpu), try types(for: .npu))
+    #expect(cpu["blk.\(sparse).ffn_down.weight"] == [.q4_0])
+    for (name, types) in cpu {
+      let isUp = name == "blk.\(sparse).ffn_up.weight"
+      let isDown = name == "blk.\(sparse).ffn_down.weight"
+      #expect(types.allSatisfy(\.isQuantised) == (isUp || isDown), "\(name): \(types)")
+      if !isDown { #expect(types.subtracting([.bf16]) == npu[name]?.subtracting([.bf16])) }
+    }
+    #expect(cpu.count == 6 && npu.values.allSatisfy { !$0.allSatisfy(\.isQuantised) })
+  }
+
   /// Expects that costs include what the array rounds once more, in layers: outside them the CPU computes.
   private func expectRounding(
     _ recipe: HybridRecipe,
